@@ -1,0 +1,114 @@
+"""Finding out what was missed, and helping others to (PROTOCOL.md section 7).
+
+STATUS is the pull: a replica that waits says where it stands, and each validator answers with
+what the asker may lack: the proof of a newer view, its own VIEW-CHANGE, its own votes above
+the asker's stable height, or its own STATUS if it has more blocks. Each asker is answered at
+most once per resend period (B14, P22).
+"""
+
+from __future__ import annotations
+
+from consensus.checkpoint import become_stable, request_sync
+from consensus.effects import Send
+from consensus.errors import require_invariant
+from consensus.inputs import Synced
+from consensus.messages import Message, Status
+from consensus.normal_case import request_verification
+from consensus.records import VoteKind
+from consensus.state import ReplicaState
+from consensus.view_change import send_proof_of_view
+
+
+def handle_status(state: ReplicaState, message: Status) -> None:
+    """Answer a STATUS, and fetch blocks if its sender has more."""
+    state.note_peer_height(message.sender, message.stable_height)
+    if message.stable_height > state.stable.height:
+        request_sync(state, message.stable_height)
+    if message.sender in state.answered:
+        return
+    if message.view < state.view:
+        send_proof_of_view(state, message.sender)
+    state.answered.add(message.sender)
+    for answer in _what_asker_may_lack(state, message):
+        state.emit(Send(message.sender, answer))
+
+
+def _what_asker_may_lack(state: ReplicaState, message: Status) -> list[Message]:
+    answers: list[Message] = []
+    index = state.config.index
+    own_change = state.log.view_changes.get(index)
+    if state.safety.is_changing and own_change is not None:
+        answers.append(own_change)
+    if message.stable_height < state.stable.height:
+        answers.append(state.safety.sign_status(state.stable.height))
+    for slot in state.log.ascending():
+        if slot.height <= message.stable_height:
+            continue
+        own = slot.pre_prepare
+        if own is not None and own.sender == index and own.view == state.view:
+            answers.append(own)
+        for votes in (slot.prepares, slot.commits):
+            vote = votes.get(index)
+            if vote is not None and vote.view == state.view and state.is_normal:
+                answers.append(vote)
+        if index in slot.checkpoints:
+            answers.append(slot.checkpoints[index])
+    return answers
+
+
+def handle_resend(state: ReplicaState) -> None:
+    """Ask again for what is missing; repeat an unanswered VIEW-CHANGE."""
+    state.answered.clear()
+    wanted, state.sync_requested = state.sync_requested, 0
+    request_sync(state, wanted)
+    if not needs_resend(state):
+        return
+    for slot in state.log.ascending():
+        if state.is_current(slot) or slot.is_ordered:
+            request_verification(state, slot)
+    if state.safety.is_changing:
+        change = state.safety.resign_view_change(state.stable, state.prepared_certificates())
+        state.log.view_changes[state.config.index] = change
+        state.broadcast(change)
+    state.broadcast(state.safety.sign_status(state.stable.height))
+
+
+def needs_resend(state: ReplicaState) -> bool:
+    """Whether this replica waits for something that may have been lost."""
+    is_waiting = state.safety.is_changing or state.has_in_flight() or state.has_pending
+    is_behind = state.sync_requested > state.stable.height
+    return is_waiting or is_behind or bool(state.log.slots)
+
+
+def handle_synced(state: ReplicaState, event: Synced) -> None:
+    """Take over blocks that the edge fetched, verified, executed and committed."""
+    certificate = event.certificate
+    if certificate.height <= state.stable.height:
+        return
+    for slot in state.log.ascending():
+        if slot.height == certificate.height and slot.is_ordered:
+            require_invariant(
+                slot.digest == certificate.digest,
+                f"P01: synced block {certificate.height} contradicts what was ordered here",
+            )
+    state.executing = None
+    become_stable(state, certificate, event.timestamp_ms)
+
+
+def restore_votes(state: ReplicaState) -> None:
+    """Put this replica's recorded votes back into the log after a restart."""
+    index = state.config.index
+    for (height, kind), record in sorted(state.safety.votes.items()):
+        if not state.log.is_open(height):
+            continue
+        slot = state.log.slot(height)
+        vote = state.safety.resign_vote(record)
+        if vote is None:
+            continue
+        match kind:
+            case VoteKind.PREPARE:
+                slot.prepares[index] = vote  # type: ignore[assignment]
+            case VoteKind.COMMIT:
+                slot.commits[index] = vote  # type: ignore[assignment]
+            case VoteKind.CHECKPOINT:
+                slot.checkpoints[index] = vote  # type: ignore[assignment]

@@ -1,0 +1,130 @@
+"""From ordered to committed: execute, compare results, make stable (PROTOCOL.md section 5).
+
+Ordered proposals are executed strictly by height, one at a time. A quorum of CHECKPOINTs on
+one block hash is the commit certificate; the block is then written with it in one durable
+batch, and only the answer to that write raises the stable height (rule R-CP-2).
+"""
+
+from __future__ import annotations
+
+from consensus.effects import CommitBlock, ExecuteProposal, Halt, RequestSync
+from consensus.inputs import BlockCommitted, ProposalExecuted, Verdict
+from consensus.message_log import Slot, record_checkpoint
+from consensus.messages import Checkpoint, CommitCertificate
+from consensus.state import ReplicaState
+from consensus.types import Hash32, NodeIndex
+
+
+def handle_checkpoint(state: ReplicaState, vote: Checkpoint) -> None:
+    """Store a CHECKPOINT between the watermarks, and learn that its sender got that far."""
+    if vote.height <= state.stable.height:
+        return
+    state.note_peer_height(vote.sender, vote.height - 1)
+    if not state.log.is_open(vote.height):
+        if state.is_lagging():
+            request_sync(state, vote.height - 1)
+        return
+    state.report(record_checkpoint(state.log.slot(vote.height), vote))
+
+
+def advance_execution(state: ReplicaState) -> None:
+    """Start the next execution, and the next durable commit, when they are due."""
+    _start_execution(state)
+    _start_commit(state)
+    _notice_missed_block(state)
+
+
+def _start_execution(state: ReplicaState) -> None:
+    if state.executing is not None or state.halt_reason is not None:
+        return
+    height = state.stable.height + 1
+    while (slot := state.log.get(height)) is not None and slot.is_ordered:
+        if slot.executed_hash is None:
+            if slot.verdict is Verdict.VALID and slot.proposal is not None:
+                state.executing = slot.digest
+                state.emit(ExecuteProposal(slot.proposal, slot.digest))
+            return
+        height += 1
+
+
+def handle_proposal_executed(state: ReplicaState, event: ProposalExecuted) -> None:
+    """Vote for the result of our own execution."""
+    if state.executing != event.digest:
+        return
+    state.executing = None
+    slot = state.log.get(event.height)
+    if slot is None or slot.digest != event.digest or not slot.is_ordered:
+        return
+    slot.executed_hash = event.block_hash
+    vote, record = state.safety.sign_checkpoint(event.height, event.digest, event.block_hash)
+    state.persist(record)
+    state.broadcast(vote)
+    slot.checkpoints[vote.sender] = vote
+
+
+def _quorum_result(state: ReplicaState, slot: Slot) -> tuple[tuple[Hash32, Hash32], list[NodeIndex]]:
+    groups: dict[tuple[Hash32, Hash32], list[NodeIndex]] = {}
+    for index in sorted(slot.checkpoints):
+        vote = slot.checkpoints[index]
+        groups.setdefault((vote.digest, vote.block_hash), []).append(index)
+    for result, voters in groups.items():
+        if state.validators.has_quorum(voters):
+            return result, voters
+    return (b"", b""), []
+
+
+def _start_commit(state: ReplicaState) -> None:
+    slot = state.log.get(state.stable.height + 1)
+    if slot is None or slot.executed_hash is None or state.committing is not None:
+        return
+    (digest, block_hash), voters = _quorum_result(state, slot)
+    if not voters:
+        return
+    if (digest, block_hash) != (slot.digest, slot.executed_hash):
+        reason = (
+            f"height {slot.height}: own execution gave block {slot.executed_hash.hex()}, "
+            f"a quorum has {block_hash.hex()}"
+        )
+        state.halt_reason = reason
+        state.emit(Halt(reason))
+        return
+    signatures = tuple((index, slot.checkpoints[index].signature) for index in voters)
+    state.committing = slot.height
+    state.emit(CommitBlock(CommitCertificate(slot.height, digest, block_hash, signatures)))
+
+
+def _notice_missed_block(state: ReplicaState) -> None:
+    """A quorum committed a height that this replica cannot order itself: fetch it."""
+    for slot in state.log.ascending():
+        if not slot.is_ordered and _quorum_result(state, slot)[1]:
+            request_sync(state, slot.height)
+
+
+def request_sync(state: ReplicaState, height: int) -> None:
+    """Ask the edge for blocks up to `height`, once for each new height."""
+    if height > max(state.sync_requested, state.stable.height):
+        state.sync_requested = height
+        state.emit(RequestSync(height))
+
+
+def handle_block_committed(state: ReplicaState, event: BlockCommitted) -> None:
+    """Raise the stable height after the durable write."""
+    slot = state.log.get(event.height)
+    if state.committing != event.height or slot is None or slot.proposal is None:
+        return
+    _, voters = _quorum_result(state, slot)
+    signatures = tuple((index, slot.checkpoints[index].signature) for index in voters)
+    certificate = CommitCertificate(event.height, slot.digest, event.block_hash, signatures)
+    become_stable(state, certificate, slot.proposal.timestamp_ms)
+
+
+def become_stable(
+    state: ReplicaState, certificate: CommitCertificate, timestamp_ms: int
+) -> None:
+    """Take a durably committed block as the new low watermark."""
+    state.stable = certificate
+    state.stable_timestamp_ms = timestamp_ms
+    state.log.advance_stable(certificate.height)
+    state.safety.forget(certificate.height)
+    state.failed_attempts = 0
+    state.committing = None

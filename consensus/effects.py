@@ -1,0 +1,142 @@
+"""What must be done after a step, in this order.
+
+Contract with the driver: effects are performed in order; a `Persist` must be durable before
+any later `Broadcast` or `Send` of the same step leaves (rule R-SAFE-1); a `Persist` may be
+moved forward, never back. A crash after any number of effects is a legal history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consensus.inputs import TimerId
+from consensus.messages import CommitCertificate, Evidence, Message, Proposal
+from consensus.records import Record
+from consensus.types import Hash32, Height, NodeIndex, View
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write records durably; a record replaces the one with the same key."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Send a message to every other validator."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to one validator."""
+
+    to: NodeIndex
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Start a timer, or restart it if it runs."""
+
+    timer: TimerId
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Stop a timer; nothing happens if it does not run."""
+
+    timer: TimerId
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProposal:
+    """This node leads `height` in `view`: build a block when there is something to put in.
+
+    Replaces any earlier request. `ancestors` are the digests in flight between the head and
+    this height, oldest first: their transactions must not be taken again.
+    """
+
+    view: View
+    height: Height
+    previous: Hash32
+    timestamp_ms_min: int
+    proposer: NodeIndex
+    ancestors: tuple[Hash32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelBuild:
+    """Forget an outstanding BuildProposal."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyProposal:
+    """Obtain and check the bodies of a proposal; answer with ProposalVerified.
+
+    `tx_hashes` is None when only the digest is known (a re-proposal). `is_vouched` tells that
+    a quorum has already accepted the content: then only availability is in question.
+    """
+
+    proposal: Proposal
+    digest: Hash32
+    tx_hashes: tuple[Hash32, ...] | None
+    is_vouched: bool
+    ancestors: tuple[Hash32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteProposal:
+    """Execute an ordered proposal on top of the one before; answer with ProposalExecuted."""
+
+    proposal: Proposal
+    digest: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBlock:
+    """Write the executed block with its certificate in one durable batch."""
+
+    certificate: CommitCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSync:
+    """Others have committed up to `height`: fetch blocks with certificates."""
+
+    height: Height
+
+
+@dataclass(frozen=True, slots=True)
+class ReportEvidence:
+    """A validator signed two things that exclude each other."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """This replica's own execution contradicts a quorum: stop, say why, vote no more."""
+
+    reason: str
+
+
+Effect: TypeAlias = (
+    Persist
+    | Broadcast
+    | Send
+    | StartTimer
+    | CancelTimer
+    | BuildProposal
+    | CancelBuild
+    | VerifyProposal
+    | ExecuteProposal
+    | CommitBlock
+    | RequestSync
+    | ReportEvidence
+    | Halt
+)

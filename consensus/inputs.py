@@ -1,0 +1,116 @@
+"""What may happen to a replica. `Replica.step` takes exactly these.
+
+Every answer to an effect carries what it answers (height, view or digest), so that a late
+answer is recognised and dropped (rule R-LATE-1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from consensus.certificates import VerifiedMessage
+from consensus.messages import CommitCertificate, Proposal
+from consensus.types import Hash32, Height, NodeIndex, View
+
+
+class TimerId(Enum):
+    """The two timers of a replica."""
+
+    VIEW = "view"
+    """No progress in this view (or no NEW-VIEW) for too long."""
+    RESEND = "resend"
+    """Time to ask for what was lost."""
+
+
+class Verdict(Enum):
+    """What the edge found out about a proposal's transactions."""
+
+    UNKNOWN = "unknown"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A verified message of another validator arrived."""
+
+    verified: VerifiedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A started timer ran out."""
+
+    timer: TimerId
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalBuilt:
+    """Answer to BuildProposal: a fresh proposal; its bodies are in the edge's hands."""
+
+    view: View
+    proposal: Proposal
+    tx_hashes: tuple[Hash32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalVerified:
+    """Answer to VerifyProposal. VALID promises that all bodies are durable on this node."""
+
+    height: Height
+    digest: Hash32
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalExecuted:
+    """Answer to ExecuteProposal."""
+
+    height: Height
+    digest: Hash32
+    block_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCommitted:
+    """Answer to CommitBlock: block, receipts, state and certificate are durable."""
+
+    height: Height
+    block_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The edge fetched, checked and durably committed blocks up to this certificate."""
+
+    certificate: CommitCertificate
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChanged:
+    """Whether transactions wait to be ordered."""
+
+    has_pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinksChanged:
+    """Which validators are connected now (this node itself need not be listed)."""
+
+    connected: frozenset[NodeIndex]
+
+
+Input: TypeAlias = (
+    MessageReceived
+    | TimerFired
+    | ProposalBuilt
+    | ProposalVerified
+    | ProposalExecuted
+    | BlockCommitted
+    | Synced
+    | PendingChanged
+    | LinksChanged
+)

@@ -1,0 +1,295 @@
+"""Ordering in an undisturbed view (PROTOCOL.md section 4).
+
+::
+
+    leader(h, v)   PRE-PREPARE ──▶ all
+    every validator  verify bodies, then PREPARE ──▶ all
+    quorum of PREPARE = prepared certificate (made durable), then COMMIT ──▶ all
+    quorum of COMMIT, here and at every height below = ordered, final
+
+Heights are pipelined up to the high watermark. Proposals are chained by digest, so the votes
+of one view are given in order of height: PREPARE for h only on top of the proposal accepted
+below it, COMMIT for h only after COMMIT for h − 1 in the same view, or once h − 1 is ordered
+(rule R-COM-1). Hence whatever is ordered anywhere has, at a quorum, prepared certificates of
+every height below it that is not final itself; view changes rely on that.
+"""
+
+from __future__ import annotations
+
+from consensus.effects import BuildProposal, CancelBuild, VerifyProposal
+from consensus.errors import InvalidMessage
+from consensus.inputs import ProposalBuilt, ProposalVerified, Verdict
+from consensus.message_log import Slot, record_phase_vote
+from consensus.messages import (
+    Commit,
+    Evidence,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    Proposal,
+)
+from consensus.records import PreparedRecord, ProposalRecord, VoteKind
+from consensus.state import ReplicaState
+from consensus.types import Hash32, Height
+
+
+def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32) -> None:
+    """Accept, buffer or refuse a leader's fresh proposal (rules R-PP-1 to R-PP-4)."""
+    height = message.proposal.height
+    if height <= state.stable.height or message.view < state.view:
+        return
+    if not state.log.is_open(height):
+        raise InvalidMessage(f"PRE-PREPARE for height {height} above the high watermark")
+    if message.sender != state.validators.leader(height, message.view):
+        raise InvalidMessage(f"PRE-PREPARE for height {height} not from its leader")
+    if message.proposal.proposer != message.sender:
+        raise InvalidMessage("PRE-PREPARE of a proposal that somebody else built")
+    slot = state.log.slot(height)
+    if message.view > state.view:
+        known = slot.future_pre_prepare
+        if known is None or message.view > known.view:
+            slot.future_pre_prepare = message
+        return
+    if height <= state.reproposed_to:
+        raise InvalidMessage("PRE-PREPARE for a height that NEW-VIEW has fixed")
+    _accept_pre_prepare(state, slot, message, digest)
+
+
+def _accept_pre_prepare(
+    state: ReplicaState, slot: Slot, message: PrePrepare, digest: Hash32
+) -> None:
+    if slot.is_ordered or not state.is_normal:
+        return
+    if state.is_current(slot):
+        if slot.digest != digest and slot.pre_prepare is not None:
+            state.report(Evidence(message.sender, slot.pre_prepare, message))
+        return
+    slot.accept(message.proposal, digest, message.view)
+    slot.is_reproposal = False
+    slot.pre_prepare = message
+    request_verification(state, slot)
+
+
+def accept_buffered(state: ReplicaState) -> None:
+    """Take up PRE-PREPAREs that arrived before this view was entered."""
+    for slot in state.log.ascending():
+        message = slot.future_pre_prepare
+        if message is None or message.view > state.view:
+            continue
+        slot.future_pre_prepare = None
+        if message.view == state.view and slot.height > state.reproposed_to:
+            _accept_pre_prepare(state, slot, message, state.digest_of(message.proposal))
+
+
+def request_verification(state: ReplicaState, slot: Slot) -> None:
+    """Ask the edge for the bodies of a slot's proposal, once."""
+    if slot.proposal is None or slot.is_fetching or slot.verdict is Verdict.VALID:
+        return
+    slot.is_fetching = True
+    message = slot.pre_prepare
+    is_vouched = slot.is_reproposal or slot.is_ordered
+    state.emit(
+        VerifyProposal(
+            slot.proposal,
+            slot.digest,
+            message.tx_hashes if message is not None else None,
+            is_vouched,
+            state.ancestors(slot.height),
+        )
+    )
+
+
+def handle_proposal_verified(state: ReplicaState, event: ProposalVerified) -> None:
+    """Take the edge's verdict; an answer about another proposal is late (R-LATE-1)."""
+    slot = state.log.get(event.height)
+    if slot is None or slot.proposal is None or slot.digest != event.digest:
+        return
+    slot.is_fetching = False
+    if slot.verdict is not Verdict.VALID:
+        slot.verdict = event.verdict
+
+
+def handle_prepare(state: ReplicaState, vote: Prepare) -> None:
+    """Store a PREPARE between the watermarks."""
+    slot = _vote_slot(state, vote)
+    if slot is not None:
+        state.report(record_phase_vote(slot.prepares, vote))
+
+
+def handle_commit(state: ReplicaState, vote: Commit) -> None:
+    """Store a COMMIT between the watermarks."""
+    slot = _vote_slot(state, vote)
+    if slot is not None:
+        state.report(record_phase_vote(slot.commits, vote))
+
+
+def _vote_slot(state: ReplicaState, vote: Prepare | Commit) -> Slot | None:
+    if vote.height <= state.log.stable_height:
+        return None
+    if not state.log.is_open(vote.height):
+        raise InvalidMessage(f"vote for height {vote.height} above the high watermark")
+    return state.log.slot(vote.height)
+
+
+def handle_proposal_built(state: ReplicaState, event: ProposalBuilt) -> None:
+    """Propose what the sealer built, unless the request has been overtaken (R-LATE-1)."""
+    proposal = event.proposal
+    if state.building != (event.view, proposal.height, proposal.previous) or not state.is_normal:
+        return
+    state.building = None
+    slot = state.log.slot(proposal.height)
+    digest = state.digest_of(proposal)
+    if not state.safety.may_vote(VoteKind.PRE_PREPARE, proposal.height, event.view, digest):
+        return
+    message, record = state.safety.sign_pre_prepare(proposal, event.tx_hashes)
+    slot.accept(proposal, digest, event.view)
+    slot.is_reproposal = False
+    slot.pre_prepare = message
+    slot.verdict = Verdict.VALID
+    state.persist(record, ProposalRecord(event.view, proposal))
+    state.broadcast(message)
+
+
+def advance_ordering(state: ReplicaState) -> None:
+    """Give every vote that is due and order what has a quorum, from the stable height up."""
+    height = state.stable.height + 1
+    while (slot := state.log.get(height)) is not None and slot.proposal is not None:
+        if state.is_normal:
+            _vote_prepare(state, slot)
+            _build_certificate(state, slot)
+            _vote_commit(state, slot)
+        _order(state, slot)
+        height += 1
+
+
+def _extends_predecessor(state: ReplicaState, slot: Slot, proposal: Proposal) -> bool | None:
+    """Whether the proposal may stand on the one below; None while that is unknown."""
+    below = state.chain_below(
+        slot.height,
+        lambda s: s.is_ordered
+        or (
+            state.is_current(s)
+            and state.safety.has_voted(VoteKind.PREPARE, s.height, state.view)
+        ),
+    )
+    if below is None:
+        return None
+    return proposal.previous == below[0] and proposal.timestamp_ms > below[1]
+
+
+def _vote_prepare(state: ReplicaState, slot: Slot) -> None:
+    proposal = slot.proposal
+    if proposal is None or not state.is_current(slot) or slot.verdict is not Verdict.VALID:
+        return
+    if state.safety.has_voted(VoteKind.PREPARE, slot.height, state.view):
+        return
+    extends = _extends_predecessor(state, slot, proposal)
+    if extends is False and not slot.is_ordered:
+        slot.verdict = Verdict.INVALID
+    if not extends or not state.safety.may_vote(
+        VoteKind.PREPARE, slot.height, state.view, slot.digest
+    ):
+        return
+    vote, record = state.safety.sign_prepare(slot.height, slot.digest)
+    state.persist(record, ProposalRecord(state.view, proposal))
+    state.broadcast(vote)
+    slot.prepares[vote.sender] = vote
+
+
+def _build_certificate(state: ReplicaState, slot: Slot) -> None:
+    if slot.proposal is None or not state.is_current(slot):
+        return
+    if slot.certificate is not None and slot.certificate.view == state.view:
+        return
+    voters = slot.prepared_voters()
+    if not state.validators.has_quorum(voters):
+        return
+    signatures = tuple((index, slot.prepares[index].signature) for index in voters)
+    slot.certificate = PreparedCertificate(state.view, slot.proposal, signatures)
+    slot.certificate_digest = slot.digest
+
+
+def _vote_commit(state: ReplicaState, slot: Slot) -> None:
+    certificate = slot.certificate
+    if certificate is None or certificate.view != state.view or not state.is_current(slot):
+        return
+    if state.safety.has_voted(VoteKind.COMMIT, slot.height, state.view):
+        return
+    below = state.chain_below(
+        slot.height,
+        lambda s: s.is_ordered
+        or state.safety.has_voted(VoteKind.COMMIT, s.height, state.view),
+    )
+    if below is None or below[0] != certificate.proposal.previous:
+        return
+    if not state.safety.may_vote(VoteKind.COMMIT, slot.height, state.view, slot.digest):
+        return
+    vote, record = state.safety.sign_commit(slot.height, slot.digest)
+    state.persist(record, PreparedRecord(certificate))
+    state.broadcast(vote)
+    slot.commits[vote.sender] = vote
+
+
+def _order(state: ReplicaState, slot: Slot) -> None:
+    if slot.is_ordered or slot.proposal is None:
+        return
+    below = state.chain_below(slot.height, lambda s: s.is_ordered)
+    if below is None or below[0] != slot.proposal.previous:
+        return
+    if any(state.validators.has_quorum(voters) for voters in slot.commit_groups()):
+        slot.is_ordered = True
+        slot.verdict = Verdict.UNKNOWN if slot.verdict is Verdict.INVALID else slot.verdict
+        request_verification(state, slot)
+
+
+def request_build(state: ReplicaState) -> None:
+    """Ask for a block if this replica leads the next height; withdraw a stale request."""
+    wanted = _next_to_build(state) if state.is_normal and not state.is_lagging() else None
+    if wanted is None:
+        if state.building is not None:
+            state.building = None
+            state.emit(CancelBuild())
+        return
+    height, previous, timestamp_ms = wanted
+    key = (state.view, height, previous)
+    if state.building == key:
+        return
+    state.building = key
+    state.emit(
+        BuildProposal(
+            state.view,
+            height,
+            previous,
+            timestamp_ms + 1,
+            state.config.index,
+            state.ancestors(height),
+        )
+    )
+
+
+def next_height(state: ReplicaState) -> Height:
+    """Return the lowest height above stable that has no proposal in this view."""
+    height = state.stable.height + 1
+    while (slot := state.log.get(height)) is not None and (
+        state.is_current(slot) or slot.is_ordered
+    ):
+        height += 1
+    return height
+
+
+def _next_to_build(state: ReplicaState) -> tuple[Height, Hash32, int] | None:
+    height = next_height(state)
+    if not state.log.is_open(height) or height <= state.reproposed_to:
+        return None
+    if state.validators.leader(height, state.view) != state.config.index:
+        return None
+    below = state.chain_below(
+        height,
+        lambda s: s.is_ordered
+        or state.safety.has_voted(VoteKind.PREPARE, s.height, state.view),
+    )
+    if below is None:
+        return None
+    if state.safety.has_voted(VoteKind.PRE_PREPARE, height, state.view):
+        return None
+    return height, *below

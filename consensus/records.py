@@ -1,0 +1,151 @@
+"""The durable records of a replica: what it has signed and what it may need to prove.
+
+Records are keyed; a newer record replaces the older one of the same key. Records of a height
+may be deleted once that height is stable. `encode_record`/`decode_record` are the disk form
+(the checksum around it belongs to the storage).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import msgpack
+
+from consensus.codec import (
+    decode_message,
+    decode_prepared_certificate,
+    encode_message,
+    encode_prepared_certificate,
+    proposal_fields,
+)
+from consensus.errors import InvalidMessage
+from consensus.messages import NewView, PreparedCertificate, Proposal
+from consensus.types import Hash32, Height, View
+
+
+class VoteKind(IntEnum):
+    """The kinds of vote that bind a replica to a digest at a height."""
+
+    PRE_PREPARE = 0
+    PREPARE = 1
+    COMMIT = 2
+    CHECKPOINT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRecord:
+    """The latest vote of one kind at one height. A checkpoint has view 0 and a block hash."""
+
+    kind: VoteKind
+    height: Height
+    view: View
+    digest: Hash32
+    block_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecord:
+    """The proposal that this replica accepted at its height in `view`."""
+
+    view: View
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRecord:
+    """The highest-view prepared certificate of a height."""
+
+    certificate: PreparedCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRecord:
+    """The view entered, and the view asked for (equal in normal operation)."""
+
+    view: View
+    to_view: View
+
+
+@dataclass(frozen=True, slots=True)
+class NewViewRecord:
+    """The proof of the view entered; None in view 0."""
+
+    new_view: NewView
+
+
+Record: TypeAlias = VoteRecord | ProposalRecord | PreparedRecord | ViewRecord | NewViewRecord
+
+_HEIGHT_BYTES = 8
+
+
+def _height_key(tag: bytes, height: Height) -> bytes:
+    return tag + height.to_bytes(_HEIGHT_BYTES, "big")
+
+
+def record_key(record: Record) -> bytes:
+    """Return the key under which a record is stored."""
+    match record:
+        case VoteRecord():
+            return _height_key(b"h", record.height) + bytes([record.kind])
+        case ProposalRecord():
+            return _height_key(b"h", record.proposal.height) + b"p"
+        case PreparedRecord():
+            return _height_key(b"h", record.certificate.proposal.height) + b"c"
+        case ViewRecord():
+            return b"view"
+        case NewViewRecord():
+            return b"new-view"
+
+
+def height_key_range(height: Height) -> tuple[bytes, bytes]:
+    """Return the half-open key range of all records at or below `height`."""
+    return _height_key(b"h", 0), _height_key(b"h", height + 1)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the disk bytes of a record."""
+    fields: tuple[Any, ...]
+    match record:
+        case VoteRecord():
+            fields = (
+                0,
+                int(record.kind),
+                record.height,
+                record.view,
+                record.digest,
+                record.block_hash,
+            )
+        case ProposalRecord():
+            fields = (1, record.view, proposal_fields(record.proposal))
+        case PreparedRecord():
+            fields = (2, encode_prepared_certificate(record.certificate))
+        case ViewRecord():
+            fields = (3, record.view, record.to_view)
+        case NewViewRecord():
+            fields = (4, encode_message(record.new_view))
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
+    return packed
+
+
+def decode_record(data: bytes) -> Record:
+    """Return the record in `data`; raise `InvalidMessage` if it is not one."""
+    try:
+        fields = msgpack.unpackb(data, raw=False)
+        match fields:
+            case [0, kind, height, view, digest, block_hash]:
+                return VoteRecord(VoteKind(kind), height, view, digest, block_hash)
+            case [1, view, proposal]:
+                return ProposalRecord(view, Proposal(*proposal))
+            case [2, certificate]:
+                return PreparedRecord(decode_prepared_certificate(certificate))
+            case [3, view, to_view]:
+                return ViewRecord(view, to_view)
+            case [4, message]:
+                new_view = decode_message(message)
+                if isinstance(new_view, NewView):
+                    return NewViewRecord(new_view)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise InvalidMessage("malformed consensus record") from error
+    raise InvalidMessage("malformed consensus record")

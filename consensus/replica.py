@@ -1,0 +1,301 @@
+"""`Replica`: PBFT for one validator as a deterministic state machine.
+
+The same inputs give the same effects, byte for byte. The core has no clock, no randomness and
+no I/O: time enters as `TimerFired`, messages enter verified, everything slow is an effect
+whose answer is a later input. Effects are to be performed in order (see `effects`).
+
+::
+
+    replica = Replica(config, sign)                    a new chain
+    replica, effects = Replica.recover(...)            after a restart
+    effects = replica.step(MessageReceived(verified))  raises InvalidMessage, changing nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from consensus.catch_up import (
+    handle_resend,
+    handle_status,
+    handle_synced,
+    needs_resend,
+    restore_votes,
+)
+from consensus.certificates import VerifiedMessage, select_reproposals
+from consensus.checkpoint import (
+    advance_execution,
+    handle_block_committed,
+    handle_checkpoint,
+    handle_proposal_executed,
+)
+from consensus.effects import CancelTimer, Effect, StartTimer
+from consensus.errors import InvalidMessage, require_invariant
+from consensus.inputs import (
+    BlockCommitted,
+    Input,
+    LinksChanged,
+    MessageReceived,
+    PendingChanged,
+    ProposalBuilt,
+    ProposalExecuted,
+    ProposalVerified,
+    Synced,
+    TimerFired,
+    TimerId,
+    Verdict,
+)
+from consensus.message_log import MessageLog
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    CommitCertificate,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Status,
+    ViewChange,
+)
+from consensus.normal_case import (
+    advance_ordering,
+    handle_commit,
+    handle_pre_prepare,
+    handle_prepare,
+    handle_proposal_built,
+    handle_proposal_verified,
+    next_height,
+    request_build,
+)
+from consensus.records import NewViewRecord, PreparedRecord, ProposalRecord, Record
+from consensus.safety import Safety
+from consensus.state import ReplicaConfig, ReplicaState
+from consensus.types import Height, NodeIndex, Sign, View
+from consensus.view_change import (
+    handle_new_view,
+    handle_view_change,
+    handle_view_timeout,
+    replace_failed_leader,
+    supporters,
+)
+
+
+class Replica:
+    """One validator's consensus state machine."""
+
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        sign: Sign,
+        stable: CommitCertificate | None = None,
+        stable_timestamp_ms: int = 0,
+    ) -> None:
+        head = stable if stable is not None else config.genesis
+        self._state = ReplicaState(
+            config=config,
+            safety=Safety(config.domain, config.index, sign),
+            log=MessageLog(head.height, config.window),
+            stable=head,
+            stable_timestamp_ms=stable_timestamp_ms,
+        )
+
+    @classmethod
+    def recover(
+        cls,
+        config: ReplicaConfig,
+        sign: Sign,
+        records: Iterable[Record],
+        stable: CommitCertificate,
+        stable_timestamp_ms: int,
+    ) -> tuple[Replica, tuple[Effect, ...]]:
+        """Rebuild a replica from its durable records and head; ask the others what it missed."""
+        replica = cls(config, sign, stable, stable_timestamp_ms)
+        state = replica._state
+        known = list(records)
+        state.safety.restore(known)
+        state.safety.forget(stable.height)
+        for record in known:
+            replica._restore_record(record)
+        restore_votes(state)
+        state.broadcast(state.safety.sign_status(stable.height))
+        return replica, replica._finish_step()
+
+    def _restore_record(self, record: Record) -> None:
+        state = self._state
+        match record:
+            case ProposalRecord() if state.log.is_open(record.proposal.height):
+                slot = state.log.slot(record.proposal.height)
+                slot.accept(record.proposal, state.digest_of(record.proposal), record.view)
+                slot.verdict = Verdict.VALID
+            case PreparedRecord() if state.log.is_open(record.certificate.proposal.height):
+                slot = state.log.slot(record.certificate.proposal.height)
+                slot.certificate = record.certificate
+                slot.certificate_digest = state.digest_of(record.certificate.proposal)
+            case NewViewRecord():
+                if record.new_view.view == state.view:
+                    state.new_view = record.new_view
+                    self._restore_reproposals(record.new_view)
+
+    def _restore_reproposals(self, new_view: NewView) -> None:
+        selection = select_reproposals(self._state.config.domain, new_view.view_changes)
+        self._state.reproposed_to = selection.stable.height + len(selection.proposals)
+
+    # --- one step -----------------------------------------------------------------------
+
+    def step(self, event: Input) -> tuple[Effect, ...]:
+        """Handle one input and return what must be done about it, in order.
+
+        Raises:
+            InvalidMessage: the input broke a rule; neither state nor effects changed.
+            InvariantViolation: a safety property does not hold; stop the node.
+        """
+        state = self._state
+        if state.halt_reason is not None and not isinstance(event, Synced):
+            return ()
+        stable_before = state.stable.height
+        try:
+            self._handle(event)
+        except InvalidMessage:
+            state.effects.clear()
+            raise
+        effects = self._finish_step()
+        require_invariant(state.stable.height >= stable_before, "P08: the head went back")
+        return effects
+
+    def _handle(self, event: Input) -> None:
+        state = self._state
+        match event:
+            case MessageReceived():
+                self._handle_message(event.verified)
+            case TimerFired(timer):
+                self._handle_timer(timer)
+            case ProposalBuilt():
+                handle_proposal_built(state, event)
+            case ProposalVerified():
+                handle_proposal_verified(state, event)
+            case ProposalExecuted():
+                handle_proposal_executed(state, event)
+            case BlockCommitted():
+                handle_block_committed(state, event)
+            case Synced():
+                handle_synced(state, event)
+            case PendingChanged(has_pending):
+                state.has_pending = has_pending
+            case LinksChanged(connected):
+                state.connected = connected
+            case _:
+                assert_never(event)
+
+    def _handle_message(self, verified: VerifiedMessage) -> None:
+        state = self._state
+        message = verified.message
+        if message.sender == state.config.index:
+            raise InvalidMessage("a message that claims to come from this validator")
+        match message:
+            case PrePrepare():
+                digest = verified.digest or state.digest_of(message.proposal)
+                handle_pre_prepare(state, message, digest)
+            case Prepare():
+                handle_prepare(state, message)
+            case Commit():
+                handle_commit(state, message)
+            case Checkpoint():
+                handle_checkpoint(state, message)
+            case ViewChange():
+                handle_view_change(state, message)
+            case NewView():
+                handle_new_view(state, message)
+            case Status():
+                handle_status(state, message)
+            case _:
+                assert_never(message)
+
+    def _handle_timer(self, timer: TimerId) -> None:
+        state = self._state
+        if timer is TimerId.RESEND:
+            state.is_resend_armed = False
+            handle_resend(state)
+        elif state.view_timer is not None:
+            state.view_timer = None
+            handle_view_timeout(state)
+
+    def _finish_step(self) -> tuple[Effect, ...]:
+        """Do what has become due, set the timers, and hand out the effects."""
+        state = self._state
+        advance_ordering(state)
+        advance_execution(state)
+        replace_failed_leader(state)
+        request_build(state)
+        self._set_timers()
+        effects, state.effects = tuple(state.effects), []
+        return effects
+
+    # --- timers -------------------------------------------------------------------------
+
+    def _wanted_view_timer(self) -> tuple[str, View, Height] | None:
+        state = self._state
+        if state.halt_reason is not None or state.is_lagging():
+            return None
+        if state.safety.is_changing:
+            view = state.safety.to_view
+            is_backed = state.validators.has_quorum(supporters(state, view))
+            return ("changing", view, 0) if is_backed else None
+        if state.has_pending or state.has_in_flight():
+            return ("normal", state.view, state.stable.height)
+        return None
+
+    def _set_timers(self) -> None:
+        state = self._state
+        timeouts = state.config.timeouts
+        wanted = self._wanted_view_timer()
+        if wanted != state.view_timer:
+            state.view_timer = wanted
+            if wanted is None:
+                state.emit(CancelTimer(TimerId.VIEW))
+            else:
+                delay_ms = timeouts.view_timeout_ms(state.failed_attempts)
+                state.emit(StartTimer(TimerId.VIEW, delay_ms))
+        if not state.is_resend_armed and (state.answered or needs_resend(state)):
+            state.is_resend_armed = True
+            state.emit(StartTimer(TimerId.RESEND, timeouts.resend_ms))
+
+    # --- what others may look at --------------------------------------------------------
+
+    @property
+    def view(self) -> View:
+        """The view entered."""
+        return self._state.view
+
+    @property
+    def to_view(self) -> View:
+        """The view asked for; equal to `view` in normal operation."""
+        return self._state.safety.to_view
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether this replica is voting in its view."""
+        return self._state.is_normal
+
+    @property
+    def stable(self) -> CommitCertificate:
+        """The certificate of the last committed block."""
+        return self._state.stable
+
+    @property
+    def halt_reason(self) -> str | None:
+        """Why this replica stopped voting for good, if it did."""
+        return self._state.halt_reason
+
+    @property
+    def failed_attempts(self) -> int:
+        """View changes since the last committed block (FISCO BCOS's changeCycle)."""
+        return self._state.failed_attempts
+
+    @property
+    def next_leader(self) -> NodeIndex:
+        """Who leads the lowest height that has no proposal yet."""
+        return self._state.validators.leader(next_height(self._state), self._state.view)
+
+    def size(self) -> int:
+        """Return the number of messages held (bounded, see `MessageLog.size`)."""
+        return self._state.log.size()

@@ -1,0 +1,141 @@
+"""The state of one replica, and the small helpers that every protocol part uses.
+
+The protocol parts (`normal_case`, `checkpoint`, `view_change`, `catch_up`) are functions over
+`ReplicaState`. They append to `state.effects`; `Replica.step` hands these out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from consensus.codec import compute_digest
+from consensus.effects import Broadcast, Effect, Persist, ReportEvidence
+from consensus.message_log import MessageLog, Slot
+from consensus.messages import (
+    CommitCertificate,
+    Evidence,
+    Message,
+    NewView,
+    PreparedCertificate,
+    Proposal,
+)
+from consensus.records import Record
+from consensus.safety import Safety
+from consensus.timeouts import TimeoutPolicy
+from consensus.types import Domain, Hash32, Height, NodeIndex, View
+from consensus.validators import ValidatorSet
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConfig:
+    """What does not change while a replica runs."""
+
+    domain: Domain
+    validators: ValidatorSet
+    index: NodeIndex
+    genesis: CommitCertificate
+    window: int = 50
+    """Proposals in flight above the stable height, FISCO BCOS's pipeline_size."""
+    timeouts: TimeoutPolicy = field(default_factory=TimeoutPolicy)
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """Everything a replica remembers. Bounded by the window and the number of validators."""
+
+    config: ReplicaConfig
+    safety: Safety
+    log: MessageLog
+    stable: CommitCertificate
+    stable_timestamp_ms: int
+    new_view: NewView | None = None
+    """Proof of the view entered; None in view 0."""
+    reproposed_to: Height = 0
+    """In this view, heights up to here are fixed by NEW-VIEW; fresh ones stand above."""
+    executing: Hash32 | None = None
+    committing: Height | None = None
+    building: tuple[View, Height, Hash32] | None = None
+    has_pending: bool = False
+    connected: frozenset[NodeIndex] | None = None
+    failed_attempts: int = 0
+    view_timer: tuple[str, View, Height] | None = None
+    is_resend_armed: bool = False
+    answered: set[NodeIndex] = field(default_factory=set)
+    peer_heights: dict[NodeIndex, Height] = field(default_factory=dict)
+    sync_requested: Height = 0
+    halt_reason: str | None = None
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """The validators of every height (membership is fixed at genesis)."""
+        return self.config.validators
+
+    @property
+    def view(self) -> View:
+        """The view entered."""
+        return self.safety.view
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether this replica votes: in a view, and not halted."""
+        return not self.safety.is_changing and self.halt_reason is None
+
+    def digest_of(self, proposal: Proposal) -> Hash32:
+        """Return a proposal's digest on this chain."""
+        return compute_digest(self.config.domain, proposal)
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect to this step."""
+        self.effects.append(effect)
+
+    def persist(self, *records: Record) -> None:
+        """Add a Persist effect."""
+        self.emit(Persist(records))
+
+    def broadcast(self, message: Message) -> None:
+        """Add a Broadcast effect."""
+        self.emit(Broadcast(message))
+
+    def report(self, evidence: Evidence | None) -> None:
+        """Add a ReportEvidence effect if there is evidence."""
+        if evidence is not None:
+            self.emit(ReportEvidence(evidence))
+
+    def chain_below(
+        self, height: Height, is_ready: Callable[[Slot], bool]
+    ) -> tuple[Hash32, int] | None:
+        """Return digest and time at height − 1 if it is stable or its slot is ready."""
+        if height - 1 == self.stable.height:
+            return self.stable.digest, self.stable_timestamp_ms
+        below = self.log.get(height - 1)
+        if below is None or below.proposal is None or not is_ready(below):
+            return None
+        return below.digest, below.proposal.timestamp_ms
+
+    def is_current(self, slot: Slot) -> bool:
+        """Whether the slot's proposal was accepted in the view entered."""
+        return slot.proposal is not None and slot.accepted_view == self.view
+
+    def ancestors(self, height: Height) -> tuple[Hash32, ...]:
+        """Return the digests in flight below `height`, oldest first."""
+        slots = (self.log.get(item) for item in range(self.stable.height + 1, height))
+        return tuple(s.digest for s in slots if s is not None and s.proposal is not None)
+
+    def prepared_certificates(self) -> tuple[PreparedCertificate, ...]:
+        """Return the certificates a VIEW-CHANGE must carry, ascending by height."""
+        return tuple(s.certificate for s in self.log.ascending() if s.certificate is not None)
+
+    def has_in_flight(self) -> bool:
+        """Whether any height above the stable one has a proposal."""
+        return any(slot.proposal is not None for slot in self.log.slots.values())
+
+    def note_peer_height(self, index: NodeIndex, height: Height) -> None:
+        """Remember the highest stable height that a validator has claimed."""
+        self.peer_heights[index] = max(height, self.peer_heights.get(index, 0))
+
+    def is_lagging(self) -> bool:
+        """Whether more than f weight claims to be at least two blocks ahead (R-LAG-1)."""
+        ahead = [i for i, h in self.peer_heights.items() if h > self.stable.height + 1]
+        return self.validators.has_honest(ahead)

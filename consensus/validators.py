@@ -1,0 +1,86 @@
+"""The validator set: who votes, with which weight, and who leads (rules R-SET-1, R-LEAD-1).
+
+Validators are sorted by node id; a node's position is its index in all messages. Leaders
+rotate by count, not by weight, as in FISCO BCOS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from consensus.quorum import compute_fault_threshold, compute_quorum
+from consensus.types import Height, NodeIndex, View
+
+WEIGHT_MAX = 10_000
+VALIDATORS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """One voting member: its node id (64 bytes, secp256k1 public key) and voting weight."""
+
+    node_id: bytes
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorSet:
+    """An immutable, sorted validator set with its thresholds worked out once."""
+
+    validators: tuple[Validator, ...]
+    leader_period: int = 1
+    fault_threshold: int = field(init=False)
+    quorum: int = field(init=False)
+    total_weight: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.validators) <= VALIDATORS_MAX:
+            raise ValueError(f"a validator set has 1 to {VALIDATORS_MAX} members")
+        if self.leader_period < 1:
+            raise ValueError("leader_period must be at least 1")
+        ordered = tuple(sorted(self.validators, key=lambda validator: validator.node_id))
+        if len({validator.node_id for validator in ordered}) != len(ordered):
+            raise ValueError("two validators share one node id")
+        for validator in ordered:
+            if not 1 <= validator.weight <= WEIGHT_MAX:
+                raise ValueError(f"weight {validator.weight} is outside 1..{WEIGHT_MAX}")
+        total = sum(validator.weight for validator in ordered)
+        object.__setattr__(self, "validators", ordered)
+        object.__setattr__(self, "total_weight", total)
+        object.__setattr__(self, "fault_threshold", compute_fault_threshold(total))
+        object.__setattr__(self, "quorum", compute_quorum(total))
+
+    def __len__(self) -> int:
+        return len(self.validators)
+
+    def leader(self, height: Height, view: View) -> NodeIndex:
+        """Return who proposes `height` in `view`: (⌊height / leader_period⌋ + view) mod n."""
+        return (height // self.leader_period + view) % len(self.validators)
+
+    def view_leader(self, view: View) -> NodeIndex:
+        """Return who assembles NEW-VIEW for `view`: view mod n, the same for every height.
+
+        It must not depend on a height: replicas whose stable heights differ by one would
+        otherwise see two legitimate senders of one NEW-VIEW (docs/adr/0002).
+        """
+        return view % len(self.validators)
+
+    def index_of(self, node_id: bytes) -> NodeIndex | None:
+        """Return the index of a node id, or None for a node that does not vote."""
+        for index, validator in enumerate(self.validators):
+            if validator.node_id == node_id:
+                return index
+        return None
+
+    def weight_of(self, indices: Iterable[NodeIndex]) -> int:
+        """Return the summed weight of distinct indices."""
+        return sum(self.validators[index].weight for index in set(indices))
+
+    def has_quorum(self, indices: Iterable[NodeIndex]) -> bool:
+        """Whether the indices hold quorum weight."""
+        return self.weight_of(indices) >= self.quorum
+
+    def has_honest(self, indices: Iterable[NodeIndex]) -> bool:
+        """Whether the indices hold more than f weight, hence at least one honest validator."""
+        return self.weight_of(indices) > self.fault_threshold

@@ -1,0 +1,172 @@
+"""Leaving a view whose leader fails, and opening the next (PROTOCOL.md section 6).
+
+::
+
+    time-out, leader's link gone, bad proposal, or f+1 others     VIEW-CHANGE(v') ──▶ all
+    leader of v' with a quorum of them                            NEW-VIEW(v') ──▶ all
+    every replica derives the re-proposals, then votes PREPARE in v'
+
+A VIEW-CHANGE carries the stable certificate and the highest-view prepared certificate of each
+height above it. Nothing is voted in the old view after it was signed (P07). The timer for the
+next step runs only once a quorum asks for this view or a later one, so a lone replica does not
+run away from the others; whoever is behind joins the smallest view that more than f weight
+asks for (rules R-VC-3, R-VC-4; B07, B17).
+"""
+
+from __future__ import annotations
+
+from consensus.certificates import select_reproposals
+from consensus.checkpoint import request_sync
+from consensus.effects import Send
+from consensus.errors import InvalidMessage
+from consensus.inputs import Verdict
+from consensus.messages import NewView, ViewChange
+from consensus.normal_case import accept_buffered, next_height, request_verification
+from consensus.records import NewViewRecord
+from consensus.state import ReplicaState
+from consensus.types import NodeIndex, View
+
+
+def start_view_change(state: ReplicaState, to_view: View) -> None:
+    """Leave the current view (or a view change that failed) for `to_view`."""
+    message, record = state.safety.sign_view_change(
+        to_view, state.stable, state.prepared_certificates()
+    )
+    state.persist(record)
+    state.log.view_changes[message.sender] = message
+    state.broadcast(message)
+    _open_view_if_leader(state)
+
+
+def handle_view_change(state: ReplicaState, message: ViewChange) -> None:
+    """Store a VIEW-CHANGE, join if more than f weight is ahead, open the view if we lead."""
+    window_max = message.stable.height + state.config.window
+    if any(item.proposal.height > window_max for item in message.prepared):
+        raise InvalidMessage("VIEW-CHANGE certificate above its sender's high watermark")
+    state.note_peer_height(message.sender, message.stable.height)
+    if message.stable.height > state.stable.height:
+        request_sync(state, message.stable.height)
+    if message.view <= state.view:
+        send_proof_of_view(state, message.sender)
+        return
+    known = state.log.view_changes.get(message.sender)
+    if known is None or message.view >= known.view:
+        state.log.view_changes[message.sender] = message
+    join_view_change(state)
+    _open_view_if_leader(state)
+
+
+def join_view_change(state: ReplicaState) -> None:
+    """Join the smallest higher view once more than f weight asks for higher ones (R-VC-3)."""
+    ahead = {
+        index: change.view
+        for index, change in state.log.view_changes.items()
+        if change.view > state.safety.to_view
+    }
+    if state.validators.has_honest(ahead):
+        start_view_change(state, min(ahead.values()))
+
+
+def supporters(state: ReplicaState, view: View) -> list[NodeIndex]:
+    """Return who asks for `view` or a later one."""
+    changes = state.log.view_changes.items()
+    return sorted(index for index, change in changes if change.view >= view)
+
+
+def _open_view_if_leader(state: ReplicaState) -> None:
+    view = state.safety.to_view
+    if not state.safety.is_changing or state.halt_reason is not None:
+        return
+    if state.validators.view_leader(view) != state.config.index:
+        return
+    changes = state.log.view_changes
+    senders = sorted(index for index, change in changes.items() if change.view == view)
+    if not state.validators.has_quorum(senders):
+        return
+    message = state.safety.sign_new_view(view, tuple(changes[index] for index in senders))
+    enter_view(state, message)
+    state.broadcast(message)
+
+
+def handle_new_view(state: ReplicaState, message: NewView) -> None:
+    """Enter the view that a verified NEW-VIEW opens (its content is checked at the edge)."""
+    if message.view <= state.view:
+        return
+    if message.view < state.safety.to_view:
+        raise InvalidMessage("NEW-VIEW for a view that this replica has already given up")
+    if state.halt_reason is None:
+        enter_view(state, message)
+
+
+def enter_view(state: ReplicaState, message: NewView) -> None:
+    """Adopt a view and what it proposes again (rule R-NV-2)."""
+    selection = select_reproposals(state.config.domain, message.view_changes)
+    record = state.safety.enter_view(message.view)
+    state.new_view = message
+    state.persist(record, NewViewRecord(message))
+    state.log.view_changes = {
+        index: change
+        for index, change in state.log.view_changes.items()
+        if change.view > message.view
+    }
+    state.reproposed_to = selection.stable.height + len(selection.proposals)
+    if selection.stable.height > state.stable.height:
+        request_sync(state, selection.stable.height)
+    kept = {proposal.height: proposal for proposal in selection.proposals}
+    for slot in state.log.ascending():
+        is_settled = slot.height <= selection.stable.height or slot.proposal is None
+        if slot.height not in kept and not is_settled:
+            slot.drop_proposal()
+    for height, proposal in kept.items():
+        if not state.log.is_open(height):
+            continue
+        slot = state.log.slot(height)
+        slot.accept(proposal, state.digest_of(proposal), message.view)
+        slot.is_reproposal = True
+        if slot.verdict is Verdict.INVALID:
+            slot.verdict = Verdict.UNKNOWN
+        request_verification(state, slot)
+    accept_buffered(state)
+
+
+def send_proof_of_view(state: ReplicaState, to: NodeIndex) -> None:
+    """Send the NEW-VIEW of our view to a validator that lags behind it, once a while."""
+    if state.new_view is not None and to not in state.answered:
+        state.answered.add(to)
+        state.emit(Send(to, state.new_view))
+
+
+def handle_view_timeout(state: ReplicaState) -> None:
+    """Give up the current view, or the current attempt at a new one."""
+    state.failed_attempts += 1
+    start_view_change(state, state.safety.to_view + 1)
+
+
+def replace_failed_leader(state: ReplicaState) -> None:
+    """Leave the view at once if its next leader cannot lead (rule R-VC-2).
+
+    That is so when the leader's link is gone or when its proposal is provably bad, and only
+    while there is work to do and a quorum is connected. Views whose leaders are
+    disconnected too are skipped; the search is bounded by n (B16).
+    """
+    if not state.is_normal or state.is_lagging():
+        return
+    if any(
+        state.is_current(slot) and slot.verdict is Verdict.INVALID and not slot.is_reproposal
+        for slot in state.log.ascending()
+    ):
+        start_view_change(state, state.view + 1)
+        return
+    if not (state.has_pending or state.has_in_flight()) or state.connected is None:
+        return
+    reachable = state.connected | {state.config.index}
+    if not state.validators.has_quorum(reachable):
+        return
+    height = next_height(state)
+    if state.validators.leader(height, state.view) in reachable:
+        return
+    for view in range(state.view + 1, state.view + 1 + len(state.validators)):
+        leaders = {state.validators.leader(height, view), state.validators.view_leader(view)}
+        if leaders <= reachable:
+            start_view_change(state, view)
+            return

@@ -1,0 +1,49 @@
+"""Compile the Solidity sources and write, or check, the committed artifacts.
+
+    python -m contracts.compile SOLC_DIR [--check]
+
+SOLC_DIR is a folder in which ``npm install solc@0.8.11`` was run. This is a tool for those who
+change a contract; nothing at run time needs Node.js.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOLC_VERSION = "0.8.11"
+
+
+def compile_sources(solc_dir: Path) -> dict[str, str]:
+    """Return the artifact text of each contract by name, compiled afresh."""
+    command = ["node", str(HERE / "compile.mjs"), str(HERE / "solidity"), str(solc_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"solc failed:\n{done.stderr}")
+    artifacts: dict[str, object] = json.loads(done.stdout)
+    return {name: json.dumps(value, indent=2) + "\n" for name, value in artifacts.items()}
+
+
+def main() -> int:
+    """Write the artifacts, or with --check compare them and fail on a difference."""
+    if len(sys.argv) < 2:
+        print(__doc__)
+        return 2
+    is_check = "--check" in sys.argv
+    status = 0
+    for name, text in compile_sources(Path(sys.argv[1]).resolve()).items():
+        path = HERE / "artifacts" / f"{name}.json"
+        if not is_check:
+            path.write_text(text)
+            print(f"wrote {path.name}")
+        elif path.read_text() != text:
+            print(f"{path.name} differs from what {name}.sol compiles to", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Typed bindings of OrgRegistry and HashRegistry: addresses, roles, states, errors, calls.
+
+The numbers here are frozen: they are part of the on-chain interface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.crypto import keccak
+
+from contracts.abi import Function, load_artifact
+
+ORG_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a001")
+HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002")
+"""Where genesis puts the contracts."""
+
+ERROR_SELECTOR = keccak(text="RegistryError(uint16)")[:4]
+
+
+class Jurisdiction(IntEnum):
+    """Where an organisation stands; also the sides of a network."""
+
+    SZ = 1
+    HK = 2
+    MO = 3
+    SG = 4
+
+
+class Role(IntFlag):
+    """What an account may do."""
+
+    ADMIN = 1
+    ISSUER = 2
+    VERIFIER = 4
+    WITNESS = 8
+    OPERATOR = 16
+    REGULATOR = 32
+    GOVERNOR = 64
+
+
+class AnchorState(IntEnum):
+    """State of a record. EXPIRED and STALE are worked out by readers, never stored."""
+
+    NONE = 0
+    ACTIVE = 1
+    PENDING_WITNESS = 2
+    SUSPENDED = 3
+    REVOKED = 4
+    SUPERSEDED = 5
+    ERASED = 6
+
+
+class OrgStatus(IntEnum):
+    """Standing of an organisation."""
+
+    UNKNOWN = 0
+    ACTIVE = 1
+    SUSPENDED = 2
+    EXITED = 3
+
+
+class Suite(IntEnum):
+    """Hash and signature suite of an anchored document."""
+
+    SHA256_P256 = 1
+    SM3_SM2 = 2
+    KECCAK_SECP256K1 = 3
+
+
+class RevokeReason(IntEnum):
+    """Coarse reasons: a lone, precise one would tell watchers too much (threat T4)."""
+
+    CORRECTED = 1
+    DISPUTED = 2
+    ISSUED_IN_ERROR = 3
+    SUBJECT_REQUEST = 4
+    KEY_COMPROMISED = 5
+    OTHER = 15
+
+
+class RegistryErrorCode(IntEnum):
+    """Frozen error numbers: 1xxx authorisation, 2xxx input, 3xxx state."""
+
+    UNKNOWN_ACCOUNT = 1001
+    ROLE_REQUIRED = 1002
+    ORG_NOT_ACTIVE = 1003
+    NOT_ACCREDITED = 1004
+    ZERO_ANCHOR = 2001
+    BAD_SCHEMA = 2002
+    BAD_SUITE = 2003
+    BAD_VALIDITY = 2004
+    MALFORMED = 2007
+    ALREADY_REGISTERED_CONFLICT = 3001
+    NOT_FOUND = 3002
+    NOT_ACTIVE = 3003
+    ALREADY_REVOKED = 3004
+    TERMINAL_STATE = 3005
+
+
+SCHEMA_IDS: dict[str, int] = {
+    "cn.ecr/1": 1,
+    "cn.pcr/1": 2,
+    "cn.smeowner/1": 3,
+    "grp.kyc/1": 4,
+    "hk.ecr/1": 5,
+    "hk.pcr/1": 6,
+}
+"""Document schemas and the numbers that stand for them on chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorRecord:
+    """A record of HashRegistry. Heights and times are those of blocks; time in seconds."""
+
+    key_id: int
+    schema: int
+    suite: int
+    flags: int
+    state: AnchorState
+    reason: int
+    valid_until_day: int
+    registered_height: int
+    registered_time: int
+    state_height: int
+    superseded_by: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Org:
+    """An organisation of OrgRegistry."""
+
+    meta_hash: bytes
+    jurisdiction: int
+    roles: int
+    status: OrgStatus
+    admitted_height: int
+    status_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrgKey:
+    """A document-signing key. A height of 0 means: has not happened."""
+
+    suite: int
+    from_height: int
+    retired_height: int
+    compromised_height: int
+    public_key: bytes
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the key was ever added."""
+        return self.suite != 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accreditation:
+    """Until when an organisation may register documents of a schema (0: open end)."""
+
+    is_granted: bool
+    from_height: int
+    until_height: int
+
+    def covers(self, height: int) -> bool:
+        """Whether it held in the block at `height`."""
+        is_ended = self.until_height != 0 and height >= self.until_height
+        return self.is_granted and self.from_height <= height and not is_ended
+
+
+def org_function(name: str) -> Function:
+    """Return a function of OrgRegistry."""
+    return load_artifact("OrgRegistry").functions[name]
+
+
+def hash_function(name: str) -> Function:
+    """Return a function of HashRegistry."""
+    return load_artifact("HashRegistry").functions[name]
+
+
+def encode_register_anchor(
+    anchor: bytes, *, schema: int, key_id: int, valid_until_day: int, suite: Suite, flags: int = 0
+) -> bytes:
+    """Return the call data that registers an anchor."""
+    call = hash_function("registerAnchor")
+    return call.encode_call(anchor, schema, key_id, valid_until_day, int(suite), flags)
+
+
+def encode_revoke(anchor: bytes, reason: RevokeReason) -> bytes:
+    """Return the call data that revokes an anchor."""
+    return hash_function("revoke").encode_call(anchor, int(reason))
+
+
+def encode_supersede(anchor: bytes, newer: bytes) -> bytes:
+    """Return the call data that replaces an anchor by a newer one."""
+    return hash_function("supersede").encode_call(anchor, newer)
+
+
+def encode_get_record(issuer: int, anchor: bytes) -> bytes:
+    """Return the call data that reads a record."""
+    return hash_function("getRecord").encode_call(issuer, anchor)
+
+
+def decode_record(data: bytes) -> AnchorRecord:
+    """Return the record in the answer of getRecord."""
+    fields = hash_function("getRecord").decode_output(data)[0]
+    key_id, schema, suite, flags, state, reason, day, height, time, state_height, newer = fields
+    return AnchorRecord(
+        key_id,
+        schema,
+        suite,
+        flags,
+        AnchorState(state),
+        reason,
+        day,
+        height,
+        time,
+        state_height,
+        newer,
+    )
+
+
+def decode_org(data: bytes) -> Org:
+    """Return the organisation in the answer of getOrg."""
+    meta, jurisdiction, roles, status, admitted, changed = org_function("getOrg").decode_output(
+        data
+    )[0]
+    return Org(meta, jurisdiction, roles, OrgStatus(status), admitted, changed)
+
+
+def decode_key(data: bytes) -> OrgKey:
+    """Return the key in the answer of getKey."""
+    return OrgKey(*org_function("getKey").decode_output(data)[0])
+
+
+def decode_accreditation(data: bytes) -> Accreditation:
+    """Return the accreditation in the answer of getAccreditation."""
+    return Accreditation(*org_function("getAccreditation").decode_output(data)[0])
+
+
+def decode_registry_error(data: bytes) -> RegistryErrorCode | None:
+    """Return the frozen error number in revert data, or None if there is none."""
+    if data[:4] != ERROR_SELECTOR:
+        return None
+    try:
+        (code,) = decode(("uint16",), data[4:])
+        return RegistryErrorCode(code)
+    except (DecodingError, ValueError):
+        return None

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.11;
+
+/// @title Organisations, their accounts, signing keys and accreditations.
+/// @notice Deployed by genesis. Governors admit organisations and accredit them for document
+/// schemas; administrators of an organisation manage its accounts and keys. Only block numbers
+/// and block time are used, never a caller's clock. No free text is stored.
+contract OrgRegistry {
+    /// Frozen error numbers: 1xxx authorisation, 2xxx input, 3xxx state.
+    error RegistryError(uint16 code);
+
+    uint16 internal constant UNKNOWN_ACCOUNT = 1001;
+    uint16 internal constant ROLE_REQUIRED = 1002;
+    uint16 internal constant ORG_NOT_ACTIVE = 1003;
+    uint16 internal constant MALFORMED = 2007;
+    uint16 internal constant NOT_FOUND = 3002;
+    uint16 internal constant TERMINAL_STATE = 3005;
+
+    uint8 public constant ROLE_ADMIN = 1;
+    uint8 public constant ROLE_ISSUER = 2;
+    uint8 public constant ROLE_VERIFIER = 4;
+    uint8 public constant ROLE_WITNESS = 8;
+    uint8 public constant ROLE_OPERATOR = 16;
+    uint8 public constant ROLE_REGULATOR = 32;
+    uint8 public constant ROLE_GOVERNOR = 64;
+
+    uint8 public constant ORG_ACTIVE = 1;
+    uint8 public constant ORG_SUSPENDED = 2;
+    uint8 public constant ORG_EXITED = 3;
+
+    struct Org {
+        bytes32 metaHash;
+        uint8 jurisdiction; // 1 SZ, 2 HK, 3 MO, 4 SG
+        uint8 roles; // what its accounts may be granted
+        uint8 status;
+        uint64 admittedHeight;
+        uint64 statusHeight;
+    }
+
+    struct Account {
+        uint16 org;
+        uint8 roles;
+    }
+
+    struct Key {
+        uint8 suite;
+        uint64 fromHeight;
+        uint64 retiredHeight; // 0 while in use
+        uint64 compromisedHeight; // 0 unless reported
+        bytes publicKey;
+    }
+
+    struct Accreditation {
+        bool isGranted;
+        uint64 fromHeight;
+        uint64 untilHeight; // 0 while open
+    }
+
+    mapping(uint16 => Org) private orgs;
+    mapping(address => Account) private accounts;
+    mapping(uint16 => mapping(uint16 => Key)) private keys;
+    mapping(uint16 => mapping(uint32 => Accreditation)) private accreditations;
+
+    event OrgAdmitted(uint16 indexed org, bytes32 metaHash, uint8 jurisdiction, uint8 roles);
+    event OrgStatusChanged(uint16 indexed org, uint8 status);
+    event AccountChanged(uint16 indexed org, address indexed account, uint8 roles);
+    event KeyAdded(uint16 indexed org, uint16 indexed keyId, uint8 suite);
+    event KeyRetired(uint16 indexed org, uint16 indexed keyId);
+    event KeyCompromised(uint16 indexed org, uint16 indexed keyId, uint64 sinceHeight);
+    event Accredited(uint16 indexed org, uint32 indexed schema, uint64 untilHeight);
+    event Disaccredited(uint16 indexed org, uint32 indexed schema);
+
+    constructor(address governor) {
+        accounts[governor] = Account(0, ROLE_GOVERNOR);
+        emit AccountChanged(0, governor, ROLE_GOVERNOR);
+    }
+
+    modifier onlyGovernor() {
+        if (accounts[msg.sender].roles & ROLE_GOVERNOR == 0) revert RegistryError(ROLE_REQUIRED);
+        _;
+    }
+
+    modifier onlyAdminOf(uint16 org) {
+        Account storage caller = accounts[msg.sender];
+        bool isGovernor = caller.roles & ROLE_GOVERNOR != 0;
+        bool isAdmin = caller.org == org && caller.roles & ROLE_ADMIN != 0;
+        if (!isGovernor && !isAdmin) revert RegistryError(ROLE_REQUIRED);
+        _;
+    }
+
+    modifier onlyKnown(uint16 org) {
+        if (orgs[org].status == 0) revert RegistryError(NOT_FOUND);
+        _;
+    }
+
+    function admitOrg(uint16 org, bytes32 metaHash, uint8 jurisdiction, uint8 roles)
+        external
+        onlyGovernor
+    {
+        if (org == 0 || jurisdiction == 0 || jurisdiction > 4) revert RegistryError(MALFORMED);
+        if (orgs[org].status != 0) revert RegistryError(TERMINAL_STATE);
+        uint64 height = uint64(block.number);
+        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height);
+        emit OrgAdmitted(org, metaHash, jurisdiction, roles);
+    }
+
+    function setOrgStatus(uint16 org, uint8 status) external onlyGovernor onlyKnown(org) {
+        if (status < ORG_ACTIVE || status > ORG_EXITED) revert RegistryError(MALFORMED);
+        if (orgs[org].status == ORG_EXITED) revert RegistryError(TERMINAL_STATE);
+        orgs[org].status = status;
+        orgs[org].statusHeight = uint64(block.number);
+        emit OrgStatusChanged(org, status);
+    }
+
+    /// @notice Give an account roles in an organisation; roles 0 removes it.
+    function setAccount(uint16 org, address account, uint8 roles)
+        external
+        onlyAdminOf(org)
+        onlyKnown(org)
+    {
+        if (roles & ~orgs[org].roles != 0) revert RegistryError(ROLE_REQUIRED);
+        uint16 current = accounts[account].org;
+        bool isTaken = accounts[account].roles != 0 && current != org;
+        if (account == address(0) || isTaken) revert RegistryError(MALFORMED);
+        accounts[account] = Account(org, roles);
+        emit AccountChanged(org, account, roles);
+    }
+
+    function addKey(uint16 org, uint16 keyId, uint8 suite, bytes calldata publicKey)
+        external
+        onlyAdminOf(org)
+        onlyKnown(org)
+    {
+        if (keyId == 0 || publicKey.length != 64) revert RegistryError(MALFORMED);
+        if (keys[org][keyId].suite != 0 || suite == 0) revert RegistryError(MALFORMED);
+        keys[org][keyId] = Key(suite, uint64(block.number), 0, 0, publicKey);
+        emit KeyAdded(org, keyId, suite);
+    }
+
+    function retireKey(uint16 org, uint16 keyId) external onlyAdminOf(org) {
+        Key storage key = keys[org][keyId];
+        if (key.suite == 0) revert RegistryError(NOT_FOUND);
+        if (key.retiredHeight != 0) revert RegistryError(TERMINAL_STATE);
+        key.retiredHeight = uint64(block.number);
+        emit KeyRetired(org, keyId);
+    }
+
+    function reportCompromised(uint16 org, uint16 keyId, uint64 sinceHeight)
+        external
+        onlyAdminOf(org)
+    {
+        Key storage key = keys[org][keyId];
+        if (key.suite == 0) revert RegistryError(NOT_FOUND);
+        if (sinceHeight == 0 || sinceHeight > block.number) revert RegistryError(MALFORMED);
+        if (key.compromisedHeight != 0 && key.compromisedHeight <= sinceHeight) {
+            revert RegistryError(TERMINAL_STATE);
+        }
+        key.compromisedHeight = sinceHeight;
+        emit KeyCompromised(org, keyId, sinceHeight);
+    }
+
+    function accredit(uint16 org, uint32 schema, uint64 untilHeight)
+        external
+        onlyGovernor
+        onlyKnown(org)
+    {
+        if (schema == 0 || (untilHeight != 0 && untilHeight <= block.number)) {
+            revert RegistryError(MALFORMED);
+        }
+        accreditations[org][schema] = Accreditation(true, uint64(block.number), untilHeight);
+        emit Accredited(org, schema, untilHeight);
+    }
+
+    function disaccredit(uint16 org, uint32 schema) external onlyGovernor {
+        Accreditation storage item = accreditations[org][schema];
+        bool isOpen = item.untilHeight == 0 || item.untilHeight > block.number;
+        if (!item.isGranted || !isOpen) revert RegistryError(NOT_FOUND);
+        item.untilHeight = uint64(block.number);
+        emit Disaccredited(org, schema);
+    }
+
+    function getOrg(uint16 org) external view returns (Org memory) {
+        return orgs[org];
+    }
+
+    function getAccount(address account) external view returns (uint16 org, uint8 roles) {
+        Account storage item = accounts[account];
+        return (item.org, item.roles);
+    }
+
+    function getKey(uint16 org, uint16 keyId) external view returns (Key memory) {
+        return keys[org][keyId];
+    }
+
+    function getAccreditation(uint16 org, uint32 schema)
+        external
+        view
+        returns (Accreditation memory)
+    {
+        return accreditations[org][schema];
+    }
+
+    /// @notice Whether an organisation is accredited for a schema at this block.
+    function isAccredited(uint16 org, uint32 schema) external view returns (bool) {
+        Accreditation storage item = accreditations[org][schema];
+        return item.isGranted && (item.untilHeight == 0 || block.number < item.untilHeight);
+    }
+
+    /// @notice The organisation of an active account with a role, or revert with the reason.
+    function requireRole(address account, uint8 role) external view returns (uint16 org) {
+        Account storage item = accounts[account];
+        if (item.roles == 0) revert RegistryError(UNKNOWN_ACCOUNT);
+        if (item.roles & role == 0) revert RegistryError(ROLE_REQUIRED);
+        if (orgs[item.org].status != ORG_ACTIVE) revert RegistryError(ORG_NOT_ACTIVE);
+        return item.org;
+    }
+}

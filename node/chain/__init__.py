@@ -1,0 +1,1 @@
+"""Transactions, receipts, blocks: their shapes, encodings and Merkle trees. No I/O."""

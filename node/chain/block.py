@@ -1,0 +1,134 @@
+"""Block headers and blocks.
+
+The header's hash is what CHECKPOINTs sign. The quorum of signatures is stored beside the
+header, never in its hash (B30).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import rlp
+
+from consensus.codec import decode_commit_certificate, encode_commit_certificate
+from consensus.errors import InvalidMessage
+from consensus.messages import CommitCertificate
+from node.crypto import keccak256
+from node.errors import BadInput
+
+VERSION = 1
+BLOCK_BYTES_MAX = 32 * 1024 * 1024
+TX_COUNT_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A block header, in the order of its encoding."""
+
+    version: int
+    number: int
+    parent_hash: bytes
+    proposal_digest: bytes
+    tx_root: bytes
+    receipt_root: bytes
+    state_root: bytes
+    gas_used: int
+    timestamp_ms: int
+    sealer: int
+    sealer_list: tuple[bytes, ...]
+    weights: tuple[int, ...]
+    extra_data: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """The block hash."""
+        return keccak256(b"lowu/1/header" + encode_header(self))
+
+    @property
+    def time_s(self) -> int:
+        """Block time as the EVM sees it, in seconds."""
+        return self.timestamp_ms // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A header with the transactions' bytes and the certificate that committed it."""
+
+    header: Header
+    transactions: tuple[bytes, ...]
+    certificate: CommitCertificate
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the canonical bytes of a header."""
+    encoded: bytes = rlp.encode(
+        [
+            header.version,
+            header.number,
+            header.parent_hash,
+            header.proposal_digest,
+            header.tx_root,
+            header.receipt_root,
+            header.state_root,
+            header.gas_used,
+            header.timestamp_ms,
+            header.sealer,
+            list(header.sealer_list),
+            list(header.weights),
+            header.extra_data,
+        ]
+    )
+    return encoded
+
+
+def decode_header(data: bytes) -> Header:
+    """Return the header in `data`; `BadInput` unless the bytes are its one encoding."""
+    try:
+        fields = rlp.decode(data, strict=True)
+        numbers = [int.from_bytes(fields[i], "big") for i in (0, 1, 7, 8, 9)]
+        hashes = fields[2:7]
+        header = Header(
+            numbers[0],
+            numbers[1],
+            *hashes,
+            *numbers[2:],
+            tuple(fields[10]),
+            tuple(int.from_bytes(item, "big") for item in fields[11]),
+            fields[12],
+        )
+        is_shaped = len(fields) == 13 and all(len(item) == 32 for item in hashes)
+        is_canonical = is_shaped and encode_header(header) == data
+    except (rlp.RLPException, ValueError, TypeError, IndexError, RecursionError) as error:
+        raise BadInput("malformed block header") from error
+    if not is_canonical:
+        raise BadInput("block header is not in canonical form")
+    return header
+
+
+def encode_block(block: Block) -> bytes:
+    """Return the bytes of a block as sync sends it."""
+    encoded: bytes = rlp.encode(
+        [
+            encode_header(block.header),
+            list(block.transactions),
+            encode_commit_certificate(block.certificate),
+        ]
+    )
+    return encoded
+
+
+def decode_block(data: bytes) -> Block:
+    """Return the block in `data`, with nothing verified but its shape; or `BadInput`."""
+    if len(data) > BLOCK_BYTES_MAX:
+        raise BadInput(f"block of {len(data)} bytes; at most {BLOCK_BYTES_MAX}")
+    try:
+        header, transactions, certificate = rlp.decode(data, strict=True)
+        if len(transactions) > TX_COUNT_MAX or not all(
+            isinstance(item, bytes) for item in transactions
+        ):
+            raise BadInput("malformed transaction list")
+        return Block(
+            decode_header(header), tuple(transactions), decode_commit_certificate(certificate)
+        )
+    except (rlp.RLPException, ValueError, TypeError, InvalidMessage, RecursionError) as error:
+        raise BadInput("malformed block") from error

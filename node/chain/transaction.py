@@ -1,0 +1,197 @@
+"""Ethereum transactions as clients send them: legacy (EIP-155), 2930 and 1559 envelopes.
+
+A transaction is kept, gossiped and stored as the client's own bytes; `decode_transaction`
+reads those bytes, checks every field and recovers the sender. A value has one encoding: bytes
+that do not encode back to themselves are refused, so a hash stands for one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import rlp
+
+from node.crypto import compute_address, keccak256, recover_public_key
+from node.errors import BadInput, InvalidTransaction
+
+TX_BYTES_MAX = 256 * 1024
+UINT64_MAX = 2**64 - 1
+UINT256_MAX = 2**256 - 1
+INIT_CODE_BYTES_MAX = 49_152
+"""EIP-3860."""
+
+AccessList: TypeAlias = tuple[tuple[bytes, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A decoded transaction. `to` is empty for a contract creation."""
+
+    raw: bytes
+    hash: bytes
+    type: int
+    """0 legacy, 1 EIP-2930, 2 EIP-1559."""
+    chain_id: int | None
+    """None for a legacy transaction signed before EIP-155."""
+    nonce: int
+    gas: int
+    max_fee_per_gas: int
+    """gasPrice of types 0 and 1. Fees are never taken on this chain."""
+    max_priority_fee_per_gas: int
+    to: bytes
+    value: int
+    data: bytes
+    access_list: AccessList
+    v: int
+    r: int
+    s: int
+    sender: bytes
+
+
+def _uint(value: object, value_max: int, what: str) -> int:
+    if not isinstance(value, bytes) or value[:1] == b"\0":
+        raise InvalidTransaction(f"{what} is not a canonical integer")
+    number = int.from_bytes(value, "big")
+    if number > value_max:
+        raise InvalidTransaction(f"{what} is too large")
+    return number
+
+
+def _data(value: object, sizes: tuple[int, ...] | None, what: str) -> bytes:
+    if not isinstance(value, bytes) or (sizes is not None and len(value) not in sizes):
+        raise InvalidTransaction(f"{what} has a wrong length")
+    return value
+
+
+def _access_list(value: object) -> AccessList:
+    if not isinstance(value, list):
+        raise InvalidTransaction("access list is not a list")
+    entries = []
+    for item in value:
+        if not isinstance(item, list) or len(item) != 2 or not isinstance(item[1], list):
+            raise InvalidTransaction("access list entry is malformed")
+        keys = (_data(key, (32,), "storage key") for key in item[1])
+        slots = tuple(int.from_bytes(key, "big") for key in keys)
+        entries.append((_data(item[0], (20,), "access list address"), slots))
+    return tuple(entries)
+
+
+def _decode_rlp(data: bytes) -> Sequence[Any]:
+    try:
+        fields = rlp.decode(data, strict=True)
+    except (rlp.RLPException, RecursionError) as error:
+        raise InvalidTransaction("transaction is not RLP") from error
+    if not isinstance(fields, list):
+        raise InvalidTransaction("transaction is not an RLP list")
+    return fields
+
+
+def _recover_sender(signing_hash: bytes, y_parity: int, r: int, s: int) -> bytes:
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity])
+    try:
+        return compute_address(recover_public_key(signing_hash, signature))
+    except BadInput as error:
+        raise InvalidTransaction(f"invalid signature: {error}") from error
+
+
+def _decode_legacy(raw: bytes) -> Transaction:
+    fields = _decode_rlp(raw)
+    if len(fields) != 9:
+        raise InvalidTransaction(f"legacy transaction has {len(fields)} fields instead of 9")
+    v = _uint(fields[6], UINT64_MAX, "v")
+    r = _uint(fields[7], UINT256_MAX, "r")
+    s = _uint(fields[8], UINT256_MAX, "s")
+    if v in (27, 28):
+        chain_id, signed = None, list(fields[:6])
+        y_parity = v - 27
+    elif v >= 35:
+        chain_id = (v - 35) // 2
+        y_parity = (v - 35) % 2
+        signed = [*fields[:6], chain_id, b"", b""]
+    else:
+        raise InvalidTransaction(f"v {v} is neither 27, 28 nor an EIP-155 value")
+    gas_price = _uint(fields[1], UINT256_MAX, "gas price")
+    return Transaction(
+        raw=raw,
+        hash=keccak256(raw),
+        type=0,
+        chain_id=chain_id,
+        nonce=_uint(fields[0], UINT64_MAX - 1, "nonce"),
+        gas=_uint(fields[2], UINT64_MAX, "gas limit"),
+        max_fee_per_gas=gas_price,
+        max_priority_fee_per_gas=gas_price,
+        to=_data(fields[3], (0, 20), "recipient"),
+        value=_uint(fields[4], UINT256_MAX, "value"),
+        data=_data(fields[5], None, "data"),
+        access_list=(),
+        v=v,
+        r=r,
+        s=s,
+        sender=_recover_sender(keccak256(rlp.encode(signed)), y_parity, r, s),
+    )
+
+
+def _decode_typed(raw: bytes, kind: int, fee_fields: int) -> Transaction:
+    fields = _decode_rlp(raw[1:])
+    if len(fields) != 10 + fee_fields:
+        raise InvalidTransaction(f"type {kind} transaction has {len(fields)} fields")
+    fees = [_uint(fields[2 + i], UINT256_MAX, "fee per gas") for i in range(fee_fields)]
+    rest = fields[2 + fee_fields :]
+    y_parity = _uint(rest[5], 1, "y parity")
+    r, s = _uint(rest[6], UINT256_MAX, "r"), _uint(rest[7], UINT256_MAX, "s")
+    if fees[0] > fees[-1]:
+        raise InvalidTransaction("priority fee is above the fee cap")
+    signing_hash = keccak256(bytes([kind]) + rlp.encode(fields[:-3]))
+    return Transaction(
+        raw=raw,
+        hash=keccak256(raw),
+        type=kind,
+        chain_id=_uint(fields[0], UINT256_MAX, "chain id"),
+        nonce=_uint(fields[1], UINT64_MAX - 1, "nonce"),
+        gas=_uint(rest[0], UINT64_MAX, "gas limit"),
+        max_fee_per_gas=fees[-1],
+        max_priority_fee_per_gas=fees[0],
+        to=_data(rest[1], (0, 20), "recipient"),
+        value=_uint(rest[2], UINT256_MAX, "value"),
+        data=_data(rest[3], None, "data"),
+        access_list=_access_list(rest[4]),
+        v=y_parity,
+        r=r,
+        s=s,
+        sender=_recover_sender(signing_hash, y_parity, r, s),
+    )
+
+
+@lru_cache(maxsize=8_192)
+def decode_transaction(raw: bytes) -> Transaction:
+    """Return the transaction in `raw`; `InvalidTransaction` says what is wrong.
+
+    Cached, since the same bytes come from clients, gossip and proposals.
+    """
+    if not raw or len(raw) > TX_BYTES_MAX:
+        raise InvalidTransaction(f"transaction of {len(raw)} bytes; at most {TX_BYTES_MAX}")
+    if raw[0] >= 0xC0:
+        transaction = _decode_legacy(raw)
+    elif raw[0] == 1:
+        transaction = _decode_typed(raw, 1, 1)
+    elif raw[0] == 2:
+        transaction = _decode_typed(raw, 2, 2)
+    else:
+        raise InvalidTransaction(f"transaction type {raw[0]:#x} is not supported")
+    if not transaction.to and len(transaction.data) > INIT_CODE_BYTES_MAX:
+        raise InvalidTransaction(f"creation code is larger than {INIT_CODE_BYTES_MAX} bytes")
+    return transaction
+
+
+def compute_intrinsic_gas(transaction: Transaction) -> int:
+    """Return the gas charged before the first opcode (Cancun rules)."""
+    zero_bytes = transaction.data.count(0)
+    gas = 21_000 + 4 * zero_bytes + 16 * (len(transaction.data) - zero_bytes)
+    if not transaction.to:
+        gas += 32_000 + 2 * ((len(transaction.data) + 31) // 32)
+    for _, slots in transaction.access_list:
+        gas += 2_400 + 1_900 * len(slots)
+    return gas

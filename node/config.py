@@ -1,0 +1,320 @@
+"""``config.ini`` (this node) and ``config.genesis`` (the same on every node).
+
+Both keep FISCO BCOS's section and key names where these exist. Reading checks everything and
+reports file, section and key; writing is the inverse of reading. Organisations enrolled at
+genesis are in ``[registry]``, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
+from node.crypto import keccak256
+from node.errors import ConfigError
+
+T = TypeVar("T")
+
+BLOCK_TX_COUNT_MAX = 10_000
+TX_GAS_LIMIT_MIN = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class OrgEntry:
+    """An organisation that genesis enrols."""
+
+    id: int
+    name: str
+    jurisdiction: int
+    roles: int
+    account: str
+    """Address of its administrator and signer of transactions, 0x…"""
+    key: str
+    """Public key that signs its documents, 128 hex digits."""
+    schemas: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisConfig:
+    """What every node of a chain must agree on."""
+
+    chain_id: str
+    group_id: str
+    web3_chain_id: int
+    timestamp_ms: int
+    tx_gas_limit: int
+    block_tx_count_limit: int
+    leader_period: int
+    sealers: tuple[tuple[str, int], ...]
+    """Node id (128 hex) and weight."""
+    observers: tuple[str, ...]
+    governor: str
+    orgs: tuple[OrgEntry, ...] = ()
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """The validator set of the chain."""
+        members = tuple(Validator(bytes.fromhex(node), weight) for node, weight in self.sealers)
+        return ValidatorSet(members, self.leader_period)
+
+    @property
+    def digest(self) -> bytes:
+        """Hash over everything here; the proposal digest of block 0."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return keccak256(b"lowu/1/genesis" + text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What one node needs to run. Times in milliseconds."""
+
+    name: str
+    folder: Path
+    listen_host: str
+    p2p_port: int
+    rpc_port: int
+    web3_port: int
+    peers: tuple[tuple[str, int], ...]
+    min_seal_time_ms: int = 50
+    consensus_timeout_ms: int = 3_000
+    pipeline_size: int = 50
+    pool_limit: int = 15_000
+    tx_expiration_s: int = 600
+    tap: bool = False
+    """Copy everything sent or received, before encryption, to log/tap.bin."""
+    log_level: str = "info"
+
+    @property
+    def data_path(self) -> Path:
+        """Folder of the database."""
+        return self.folder / "data"
+
+    @property
+    def conf_path(self) -> Path:
+        """Folder of keys and certificates."""
+        return self.folder / "conf"
+
+    @property
+    def log_path(self) -> Path:
+        """Folder of logs."""
+        return self.folder / "log"
+
+
+class _Section:
+    """Reads one section with errors that name file, section and key."""
+
+    def __init__(self, path: Path, parser: configparser.ConfigParser, name: str) -> None:
+        self._where = f"{path}: [{name}]"
+        if not parser.has_section(name):
+            raise ConfigError(f"{path}: section [{name}] is missing")
+        self.values = dict(parser[name])
+
+    def error(self, key: str, problem: str) -> ConfigError:
+        return ConfigError(f"{self._where} {key}: {problem}")
+
+    def text(self, key: str) -> str:
+        if key not in self.values:
+            raise self.error(key, "is missing")
+        return self.values[key]
+
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        if key not in self.values and default is not None:
+            return default
+        try:
+            value = int(self.text(key))
+        except ValueError as error:
+            raise self.error(key, f"{self.values[key]!r} is not an integer") from error
+        if not low <= value <= high:
+            raise self.error(key, f"{value} is outside {low}..{high}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key, "true" if default else "false")
+        if value not in ("true", "false"):
+            raise self.error(key, f"{value!r} is neither true nor false")
+        return value == "true"
+
+    def listed(self, prefix: str, parse: Callable[[str], T]) -> tuple[T, ...]:
+        """Return prefix.0, prefix.1, … parsed; ValueError of `parse` names the key."""
+        found = []
+        while (key := f"{prefix}.{len(found)}") in self.values:
+            try:
+                found.append(parse(self.values[key]))
+            except (ValueError, TypeError, KeyError) as error:
+                raise self.error(key, f"cannot be read ({error})") from error
+        return tuple(found)
+
+
+def _read(path: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(path.read_text(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not an INI file ({error})") from error
+    return parser
+
+
+def _parse_node_id(text: str) -> str:
+    if len(bytes.fromhex(text)) != 64 or text != text.lower():
+        raise ValueError("a node id is 128 lower-case hex digits")
+    return text
+
+
+def _parse_sealer(text: str) -> tuple[str, int]:
+    node_id, _, weight = text.partition(":")
+    number = int(weight or "1")
+    if not 1 <= number <= WEIGHT_MAX:
+        raise ValueError(f"weight {number} is outside 1..{WEIGHT_MAX}")
+    return _parse_node_id(node_id), number
+
+
+def _parse_org(text: str) -> OrgEntry:
+    raw = json.loads(text)
+    return OrgEntry(**{**raw, "schemas": tuple(raw["schemas"])})
+
+
+def load_genesis(path: Path) -> GenesisConfig:
+    """Read and check a ``config.genesis``."""
+    parser = _read(path)
+    chain = _Section(path, parser, "chain")
+    consensus = _Section(path, parser, "consensus")
+    registry = _Section(path, parser, "registry")
+    kind = consensus.text("consensus_type")
+    if kind != "pbft":
+        raise consensus.error("consensus_type", f"{kind!r} is not supported; use pbft")
+    genesis = GenesisConfig(
+        chain_id=chain.text("chain_id"),
+        group_id=chain.text("group_id"),
+        web3_chain_id=_Section(path, parser, "web3").integer("chain_id", 1, 2**53),
+        timestamp_ms=chain.integer("timestamp_ms", 0, 2**53),
+        tx_gas_limit=_Section(path, parser, "tx").integer(
+            "gas_limit", TX_GAS_LIMIT_MIN, 2**62
+        ),
+        block_tx_count_limit=consensus.integer("block_tx_count_limit", 1, BLOCK_TX_COUNT_MAX),
+        leader_period=consensus.integer("leader_period", 1, 1_000_000),
+        sealers=consensus.listed("node", _parse_sealer),
+        observers=consensus.listed("observer", _parse_node_id),
+        governor=registry.text("governor"),
+        orgs=registry.listed("org", _parse_org),
+    )
+    try:
+        _ = genesis.validators
+    except ValueError as error:
+        raise consensus.error("node.*", str(error)) from error
+    return genesis
+
+
+def dump_genesis(genesis: GenesisConfig) -> str:
+    """Return the text of a ``config.genesis``."""
+    lines = [
+        "[chain]",
+        "sm_crypto=false",
+        f"group_id={genesis.group_id}",
+        f"chain_id={genesis.chain_id}",
+        f"timestamp_ms={genesis.timestamp_ms}",
+        "",
+        "[web3]",
+        f"chain_id={genesis.web3_chain_id}",
+        "",
+        "[consensus]",
+        "consensus_type=pbft",
+        f"block_tx_count_limit={genesis.block_tx_count_limit}",
+        f"leader_period={genesis.leader_period}",
+        *(f"node.{i}={node}:{weight}" for i, (node, weight) in enumerate(genesis.sealers)),
+        *(f"observer.{i}={node}" for i, node in enumerate(genesis.observers)),
+        "",
+        "[tx]",
+        f"gas_limit={genesis.tx_gas_limit}",
+        "",
+        "[registry]",
+        f"governor={genesis.governor}",
+        *(
+            f"org.{i}={json.dumps(asdict(org), separators=(',', ':'))}"
+            for i, org in enumerate(genesis.orgs)
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def load_node_config(folder: Path, name: str) -> NodeConfig:
+    """Read and check ``config.ini`` and ``nodes.json`` of a node folder."""
+    path = folder / "config.ini"
+    parser = _read(path)
+    p2p = _Section(path, parser, "p2p")
+    consensus = _Section(path, parser, "consensus")
+    pool = _Section(path, parser, "txpool")
+    level = _Section(path, parser, "log").text("level")
+    if level not in ("trace", "debug", "info", "warning", "error"):
+        raise ConfigError(f"{path}: [log] level: {level!r} is not a log level")
+    return NodeConfig(
+        name=name,
+        folder=folder,
+        listen_host=p2p.text("listen_ip"),
+        p2p_port=p2p.integer("listen_port", 1, 65_535),
+        rpc_port=_Section(path, parser, "rpc").integer("listen_port", 1, 65_535),
+        web3_port=_Section(path, parser, "web3_rpc").integer("listen_port", 1, 65_535),
+        peers=load_peers(folder / p2p.text("nodes_file")),
+        min_seal_time_ms=consensus.integer("min_seal_time", 1, 600_000),
+        consensus_timeout_ms=consensus.integer("consensus_timeout", 100, 600_000),
+        pipeline_size=consensus.integer("pipeline_size", 1, 1_000),
+        pool_limit=pool.integer("limit", 1, 10_000_000),
+        tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
+        tap=_Section(path, parser, "others").flag("tap", False),
+        log_level=level,
+    )
+
+
+def load_peers(path: Path) -> tuple[tuple[str, int], ...]:
+    """Read ``nodes.json``: ``{"nodes": ["host:port", …]}``."""
+    try:
+        raw = json.loads(path.read_text())
+        pairs = [entry.rsplit(":", 1) for entry in raw["nodes"]]
+        return tuple((host, int(port)) for host, port in pairs)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f'{path}: expected {{"nodes": ["host:port", …]}} ({error})'
+        ) from error
+
+
+def dump_node_config(config: NodeConfig) -> str:
+    """Return the text of a node's ``config.ini``."""
+    host = config.listen_host
+    lines = [
+        "[p2p]",
+        f"listen_ip={host}",
+        f"listen_port={config.p2p_port}",
+        "nodes_file=nodes.json",
+        "",
+        "[rpc]",
+        f"listen_ip={host}",
+        f"listen_port={config.rpc_port}",
+        "",
+        "[web3_rpc]",
+        f"listen_ip={host}",
+        f"listen_port={config.web3_port}",
+        "",
+        "[consensus]",
+        f"min_seal_time={config.min_seal_time_ms}",
+        f"consensus_timeout={config.consensus_timeout_ms}",
+        f"pipeline_size={config.pipeline_size}",
+        "",
+        "[txpool]",
+        f"limit={config.pool_limit}",
+        f"txs_expiration_time={config.tx_expiration_s}",
+        "",
+        "[log]",
+        f"level={config.log_level}",
+        "",
+        "[others]",
+        f"tap={'true' if config.tap else 'false'}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,32 @@
+"""Errors of a node, by whose fault they are.
+
+    NodeError
+    ├── ConfigError       the operator's: what, where, and what to do next
+    ├── BadInput          a peer's or a client's: refused, nothing changed
+    │   └── InvalidTransaction
+    └── StorageError      the disk's: corruption or a failed sync; the process stops
+"""
+
+
+class NodeError(Exception):
+    """Root of every error that a node raises on purpose."""
+
+
+class ConfigError(NodeError):
+    """A configuration cannot be used; the text says where and what to do next."""
+
+
+class BadInput(NodeError):
+    """Something from outside is malformed or breaks a rule."""
+
+
+class InvalidTransaction(BadInput):
+    """A transaction that must not enter the pool or a block."""
+
+    def __init__(self, reason: str, *, code: int = -32003) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class StorageError(NodeError):
+    """A record is damaged, or a write could not be made durable."""

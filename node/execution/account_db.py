@@ -1,0 +1,255 @@
+"""py-evm's account database over the flat state.
+
+Changes are journaled: every write pushes its undo onto one list, a checkpoint is a position in
+that list, and reverting pops down to it. That is cheaper than py-evm's layered journals and
+trie, and it is all that the EVM needs within a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import rlp
+from eth.abc import AccountDatabaseAPI
+from eth.constants import EMPTY_SHA3
+
+from node.crypto import keccak256
+from node.execution.flat_state import (
+    TABLE_ACCOUNT,
+    TABLE_CODE,
+    TABLE_STORAGE,
+    StateKey,
+    StateReader,
+)
+
+_ABSENT = (0, 0, EMPTY_SHA3)
+Account = tuple[int, int, bytes]
+"""Nonce, balance, code hash."""
+
+
+def encode_account(account: Account) -> bytes:
+    """Return the stored bytes of an account; b"" for one that is empty (EIP-161)."""
+    if account == _ABSENT:
+        return b""
+    encoded: bytes = rlp.encode(list(account))
+    return encoded
+
+
+def decode_account(data: bytes) -> Account:
+    """Return the account in stored bytes."""
+    if not data:
+        return _ABSENT
+    nonce, balance, code_hash = rlp.decode(data)
+    return int.from_bytes(nonce, "big"), int.from_bytes(balance, "big"), code_hash
+
+
+def encode_slot(address: bytes, slot: int) -> bytes:
+    """Return the key of a storage slot: address ‖ slot as 32 bytes."""
+    return address + slot.to_bytes(32, "big")
+
+
+class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
+    """Accounts, code and storage of one block under execution."""
+
+    def __init__(self, db: StateReader, state_root: bytes) -> None:
+        self._state = db
+        self._accounts: dict[bytes, Account] = {}
+        self._storage: dict[tuple[bytes, int], int] = {}
+        self._code: dict[bytes, bytes] = {}
+        self._changed_accounts: set[bytes] = set()
+        self._changed_storage: set[tuple[bytes, int]] = set()
+        self._changed_code: set[bytes] = set()
+        self._undo: list[Callable[[], object]] = []
+        self._warm_addresses: set[bytes] = set()
+        self._warm_slots: set[tuple[bytes, int]] = set()
+        self._original: dict[tuple[bytes, int], int] = {}
+        self._transient: dict[tuple[bytes, int], bytes] = {}
+        self._state_root = state_root
+
+    # --- accounts -------------------------------------------------------------------------
+
+    def _get(self, address: bytes) -> Account:
+        found = self._accounts.get(address)
+        if found is None:
+            found = decode_account(self._state.get(TABLE_ACCOUNT, address))
+            self._accounts[address] = found
+        return found
+
+    def _set(self, address: bytes, account: Account) -> None:
+        before = self._get(address)
+        self._undo.append(lambda: self._accounts.__setitem__(address, before))
+        self._accounts[address] = account
+        self._changed_accounts.add(address)
+
+    def get_balance(self, address: bytes) -> int:
+        return self._get(address)[1]
+
+    def set_balance(self, address: bytes, balance: int) -> None:
+        nonce, before, code_hash = self._get(address)
+        if before != balance:
+            self._set(address, (nonce, balance, code_hash))
+
+    def get_nonce(self, address: bytes) -> int:
+        return self._get(address)[0]
+
+    def set_nonce(self, address: bytes, nonce: int) -> None:
+        _, balance, code_hash = self._get(address)
+        self._set(address, (nonce, balance, code_hash))
+
+    def increment_nonce(self, address: bytes) -> None:
+        self.set_nonce(address, self.get_nonce(address) + 1)
+
+    def get_code_hash(self, address: bytes) -> bytes:
+        account = self._get(address)
+        return bytes(32) if account == _ABSENT else account[2]
+
+    def get_code(self, address: bytes) -> bytes:
+        code_hash = self._get(address)[2]
+        if code_hash == EMPTY_SHA3:
+            return b""
+        code = self._code.get(code_hash)
+        if code is None:
+            code = self._code[code_hash] = self._state.get(TABLE_CODE, code_hash)
+        return code
+
+    def set_code(self, address: bytes, code: bytes) -> None:
+        nonce, balance, _ = self._get(address)
+        code_hash = keccak256(code)
+        self._code[code_hash] = code
+        self._changed_code.add(code_hash)
+        self._set(address, (nonce, balance, code_hash))
+
+    def delete_code(self, address: bytes) -> None:
+        nonce, balance, _ = self._get(address)
+        self._set(address, (nonce, balance, EMPTY_SHA3))
+
+    def account_has_code_or_nonce(self, address: bytes) -> bool:
+        nonce, _, code_hash = self._get(address)
+        return nonce != 0 or code_hash != EMPTY_SHA3
+
+    def delete_account(self, address: bytes) -> None:
+        self._set(address, _ABSENT)
+        self.delete_storage(address)
+
+    def account_exists(self, address: bytes) -> bool:
+        return self._get(address) != _ABSENT
+
+    def touch_account(self, address: bytes) -> None:
+        pass  # empty accounts are never stored, so there is nothing to touch
+
+    def account_is_empty(self, address: bytes) -> bool:
+        return self._get(address) == _ABSENT
+
+    # --- storage --------------------------------------------------------------------------
+
+    def get_storage(self, address: bytes, slot: int, from_journal: bool = True) -> int:
+        key = (address, slot)
+        if not from_journal and key in self._original:
+            return self._original[key]
+        found = self._storage.get(key)
+        if found is None:
+            found = int.from_bytes(self._state.get(TABLE_STORAGE, encode_slot(*key)), "big")
+            self._storage[key] = found
+        return found
+
+    def set_storage(self, address: bytes, slot: int, value: int) -> None:
+        key = (address, slot)
+        before = self.get_storage(address, slot)
+        self._original.setdefault(key, before)
+        self._undo.append(lambda: self._storage.__setitem__(key, before))
+        self._storage[key] = value
+        self._changed_storage.add(key)
+
+    def delete_storage(self, address: bytes) -> None:
+        """Clear the slots written in this block (EIP-6780: only fresh contracts vanish)."""
+        for key in sorted(key for key in self._storage if key[0] == address):
+            if self._storage[key]:
+                self.set_storage(key[0], key[1], 0)
+
+    def get_transient(self, address: bytes, slot: int) -> bytes:
+        """Return a value of transient storage (EIP-1153), b"" if unset."""
+        return self._transient.get((address, slot), b"")
+
+    def set_transient(self, address: bytes, slot: int, value: bytes) -> None:
+        """Set a value of transient storage; it ends with the transaction."""
+        key = (address, slot)
+        before = self._transient.get(key, b"")
+        self._undo.append(lambda: self._transient.__setitem__(key, before))
+        self._transient[key] = value
+
+    # --- access lists (EIP-2929) ----------------------------------------------------------
+
+    def is_address_warm(self, address: bytes) -> bool:
+        return address in self._warm_addresses
+
+    def mark_address_warm(self, address: bytes) -> None:
+        if address not in self._warm_addresses:
+            self._warm_addresses.add(address)
+            self._undo.append(lambda: self._warm_addresses.discard(address))
+
+    def is_storage_warm(self, address: bytes, slot: int) -> bool:
+        return (address, slot) in self._warm_slots
+
+    def mark_storage_warm(self, address: bytes, slot: int) -> None:
+        key = (address, slot)
+        if key not in self._warm_slots:
+            self._warm_slots.add(key)
+            self._undo.append(lambda: self._warm_slots.discard(key))
+
+    # --- checkpoints ----------------------------------------------------------------------
+
+    def record(self) -> int:  # type: ignore[override]
+        return len(self._undo)
+
+    def discard(self, checkpoint: int) -> None:  # type: ignore[override]
+        while len(self._undo) > checkpoint:
+            self._undo.pop()()
+
+    def commit(self, checkpoint: int) -> None:  # type: ignore[override]
+        pass  # the undo entries stay, for an outer checkpoint
+
+    def lock_changes(self) -> None:
+        """End a transaction: nothing before this can be reverted, and gas refunds start anew."""
+        self._undo.clear()
+        self._original.clear()
+        self._transient.clear()
+        self._warm_addresses.clear()
+        self._warm_slots.clear()
+
+    def writes(self) -> dict[StateKey, bytes]:
+        """Return what differs from the state below, as stored bytes."""
+        found: dict[StateKey, bytes] = {}
+        for address in self._changed_accounts:
+            self._note(found, TABLE_ACCOUNT, address, encode_account(self._accounts[address]))
+        for key in self._changed_storage:
+            value = self._storage[key]
+            data = value.to_bytes((value.bit_length() + 7) // 8, "big")
+            self._note(found, TABLE_STORAGE, encode_slot(*key), data)
+        live_code = {self._accounts[address][2] for address in self._changed_accounts}
+        for code_hash in self._changed_code & live_code:
+            self._note(found, TABLE_CODE, code_hash, self._code[code_hash])
+        return found
+
+    def _note(self, found: dict[StateKey, bytes], table: bytes, key: bytes, value: bytes) -> None:
+        if self._state.get(table, key) != value:
+            found[table, key] = value
+
+    # --- what a trie would do -------------------------------------------------------------
+
+    @property
+    def state_root(self) -> Any:
+        return self._state_root
+
+    @state_root.setter
+    def state_root(self, value: Any) -> None:
+        self._state_root = value
+
+    def has_root(self, state_root: bytes) -> bool:
+        return True
+
+    def make_state_root(self) -> Any:
+        return self._state_root
+
+    def persist(self) -> Any:
+        raise NotImplementedError("the flat state is written by the ledger")

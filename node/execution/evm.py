@@ -1,0 +1,243 @@
+"""py-evm bound to the flat state, without fees.
+
+Cancun rules with these differences of a permissioned chain: no fee is charged or paid,
+GASPRICE is zero, COINBASE and BASEFEE are zero, PREVRANDAO is zero, blob transactions do not
+exist. EVM time is seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from eth._utils.address import generate_contract_address
+from eth.exceptions import (
+    ContractCreationCollision,
+    InsufficientFunds,
+    InsufficientStack,
+    InvalidInstruction,
+    InvalidJumpDestination,
+    OutOfGas,
+    Revert,
+    StackDepthLimit,
+    VMError,
+)
+from eth.vm.execution_context import ExecutionContext
+from eth.vm.forks.cancun.state import CancunState
+from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
+from eth.vm.message import Message
+
+from node.chain.receipt import Log, Status
+from node.chain.transaction import Transaction, compute_intrinsic_gas
+from node.execution.account_db import FlatAccountDB
+from node.execution.flat_state import StateKey, StateReader
+
+REFUND_QUOTIENT_MAX = 5
+"""EIP-3529: at most a fifth of the gas used comes back."""
+ZERO_ADDRESS = bytes(20)
+
+_STATUS_BY_ERROR: tuple[tuple[type[VMError], Status], ...] = (
+    (Revert, Status.REVERT),
+    (OutOfGas, Status.OUT_OF_GAS),
+    (InvalidInstruction, Status.BAD_INSTRUCTION),
+    (InvalidJumpDestination, Status.BAD_JUMP_DESTINATION),
+    (InsufficientStack, Status.STACK_UNDERFLOW),
+    (StackDepthLimit, Status.OUT_OF_STACK),
+    (InsufficientFunds, Status.NOT_ENOUGH_CASH),
+    (ContractCreationCollision, Status.CONTRACT_ADDRESS_ALREADY_USED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """What the EVM can see of its block."""
+
+    number: int
+    time_s: int
+    gas_limit: int
+    chain_id: int
+    block_hash: Callable[[int], bytes | None]
+    """Hash of an earlier block by number, for BLOCKHASH."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Result of a message: a transaction, a call, or a deployment."""
+
+    status: Status
+    gas_used: int
+    output: bytes
+    logs: tuple[Log, ...]
+    contract_address: bytes
+
+
+class _FlatCancunState(CancunState):  # type: ignore[misc]
+    """Cancun over the flat account database."""
+
+    account_db_class = FlatAccountDB
+
+    def set_system_contracts(self) -> None:
+        """Deploy nothing: there is no beacon chain below this ledger."""
+
+    # Transient storage is journaled with everything else, so a checkpoint is one number.
+
+    def snapshot(self) -> Any:
+        return b"", self._account_db.record()
+
+    def revert(self, snapshot: Any) -> None:
+        self._account_db.discard(snapshot[1])
+
+    def commit(self, snapshot: Any) -> None:
+        pass
+
+    def get_transient_storage(self, address: bytes, slot: int) -> bytes:
+        found: bytes = self._account_db.get_transient(address, slot)
+        return found
+
+    def set_transient_storage(self, address: bytes, slot: int, value: bytes) -> None:
+        self._account_db.set_transient(address, slot, value)
+
+
+class Evm:
+    """The EVM over one block: executes transactions in order and collects their writes."""
+
+    def __init__(self, state: StateReader, block: BlockContext) -> None:
+        self._block = block
+        context = ExecutionContext(
+            coinbase=ZERO_ADDRESS,
+            timestamp=block.time_s,
+            block_number=block.number,
+            difficulty=0,
+            mix_hash=bytes(32),
+            gas_limit=block.gas_limit,
+            prev_hashes=_previous_hashes(block),
+            chain_id=block.chain_id,
+            base_fee_per_gas=0,
+            excess_blob_gas=0,
+        )
+        self._state: Any = _FlatCancunState(state, context, bytes(32))
+        self._accounts: FlatAccountDB = self._state._account_db
+
+    def get_nonce(self, address: bytes) -> int:
+        """Return an account's nonce at this point of the block."""
+        return self._accounts.get_nonce(address)
+
+    def writes(self) -> dict[StateKey, bytes]:
+        """Return everything written so far."""
+        return self._accounts.writes()
+
+    def execute(self, transaction: Transaction) -> Outcome:
+        """Run a transaction. One that fails still uses its nonce and its gas."""
+        intrinsic_gas = compute_intrinsic_gas(transaction)
+        if transaction.gas > self._block.gas_limit or transaction.gas < intrinsic_gas:
+            self._accounts.increment_nonce(transaction.sender)
+            self._accounts.lock_changes()
+            return Outcome(Status.OUT_OF_GAS_LIMIT, transaction.gas, b"", (), b"")
+        self._warm_up(transaction)
+        return self._run(
+            sender=transaction.sender,
+            to=transaction.to,
+            value=transaction.value,
+            data=transaction.data,
+            gas=transaction.gas,
+            intrinsic_gas=intrinsic_gas,
+        )
+
+    def call(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> Outcome:
+        """Run a message as a transaction of `sender` with that gas would run."""
+        return self._run(
+            sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0
+        )
+
+    def create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
+        """Run creation code for a contract at a chosen address (genesis only)."""
+        message = Message(
+            gas=gas,
+            to=b"",
+            sender=sender,
+            value=0,
+            data=b"",
+            code=init_code,
+            create_address=address,
+        )
+        outcome = self._finish(self._compute(message, sender), gas, address)
+        self._accounts.lock_changes()
+        return outcome
+
+    def _warm_up(self, transaction: Transaction) -> None:
+        for address, slots in transaction.access_list:
+            self._accounts.mark_address_warm(address)
+            for slot in slots:
+                self._accounts.mark_storage_warm(address, slot)
+
+    def _run(
+        self, *, sender: bytes, to: bytes, value: int, data: bytes, gas: int, intrinsic_gas: int
+    ) -> Outcome:
+        accounts = self._accounts
+        accounts.mark_address_warm(sender)
+        nonce = accounts.get_nonce(sender)
+        created = b"" if to else generate_contract_address(sender, nonce)
+        accounts.mark_address_warm(to or created)
+        accounts.mark_address_warm(ZERO_ADDRESS)  # EIP-3651: the coinbase
+        accounts.increment_nonce(sender)
+        message = Message(
+            gas=gas - intrinsic_gas,
+            to=to,
+            sender=sender,
+            value=value,
+            data=data if to else b"",
+            code=accounts.get_code(to) if to else data,
+            create_address=created or None,
+        )
+        computation = self._compute(message, sender)
+        outcome = self._finish(computation, gas, created)
+        accounts.lock_changes()
+        return outcome
+
+    def _compute(self, message: Message, origin: bytes) -> Any:
+        context = CancunTransactionContext(gas_price=0, origin=origin, blob_versioned_hashes=[])
+        machine = self._state.computation_class
+        if message.is_create:
+            if self._accounts.account_has_code_or_nonce(message.storage_address):
+                computation = self._state.get_computation(message, context)
+                computation.error = ContractCreationCollision("address is taken")
+                computation.consume_gas(message.gas, reason="contract address is taken")
+                return computation
+            return machine.apply_create_message(self._state, message, context)
+        return machine.apply_message(self._state, message, context)
+
+    def _finish(self, computation: Any, gas: int, created: bytes) -> Outcome:
+        gas_used = gas - computation.get_gas_remaining()
+        refund = min(computation.get_gas_refund(), gas_used // REFUND_QUOTIENT_MAX)
+        error = computation.error if computation.is_error else None
+        for address in computation.get_accounts_for_deletion():
+            self._accounts.delete_account(address)
+        logs = tuple(
+            Log(address, tuple(topic.to_bytes(32, "big") for topic in topics), data)
+            for address, topics, data in computation.get_log_entries()
+        )
+        return Outcome(
+            status=_status_of(error),
+            gas_used=gas_used - refund,
+            output=computation.output,
+            logs=logs,
+            contract_address=b"" if error is not None else created,
+        )
+
+
+def _previous_hashes(block: BlockContext) -> Iterator[bytes]:
+    for number in range(block.number - 1, max(block.number - 257, -1), -1):
+        found = block.block_hash(number)
+        if found is None:
+            return
+        yield found
+
+
+def _status_of(error: VMError | None) -> Status:
+    if error is None:
+        return Status.SUCCESS
+    for kind, status in _STATUS_BY_ERROR:
+        if isinstance(error, kind):
+            return status
+    return Status.UNKNOWN

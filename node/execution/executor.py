@@ -1,0 +1,154 @@
+"""Running blocks, calls and gas estimates.
+
+Everything here is synchronous and CPU-bound; the node calls it in a worker thread. A result is
+a value (`ExecutedBlock`): nothing is written until the ledger commits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from consensus.messages import Proposal
+from consensus.validators import ValidatorSet
+from node.chain.block import VERSION, Header
+from node.chain.merkle import compute_root
+from node.chain.receipt import Receipt, Status, encode_receipt
+from node.chain.transaction import Transaction
+from node.errors import BadInput
+from node.execution.evm import BlockContext, Evm, Outcome
+from node.execution.flat_state import LayeredState, StateReader, WriteSet, compute_state_root
+
+CALL_GAS_MAX = 50_000_000
+"""Gas of an eth_call that names none; bounds its running time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedBlock:
+    """A block's header with the receipts and writes that its execution gave."""
+
+    header: Header
+    transactions: tuple[Transaction, ...]
+    receipts: tuple[Receipt, ...]
+    writes: WriteSet
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a block stands on: the header below and the state after it."""
+
+    header: Header
+    state: StateReader
+
+    def extended(self, executed: ExecutedBlock) -> Parent:
+        """Return the parent that `executed` is for the block above it."""
+        return Parent(executed.header, LayeredState(self.state, executed.writes))
+
+
+def execute_transactions(
+    evm: Evm, transactions: Sequence[Transaction]
+) -> tuple[tuple[Receipt, ...], int]:
+    """Run transactions in order; return receipts and the gas used in all."""
+    receipts = []
+    for transaction in transactions:
+        if evm.get_nonce(transaction.sender) != transaction.nonce:
+            outcome = Outcome(Status.NONCE_CHECK_FAIL, 0, b"", (), b"")
+        else:
+            outcome = evm.execute(transaction)
+        receipts.append(
+            Receipt(
+                transaction.hash,
+                outcome.status,
+                outcome.gas_used,
+                outcome.contract_address,
+                outcome.output,
+                outcome.logs,
+            )
+        )
+    return tuple(receipts), sum(receipt.gas_used for receipt in receipts)
+
+
+def execute_block(
+    parent: Parent,
+    proposal: Proposal,
+    digest: bytes,
+    transactions: tuple[Transaction, ...],
+    validators: ValidatorSet,
+    block: BlockContext,
+) -> ExecutedBlock:
+    """Execute an ordered proposal on its parent.
+
+    Raises:
+        BadInput: the transactions are not the ones that the proposal binds, or the parent is
+            not the block below.
+    """
+    if compute_root([item.hash for item in transactions]) != proposal.tx_root:
+        raise BadInput("transactions do not match the proposal's root")
+    below = parent.header
+    if (below.number + 1, below.proposal_digest) != (proposal.height, proposal.previous):
+        raise BadInput(f"block {proposal.height} does not stand on block {below.number}")
+    evm = Evm(parent.state, block)
+    receipts, gas_used = execute_transactions(evm, transactions)
+    writes = evm.writes()
+    header = Header(
+        version=VERSION,
+        number=proposal.height,
+        parent_hash=below.hash,
+        proposal_digest=digest,
+        tx_root=proposal.tx_root,
+        receipt_root=compute_root([encode_receipt(receipt) for receipt in receipts]),
+        state_root=compute_state_root(below.state_root, writes),
+        gas_used=gas_used,
+        timestamp_ms=proposal.timestamp_ms,
+        sealer=proposal.proposer,
+        sealer_list=tuple(item.node_id for item in validators.validators),
+        weights=tuple(item.weight for item in validators.validators),
+        extra_data=b"",
+    )
+    return ExecutedBlock(header, transactions, receipts, writes)
+
+
+def call(
+    state: StateReader,
+    block: BlockContext,
+    *,
+    sender: bytes,
+    to: bytes,
+    value: int = 0,
+    data: bytes = b"",
+    gas: int | None = None,
+) -> Outcome:
+    """Run a message against a state and throw its writes away."""
+    limit = min(gas if gas is not None else CALL_GAS_MAX, CALL_GAS_MAX)
+    return Evm(state, block).call(sender, to, value, data, limit)
+
+
+def estimate_gas(
+    state: StateReader, block: BlockContext, template: Transaction, gas_max: int
+) -> tuple[int, Outcome]:
+    """Return the least gas limit with which a transaction succeeds, and how it ran.
+
+    If it fails with `gas_max` too, the outcome tells why and the gas means nothing. The search
+    is binary; gas that is only held back (EIP-150) makes the used amount too small.
+    """
+    highest = min(gas_max, CALL_GAS_MAX)
+    outcome = _run_with_gas(state, block, template, highest)
+    if outcome.status is not Status.SUCCESS:
+        return highest, outcome
+    low, high = outcome.gas_used - 1, highest
+    likely = min(highest, outcome.gas_used * 64 // 63 + 2_300)
+    if _run_with_gas(state, block, template, likely).status is Status.SUCCESS:
+        high = likely
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if _run_with_gas(state, block, template, middle).status is Status.SUCCESS:
+            high = middle
+        else:
+            low = middle
+    return high, outcome
+
+
+def _run_with_gas(
+    state: StateReader, block: BlockContext, template: Transaction, gas: int
+) -> Outcome:
+    return Evm(state, block).execute(replace(template, gas=gas))

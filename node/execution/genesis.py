@@ -1,0 +1,91 @@
+"""Block 0: the registry contracts at their fixed addresses, the organisations enrolled.
+
+The contracts are deployed by running their creation code, and organisations are enrolled by
+calls of the governor, so that block 0 holds nothing that a transaction could not have made.
+The state root, and with it the genesis hash, follows from the configuration alone.
+"""
+
+from __future__ import annotations
+
+from contracts.abi import load_artifact
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    Suite,
+    decode_registry_error,
+    org_function,
+)
+from node.chain.block import VERSION, Header
+from node.chain.merkle import EMPTY_ROOT
+from node.chain.receipt import Status
+from node.config import GenesisConfig, OrgEntry
+from node.crypto import keccak256
+from node.errors import ConfigError
+from node.execution.evm import BlockContext, Evm, Outcome
+from node.execution.executor import ExecutedBlock
+from node.execution.flat_state import EmptyState, compute_state_root
+
+GENESIS_GAS = 30_000_000
+
+
+def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
+    """Return block 0; `ConfigError` if an organisation cannot be enrolled."""
+    evm = Evm(
+        EmptyState(),
+        BlockContext(
+            number=0,
+            time_s=genesis.timestamp_ms // 1000,
+            gas_limit=GENESIS_GAS,
+            chain_id=genesis.web3_chain_id,
+            block_hash=lambda number: None,
+        ),
+    )
+    governor = bytes.fromhex(genesis.governor[2:])
+    _deploy(evm, governor)
+    for org in genesis.orgs:
+        _enrol(evm, governor, org)
+    writes = evm.writes()
+    validators = genesis.validators
+    header = Header(
+        version=VERSION,
+        number=0,
+        parent_hash=bytes(32),
+        proposal_digest=genesis.digest,
+        tx_root=EMPTY_ROOT,
+        receipt_root=EMPTY_ROOT,
+        state_root=compute_state_root(bytes(32), writes),
+        gas_used=0,
+        timestamp_ms=genesis.timestamp_ms,
+        sealer=0,
+        sealer_list=tuple(item.node_id for item in validators.validators),
+        weights=tuple(item.weight for item in validators.validators),
+        extra_data=b"",
+    )
+    return ExecutedBlock(header, (), (), writes)
+
+
+def _check(outcome: Outcome, what: str) -> None:
+    if outcome.status is not Status.SUCCESS:
+        code = decode_registry_error(outcome.output)
+        reason = code.name if code is not None else outcome.status.name
+        raise ConfigError(f"genesis: {what} failed: {reason}")
+
+
+def _deploy(evm: Evm, governor: bytes) -> None:
+    org = load_artifact("OrgRegistry").encode_deploy(("address",), (governor,))
+    _check(evm.create_at(governor, ORG_REGISTRY_ADDRESS, org, GENESIS_GAS), "OrgRegistry")
+    hashes = load_artifact("HashRegistry").encode_deploy(("address",), (ORG_REGISTRY_ADDRESS,))
+    _check(evm.create_at(governor, HASH_REGISTRY_ADDRESS, hashes, GENESIS_GAS), "HashRegistry")
+
+
+def _enrol(evm: Evm, governor: bytes, org: OrgEntry) -> None:
+    def send(function: str, *arguments: object) -> None:
+        data = org_function(function).encode_call(*arguments)
+        outcome = evm.call(governor, ORG_REGISTRY_ADDRESS, 0, data, GENESIS_GAS)
+        _check(outcome, f"{function} for organisation {org.name}")
+
+    send("admitOrg", org.id, keccak256(org.name.encode()), org.jurisdiction, org.roles)
+    send("setAccount", org.id, bytes.fromhex(org.account[2:]), org.roles)
+    send("addKey", org.id, 1, int(Suite.SHA256_P256), bytes.fromhex(org.key))
+    for schema in org.schemas:
+        send("accredit", org.id, schema, 0)

@@ -1,0 +1,1 @@
+"""Links between nodes: mutual TLS, framing, bounded priority queues, reconnecting."""

@@ -1,0 +1,286 @@
+"""The gateway: who this node is linked to, and how frames reach the rest of the node.
+
+Every node both listens and dials all addresses of ``nodes.json``. If two nodes end up with two
+links, both keep the one dialled by the smaller node id. Frames of a link are routed to the
+handler that the composition root registered for their kind; a handler that raises `BadInput`
+costs the peer its link and a pause.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+import trio
+
+from node.errors import BadInput
+from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
+from node.gateway.peer import Peer
+from node.gateway.tls import read_node_id
+from node.tap import Tap
+
+HANDSHAKE_S = 10.0
+HANDSHAKES_MAX = 8
+"""Handshakes cost CPU in the loop that consensus runs in (FIB-186): few at a time."""
+CONNECTIONS_MAX = 256
+RETRY_S_MIN = 0.1
+RETRY_S_MAX = 2.0
+REQUEST_S = 10.0
+REQUESTS_MAX = 256
+BAN_S = 10.0
+PROTOCOL_VERSION = 1
+
+Route: TypeAlias = Callable[[bytes, Any], Awaitable[None]]
+Responder: TypeAlias = Callable[[bytes, Any], Awaitable[Any]]
+
+log = logging.getLogger("GATEWAY")
+
+
+class Gateway:
+    """All links of one node."""
+
+    def __init__(
+        self,
+        *,
+        node_id: bytes,
+        members: Iterable[bytes],
+        genesis_hash: bytes,
+        contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+        tap: Tap,
+    ) -> None:
+        self._node_id = node_id
+        self._members = frozenset(members)
+        self._genesis_hash = genesis_hash
+        self._server_context, self._client_context = contexts
+        self._tap = tap
+        self._peers: dict[bytes, Peer] = {}
+        self._routes: dict[FrameKind, Route] = {}
+        self._responder: Responder | None = None
+        self._pending: dict[int, tuple[bytes, trio.MemorySendChannel[Any]]] = {}
+        self._request_id = 0
+        self._handshakes = trio.CapacityLimiter(HANDSHAKES_MAX)
+        self._connections = 0
+        self._banned_until: dict[bytes, float] = {}
+        self._refusals_logged: set[str] = set()
+        self.on_links_changed: Callable[[frozenset[bytes]], None] = lambda links: None
+
+    # --- what the rest of the node uses -----------------------------------------------------
+
+    def route(self, kind: FrameKind, handler: Route) -> None:
+        """Register the handler of a kind: called with the peer's node id and the payload."""
+        self._routes[kind] = handler
+
+    def respond_with(self, responder: Responder) -> None:
+        """Register who answers requests."""
+        self._responder = responder
+
+    @property
+    def connected(self) -> frozenset[bytes]:
+        """Node ids linked now."""
+        return frozenset(self._peers)
+
+    def send(self, node_id: bytes, kind: FrameKind, value: object) -> None:
+        """Queue a frame for a node; dropped if there is no link."""
+        peer = self._peers.get(node_id)
+        if peer is not None:
+            self._tap.sent(encode_frame(kind, value))
+            peer.send(kind, value)
+
+    def broadcast(self, node_ids: Iterable[bytes], kind: FrameKind, value: object) -> None:
+        """Queue a frame for several nodes."""
+        for node_id in node_ids:
+            self.send(node_id, kind, value)
+
+    async def request(self, node_id: bytes, what: object) -> Any:
+        """Ask a node and return its answer.
+
+        Raises:
+            BadInput: there is no link, no answer in time, or too many requests wait.
+        """
+        if node_id not in self._peers or len(self._pending) >= REQUESTS_MAX:
+            raise BadInput("no link to ask")
+        self._request_id += 1
+        request_id = self._request_id
+        send, receive = trio.open_memory_channel[Any](1)
+        self._pending[request_id] = (node_id, send)
+        try:
+            self.send(node_id, FrameKind.REQUEST, [request_id, what])
+            with trio.move_on_after(REQUEST_S):
+                return await receive.receive()
+            raise BadInput(f"no answer within {REQUEST_S:.0f} s")
+        except trio.EndOfChannel as error:
+            raise BadInput("link closed before an answer") from error
+        finally:
+            del self._pending[request_id]
+            send.close()
+
+    def ban(self, node_id: bytes, reason: str) -> None:
+        """Close a node's link and refuse it for a while."""
+        log.warning("banned,peer=%s,reason=%s", node_id.hex()[:16], reason)
+        self._banned_until[node_id] = trio.current_time() + BAN_S
+        peer = self._peers.get(node_id)
+        if peer is not None:
+            peer.close()
+
+    # --- listening and dialling ---------------------------------------------------------------
+
+    async def run(
+        self, listeners: list[trio.SocketListener], addresses: Iterable[tuple[str, int]]
+    ) -> None:
+        """Serve listeners and dial addresses for ever."""
+        async with trio.open_nursery() as nursery:
+            for host, port in addresses:
+                nursery.start_soon(self._dial, host, port)
+            await trio.serve_listeners(self._accept, listeners)
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        if self._connections >= CONNECTIONS_MAX:
+            await stream.aclose()
+            return
+        self._connections += 1
+        try:
+            tls = trio.SSLStream(stream, self._server_context, server_side=True)
+            await self._serve(tls, is_dialer=False, what="inbound")
+        finally:
+            self._connections -= 1
+
+    async def _dial(self, host: str, port: int) -> None:
+        """Keep a link to whoever listens at an address."""
+        wait_s = RETRY_S_MIN
+        known: bytes | None = None
+        while True:
+            peer = self._peers.get(known) if known is not None else None
+            if peer is not None:
+                await peer.closed.wait()
+                wait_s = RETRY_S_MIN
+                continue
+            try:
+                stream = await trio.open_tcp_stream(host, port)
+            except OSError:
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 1.5, RETRY_S_MAX)
+                continue
+            tls = trio.SSLStream(stream, self._client_context, server_hostname=None)
+            found = await self._serve(tls, is_dialer=True, what=f"{host}:{port}")
+            known = found or known
+            if known is None or known not in self._peers:
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 1.5, RETRY_S_MAX)
+
+    async def _serve(
+        self, tls: trio.SSLStream[trio.SocketStream], *, is_dialer: bool, what: str
+    ) -> bytes | None:
+        """Authenticate a connection and run it to its end; return whose it was."""
+        node_id: bytes | None = None
+        try:
+            async with self._handshakes:
+                with trio.fail_after(HANDSHAKE_S):
+                    await tls.do_handshake()
+            node_id = self._admit(tls.getpeercert(binary_form=True))
+            peer = Peer(tls, node_id, is_dialer=is_dialer)
+            if not self._adopt(peer):
+                return node_id
+            try:
+                await self._run_peer(peer)
+            finally:
+                self._forget(peer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            self._log_refusal(what, "handshake failed or too slow")
+        except (BadInput, ssl.SSLError) as error:
+            self._log_refusal(what, str(error))
+        finally:
+            with trio.move_on_after(0.5, shield=True):
+                await trio.aclose_forcefully(tls)
+        return node_id
+
+    def _log_refusal(self, what: str, reason: str) -> None:
+        key = f"{what} {reason}"
+        if key not in self._refusals_logged and len(self._refusals_logged) < 1_000:
+            self._refusals_logged.add(key)
+            log.warning("refused,peer=%s,reason=%s", what, reason)
+
+    def _admit(self, certificate: bytes | None) -> bytes:
+        node_id = read_node_id(certificate)
+        if node_id not in self._members:
+            raise BadInput(f"node {node_id.hex()[:16]} is not a member of the group")
+        if node_id == self._node_id:
+            raise BadInput("link to this node itself, or another node with the same node id")
+        if trio.current_time() < self._banned_until.get(node_id, 0):
+            raise BadInput(f"node {node_id.hex()[:16]} is banned for now")
+        return node_id
+
+    def _adopt(self, peer: Peer) -> bool:
+        """Take a new link, or keep the old one if that one was dialled by the smaller id."""
+        old = self._peers.get(peer.node_id)
+        if old is not None:
+            dialer = self._node_id if peer.is_dialer else peer.node_id
+            if old.is_dialer != peer.is_dialer and dialer != min(self._node_id, peer.node_id):
+                return False
+            old.close()
+        self._peers[peer.node_id] = peer
+        return True
+
+    def _forget(self, peer: Peer) -> None:
+        if self._peers.get(peer.node_id) is peer:
+            del self._peers[peer.node_id]
+            log.info("link down,peer=%s,count=%d", peer.node_id.hex()[:16], len(self._peers))
+            self.on_links_changed(self.connected)
+        for node_id, channel in list(self._pending.values()):
+            if node_id == peer.node_id:
+                channel.close()
+
+    async def _run_peer(self, peer: Peer) -> None:
+        peer.send(FrameKind.HELLO, [PROTOCOL_VERSION, self._genesis_hash])
+        has_greeted = False
+
+        async def handle(source: Peer, frame: Frame) -> None:
+            nonlocal has_greeted
+            self._tap.received(frame.payload)
+            value = decode_payload(frame)
+            if not has_greeted:
+                self._check_hello(frame.kind, value)
+                has_greeted = True
+                if self._peers.get(peer.node_id) is peer:
+                    count = len(self._peers)
+                    log.info("link up,peer=%s,count=%d", peer.node_id.hex()[:16], count)
+                    self.on_links_changed(self.connected)
+                return
+            await self._handle_frame(source.node_id, frame.kind, value)
+
+        await peer.run(handle)
+
+    def _check_hello(self, kind: FrameKind, value: object) -> None:
+        if kind is not FrameKind.HELLO or not isinstance(value, list) or len(value) != 2:
+            raise BadInput("first frame is not a HELLO")
+        if value[0] != PROTOCOL_VERSION:
+            raise BadInput(f"peer speaks protocol {value[0]}, this node {PROTOCOL_VERSION}")
+        if value[1] != self._genesis_hash:
+            raise BadInput("peer has another genesis: its config.genesis differs from ours")
+
+    async def _handle_frame(self, node_id: bytes, kind: FrameKind, value: Any) -> None:
+        if kind is FrameKind.RESPONSE:
+            request_id, answer = _pair(value)
+            waiting = self._pending.get(request_id)
+            if waiting is not None and waiting[0] == node_id:
+                try:
+                    waiting[1].send_nowait(answer)
+                except (trio.WouldBlock, trio.ClosedResourceError):
+                    pass  # a second answer to one request
+            return
+        if kind is FrameKind.REQUEST:
+            request_id, what = _pair(value)
+            if self._responder is not None:
+                answer = await self._responder(node_id, what)
+                self.send(node_id, FrameKind.RESPONSE, [request_id, answer])
+            return
+        route = self._routes.get(kind)
+        if route is not None:
+            await route(node_id, value)
+
+
+def _pair(value: object) -> tuple[int, Any]:
+    if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int:
+        raise BadInput("request or response is not [id, value]")
+    return value[0], value[1]

@@ -1,0 +1,111 @@
+"""One link to one node: a writer that serves three bounded queues, a reader of frames.
+
+A queue that is full drops its oldest frame (votes and status are asked for again; transactions
+are gossiped anew by others), so a peer that does not read costs bounded memory and never
+blocks this node. A link that is silent for `SILENCE_S` is closed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import trio
+
+from node.errors import BadInput
+from node.gateway.frames import FRAME_PRIORITY, Frame, FrameDecoder, FrameKind, encode_frame
+
+QUEUE_FRAMES_MAX = (4096, 256, 256)
+"""Frames a priority class may hold back for a peer: consensus, sync, transactions."""
+RECEIVE_BYTES = 64 * 1024
+PING_S = 5.0
+SILENCE_S = 20.0
+
+Handler: TypeAlias = Callable[["Peer", Frame], Awaitable[None]]
+Stream: TypeAlias = trio.abc.HalfCloseableStream | trio.abc.Stream
+
+
+class Peer:
+    """An authenticated connection."""
+
+    def __init__(self, stream: Stream, node_id: bytes, *, is_dialer: bool) -> None:
+        self.node_id = node_id
+        self.is_dialer = is_dialer
+        """Whether this node opened the connection."""
+        self.dropped_frames = 0
+        self._stream = stream
+        self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
+        self._wake = trio.Event()
+        self.scope = trio.CancelScope()
+        self.closed = trio.Event()
+
+    def send(self, kind: FrameKind, value: object) -> None:
+        """Queue a frame; never blocks."""
+        priority = FRAME_PRIORITY[kind]
+        queue = self._queues[priority]
+        if len(queue) >= QUEUE_FRAMES_MAX[priority]:
+            queue.popleft()
+            self.dropped_frames += 1
+        queue.append(encode_frame(kind, value))
+        self._wake.set()
+
+    async def run(self, handle: Handler) -> None:
+        """Serve the link until it fails, is silent, or is closed."""
+        try:
+            with self.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._ping)
+                    await self._read(handle)
+                    nursery.cancel_scope.cancel()
+        finally:
+            self.closed.set()
+            with trio.move_on_after(0.5, shield=True):
+                await trio.aclose_forcefully(self._stream)
+
+    def close(self) -> None:
+        """End the link soon."""
+        self.scope.cancel()
+
+    def _next(self) -> bytes | None:
+        for queue in self._queues:
+            if queue:
+                return queue.popleft()
+        return None
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                data = self._next()
+                if data is None:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
+                    continue
+                await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.close()
+
+    async def _ping(self) -> None:
+        while True:
+            await trio.sleep(PING_S)
+            self.send(FrameKind.PING, 0)
+
+    async def _read(self, handle: Handler) -> None:
+        decoder = FrameDecoder()
+        while True:
+            with trio.move_on_after(SILENCE_S) as silence:
+                data = await self._receive()
+            if silence.cancelled_caught:
+                raise BadInput(f"silent for {SILENCE_S:.0f} s")
+            if not data:
+                return
+            for frame in decoder.receive(data):
+                if frame.kind is not FrameKind.PING:
+                    await handle(self, frame)
+
+    async def _receive(self) -> bytes | bytearray:
+        try:
+            return await self._stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""

@@ -1,0 +1,198 @@
+"""The ledger: the only mover of the chain's head.
+
+`commit` writes a block, its certificate, receipts, state and indexes, and drops the vote
+records that it settles, in one synced atomic batch. After it returns the block is committed;
+before, it is not. A crash leaves the chain at one block or the next, never between.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from consensus.messages import CommitCertificate
+from consensus.records import Record, decode_record, encode_record, height_key_range, record_key
+from node.chain.block import Block, Header
+from node.chain.receipt import Receipt, decode_receipt, encode_receipt
+from node.errors import StorageError
+from node.execution.executor import ExecutedBlock, Parent
+from node.ledger import schema
+from node.ledger.schema import Head, height_key, state_key
+from node.ledger.storage import Storage
+
+HEADER_CACHE_MAX = 512
+
+
+class Ledger:
+    """A chain over a storage. Not safe for two writers; reads may come from other threads."""
+
+    def __init__(self, storage: Storage, genesis: ExecutedBlock) -> None:
+        self._storage = storage
+        self._headers: OrderedDict[int, tuple[Header, CommitCertificate]] = OrderedDict()
+        self.genesis_hash = genesis.header.hash
+        self.genesis_certificate = build_genesis_certificate(genesis.header)
+        stored = storage.get(schema.KEY_HEAD)
+        if stored is None:
+            self.head = Head(0, 0, 0)
+            storage.write(self._block_records(genesis, self.genesis_certificate, self.head))
+        else:
+            self.head = schema.decode_head(stored)
+            self._check_start()
+
+    def _check_start(self) -> None:
+        """Refuse a database of another chain, or one whose head is not there."""
+        stored, _ = self._sealed_header(0)
+        if stored.hash != self.genesis_hash:
+            raise StorageError(
+                "the data belongs to another genesis "
+                f"({stored.hash.hex()[:16]}, configured {self.genesis_hash.hex()[:16]}). "
+                "Restore the old config.genesis, or remove the node's data folder."
+            )
+        self._sealed_header(self.head.number)
+
+    # --- state ----------------------------------------------------------------------------
+
+    def get(self, table: bytes, key: bytes) -> bytes:
+        """Return a value of the committed state, or b""."""
+        return self._storage.get(state_key(table, key)) or b""
+
+    def parent(self) -> Parent:
+        """Return the committed tip as the parent of the next block."""
+        return Parent(self.header(self.head.number), self)
+
+    # --- blocks ---------------------------------------------------------------------------
+
+    def _sealed_header(self, number: int) -> tuple[Header, CommitCertificate]:
+        cached = self._headers.get(number)
+        if cached is not None:
+            return cached
+        data = self._storage.get(height_key(b"H", number))
+        if data is None:
+            raise StorageError(f"block {number} is missing from the data")
+        found = schema.decode_sealed_header(data)
+        if found[0].hash != found[1].block_hash or found[0].number != number:
+            raise StorageError(f"block {number} does not fit its certificate")
+        self._remember(number, found)
+        return found
+
+    def _remember(self, number: int, found: tuple[Header, CommitCertificate]) -> None:
+        self._headers[number] = found
+        while len(self._headers) > HEADER_CACHE_MAX:
+            self._headers.popitem(last=False)
+
+    def header(self, number: int) -> Header:
+        """Return the header of a committed block; `StorageError` above the head."""
+        return self._sealed_header(number)[0]
+
+    def certificate(self, number: int) -> CommitCertificate:
+        """Return the certificate that committed a block."""
+        return self._sealed_header(number)[1]
+
+    def block(self, number: int) -> Block:
+        """Return a committed block with its transactions."""
+        header, certificate = self._sealed_header(number)
+        return Block(header, self._list(b"B", number), certificate)
+
+    def receipts(self, number: int) -> tuple[Receipt, ...]:
+        """Return the receipts of a committed block, in order."""
+        return tuple(decode_receipt(item) for item in self._list(b"R", number))
+
+    def _list(self, prefix: bytes, number: int) -> tuple[bytes, ...]:
+        data = self._storage.get(height_key(prefix, number))
+        if data is None:
+            raise StorageError(f"block {number} is missing from the data")
+        return schema.decode_list(data)
+
+    def find_block(self, block_hash: bytes) -> int | None:
+        """Return the height of a block hash."""
+        data = self._storage.get(b"N" + block_hash)
+        return None if data is None else int.from_bytes(data, "big")
+
+    def find_transaction(self, tx_hash: bytes) -> tuple[int, int] | None:
+        """Return height and index of a committed transaction."""
+        data = self._storage.get(b"T" + tx_hash)
+        return None if data is None else schema.decode_position(data)
+
+    # --- the one write that moves the head --------------------------------------------------
+
+    def commit(self, executed: ExecutedBlock, certificate: CommitCertificate) -> None:
+        """Make a block the new head, durably.
+
+        Raises:
+            StorageError: the block does not stand on the head, or the disk failed.
+        """
+        header = executed.header
+        if (header.number, header.parent_hash) != (
+            self.head.number + 1,
+            self.header(self.head.number).hash,
+        ):
+            raise StorageError(f"block {header.number} does not stand on head {self.head.number}")
+        if certificate.block_hash != header.hash:
+            raise StorageError(f"certificate of block {header.number} is for another block")
+        failed = sum(not receipt.is_success for receipt in executed.receipts)
+        head = Head(
+            header.number,
+            self.head.tx_count + len(executed.transactions),
+            self.head.failed_tx_count + failed,
+        )
+        puts = self._block_records(executed, certificate, head)
+        self._storage.write(puts, self._settled_keys(header.number, header.proposal_digest))
+        self._remember(header.number, (header, certificate))
+        self.head = head
+
+    def _block_records(
+        self, executed: ExecutedBlock, certificate: CommitCertificate, head: Head
+    ) -> dict[bytes, bytes]:
+        header = executed.header
+        number = header.number
+        puts = {
+            state_key(table, key): value for (table, key), value in executed.writes.items()
+        }
+        for index, item in enumerate(executed.transactions):
+            puts[b"T" + item.hash] = schema.encode_position(number, index)
+        bodies = (item.raw for item in executed.transactions)
+        receipts = (encode_receipt(item) for item in executed.receipts)
+        puts[height_key(b"H", number)] = schema.encode_sealed_header(header, certificate)
+        puts[height_key(b"B", number)] = schema.encode_list(bodies)
+        puts[height_key(b"R", number)] = schema.encode_list(receipts)
+        puts[b"N" + header.hash] = number.to_bytes(8, "big")
+        puts[schema.KEY_HEAD] = schema.encode_head(head)
+        return puts
+
+    def _settled_keys(self, number: int, digest: bytes) -> list[bytes]:
+        low, high = height_key_range(number)
+        keys = [
+            key for key, _ in self._storage.scan(schema.PREFIX_VOTE + low, schema.PREFIX_VOTE + high)
+        ]
+        return [*keys, schema.PREFIX_PROPOSAL + digest]
+
+    # --- consensus records and proposal bodies ----------------------------------------------
+
+    def save_records(self, records: Iterable[Record]) -> None:
+        """Make vote records durable."""
+        self._storage.write(
+            {schema.PREFIX_VOTE + record_key(item): encode_record(item) for item in records}
+        )
+
+    def load_records(self) -> list[Record]:
+        """Return all vote records."""
+        rows = self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END)
+        return [decode_record(value) for _, value in rows]
+
+    def save_proposal(self, digest: bytes, transactions: Iterable[bytes]) -> None:
+        """Make the bodies of a proposal durable; needed before this node votes for it."""
+        self._storage.write({schema.PREFIX_PROPOSAL + digest: schema.encode_list(transactions)})
+
+    def load_proposal(self, digest: bytes) -> tuple[bytes, ...] | None:
+        """Return the bodies of a proposal, or None."""
+        data = self._storage.get(schema.PREFIX_PROPOSAL + digest)
+        return None if data is None else schema.decode_list(data)
+
+    def close(self) -> None:
+        """Close the storage."""
+        self._storage.close()
+
+
+def build_genesis_certificate(header: Header) -> CommitCertificate:
+    """Return the certificate of block 0, which needs no signatures."""
+    return CommitCertificate(0, header.proposal_digest, header.hash, ())

@@ -1,0 +1,99 @@
+"""Keys and values of the ledger's records.
+
+    M<name>                      head height and totals
+    H<height>                    header, commit certificate
+    B<height>                    transactions' bytes
+    R<height>                    receipts
+    N<block hash>                height
+    T<tx hash>                   height, index
+    S<table><key>                state
+    V<record key>                consensus vote records
+    P<digest>                    bodies of a proposal that this node has voted for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgpack
+import rlp
+
+from consensus.codec import decode_commit_certificate, encode_commit_certificate
+from consensus.errors import InvalidMessage
+from consensus.messages import CommitCertificate
+from node.chain.block import Header, decode_header, encode_header
+from node.errors import BadInput, StorageError
+
+KEY_HEAD = b"Mhead"
+PREFIX_VOTE = b"V"
+PREFIX_VOTE_END = b"W"
+PREFIX_PROPOSAL = b"P"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The tip of the chain with running totals."""
+
+    number: int
+    tx_count: int
+    failed_tx_count: int
+
+
+def height_key(prefix: bytes, number: int) -> bytes:
+    """Return the key of a record of one height."""
+    return prefix + number.to_bytes(8, "big")
+
+
+def state_key(table: bytes, key: bytes) -> bytes:
+    """Return the key of a state entry."""
+    return b"S" + table + key
+
+
+def encode_head(head: Head) -> bytes:
+    """Return the stored bytes of the head."""
+    packed: bytes = msgpack.packb((head.number, head.tx_count, head.failed_tx_count))
+    return packed
+
+
+def decode_head(data: bytes) -> Head:
+    """Return the stored head."""
+    return Head(*msgpack.unpackb(data))
+
+
+def encode_sealed_header(header: Header, certificate: CommitCertificate) -> bytes:
+    """Return the stored bytes of a header with its certificate."""
+    packed: bytes = msgpack.packb(
+        (encode_header(header), encode_commit_certificate(certificate)), use_bin_type=True
+    )
+    return packed
+
+
+def decode_sealed_header(data: bytes) -> tuple[Header, CommitCertificate]:
+    """Return a stored header and certificate; `StorageError` if malformed."""
+    try:
+        header, certificate = msgpack.unpackb(data)
+        return decode_header(header), decode_commit_certificate(certificate)
+    except (ValueError, TypeError, BadInput, InvalidMessage) as error:
+        raise StorageError("stored header is malformed") from error
+
+
+def encode_list(items: Iterable[bytes]) -> bytes:
+    """Return the stored bytes of a list of byte strings."""
+    encoded: bytes = rlp.encode(list(items))
+    return encoded
+
+
+def decode_list(data: bytes) -> tuple[bytes, ...]:
+    """Return a stored list of byte strings."""
+    return tuple(rlp.decode(data))
+
+
+def encode_position(number: int, index: int) -> bytes:
+    """Return the stored bytes of a transaction's place in the chain."""
+    return number.to_bytes(8, "big") + index.to_bytes(4, "big")
+
+
+def decode_position(data: bytes) -> tuple[int, int]:
+    """Return a transaction's height and index."""
+    return int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big")

@@ -1,0 +1,80 @@
+"""The storage port: ordered keys, atomic durable batches, checksummed records.
+
+`MemoryStorage` is for tests and simulation, `RocksStorage` (in `rocks`) for nodes. Every value
+is stored with a checksum over key and value, so that a damaged or misplaced record is
+detected when it is read, and never served.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from node.errors import StorageError
+
+CHECKSUM_BYTES = 4
+
+
+class Storage(Protocol):
+    """What the ledger needs of a disk."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None; `StorageError` if it is damaged."""
+        ...
+
+    def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values with low ≤ key < high, ascending."""
+        ...
+
+    def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
+        """Write everything or nothing, durably, before returning.
+
+        Raises:
+            StorageError: the write may not be durable. The store must not be used again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the store."""
+        ...
+
+
+def seal_record(key: bytes, value: bytes) -> bytes:
+    """Return the stored form of a value: checksum, then value."""
+    return zlib.crc32(value, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "big") + value
+
+
+def open_record(key: bytes, stored: bytes) -> bytes:
+    """Return the value of a stored record; `StorageError` if the checksum does not fit."""
+    value = stored[CHECKSUM_BYTES:]
+    if seal_record(key, value) != stored:
+        raise StorageError(f"record {key[:1]!r} {key[1:].hex()} is damaged")
+    return value
+
+
+class MemoryStorage:
+    """A store in memory, with the same record format."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key."""
+        stored = self.records.get(key)
+        return None if stored is None else open_record(key, stored)
+
+    def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield a range, ascending."""
+        for key in sorted(key for key in self.records if low <= key < high):
+            yield key, open_record(key, self.records[key])
+
+    def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
+        """Apply a batch."""
+        for key in deletes:
+            self.records.pop(key, None)
+        for key, value in puts.items():
+            self.records[key] = seal_record(key, value)
+
+    def close(self) -> None:
+        """Keep the records: a test may open the store again."""

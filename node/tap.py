@@ -1,0 +1,31 @@
+"""The tap: a copy of everything a node sends and receives, before encryption.
+
+Off by default. With ``[others] tap=true`` gateway frames and RPC bodies are appended to
+``log/tap.bin``; the demo and the canary tests search it for bytes of documents, to show that
+the platform never carries them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+
+class Tap:
+    """Appends plain bytes to a file; does nothing without one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: BinaryIO | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+
+    def sent(self, data: bytes) -> None:
+        """Copy what this node sends."""
+        if self._file is not None:
+            self._file.write(data)
+
+    def received(self, data: bytes) -> None:
+        """Copy what this node received."""
+        if self._file is not None:
+            self._file.write(data)
