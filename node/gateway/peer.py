@@ -51,18 +51,24 @@ class Peer:
         self._wake.set()
 
     async def run(self, handle: Handler) -> None:
-        """Serve the link until it fails, is silent, or is closed."""
+        """Serve the link until it fails or is closed; `BadInput` if the peer is to blame."""
+        fault: BadInput | None = None
         try:
             with self.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._ping)
-                    await self._read(handle)
+                    try:
+                        await self._read(handle)
+                    except BadInput as error:
+                        fault = error
                     nursery.cancel_scope.cancel()
         finally:
             self.closed.set()
             with trio.move_on_after(0.5, shield=True):
                 await trio.aclose_forcefully(self._stream)
+        if fault is not None:
+            raise fault
 
     def close(self) -> None:
         """End the link soon."""

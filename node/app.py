@@ -1,0 +1,287 @@
+"""The composition root: builds every part of a node and runs them in one nursery.
+
+Only wiring here. `run_node` returns when it is cancelled, and raises when the node must stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from consensus.certificates import Verifier
+from consensus.replica import Replica
+from consensus.state import ReplicaConfig
+from consensus.timeouts import TimeoutPolicy
+from consensus.types import Domain
+from node.chain.transaction import Transaction
+from node.config import GenesisConfig, NodeConfig
+from node.crypto import is_signed_by
+from node.driver import Driver
+from node.errors import BadInput, ConfigError, InvalidTransaction
+from node.events import BlockCommittedEvent, Events
+from node.execution.account_db import decode_account
+from node.execution.flat_state import TABLE_ACCOUNT
+from node.execution.genesis import build_genesis
+from node.gateway.frames import FrameKind
+from node.gateway.gateway import Gateway
+from node.gateway.tls import build_contexts
+from node.gossip import Gossip
+from node.identity import NodeKey, load_node_key
+from node.ledger.ledger import Ledger
+from node.ledger.rocks import RocksStorage
+from node.proposals import Proposals
+from node.rpc.backend import Backend
+from node.rpc.methods import build_methods
+from node.rpc.server import RpcServer
+from node.scheduler import Scheduler
+from node.sealer import Sealer
+from node.sync import Sync
+from node.tap import Tap
+from node.txpool import TxPool
+
+EXPIRE_EVERY_S = 30.0
+
+log = logging.getLogger("INITIALIZER")
+
+
+@dataclass(slots=True)
+class Node:
+    """The parts of a running node."""
+
+    genesis: GenesisConfig
+    config: NodeConfig
+    key: NodeKey
+    ledger: Ledger
+    events: Events
+    gateway: Gateway
+    pool: TxPool
+    gossip: Gossip
+    scheduler: Scheduler
+    sync: Sync
+    driver: Driver | None
+    sealer: Sealer | None
+    rpc: RpcServer
+
+
+def build_verifier(genesis: GenesisConfig, ledger: Ledger) -> Verifier:
+    """Return the checker of consensus messages of a chain."""
+    validators = genesis.validators
+    keys = [item.node_id for item in validators.validators]
+    return Verifier(
+        Domain(genesis.chain_id, genesis.group_id),
+        validators,
+        ledger.genesis_certificate,
+        lambda index, digest, signature: is_signed_by(keys[index], digest, signature),
+    )
+
+
+def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
+    """Open the data and connect all parts; nothing runs yet."""
+    key = load_node_key(config.conf_path / "node.pem")
+    members = [bytes.fromhex(node) for node, _ in genesis.sealers]
+    members += [bytes.fromhex(node) for node in genesis.observers]
+    if key.node_id not in members:
+        raise ConfigError(
+            f"{config.folder}: node id {key.node_id.hex()[:16]}… is in no list of "
+            "config.genesis; take the node.pem and config.genesis of one network"
+        )
+    tap = Tap(config.log_path / "tap.bin" if config.tap else None)
+    contexts = build_contexts(config.conf_path)
+    ledger = Ledger(RocksStorage(config.data_path), build_genesis(genesis))
+    events = Events()
+    verifier = build_verifier(genesis, ledger)
+    gateway = Gateway(
+        node_id=key.node_id,
+        members=members,
+        genesis_hash=ledger.genesis_hash,
+        contexts=contexts,
+        tap=tap,
+    )
+    scheduler = Scheduler(genesis, ledger, verifier, events)
+    pool = TxPool(
+        genesis,
+        config.pool_limit,
+        lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
+        lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
+    )
+    proposals = Proposals(genesis, ledger, pool, gateway, scheduler)
+    driver = _build_driver(genesis, config, key, ledger, verifier, gateway, scheduler)
+
+    async def deliver(event: object) -> None:
+        if driver is not None:
+            await driver.deliver(event)  # type: ignore[arg-type]
+
+    sync = Sync(ledger, gateway, scheduler, deliver, is_validator=driver is not None)
+    sealer = None
+    if driver is not None:
+        sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver)
+        driver.attach(proposals, sealer, sync)
+    gossip = Gossip(gateway, pool)
+    backend = Backend(
+        genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver
+    )
+    rpc = RpcServer(build_methods(backend), tap)
+    node = Node(
+        genesis,
+        config,
+        key,
+        ledger,
+        events,
+        gateway,
+        pool,
+        gossip,
+        scheduler,
+        sync,
+        driver,
+        sealer,
+        rpc,
+    )
+    _connect(node, proposals, backend)
+    return node
+
+
+def _build_driver(
+    genesis: GenesisConfig,
+    config: NodeConfig,
+    key: NodeKey,
+    ledger: Ledger,
+    verifier: Verifier,
+    gateway: Gateway,
+    scheduler: Scheduler,
+) -> Driver | None:
+    """Recover the replica from disk; None for an observer."""
+    index = verifier.validators.index_of(key.node_id)
+    if index is None:
+        return None
+    replica_config = ReplicaConfig(
+        verifier.domain,
+        verifier.validators,
+        index,
+        ledger.genesis_certificate,
+        window=config.pipeline_size,
+        timeouts=TimeoutPolicy(base_ms=config.consensus_timeout_ms),
+    )
+    head = ledger.head.number
+    replica, effects = Replica.recover(
+        replica_config,
+        key.sign,
+        ledger.load_records(),
+        ledger.certificate(head),
+        ledger.header(head).timestamp_ms,
+    )
+    return Driver(
+        replica=replica,
+        first_effects=effects,
+        verifier=verifier,
+        gateway=gateway,
+        ledger=ledger,
+        scheduler=scheduler,
+    )
+
+
+def _connect(node: Node, proposals: Proposals, backend: Backend) -> None:
+    """Register who hears of what."""
+    gateway, pool, driver, sealer = node.gateway, node.pool, node.driver, node.sealer
+
+    def on_added(transaction: Transaction, is_local: bool) -> None:
+        if is_local:
+            node.gossip.offer(transaction)
+        if driver is not None and sealer is not None:
+            sealer.notice()
+            driver.note_pending(pool.has_ready)
+
+    def on_block(event: BlockCommittedEvent) -> None:
+        header = event.block.header
+        pool.on_block(event.block.transactions)
+        proposals.on_block(header.number)
+        if driver is not None and sealer is not None:
+            driver.note_pending(pool.has_ready)
+            sealer.notice()
+        node.sync.announce()
+        backend.on_block(event)
+        logging.getLogger("CONSENSUS").info(
+            "[PBFT][METRIC]^^^^^^^^Report,sealer=%d,txs=%d,committedIndex=%d,committedHash=%s,"
+            "stateRoot=%s,synced=%s",
+            header.sealer,
+            len(event.block.transactions),
+            header.number,
+            header.hash.hex()[:16],
+            header.state_root.hex()[:16],
+            str(event.is_synced).lower(),
+        )
+
+    def on_links(connected: frozenset[bytes]) -> None:
+        node.gossip.on_links(connected)
+        node.sync.announce()
+        if driver is not None:
+            driver.note_links(connected)
+
+    async def respond(node_id: bytes, what: object) -> object:
+        match what:
+            case ["blocks", start, count]:
+                return node.sync.answer_blocks(start, count)
+            case ["proposal", digest]:
+                return proposals.answer_proposal(digest)
+            case ["txs", hashes]:
+                return proposals.answer_transactions(hashes)
+        raise BadInput("unknown request")
+
+    pool.on_added = on_added
+    node.events.subscribe(on_block)
+    gateway.on_links_changed = on_links
+    gateway.respond_with(respond)
+    gateway.route(FrameKind.SYNC_STATUS, node.sync.handle_status)
+    gateway.route(FrameKind.TRANSACTIONS, node.gossip.handle)
+    if driver is not None:
+        gateway.route(FrameKind.CONSENSUS, driver.handle_frame)
+
+
+async def _expire_for_ever(node: Node) -> None:
+    while True:
+        await trio.sleep(EXPIRE_EVERY_S)
+        dropped = node.pool.expire(time.monotonic() - node.config.tx_expiration_s)
+        if dropped:
+            log.warning("expired,txs=%d", len(dropped))
+
+
+async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run a node until it is cancelled or must stop."""
+    config = node.config
+    try:
+        p2p = await trio.open_tcp_listeners(config.p2p_port, host=config.listen_host)
+        rpc = await trio.open_tcp_listeners(config.rpc_port, host=config.listen_host)
+        web3 = await trio.open_tcp_listeners(config.web3_port, host=config.listen_host)
+    except OSError as error:
+        raise ConfigError(
+            f"{config.folder}: a port of {config.p2p_port}, {config.rpc_port}, "
+            f"{config.web3_port} cannot be opened ({error.strerror}); stop what uses it or "
+            "change config.ini"
+        ) from error
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.gateway.run, p2p, config.peers)
+        nursery.start_soon(node.rpc.run, [*rpc, *web3])
+        nursery.start_soon(node.gossip.run)
+        nursery.start_soon(node.sync.run)
+        nursery.start_soon(_expire_for_ever, node)
+        if node.driver is not None and node.sealer is not None:
+            nursery.start_soon(node.sealer.run)
+            nursery.start_soon(node.driver.run)
+        log.info(
+            "running,node=%s,nodeId=%s,height=%d",
+            config.name,
+            node.key.node_id.hex()[:16],
+            node.ledger.head.number,
+        )
+        on_ready()
+
+
+def add_local(node: Node, raw: bytes) -> Transaction:
+    """Admit a client's transaction."""
+    return node.pool.add(raw, time.monotonic(), is_local=True)
+
+
+__all__ = ["InvalidTransaction", "Node", "add_local", "build_node", "run_node"]

@@ -1,0 +1,177 @@
+"""The JSON-RPC client that institutions, experiments and the command use: h11 over trio.
+
+One connection, kept open and reopened when it breaks. A request that may have been sent before
+the connection broke is sent once more only if that is safe (everything here is: transactions
+are identified by their hash).
+"""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+import trio
+
+RESPONSE_BYTES_MAX = 64 * 1024 * 1024
+RECEIVE_BYTES = 64 * 1024
+POLL_S = 0.02
+POLL_S_MAX = 0.25
+
+
+class ClientError(Exception):
+    """A node could not be asked: no connection, no answer in time, or not JSON-RPC."""
+
+
+class RemoteError(Exception):
+    """A node answered with an error."""
+
+    def __init__(self, code: int, message: str, data: str | None) -> None:
+        super().__init__(f"{message} (code {code})")
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class TransactionTimeout(ClientError):
+    """No receipt in time. Whether the transaction will be committed is unknown: ask again."""
+
+
+class RpcClient:
+    """Asks one node."""
+
+    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname is None:
+            raise ValueError(f"{url!r} is not an http:// URL")
+        self.url = url
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._timeout_s = timeout_s
+        self._stream: trio.SocketStream | None = None
+        self._http = h11.Connection(h11.CLIENT)
+        self._lock = trio.Lock()
+        self._id = 0
+
+    async def __aenter__(self) -> RpcClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """Call a method and return its result.
+
+        Raises:
+            RemoteError: the node refused.
+            ClientError: the node could not be asked.
+        """
+        self._id += 1
+        request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": list(params)}
+        answer = await self._exchange(json.dumps(request).encode())
+        if not isinstance(answer, dict) or answer.get("id") != self._id:
+            raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
+        if "error" in answer:
+            error = answer["error"]
+            raise RemoteError(error.get("code", 0), error.get("message", ""), error.get("data"))
+        return answer.get("result")
+
+    async def wait_for_receipt(self, tx_hash: str, timeout_s: float = 60.0) -> dict[str, Any]:
+        """Return a transaction's receipt once it is committed on this node.
+
+        Raises:
+            TransactionTimeout: not within `timeout_s`; the outcome is unknown, not failed.
+        """
+        wait_s = POLL_S
+        with trio.move_on_after(timeout_s):
+            while True:
+                try:
+                    receipt = await self.call("eth_getTransactionReceipt", tx_hash)
+                except ClientError:
+                    receipt = None  # the node may be restarting
+                if receipt is not None:
+                    found: dict[str, Any] = receipt
+                    return found
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 1.3, POLL_S_MAX)
+        raise TransactionTimeout(f"{self.url}: no receipt of {tx_hash} within {timeout_s:.0f} s")
+
+    async def _exchange(self, body: bytes) -> Any:
+        async with self._lock:
+            is_clean = False
+            try:
+                with trio.fail_after(self._timeout_s):
+                    try:
+                        answer = await self._try_exchange(body)
+                    except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
+                        await self.aclose()  # the kept connection was stale: once more, afresh
+                        answer = await self._try_exchange(body)
+                    is_clean = True
+                    return answer
+            except trio.TooSlowError as error:
+                raise ClientError(
+                    f"{self.url}: no answer within {self._timeout_s:.0f} s"
+                ) from error
+            except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
+                raise ClientError(
+                    f"{self.url}: cannot be reached ({error}). Is the node running? "
+                    "`lowu status` tells."
+                ) from error
+            finally:
+                if not is_clean:
+                    with trio.CancelScope(shield=True):
+                        await self.aclose()
+
+    async def _try_exchange(self, body: bytes) -> Any:
+        if self._stream is None:
+            self._stream = await trio.open_tcp_stream(self._host, self._port)
+            self._http = h11.Connection(h11.CLIENT)
+        request = h11.Request(
+            method="POST",
+            target="/",
+            headers=[
+                ("host", f"{self._host}:{self._port}"),
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+            ],
+        )
+        data = self._http.send(request) or b""
+        data += self._http.send(h11.Data(data=body)) or b""
+        data += self._http.send(h11.EndOfMessage()) or b""
+        await self._stream.send_all(data)
+        answer = await self._read_response(self._stream)
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        else:
+            await self.aclose()
+        try:
+            return json.loads(answer)
+        except ValueError as error:
+            raise ClientError(f"{self.url}: the answer is not JSON") from error
+
+    async def _read_response(self, stream: trio.SocketStream) -> bytes:
+        body = bytearray()
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                self._http.receive_data(await stream.receive_some(RECEIVE_BYTES))
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > RESPONSE_BYTES_MAX:
+                    raise ClientError(f"{self.url}: the answer is too large")
+            elif isinstance(event, h11.EndOfMessage):
+                return bytes(body)
+            elif isinstance(event, h11.ConnectionClosed):
+                raise h11.RemoteProtocolError("closed without an answer")

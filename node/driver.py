@@ -1,0 +1,247 @@
+"""The driver: the only caller of `Replica.step`, and the performer of its effects.
+
+Inputs come through one bounded channel and are handled one at a time. The vote records of a
+step are written, synced, before anything of that step leaves; if they cannot be written the
+node stops. Slow effects run as tasks whose answers come back as inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from consensus import effects as fx
+from consensus.certificates import Verifier
+from consensus.codec import decode_message, encode_message
+from consensus.effects import Effect
+from consensus.errors import InvalidMessage
+from consensus.inputs import (
+    BlockCommitted,
+    Input,
+    LinksChanged,
+    MessageReceived,
+    PendingChanged,
+    ProposalExecuted,
+    ProposalVerified,
+    TimerFired,
+    TimerId,
+    Verdict,
+)
+from consensus.messages import Evidence, Message, NewView
+from consensus.replica import Replica
+from node.errors import BadInput, NodeError
+from node.gateway.frames import FrameKind
+from node.gateway.gateway import Gateway
+from node.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from node.proposals import Proposals
+    from node.scheduler import Scheduler
+    from node.sealer import Sealer
+    from node.sync import Sync
+
+INPUTS_MAX = 1024
+EVIDENCE_MAX = 64
+
+log = logging.getLogger("CONSENSUS")
+
+
+class ReplicaHalted(NodeError):
+    """This node's execution contradicts a quorum."""
+
+
+class Driver:
+    """Runs one replica against the rest of the node."""
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        first_effects: Sequence[Effect],
+        verifier: Verifier,
+        gateway: Gateway,
+        ledger: Ledger,
+        scheduler: Scheduler,
+    ) -> None:
+        self.replica = replica
+        self._first_effects = first_effects
+        self._verifier = verifier
+        self._gateway = gateway
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._members = [item.node_id for item in verifier.validators.validators]
+        self._send, self._receive = trio.open_memory_channel[Input](INPUTS_MAX)
+        self._notes: dict[type, Input] = {}
+        self._timers: dict[TimerId, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self.invalid_messages = 0
+        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+
+    def attach(self, proposals: Proposals, sealer: Sealer, sync: Sync) -> None:
+        """Connect the parts that also need the driver."""
+        self._proposals = proposals
+        self._sealer = sealer
+        self._sync = sync
+
+    # --- inputs -----------------------------------------------------------------------------
+
+    async def deliver(self, event: Input) -> None:
+        """Queue an input; waits while the queue is full."""
+        await self._send.send(event)
+
+    def note_pending(self, has_pending: bool) -> None:
+        """Tell whether transactions wait; only the latest note counts."""
+        self._note(PendingChanged(has_pending))
+
+    def note_links(self, connected: frozenset[bytes]) -> None:
+        """Tell which nodes are linked; only the latest note counts."""
+        indices = (self._verifier.validators.index_of(node_id) for node_id in connected)
+        self._note(LinksChanged(frozenset(index for index in indices if index is not None)))
+
+    def _note(self, event: PendingChanged | LinksChanged) -> None:
+        is_new = type(event) not in self._notes
+        self._notes[type(event)] = event
+        if is_new and self._nursery is not None:
+            self._nursery.start_soon(self._deliver_note, type(event))
+
+    async def _deliver_note(self, kind: type) -> None:
+        await trio.lowlevel.checkpoint()
+        await self.deliver(self._notes.pop(kind))
+
+    async def handle_frame(self, node_id: bytes, payload: object) -> None:
+        """Take a consensus message from the gateway: decode, verify, queue."""
+        if not isinstance(payload, bytes):
+            raise BadInput("consensus frame without bytes")
+        try:
+            message = decode_message(payload)
+            is_own = self._verifier.validators.index_of(node_id) == message.sender
+            if not is_own and not isinstance(message, NewView):  # a NEW-VIEW proves itself
+                raise InvalidMessage("message of another validator than the link's")
+            verified = self._verifier.verify_message(message)
+        except InvalidMessage as error:
+            self.invalid_messages += 1
+            log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
+            raise BadInput(str(error)) from error
+        await self.deliver(MessageReceived(verified))
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Perform the effects of recovery, then handle inputs for ever."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._perform(self._first_effects)
+            self.note_links(self._gateway.connected)
+            async for event in self._receive:
+                try:
+                    view_before = self.replica.view, self.replica.to_view
+                    self._perform(self.replica.step(event))
+                    self._log_view(view_before)
+                except InvalidMessage as error:
+                    self.invalid_messages += 1
+                    log.info("message refused,reason=%s", error)
+
+    def _log_view(self, before: tuple[int, int]) -> None:
+        view, to_view = self.replica.view, self.replica.to_view
+        if (view, to_view) != before:
+            kind = "NewView" if view == to_view else "ViewChange"
+            log.info("[PBFT]%s,view=%d,toView=%d", kind, view, to_view)
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        records = [item for effect in effects if isinstance(effect, fx.Persist) for item in effect.records]
+        if records:
+            self._ledger.save_records(records)
+        for effect in effects:
+            self._perform_one(effect)
+
+    def _perform_one(self, effect: Effect) -> None:
+        match effect:
+            case fx.Persist():
+                pass  # already durable: written ahead of every effect of this step
+            case fx.Broadcast(message):
+                self._transmit(self._members, message)
+            case fx.Send(to, message):
+                self._transmit([self._members[to]], message)
+            case fx.StartTimer(timer, delay_ms):
+                self._start_timer(timer, delay_ms)
+            case fx.CancelTimer(timer):
+                self._cancel_timer(timer)
+            case fx.BuildProposal():
+                self._sealer.request(effect)
+            case fx.CancelBuild():
+                self._sealer.request(None)
+            case fx.VerifyProposal():
+                self._start(self._verify(effect))
+            case fx.ExecuteProposal():
+                self._start(self._execute(effect))
+            case fx.CommitBlock():
+                self._start(self._commit(effect))
+            case fx.RequestSync(height):
+                self._sync.request(height)
+            case fx.ReportEvidence(evidence):
+                self.evidence.append(evidence)
+                log.error("equivocation,validator=%d", evidence.accused)
+            case fx.Halt(reason):
+                raise ReplicaHalted(reason)
+
+    def _start(self, task: object) -> None:
+        async def run() -> None:
+            await task  # type: ignore[misc]
+
+        if self._nursery is not None:
+            self._nursery.start_soon(run)
+
+    def _transmit(self, node_ids: Sequence[bytes], message: Message) -> None:
+        self._gateway.broadcast(node_ids, FrameKind.CONSENSUS, encode_message(message))
+
+    # --- timers -----------------------------------------------------------------------------
+
+    def _start_timer(self, timer: TimerId, delay_ms: int) -> None:
+        self._cancel_timer(timer)
+        scope = trio.CancelScope()
+        self._timers[timer] = scope
+
+        async def wait() -> None:
+            with scope:
+                await trio.sleep(delay_ms / 1000)
+                if self._timers.get(timer) is scope:
+                    del self._timers[timer]
+                    if timer is TimerId.VIEW:
+                        log.warning("[PBFT]timeout,view=%d", self.replica.view)
+                    await self.deliver(TimerFired(timer))
+
+        self._start(wait())
+
+    def _cancel_timer(self, timer: TimerId) -> None:
+        scope = self._timers.pop(timer, None)
+        if scope is not None:
+            scope.cancel()
+
+    # --- slow effects -----------------------------------------------------------------------
+
+    async def _verify(self, effect: fx.VerifyProposal) -> None:
+        verdict = await self._proposals.verify(effect)
+        await self.deliver(ProposalVerified(effect.proposal.height, effect.digest, verdict))
+
+    async def _execute(self, effect: fx.ExecuteProposal) -> None:
+        proposal, digest = effect.proposal, effect.digest
+        transactions = self._proposals.get(proposal.height, digest)
+        if transactions is None:
+            verdict = await self._proposals.verify(
+                fx.VerifyProposal(proposal, digest, None, True, ())
+            )
+            transactions = self._proposals.get(proposal.height, digest)
+            if verdict is not Verdict.VALID or transactions is None:
+                raise NodeError(f"bodies of the ordered block {proposal.height} are gone")
+        block_hash = await self._scheduler.execute(proposal, digest, transactions)
+        if block_hash is not None:
+            await self.deliver(ProposalExecuted(proposal.height, digest, block_hash))
+
+    async def _commit(self, effect: fx.CommitBlock) -> None:
+        certificate = effect.certificate
+        await self._scheduler.commit(certificate)
+        await self.deliver(BlockCommitted(certificate.height, certificate.block_hash))

@@ -1,0 +1,43 @@
+"""What happened, as typed events. Logging, RPC and the pool are subscribers.
+
+Subscribers are called in order, synchronously, right after the fact; they must be quick and
+must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consensus.messages import CommitCertificate
+from node.execution.executor import ExecutedBlock
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCommittedEvent:
+    """A block is durable on this node."""
+
+    block: ExecutedBlock
+    certificate: CommitCertificate
+    is_synced: bool
+    """Fetched from a peer rather than ordered here."""
+
+
+Subscriber: TypeAlias = Callable[[BlockCommittedEvent], None]
+
+
+class Events:
+    """Hands events to subscribers."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call `subscriber` with every block committed from now on."""
+        self._subscribers.append(subscriber)
+
+    def block_committed(self, event: BlockCommittedEvent) -> None:
+        """Tell everybody."""
+        for subscriber in self._subscribers:
+            subscriber(event)

@@ -1,0 +1,84 @@
+"""Gossip of transactions: batches to all linked nodes, in the lowest priority class.
+
+What a client gives this node is offered to everybody within a few milliseconds; what comes by
+gossip is not passed on (the links are a full mesh). A node that links up gets our whole pool,
+so that partitions do not strand a transaction.
+"""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from node.chain.transaction import Transaction
+from node.errors import BadInput, InvalidTransaction
+from node.gateway.frames import MIB, FrameKind
+from node.gateway.gateway import Gateway
+from node.txpool import TxPool
+
+BATCH_S = 0.005
+BATCH_TXS_MAX = 1_000
+BATCH_BYTES_MAX = 1 * MIB
+OFFERED_MAX = 50_000
+
+
+class Gossip:
+    """Spreads and takes transactions."""
+
+    def __init__(self, gateway: Gateway, pool: TxPool) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._offered: list[bytes] = []
+        self._changed = trio.Event()
+        self._linked: frozenset[bytes] = frozenset()
+
+    def offer(self, transaction: Transaction) -> None:
+        """Queue a local transaction for everybody."""
+        if len(self._offered) < OFFERED_MAX:
+            self._offered.append(transaction.raw)
+            self._changed.set()
+
+    def on_links(self, connected: frozenset[bytes]) -> None:
+        """Give our pool to nodes that have just linked up."""
+        fresh = connected - self._linked
+        self._linked = connected
+        raws = [item.raw for item in self._pool.transactions()]
+        for batch in _batches(raws):
+            self._gateway.broadcast(fresh, FrameKind.TRANSACTIONS, batch)
+
+    async def run(self) -> None:
+        """Send batches for ever."""
+        while True:
+            await self._changed.wait()
+            await trio.sleep(BATCH_S)
+            self._changed = trio.Event()
+            offered, self._offered = self._offered, []
+            for batch in _batches(offered):
+                self._gateway.broadcast(self._gateway.connected, FrameKind.TRANSACTIONS, batch)
+
+    async def handle(self, node_id: bytes, value: object) -> None:
+        """Admit a batch from a peer; what we know or cannot use is passed over."""
+        if not isinstance(value, list) or len(value) > BATCH_TXS_MAX:
+            raise BadInput("transaction batch is not a short list")
+        for position, raw in enumerate(value):
+            if not isinstance(raw, bytes):
+                raise BadInput("transaction is not bytes")
+            try:
+                self._pool.add(raw, time.monotonic(), is_local=False)
+            except InvalidTransaction:
+                continue
+            if position % 20 == 19:
+                await trio.lowlevel.checkpoint()
+
+
+def _batches(raws: list[bytes]) -> list[list[bytes]]:
+    batches: list[list[bytes]] = []
+    size = BATCH_BYTES_MAX
+    for raw in raws:
+        if size + len(raw) > BATCH_BYTES_MAX or len(batches[-1]) >= BATCH_TXS_MAX:
+            batches.append([])
+            size = 0
+        batches[-1].append(raw)
+        size += len(raw)
+    return batches

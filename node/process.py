@@ -1,0 +1,87 @@
+"""One node as a process: what the supervisor's child runs, and how it ends.
+
+Exit codes: 0 stopped on request, 1 the node had to stop, 3 the configuration or environment
+cannot be used. The last line of ``nohup.out`` says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from node.app import build_node, run_node
+from node.config import load_genesis, load_node_config
+from node.errors import ConfigError
+from node.logs import start_file_log
+
+log = logging.getLogger("INITIALIZER")
+
+
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+async def _stop_with_parent(parent_pipe: int, scope: trio.CancelScope) -> None:
+    """End when the supervisor is gone: it holds the only writing end of the pipe."""
+    await trio.lowlevel.wait_readable(parent_pipe)
+    log.warning("supervisor gone, stopping")
+    scope.cancel()
+
+
+async def _run(folder: Path, parent_pipe: int | None, on_ready: Callable[[], None]) -> None:
+    node = build_node(load_genesis(folder / "config.genesis"), load_node_config(folder, folder.name))
+    try:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, scope)
+                if parent_pipe is not None:
+                    nursery.start_soon(_stop_with_parent, parent_pipe, scope)
+                await run_node(node, on_ready)
+    finally:
+        node.ledger.close()
+
+
+def _root_causes(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for item in error.exceptions for cause in _root_causes(item)]
+    return [error]
+
+
+def node_main(folder: Path, parent_pipe: int | None = None) -> int:
+    """Run the node of a folder to its end; return the exit code."""
+    try:
+        level = load_node_config(folder, folder.name).log_level
+        start_file_log(folder / "log", level)
+        trio.run(_run, folder, parent_pipe, lambda: print("running", flush=True))
+    except BaseException as error:  # the process ends here: say why, in one place
+        causes = _root_causes(error)
+        for cause in causes:
+            print(f"{type(cause).__name__}: {cause}", file=sys.stderr, flush=True)
+        if all(isinstance(cause, ConfigError) for cause in causes):
+            return 3
+        log.critical("stopped by an error", exc_info=error)
+        return 1
+    log.info("stopped")
+    logging.shutdown()
+    return 0
+
+
+def redirect_output(folder: Path) -> None:
+    """Send stdout and stderr of this process to ``nohup.out`` in a folder."""
+    target = os.open(folder / "nohup.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+if __name__ == "__main__":
+    sys.exit(node_main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,181 @@
+"""What the RPC dialects may ask of a node, and nothing more.
+
+Reads answer from committed state only. Long work (calls, gas estimates) runs in a few worker
+threads, so that it can neither stop consensus nor pile up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from consensus.messages import CommitCertificate
+from node.chain.block import Header
+from node.chain.receipt import Receipt
+from node.chain.transaction import Transaction, decode_transaction
+from node.config import GenesisConfig, NodeConfig
+from node.driver import Driver
+from node.events import BlockCommittedEvent
+from node.execution.account_db import Account, decode_account, encode_slot
+from node.execution.evm import BlockContext, Outcome
+from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
+from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
+from node.gateway.gateway import Gateway
+from node.ledger.ledger import Ledger
+from node.rpc.errors import RESOURCE_NOT_FOUND, RpcError
+from node.scheduler import Scheduler
+from node.sync import Sync
+from node.txpool import TxPool
+
+CALLS_MAX = 2
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedTransaction:
+    """A committed transaction with its receipt and place."""
+
+    header: Header
+    index: int
+    transaction: Transaction
+    receipt: Receipt
+    log_index: int
+    """Index in the block of the receipt's first log."""
+    gas_used_before: int
+    """Gas of the block's earlier transactions."""
+
+
+class Backend:
+    """A node as its RPC sees it."""
+
+    def __init__(
+        self,
+        genesis: GenesisConfig,
+        config: NodeConfig,
+        node_id: bytes,
+        ledger: Ledger,
+        pool: TxPool,
+        gateway: Gateway,
+        scheduler: Scheduler,
+        sync: Sync,
+        driver: Driver | None,
+    ) -> None:
+        self.genesis = genesis
+        self.config = config
+        self.node_id = node_id
+        self.ledger = ledger
+        self.pool = pool
+        self.gateway = gateway
+        self.sync = sync
+        self.driver = driver
+        self._scheduler = scheduler
+        self._calls = trio.CapacityLimiter(CALLS_MAX)
+        self._listeners: set[Callable[[BlockCommittedEvent], None]] = set()
+
+    # --- blocks -----------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """Height of the last committed block."""
+        return self.ledger.head.number
+
+    def header(self, number: int) -> Header:
+        """Return a committed header."""
+        return self.ledger.header(number)
+
+    def certificate(self, number: int) -> CommitCertificate:
+        """Return a block's certificate."""
+        return self.ledger.certificate(number)
+
+    def find_block(self, block_hash: bytes) -> int | None:
+        """Return the height of a block hash."""
+        return self.ledger.find_block(block_hash)
+
+    def placed(self, number: int) -> list[PlacedTransaction]:
+        """Return all transactions of a block with receipts."""
+        header = self.ledger.header(number)
+        raws = self.ledger.block(number).transactions
+        found = []
+        log_index = gas = 0
+        for index, (raw, receipt) in enumerate(
+            zip(raws, self.ledger.receipts(number), strict=True)
+        ):
+            transaction = decode_transaction(raw)
+            found.append(PlacedTransaction(header, index, transaction, receipt, log_index, gas))
+            log_index += len(receipt.logs)
+            gas += receipt.gas_used
+        return found
+
+    def find_transaction(self, tx_hash: bytes) -> PlacedTransaction | None:
+        """Return a committed transaction."""
+        place = self.ledger.find_transaction(tx_hash)
+        return None if place is None else self.placed(place[0])[place[1]]
+
+    # --- state ------------------------------------------------------------------------------
+
+    def account(self, address: bytes) -> Account:
+        """Return nonce, balance and code hash of an account."""
+        return decode_account(self.ledger.get(TABLE_ACCOUNT, address))
+
+    def code(self, address: bytes) -> bytes:
+        """Return an account's code."""
+        return self.ledger.get(TABLE_CODE, self.account(address)[2])
+
+    def storage_at(self, address: bytes, slot: int) -> bytes:
+        """Return a storage slot, 32 bytes."""
+        return self.ledger.get(TABLE_STORAGE, encode_slot(address, slot)).rjust(32, b"\0")
+
+    def _next_block(self) -> BlockContext:
+        head = self.header(self.height)
+        now_ms = max(time.time_ns() // 1_000_000, head.timestamp_ms + 1)
+        return self._scheduler.block_context(head.number + 1, now_ms)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(
+            work, limiter=self._calls, abandon_on_cancel=True
+        )
+
+    async def call(
+        self, sender: bytes, to: bytes, value: int, data: bytes, gas: int | None
+    ) -> Outcome:
+        """Run a message on the committed state."""
+        block = self._next_block()
+        return await self._in_thread(
+            lambda: call(
+                self.ledger, block, sender=sender, to=to, value=value, data=data, gas=gas
+            )
+        )
+
+    async def estimate_gas(self, template: Transaction) -> tuple[int, Outcome]:
+        """Return the gas that a transaction needs, and how it ran."""
+        block = self._next_block()
+        gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
+        return await self._in_thread(
+            lambda: estimate_gas(self.ledger, block, template, gas_max)
+        )
+
+    def send(self, raw: bytes) -> Transaction:
+        """Admit a transaction; `InvalidTransaction` says why not."""
+        return self.pool.add(raw, time.monotonic(), is_local=True)
+
+    # --- subscriptions ----------------------------------------------------------------------
+
+    def listen(self, listener: Callable[[BlockCommittedEvent], None]) -> Callable[[], None]:
+        """Call `listener` with each committed block; return what ends it."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def on_block(self, event: BlockCommittedEvent) -> None:
+        """Pass a committed block on."""
+        for listener in list(self._listeners):
+            listener(event)
+
+    def check_group(self, params: list[object]) -> None:
+        """Refuse a FISCO call for another group."""
+        if params and params[0] not in ("", self.genesis.group_id):
+            raise RpcError(RESOURCE_NOT_FOUND, f"group {params[0]!r} does not exist on this node")

@@ -1,0 +1,57 @@
+"""Hex strings in and out of JSON, with errors that name the parameter."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from node.rpc.errors import invalid_params
+
+_QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]*)\Z")
+_DATA = re.compile(r"0x([0-9a-fA-F]{2})*\Z")
+
+
+def to_quantity(number: int) -> str:
+    """Return a number as hex without leading zeros."""
+    return hex(number)
+
+
+def to_data(data: bytes) -> str:
+    """Return bytes as hex."""
+    return "0x" + data.hex()
+
+
+def parse_quantity(value: object, what: str) -> int:
+    """Return the number in a hex quantity (leading zeros are accepted, as clients send them)."""
+    if not isinstance(value, str) or not value.startswith("0x") or len(value) > 66:
+        raise invalid_params(f"{what}: expected a hex quantity such as 0x1, got {_show(value)}")
+    if not _QUANTITY.match("0x" + (value[2:].lstrip("0") or "0")):
+        raise invalid_params(f"{what}: {_show(value)} is not hex")
+    return int(value, 16)
+
+
+def parse_data(value: object, what: str, size: int | None = None) -> bytes:
+    """Return the bytes in a hex string, of a given size if one is given."""
+    if not isinstance(value, str) or not _DATA.match(value):
+        raise invalid_params(f"{what}: expected hex data such as 0x1234, got {_show(value)}")
+    found = bytes.fromhex(value[2:])
+    if size is not None and len(found) != size:
+        raise invalid_params(f"{what}: expected {size} bytes, got {len(found)}")
+    return found
+
+
+def parse_address(value: object, what: str = "address") -> bytes:
+    """Return the 20 bytes of an address."""
+    return parse_data(value, what, 20)
+
+
+def parse_flag(value: object, what: str) -> bool:
+    """Return a boolean."""
+    if not isinstance(value, bool):
+        raise invalid_params(f"{what}: expected true or false, got {_show(value)}")
+    return value
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

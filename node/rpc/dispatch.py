@@ -1,0 +1,142 @@
+"""From a request body to a response body: JSON-RPC 2.0 with batches and limits.
+
+Every failure is an answer with a code; nothing that a client sends raises beyond `answer`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import trio
+
+from node.errors import BadInput, StorageError
+from node.rpc.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    LIMIT_EXCEEDED,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    RpcError,
+)
+from node.rpc.methods import Method, Methods
+
+BATCH_MAX = 1_000
+BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
+REQUEST_S = 30.0
+
+Extra: TypeAlias = dict[str, Callable[[list[Any]], Any]]
+
+log = logging.getLogger("RPC")
+
+
+class Dispatcher:
+    """Answers request bodies from a table of methods."""
+
+    def __init__(self, methods: Methods) -> None:
+        self._table = methods.table
+
+    async def answer(self, body: bytes, extra: Extra | None = None) -> bytes:
+        """Return the response to a body; empty if it holds only notifications.
+
+        `extra` are methods that only this connection has (subscriptions).
+        """
+        try:
+            request = json.loads(body)
+        except (ValueError, RecursionError):
+            return _encode(_failure(None, RpcError(PARSE_ERROR, "the body is not JSON")))
+        if not isinstance(request, list):
+            response = await self._one(request, extra or {})
+            return _encode(response) if response is not None else b""
+        if not request:
+            return _encode(_failure(None, RpcError(INVALID_REQUEST, "empty batch")))
+        if len(request) > BATCH_MAX:
+            error = RpcError(LIMIT_EXCEEDED, f"batch of {len(request)}; at most {BATCH_MAX}")
+            return _encode(_failure(None, error))
+        return await self._batch(request, extra or {})
+
+    async def _batch(self, requests: list[Any], extra: Extra) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        for request in requests:
+            response = await self._one(request, extra)
+            if response is None:
+                continue
+            if size > BATCH_RESPONSE_BYTES_MAX:
+                error = RpcError(LIMIT_EXCEEDED, "the answer to this batch is too large")
+                response = _failure(response.get("id"), error)
+            parts.append(_encode(response))
+            size += len(parts[-1])
+        return b"[" + b",".join(parts) + b"]" if parts else b""
+
+    async def _one(self, request: Any, extra: Extra) -> dict[str, Any] | None:
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            return _failure(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))
+        request_id = request.get("id")
+        if request_id is not None and not isinstance(request_id, (str, int, float)):
+            return _failure(None, RpcError(INVALID_REQUEST, "id is a string or a number"))
+        try:
+            result = await self._call(request["method"], request.get("params"), extra)
+        except RpcError as error:
+            response = _failure(request_id, error)
+        else:
+            response = {"jsonrpc": "2.0", "id": request_id, "result": result}
+        return response if "id" in request else None
+
+    async def _call(self, name: str, params: Any, extra: Extra) -> Any:
+        values = [] if params is None else params
+        if not isinstance(values, list):
+            raise RpcError(INVALID_PARAMS, "params is an array")
+        if name in extra:
+            return extra[name](values)
+        method = self._table.get(name)
+        if method is None:
+            shown = name if len(name) <= 100 else name[:97] + "..."
+            raise RpcError(
+                METHOD_NOT_FOUND, f"the method {shown} does not exist/is not available"
+            )
+        _check_count(name, method, values)
+        return await self._run(name, method, values)
+
+    async def _run(self, name: str, method: Method, values: list[Any]) -> Any:
+        try:
+            with trio.fail_after(REQUEST_S):
+                result = method.handler(*values)
+                return await _resolve(result) if method.is_async else result
+        except trio.TooSlowError as error:
+            raise RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s") from error
+        except BadInput as error:
+            raise RpcError(INVALID_PARAMS, str(error)) from error
+        except (RpcError, StorageError):
+            raise
+        except Exception as error:  # a client must never see a traceback
+            log.exception("method failed,method=%s", name)
+            raise RpcError(INTERNAL_ERROR, "internal error; see the node's log") from error
+
+
+async def _resolve(result: Awaitable[Any]) -> Any:
+    if not inspect.isawaitable(result):
+        raise TypeError("handler is not awaitable")
+    return await result
+
+
+def _check_count(name: str, method: Method, values: list[Any]) -> None:
+    too_many = method.params_max is not None and len(values) > method.params_max
+    if len(values) < method.params_min or too_many:
+        upper = "any number" if method.params_max is None else str(method.params_max)
+        raise RpcError(
+            INVALID_PARAMS,
+            f"{name} takes {method.params_min} to {upper} parameters, got {len(values)}",
+        )
+
+
+def _failure(request_id: Any, error: RpcError) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": request_id, "error": error.to_object()}
+
+
+def _encode(response: dict[str, Any]) -> bytes:
+    return json.dumps(response, separators=(",", ":")).encode()

@@ -1,0 +1,325 @@
+"""The eth dialect: what web3.py, ethers, viem, cast and MetaMask call.
+
+There are no fees: gas price and priority fee are zero and any offered fee is ignored. State is
+kept for the latest block only; asking for an older one is an error rather than a wrong answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from contracts.registry import decode_registry_error
+from eth_abi.abi import decode as abi_decode
+from eth_abi.exceptions import DecodingError
+
+from node.chain.block import encode_block
+from node.chain.receipt import Status
+from node.chain.transaction import Transaction
+from node.crypto import keccak256
+from node.errors import InvalidTransaction
+from node.execution.evm import Outcome
+from node.rpc.backend import Backend
+from node.rpc.codec import (
+    parse_address,
+    parse_data,
+    parse_flag,
+    parse_quantity,
+    to_data,
+    to_quantity,
+)
+from node.rpc.errors import (
+    EXECUTION_REVERTED,
+    NOT_SUPPORTED,
+    RESOURCE_NOT_FOUND,
+    SERVER_ERROR,
+    RpcError,
+    invalid_params,
+)
+from node.rpc.eth_shapes import block_object, receipt_object, transaction_object
+from node.rpc.logs import find_logs, parse_filter
+from node.version import CLIENT_VERSION
+
+ERROR_STRING = bytes.fromhex("08c379a0")
+FEE_HISTORY_BLOCKS_MAX = 1024
+LATEST_TAGS = ("latest", "pending", "safe", "finalized")
+
+
+class EthMethods:
+    """Handlers of eth_*, net_* and web3_*; each takes the list of parameters."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._node = backend
+
+    # --- constants and node -------------------------------------------------------------------
+
+    def web3_clientVersion(self) -> str:
+        return CLIENT_VERSION
+
+    def web3_sha3(self, data: object) -> str:
+        return to_data(keccak256(parse_data(data, "data")))
+
+    def net_version(self) -> str:
+        return str(self._node.genesis.web3_chain_id)
+
+    def net_listening(self) -> bool:
+        return True
+
+    def net_peerCount(self) -> str:
+        return to_quantity(len(self._node.gateway.connected))
+
+    def eth_chainId(self) -> str:
+        return to_quantity(self._node.genesis.web3_chain_id)
+
+    def eth_syncing(self) -> Any:
+        highest = self._node.sync.known_highest
+        if not self._node.sync.is_syncing or highest <= self._node.height:
+            return False
+        return {
+            "startingBlock": "0x0",
+            "currentBlock": to_quantity(self._node.height),
+            "highestBlock": to_quantity(highest),
+        }
+
+    def eth_accounts(self) -> list[str]:
+        return []
+
+    def eth_coinbase(self) -> str:
+        return to_data(keccak256(self._node.node_id)[12:])
+
+    def eth_mining(self) -> bool:
+        return False
+
+    def eth_hashrate(self) -> str:
+        return "0x0"
+
+    def eth_gasPrice(self) -> str:
+        return "0x0"
+
+    def eth_maxPriorityFeePerGas(self) -> str:
+        return "0x0"
+
+    def eth_feeHistory(self, count: object, newest: object, percentiles: Any = None) -> Any:
+        wanted = count if type(count) is int else parse_quantity(count, "block count")
+        number = self._block_number(newest)
+        blocks = min(wanted, number + 1, FEE_HISTORY_BLOCKS_MAX)
+        rewards = ["0x0"] * len(percentiles or [])
+        return {
+            "oldestBlock": to_quantity(number - blocks + 1 if blocks else 0),
+            "baseFeePerGas": ["0x0"] * (blocks + 1),
+            "gasUsedRatio": [0.0] * blocks,
+            "reward": [rewards] * blocks,
+        }
+
+    def txpool_status(self) -> dict[str, str]:
+        return {"pending": to_quantity(len(self._node.pool)), "queued": "0x0"}
+
+    # --- accounts ---------------------------------------------------------------------------
+
+    def eth_getBalance(self, address: object, tag: object = "latest") -> str:
+        self._check_latest(tag)
+        return to_quantity(self._node.account(parse_address(address))[1])
+
+    def eth_getTransactionCount(self, address: object, tag: object = "latest") -> str:
+        self._check_latest(tag)
+        account = parse_address(address)
+        if tag == "pending":
+            return to_quantity(self._node.pool.pending_nonce(account))
+        return to_quantity(self._node.account(account)[0])
+
+    def eth_getCode(self, address: object, tag: object = "latest") -> str:
+        self._check_latest(tag)
+        return to_data(self._node.code(parse_address(address)))
+
+    def eth_getStorageAt(self, address: object, slot: object, tag: object = "latest") -> str:
+        self._check_latest(tag)
+        return to_data(
+            self._node.storage_at(parse_address(address), parse_quantity(slot, "slot"))
+        )
+
+    # --- transactions -------------------------------------------------------------------------
+
+    def eth_sendRawTransaction(self, raw: object) -> str:
+        try:
+            return to_data(self._node.send(parse_data(raw, "transaction")).hash)
+        except InvalidTransaction as error:
+            raise RpcError(error.code, str(error)) from error
+
+    async def eth_call(
+        self, message: object, tag: object = "latest", overrides: object = None
+    ) -> str:
+        self._check_latest(tag)
+        if overrides:
+            raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
+        wanted = _parse_message(message)
+        outcome = await self._node.call(
+            wanted.sender, wanted.to, wanted.value, wanted.data, wanted.gas or None
+        )
+        if outcome.status is not Status.SUCCESS:
+            _raise_failure(outcome)
+        return to_data(outcome.output)
+
+    async def eth_estimateGas(self, message: object, tag: object = "latest") -> str:
+        self._check_latest(tag)
+        gas, outcome = await self._node.estimate_gas(_parse_message(message))
+        if outcome.status is not Status.SUCCESS:
+            _raise_failure(outcome)
+        return to_quantity(gas)
+
+    def eth_getTransactionByHash(self, tx_hash: object) -> Any:
+        wanted = parse_data(tx_hash, "transaction hash", 32)
+        placed = self._node.find_transaction(wanted)
+        if placed is not None:
+            return transaction_object(placed.transaction, placed)
+        pending = self._node.pool.get(wanted)
+        return transaction_object(pending, None) if pending is not None else None
+
+    def eth_getTransactionReceipt(self, tx_hash: object) -> Any:
+        placed = self._node.find_transaction(parse_data(tx_hash, "transaction hash", 32))
+        return receipt_object(placed) if placed is not None else None
+
+    def eth_getTransactionByBlockNumberAndIndex(self, tag: object, index: object) -> Any:
+        return self._transaction_at(self._find_number(tag), index)
+
+    def eth_getTransactionByBlockHashAndIndex(self, block_hash: object, index: object) -> Any:
+        return self._transaction_at(self._find_hash(block_hash), index)
+
+    def _transaction_at(self, number: int | None, index: object) -> Any:
+        position = parse_quantity(index, "index")
+        placed = self._node.placed(number) if number is not None else []
+        if position >= len(placed):
+            return None
+        return transaction_object(placed[position].transaction, placed[position])
+
+    # --- blocks -----------------------------------------------------------------------------
+
+    def eth_blockNumber(self) -> str:
+        return to_quantity(self._node.height)
+
+    def eth_getBlockByNumber(self, tag: object, is_full: object = False) -> Any:
+        return self._block(self._find_number(tag), is_full)
+
+    def eth_getBlockByHash(self, block_hash: object, is_full: object = False) -> Any:
+        return self._block(self._find_hash(block_hash), is_full)
+
+    def _block(self, number: int | None, is_full: object) -> Any:
+        if number is None:
+            return None
+        return block_object(
+            self._node.header(number),
+            self._node.placed(number),
+            is_full=parse_flag(is_full, "full transactions"),
+            size=len(encode_block(self._node.ledger.block(number))),
+        )
+
+    def eth_getBlockTransactionCountByNumber(self, tag: object) -> Any:
+        number = self._find_number(tag)
+        return None if number is None else to_quantity(len(self._node.placed(number)))
+
+    def eth_getBlockTransactionCountByHash(self, block_hash: object) -> Any:
+        number = self._find_hash(block_hash)
+        return None if number is None else to_quantity(len(self._node.placed(number)))
+
+    def eth_getBlockReceipts(self, tag: object) -> Any:
+        number = self._find_number(tag)
+        if number is None:
+            return None
+        return [receipt_object(item) for item in self._node.placed(number)]
+
+    def eth_getUncleCountByBlockNumber(self, tag: object) -> Any:
+        return None if self._find_number(tag) is None else "0x0"
+
+    def eth_getLogs(self, raw: object) -> Any:
+        if not isinstance(raw, dict):
+            raise invalid_params("filter: expected an object")
+        wanted = parse_filter(raw)
+        if raw.get("blockHash") is not None:
+            number = self._find_hash(raw["blockHash"])
+            if number is None:
+                raise RpcError(RESOURCE_NOT_FOUND, "unknown block hash")
+            return find_logs(self._node, wanted, number, number)
+        low = self._block_number(raw.get("fromBlock") or "latest")
+        high = self._block_number(raw.get("toBlock") or "latest")
+        if low > high:
+            raise invalid_params(f"filter: fromBlock {low} is above toBlock {high}")
+        return find_logs(self._node, wanted, low, high)
+
+    # --- block tags -------------------------------------------------------------------------
+
+    def _block_number(self, tag: object) -> int:
+        if tag in LATEST_TAGS:
+            return self._node.height
+        if tag == "earliest":
+            return 0
+        return parse_quantity(tag, "block")
+
+    def _find_number(self, tag: object) -> int | None:
+        if isinstance(tag, dict):  # EIP-1898
+            if "blockHash" in tag:
+                return self._find_hash(tag["blockHash"])
+            tag = tag.get("blockNumber")
+        number = self._block_number(tag)
+        return number if number <= self._node.height else None
+
+    def _find_hash(self, block_hash: object) -> int | None:
+        return self._node.find_block(parse_data(block_hash, "block hash", 32))
+
+    def _check_latest(self, tag: object) -> None:
+        """Accept what means the latest block; its number may just have been passed."""
+        if tag is None or tag in LATEST_TAGS:
+            return
+        number = self._find_number(tag)
+        if number is None:
+            raise RpcError(RESOURCE_NOT_FOUND, "that block does not exist yet")
+        if number < self._node.height:
+            raise RpcError(
+                NOT_SUPPORTED,
+                f"state of block {number} is not kept; ask for latest (block {self._node.height})",
+            )
+
+
+def _parse_message(raw: object) -> Transaction:
+    """Return the call object as an unsigned transaction; `gas` 0 means not given."""
+    if not isinstance(raw, dict):
+        raise invalid_params("call: expected an object")
+    data = raw.get("input") or raw.get("data") or "0x"
+    sender = raw.get("from")
+    to = raw.get("to")
+    return Transaction(
+        raw=b"",
+        hash=b"",
+        type=0,
+        chain_id=None,
+        nonce=0,
+        gas=parse_quantity(raw.get("gas") or "0x0", "gas"),
+        max_fee_per_gas=0,
+        max_priority_fee_per_gas=0,
+        to=parse_address(to, "to") if to else b"",
+        value=parse_quantity(raw.get("value") or "0x0", "value"),
+        data=parse_data(data, "data"),
+        access_list=(),
+        v=0,
+        r=0,
+        s=0,
+        sender=parse_address(sender, "from") if sender else bytes(20),
+    )
+
+
+def _raise_failure(outcome: Outcome) -> NoReturn:
+    if outcome.status is Status.REVERT:
+        reason = describe_revert(outcome.output)
+        message = f"execution reverted: {reason}" if reason else "execution reverted"
+        raise RpcError(EXECUTION_REVERTED, message, to_data(outcome.output))
+    raise RpcError(SERVER_ERROR, f"execution failed: {outcome.status.name.lower()}")
+
+
+def describe_revert(output: bytes) -> str:
+    """Return the reason in revert data, or "" if it has none that we can read."""
+    code = decode_registry_error(output)
+    if code is not None:
+        return f"{code.value} {code.name}"
+    if output[:4] == ERROR_STRING:
+        try:
+            return str(abi_decode(("string",), output[4:])[0])
+        except (DecodingError, UnicodeDecodeError):
+            return ""
+    return ""

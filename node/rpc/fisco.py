@@ -1,0 +1,141 @@
+"""The FISCO BCOS 3.x dialect: names, parameters and shapes of its JSON-RPC.
+
+Parameters begin with group id and node name. Numbers are JSON integers. getConsensusStatus and
+getSyncStatus answer with a JSON document inside a string, as FISCO BCOS does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from node.rpc.backend import Backend
+
+
+class FiscoMethods:
+    """Handlers of FISCO BCOS's methods; each takes the list of parameters."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._node = backend
+
+    def getBlockNumber(self, *params: object) -> int:
+        self._node.check_group(list(params))
+        return self._node.height
+
+    def getTotalTransactionCount(self, *params: object) -> dict[str, int]:
+        self._node.check_group(list(params))
+        head = self._node.ledger.head
+        return {
+            "blockNumber": head.number,
+            "transactionCount": head.tx_count,
+            "failedTransactionCount": head.failed_tx_count,
+        }
+
+    def getPendingTxSize(self, *params: object) -> int:
+        self._node.check_group(list(params))
+        return len(self._node.pool)
+
+    def getPbftView(self, *params: object) -> int:
+        self._node.check_group(list(params))
+        driver = self._node.driver
+        return driver.replica.view if driver is not None else 0
+
+    def getSealerList(self, *params: object) -> list[dict[str, Any]]:
+        self._node.check_group(list(params))
+        return [
+            {"nodeID": item.node_id.hex(), "weight": item.weight, "termWeight": 0}
+            for item in self._node.genesis.validators.validators
+        ]
+
+    def getObserverList(self, *params: object) -> list[str]:
+        self._node.check_group(list(params))
+        return list(self._node.genesis.observers)
+
+    def getGroupList(self, *params: object) -> dict[str, Any]:
+        return {"code": 0, "msg": "success", "groupList": [self._node.genesis.group_id]}
+
+    def getPeers(self, *params: object) -> dict[str, Any]:
+        group = self._node.genesis.group_id
+        config = self._node.config
+
+        def entry(node_id: str, endpoint: str) -> dict[str, Any]:
+            return {
+                "p2pNodeID": node_id,
+                "endPoint": endpoint,
+                "groupNodeIDInfo": [{"group": group, "nodeIDList": [node_id]}],
+            }
+
+        own = entry(self._node.node_id.hex(), f"{config.listen_host}:{config.p2p_port}")
+        peers = sorted(node_id.hex() for node_id in self._node.gateway.connected)
+        return {**own, "peers": [entry(node_id, "") for node_id in peers]}
+
+    def getSyncStatus(self, *params: object) -> str:
+        self._node.check_group(list(params))
+        head = self._node.ledger.head.number
+        sync = self._node.sync
+        genesis_hash = self._node.ledger.genesis_hash.hex()
+        connected = self._node.gateway.connected
+        peers = [
+            {
+                "nodeID": node_id.hex(),
+                "genesisHash": genesis_hash,
+                "blockNumber": height,
+                "latestHash": block_hash.hex(),
+                "archivedBlockNumber": 0,
+            }
+            for node_id, (height, block_hash) in sorted(sync.peer_heights.items())
+            if node_id in connected
+        ]
+        status = {
+            "isSyncing": sync.is_syncing,
+            "genesisHash": genesis_hash,
+            "nodeID": self._node.node_id.hex(),
+            "blockNumber": head,
+            "archivedBlockNumber": 0,
+            "latestHash": self._node.header(head).hash.hex(),
+            "knownHighestNumber": max(head, sync.known_highest),
+            "knownLatestHash": self._known_latest_hash(head),
+            "peers": peers,
+        }
+        return json.dumps(status)
+
+    def _known_latest_hash(self, head: int) -> str:
+        heights = self._node.sync.peer_heights.values()
+        best = max(heights, default=(0, b""))
+        return best[1].hex() if best[0] > head else self._node.header(head).hash.hex()
+
+    def getConsensusStatus(self, *params: object) -> str:
+        self._node.check_group(list(params))
+        validators = self._node.genesis.validators
+        head = self._node.ledger.head.number
+        driver = self._node.driver
+        index = validators.index_of(self._node.node_id)
+        connected = [
+            item for item in self._node.gateway.connected if validators.index_of(item) is not None
+        ]
+        replica = driver.replica if driver is not None else None
+        status = {
+            "nodeID": self._node.node_id.hex(),
+            "index": index if index is not None else -1,
+            "leaderIndex": replica.next_leader if replica is not None else -1,
+            "consensusNodesNum": len(validators),
+            "maxFaultyQuorum": validators.fault_threshold,
+            "minRequiredQuorum": validators.quorum,
+            "isConsensusNode": replica is not None,
+            "blockNumber": head,
+            "hash": self._node.header(head).hash.hex(),
+            "timeout": replica is not None and not replica.is_normal,
+            "changeCycle": replica.failed_attempts if replica is not None else 0,
+            "view": replica.view if replica is not None else 0,
+            "connectedNodeList": len(connected),
+            "consensusNodeList": [
+                {
+                    "nodeID": item.node_id.hex(),
+                    "weight": item.weight,
+                    "termWeight": 0,
+                    "index": position,
+                }
+                for position, item in enumerate(validators.validators)
+            ],
+        }
+        return json.dumps(status)

@@ -1,0 +1,179 @@
+"""The RPC server: HTTP/1.1 by h11 and WebSocket by wsproto, on the same ports.
+
+Bounded everywhere: connections, header and body size, time for a request to arrive, pushed
+notifications. Browsers on other origins may read (CORS `*`): the server binds to loopback and
+holds no keys.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import h11
+import trio
+
+from node.rpc.dispatch import Dispatcher
+from node.rpc.methods import Methods
+from node.rpc.websocket import serve_websocket
+from node.tap import Tap
+
+BODY_BYTES_MAX = 10 * 1024 * 1024
+CONNECTIONS_MAX = 1_000
+IDLE_S = 120.0
+ARRIVAL_S = 20.0
+"""How long the rest of a begun request may take (slow-loris)."""
+RECEIVE_BYTES = 64 * 1024
+
+CORS = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "POST, OPTIONS"),
+    ("access-control-allow-headers", "content-type"),
+]
+
+log = logging.getLogger("RPC")
+
+
+class RpcServer:
+    """Serves JSON-RPC on any number of listeners."""
+
+    def __init__(self, methods: Methods, tap: Tap) -> None:
+        self._methods = methods
+        self._dispatcher = Dispatcher(methods)
+        self._tap = tap
+        self._connections = 0
+
+    async def run(self, listeners: list[trio.SocketListener]) -> None:
+        """Serve for ever."""
+        await trio.serve_listeners(self._serve, listeners)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        if self._connections >= CONNECTIONS_MAX:
+            await trio.aclose_forcefully(stream)
+            return
+        self._connections += 1
+        try:
+            await _HttpConnection(stream, self._dispatcher, self._methods, self._tap).run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._connections -= 1
+            with trio.move_on_after(0.5, shield=True):
+                await trio.aclose_forcefully(stream)
+
+
+class _HttpConnection:
+    """One client connection."""
+
+    def __init__(
+        self, stream: trio.SocketStream, dispatcher: Dispatcher, methods: Methods, tap: Tap
+    ) -> None:
+        self._stream = stream
+        self._dispatcher = dispatcher
+        self._methods = methods
+        self._tap = tap
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=32 * 1024)
+
+    async def run(self) -> None:
+        """Serve requests until the client goes or breaks the protocol."""
+        while True:
+            try:
+                with trio.move_on_after(IDLE_S) as idle:
+                    request = await self._next_event()
+                if idle.cancelled_caught or not isinstance(request, h11.Request):
+                    return
+                if _is_upgrade(request):
+                    await serve_websocket(
+                        self._stream, request, self._http, self._dispatcher, self._methods, self._tap
+                    )
+                    return
+                if not await self._handle(request):
+                    return
+                self._http.start_next_cycle()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error.error_status_hint or 400, str(error))
+                return
+
+    async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event  # type: ignore[return-value]
+            if self._http.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                await self._send(go_on)
+            self._http.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+
+    async def _send(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data:
+            await self._stream.send_all(data)
+
+    async def _handle(self, request: h11.Request) -> bool:
+        """Answer one request; return whether the connection can serve another."""
+        with trio.move_on_after(ARRIVAL_S) as arrival:
+            body = await self._read_body()
+        if arrival.cancelled_caught:
+            await self._refuse(408, "the request did not arrive in time")
+            return False
+        if body is None:
+            await self._refuse(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+            return False
+        if request.method == b"OPTIONS":
+            await self._respond(204, b"")
+        elif request.method != b"POST":
+            await self._respond(405, b'{"error":"send JSON-RPC requests with POST"}')
+        else:
+            self._tap.received(body)
+            answer = await self._dispatcher.answer(body)
+            self._tap.sent(answer)
+            await self._respond(200, answer)
+        is_over = self._http.our_state is h11.MUST_CLOSE or self._http.their_state is h11.MUST_CLOSE
+        return not is_over and self._http.our_state is h11.DONE
+
+    async def _read_body(self) -> bytes | None:
+        body = bytearray()
+        while True:
+            event = await self._next_event()
+            if isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > BODY_BYTES_MAX:
+                    return None
+            elif isinstance(event, h11.EndOfMessage):
+                return bytes(body)
+            else:
+                raise h11.RemoteProtocolError("connection closed within a request")
+
+    async def _respond(self, status: int, body: bytes) -> None:
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            *CORS,
+        ]
+        await self._send(h11.Response(status_code=status, headers=headers))
+        if body:
+            await self._send(h11.Data(data=body))
+        await self._send(h11.EndOfMessage())
+
+    async def _refuse(self, status: int, reason: str) -> None:
+        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        body = json.dumps({"error": reason}).encode()
+        headers: list[Any] = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        try:
+            await self._send(h11.Response(status_code=status, headers=headers))
+            await self._send(h11.Data(data=body))
+            await self._send(h11.EndOfMessage())
+        except h11.LocalProtocolError:
+            log.debug("connection was beyond an answer")
+
+
+def _is_upgrade(request: h11.Request) -> bool:
+    return any(
+        name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers
+    )

@@ -1,0 +1,159 @@
+"""WebSocket connections: one JSON-RPC request a message, notifications pushed between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import h11
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from node.rpc.dispatch import Dispatcher
+from node.rpc.methods import Methods
+from node.tap import Tap
+
+MESSAGE_BYTES_MAX = 10 * 1024 * 1024
+PUSHES_MAX = 1_024
+RECEIVE_BYTES = 64 * 1024
+
+
+async def serve_websocket(
+    stream: trio.SocketStream,
+    request: h11.Request,
+    http: h11.Connection,
+    dispatcher: Dispatcher,
+    methods: Methods,
+    tap: Tap,
+) -> None:
+    """Take over a connection that asked for an upgrade, and serve it to its end."""
+    connection = WSConnection(ConnectionType.SERVER)
+    try:
+        connection.initiate_upgrade_connection(
+            list(request.headers), request.target.decode("ascii", "replace")
+        )
+        trailing, _ = http.trailing_data
+        connection.receive_data(trailing or None)
+        await _WebSocket(stream, connection, dispatcher, methods, tap).run()
+    except (RemoteProtocolError, LocalProtocolError):
+        return  # the peer broke the protocol: the connection is closed by the caller
+
+
+class _WebSocket:
+    """One WebSocket connection."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        connection: WSConnection,
+        dispatcher: Dispatcher,
+        methods: Methods,
+        tap: Tap,
+    ) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._dispatcher = dispatcher
+        self._tap = tap
+        self._lock = trio.Lock()
+        self._buffer: list[str] = []
+        self._size = 0
+        self._pushes_in, self._pushes_out = trio.open_memory_channel[dict[str, Any]](PUSHES_MAX)
+        self._scope = trio.CancelScope()
+        self._session = methods.subscriptions.open_session(self._push)
+
+    async def run(self) -> None:
+        """Serve until the client closes."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send_pushes)
+                    await self._read()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._session.close()
+
+    def _push(self, notification: dict[str, Any]) -> None:
+        try:
+            self._pushes_in.send_nowait(notification)
+        except trio.WouldBlock:
+            self._scope.cancel()
+
+    async def _send_pushes(self) -> None:
+        async for notification in self._pushes_out:
+            await self._send(TextMessage(data=json.dumps(notification, separators=(",", ":"))))
+
+    async def _send(self, event: Any) -> None:
+        async with self._lock:
+            try:
+                await self._stream.send_all(self._connection.send(event))
+            except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
+                self._scope.cancel()
+
+    async def _read(self) -> None:
+        handlers: dict[type, Callable[[Any], Awaitable[bool]]] = {
+            Request: self._on_request,
+            TextMessage: self._on_text,
+            BytesMessage: self._on_bytes,
+            Ping: self._on_ping,
+            CloseConnection: self._on_close,
+        }
+        while True:
+            try:
+                for event in self._connection.events():
+                    handler = handlers.get(type(event))
+                    if handler is not None and not await handler(event):
+                        return
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+                self._connection.receive_data(data or None)
+                if not data:
+                    return
+            except (RemoteProtocolError, LocalProtocolError):
+                return
+
+    async def _on_request(self, event: Request) -> bool:
+        await self._send(AcceptConnection())
+        return True
+
+    async def _on_ping(self, event: Ping) -> bool:
+        await self._send(event.response())
+        return True
+
+    async def _on_close(self, event: CloseConnection) -> bool:
+        await self._send(event.response())
+        return False
+
+    async def _on_bytes(self, event: BytesMessage) -> bool:
+        await self._send(CloseConnection(code=1003, reason="send text"))
+        return False
+
+    async def _on_text(self, event: TextMessage) -> bool:
+        self._buffer.append(event.data)
+        self._size += len(event.data)
+        if self._size > MESSAGE_BYTES_MAX:
+            await self._send(CloseConnection(code=1009, reason="message too large"))
+            return False
+        if not event.message_finished:
+            return True
+        body, self._buffer, self._size = "".join(self._buffer).encode(), [], 0
+        self._tap.received(body)
+        extra = {
+            "eth_subscribe": self._session.subscribe,
+            "eth_unsubscribe": self._session.unsubscribe,
+        }
+        answer = await self._dispatcher.answer(body, extra)
+        if answer:
+            self._tap.sent(answer)
+            await self._send(TextMessage(data=answer.decode()))
+        return True
+
+

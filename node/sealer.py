@@ -1,0 +1,98 @@
+"""The sealer: builds a proposal when this node leads and transactions wait.
+
+As in FISCO BCOS a block is sealed when it is full, or when `min_seal_time` has passed since
+the first transaction was seen. No empty blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from consensus.codec import compute_digest
+from consensus.effects import BuildProposal
+from consensus.inputs import ProposalBuilt
+from consensus.messages import Proposal
+from consensus.types import Domain
+from node.chain.merkle import compute_root
+from node.chain.transaction import Transaction
+from node.config import GenesisConfig, NodeConfig
+from node.proposals import Proposals
+from node.txpool import TxPool
+
+
+class Sealer:
+    """Answers one BuildProposal at a time; a new one replaces the old."""
+
+    def __init__(
+        self,
+        genesis: GenesisConfig,
+        config: NodeConfig,
+        domain: Domain,
+        pool: TxPool,
+        proposals: Proposals,
+        deliver: Callable[[ProposalBuilt], Awaitable[None]],
+    ) -> None:
+        self._genesis = genesis
+        self._wait_s = config.min_seal_time_ms / 1000
+        self._domain = domain
+        self._pool = pool
+        self._proposals = proposals
+        self._deliver = deliver
+        self._wanted: BuildProposal | None = None
+        self._changed = trio.Event()
+
+    def request(self, effect: BuildProposal | None) -> None:
+        """Take a new order, or None to forget the old one."""
+        self._wanted = effect
+        self.notice()
+
+    def notice(self) -> None:
+        """Something changed: an order, or the pool."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Seal for ever."""
+        while True:
+            self._changed = trio.Event()
+            if self._wanted is None or not self._select(self._wanted):
+                await self._changed.wait()
+                continue
+            await self._collect(self._wanted)
+            wanted = self._wanted
+            chosen = self._select(wanted) if wanted is not None else []
+            if wanted is not None and chosen:
+                self._wanted = None
+                await self._deliver(self._build(wanted, chosen))
+
+    async def _collect(self, wanted: BuildProposal) -> None:
+        """Give more transactions the time to arrive, unless the block is full."""
+        with trio.move_on_after(self._wait_s):
+            while self._wanted is wanted:
+                if len(self._pool) >= self._genesis.block_tx_count_limit:
+                    return
+                self._changed = trio.Event()
+                await self._changed.wait()
+
+    def _select(self, wanted: BuildProposal) -> list[Transaction]:
+        if not self._pool.has_ready:
+            return []
+        taken = self._proposals.in_flight(wanted.height, wanted.ancestors)
+        if taken is None:
+            return []
+        return self._pool.select(self._genesis.block_tx_count_limit, taken)
+
+    def _build(self, wanted: BuildProposal, chosen: list[Transaction]) -> ProposalBuilt:
+        hashes = tuple(item.hash for item in chosen)
+        now_ms = time.time_ns() // 1_000_000
+        proposal = Proposal(
+            height=wanted.height,
+            previous=wanted.previous,
+            tx_root=compute_root(hashes),
+            timestamp_ms=max(now_ms, wanted.timestamp_ms_min),
+            proposer=wanted.proposer,
+        )
+        self._proposals.save(wanted.height, compute_digest(self._domain, proposal), chosen)
+        return ProposalBuilt(wanted.view, proposal, hashes)

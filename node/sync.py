@@ -1,0 +1,169 @@
+"""Block sync: a node that was away fetches blocks with certificates and re-executes them.
+
+Every node announces its height after each commit and every few seconds. A node behind asks a
+peer that is ahead for a bounded range, checks each certificate, executes each block and
+compares the header. A peer that sends something wrong is banned for a while and another one is
+asked (F23).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from consensus.inputs import Synced
+from node.chain.block import decode_block, encode_block
+from node.errors import BadInput
+from node.gateway.frames import MIB, FrameKind
+from node.gateway.gateway import Gateway
+from node.ledger.ledger import Ledger
+from node.scheduler import Scheduler
+
+RANGE_BLOCKS_MAX = 64
+RANGE_BYTES_MAX = 16 * MIB
+ANNOUNCE_S = 3.0
+GRACE_S = 1.0
+"""How long a validator waits for consensus to deliver a block that a peer already has."""
+
+log = logging.getLogger("SYNC")
+
+
+class Sync:
+    """Keeps one node's chain level with its peers'."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        gateway: Gateway,
+        scheduler: Scheduler,
+        deliver: Callable[[Synced], Awaitable[None]],
+        *,
+        is_validator: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._gateway = gateway
+        self._scheduler = scheduler
+        self._deliver = deliver
+        self._is_validator = is_validator
+        self._wanted_height = 0
+        self._changed = trio.Event()
+        self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
+        self.is_syncing = False
+
+    def request(self, height: int) -> None:
+        """Fetch up to `height` now: consensus knows that it exists."""
+        self._wanted_height = max(self._wanted_height, height)
+        self._changed.set()
+
+    def announce(self) -> None:
+        """Tell all peers where this node stands."""
+        head = self._ledger.head.number
+        status = [head, self._ledger.header(head).hash]
+        self._gateway.broadcast(self._gateway.connected, FrameKind.SYNC_STATUS, status)
+
+    async def handle_status(self, node_id: bytes, value: Any) -> None:
+        """Note a peer's height."""
+        match value:
+            case [int(height), bytes(block_hash)] if height >= 0 and len(block_hash) == 32:
+                self.peer_heights[node_id] = (height, block_hash)
+                if height > self._ledger.head.number:
+                    self._changed.set()
+            case _:
+                raise BadInput("malformed sync status")
+
+    @property
+    def known_highest(self) -> int:
+        """The highest height that a connected peer has announced."""
+        connected = self._gateway.connected
+        heights = [item[0] for node, item in self.peer_heights.items() if node in connected]
+        return max(heights, default=0)
+
+    async def run(self) -> None:
+        """Announce regularly and fetch whenever this node is behind."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._announce_for_ever)
+            while True:
+                if not self._is_behind():
+                    self._changed = trio.Event()
+                    await self._changed.wait()
+                    continue
+                if await self._is_worth_fetching():
+                    self.is_syncing = True
+                    try:
+                        await self._fetch_round()
+                    finally:
+                        self.is_syncing = False
+
+    def _is_behind(self) -> bool:
+        return max(self.known_highest, self._wanted_height) > self._ledger.head.number
+
+    async def _is_worth_fetching(self) -> bool:
+        """Leave a validator that is only just behind to consensus for a moment."""
+        head = self._ledger.head.number
+        if not self._is_validator or self._wanted_height > head or self.known_highest > head + 8:
+            return True
+        await trio.sleep(GRACE_S)
+        return self._ledger.head.number == head
+
+    async def _announce_for_ever(self) -> None:
+        while True:
+            self.announce()
+            await trio.sleep(ANNOUNCE_S)
+
+    async def _fetch_round(self) -> None:
+        head = self._ledger.head.number
+        ahead = [
+            node
+            for node in sorted(self._gateway.connected)
+            if self.peer_heights.get(node, (0, b""))[0] > head
+        ]
+        if not ahead:
+            # What consensus asked for is announced by nobody yet: forget it, or wait for news.
+            self._wanted_height = min(self._wanted_height, head)
+            await trio.sleep(0.05)
+            return
+        node_id = ahead[head % len(ahead)]
+        try:
+            imported = await self._fetch_from(node_id, head + 1)
+        except BadInput as error:
+            self._gateway.ban(node_id, f"sync: {error}")
+            self.peer_heights.pop(node_id, None)
+            return
+        if imported:
+            log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
+        else:
+            await trio.sleep(0.1)
+
+    async def _fetch_from(self, node_id: bytes, start: int) -> int:
+        try:
+            answer = await self._gateway.request(node_id, ["blocks", start, RANGE_BLOCKS_MAX])
+        except BadInput as error:
+            log.info("no answer,peer=%s,reason=%s", node_id.hex()[:16], error)
+            return 0
+        if not isinstance(answer, list) or len(answer) > RANGE_BLOCKS_MAX:
+            raise BadInput("answer is not a list of blocks")
+        imported = 0
+        for data in answer:
+            if not isinstance(data, bytes):
+                raise BadInput("block is not bytes")
+            block = decode_block(data)
+            imported += await self._scheduler.import_block(block)
+            if block.header.number == self._ledger.head.number:
+                await self._deliver(Synced(block.certificate, block.header.timestamp_ms))
+        return imported
+
+    def answer_blocks(self, start: object, count: object) -> list[bytes]:
+        """Return a bounded range of our blocks for a peer (B40)."""
+        if type(start) is not int or type(count) is not int or start < 1 or count < 1:
+            raise BadInput("malformed block request")
+        blocks: list[bytes] = []
+        size = 0
+        for number in range(start, start + min(count, RANGE_BLOCKS_MAX)):
+            if number > self._ledger.head.number or size > RANGE_BYTES_MAX:
+                break
+            blocks.append(encode_block(self._ledger.block(number)))
+            size += len(blocks[-1])
+        return blocks

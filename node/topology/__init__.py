@@ -1,0 +1,1 @@
+"""From one TOML file to running processes: spec → plan → node folders → supervised nodes."""

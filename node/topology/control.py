@@ -1,0 +1,95 @@
+"""Talking to a network's supervisor, and starting one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from node.errors import ConfigError, NodeError
+from node.topology.plan import HOST
+from node.topology.supervisor_files import control_file, supervisor_log
+
+START_S = 30.0
+ORDER_S = 30.0
+
+
+class NotRunning(NodeError):
+    """No supervisor serves this network."""
+
+
+class Control:
+    """Sends orders to the supervisor of a network folder."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
+
+    def order(self, do: str, nodes: list[str] | None = None) -> list[dict[str, Any]]:
+        """Send an order and return the state of the nodes it was about.
+
+        Raises:
+            NotRunning: there is no supervisor.
+            NodeError: the supervisor refused.
+        """
+        try:
+            info = json.loads(control_file(self._directory).read_text())
+            with socket.create_connection((HOST, info["port"]), timeout=ORDER_S) as connection:
+                request = {"token": info["token"], "do": do, "nodes": nodes}
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                answer = json.loads(connection.makefile("rb").readline() or b"{}")
+        except (OSError, ValueError, KeyError) as error:
+            raise NotRunning(
+                f"{self._directory}: the network is not running; start it with `lowu up`"
+            ) from error
+        if not answer.get("ok"):
+            raise NodeError(str(answer.get("error", "the supervisor gave no answer")))
+        found: list[dict[str, Any]] = answer["nodes"]
+        return found
+
+    def is_running(self) -> bool:
+        """Whether a supervisor answers."""
+        try:
+            self.order("status")
+        except NodeError:
+            return False
+        return True
+
+    def start_supervisor(self) -> None:
+        """Start a supervisor in the background and wait until it takes orders."""
+        control_file(self._directory).unlink(missing_ok=True)
+        log = supervisor_log(self._directory)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "node.topology.supervisor", str(self._directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+            )
+        deadline = time.monotonic() + START_S
+        while not self.is_running():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise ConfigError(
+                    f"the supervisor did not start; the last lines of {log}:\n"
+                    + "\n".join(log.read_text().splitlines()[-5:])
+                )
+            time.sleep(0.01)
+
+    def down(self) -> bool:
+        """Stop all nodes and the supervisor; return whether there was one."""
+        try:
+            info = json.loads(control_file(self._directory).read_text())
+            self.order("down")
+        except (NotRunning, OSError, ValueError):
+            return False
+        deadline = time.monotonic() + ORDER_S
+        while control_file(self._directory).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return bool(info)

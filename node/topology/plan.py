@@ -1,0 +1,193 @@
+"""The plan: everything about a network that follows from its spec and port block.
+
+Immutable. Keys are derived from the seed by labels, so the same seed gives the same node ids,
+accounts and genesis on every machine. Such keys are public knowledge: never use them for
+anything but simulation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from contracts.registry import SCHEMA_IDS, Jurisdiction
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from node.config import GenesisConfig, NodeConfig, OrgEntry
+from node.crypto import compute_address, compute_public_key
+from node.identity import NodeKey
+from node.topology.spec import Institution, NetworkSpec, NodeSpec
+
+HOST = "127.0.0.1"
+
+
+def derive_key(seed: int, label: str) -> bytes:
+    """Return a private key (32 bytes, valid for secp256k1 and P-256) for a label of a seed."""
+    digest = hashlib.sha512(f"lowu/1/{seed}/{label}".encode()).digest()
+    # Both group orders exceed 2^255; staying below keeps the key valid for either curve.
+    number = int.from_bytes(digest, "big") % (2**255 - 1) + 1
+    return number.to_bytes(32, "big")
+
+
+def document_public_key(private_key: bytes) -> bytes:
+    """Return the 64-byte P-256 public key of a document-signing key."""
+    key = ec.derive_private_key(int.from_bytes(private_key, "big"), ec.SECP256R1())
+    numbers = key.public_key().public_numbers()
+    return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class PortBlock:
+    """First ports of a network; node i uses each plus i."""
+
+    p2p: int
+    rpc: int
+    web3: int
+
+    def shifted(self, by: int) -> PortBlock:
+        """Return the block moved up."""
+        return PortBlock(self.p2p + by, self.rpc + by, self.web3 + by)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """One node: who owns it, its key, ports and folder name."""
+
+    index: int
+    spec: NodeSpec
+    side: Jurisdiction
+    key: NodeKey
+    ports: PortBlock
+
+    @property
+    def name(self) -> str:
+        """Folder name and handle, ``node0`` and so on."""
+        return f"node{self.index}"
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"http://{HOST}:{self.ports.web3}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedInstitution:
+    """An institution with its number on chain and its keys."""
+
+    spec: Institution
+    org_id: int
+    account_key: bytes
+    document_key: bytes
+    node: PlannedNode
+    """The node it talks to."""
+
+    @property
+    def address(self) -> str:
+        """Its account address, 0x…"""
+        return "0x" + compute_address(compute_public_key(self.account_key)).hex()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network, ready to be realised."""
+
+    spec: NetworkSpec
+    ports: PortBlock
+
+    @cached_property
+    def nodes(self) -> tuple[PlannedNode, ...]:
+        """All nodes in the order of the file."""
+        seed = self.spec.settings.seed
+        found = []
+        for index, item in enumerate(self.spec.nodes):
+            key = NodeKey.from_private(derive_key(seed, f"node/{item.institution}"))
+            side = self.spec.institution(item.institution).side
+            found.append(PlannedNode(index, item, side, key, self.ports.shifted(index)))
+        return tuple(found)
+
+    @cached_property
+    def institutions(self) -> tuple[PlannedInstitution, ...]:
+        """All institutions in the order of the file; numbers on chain begin with 1."""
+        seed = self.spec.settings.seed
+        nodes = {node.spec.institution: node for node in self.nodes}
+        return tuple(
+            PlannedInstitution(
+                item,
+                position,
+                derive_key(seed, f"account/{item.id}"),
+                derive_key(seed, f"document/{item.id}"),
+                nodes[item.client_of],
+            )
+            for position, item in enumerate(self.spec.institutions, start=1)
+        )
+
+    def find_node(self, name: str) -> PlannedNode | None:
+        """Return a node by ``nodeN`` or by its institution."""
+        for node in self.nodes:
+            if name in (node.name, node.spec.institution):
+                return node
+        return None
+
+    @cached_property
+    def genesis(self) -> GenesisConfig:
+        """The genesis configuration; the same for every port block."""
+        settings = self.spec.settings
+        governor = derive_key(settings.seed, "governor")
+        return GenesisConfig(
+            chain_id=settings.chain_id,
+            group_id=settings.group_id,
+            web3_chain_id=settings.web3_chain_id,
+            timestamp_ms=settings.genesis_time_ms,
+            tx_gas_limit=settings.tx_gas_limit,
+            block_tx_count_limit=settings.block_tx_count_limit,
+            leader_period=settings.leader_period,
+            sealers=tuple(
+                (node.key.node_id.hex(), node.spec.weight)
+                for node in self.nodes
+                if node.spec.is_validator
+            ),
+            observers=tuple(
+                node.key.node_id.hex() for node in self.nodes if not node.spec.is_validator
+            ),
+            governor="0x" + compute_address(compute_public_key(governor)).hex(),
+            orgs=tuple(self._org_entry(item) for item in self.institutions),
+        )
+
+    @staticmethod
+    def _org_entry(item: PlannedInstitution) -> OrgEntry:
+        return OrgEntry(
+            id=item.org_id,
+            name=item.spec.id,
+            jurisdiction=int(item.spec.side),
+            roles=int(item.spec.roles),
+            account=item.address,
+            key=document_public_key(item.document_key).hex(),
+            schemas=tuple(SCHEMA_IDS[name] for name in item.spec.schemas),
+        )
+
+    def node_config(self, node: PlannedNode, folder: Path) -> NodeConfig:
+        """Return a node's configuration."""
+        settings = self.spec.settings
+        return NodeConfig(
+            name=node.name,
+            folder=folder,
+            listen_host=HOST,
+            p2p_port=node.ports.p2p,
+            rpc_port=node.ports.rpc,
+            web3_port=node.ports.web3,
+            peers=tuple((HOST, other.ports.p2p) for other in self.nodes),
+            min_seal_time_ms=settings.min_seal_time_ms,
+            consensus_timeout_ms=settings.consensus_timeout_ms,
+            pipeline_size=settings.pipeline_size,
+            pool_limit=settings.pool_limit,
+            tap=settings.tap,
+        )
+
+
+def build_plan(spec: NetworkSpec, ports: PortBlock | None = None) -> Plan:
+    """Return the plan of a network on its own ports, or on others."""
+    settings = spec.settings
+    own = PortBlock(settings.p2p_port, settings.rpc_port, settings.web3_port)
+    return Plan(spec, ports if ports is not None else own)

@@ -1,0 +1,49 @@
+"""Finding a free block of ports on the loopback interface."""
+
+from __future__ import annotations
+
+import socket
+
+from node.errors import ConfigError
+from node.topology.plan import HOST, PortBlock
+
+BLOCKS_TRIED = 200
+PORT_MAX = 65_535
+
+
+def is_port_free(port: int) -> bool:
+    """Whether a listener could be opened on a port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def ports_of(block: PortBlock, nodes: int) -> list[int]:
+    """Return all ports that a network of `nodes` nodes needs."""
+    return [first + i for first in (block.p2p, block.rpc, block.web3) for i in range(nodes)]
+
+
+def find_free_block(wanted: PortBlock, nodes: int) -> tuple[PortBlock, list[int]]:
+    """Return the wanted block or the next free one, and which ports of the wanted are taken.
+
+    Raises:
+        ConfigError: no free block was found.
+    """
+    taken = [port for port in ports_of(wanted, nodes) if not is_port_free(port)]
+    if not taken:
+        return wanted, []
+    step = max(16, nodes)
+    for attempt in range(1, BLOCKS_TRIED):
+        block = wanted.shifted(attempt * step)
+        ports = ports_of(block, nodes)
+        is_distinct = len(set(ports)) == len(ports) and max(ports) <= PORT_MAX
+        if is_distinct and all(is_port_free(port) for port in ports):
+            return block, taken
+    raise ConfigError(
+        f"port {taken[0]} is taken and no free block of {3 * nodes} ports was found; "
+        "stop what uses them, or choose others with --port-base"
+    )

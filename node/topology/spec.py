@@ -1,0 +1,337 @@
+"""The network file: read, checked, and explained when wrong.
+
+One TOML file describes institutions, nodes and settings. Every error names the file, the line,
+what is wrong and how to mend it; all errors of a file are reported at once.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from consensus.quorum import compute_quorum
+from contracts.registry import SCHEMA_IDS, Jurisdiction, Role
+
+from node.errors import ConfigError
+
+NODES_MAX = 64
+INSTITUTIONS_MAX = 200
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}\Z")
+CHAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Institution:
+    """An organisation: who it is, what it may do, and which node it talks to."""
+
+    id: str
+    side: Jurisdiction
+    roles: Role
+    schemas: tuple[str, ...]
+    client_of: str
+    """Institution whose node it uses; itself if it runs one."""
+    name: str
+    name_zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A node: whose it is, and whether it votes."""
+
+    institution: str
+    is_validator: bool
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a chain and its nodes."""
+
+    name: str
+    seed: int
+    chain_id: str = "chain0"
+    group_id: str = "group0"
+    web3_chain_id: int = 20200
+    genesis_time_ms: int = 1_700_000_000_000
+    tx_gas_limit: int = 3_000_000_000
+    block_tx_count_limit: int = 1_000
+    leader_period: int = 1
+    consensus_timeout_ms: int = 3_000
+    min_seal_time_ms: int = 50
+    pipeline_size: int = 50
+    pool_limit: int = 15_000
+    p2p_port: int = 30_300
+    rpc_port: int = 20_200
+    web3_port: int = 8_545
+    tap: bool = False
+    allow_one_side_quorum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A checked network file."""
+
+    settings: Settings
+    institutions: tuple[Institution, ...]
+    nodes: tuple[NodeSpec, ...]
+
+    def institution(self, name: str) -> Institution:
+        """Return an institution by id; KeyError if there is none."""
+        for item in self.institutions:
+            if item.id == name:
+                return item
+        raise KeyError(name)
+
+
+_NETWORK_KEYS: dict[str, tuple[type, int, int]] = {
+    "seed": (int, 0, 2**53),
+    "web3_chain_id": (int, 1, 2**53),
+    "genesis_time_ms": (int, 0, 2**53),
+    "tx_gas_limit": (int, 100_000, 2**62),
+    "block_tx_count_limit": (int, 1, 10_000),
+    "leader_period": (int, 1, 1_000_000),
+    "consensus_timeout_ms": (int, 100, 600_000),
+    "min_seal_time_ms": (int, 1, 600_000),
+    "pipeline_size": (int, 1, 1_000),
+    "pool_limit": (int, 1, 10_000_000),
+    "p2p_port": (int, 1_024, 65_000),
+    "rpc_port": (int, 1_024, 65_000),
+    "web3_port": (int, 1_024, 65_000),
+    "tap": (bool, 0, 1),
+    "allow_one_side_quorum": (bool, 0, 1),
+}
+_TEXT_KEYS = ("name", "chain_id", "group_id")
+
+
+class _Lines:
+    """Finds the line of a table or key in the text of a TOML file."""
+
+    def __init__(self, text: str) -> None:
+        self._places: dict[tuple[str, int, str], int] = {}
+        counts: dict[str, int] = {}
+        table, index = "", 0
+        for number, line in enumerate(text.splitlines(), start=1):
+            header = re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]", line)
+            key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line)
+            if header:
+                table = header[2]
+                index = counts.get(table, 0)
+                counts[table] = index + 1
+                self._places[table, index, ""] = number
+            elif key:
+                self._places.setdefault((table, index, key[1]), number)
+
+    def find(self, table: str, index: int = 0, key: str = "") -> int:
+        """Return the line of a key, else of its table, else 1."""
+        places = self._places
+        return places.get((table, index, key)) or places.get((table, index, "")) or 1
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects problems while reading."""
+
+    path: Path
+    lines: _Lines
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def problem(self, table: str, index: int, key: str, text: str) -> None:
+        self.problems.append((self.lines.find(table, index, key), text))
+
+    def unknown_keys(self, table: str, index: int, raw: dict[str, Any], known: set[str]) -> None:
+        for key in sorted(raw.keys() - known):
+            close = get_close_matches(key, known, 1)
+            mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+            self.problem(table, index, key, f"unknown key {key!r}; {mend}")
+
+    def finish(self) -> None:
+        if self.problems:
+            lines = (f"{self.path}:{line}: {text}" for line, text in sorted(self.problems))
+            raise ConfigError("\n".join(lines))
+
+
+def load_spec(path: Path) -> NetworkSpec:
+    """Read and check a network file; `ConfigError` lists every problem with its line."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    return parse_spec(text, path)
+
+
+def parse_spec(text: str, path: Path) -> NetworkSpec:
+    """Check the text of a network file."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    reader = _Reader(path, _Lines(text))
+    reader.unknown_keys("", 0, raw, {"network", "institution", "node"})
+    settings = _read_settings(reader, raw.get("network"))
+    institutions = _read_institutions(reader, raw.get("institution"))
+    nodes = _read_nodes(reader, raw.get("node"), {item.id for item in institutions})
+    reader.finish()
+    _check_clients(reader, institutions, {node.institution for node in nodes})
+    _check_sides(reader, settings, institutions, nodes)
+    reader.finish()
+    return NetworkSpec(settings, institutions, nodes)
+
+
+def _read_settings(reader: _Reader, raw: object) -> Settings:
+    if not isinstance(raw, dict):
+        reader.problem("network", 0, "", "table [network] with name and seed is missing")
+        return Settings("", 0)
+    reader.unknown_keys("network", 0, raw, {*_NETWORK_KEYS, *_TEXT_KEYS})
+    for key in ("name", "seed"):
+        if key not in raw:
+            reader.problem("network", 0, "", f"{key} is missing; add {key} = …")
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key in _TEXT_KEYS:
+            if not isinstance(value, str) or not CHAIN_NAME.match(value):
+                reader.problem(
+                    "network", 0, key, f"{key} must be 1 to 32 letters, digits, '.', '_' or '-'"
+                )
+            values[key] = value
+        elif key in _NETWORK_KEYS:
+            kind, low, high = _NETWORK_KEYS[key]
+            if type(value) is not kind:
+                wanted = "true or false" if kind is bool else "an integer"
+                reader.problem("network", 0, key, f"{key} must be {wanted}, not {value!r}")
+            elif not low <= value <= high:
+                reader.problem("network", 0, key, f"{key} must be in {low}..{high}, not {value}")
+            values[key] = value
+    return Settings(**{"name": "", "seed": 0, **values})
+
+
+def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[dict[str, Any]]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(item, dict) for item in raw):
+        reader.problem(table, 0, "", f"at least one [[{table}]] table is needed")
+        return []
+    if len(raw) > count_max:
+        reader.problem(table, count_max, "", f"more than {count_max} [[{table}]] tables")
+    return raw
+
+
+def _read_institutions(reader: _Reader, raw: object) -> tuple[Institution, ...]:
+    found: list[Institution] = []
+    known = {"id", "side", "roles", "schemas", "client_of", "name", "name_zh"}
+    for index, item in enumerate(_tables(reader, "institution", raw, INSTITUTIONS_MAX)):
+        reader.unknown_keys("institution", index, item, known)
+        name = item.get("id")
+        if not isinstance(name, str) or not NAME.match(name):
+            reader.problem(
+                "institution", index, "id", "id must be lower-case letters, digits and '-'"
+            )
+            continue
+        if any(other.id == name for other in found):
+            reader.problem("institution", index, "id", f"id {name!r} is used twice; rename one")
+        found.append(_read_institution(reader, index, name, item))
+    return tuple(found)
+
+
+def _read_institution(reader: _Reader, index: int, name: str, item: dict[str, Any]) -> Institution:
+    side = item.get("side")
+    if side not in Jurisdiction.__members__:
+        reader.problem("institution", index, "side", f"side must be one of SZ, HK, MO, SG, not {side!r}")
+        side = "SZ"
+    roles = Role(0)
+    for role in _strings(reader, index, item, "roles"):
+        if role not in Role.__members__:
+            names = ", ".join(Role.__members__)
+            reader.problem("institution", index, "roles", f"role {role!r} is unknown; known: {names}")
+        else:
+            roles |= Role[role]
+    schemas = _strings(reader, index, item, "schemas")
+    for schema in schemas:
+        if schema not in SCHEMA_IDS:
+            names = ", ".join(SCHEMA_IDS)
+            reader.problem(
+                "institution", index, "schemas", f"schema {schema!r} is unknown; known: {names}"
+            )
+    if schemas and Role.ISSUER not in roles:
+        reader.problem(
+            "institution", index, "schemas", "only an ISSUER has schemas; add the role or drop them"
+        )
+    return Institution(
+        id=name,
+        side=Jurisdiction[side],
+        roles=roles,
+        schemas=tuple(schemas),
+        client_of=str(item.get("client_of", name)),
+        name=str(item.get("name", name)),
+        name_zh=str(item.get("name_zh", "")),
+    )
+
+
+def _strings(reader: _Reader, index: int, item: dict[str, Any], key: str) -> list[str]:
+    value = item.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        reader.problem("institution", index, key, f'{key} must be a list such as ["…", "…"]')
+        return []
+    return value
+
+
+def _read_nodes(reader: _Reader, raw: object, known: set[str]) -> tuple[NodeSpec, ...]:
+    found: list[NodeSpec] = []
+    for index, item in enumerate(_tables(reader, "node", raw, NODES_MAX)):
+        reader.unknown_keys("node", index, item, {"institution", "kind", "weight"})
+        owner = item.get("institution")
+        if owner not in known:
+            close = get_close_matches(str(owner), known, 1)
+            mend = f"did you mean {close[0]!r}?" if close else "add an [[institution]] for it"
+            reader.problem("node", index, "institution", f"institution {owner!r} is unknown; {mend}")
+        if any(other.institution == owner for other in found):
+            reader.problem("node", index, "institution", f"{owner!r} has two nodes; remove one")
+        kind = item.get("kind", "consensus")
+        if kind not in ("consensus", "observer"):
+            reader.problem("node", index, "kind", "kind must be 'consensus' or 'observer'")
+        weight = item.get("weight", 1)
+        if type(weight) is not int or not 1 <= weight <= 10_000:
+            reader.problem("node", index, "weight", "weight must be an integer in 1..10000")
+            weight = 1
+        found.append(NodeSpec(str(owner), kind == "consensus", weight))
+    if found and not any(node.is_validator for node in found):
+        reader.problem("node", 0, "kind", "no node votes; make at least one kind = 'consensus'")
+    return tuple(found)
+
+
+def _check_clients(
+    reader: _Reader, institutions: tuple[Institution, ...], with_node: set[str]
+) -> None:
+    for index, item in enumerate(institutions):
+        if item.client_of not in with_node:
+            mend = f"client_of must name one of {', '.join(sorted(with_node))}"
+            reader.problem(
+                "institution", index, "client_of", f"{item.id} has no node of its own; {mend}"
+            )
+
+
+def _check_sides(
+    reader: _Reader,
+    settings: Settings,
+    institutions: tuple[Institution, ...],
+    nodes: tuple[NodeSpec, ...],
+) -> None:
+    """No side of the boundary may be able to commit alone, unless the file insists."""
+    side_of = {item.id: item.side for item in institutions}
+    weights: dict[Jurisdiction, int] = {}
+    for node in nodes:
+        if node.is_validator:
+            side = side_of[node.institution]
+            weights[side] = weights.get(side, 0) + node.weight
+    quorum = compute_quorum(sum(weights.values()))
+    for side, weight in weights.items():
+        if weight >= quorum and not settings.allow_one_side_quorum:
+            reader.problem(
+                "node",
+                0,
+                "",
+                f"the {side.name} side has weight {weight} and could reach the quorum of {quorum} "
+                "alone; add validators on the other side, or set allow_one_side_quorum = true "
+                "in [network]",
+            )

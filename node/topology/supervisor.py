@@ -1,0 +1,235 @@
+"""The supervisor: one warm process that forks the nodes of a network and watches them.
+
+It imports the node's code once, so that a fork starts in milliseconds. Nodes die with it: they
+hold the reading end of a pipe of which it has the only writing end, and on Linux the kernel
+kills them too. It takes orders over a loopback socket, one JSON object a line; the port and a
+token stand in ``.lowu/control.json``.
+
+    python -m node.topology.supervisor DIR
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.process import node_main, redirect_output
+from node.topology.plan import HOST, Plan
+from node.topology.supervisor_files import control_file
+from node.topology.tree import load_tree, node_folder
+
+STOP_S = 5.0
+"""How long a node may take to stop before it is killed."""
+REQUEST_BYTES_MAX = 64 * 1024
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Child:
+    """A node's process, running or ended."""
+
+    name: str
+    pid: int | None = None
+    exit_code: int | None = None
+    """Exit code, or minus the signal that ended it; None while running or never started."""
+    starts: int = 0
+
+
+class Supervisor:
+    """Forks, stops and watches the nodes of one network."""
+
+    def __init__(self, directory: Path, plan: Plan) -> None:
+        self._directory = directory
+        self._plan = plan
+        self._children = {node.name: Child(node.name) for node in plan.nodes}
+        self._pipe_read, self._pipe_write = os.pipe()
+        self._token = secrets.token_hex(16)
+        self._listener = socket.create_server((HOST, 0))
+        self._is_stopping = False
+
+    # --- children ---------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Fork a node."""
+        child = self._children[name]
+        node = self._plan.find_node(name)
+        if child.pid is not None or node is None:
+            return
+        pid = os.fork()
+        if pid == 0:
+            self._run_child(node_folder(self._directory, node))
+        child.pid, child.exit_code = pid, None
+        child.starts += 1
+
+    def _run_child(self, folder: Path) -> None:
+        """Become a node; never returns."""
+        code = 1
+        try:
+            os.close(self._pipe_write)
+            self._listener.close()
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            _die_with_parent()
+            os.chdir(folder)
+            redirect_output(folder)
+            code = node_main(folder, self._pipe_read)
+        finally:
+            os._exit(code)
+
+    def reap(self) -> None:
+        """Take note of ended children."""
+        for child in self._children.values():
+            if child.pid is None:
+                continue
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                child.exit_code = os.waitstatus_to_exitcode(status)
+                child.pid = None
+
+    def stop(self, names: list[str], *, is_kill: bool = False) -> None:
+        """End nodes and wait until they are gone."""
+        self._signal(names, signal.SIGKILL if is_kill else signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        while any(self._children[name].pid is not None for name in names):
+            if time.monotonic() > deadline:
+                self._signal(names, signal.SIGKILL)
+            time.sleep(0.005)
+            self.reap()
+
+    def _signal(self, names: list[str], number: int) -> None:
+        for name in names:
+            pid = self._children[name].pid
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    # --- orders -----------------------------------------------------------------------------
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one order."""
+        self.reap()
+        names = request.get("nodes") or list(self._children)
+        unknown = [name for name in names if name not in self._children]
+        if unknown:
+            return {"ok": False, "error": f"unknown node {unknown[0]}"}
+        match request.get("do"):
+            case "status":
+                pass
+            case "start":
+                for name in names:
+                    self.start(name)
+            case "stop":
+                self.stop(names)
+            case "kill":
+                self.stop(names, is_kill=True)
+            case "restart":
+                self.stop(names)
+                for name in names:
+                    self.start(name)
+            case "down":
+                self._is_stopping = True
+                self.stop(list(self._children))
+            case other:
+                return {"ok": False, "error": f"unknown order {other!r}"}
+        return {"ok": True, "nodes": [self._describe(self._children[name]) for name in names]}
+
+    @staticmethod
+    def _describe(child: Child) -> dict[str, Any]:
+        return {
+            "name": child.name,
+            "pid": child.pid,
+            "exit_code": child.exit_code,
+            "starts": child.starts,
+        }
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(2.0)
+            try:
+                line = connection.makefile("rb").readline(REQUEST_BYTES_MAX)
+                request = json.loads(line)
+                if request.get("token") != self._token:
+                    answer: dict[str, Any] = {"ok": False, "error": "wrong token"}
+                else:
+                    answer = self.handle(request)
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+            except (OSError, ValueError, AttributeError):
+                return
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve orders until told to stop, or signalled."""
+        wake_read, wake_write = socket.socketpair()
+        for end in (wake_read, wake_write):
+            end.setblocking(False)
+        signal.set_wakeup_fd(wake_write.fileno())
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(wake_read, selectors.EVENT_READ)
+            self._announce()
+            while not self._is_stopping:
+                for key, _ in selector.select(timeout=1.0):
+                    if key.fileobj is wake_read:
+                        with suppress(BlockingIOError):
+                            wake_read.recv(4096)
+                    else:
+                        self._serve(self._listener.accept()[0])
+                self.reap()
+        self.stop(list(self._children))
+        control_file(self._directory).unlink(missing_ok=True)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if number != signal.SIGCHLD:
+            self._is_stopping = True
+
+    def _announce(self) -> None:
+        """Publish how to reach us; complete or absent."""
+        path = control_file(self._directory)
+        content = {
+            "pid": os.getpid(),
+            "port": self._listener.getsockname()[1],
+            "token": self._token,
+        }
+        staging = path.with_suffix(".tmp")
+        staging.write_text(json.dumps(content))
+        staging.chmod(0o600)
+        staging.rename(path)
+
+
+def _die_with_parent() -> None:
+    """On Linux have the kernel kill this process when its parent ends."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def main() -> int:
+    """Run the supervisor of a network folder."""
+    directory = Path(sys.argv[1]).resolve()
+    plan = load_tree(directory)
+    gc.collect()
+    gc.freeze()
+    Supervisor(directory, plan).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Writing a plan to disk as the tree that FISCO BCOS users know.
+
+    DIR/ca/…                                consortium and agency keys
+    DIR/127.0.0.1/nodeN/{config.ini,config.genesis,nodes.json,conf/…,start.sh,stop.sh}
+    DIR/127.0.0.1/{start_all.sh,stop_all.sh,sdk/…}
+    DIR/.lowu/{network.toml,ports.json}     what the tree was made from
+
+The tree is complete or absent: it is built beside its place and moved there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from node.config import dump_genesis, dump_node_config, load_node_config
+from node.errors import ConfigError
+from node.topology.certificates import (
+    Issued,
+    issue_agency_ca,
+    issue_consortium_ca,
+    issue_node_certificate,
+    issue_sdk_certificate,
+)
+from node.topology.plan import HOST, Plan, PlannedNode, PortBlock, build_plan
+from node.topology.spec import parse_spec
+from node.topology.supervisor_files import META
+
+START_SCRIPT = """#!/bin/sh
+# Start this node under the network's supervisor.
+exec lowu start {name} --dir "$(dirname "$0")/../.."
+"""
+STOP_SCRIPT = """#!/bin/sh
+# Stop this node; the others go on.
+exec lowu stop {name} --dir "$(dirname "$0")/../.."
+"""
+START_ALL_SCRIPT = """#!/bin/sh
+# Start all nodes and wait until a quorum has committed a block.
+exec lowu up --dir "$(dirname "$0")/.."
+"""
+STOP_ALL_SCRIPT = """#!/bin/sh
+# Stop all nodes and their supervisor.
+exec lowu down --dir "$(dirname "$0")/.."
+"""
+
+
+def node_folder(directory: Path, node: PlannedNode) -> Path:
+    """Return the folder of a node."""
+    return directory / HOST / node.name
+
+
+def is_tree(directory: Path) -> bool:
+    """Whether a directory holds a network."""
+    return (directory / META / "network.toml").is_file()
+
+
+def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
+    """Create the tree of a network; `ConfigError` if something stands in its place."""
+    if directory.exists() and any(directory.iterdir()):
+        raise ConfigError(
+            f"{directory}: exists and is not empty. Choose another folder with --dir, or remove it."
+        )
+    staging = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        _write_all(plan, spec_text, staging)
+        if directory.exists():
+            directory.rmdir()
+        staging.rename(directory)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+
+
+def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
+    root = issue_consortium_ca(f"{plan.spec.settings.name} consortium")
+    agencies = {
+        node.spec.institution: issue_agency_ca(root, node.spec.institution) for node in plan.nodes
+    }
+    _write(directory / "ca" / "ca.crt", root.certificate_pem)
+    _write(directory / "ca" / "ca.key", root.key_pem, 0o600)
+    for name, agency in agencies.items():
+        _write(directory / "ca" / name / "agency.crt", agency.certificate_pem)
+        _write(directory / "ca" / name / "agency.key", agency.key_pem, 0o600)
+    for node in plan.nodes:
+        _write_node(plan, node, node_folder(directory, node), root, agencies[node.spec.institution])
+    agency = agencies[plan.nodes[0].spec.institution]
+    _write_sdk(directory / HOST / "sdk", root, agency)
+    _write(directory / HOST / "start_all.sh", START_ALL_SCRIPT, 0o755)
+    _write(directory / HOST / "stop_all.sh", STOP_ALL_SCRIPT, 0o755)
+    _write(directory / META / "network.toml", spec_text)
+    write_ports(plan, directory)
+
+
+def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agency: Issued) -> None:
+    issued = issue_node_certificate(agency, node.key.node_id, f"{node.name}.{node.spec.institution}")
+    conf = folder / "conf"
+    _write(conf / "ca.crt", root.certificate_pem)
+    _write(conf / "ssl.crt", issued.certificate_pem + agency.certificate_pem)
+    _write(conf / "ssl.key", issued.key_pem, 0o600)
+    _write(conf / "node.pem", node.key.to_pem(), 0o600)
+    _write(conf / "node.nodeid", node.key.node_id.hex() + "\n")
+    _write(folder / "config.genesis", dump_genesis(plan.genesis))
+    _write(folder / "start.sh", START_SCRIPT.format(name=node.name), 0o755)
+    _write(folder / "stop.sh", STOP_SCRIPT.format(name=node.name), 0o755)
+
+
+def _write_sdk(folder: Path, root: Issued, agency: Issued) -> None:
+    sdk = issue_sdk_certificate(agency, "sdk")
+    _write(folder / "ca.crt", root.certificate_pem)
+    _write(folder / "sdk.crt", sdk.certificate_pem + agency.certificate_pem)
+    _write(folder / "sdk.key", sdk.key_pem, 0o600)
+
+
+def write_ports(plan: Plan, directory: Path) -> None:
+    """Write what depends on ports: config.ini and nodes.json of each node."""
+    peers = {"nodes": [f"{HOST}:{node.ports.p2p}" for node in plan.nodes]}
+    for node in plan.nodes:
+        folder = node_folder(directory, node)
+        config = plan.node_config(node, folder)
+        if (folder / "config.ini").exists():  # keep what somebody changed by hand
+            ports = node.ports
+            config = replace(
+                load_node_config(folder, node.name),
+                p2p_port=ports.p2p,
+                rpc_port=ports.rpc,
+                web3_port=ports.web3,
+            )
+        _write(folder / "config.ini", dump_node_config(config))
+        _write(folder / "nodes.json", json.dumps(peers, indent=2) + "\n")
+    _write(directory / META / "ports.json", json.dumps(asdict(plan.ports)) + "\n")
+
+
+def load_tree(directory: Path) -> Plan:
+    """Return the plan of an existing tree; `ConfigError` if there is none."""
+    source = directory / META / "network.toml"
+    if not source.is_file():
+        raise ConfigError(
+            f"{directory}: no network here. Start one with `lowu up --dir {directory}`."
+        )
+    try:
+        spec = parse_spec(source.read_text(), source)
+        ports = PortBlock(**json.loads((directory / META / "ports.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
+    return build_plan(spec, ports)

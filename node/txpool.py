@@ -1,0 +1,180 @@
+"""The transaction pool: admitted transactions that no committed block holds yet.
+
+Bounded in number, with one transaction for each (sender, nonce). "Ready" are those whose
+nonces follow without a gap on the committed state; only they are sealed, and only they keep
+the consensus timer running. The pool never says that a transaction is committed; the ledger
+does.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
+from node.config import GenesisConfig
+from node.errors import InvalidTransaction
+
+NONCE_WINDOW = 5_000
+"""How far ahead of the committed nonce a transaction may be."""
+
+ALREADY_KNOWN = -32000
+POOL_FULL = -32005
+
+
+class TxPool:
+    """Transactions waiting to be ordered."""
+
+    def __init__(
+        self,
+        genesis: GenesisConfig,
+        limit: int,
+        get_nonce: Callable[[bytes], int],
+        is_committed: Callable[[bytes], bool],
+    ) -> None:
+        self._genesis = genesis
+        self._limit = limit
+        self._get_nonce = get_nonce
+        self._is_committed = is_committed
+        self._by_hash: OrderedDict[bytes, tuple[Transaction, float]] = OrderedDict()
+        self._by_sender: dict[bytes, dict[int, Transaction]] = {}
+        self._ready_senders: set[bytes] = set()
+        self.on_added: Callable[[Transaction, bool], None] = lambda transaction, is_local: None
+
+    def __len__(self) -> int:
+        return len(self._by_hash)
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether any transaction could be sealed now."""
+        return bool(self._ready_senders)
+
+    def get(self, tx_hash: bytes) -> Transaction | None:
+        """Return a pooled transaction."""
+        found = self._by_hash.get(tx_hash)
+        return found[0] if found is not None else None
+
+    def transactions(self) -> list[Transaction]:
+        """Return everything in order of arrival."""
+        return [item for item, _ in self._by_hash.values()]
+
+    def validate(self, raw: bytes) -> Transaction:
+        """Decode and check what does not depend on the pool or the state."""
+        transaction = decode_transaction(raw)
+        if transaction.chain_id != self._genesis.web3_chain_id:
+            raise InvalidTransaction(
+                f"transaction is for chain id {transaction.chain_id}, this chain is "
+                f"{self._genesis.web3_chain_id}"
+            )
+        if transaction.gas > self._genesis.tx_gas_limit:
+            raise InvalidTransaction(
+                f"gas limit {transaction.gas} exceeds the chain's {self._genesis.tx_gas_limit}"
+            )
+        intrinsic_gas = compute_intrinsic_gas(transaction)
+        if transaction.gas < intrinsic_gas:
+            raise InvalidTransaction(
+                f"intrinsic gas too low: have {transaction.gas}, want {intrinsic_gas}",
+                code=-32000,
+            )
+        return transaction
+
+    def add(self, raw: bytes, now_s: float, *, is_local: bool) -> Transaction:
+        """Admit a transaction, or raise `InvalidTransaction` with the reason."""
+        transaction = self.validate(raw)
+        self._check_place(transaction)
+        self._by_hash[transaction.hash] = (transaction, now_s)
+        self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = transaction
+        self._note_sender(transaction.sender)
+        self.on_added(transaction, is_local)
+        return transaction
+
+    def _check_place(self, transaction: Transaction) -> None:
+        if transaction.hash in self._by_hash:
+            raise InvalidTransaction("already known", code=ALREADY_KNOWN)
+        if self._is_committed(transaction.hash):
+            raise InvalidTransaction("already known: it is in the chain", code=ALREADY_KNOWN)
+        nonce = self._get_nonce(transaction.sender)
+        if transaction.nonce < nonce:
+            raise InvalidTransaction(
+                f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}", code=-32000
+            )
+        if transaction.nonce > nonce + NONCE_WINDOW:
+            raise InvalidTransaction(
+                f"nonce too high: next nonce {nonce}, tx nonce {transaction.nonce}", code=-32000
+            )
+        if transaction.nonce in self._by_sender.get(transaction.sender, {}):
+            raise InvalidTransaction(
+                f"another transaction with nonce {transaction.nonce} waits already, and there "
+                "are no fees by which to replace it",
+                code=-32000,
+            )
+        if len(self._by_hash) >= self._limit:
+            raise InvalidTransaction(
+                f"the pool is full ({self._limit} transactions); try again later", code=POOL_FULL
+            )
+
+    def pending_nonce(self, sender: bytes) -> int:
+        """Return the nonce after a sender's last ready transaction."""
+        nonce = self._get_nonce(sender)
+        waiting = self._by_sender.get(sender, {})
+        while nonce in waiting:
+            nonce += 1
+        return nonce
+
+    def select(self, limit: int, taken: Iterable[Transaction]) -> list[Transaction]:
+        """Return ready transactions in order of arrival, on top of those in flight."""
+        next_nonce: dict[bytes, int] = {}
+        for transaction in taken:
+            at_least = next_nonce.get(transaction.sender, 0)
+            next_nonce[transaction.sender] = max(at_least, transaction.nonce + 1)
+        chosen: list[Transaction] = []
+        done: set[bytes] = set()
+        for transaction, _ in self._by_hash.values():
+            if len(chosen) >= limit:
+                break
+            if transaction.sender not in done:
+                done.add(transaction.sender)
+                chosen += self._run_of(transaction.sender, next_nonce, limit - len(chosen))
+        return chosen
+
+    def _run_of(self, sender: bytes, next_nonce: dict[bytes, int], limit: int) -> list[Transaction]:
+        nonce = max(next_nonce.get(sender, 0), self._get_nonce(sender))
+        waiting = self._by_sender[sender]
+        found = []
+        while nonce in waiting and len(found) < limit:
+            found.append(waiting[nonce])
+            nonce += 1
+        return found
+
+    def on_block(self, transactions: Iterable[Transaction]) -> None:
+        """Forget what a committed block holds, and what can no longer be included."""
+        for sender in {transaction.sender for transaction in transactions}:
+            waiting = self._by_sender.get(sender)
+            if waiting is None:
+                continue
+            nonce = self._get_nonce(sender)
+            for old in [item for item in waiting if item < nonce]:
+                self._by_hash.pop(waiting.pop(old).hash, None)
+            self._note_sender(sender)
+
+    def expire(self, before_s: float) -> list[Transaction]:
+        """Drop transactions that arrived before a time; return them."""
+        dropped = []
+        while self._by_hash:
+            transaction, arrived_s = next(iter(self._by_hash.values()))
+            if arrived_s >= before_s:
+                break
+            del self._by_hash[transaction.hash]
+            del self._by_sender[transaction.sender][transaction.nonce]
+            self._note_sender(transaction.sender)
+            dropped.append(transaction)
+        return dropped
+
+    def _note_sender(self, sender: bytes) -> None:
+        waiting = self._by_sender.get(sender)
+        if waiting and self._get_nonce(sender) in waiting:
+            self._ready_senders.add(sender)
+        else:
+            self._ready_senders.discard(sender)
+            if not waiting:
+                self._by_sender.pop(sender, None)

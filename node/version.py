@@ -1,0 +1,8 @@
+"""The version of Lowu, as nodes tell it."""
+
+from __future__ import annotations
+
+import platform
+
+VERSION = "0.1.0"
+CLIENT_VERSION = f"Lowu/v{VERSION}/python{platform.python_version()}"
