@@ -262,6 +262,11 @@ class Replica:
     # --- what others may look at --------------------------------------------------------
 
     @property
+    def index(self) -> NodeIndex:
+        """This validator's index."""
+        return self._state.config.index
+
+    @property
     def view(self) -> View:
         """The view entered."""
         return self._state.view

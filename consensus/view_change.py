@@ -145,9 +145,9 @@ def handle_view_timeout(state: ReplicaState) -> None:
 def replace_failed_leader(state: ReplicaState) -> None:
     """Leave the view at once if its next leader cannot lead (rule R-VC-2).
 
-    That is so when the leader's link is gone or when its proposal is provably bad, and only
-    while there is work to do and a quorum is connected. Views whose leaders are
-    disconnected too are skipped; the search is bounded by n (B16).
+    That is so when the leader's link is gone, when it has itself asked for a later view, or
+    when its proposal is provably bad; and only while there is work to do and a quorum is
+    connected. Views whose leaders are no better are skipped; the search is bounded by n (B16).
     """
     if not state.is_normal or state.is_lagging():
         return
@@ -157,16 +157,30 @@ def replace_failed_leader(state: ReplicaState) -> None:
     ):
         start_view_change(state, state.view + 1)
         return
-    if not (state.has_pending or state.has_in_flight()) or state.connected is None:
+    if not (state.has_pending or state.has_in_flight()):
         return
-    reachable = state.connected | {state.config.index}
+    reachable = _reachable(state)
     if not state.validators.has_quorum(reachable):
         return
     height = next_height(state)
-    if state.validators.leader(height, state.view) in reachable:
+    if _can_lead(state, reachable, state.validators.leader(height, state.view), state.view):
         return
     for view in range(state.view + 1, state.view + 1 + len(state.validators)):
         leaders = {state.validators.leader(height, view), state.validators.view_leader(view)}
-        if leaders <= reachable:
+        if all(_can_lead(state, reachable, leader, view) for leader in leaders):
             start_view_change(state, view)
             return
+
+
+def _reachable(state: ReplicaState) -> frozenset[NodeIndex]:
+    if state.connected is None:
+        return frozenset(range(len(state.validators)))
+    return state.connected | {state.config.index}
+
+
+def _can_lead(
+    state: ReplicaState, reachable: frozenset[NodeIndex], leader: NodeIndex, view: View
+) -> bool:
+    """Whether a leader is linked and has not itself asked to go beyond `view`."""
+    change = state.log.view_changes.get(leader)
+    return leader in reachable and (change is None or change.view <= view)

@@ -262,7 +262,9 @@ async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> N
             "change config.ini"
         ) from error
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(node.gateway.run, p2p, config.peers)
+        own = (config.listen_host, config.p2p_port)
+        others = [address for address in config.peers if address != own]
+        nursery.start_soon(node.gateway.run, p2p, others)
         nursery.start_soon(node.rpc.run, [*rpc, *web3])
         nursery.start_soon(node.gossip.run)
         nursery.start_soon(node.sync.run)

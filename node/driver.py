@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 INPUTS_MAX = 1024
 EVIDENCE_MAX = 64
+LINK_GRACE_S = 3.0
+"""How long a starting node may take to link up before a missing link counts as gone."""
 
 log = logging.getLogger("CONSENSUS")
 
@@ -78,6 +80,9 @@ class Driver:
         self._notes: dict[type, Input] = {}
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        own_id = self._members[replica.index]
+        self._others = frozenset(self._members) - {own_id}
+        self._is_linked_up = False
         self.invalid_messages = 0
         self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
 
@@ -98,9 +103,21 @@ class Driver:
         self._note(PendingChanged(has_pending))
 
     def note_links(self, connected: frozenset[bytes]) -> None:
-        """Tell which nodes are linked; only the latest note counts."""
+        """Tell which nodes are linked; only the latest note counts.
+
+        Nothing is told while this node is still linking up after its start: a leader that has
+        not been reached yet is not a leader that is gone.
+        """
+        if not self._is_linked_up and len(connected & self._others) < len(self._others):
+            return
+        self._is_linked_up = True
         indices = (self._verifier.validators.index_of(node_id) for node_id in connected)
         self._note(LinksChanged(frozenset(index for index in indices if index is not None)))
+
+    async def _end_link_grace(self) -> None:
+        await trio.sleep(LINK_GRACE_S)
+        self._is_linked_up = True
+        self.note_links(self._gateway.connected)
 
     def _note(self, event: PendingChanged | LinksChanged) -> None:
         is_new = type(event) not in self._notes
@@ -135,7 +152,7 @@ class Driver:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._perform(self._first_effects)
-            self.note_links(self._gateway.connected)
+            nursery.start_soon(self._end_link_grace)
             async for event in self._receive:
                 try:
                     view_before = self.replica.view, self.replica.to_view

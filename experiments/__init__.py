@@ -1,0 +1,1 @@
+"""What is measured: workloads, faults, runs, reports."""

@@ -1,0 +1,209 @@
+"""Bringing a network up, honestly: ready means that a quorum has committed a block.
+
+`bring_up` writes the tree if there is none, finds free ports, starts the supervisor and all
+nodes, sends a probe transaction and waits until a quorum of validators has it in a committed
+block. If that does not happen in time, the error says for each node what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from node.client import ClientError, RemoteError, RpcClient
+from node.errors import NodeError
+from node.topology.control import Control, NotRunning
+from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
+from node.topology.ports import find_free_block
+from node.topology.spec import parse_spec
+from node.topology.tree import is_tree, load_tree, node_folder, write_ports, write_tree
+
+READY_S = 60.0
+POLL_S = 0.02
+
+
+class NotReady(NodeError):
+    """The network did not commit a block in time; the text says what is wrong where."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """How a network came up."""
+
+    plan: Plan
+    first_block_s: float
+    """From the beginning of `bring_up` to a block committed by a quorum."""
+    height: int
+    was_running: bool
+
+
+def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
+    """Return the plan of the network in a folder, writing its tree if it is new."""
+    if is_tree(directory):
+        plan = load_tree(directory)
+    else:
+        plan = build_plan(parse_spec(spec_text, origin))
+    ports, taken = find_free_block(plan.ports, len(plan.nodes))
+    if taken:
+        report(
+            f"port {taken[0]} is taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
+            f"web3 {ports.web3} and up instead"
+        )
+        plan = build_plan(plan.spec, ports)
+    if not is_tree(directory):
+        write_tree(plan, spec_text, directory)
+    elif taken:
+        write_ports(plan, directory)
+    return plan
+
+
+async def bring_up(
+    directory: Path,
+    spec_text: str,
+    origin: Path,
+    report: Callable[[str], None] = lambda text: None,
+    ready_s: float = READY_S,
+) -> UpResult:
+    """Start a network and return once a quorum has committed a block.
+
+    Raises:
+        ConfigError: the network file, the folder or the ports cannot be used.
+        NotReady: no block within `ready_s`.
+    """
+    started = time.monotonic()
+    control = Control(directory)
+    was_running = is_tree(directory) and control.is_running()
+    if was_running:
+        plan = load_tree(directory)
+    else:
+        plan = prepare(directory, spec_text, origin, report)
+        report(f"{len(plan.nodes)} nodes planned in {directory}")
+        await trio.to_thread.run_sync(control.start_supervisor)
+    await trio.to_thread.run_sync(control.order, "start")
+    report("nodes started, waiting for a quorum to commit a block")
+    height = await wait_for_block(plan, control, directory, ready_s)
+    return UpResult(plan, time.monotonic() - started, height, was_running)
+
+
+async def wait_for_block(plan: Plan, control: Control, directory: Path, ready_s: float) -> int:
+    """Send a probe and wait until a quorum of validators has committed it."""
+    with trio.move_on_after(ready_s):
+        tx_hash = await _send_probe(plan)
+        return await _wait_for_quorum(plan, tx_hash)
+    raise NotReady(
+        f"no block was committed by a quorum within {ready_s:.0f} s:\n"
+        + "\n".join(await _diagnose(plan, control, directory))
+    )
+
+
+def build_probe(plan: Plan, nonce: int) -> bytes:
+    """Return a signed transaction of the probe account to itself, of value 0."""
+    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports: only when needed)
+
+    account = Account.from_key(derive_key(plan.spec.settings.seed, "probe"))
+    signed = account.sign_transaction(
+        {
+            "to": account.address,
+            "value": 0,
+            "gas": 21_000,
+            "gasPrice": 0,
+            "nonce": nonce,
+            "chainId": plan.genesis.web3_chain_id,
+        }
+    )
+    return bytes(signed.raw_transaction)
+
+
+async def _send_probe(plan: Plan) -> str:
+    """Give a probe to the first validator that takes it."""
+    from eth_account import Account  # noqa: PLC0415
+
+    address = Account.from_key(derive_key(plan.spec.settings.seed, "probe")).address
+    while True:
+        for node in plan.nodes:
+            async with RpcClient(node.url, timeout_s=5) as client:
+                try:
+                    nonce = int(await client.call("eth_getTransactionCount", address, "pending"), 16)
+                    raw = build_probe(plan, nonce)
+                    sent: str = await client.call("eth_sendRawTransaction", "0x" + raw.hex())
+                    return sent
+                except (ClientError, RemoteError):
+                    continue
+        await trio.sleep(POLL_S)
+
+
+async def _wait_for_quorum(plan: Plan, tx_hash: str) -> int:
+    """Return the height of a transaction once a quorum of validators has committed it."""
+    voters = [node for node in plan.nodes if node.spec.is_validator]
+    reached: dict[str, int] = {}
+    quorum = plan.genesis.validators.quorum
+    done = trio.Event()
+
+    async def watch(node: PlannedNode) -> None:
+        async with RpcClient(node.url) as client:
+            receipt = await client.wait_for_receipt(tx_hash, timeout_s=READY_S)
+        reached[node.name] = int(receipt["blockNumber"], 16)
+        if sum(item.spec.weight for item in voters if item.name in reached) >= quorum:
+            done.set()
+
+    async with trio.open_nursery() as nursery:
+        for node in voters:
+            nursery.start_soon(watch, node)
+        await done.wait()
+        nursery.cancel_scope.cancel()
+    return max(reached.values())
+
+
+async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
+    """Return a line for each node that says what is wrong with it."""
+    try:
+        states = {item["name"]: item for item in await trio.to_thread.run_sync(control.order, "status")}
+    except NotRunning:
+        return ["the supervisor is not running"]
+    lines = []
+    for node in plan.nodes:
+        state = states.get(node.name, {})
+        if state.get("pid") is None:
+            output = node_folder(directory, node) / "nohup.out"
+            last = output.read_text().splitlines()[-1:] if output.exists() else []
+            lines.append(f"  {node.name}: ended with {state.get('exit_code')}: {' '.join(last)}")
+            continue
+        lines.append(f"  {node.name}: running, {await _describe(node)}")
+    return lines
+
+
+async def _describe(node: PlannedNode) -> str:
+    try:
+        status = await read_status(node)
+    except (ClientError, RemoteError) as error:
+        return f"but not answering: {error}"
+    return (
+        f"height {status['height']}, view {status['view']}, linked to {status['peers']} nodes; "
+        f"see `lowu logs {node.name}`"
+    )
+
+
+async def read_status(node: PlannedNode) -> dict[str, Any]:
+    """Return what a node says of itself."""
+    async with RpcClient(node.url, timeout_s=3) as client:
+        consensus = json.loads(await client.call("getConsensusStatus"))
+        peers = int(await client.call("net_peerCount"), 16)
+        pending = await client.call("getPendingTxSize")
+        block = await client.call("eth_getBlockByNumber", "latest", False)
+    return {
+        "height": int(block["number"], 16),
+        "hash": block["hash"],
+        "state_root": block["stateRoot"],
+        "view": consensus["view"],
+        "is_changing_view": consensus["timeout"],
+        "leader": consensus["leaderIndex"],
+        "index": consensus["index"],
+        "peers": peers,
+        "pending": pending,
+    }

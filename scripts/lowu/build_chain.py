@@ -1,0 +1,99 @@
+"""``lowu build-chain``: a tree of nodes by the flags that FISCO BCOS users know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lowu.cli import emit_json
+from lowu.options import json_option
+
+HOSTS = ("127.0.0.1", "localhost")
+
+
+def chain_text(count: int, seed: int, group: str, chain: str, ports: tuple[int, int]) -> str:
+    """Return the network file of a chain of unnamed agencies on alternating sides."""
+    lines = [
+        "# Written by lowu build-chain.",
+        "[network]",
+        'name = "build-chain"',
+        f"seed = {seed}",
+        f'chain_id = "{chain}"',
+        f'group_id = "{group}"',
+        f"p2p_port = {ports[0]}",
+        f"rpc_port = {ports[1]}",
+        "allow_one_side_quorum = true",
+    ]
+    for index in range(count):
+        side = ("SZ", "HK")[index % 2]
+        lines += [
+            "",
+            "[[institution]]",
+            f'id = "agency{index}"',
+            f'side = "{side}"',
+            'roles = ["ADMIN", "ISSUER", "VERIFIER"]',
+            'schemas = ["cn.ecr/1", "cn.smeowner/1", "grp.kyc/1"]',
+        ]
+    for index in range(count):
+        lines += ["", "[[node]]", f'institution = "agency{index}"']
+    return "\n".join(lines) + "\n"
+
+
+def parse_hosts(text: str) -> int:
+    """Return how many nodes ``127.0.0.1:4`` asks for."""
+    host, _, count = text.partition(":")
+    if host not in HOSTS:
+        raise click.UsageError(f"-l {text}: Lowu runs nodes on this machine; use 127.0.0.1:COUNT")
+    if not count.isdigit() or not 1 <= int(count) <= 64:
+        raise click.UsageError(f"-l {text}: COUNT must be 1 to 64, as in 127.0.0.1:4")
+    return int(count)
+
+
+def parse_ports(text: str) -> tuple[int, int]:
+    """Return the two start ports of ``30300,20200``."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise click.UsageError(f"-p {text}: expected P2P,RPC such as 30300,20200")
+    return int(parts[0]), int(parts[1])
+
+
+@click.command()
+@click.option("-l", "hosts", required=True, metavar="IP:COUNT", help="How many nodes where.")
+@click.option("-p", "ports", default="30300,20200", show_default=True, help="Start ports: p2p,rpc.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(path_type=Path),
+    default=Path("nodes"),
+    show_default=True,
+    help="Folder to write; must not exist.",
+)
+@click.option("-g", "group", default="group0", show_default=True, help="Group id.")
+@click.option("-I", "chain", default="chain0", show_default=True, help="Chain id.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same keys.")
+@json_option
+def build_chain(
+    hosts: str, ports: str, output: Path, group: str, chain: str, seed: int, is_json: bool
+) -> None:
+    """Write keys, certificates, genesis and configuration of a chain, ready to start."""
+    from node.topology.plan import build_plan  # noqa: PLC0415
+    from node.topology.spec import parse_spec  # noqa: PLC0415
+    from node.topology.tree import write_tree  # noqa: PLC0415
+
+    count = parse_hosts(hosts)
+    text = chain_text(count, seed, group, chain, parse_ports(ports))
+    plan = build_plan(parse_spec(text, Path("build-chain")))
+    write_tree(plan, text, output)
+    if is_json:
+        emit_json(True, {"nodes": count}, directory=str(output))
+        return
+    click.echo(f"[INFO] Processing IP:127.0.0.1 Total:{count}")
+    for node in plan.nodes:
+        click.echo(f"[INFO] {node.name} nodeid {node.key.node_id.hex()[:16]}…")
+    click.echo(f"[INFO] GroupID              : {group}")
+    click.echo(f"[INFO] ChainID              : {chain}")
+    click.echo(f"[INFO] Start port           : {ports}")
+    click.echo(f"[INFO] Output dir           : {output}")
+    click.echo(f"[INFO] All completed. Files in {output}")
+    click.echo(f"next: `lowu up --dir {output}` (or bash {output}/127.0.0.1/start_all.sh)")

@@ -1,0 +1,121 @@
+"""The command line: names of sub-commands, exit codes, and how errors are shown.
+
+Exit codes: 0 ok, 1 failed, 2 usage or network file, 3 environment, 4 not ready in time,
+130 interrupted. Results go to stdout, everything else to stderr; with ``--json`` one object
+``{"ok": …, "figures": {…}, …}`` goes to stdout, exit 0 exactly when ok.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+_COMMANDS = {
+    "demo": ("lowu.demo", "Play the pilot end to end on a fresh network."),
+    "up": ("lowu.network_commands", "Start a network; return when a quorum has committed a block."),
+    "down": ("lowu.network_commands", "Stop all nodes of a network."),
+    "status": ("lowu.network_commands", "Show what every node says of itself."),
+    "start": ("lowu.network_commands", "Start one node."),
+    "stop": ("lowu.network_commands", "Stop one node."),
+    "kill": ("lowu.network_commands", "Kill one node at once (SIGKILL)."),
+    "restart": ("lowu.network_commands", "Stop one node and start it again."),
+    "logs": ("lowu.logs_command", "Show the nodes' logs merged in time order."),
+    "accounts": ("lowu.network_commands", "List the institutions' accounts and nodes."),
+    "validate": ("lowu.network_commands", "Check a network file."),
+    "build-chain": ("lowu.build_chain", "Write a FISCO BCOS-like tree of nodes."),
+    "simulate": ("lowu.simulate", "Run the consensus core in deterministic simulation."),
+    "version": ("lowu.network_commands", "Show versions."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a sub-command's module when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, loading its module."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First steps: `lowu demo`, or `lowu up` and then `lowu status`.",
+)
+def cli() -> None:
+    """Lowu: a permissioned ledger node simulator for cross-boundary data validation."""
+
+
+def emit_json(is_ok: bool, figures: dict[str, float], **details: Any) -> None:
+    """Print the one JSON object of a command."""
+    click.echo(json.dumps({"ok": is_ok, "figures": figures, **details}, ensure_ascii=False))
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _exit_code(error: BaseException) -> int:
+    """Return the exit code of an expected error; -1 for a bug."""
+    from node.client import ClientError, RemoteError  # noqa: PLC0415
+    from node.errors import ConfigError, NodeError  # noqa: PLC0415
+
+    name = type(error).__name__
+    if isinstance(error, ConfigError):
+        return 3 if "port" in str(error) or "written" in str(error) else 2
+    if name == "NotReady":
+        return 4
+    return 1 if isinstance(error, (NodeError, ClientError, RemoteError)) else -1
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for item in error.exceptions for cause in _causes(item)]
+    return [error]
+
+
+def main() -> int:
+    """Run the command line; every expected error is one clear message, never a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    wants_json = "--json" in sys.argv
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except BaseException as error:
+        causes = _causes(error)
+        if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+            click.echo("interrupted", err=True)
+            return 130
+        codes = [_exit_code(cause) for cause in causes]
+        if not codes or min(codes) < 0:
+            raise
+        message = "\n".join(str(cause) for cause in causes)
+        click.echo(f"error: {message}", err=True)
+        if wants_json:
+            emit_json(False, {}, error=message)
+        return max(codes)
+    return 0

@@ -1,0 +1,84 @@
+"""``lowu logs``: the nodes' logs merged by time, to read what a network did."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lowu.options import directory_option
+
+FOLLOW_S = 0.2
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@click.command()
+@click.argument("node", required=False)
+@directory_option
+@click.option("-n", "--lines", default=50, show_default=True, help="Lines to show; 0 for all.")
+@click.option("-g", "--grep", default="", help="Only lines that contain this text.")
+@click.option("--level", type=click.Choice(LEVELS), default="debug", help="Least level.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
+def logs(node: str | None, directory: Path, lines: int, grep: str, level: str, follow: bool) -> None:
+    """Show the logs of NODE, or of all nodes merged in time order."""
+    from node.topology.tree import load_tree, node_folder  # noqa: PLC0415
+
+    plan = load_tree(directory)
+    if node is not None and plan.find_node(node) is None:
+        raise click.UsageError(f"no node {node!r} in {directory}")
+    chosen = [plan.find_node(node)] if node is not None else list(plan.nodes)
+    paths = {
+        item.name: node_folder(directory, item) / "log" / "node.log"
+        for item in chosen
+        if item is not None
+    }
+    wanted = frozenset(LEVELS[LEVELS.index(level) :])
+    found = [line for line in _merged(paths) if _is_wanted(line, grep, wanted)]
+    for line in found[-lines:] if lines else found:
+        click.echo(line)
+    if follow:
+        _follow(paths, grep, wanted)
+
+
+def _entries(name: str, path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (time, node, line); lines that go on from the one before keep its time."""
+    if not path.exists():
+        return
+    moment = ""
+    with path.open(errors="replace") as file:
+        for line in file:
+            parts = line.split("|", 2)
+            if len(parts) == 3:
+                moment = parts[1]
+            yield moment, name, line.rstrip("\n")
+
+
+def _merged(paths: dict[str, Path]) -> Iterator[str]:
+    merged = heapq.merge(*(_entries(name, path) for name, path in paths.items()))
+    for _, name, line in merged:
+        yield f"{name:<7} {line}"
+
+
+def _is_wanted(line: str, grep: str, levels: frozenset[str]) -> bool:
+    return grep in line and line[8:].split("|", 1)[0] in levels
+
+
+def _follow(paths: dict[str, Path], grep: str, levels: frozenset[str]) -> None:
+    places = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
+    while True:
+        for name, path in paths.items():
+            if not path.exists():
+                continue
+            size = path.stat().st_size
+            start = places[name] if places[name] <= size else 0  # rotated
+            with path.open(errors="replace") as file:
+                file.seek(start)
+                for text in file:
+                    line = f"{name:<7} {text.rstrip()}"
+                    if _is_wanted(line, grep, levels):
+                        click.echo(line)
+                places[name] = file.tell()
+        time.sleep(FOLLOW_S)

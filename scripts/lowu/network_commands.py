@@ -1,0 +1,291 @@
+"""up, down, status, start, stop, kill, restart, accounts, validate, version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lowu.cli import emit_json
+from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
+from lowu.output import Progress, print_table
+
+
+@click.command()
+@click.argument("network", default=DEFAULT_NETWORK)
+@directory_option
+@click.option("--timeout", "ready_s", default=60.0, show_default=True, help="Seconds to wait.")
+@json_option
+def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
+    """Start NETWORK (a bundled name or a TOML file) and wait for its first block."""
+    import trio  # noqa: PLC0415
+
+    from node.topology.control import Control  # noqa: PLC0415
+    from node.topology.network import NotReady, bring_up  # noqa: PLC0415
+
+    text, origin = read_network(network)
+    progress = Progress(is_silent=is_json)
+    try:
+        result = trio.run(bring_up, directory, text, origin, progress, ready_s)
+    except NotReady:
+        raise  # the nodes stay up, so that they can be looked at
+    except BaseException:
+        Control(directory).down()
+        raise
+    if is_json:
+        emit_json(
+            True,
+            {"first_block_seconds": round(result.first_block_s, 3), "height": result.height},
+            nodes=[_node_entry(node) for node in result.plan.nodes],
+            was_running=result.was_running,
+        )
+        return
+    rows = [
+        (node.name, node.spec.institution, node.side.name, _kind(node), node.url, node.ports.rpc, node.ports.p2p)
+        for node in result.plan.nodes
+    ]
+    print_table(
+        f"{result.plan.spec.settings.name}: ready at height {result.height} "
+        f"after {result.first_block_s:.2f} s",
+        ("node", "institution", "side", "kind", "eth rpc", "fisco rpc", "p2p"),
+        rows,
+    )
+    click.echo("next: `lowu status`, `lowu logs`, `lowu accounts`; `lowu down` stops it")
+
+
+def _kind(node: Any) -> str:
+    return "validator" if node.spec.is_validator else "observer"
+
+
+def _node_entry(node: Any) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "institution": node.spec.institution,
+        "side": node.side.name,
+        "kind": _kind(node),
+        "url": node.url,
+        "rpc_port": node.ports.rpc,
+        "p2p_port": node.ports.p2p,
+        "node_id": node.key.node_id.hex(),
+    }
+
+
+@click.command()
+@directory_option
+@json_option
+def down(directory: Path, is_json: bool) -> None:
+    """Stop all nodes and their supervisor. Data stays; `lowu up` goes on from it."""
+    from node.topology.control import Control  # noqa: PLC0415
+
+    was_running = Control(directory).down()
+    if is_json:
+        emit_json(True, {}, was_running=was_running)
+    else:
+        click.echo("stopped" if was_running else f"{directory}: nothing was running")
+
+
+@click.command()
+@directory_option
+@json_option
+def status(directory: Path, is_json: bool) -> None:
+    """Show every node's process, height, view, links and pool."""
+    import trio  # noqa: PLC0415
+
+    from node.topology.control import Control  # noqa: PLC0415
+    from node.topology.tree import load_tree  # noqa: PLC0415
+
+    plan = load_tree(directory)
+    states = {item["name"]: item for item in Control(directory).order("status")}
+    found = trio.run(_read_all, plan.nodes)
+    entries = [
+        {**_node_entry(node), **states[node.name], **found.get(node.name, {})}
+        for node in plan.nodes
+    ]
+    if is_json:
+        heights = [entry["height"] for entry in entries if "height" in entry]
+        running = sum(entry["pid"] is not None for entry in entries)
+        emit_json(
+            True, {"height": max(heights, default=0), "running": running}, nodes=entries
+        )
+        return
+    rows = [_status_row(entry) for entry in entries]
+    columns = ("node", "institution", "side", "kind", "process", "height", "block", "view", "links", "pool")
+    print_table(f"{plan.spec.settings.name} in {directory}", columns, rows)
+
+
+def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
+    if entry["pid"] is not None:
+        process = f"pid {entry['pid']}"
+    elif entry["starts"]:
+        process = f"ended ({entry['exit_code']})"
+    else:
+        process = "not started"
+    view = entry.get("view", "-")
+    if entry.get("is_changing_view"):
+        view = f"{view} (changing)"
+    return (
+        entry["name"],
+        entry["institution"],
+        entry["side"],
+        entry["kind"],
+        process,
+        entry.get("height", "-"),
+        entry.get("hash", "-")[:12],
+        view,
+        entry.get("peers", "-"),
+        entry.get("pending", "-"),
+    )
+
+
+async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
+    import trio  # noqa: PLC0415
+
+    from node.client import ClientError, RemoteError  # noqa: PLC0415
+    from node.topology.network import read_status  # noqa: PLC0415
+
+    found: dict[str, dict[str, Any]] = {}
+
+    async def read(node: Any) -> None:
+        try:
+            found[node.name] = await read_status(node)
+        except (ClientError, RemoteError):
+            return
+
+    async with trio.open_nursery() as nursery:
+        for node in nodes:
+            nursery.start_soon(read, node)
+    return found
+
+
+def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
+    from node.topology.control import Control  # noqa: PLC0415
+    from node.topology.tree import load_tree  # noqa: PLC0415
+
+    plan = load_tree(directory)
+    node = plan.find_node(name)
+    if node is None:
+        names = ", ".join(f"{item.name} ({item.spec.institution})" for item in plan.nodes)
+        raise click.UsageError(f"no node {name!r}; there are {names}")
+    (state,) = Control(directory).order(do, [node.name])
+    if is_json:
+        emit_json(True, {}, node=state)
+    else:
+        pid = f", pid {state['pid']}" if state["pid"] is not None else ""
+        click.echo(f"{node.name} ({node.spec.institution}) {done}{pid}")
+
+
+@click.command()
+@click.argument("node")
+@directory_option
+@json_option
+def start(node: str, directory: Path, is_json: bool) -> None:
+    """Start NODE (node0, or its institution) in a running network."""
+    _order(directory, "start", node, "started", is_json)
+
+
+@click.command()
+@click.argument("node")
+@directory_option
+@json_option
+def stop(node: str, directory: Path, is_json: bool) -> None:
+    """Stop NODE; it finishes what it is writing."""
+    _order(directory, "stop", node, "stopped", is_json)
+
+
+@click.command()
+@click.argument("node")
+@directory_option
+@json_option
+def kill(node: str, directory: Path, is_json: bool) -> None:
+    """Kill NODE with SIGKILL, as a crash would."""
+    _order(directory, "kill", node, "killed", is_json)
+
+
+@click.command()
+@click.argument("node")
+@directory_option
+@json_option
+def restart(node: str, directory: Path, is_json: bool) -> None:
+    """Stop NODE and start it again; it goes on from its data."""
+    _order(directory, "restart", node, "restarted", is_json)
+
+
+@click.command()
+@directory_option
+@json_option
+def accounts(directory: Path, is_json: bool) -> None:
+    """List institutions, their accounts and nodes. The keys follow from the public seed."""
+    from node.topology.tree import load_tree  # noqa: PLC0415
+
+    plan = load_tree(directory)
+    entries = [
+        {
+            "institution": item.spec.id,
+            "org_id": item.org_id,
+            "side": item.spec.side.name,
+            "roles": [role.name for role in item.spec.roles],
+            "schemas": list(item.spec.schemas),
+            "address": item.address,
+            "private_key": "0x" + item.account_key.hex(),
+            "node": item.node.name,
+            "url": item.node.url,
+        }
+        for item in plan.institutions
+    ]
+    if is_json:
+        emit_json(True, {"institutions": len(entries)}, institutions=entries)
+        return
+    rows = [
+        (e["org_id"], e["institution"], e["side"], e["address"], e["url"], " ".join(e["schemas"]))  # type: ignore[arg-type]
+        for e in entries
+    ]
+    columns = ("org", "institution", "side", "address", "its node", "issues")
+    print_table("accounts (simulation keys: never use them elsewhere)", columns, rows)
+
+
+@click.command()
+@click.argument("network", default=DEFAULT_NETWORK)
+@json_option
+def validate(network: str, is_json: bool) -> None:
+    """Check NETWORK (a bundled name or a TOML file) and show what it makes."""
+    from node.topology.plan import build_plan  # noqa: PLC0415
+    from node.topology.spec import parse_spec  # noqa: PLC0415
+
+    text, origin = read_network(network)
+    plan = build_plan(parse_spec(text, origin))
+    validators = plan.genesis.validators
+    figures = {
+        "nodes": len(plan.nodes),
+        "validators": len(validators),
+        "fault_threshold": validators.fault_threshold,
+        "quorum": validators.quorum,
+        "institutions": len(plan.institutions),
+    }
+    if is_json:
+        emit_json(True, figures, name=plan.spec.settings.name)
+        return
+    click.echo(f"{origin}: ok, {plan.spec.settings.name}")
+    for name, value in figures.items():
+        click.echo(f"  {name.replace('_', ' ')}: {value}")
+    if validators.fault_threshold == 0:
+        click.echo("  note: no fault tolerance, any node that stops halts the chain", err=True)
+
+
+@click.command()
+@json_option
+def version(is_json: bool) -> None:
+    """Show the versions of Lowu and of what it stands on."""
+    import platform  # noqa: PLC0415
+    from importlib.metadata import version as installed  # noqa: PLC0415
+
+    from node.version import VERSION  # noqa: PLC0415
+
+    names = ("py-evm", "eth-account", "trio", "msgpack", "rocksdict", "h11", "wsproto")
+    versions = {name: installed(name) for name in names}
+    if is_json:
+        emit_json(True, {}, version=VERSION, python=platform.python_version(), packages=versions)
+        return
+    click.echo(f"lowu {VERSION} on Python {platform.python_version()}")
+    for name, value in versions.items():
+        click.echo(f"  {name} {value}")

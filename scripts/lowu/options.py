@@ -1,0 +1,54 @@
+"""Options that several commands share, and the network files that come with Lowu."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+DEFAULT_NETWORK = "seed-7"
+
+
+def directory_option(function: Any) -> Any:
+    """Add ``--dir``."""
+    return click.option(
+        "--dir",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("nodes"),
+        show_default=True,
+        help="Folder of the network.",
+    )(function)
+
+
+def json_option(function: Any) -> Any:
+    """Add ``--json``."""
+    return click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")(function)
+
+
+def bundled_networks() -> list[str]:
+    """Return the names of the network files that come with Lowu."""
+    folder = _networks_folder()
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _networks_folder() -> Path:
+    installed = Path(str(resources.files("lowu"))) / "networks"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).resolve().parents[2] / "configs" / "networks"
+
+
+def read_network(name_or_path: str) -> tuple[str, Path]:
+    """Return the text of a network file given by bundled name or by path."""
+    bundled = _networks_folder() / f"{name_or_path}.toml"
+    path = bundled if bundled.is_file() else Path(name_or_path)
+    try:
+        return path.read_text(), path
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(bundled_networks())
+        raise click.UsageError(
+            f"network {name_or_path!r}: no such file, and not one of {names}"
+        ) from error

@@ -1,0 +1,33 @@
+"""What a person sees: progress on stderr, tables on stdout, plain where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+class Progress:
+    """Says what is being done, one line a step; silent in JSON mode."""
+
+    def __init__(self, *, is_silent: bool) -> None:
+        self._is_silent = is_silent
+
+    def __call__(self, text: str) -> None:
+        """Show a step."""
+        if not self._is_silent:
+            click.echo(f"  {text}", err=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table to stdout; off a terminal, as wide as it needs."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(item) for item in row))
+    console.print(table)
