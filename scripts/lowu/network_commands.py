@@ -121,7 +121,7 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
         process = f"ended ({entry['exit_code']})"
     else:
         process = "not started"
-    view = entry.get("view", "-")
+    view = entry.get("view", "-") if entry["kind"] == "validator" else "-"
     if entry.get("is_changing_view"):
         view = f"{view} (changing)"
     return (

@@ -1,0 +1,93 @@
+"""Canonical JSON: RFC 8785 in a restricted profile that leaves no room for ambiguity.
+
+No floats (amounts are strings), integers within ±(2^53 − 1), ASCII keys, strings in NFC without
+lone surrogates, bounded depth and size; parsing refuses duplicate keys and anything that is not
+in canonical form already.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any, NoReturn
+
+import rfc8785
+
+INTEGER_MAX = 2**53 - 1
+DEPTH_MAX = 16
+STRING_MAX = 64 * 1024
+
+
+class CanonicalError(ValueError):
+    """A value or text lies outside the profile."""
+
+
+def check_value(value: Any, depth: int = 0) -> None:
+    """Raise `CanonicalError` unless a value lies within the profile."""
+    if depth > DEPTH_MAX:
+        raise CanonicalError(f"nested deeper than {DEPTH_MAX}")
+    match value:
+        case None | bool():
+            return
+        case int():
+            if abs(value) > INTEGER_MAX:
+                raise CanonicalError("integer beyond 2^53 − 1: write it as a string")
+        case str():
+            _check_string(value)
+        case list() | tuple():
+            for item in value:
+                check_value(item, depth + 1)
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str) or not key.isascii():
+                    raise CanonicalError(f"key {key!r} is not ASCII text")
+                check_value(item, depth + 1)
+        case _:
+            raise CanonicalError(f"{type(value).__name__} is not allowed; write it as a string")
+
+
+def _check_string(text: str) -> None:
+    if len(text) > STRING_MAX:
+        raise CanonicalError("string too long")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise CanonicalError("string with a lone surrogate")
+    if unicodedata.normalize("NFC", text) != text:
+        raise CanonicalError("string not in Unicode NFC")
+
+
+def encode_canonical(value: Any) -> bytes:
+    """Return the one encoding of a value."""
+    check_value(value)
+    encoded: bytes = rfc8785.dumps(value)
+    return encoded
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise CanonicalError("duplicate key")
+    return found
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise CanonicalError(f"number {text} is not an integer")
+
+
+def decode_canonical(data: bytes, size_max: int) -> Any:
+    """Return the value in canonical bytes; `CanonicalError` says what is wrong."""
+    if len(data) > size_max:
+        raise CanonicalError(f"{len(data)} bytes; at most {size_max}")
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_refuse_duplicates,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except CanonicalError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CanonicalError(f"not JSON ({error})") from error
+    if encode_canonical(value) != data:
+        raise CanonicalError("not in canonical form")
+    return value

@@ -1,0 +1,160 @@
+"""The registry as an institution uses it: reads, and signed transactions that are waited for.
+
+A call that a contract refuses raises `RegistryRefused` with the frozen error number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    Accreditation,
+    AnchorRecord,
+    Org,
+    OrgKey,
+    RegistryErrorCode,
+    decode_accreditation,
+    decode_key,
+    decode_org,
+    decode_record,
+    decode_registry_error,
+    encode_get_record,
+    org_function,
+)
+from eth_account import Account
+
+from node.client import ClientError, RemoteError, RpcClient
+
+CALL_GAS = 2_000_000
+"""Gas offered with a registry transaction; there are no fees, so more than enough is fine."""
+REVERTED = 3
+
+
+class RegistryRefused(Exception):
+    """A contract refused a call."""
+
+    def __init__(self, code: RegistryErrorCode | None, text: str) -> None:
+        super().__init__(code.name if code is not None else text)
+        self.code = code
+
+
+class Registry:
+    """The registry contracts, through one node."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self.client = client
+
+    async def _read(self, address: bytes, data: bytes) -> bytes:
+        message = {"to": "0x" + address.hex(), "data": "0x" + data.hex()}
+        try:
+            answer: str = await self.client.call("eth_call", message, "latest")
+        except RemoteError as error:
+            raise _refusal(error) from error
+        return bytes.fromhex(answer[2:])
+
+    async def get_record(self, issuer: int, anchor: bytes) -> AnchorRecord:
+        """Return a record; its state is NONE if there is none."""
+        return decode_record(await self._read(HASH_REGISTRY_ADDRESS, encode_get_record(issuer, anchor)))
+
+    async def get_org(self, org: int) -> Org:
+        """Return an organisation; its status is UNKNOWN if there is none."""
+        data = org_function("getOrg").encode_call(org)
+        return decode_org(await self._read(ORG_REGISTRY_ADDRESS, data))
+
+    async def get_key(self, org: int, key_id: int) -> OrgKey:
+        """Return a document-signing key."""
+        data = org_function("getKey").encode_call(org, key_id)
+        return decode_key(await self._read(ORG_REGISTRY_ADDRESS, data))
+
+    async def get_accreditation(self, org: int, schema: int) -> Accreditation:
+        """Return an organisation's accreditation for a schema."""
+        data = org_function("getAccreditation").encode_call(org, schema)
+        return decode_accreditation(await self._read(ORG_REGISTRY_ADDRESS, data))
+
+    async def get_latest_block(self) -> dict[str, Any]:
+        """Return number, hash and time (seconds) of the node's latest block."""
+        block = await self.client.call("eth_getBlockByNumber", "latest", False)
+        return {
+            "number": int(block["number"], 16),
+            "hash": block["hash"],
+            "time": int(block["timestamp"], 16),
+        }
+
+
+class Signer:
+    """An account that sends transactions to the registry and waits for their receipts."""
+
+    def __init__(self, client: RpcClient, private_key: bytes) -> None:
+        self._client = client
+        self._account = Account.from_key(private_key)
+        self._lock = trio.Lock()
+        self._chain_id: int | None = None
+
+    @property
+    def address(self) -> str:
+        """The account's address."""
+        return str(self._account.address)
+
+    async def send(self, to: bytes, data: bytes, timeout_s: float = 60.0) -> dict[str, Any]:
+        """Send a call and return its receipt once committed.
+
+        Raises:
+            RegistryRefused: the contract refused, before or after ordering.
+            ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
+                unknown. Equal registration is idempotent: doing it again is safe.
+        """
+        async with self._lock:
+            tx_hash = await self._submit(to, data)
+            receipt = await self._client.wait_for_receipt(tx_hash, timeout_s)
+        if receipt["status"] != "0x1":
+            await self._explain(to, data)
+        return receipt
+
+    async def _submit(self, to: bytes, data: bytes) -> str:
+        if self._chain_id is None:
+            self._chain_id = int(await self._client.call("eth_chainId"), 16)
+        nonce = int(
+            await self._client.call("eth_getTransactionCount", self.address, "pending"), 16
+        )
+        signed = self._account.sign_transaction(
+            {
+                "to": to,
+                "data": data,
+                "value": 0,
+                "gas": CALL_GAS,
+                "gasPrice": 0,
+                "nonce": nonce,
+                "chainId": self._chain_id,
+            }
+        )
+        try:
+            tx_hash: str = await self._client.call(
+                "eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()
+            )
+        except RemoteError as error:
+            if "already known" in str(error):
+                return "0x" + bytes(signed.hash).hex()
+            raise _refusal(error) from error
+        return tx_hash
+
+    async def _explain(self, to: bytes, data: bytes) -> None:
+        """Raise the reason for which a transaction failed."""
+        message = {"from": self.address, "to": "0x" + to.hex(), "data": "0x" + data.hex()}
+        try:
+            await self._client.call("eth_call", message, "latest")
+        except RemoteError as error:
+            raise _refusal(error) from error
+        raise RegistryRefused(None, "the transaction failed, but the same call succeeds now")
+
+
+def _refusal(error: RemoteError) -> RegistryRefused:
+    code = None
+    if error.code == REVERTED and error.data:
+        code = decode_registry_error(bytes.fromhex(error.data[2:]))
+    return RegistryRefused(code, str(error))
+
+
+__all__ = ["ClientError", "Registry", "RegistryRefused", "Signer"]

@@ -1,0 +1,48 @@
+"""Signatures on documents: P-256 over a digest, suite `sha256-p256`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+PUBLIC_KEY_BYTES = 64
+SIGNATURE_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """A private key that signs documents."""
+
+    private_key: bytes
+
+    def _load(self) -> ec.EllipticCurvePrivateKey:
+        return ec.derive_private_key(int.from_bytes(self.private_key, "big"), ec.SECP256R1())
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key: x ‖ y, 64 bytes."""
+        numbers = self._load().public_key().public_numbers()
+        return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return r ‖ s over a 32-byte digest."""
+        prehashed = utils.Prehashed(hashes.SHA256())
+        r, s = utils.decode_dss_signature(self._load().sign(digest, ec.ECDSA(prehashed)))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def is_signed_by(public_key: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a public key (64 bytes) signed a digest; False for anything malformed."""
+    if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + public_key)
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        encoded = utils.encode_dss_signature(r, s)
+        key.verify(encoded, digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,0 +1,109 @@
+"""What a verification found: six ordered checks, every code, and a verdict.
+
+A report says "authentic and unaltered since its registration", never "true".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Check(Enum):
+    """The checks, in order. (V7 to V9 concern holder, consent and replay.)"""
+
+    PACKAGE = "V1"
+    INTEGRITY = "V2"
+    ISSUER = "V3"
+    ANCHOR = "V4"
+    STATUS = "V5"
+    TIME = "V6"
+
+
+class Result(Enum):
+    """Outcome of one check."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNKNOWN = "UNKNOWN"
+    """Could not be checked: no node answered."""
+    SKIPPED = "SKIPPED"
+    """Nothing to check: an earlier check left no material."""
+
+
+class Code(Enum):
+    """Why a check failed. Frozen names."""
+
+    PKG_MALFORMED = "PKG_MALFORMED"
+    PKG_UNSUPPORTED_VERSION = "PKG_UNSUPPORTED_VERSION"
+    TAMPERED_FIELD = "TAMPERED_FIELD"
+    TAMPERED_HEADER = "TAMPERED_HEADER"
+    PROOF_INVALID = "PROOF_INVALID"
+    MANDATORY_FIELD_HIDDEN = "MANDATORY_FIELD_HIDDEN"
+    ISSUER_UNKNOWN = "ISSUER_UNKNOWN"
+    ISSUER_NOT_ACCREDITED = "ISSUER_NOT_ACCREDITED"
+    ISSUER_SUSPENDED = "ISSUER_SUSPENDED"
+    KEY_RETIRED_BEFORE = "KEY_RETIRED_BEFORE"
+    KEY_COMPROMISED = "KEY_COMPROMISED"
+    SIG_INVALID = "SIG_INVALID"
+    NOT_REGISTERED = "NOT_REGISTERED"
+    PENDING_WITNESS = "PENDING_WITNESS"
+    NOT_FINAL = "NOT_FINAL"
+    REVOKED = "REVOKED"
+    SUSPENDED = "SUSPENDED"
+    SUPERSEDED = "SUPERSEDED"
+    ERASED = "ERASED"
+    NOT_YET_VALID = "NOT_YET_VALID"
+    EXPIRED = "EXPIRED"
+    STALE = "STALE"
+    REGISTERED_LATE = "REGISTERED_LATE"
+    FRESHNESS_UNKNOWN = "FRESHNESS_UNKNOWN"
+
+
+class Verdict(Enum):
+    """The result of a verification."""
+
+    ACCEPT = "ACCEPT"
+    REJECT = "REJECT"
+    INDETERMINATE = "INDETERMINATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One code with its particulars, such as a path or a reason."""
+
+    code: Code
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code.value}({self.detail})" if self.detail else self.code.value
+
+
+@dataclass(slots=True)
+class Line:
+    """One check of a report, with the evidence that it rests on."""
+
+    check: Check
+    result: Result
+    findings: list[Finding] = field(default_factory=list)
+    evidence: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole verification."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """REJECT on any failure, else INDETERMINATE on anything unknown, else ACCEPT."""
+        results = {line.result for line in self.lines}
+        if Result.FAIL in results:
+            return Verdict.REJECT
+        return Verdict.INDETERMINATE if Result.UNKNOWN in results else Verdict.ACCEPT
+
+    @property
+    def codes(self) -> list[str]:
+        """All codes in the order of the checks."""
+        return [str(finding) for line in self.lines for finding in line.findings]
