@@ -105,9 +105,7 @@ class Verifier:
         votes = {
             index: signing_digest(
                 self.domain,
-                Checkpoint(
-                    certificate.height, certificate.digest, certificate.block_hash, index
-                ),
+                Checkpoint(certificate.height, certificate.digest, certificate.block_hash, index),
             )
             for index in signers
         }

@@ -62,7 +62,9 @@ def handle_proposal_executed(state: ReplicaState, event: ProposalExecuted) -> No
     slot.checkpoints[vote.sender] = vote
 
 
-def _quorum_result(state: ReplicaState, slot: Slot) -> tuple[tuple[Hash32, Hash32], list[NodeIndex]]:
+def _quorum_result(
+    state: ReplicaState, slot: Slot
+) -> tuple[tuple[Hash32, Hash32], list[NodeIndex]]:
     groups: dict[tuple[Hash32, Hash32], list[NodeIndex]] = {}
     for index in sorted(slot.checkpoints):
         vote = slot.checkpoints[index]
@@ -118,9 +120,7 @@ def handle_block_committed(state: ReplicaState, event: BlockCommitted) -> None:
     become_stable(state, certificate, slot.proposal.timestamp_ms)
 
 
-def become_stable(
-    state: ReplicaState, certificate: CommitCertificate, timestamp_ms: int
-) -> None:
+def become_stable(state: ReplicaState, certificate: CommitCertificate, timestamp_ms: int) -> None:
     """Take a durably committed block as the new low watermark."""
     state.stable = certificate
     state.stable_timestamp_ms = timestamp_ms

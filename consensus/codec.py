@@ -328,7 +328,9 @@ def decode_message(data: bytes) -> Message:
     return message
 
 
-def _decode_canonical(data: bytes, decode: Callable[[object], M], encode: Callable[[M], bytes]) -> M:
+def _decode_canonical(
+    data: bytes, decode: Callable[[object], M], encode: Callable[[M], bytes]
+) -> M:
     value = decode(_unpack(data))
     if encode(value) != data:
         raise _fail("not in canonical form")

@@ -166,10 +166,12 @@ def _extends_predecessor(state: ReplicaState, slot: Slot, proposal: Proposal) ->
     """Whether the proposal may stand on the one below; None while that is unknown."""
     below = state.chain_below(
         slot.height,
-        lambda s: s.is_ordered
-        or (
-            state.is_current(s)
-            and state.safety.has_voted(VoteKind.PREPARE, s.height, state.view)
+        lambda s: (
+            s.is_ordered
+            or (
+                state.is_current(s)
+                and state.safety.has_voted(VoteKind.PREPARE, s.height, state.view)
+            )
         ),
     )
     if below is None:
@@ -217,8 +219,7 @@ def _vote_commit(state: ReplicaState, slot: Slot) -> None:
         return
     below = state.chain_below(
         slot.height,
-        lambda s: s.is_ordered
-        or state.safety.has_voted(VoteKind.COMMIT, s.height, state.view),
+        lambda s: s.is_ordered or state.safety.has_voted(VoteKind.COMMIT, s.height, state.view),
     )
     if below is None or below[0] != certificate.proposal.previous:
         return
@@ -285,8 +286,7 @@ def _next_to_build(state: ReplicaState) -> tuple[Height, Hash32, int] | None:
         return None
     below = state.chain_below(
         height,
-        lambda s: s.is_ordered
-        or state.safety.has_voted(VoteKind.PREPARE, s.height, state.view),
+        lambda s: s.is_ordered or state.safety.has_voted(VoteKind.PREPARE, s.height, state.view),
     )
     if below is None:
         return None

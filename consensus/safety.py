@@ -91,9 +91,7 @@ class Safety:
     ) -> tuple[PrePrepare, VoteRecord]:
         """Propose in the current view."""
         digest = compute_digest(self.domain, proposal)
-        record = VoteRecord(
-            VoteKind.PRE_PREPARE, proposal.height, self.view, digest, ZERO_HASH
-        )
+        record = VoteRecord(VoteKind.PRE_PREPARE, proposal.height, self.view, digest, ZERO_HASH)
         message = PrePrepare(self.view, proposal, tx_hashes, self.index)
         self._bind(record)
         return self._signed(message), record

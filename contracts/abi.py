@@ -62,7 +62,7 @@ class Artifact:
 
 
 def _types(parameters: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(collapse_if_tuple(item) for item in parameters)  # type: ignore[arg-type]
+    return tuple(collapse_if_tuple(item) for item in parameters)
 
 
 def _signature(item: dict[str, Any]) -> bytes:

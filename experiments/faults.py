@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
@@ -21,7 +22,6 @@ from contracts.registry import (
     encode_register_anchor,
 )
 from institutions.registry import Registry, Signer
-
 from node.client import ClientError, RemoteError, RpcClient
 from node.topology.control import Control
 from node.topology.network import build_probe, read_status
@@ -41,6 +41,7 @@ class SteadyLoad:
     issuer: PlannedInstitution
     acknowledged: list[bytes] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
+    _acknowledgement: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, client: RpcClient) -> None:
         """Register fresh anchors until cancelled."""
@@ -59,12 +60,14 @@ class SteadyLoad:
                 continue
             self.acknowledged.append(anchor)
             self.times_s.append(time.monotonic())
+            self._acknowledgement.set()
+            self._acknowledgement = trio.Event()
 
     async def wait_for(self, count: int) -> None:
         """Return once `count` more registrations have been acknowledged."""
         wanted = len(self.acknowledged) + count
         while len(self.acknowledged) < wanted:
-            await trio.sleep(POLL_S)
+            await self._acknowledgement.wait()
 
     @property
     def longest_gap_s(self) -> float:
@@ -106,7 +109,9 @@ async def start_node(directory: Path, node: PlannedNode) -> None:
     await trio.to_thread.run_sync(Control(directory).order, "start", [node.name])
 
 
-async def wait_for_level(plan: Plan, timeout_s: float = CATCH_UP_S) -> list[dict[str, object]] | None:
+async def wait_for_level(
+    plan: Plan, timeout_s: float = CATCH_UP_S
+) -> list[dict[str, object]] | None:
     """Wait until all nodes show one block; return their statuses, or None after the time."""
     with trio.move_on_after(timeout_s):
         while True:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-
 from contracts.registry import RevokeReason
 from institutions.documents import (
     Document,
@@ -26,7 +25,6 @@ from institutions.registry import Registry, Signer
 from institutions.signing import DocumentKey
 from institutions.verdicts import Report
 from institutions.verifier import Verifier
-
 from node.client import RpcClient
 from node.topology.plan import Plan, derive_key
 
@@ -128,9 +126,7 @@ async def play_owner(cast: Cast) -> ScenarioResult:
     """E2: a business owner shows some fields of a report, and hides the rest."""
     document = build_owner_report(2, cast.now_s())
     issued = await cast.issue("baihang", document, "owner", "fusion")
-    shown = cast.holders["owner"].present(
-        issued.package.header.doc_id, "fusion", OWNER_FIELDS
-    )
+    shown = cast.holders["owner"].present(issued.package.header.doc_id, "fusion", OWNER_FIELDS)
     report = await cast.verifiers["fusion"].verify(shown)
     return _result("E2 baihang → fusion, selected fields", "ACCEPT", report, _height(issued))
 
@@ -187,9 +183,7 @@ async def play_revoked(cast: Cast) -> ScenarioResult:
     document = build_enterprise_report(7, cast.now_s(), ACME_USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
     receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
-    anchor = replace(
-        issued.package.anchors[0], registered_height=int(receipt["blockNumber"], 16)
-    )
+    anchor = replace(issued.package.anchors[0], registered_height=int(receipt["blockNumber"], 16))
     package = replace(issued.package, anchors=(anchor,))
     report = await cast.verifiers["nova"].verify(encode_package(package))
     return _result("revoked report", "REJECT REVOKED(CORRECTED)", report, _height(issued))
@@ -214,4 +208,3 @@ Scenario = Callable[[Cast], Awaitable[ScenarioResult]]
 BEFORE_FAULT: tuple[Scenario, ...] = (play_enterprise, play_owner)
 DURING_FAULT: tuple[Scenario, ...] = (play_group_south, play_group_north, play_tampered)
 AFTER_FAULT: tuple[Scenario, ...] = (play_revoked, play_unregistered, play_owner_hiding)
-

@@ -20,7 +20,10 @@ from institutions.identifiers import (
 )
 
 REPAYMENT_SYMBOLS = "NNNNNNNNNNNNNNNNNNNN11*"
-_SYLLABLES = "xin hai yue tong hua rui feng ming jin da cheng kang bo lin qi sheng".split()
+_SYLLABLES = (
+    "xin", "hai", "yue", "tong", "hua", "rui", "feng", "ming",
+    "jin", "da", "cheng", "kang", "bo", "lin", "qi", "sheng",
+)  # fmt: skip
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
 
 
@@ -48,7 +51,9 @@ class Document:
         """
         found: list[str] = []
         _collect(self.content, found)
-        return sorted({text for text in found if len(text) >= 10 and any(c.isdigit() for c in text)})
+        return sorted(
+            {text for text in found if len(text) >= 10 and any(c.isdigit() for c in text)}
+        )
 
 
 def _collect(value: Any, found: list[str]) -> None:
@@ -72,7 +77,7 @@ class _Maker:
     """Draws the parts of documents."""
 
     def __init__(self, seed: int, now_s: int) -> None:
-        self.random = Random(f"lowu documents {seed}")
+        self.random = Random(f"lowu documents {seed}")  # noqa: S311  (invented data)
         self.now = datetime.fromtimestamp(now_s, UTC)
 
     def words(self, count: int) -> str:
@@ -119,7 +124,11 @@ def build_enterprise_report(seed: int, now_s: int, uscc: str | None = None) -> D
             "size": "small",
             "legal_representative": make.person(),
             "investors": [
-                {"name": make.person(), "id_no": generate_mainland_id(make.random), "ratio": "50.00"}
+                {
+                    "name": make.person(),
+                    "id_no": generate_mainland_id(make.random),
+                    "ratio": "50.00",
+                }
                 for _ in range(2)
             ],
             "executives": [{"role": "supervisor", "name": make.person()} for _ in range(2)],
@@ -180,7 +189,12 @@ def build_owner_report(seed: int, now_s: int) -> Document:
             "open_accounts": 3,
         },
         "loans": [
-            {"kind": kind, "balance": make.amount(800_000), "issued": make.day(700), "overdue": False}
+            {
+                "kind": kind,
+                "balance": make.amount(800_000),
+                "issued": make.day(700),
+                "overdue": False,
+            }
             for kind in ("mortgage", "business", "credit card", "car")
         ],
         "public": {"judgments": [], "tax_arrears": []},
@@ -220,7 +234,11 @@ def build_kyc_file(seed: int, now_s: int, *, is_hong_kong: bool = False) -> Docu
             for share in (40, 35, 25)
         ],
         "accounts": [
-            {"no": f"{make.random.randrange(10**12):012}", "currency": currency, "opened": make.day(900)}
+            {
+                "no": f"{make.random.randrange(10**12):012}",
+                "currency": currency,
+                "opened": make.day(900),
+            }
             for currency in ("CNY", "HKD", "USD")
         ],
         "screening": {"date": make.day(20), "sanctions": False, "adverse_media": False},

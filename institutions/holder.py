@@ -25,9 +25,7 @@ class Holder:
         self._packages[package.header.doc_id] = package
         return package.header.doc_id
 
-    def present(
-        self, doc_id: str, audience: str, fields: Iterable[str] | None = None
-    ) -> bytes:
+    def present(self, doc_id: str, audience: str, fields: Iterable[str] | None = None) -> bytes:
         """Return a package for one receiver: its anchor, and the fields chosen.
 
         `fields` are path prefixes; None shows everything. Fields that the schema demands are

@@ -18,7 +18,6 @@ from contracts.registry import (
     encode_revoke,
     encode_supersede,
 )
-
 from institutions.documents import Document
 from institutions.leaves import build_leaves, compute_root, hash_leaf
 from institutions.package import (

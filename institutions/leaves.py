@@ -115,8 +115,10 @@ def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
         for index, (path, kind, value) in enumerate(fields)
     ]
     bucket = next(size for size in PAD_BUCKETS if size >= len(fields))
-    for index in range(len(fields), bucket):
-        leaves.append(Leaf(index, "", LeafType.PAD, "", derive_salt(seed, f"pad {index}")))
+    leaves += [
+        Leaf(index, "", LeafType.PAD, "", derive_salt(seed, f"pad {index}"))
+        for index in range(len(fields), bucket)
+    ]
     return tuple(leaves)
 
 

@@ -182,7 +182,10 @@ def _decode_header(raw: object) -> Header:
         raise PackageError(
             f"version {raw['v']!r} with suite {raw['suite']!r} is not supported", is_version=True
         )
-    values: dict[str, Any] = {**raw, "must_disclose": tuple(_list(raw["must_disclose"], LEAVES_MAX))}
+    values: dict[str, Any] = {
+        **raw,
+        "must_disclose": tuple(_list(raw["must_disclose"], LEAVES_MAX)),
+    }
     for name, kind in _HEADER_TYPES.items():
         if type(values[name]) is not kind:
             raise PackageError(f"header field {name} has a wrong type")
@@ -190,7 +193,12 @@ def _decode_header(raw: object) -> Header:
             raise PackageError(f"header field {name} is out of range")
     if not all(isinstance(path, str) for path in values["must_disclose"]):
         raise PackageError("header field must_disclose has a wrong type")
-    for name, size in (("doc_id", 16), ("root", 32), ("subject_commitment", 32), ("holder_key", 64)):
+    for name, size in (
+        ("doc_id", 16),
+        ("root", 32),
+        ("subject_commitment", 32),
+        ("holder_key", 64),
+    ):
         _hex(values[name], size)
     return Header(**values)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import trio
+from eth_account import Account
+
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
@@ -24,8 +26,6 @@ from contracts.registry import (
     encode_get_record,
     org_function,
 )
-from eth_account import Account
-
 from node.client import ClientError, RemoteError, RpcClient
 
 CALL_GAS = 2_000_000
@@ -57,7 +57,9 @@ class Registry:
 
     async def get_record(self, issuer: int, anchor: bytes) -> AnchorRecord:
         """Return a record; its state is NONE if there is none."""
-        return decode_record(await self._read(HASH_REGISTRY_ADDRESS, encode_get_record(issuer, anchor)))
+        return decode_record(
+            await self._read(HASH_REGISTRY_ADDRESS, encode_get_record(issuer, anchor))
+        )
 
     async def get_org(self, org: int) -> Org:
         """Return an organisation; its status is UNKNOWN if there is none."""
@@ -116,9 +118,7 @@ class Signer:
     async def _submit(self, to: bytes, data: bytes) -> str:
         if self._chain_id is None:
             self._chain_id = int(await self._client.call("eth_chainId"), 16)
-        nonce = int(
-            await self._client.call("eth_getTransactionCount", self.address, "pending"), 16
-        )
+        nonce = int(await self._client.call("eth_getTransactionCount", self.address, "pending"), 16)
         signed = self._account.sign_transaction(
             {
                 "to": to,

@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Check(Enum):
-    """The checks, in order. (V7 to V9 concern holder, consent and replay.)"""
+    """The checks, in order. (V7 to V9 concern holder, consent and replay.)."""
 
     PACKAGE = "V1"
     INTEGRITY = "V2"
@@ -23,7 +23,7 @@ class Check(Enum):
 class Result(Enum):
     """Outcome of one check."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105  (not a password)
     FAIL = "FAIL"
     UNKNOWN = "UNKNOWN"
     """Could not be checked: no node answered."""

@@ -6,9 +6,11 @@ be read from a node is UNKNOWN, never a pass.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import trio
+
 from contracts.registry import (
     Accreditation,
     AnchorRecord,
@@ -19,7 +21,6 @@ from contracts.registry import (
     RevokeReason,
     Suite,
 )
-
 from institutions.leaves import compute_root, hash_leaf
 from institutions.package import Package, PackageError, compute_anchor, decode_package
 from institutions.registry import ClientError, Registry, RegistryRefused
@@ -153,7 +154,7 @@ def check_integrity(package: Package, audience: str) -> Line:
     places = [(leaf.index, leaf.path.encode()) for leaf in package.disclosures]
     is_ordered = all(
         first[0] < second[0] and first[1] < second[1]
-        for first, second in zip(places, places[1:], strict=False)
+        for first, second in itertools.pairwise(places)
     )
     if not is_ordered:
         findings.append(Finding(Code.PROOF_INVALID, "order of fields"))

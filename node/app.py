@@ -121,9 +121,7 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver)
         driver.attach(proposals, sealer, sync)
     gossip = Gossip(gateway, pool)
-    backend = Backend(
-        genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver
-    )
+    backend = Backend(genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver)
     rpc = RpcServer(build_methods(backend), tap)
     node = Node(
         genesis,

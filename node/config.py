@@ -141,7 +141,7 @@ class _Section:
 
     def listed(self, prefix: str, parse: Callable[[str], T]) -> tuple[T, ...]:
         """Return prefix.0, prefix.1, … parsed; ValueError of `parse` names the key."""
-        found = []
+        found: list[T] = []
         while (key := f"{prefix}.{len(found)}") in self.values:
             try:
                 found.append(parse(self.values[key]))
@@ -194,9 +194,7 @@ def load_genesis(path: Path) -> GenesisConfig:
         group_id=chain.text("group_id"),
         web3_chain_id=_Section(path, parser, "web3").integer("chain_id", 1, 2**53),
         timestamp_ms=chain.integer("timestamp_ms", 0, 2**53),
-        tx_gas_limit=_Section(path, parser, "tx").integer(
-            "gas_limit", TX_GAS_LIMIT_MIN, 2**62
-        ),
+        tx_gas_limit=_Section(path, parser, "tx").integer("gas_limit", TX_GAS_LIMIT_MIN, 2**62),
         block_tx_count_limit=consensus.integer("block_tx_count_limit", 1, BLOCK_TX_COUNT_MAX),
         leader_period=consensus.integer("leader_period", 1, 1_000_000),
         sealers=consensus.listed("node", _parse_sealer),
@@ -280,9 +278,7 @@ def load_peers(path: Path) -> tuple[tuple[str, int], ...]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(
-            f'{path}: expected {{"nodes": ["host:port", …]}} ({error})'
-        ) from error
+        raise ConfigError(f'{path}: expected {{"nodes": ["host:port", …]}} ({error})') from error
 
 
 def dump_node_config(config: NodeConfig) -> str:

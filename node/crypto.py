@@ -45,26 +45,28 @@ def _load_curve() -> tuple[
         import coincurve  # noqa: PLC0415
 
         def sign(private_key: bytes, digest: bytes) -> bytes:
-            return coincurve.PrivateKey(private_key).sign_recoverable(digest, hasher=None)
+            signature: bytes = coincurve.PrivateKey(private_key).sign_recoverable(digest, None)
+            return signature
 
         def recover(digest: bytes, signature: bytes) -> bytes:
             key = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
-            return key.format(compressed=False)[1:]
+            return bytes(key.format(compressed=False)[1:])
 
         def public_key(private_key: bytes) -> bytes:
-            return coincurve.PrivateKey(private_key).public_key.format(compressed=False)[1:]
+            key = coincurve.PrivateKey(private_key).public_key
+            return bytes(key.format(compressed=False)[1:])
     except ImportError:
         from eth_keys import keys  # noqa: PLC0415
 
         def sign(private_key: bytes, digest: bytes) -> bytes:
-            return keys.PrivateKey(private_key).sign_msg_hash(digest).to_bytes()
+            return bytes(keys.PrivateKey(private_key).sign_msg_hash(digest).to_bytes())
 
         def recover(digest: bytes, signature: bytes) -> bytes:
             key = keys.Signature(signature).recover_public_key_from_msg_hash(digest)
-            return key.to_bytes()
+            return bytes(key.to_bytes())
 
         def public_key(private_key: bytes) -> bytes:
-            return keys.PrivateKey(private_key).public_key.to_bytes()
+            return bytes(keys.PrivateKey(private_key).public_key.to_bytes())
 
     return sign, recover, public_key
 

@@ -169,7 +169,9 @@ class Driver:
             log.info("[PBFT]%s,view=%d,toView=%d", kind, view, to_view)
 
     def _perform(self, effects: Sequence[Effect]) -> None:
-        records = [item for effect in effects if isinstance(effect, fx.Persist) for item in effect.records]
+        records = [
+            item for effect in effects if isinstance(effect, fx.Persist) for item in effect.records
+        ]
         if records:
             self._ledger.save_records(records)
         for effect in effects:

@@ -1,10 +1,10 @@
 """Errors of a node, by whose fault they are.
 
-    NodeError
-    ├── ConfigError       the operator's: what, where, and what to do next
-    ├── BadInput          a peer's or a client's: refused, nothing changed
-    │   └── InvalidTransaction
-    └── StorageError      the disk's: corruption or a failed sync; the process stops
+NodeError
+├── ConfigError       the operator's: what, where, and what to do next
+├── BadInput          a peer's or a client's: refused, nothing changed
+│   └── InvalidTransaction
+└── StorageError      the disk's: corruption or a failed sync; the process stops
 """
 
 

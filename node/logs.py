@@ -6,7 +6,7 @@ One rotating file a node. Grep habits and mtail rules written for FISCO BCOS kee
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -19,7 +19,11 @@ class FiscoFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return ``level|YYYY-MM-DD HH:MM:SS.ffffff|[NAME]message``."""
-        moment = datetime.fromtimestamp(record.created).strftime("%Y-%m-%d %H:%M:%S.%f")
+        moment = (
+            datetime.fromtimestamp(record.created, UTC)
+            .astimezone()
+            .strftime("%Y-%m-%d %H:%M:%S.%f")
+        )
         text = f"{record.levelname.lower()}|{moment}|[{record.name}]{record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)

@@ -38,7 +38,9 @@ async def _stop_with_parent(parent_pipe: int, scope: trio.CancelScope) -> None:
 
 
 async def _run(folder: Path, parent_pipe: int | None, on_ready: Callable[[], None]) -> None:
-    node = build_node(load_genesis(folder / "config.genesis"), load_node_config(folder, folder.name))
+    node = build_node(
+        load_genesis(folder / "config.genesis"), load_node_config(folder, folder.name)
+    )
     try:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:

@@ -173,12 +173,12 @@ class Proposals:
             return await self._fetch(effect, ["proposal", effect.digest])
         if len(effect.tx_hashes) > self._genesis.block_tx_count_limit:
             return []
-        found = {tx_hash: self._pool.get(tx_hash) for tx_hash in effect.tx_hashes}
-        missing = [tx_hash for tx_hash, item in found.items() if item is None]
+        found = {item: self._pool.get(item) for item in effect.tx_hashes}
+        missing = [tx_hash for tx_hash, known in found.items() if known is None]
         if missing:
-            for item in await self._fetch(effect, ["txs", missing]):
-                found[item.hash] = item
-        return [item for tx_hash in effect.tx_hashes if (item := found[tx_hash]) is not None]
+            for transaction in await self._fetch(effect, ["txs", missing]):
+                found[transaction.hash] = transaction
+        return [known for item in effect.tx_hashes if (known := found[item]) is not None]
 
     async def _fetch(self, effect: VerifyProposal, what: list[object]) -> list[Transaction]:
         """Ask the proposer, then the others; the first complete answer is taken."""
@@ -225,10 +225,10 @@ class Proposals:
         held = {item.hash: item for _, body in self._bodies.values() for item in body}
         found = []
         for tx_hash in hashes:
-            item = self._pool.get(tx_hash) or held.get(tx_hash)
-            if item is None:
+            known = self._pool.get(tx_hash) or held.get(tx_hash)
+            if known is None:
                 return None
-            found.append(item.raw)
+            found.append(known.raw)
         return found
 
 

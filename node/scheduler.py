@@ -101,9 +101,7 @@ class Scheduler:
         context = self._context_on(parent, proposal)
 
         def work() -> ExecutedBlock:
-            return execute_block(
-                parent, proposal, digest, transactions, self._validators, context
-            )
+            return execute_block(parent, proposal, digest, transactions, self._validators, context)
 
         return await self._run(work)  # type: ignore[arg-type,return-value]
 

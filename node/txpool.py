@@ -140,7 +140,7 @@ class TxPool:
     def _run_of(self, sender: bytes, next_nonce: dict[bytes, int], limit: int) -> list[Transaction]:
         nonce = max(next_nonce.get(sender, 0), self._get_nonce(sender))
         waiting = self._by_sender[sender]
-        found = []
+        found: list[Transaction] = []
         while nonce in waiting and len(found) < limit:
             found.append(waiting[nonce])
             nonce += 1

@@ -98,7 +98,9 @@ class VoteChecker:
                 self._left[node] = max(view, self._left.get(node, 0))
                 record = durable.get(b"view")
                 if not isinstance(record, ViewRecord) or record.to_view < view:
-                    raise Violation(f"P14 node {node} sent VIEW-CHANGE {view} before it was durable")
+                    raise Violation(
+                        f"P14 node {node} sent VIEW-CHANGE {view} before it was durable"
+                    )
 
     def _check(self, node: NodeIndex, vote: VoteRecord, durable: dict[bytes, Record]) -> None:
         key = (node, vote.kind, vote.height, vote.view)
@@ -112,4 +114,6 @@ class VoteChecker:
             raise Violation(f"P07 node {node} voted in view {vote.view} after leaving it")
         stored = durable.get(record_key(vote))
         if stored != vote:
-            raise Violation(f"P14 node {node} sent {vote.kind.name} {key[2:]} before it was durable")
+            raise Violation(
+                f"P14 node {node} sent {vote.kind.name} {key[2:]} before it was durable"
+            )

@@ -152,9 +152,9 @@ class World:
     def _perform(self, node: SimNode, effects: tuple[Effect, ...]) -> None:
         incarnation = node.incarnation
         crash_after = len(effects)
-        if self.is_faulty_phase and effects:
-            if self.random.random() < self.faults.crash_mid_step_rate:
-                crash_after = self.random.randrange(len(effects))
+        may_crash = self.is_faulty_phase and bool(effects)
+        if may_crash and self.random.random() < self.faults.crash_mid_step_rate:
+            crash_after = self.random.randrange(len(effects))
         for position, effect in enumerate(effects):
             if position == crash_after:
                 self.crash(node.index)
@@ -316,9 +316,9 @@ class World:
 
     def _fetch_body(self, node: SimNode, digest: Hash32) -> tuple[Hash32, ...] | None:
         for peer in self.nodes:
-            if peer.replica is not None and self.is_linked(node.index, peer.index):
-                if digest in peer.bodies:
-                    return peer.bodies[digest]
+            is_reached = peer.replica is not None and self.is_linked(node.index, peer.index)
+            if is_reached and digest in peer.bodies:
+                return peer.bodies[digest]
         return None
 
     def _execute(self, node: SimNode, effect: fx.ExecuteProposal) -> None:

@@ -88,13 +88,19 @@ def decode_header(data: bytes) -> Header:
         numbers = [int.from_bytes(fields[i], "big") for i in (0, 1, 7, 8, 9)]
         hashes = fields[2:7]
         header = Header(
-            numbers[0],
-            numbers[1],
-            *hashes,
-            *numbers[2:],
-            tuple(fields[10]),
-            tuple(int.from_bytes(item, "big") for item in fields[11]),
-            fields[12],
+            version=numbers[0],
+            number=numbers[1],
+            parent_hash=hashes[0],
+            proposal_digest=hashes[1],
+            tx_root=hashes[2],
+            receipt_root=hashes[3],
+            state_root=hashes[4],
+            gas_used=numbers[2],
+            timestamp_ms=numbers[3],
+            sealer=numbers[4],
+            sealer_list=tuple(fields[10]),
+            weights=tuple(int.from_bytes(item, "big") for item in fields[11]),
+            extra_data=fields[12],
         )
         is_shaped = len(fields) == 13 and all(len(item) == 32 for item in hashes)
         is_canonical = is_shaped and encode_header(header) == data

@@ -199,14 +199,14 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
 
     # --- checkpoints ----------------------------------------------------------------------
 
-    def record(self) -> int:  # type: ignore[override]
+    def record(self) -> int:
         return len(self._undo)
 
-    def discard(self, checkpoint: int) -> None:  # type: ignore[override]
+    def discard(self, checkpoint: int) -> None:
         while len(self._undo) > checkpoint:
             self._undo.pop()()
 
-    def commit(self, checkpoint: int) -> None:  # type: ignore[override]
+    def commit(self, checkpoint: int) -> None:
         pass  # the undo entries stay, for an outer checkpoint
 
     def lock_changes(self) -> None:

@@ -146,9 +146,7 @@ class Evm:
 
     def call(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> Outcome:
         """Run a message as a transaction of `sender` with that gas would run."""
-        return self._run(
-            sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0
-        )
+        return self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
 
     def create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
         """Run creation code for a contract at a chosen address (genesis only)."""

@@ -73,7 +73,7 @@ class Frame:
 
 def encode_frame(kind: FrameKind, value: object) -> bytes:
     """Return the bytes of a frame; ValueError if our own payload is above the cap."""
-    payload = msgpack.packb(value, use_bin_type=True)
+    payload: bytes = msgpack.packb(value, use_bin_type=True)
     if len(payload) + 1 > FRAME_BYTES_MAX[kind]:
         raise ValueError(f"{kind.name} frame of {len(payload)} bytes is above its cap")
     return HEADER.pack(len(payload) + 1, kind) + payload

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import trio
@@ -264,10 +265,8 @@ class Gateway:
             request_id, answer = _pair(value)
             waiting = self._pending.get(request_id)
             if waiting is not None and waiting[0] == node_id:
-                try:
+                with suppress(trio.WouldBlock, trio.ClosedResourceError):  # a second answer
                     waiting[1].send_nowait(answer)
-                except (trio.WouldBlock, trio.ClosedResourceError):
-                    pass  # a second answer to one request
             return
         if kind is FrameKind.REQUEST:
             request_id, what = _pair(value)

@@ -110,8 +110,8 @@ class Peer:
                 if frame.kind is not FrameKind.PING:
                     await handle(self, frame)
 
-    async def _receive(self) -> bytes | bytearray:
+    async def _receive(self) -> bytes:
         try:
-            return await self._stream.receive_some(RECEIVE_BYTES)
+            return bytes(await self._stream.receive_some(RECEIVE_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""

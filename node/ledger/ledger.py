@@ -145,9 +145,7 @@ class Ledger:
     ) -> dict[bytes, bytes]:
         header = executed.header
         number = header.number
-        puts = {
-            state_key(table, key): value for (table, key), value in executed.writes.items()
-        }
+        puts = {state_key(table, key): value for (table, key), value in executed.writes.items()}
         for index, item in enumerate(executed.transactions):
             puts[b"T" + item.hash] = schema.encode_position(number, index)
         bodies = (item.raw for item in executed.transactions)
@@ -162,7 +160,8 @@ class Ledger:
     def _settled_keys(self, number: int, digest: bytes) -> list[bytes]:
         low, high = height_key_range(number)
         keys = [
-            key for key, _ in self._storage.scan(schema.PREFIX_VOTE + low, schema.PREFIX_VOTE + high)
+            key
+            for key, _ in self._storage.scan(schema.PREFIX_VOTE + low, schema.PREFIX_VOTE + high)
         ]
         return [*keys, schema.PREFIX_PROPOSAL + digest]
 

@@ -1,14 +1,14 @@
 """Keys and values of the ledger's records.
 
-    M<name>                      head height and totals
-    H<height>                    header, commit certificate
-    B<height>                    transactions' bytes
-    R<height>                    receipts
-    N<block hash>                height
-    T<tx hash>                   height, index
-    S<table><key>                state
-    V<record key>                consensus vote records
-    P<digest>                    bodies of a proposal that this node has voted for
+M<name>                      head height and totals
+H<height>                    header, commit certificate
+B<height>                    transactions' bytes
+R<height>                    receipts
+N<block hash>                height
+T<tx hash>                   height, index
+S<table><key>                state
+V<record key>                consensus vote records
+P<digest>                    bodies of a proposal that this node has voted for
 """
 
 from __future__ import annotations

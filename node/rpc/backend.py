@@ -136,9 +136,7 @@ class Backend:
         return self._scheduler.block_context(head.number + 1, now_ms)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(
-            work, limiter=self._calls, abandon_on_cancel=True
-        )
+        return await trio.to_thread.run_sync(work, limiter=self._calls, abandon_on_cancel=True)
 
     async def call(
         self, sender: bytes, to: bytes, value: int, data: bytes, gas: int | None
@@ -146,18 +144,14 @@ class Backend:
         """Run a message on the committed state."""
         block = self._next_block()
         return await self._in_thread(
-            lambda: call(
-                self.ledger, block, sender=sender, to=to, value=value, data=data, gas=gas
-            )
+            lambda: call(self.ledger, block, sender=sender, to=to, value=value, data=data, gas=gas)
         )
 
     async def estimate_gas(self, template: Transaction) -> tuple[int, Outcome]:
         """Return the gas that a transaction needs, and how it ran."""
         block = self._next_block()
         gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
-        return await self._in_thread(
-            lambda: estimate_gas(self.ledger, block, template, gas_max)
-        )
+        return await self._in_thread(lambda: estimate_gas(self.ledger, block, template, gas_max))
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""

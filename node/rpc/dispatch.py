@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import trio
@@ -29,7 +29,7 @@ BATCH_MAX = 1_000
 BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_S = 30.0
 
-Extra: TypeAlias = dict[str, Callable[[list[Any]], Any]]
+Extra: TypeAlias = Mapping[str, Callable[[list[Any]], Any]]
 
 log = logging.getLogger("RPC")
 
@@ -96,9 +96,7 @@ class Dispatcher:
         method = self._table.get(name)
         if method is None:
             shown = name if len(name) <= 100 else name[:97] + "..."
-            raise RpcError(
-                METHOD_NOT_FOUND, f"the method {shown} does not exist/is not available"
-            )
+            raise RpcError(METHOD_NOT_FOUND, f"the method {shown} does not exist/is not available")
         _check_count(name, method, values)
         return await self._run(name, method, values)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from contracts.registry import decode_registry_error
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
 
+from contracts.registry import decode_registry_error
 from node.chain.block import encode_block
 from node.chain.receipt import Status
 from node.chain.transaction import Transaction
@@ -132,9 +132,7 @@ class EthMethods:
 
     def eth_getStorageAt(self, address: object, slot: object, tag: object = "latest") -> str:
         self._check_latest(tag)
-        return to_data(
-            self._node.storage_at(parse_address(address), parse_quantity(slot, "slot"))
-        )
+        return to_data(self._node.storage_at(parse_address(address), parse_quantity(slot, "slot")))
 
     # --- transactions -------------------------------------------------------------------------
 

@@ -114,9 +114,7 @@ def receipt_object(placed: PlacedTransaction) -> dict[str, Any]:
         "cumulativeGasUsed": to_quantity(placed.gas_used_before + receipt.gas_used),
         "gasUsed": to_quantity(receipt.gas_used),
         "effectiveGasPrice": "0x0",
-        "logs": [
-            log_object(log, placed, position) for position, log in enumerate(receipt.logs)
-        ],
+        "logs": [log_object(log, placed, position) for position, log in enumerate(receipt.logs)],
         "logsBloom": to_data(compute_bloom((receipt,))),
         "status": "0x1" if receipt.is_success else "0x0",
     }

@@ -85,7 +85,12 @@ class _HttpConnection:
                     return
                 if _is_upgrade(request):
                     await serve_websocket(
-                        self._stream, request, self._http, self._dispatcher, self._methods, self._tap
+                        self._stream,
+                        request,
+                        self._http,
+                        self._dispatcher,
+                        self._methods,
+                        self._tap,
                     )
                     return
                 if not await self._handle(request):

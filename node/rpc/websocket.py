@@ -155,5 +155,3 @@ class _WebSocket:
             self._tap.sent(answer)
             await self._send(TextMessage(data=answer.decode()))
         return True
-
-

@@ -74,9 +74,7 @@ def _issue(
         .add_extension(
             x509.BasicConstraints(ca=ca_depth is not None, path_length=ca_depth), critical=True
         )
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
             critical=False,
@@ -117,7 +115,9 @@ def issue_node_certificate(
 ) -> Issued:
     """Return a node's certificate, which names its node id."""
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(NODE_URN + node_id.hex())])
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    usage = x509.ExtendedKeyUsage(
+        [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    )
     return _issue(
         _name(name, "node"),
         agency,

@@ -45,10 +45,7 @@ class UpResult:
 
 def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
     """Return the plan of the network in a folder, writing its tree if it is new."""
-    if is_tree(directory):
-        plan = load_tree(directory)
-    else:
-        plan = build_plan(parse_spec(spec_text, origin))
+    plan = load_tree(directory) if is_tree(directory) else build_plan(parse_spec(spec_text, origin))
     ports, taken = find_free_block(plan.ports, len(plan.nodes))
     if taken:
         report(
@@ -129,7 +126,9 @@ async def _send_probe(plan: Plan) -> str:
         for node in plan.nodes:
             async with RpcClient(node.url, timeout_s=5) as client:
                 try:
-                    nonce = int(await client.call("eth_getTransactionCount", address, "pending"), 16)
+                    nonce = int(
+                        await client.call("eth_getTransactionCount", address, "pending"), 16
+                    )
                     raw = build_probe(plan, nonce)
                     sent: str = await client.call("eth_sendRawTransaction", "0x" + raw.hex())
                     return sent
@@ -163,7 +162,9 @@ async def _wait_for_quorum(plan: Plan, tx_hash: str) -> int:
 async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
     """Return a line for each node that says what is wrong with it."""
     try:
-        states = {item["name"]: item for item in await trio.to_thread.run_sync(control.order, "status")}
+        states = {
+            item["name"]: item for item in await trio.to_thread.run_sync(control.order, "status")
+        }
     except NotRunning:
         return ["the supervisor is not running"]
     lines = []

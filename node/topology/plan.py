@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from contracts.registry import SCHEMA_IDS, Jurisdiction
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contracts.registry import SCHEMA_IDS, Jurisdiction
 from node.config import GenesisConfig, NodeConfig, OrgEntry
 from node.crypto import compute_address, compute_public_key
 from node.identity import NodeKey
@@ -85,7 +85,7 @@ class PlannedInstitution:
 
     @property
     def address(self) -> str:
-        """Its account address, 0x…"""
+        """Its account address, 0x…."""
         return "0x" + compute_address(compute_public_key(self.account_key)).hex()
 
 

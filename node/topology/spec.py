@@ -15,7 +15,6 @@ from typing import Any
 
 from consensus.quorum import compute_quorum
 from contracts.registry import SCHEMA_IDS, Jurisdiction, Role
-
 from node.errors import ConfigError
 
 NODES_MAX = 64
@@ -181,7 +180,7 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
     return NetworkSpec(settings, institutions, nodes)
 
 
-def _read_settings(reader: _Reader, raw: object) -> Settings:
+def _read_settings(reader: _Reader, raw: Any) -> Settings:
     if not isinstance(raw, dict):
         reader.problem("network", 0, "", "table [network] with name and seed is missing")
         return Settings("", 0)
@@ -235,15 +234,19 @@ def _read_institutions(reader: _Reader, raw: object) -> tuple[Institution, ...]:
 
 
 def _read_institution(reader: _Reader, index: int, name: str, item: dict[str, Any]) -> Institution:
-    side = item.get("side")
+    side = str(item.get("side"))
     if side not in Jurisdiction.__members__:
-        reader.problem("institution", index, "side", f"side must be one of SZ, HK, MO, SG, not {side!r}")
+        reader.problem(
+            "institution", index, "side", f"side must be one of SZ, HK, MO, SG, not {side!r}"
+        )
         side = "SZ"
     roles = Role(0)
     for role in _strings(reader, index, item, "roles"):
         if role not in Role.__members__:
             names = ", ".join(Role.__members__)
-            reader.problem("institution", index, "roles", f"role {role!r} is unknown; known: {names}")
+            reader.problem(
+                "institution", index, "roles", f"role {role!r} is unknown; known: {names}"
+            )
         else:
             roles |= Role[role]
     schemas = _strings(reader, index, item, "schemas")
@@ -284,7 +287,9 @@ def _read_nodes(reader: _Reader, raw: object, known: set[str]) -> tuple[NodeSpec
         if owner not in known:
             close = get_close_matches(str(owner), known, 1)
             mend = f"did you mean {close[0]!r}?" if close else "add an [[institution]] for it"
-            reader.problem("node", index, "institution", f"institution {owner!r} is unknown; {mend}")
+            reader.problem(
+                "node", index, "institution", f"institution {owner!r} is unknown; {mend}"
+            )
         if any(other.institution == owner for other in found):
             reader.problem("node", index, "institution", f"{owner!r} has two nodes; remove one")
         kind = item.get("kind", "consensus")

@@ -103,7 +103,9 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
 
 
 def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agency: Issued) -> None:
-    issued = issue_node_certificate(agency, node.key.node_id, f"{node.name}.{node.spec.institution}")
+    issued = issue_node_certificate(
+        agency, node.key.node_id, f"{node.name}.{node.spec.institution}"
+    )
     conf = folder / "conf"
     _write(conf / "ca.crt", root.certificate_pem)
     _write(conf / "ssl.crt", issued.certificate_pem + agency.certificate_pem)

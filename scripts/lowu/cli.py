@@ -11,6 +11,7 @@ import importlib
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
@@ -63,7 +64,7 @@ def cli() -> None:
     """Lowu: a permissioned ledger node simulator for cross-boundary data validation."""
 
 
-def emit_json(is_ok: bool, figures: dict[str, float], **details: Any) -> None:
+def emit_json(is_ok: bool, figures: Mapping[str, float], **details: Any) -> None:
     """Print the one JSON object of a command."""
     click.echo(json.dumps({"ok": is_ok, "figures": figures, **details}, ensure_ascii=False))
 
@@ -74,8 +75,8 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _exit_code(error: BaseException) -> int:
     """Return the exit code of an expected error; -1 for a bug."""
-    from node.client import ClientError, RemoteError  # noqa: PLC0415
-    from node.errors import ConfigError, NodeError  # noqa: PLC0415
+    from node.client import ClientError, RemoteError
+    from node.errors import ConfigError, NodeError
 
     name = type(error).__name__
     if isinstance(error, ConfigError):

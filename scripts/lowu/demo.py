@@ -17,7 +17,6 @@ from lowu.cli import emit_json
 from lowu.options import DEFAULT_NETWORK, json_option, read_network
 from lowu.output import Progress, print_table
 
-
 CODES_SHOWN = 2
 LOAD_BEFORE, LOAD_AFTER = 3, 5
 """Registrations acknowledged before the leader is killed, and after its restart."""
@@ -115,7 +114,9 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
     plan = up.plan
     result.network = plan.spec.settings.name
     result.first_block_seconds = up.first_block_s
-    progress(f"first block after {up.first_block_s:.2f} s; leader is {(await find_leader(plan)).name}")
+    progress(
+        f"first block after {up.first_block_s:.2f} s; leader is {(await find_leader(plan)).name}"
+    )
     async with pilot.open_cast(plan, lambda: int(time.time())) as cast:
         await _scenarios(pilot.BEFORE_FAULT, cast, result, progress)
         await _with_killed_leader(plan, folder, cast, result, progress)
@@ -249,7 +250,15 @@ def _print_result(result: DemoResult, kept: Path | None) -> None:
     ]
     print_table("Verdicts", ("", "scenario", "expected", "got", "codes"), rows)
     nodes = [
-        (n["name"], n["institution"], n["side"], n["kind"], n["height"], n["hash"][:14], n["state_root"][:14])
+        (
+            n["name"],
+            n["institution"],
+            n["side"],
+            n["kind"],
+            n["height"],
+            n["hash"][:14],
+            n["state_root"][:14],
+        )
         for n in result.nodes
     ]
     columns = ("node", "institution", "side", "kind", "height", "block", "state root")
@@ -259,16 +268,17 @@ def _print_result(result: DemoResult, kept: Path | None) -> None:
         f"{result.longest_gap_seconds:.2f} s; caught up in {result.recovery_seconds:.2f} s"
     )
     click.echo(
-        f"acknowledged under the fault: {result.acknowledged}, missing: {result.acknowledged_missing}"
+        f"acknowledged under the fault: {result.acknowledged}, "
+        f"missing on any node: {result.acknowledged_missing}"
+    )
+    control = "found as they must be" if result.canary_control_found else "NOT FOUND"
+    click.echo(
+        f"canaries found on any node: {result.canary_hits} ({result.searched_files} files, "
+        f"{result.searched_bytes / 1e6:.1f} MB searched; anchors {control})"
     )
     click.echo(
-        f"canaries found on any node: {result.canary_hits} "
-        f"({result.searched_files} files, {result.searched_bytes / 1e6:.1f} MB searched; anchors "
-        f"{'found as they must be' if result.canary_control_found else 'NOT FOUND: search is blind'})"
-    )
-    verdict = "everything as expected" if result.is_ok else "NOT as expected"
-    click.echo(
-        f"{verdict}, in {result.seconds:.1f} s (first block after {result.first_block_seconds:.2f} s)"
+        f"{'everything' if result.is_ok else 'NOT'} as expected, in {result.seconds:.1f} s "
+        f"(first block after {result.first_block_seconds:.2f} s)"
     )
     if kept is not None:
         click.echo(f"the network is still up: `lowu status --dir {kept}`, `lowu down --dir {kept}`")

@@ -22,9 +22,11 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option("-g", "--grep", default="", help="Only lines that contain this text.")
 @click.option("--level", type=click.Choice(LEVELS), default="debug", help="Least level.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
-def logs(node: str | None, directory: Path, lines: int, grep: str, level: str, follow: bool) -> None:
+def logs(
+    node: str | None, directory: Path, lines: int, grep: str, level: str, follow: bool
+) -> None:
     """Show the logs of NODE, or of all nodes merged in time order."""
-    from node.topology.tree import load_tree, node_folder  # noqa: PLC0415
+    from node.topology.tree import load_tree, node_folder
 
     plan = load_tree(directory)
     if node is not None and plan.find_node(node) is None:

@@ -19,10 +19,10 @@ from lowu.output import Progress, print_table
 @json_option
 def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
     """Start NETWORK (a bundled name or a TOML file) and wait for its first block."""
-    import trio  # noqa: PLC0415
+    import trio
 
-    from node.topology.control import Control  # noqa: PLC0415
-    from node.topology.network import NotReady, bring_up  # noqa: PLC0415
+    from node.topology.control import Control
+    from node.topology.network import NotReady, bring_up
 
     text, origin = read_network(network)
     progress = Progress(is_silent=is_json)
@@ -42,7 +42,15 @@ def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
         )
         return
     rows = [
-        (node.name, node.spec.institution, node.side.name, _kind(node), node.url, node.ports.rpc, node.ports.p2p)
+        (
+            node.name,
+            node.spec.institution,
+            node.side.name,
+            _kind(node),
+            node.url,
+            node.ports.rpc,
+            node.ports.p2p,
+        )
         for node in result.plan.nodes
     ]
     print_table(
@@ -76,7 +84,7 @@ def _node_entry(node: Any) -> dict[str, Any]:
 @json_option
 def down(directory: Path, is_json: bool) -> None:
     """Stop all nodes and their supervisor. Data stays; `lowu up` goes on from it."""
-    from node.topology.control import Control  # noqa: PLC0415
+    from node.topology.control import Control
 
     was_running = Control(directory).down()
     if is_json:
@@ -90,10 +98,10 @@ def down(directory: Path, is_json: bool) -> None:
 @json_option
 def status(directory: Path, is_json: bool) -> None:
     """Show every node's process, height, view, links and pool."""
-    import trio  # noqa: PLC0415
+    import trio
 
-    from node.topology.control import Control  # noqa: PLC0415
-    from node.topology.tree import load_tree  # noqa: PLC0415
+    from node.topology.control import Control
+    from node.topology.tree import load_tree
 
     plan = load_tree(directory)
     states = {item["name"]: item for item in Control(directory).order("status")}
@@ -105,12 +113,21 @@ def status(directory: Path, is_json: bool) -> None:
     if is_json:
         heights = [entry["height"] for entry in entries if "height" in entry]
         running = sum(entry["pid"] is not None for entry in entries)
-        emit_json(
-            True, {"height": max(heights, default=0), "running": running}, nodes=entries
-        )
+        emit_json(True, {"height": max(heights, default=0), "running": running}, nodes=entries)
         return
     rows = [_status_row(entry) for entry in entries]
-    columns = ("node", "institution", "side", "kind", "process", "height", "block", "view", "links", "pool")
+    columns = (
+        "node",
+        "institution",
+        "side",
+        "kind",
+        "process",
+        "height",
+        "block",
+        "view",
+        "links",
+        "pool",
+    )
     print_table(f"{plan.spec.settings.name} in {directory}", columns, rows)
 
 
@@ -139,10 +156,10 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
 
 
 async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
-    import trio  # noqa: PLC0415
+    import trio
 
-    from node.client import ClientError, RemoteError  # noqa: PLC0415
-    from node.topology.network import read_status  # noqa: PLC0415
+    from node.client import ClientError, RemoteError
+    from node.topology.network import read_status
 
     found: dict[str, dict[str, Any]] = {}
 
@@ -159,8 +176,8 @@ async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
 
 
 def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
-    from node.topology.control import Control  # noqa: PLC0415
-    from node.topology.tree import load_tree  # noqa: PLC0415
+    from node.topology.control import Control
+    from node.topology.tree import load_tree
 
     plan = load_tree(directory)
     node = plan.find_node(name)
@@ -216,7 +233,7 @@ def restart(node: str, directory: Path, is_json: bool) -> None:
 @json_option
 def accounts(directory: Path, is_json: bool) -> None:
     """List institutions, their accounts and nodes. The keys follow from the public seed."""
-    from node.topology.tree import load_tree  # noqa: PLC0415
+    from node.topology.tree import load_tree
 
     plan = load_tree(directory)
     entries = [
@@ -249,8 +266,8 @@ def accounts(directory: Path, is_json: bool) -> None:
 @json_option
 def validate(network: str, is_json: bool) -> None:
     """Check NETWORK (a bundled name or a TOML file) and show what it makes."""
-    from node.topology.plan import build_plan  # noqa: PLC0415
-    from node.topology.spec import parse_spec  # noqa: PLC0415
+    from node.topology.plan import build_plan
+    from node.topology.spec import parse_spec
 
     text, origin = read_network(network)
     plan = build_plan(parse_spec(text, origin))
@@ -276,10 +293,10 @@ def validate(network: str, is_json: bool) -> None:
 @json_option
 def version(is_json: bool) -> None:
     """Show the versions of Lowu and of what it stands on."""
-    import platform  # noqa: PLC0415
-    from importlib.metadata import version as installed  # noqa: PLC0415
+    import platform
+    from importlib.metadata import version as installed
 
-    from node.version import VERSION  # noqa: PLC0415
+    from node.version import VERSION
 
     names = ("py-evm", "eth-account", "trio", "msgpack", "rocksdict", "h11", "wsproto")
     versions = {name: installed(name) for name in names}

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 
 import click
 
+from consensus.errors import ConsensusError
+from consensus.simulation.checkers import Violation
 from consensus.simulation.explore import (
     TRACE_LINES_SHOWN,
     Finding,
-    RunResult,
     Totals,
     campaign,
     run_seed,
 )
+from consensus.simulation.world import RunResult, World
 from lowu.cli import emit_json
 from lowu.options import json_option
 
@@ -118,13 +120,11 @@ def _summarise(totals: Totals, elapsed_s: float, is_json: bool) -> None:
 
 
 def _show_trace(seed: int, nodes: int) -> None:
-    from consensus.simulation.explore import World
-
     world = World(seed, nodes)
     try:
         world.run()
         text = "no violation"
-    except Exception as error:  # show the trace of whatever went wrong
+    except (Violation, ConsensusError) as error:
         text = f"{type(error).__name__}: {error}"
     click.echo("\n".join(world.trace.lines))
     click.echo(f"seed {seed}, {nodes} nodes, {world.trace.count} events: {text}")
