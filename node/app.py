@@ -21,7 +21,7 @@ from node.chain.transaction import Transaction
 from node.config import GenesisConfig, NodeConfig
 from node.crypto import is_signed_by
 from node.driver import Driver
-from node.errors import BadInput, ConfigError, InvalidTransaction
+from node.errors import BadInput, ConfigError
 from node.events import BlockCommittedEvent, Events
 from node.execution.account_db import decode_account
 from node.execution.flat_state import TABLE_ACCOUNT
@@ -79,9 +79,8 @@ def build_verifier(genesis: GenesisConfig, ledger: Ledger) -> Verifier:
     )
 
 
-def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
-    """Open the data and connect all parts; nothing runs yet."""
-    key = load_node_key(config.conf_path / "node.pem")
+def _list_members(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> list[bytes]:
+    """Return the node ids of the group; `ConfigError` if this node is not among them."""
     members = [bytes.fromhex(node) for node, _ in genesis.sealers]
     members += [bytes.fromhex(node) for node in genesis.observers]
     if key.node_id not in members:
@@ -89,6 +88,13 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
             f"{config.folder}: node id {key.node_id.hex()[:16]}… is in no list of "
             "config.genesis; take the node.pem and config.genesis of one network"
         )
+    return members
+
+
+def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
+    """Open the data and connect all parts; nothing runs yet."""
+    key = load_node_key(config.conf_path / "node.pem")
+    members = _list_members(genesis, config, key)
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
     ledger = Ledger(RocksStorage(config.data_path), build_genesis(genesis))
@@ -109,7 +115,7 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
     )
     proposals = Proposals(genesis, ledger, pool, gateway, scheduler)
-    driver = _build_driver(genesis, config, key, ledger, verifier, gateway, scheduler)
+    driver = _build_driver(config, key, ledger, verifier, gateway, scheduler)
 
     async def deliver(event: object) -> None:
         if driver is not None:
@@ -143,7 +149,6 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
 
 
 def _build_driver(
-    genesis: GenesisConfig,
     config: NodeConfig,
     key: NodeKey,
     ledger: Ledger,
@@ -277,11 +282,3 @@ async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> N
             node.ledger.head.number,
         )
         on_ready()
-
-
-def add_local(node: Node, raw: bytes) -> Transaction:
-    """Admit a client's transaction."""
-    return node.pool.add(raw, time.monotonic(), is_local=True)
-
-
-__all__ = ["InvalidTransaction", "Node", "add_local", "build_node", "run_node"]

@@ -189,7 +189,8 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
         if key not in raw:
             reader.problem("network", 0, "", f"{key} is missing; add {key} = …")
     values: dict[str, Any] = {}
-    for key, value in raw.items():
+    given: dict[str, Any] = raw
+    for key, value in given.items():
         if key in _TEXT_KEYS:
             if not isinstance(value, str) or not CHAIN_NAME.match(value):
                 reader.problem(

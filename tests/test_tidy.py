@@ -1,0 +1,152 @@
+"""The house rules that a machine can check: imports, sizes, bans, names."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("consensus", "contracts", "node", "institutions", "experiments", "lowu")
+MODULE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 60
+
+ALLOWED = {
+    "consensus": set(),
+    "contracts": set(),
+    "node": {"consensus", "contracts"},
+    "institutions": {"contracts", "node.client"},
+    "experiments": {
+        "contracts", "node.topology", "node.client", "institutions", "consensus.simulation",
+    },
+    "lowu": set(PACKAGES),
+}  # fmt: skip
+BANNED_IN_CONSENSUS = {
+    "trio", "asyncio", "time", "random", "os", "logging", "socket", "secrets", "threading",
+    "json", "datetime",
+}  # fmt: skip
+
+
+def sources():
+    folders = [ROOT / name for name in PACKAGES[:-1]] + [ROOT / "scripts" / "lowu"]
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))
+
+
+def package_of(path):
+    parts = path.relative_to(ROOT).parts
+    return "lowu" if parts[0] == "scripts" else parts[0]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_module(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    package = package_of(path)
+    assert ast.get_docstring(tree), "a module begins with what it is"
+    assert len(text.splitlines()) <= MODULE_LINES_MAX
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top not in PACKAGES or top == package:
+            continue
+        allowed = ALLOWED[package]
+        is_allowed = any(name == item or name.startswith(item + ".") for item in allowed)
+        assert is_allowed, f"{package} may not import {name}"
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: bare assert"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= FUNCTION_LINES_MAX, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sources() if package_of(p) == "consensus"], ids=lambda p: p.name
+)
+def test_consensus_is_pure(path):
+    is_simulation = "simulation" in path.parts
+    for name in imports(path):
+        top = name.split(".")[0]
+        if is_simulation and top == "random":
+            continue
+        assert top not in BANNED_IN_CONSENSUS, f"consensus may not import {name}"
+        if top == "msgpack":
+            assert path.name in ("codec.py", "records.py")
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, (ast.AsyncFunctionDef, ast.Await)), "no async in consensus"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("print", "open", "input", "eval", "exec", "hash", "id") or (
+                is_simulation and node.func.id == "id"
+            )
+
+
+def test_owners():
+    """One place for each dangerous act."""
+    owners = {
+        r"\.replica\.step\(|replica\.step\(": {
+            "node/driver.py",
+            "consensus/simulation/world.py",
+            "consensus/replica.py",  # its own docstring
+        },
+        r"\.sign_(pre_prepare|prepare|commit|checkpoint|view_change)\(": {
+            "consensus/normal_case.py",
+            "consensus/checkpoint.py",
+            "consensus/view_change.py",
+        },
+        r"from eth\.|import eth\b": {"node/execution/account_db.py", "node/execution/evm.py"},
+        r"\.sync = True": {"node/ledger/rocks.py"},
+    }
+    for pattern, allowed in owners.items():
+        users = {
+            str(path.relative_to(ROOT))
+            for path in sources()
+            if re.search(pattern, path.read_text())
+        }
+        assert users <= allowed, f"{pattern}: {users - allowed}"
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in done.stdout.split()]
+
+
+def test_repository():
+    banned = [
+        re.compile("/" + "home/|/" + "work/"),
+        re.compile("TO" + "DO|FIX" + "ME"),
+        re.compile("pypi" + r"\.org|files\.python" + "hosted|registry" + r"\.npmjs"),
+    ]
+    for path in tracked():
+        if not path.is_file() or (path.suffix in (".json", ".lock") and path.stat().st_size > 10**6):
+            continue
+        text = path.read_text()
+        for pattern in banned:
+            found = pattern.search(text)
+            assert found is None, f"{path}: {found and found[0]}"
+    assert (ROOT / "requirements.lock").stat().st_size > 0
+
+
+def test_root_holds_what_the_design_names():
+    allowed = {
+        ".ci", ".gitignore", "CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "configs",
+        "consensus", "contracts", "docs", "experiments", "institutions", "node",
+        "pyproject.toml", "requirements.lock", "scripts", "tests",
+    }  # fmt: skip
+    assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= allowed
+
+
+def test_protocol_rules_cited_exist():
+    """Every rule id in the code stands in docs/PROTOCOL.md."""
+    defined = set(re.findall(r"\*\*(R-[A-Z]+-\d+)\*\*", (ROOT / "docs/PROTOCOL.md").read_text()))
+    cited = set()
+    for path in [*sources(), *(ROOT / "tests").rglob("*.txt")]:
+        cited |= set(re.findall(r"R-[A-Z]+-\d+", path.read_text()))
+    assert cited <= defined, sorted(cited - defined)
