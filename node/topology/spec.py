@@ -189,8 +189,7 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
         if key not in raw:
             reader.problem("network", 0, "", f"{key} is missing; add {key} = …")
     values: dict[str, Any] = {}
-    given: dict[str, Any] = raw
-    for key, value in given.items():
+    for key, value in raw.items():
         if key in _TEXT_KEYS:
             if not isinstance(value, str) or not CHAIN_NAME.match(value):
                 reader.problem(
@@ -198,14 +197,19 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
                 )
             values[key] = value
         elif key in _NETWORK_KEYS:
-            kind, low, high = _NETWORK_KEYS[key]
-            if type(value) is not kind:
-                wanted = "true or false" if kind is bool else "an integer"
-                reader.problem("network", 0, key, f"{key} must be {wanted}, not {value!r}")
-            elif not low <= value <= high:
-                reader.problem("network", 0, key, f"{key} must be in {low}..{high}, not {value}")
-            values[key] = value
+            values[key] = _read_number(reader, key, value)
     return Settings(**{"name": "", "seed": 0, **values})
+
+
+def _read_number(reader: _Reader, key: str, value: object) -> int:
+    kind, low, high = _NETWORK_KEYS[key]
+    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, int):
+        wanted = "true or false" if kind is bool else "an integer"
+        reader.problem("network", 0, key, f"{key} must be {wanted}, not {value!r}")
+        return low
+    if not low <= value <= high:
+        reader.problem("network", 0, key, f"{key} must be in {low}..{high}, not {value}")
+    return value
 
 
 def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[dict[str, Any]]:
