@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from node.app import build_node, run_node
 from node.config import load_genesis, load_node_config
 from node.errors import ConfigError
 from node.logs import start_file_log
+
+THREAD_STACK_BYTES = 64 * 1024 * 1024
+"""Contracts may call 1,024 levels deep, each several Python frames: no platform's default."""
 
 log = logging.getLogger("INITIALIZER")
 
@@ -63,6 +67,7 @@ def node_main(folder: Path, parent_pipe: int | None = None) -> int:
     try:
         level = load_node_config(folder, folder.name).log_level
         start_file_log(folder / "log", level)
+        threading.stack_size(THREAD_STACK_BYTES)
         trio.run(_run, folder, parent_pipe, lambda: print("running", flush=True))
     except BaseException as error:  # the process ends here: say why, in one place
         causes = _root_causes(error)

@@ -187,8 +187,10 @@ class Gateway:
                 await self._run_peer(peer)
             finally:
                 self._forget(peer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            self._log_refusal(what, "handshake failed or too slow")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._log_refusal(what, f"handshake failed: {error.__cause__ or error}")
+        except trio.TooSlowError:
+            self._log_refusal(what, f"no handshake within {HANDSHAKE_S:.0f} s")
         except (BadInput, ssl.SSLError) as error:
             self._log_refusal(what, str(error))
         finally:

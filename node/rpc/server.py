@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -24,6 +25,7 @@ CONNECTIONS_MAX = 1_000
 IDLE_S = 120.0
 ARRIVAL_S = 20.0
 """How long the rest of a begun request may take (slow-loris)."""
+LINGER_S = 2.0
 RECEIVE_BYTES = 64 * 1024
 
 CORS = [
@@ -176,6 +178,16 @@ class _HttpConnection:
             await self._send(h11.EndOfMessage())
         except h11.LocalProtocolError:
             log.debug("connection was beyond an answer")
+            return
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Read on for a moment: closing with unread data would take our answer back."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._stream.send_eof()
+            with trio.move_on_after(LINGER_S):
+                while await self._stream.receive_some(RECEIVE_BYTES):
+                    pass
 
 
 def _is_upgrade(request: h11.Request) -> bool:

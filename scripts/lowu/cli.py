@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -69,8 +69,9 @@ def emit_json(is_ok: bool, figures: Mapping[str, float], **details: Any) -> None
     click.echo(json.dumps({"ok": is_ok, "figures": figures, **details}, ensure_ascii=False))
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupt(number: int, frame: object) -> None:
+    """Treat SIGTERM as Ctrl-C, which trio delivers where it is safe."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _exit_code(error: BaseException) -> int:

@@ -1,0 +1,136 @@
+"""Unmodified web3.py 8 against a running network, over HTTP and WebSocket."""
+
+import json
+
+import pytest
+import trio
+from eth_account import Account
+from trio_websocket import open_websocket_url
+from web3 import Web3
+from web3.exceptions import ContractCustomError, TransactionNotFound
+
+from contracts.abi import load_artifact
+from contracts.registry import decode_registry_error
+
+ARTIFACT = load_artifact("OrgRegistry")
+
+
+@pytest.fixture
+def w3(shared):
+    return Web3(Web3.HTTPProvider(shared.url))
+
+
+def send(w3, account, transaction):
+    signed = account.sign_transaction(transaction)
+    tx_hash = w3.eth.send_raw_transaction(signed.raw_transaction)
+    return w3.eth.wait_for_transaction_receipt(tx_hash, timeout=30, poll_latency=0.02)
+
+
+@pytest.fixture
+def deployed(w3):
+    account = Account.create()
+    contract = w3.eth.contract(abi=ARTIFACT.abi, bytecode=ARTIFACT.bytecode)
+    built = contract.constructor(account.address).build_transaction(
+        {"from": account.address, "nonce": 0}
+    )
+    receipt = send(w3, account, built)
+    assert receipt.status == 1
+    return account, w3.eth.contract(address=receipt.contractAddress, abi=ARTIFACT.abi)
+
+
+def test_deploy_send_call_logs_and_revert(w3, deployed):
+    account, contract = deployed
+    meta = b"\x01" * 32
+    built = contract.functions.admitOrg(5, meta, 1, 7).build_transaction(
+        {"from": account.address, "nonce": 1}
+    )
+    receipt = send(w3, account, built)
+    assert receipt.status == 1
+    (event,) = contract.events.OrgAdmitted().process_receipt(receipt)
+    assert (event.args.org, event.args.metaHash) == (5, meta)
+    assert contract.functions.getOrg(5).call()[:4] == (meta, 1, 7, 1)
+    (found,) = contract.events.OrgAdmitted().get_logs(from_block=0)
+    assert found.transactionHash == receipt.transactionHash
+    with pytest.raises(ContractCustomError) as refusal:
+        contract.functions.admitOrg(5, meta, 1, 7).call({"from": account.address})
+    data = bytes.fromhex(str(refusal.value.data)[2:])
+    assert decode_registry_error(data).name == "TERMINAL_STATE"
+
+
+def test_a_failed_transaction_stays_on_chain(w3, deployed):
+    account, contract = deployed
+    data = contract.encode_abi("admitOrg", [0, b"\0" * 32, 1, 7])
+    transaction = {
+        "to": contract.address, "data": data, "gas": 200_000, "gasPrice": 0, "nonce": 1,
+        "value": 0, "chainId": w3.eth.chain_id,
+    }  # fmt: skip
+    receipt = send(w3, account, transaction)
+    assert receipt.status == 0 and receipt.logs == []
+    block = w3.eth.get_block(receipt.blockNumber, True)
+    assert receipt.transactionHash in [item["hash"] for item in block.transactions]
+    assert w3.eth.get_transaction_count(account.address) == 2
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_every_envelope(w3, kind):
+    account = Account.create()
+    transaction = {
+        "to": account.address, "value": 0, "gas": 30_000, "nonce": 0, "chainId": w3.eth.chain_id,
+    }  # fmt: skip
+    if kind == 2:
+        transaction |= {"maxFeePerGas": 5, "maxPriorityFeePerGas": 1, "type": 2}
+    else:
+        transaction |= {"gasPrice": 9}
+    if kind == 1:
+        entry = {"address": account.address, "storageKeys": ["0x" + "00" * 32]}
+        transaction |= {"type": 1, "accessList": [entry]}
+    receipt = send(w3, account, transaction)
+    assert receipt.status == 1 and receipt.type == kind
+    found = w3.eth.get_transaction(receipt.transactionHash)
+    assert found["from"] == account.address and found.type == kind
+
+
+def test_refused_transactions_say_why(w3):
+    account = Account.create()
+    base = {"to": account.address, "value": 0, "gas": 21_000, "gasPrice": 0, "nonce": 0}
+
+    def refused(text, **changes):
+        signed = account.sign_transaction(base | {"chainId": w3.eth.chain_id} | changes)
+        with pytest.raises(Exception, match=text):
+            w3.eth.send_raw_transaction(signed.raw_transaction)
+
+    refused("chain id 7", chainId=7)
+    refused("intrinsic gas too low", gas=20_999)
+    refused("exceeds the chain's", gas=10**12)
+    refused("nonce too high", nonce=10_000)
+    send(w3, account, base | {"chainId": w3.eth.chain_id})
+    refused("already known")
+    refused("nonce too low", value=1)
+    with pytest.raises(TransactionNotFound):
+        w3.eth.get_transaction("0x" + "12" * 32)
+
+
+def test_state_of_old_blocks_is_not_invented(w3):
+    with pytest.raises(Exception, match="is not kept"):
+        w3.eth.get_balance("0x" + "00" * 20, 0)
+
+
+async def test_websocket_subscriptions(shared):
+    url = shared.url.replace("http", "ws")
+    async with open_websocket_url(url) as socket:
+
+        async def ask(method, *params):
+            request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            await socket.send_message(json.dumps(request))
+            return json.loads(await socket.get_message())
+
+        heads = (await ask("eth_subscribe", "newHeads"))["result"]
+        assert (await ask("eth_subscribe", "syncing"))["error"]["code"] == -32602
+        await trio.to_thread.run_sync(shared.__class__, shared.directory)  # commits a probe
+        with trio.fail_after(20):
+            push = json.loads(await socket.get_message())
+        assert push["params"]["subscription"] == heads
+        assert int(push["params"]["result"]["number"], 16) >= 2
+        while "method" in (answer := await ask("eth_unsubscribe", heads)):
+            pass
+        assert answer["result"] is True

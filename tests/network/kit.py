@@ -1,0 +1,99 @@
+"""Black-box handling of real networks through the `lowu` command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lowu(*arguments, check=True, cwd=None, timeout=120):
+    """Run `lowu` and return the finished process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lowu", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"lowu {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def lowu_json(*arguments, **options):
+    """Run `lowu … --json` and return its object."""
+    return json.loads(lowu(*arguments, "--json", **options).stdout)
+
+
+def rpc(url, method, *params):
+    """Call a method; return the whole response object."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return post(url, json.dumps(body).encode())
+
+
+def post(url, body):
+    """Post bytes; return the JSON answer."""
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def wait_until(is_true, what, seconds=30):
+    """Poll until something holds."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def processes_of(directory):
+    """Return the supervisor of a network folder and its nodes."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "node.topology.supervisor" in " ".join(process.cmdline()) and str(
+                directory.resolve()
+            ) in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+class Network:
+    """A network of a test, in its own folder; stopped at the end whatever happens."""
+
+    def __init__(self, directory, network="dev-4"):
+        self.directory = Path(directory)
+        self.up_result = lowu_json("up", network, "--dir", directory)
+        self.nodes = self.up_result["nodes"]
+
+    @property
+    def url(self):
+        return self.nodes[0]["url"]
+
+    def status(self):
+        return lowu_json("status", "--dir", self.directory)["nodes"]
+
+    def order(self, what, node):
+        return lowu_json(what, node, "--dir", self.directory)
+
+    def heights(self):
+        return [node.get("height") for node in self.status()]
+
+    def log(self, node):
+        return (self.directory / "127.0.0.1" / node / "log" / "node.log").read_text()
+
+    def close(self):
+        lowu("down", "--dir", self.directory, check=False)
+        for process in processes_of(self.directory):
+            os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,69 @@
+"""A leader killed with SIGKILL under steady registrations, again and again (F01, F05, P13)."""
+
+import pytest
+
+from experiments.faults import (
+    SteadyLoad,
+    count_missing,
+    find_leader,
+    kill_node,
+    start_node,
+    wait_for_level,
+)
+from node.client import RpcClient
+from node.topology.tree import load_tree
+
+ROUNDS = 3
+VIEW_TIMEOUT_S = 3.0
+
+
+@pytest.mark.timeout(180)
+async def test_killed_leader_under_load(network):
+    import trio
+
+    plan = load_tree(network.directory)
+    issuer = next(item for item in plan.institutions if item.spec.id == "szcredit")
+    for _ in range(ROUNDS):
+        load = SteadyLoad(issuer)
+        async with RpcClient(issuer.node.url) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(load.run, client)
+            await load.wait_for(3)
+            leader = await find_leader(plan)
+            while leader.name == issuer.node.name:  # the client's own node must stay
+                await load.wait_for(1)
+                leader = await find_leader(plan)
+            await kill_node(network.directory, leader)
+            await load.wait_for(8)
+            await start_node(network.directory, leader)
+            await load.wait_for(3)
+            nursery.cancel_scope.cancel()
+        statuses = await wait_for_level(plan)
+        assert statuses is not None, "the restarted node caught up without help"
+        assert load.longest_gap_s < 2 * VIEW_TIMEOUT_S
+        assert await count_missing(plan, issuer, load.acknowledged) == 0
+
+
+def test_stop_and_start_all_by_restart(network):
+    """Every node restarted in turn: the chain goes on (F36)."""
+    before = max(network.heights())
+    for node in network.nodes:
+        network.order("restart", node["name"])
+    result = network.__class__(network.directory)
+    assert result.up_result["was_running"] is True
+    assert result.up_result["figures"]["height"] > before
+
+
+def test_two_of_four_down_stops_the_chain_and_reads_go_on(network):
+    """F07: not one block without a quorum, and reads still answer."""
+    from tests.network.kit import lowu, rpc
+
+    height = max(network.heights())
+    for name in ("node2", "node3"):
+        network.order("kill", name)
+    done = lowu("up", "--dir", network.directory, "--timeout", "1", check=False)
+    # `up` starts what is down: so the network is whole again and ready.
+    assert done.returncode in (0, 4)
+    for name in ("node2", "node3"):
+        network.order("kill", name)
+    assert rpc(network.url, "eth_blockNumber")["result"]
+    assert int(rpc(network.url, "eth_blockNumber")["result"], 16) >= height

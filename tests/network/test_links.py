@@ -1,0 +1,111 @@
+"""Who may link to a node: certificates, node ids, frames (F34, B39)."""
+
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from node.gateway.frames import HEADER, FrameKind, encode_frame
+from node.topology.certificates import (
+    Issued,
+    issue_agency_ca,
+    issue_consortium_ca,
+    issue_node_certificate,
+    issue_sdk_certificate,
+)
+from node.topology.plan import derive_key
+from node.topology.tree import load_tree
+from tests.network.kit import rpc, wait_until
+
+
+def agency_of(network):
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    folder = network.directory / "ca" / "hkstp"
+    certificate = x509.load_pem_x509_certificate((folder / "agency.crt").read_bytes())
+    return Issued(certificate, load_pem_private_key((folder / "agency.key").read_bytes(), None))
+
+
+def connect(network, issued, chain, tmp_path):
+    """Return what node0 sends to a peer with that certificate before it closes the link."""
+    (tmp_path / "peer.crt").write_bytes(issued.certificate_pem + chain.certificate_pem)
+    (tmp_path / "peer.key").write_bytes(issued.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(network.directory / "ca" / "ca.crt")
+    context.load_cert_chain(tmp_path / "peer.crt", tmp_path / "peer.key")
+    port = network.nodes[0]["p2p_port"]
+    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    return context.wrap_socket(plain)
+
+
+def received(link):
+    try:
+        return link.recv(4096)
+    except (ssl.SSLError, OSError):
+        return b""
+
+
+def node_key(network, name):
+    plan = load_tree(network.directory)
+    return plan.find_node(name).key.node_id
+
+
+CASES = {
+    "another consortium": "certificate",
+    "expired": "certificate",
+    "sdk certificate": "not a node certificate",
+    "not a member": "not a member",
+    "its own id": "same node id",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_impostors_are_refused(shared, tmp_path, case):
+    agency = agency_of(shared)
+    stranger = derive_key(999, "stranger") * 2
+    now = datetime.now(UTC)
+    if case == "another consortium":
+        agency = issue_agency_ca(issue_consortium_ca("other"), "hkstp")
+        issued = issue_node_certificate(agency, node_key(shared, "hkstp"), "x")
+    elif case == "expired":
+        valid = (now - timedelta(days=9), now - timedelta(days=1))
+        issued = issue_node_certificate(agency, node_key(shared, "hkstp"), "x", valid)
+    elif case == "sdk certificate":
+        issued = issue_sdk_certificate(agency, "sdk")
+    elif case == "not a member":
+        issued = issue_node_certificate(agency, stranger, "x")
+    else:
+        issued = issue_node_certificate(agency, node_key(shared, "node0"), "x")
+    with connect(shared, issued, agency, tmp_path) as link:
+        assert received(link) == b"", "not one byte of ours"
+    wait_until(lambda: CASES[case].lower() in shared.log("node0").lower(), "it is logged")
+
+
+def test_plain_bytes_and_bad_frames_cost_the_link_only(shared, tmp_path):
+    port = shared.nodes[0]["p2p_port"]
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(600), b""):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+            plain.sendall(data)
+    agency = agency_of(shared)
+    issued = issue_node_certificate(agency, node_key(shared, "hkstp"), "x")
+    for data in (
+        HEADER.pack(2**32 - 1, FrameKind.CONSENSUS),
+        HEADER.pack(0, FrameKind.PING),
+        HEADER.pack(5, 200) + bytes(4),
+        encode_frame(FrameKind.CONSENSUS, b"before any HELLO"),
+        encode_frame(FrameKind.HELLO, [1, bytes(32)]),
+        encode_frame(FrameKind.HELLO, [77, bytes(32)]),
+    ):
+        with connect(shared, issued, agency, tmp_path) as link:
+            link.sendall(data)
+            while received(link):
+                pass
+    wait_until(
+        lambda: int(rpc(shared.url, "net_peerCount")["result"], 16) == 3, "the real link is back"
+    )
+    before = int(rpc(shared.url, "eth_blockNumber")["result"], 16)
+    shared.__class__(shared.directory)  # commits a probe
+    assert int(rpc(shared.url, "eth_blockNumber")["result"], 16) > before

@@ -1,0 +1,137 @@
+"""How networks start and end: ports, signals, killed supervisors, restarts from disk."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+
+from tests.network.kit import Network, lowu, lowu_json, processes_of, rpc, wait_until
+
+
+def test_a_killed_supervisor_takes_its_nodes_along(network):
+    pids = [node["pid"] for node in network.status()]
+    (supervisor,) = [p for p in processes_of(network.directory) if p.pid not in pids]
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "nodes end")
+    done = lowu("status", "--dir", network.directory, check=False)
+    assert done.returncode == 1
+    assert "is not running; start it with `lowu up`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_down_leaves_nothing_and_up_goes_on_from_disk(network):
+    height = max(network.heights())
+    root = network.status()[0]["state_root"]
+    assert lowu_json("down", "--dir", network.directory)["was_running"] is True
+    assert processes_of(network.directory) == []
+    assert lowu_json("down", "--dir", network.directory)["was_running"] is False
+    again = Network(network.directory)
+    assert again.up_result["figures"]["height"] > height
+    assert root != again.status()[0]["state_root"]
+
+
+def test_an_interrupted_up_leaves_nothing(tmp_path):
+    directory = tmp_path / "nodes"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowu", "up", "dev-4", "--dir", str(directory)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until((directory / ".lowu" / "control.json").exists, "supervisor starts")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors and "Traceback" not in errors
+    wait_until(lambda: processes_of(directory) == [], "no process is left")
+
+
+def test_taken_ports_move_the_whole_block(tmp_path):
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = (
+            f'[network]\nname = "one"\nseed = 1\nweb3_port = {port}\np2p_port = 41000\n'
+            "rpc_port = 42000\nallow_one_side_quorum = true\n"
+            '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
+        )
+        (tmp_path / "one.toml").write_text(text)
+        directory = tmp_path / "nodes"
+        done = lowu("up", tmp_path / "one.toml", "--dir", directory)
+        try:
+            assert f"port {port} is taken" in done.stderr
+            (node,) = lowu_json("status", "--dir", directory)["nodes"]
+            assert node["height"] >= 1 and node["url"] != f"http://127.0.0.1:{port}"
+        finally:
+            lowu("down", "--dir", directory)
+
+
+def test_a_wiped_node_fetches_the_chain_again(network):
+    """F21, F22: blocks with verified certificates, re-executed."""
+    import shutil
+
+    network.order("stop", "node3")
+    shutil.rmtree(network.directory / "127.0.0.1" / "node3" / "data")
+    Network(network.directory)  # starts it again, and commits a block
+    wait_until(lambda: len(set(network.heights())) == 1, "all nodes level")
+    hashes = {node["hash"] for node in network.status()}
+    assert len(hashes) == 1
+    assert "synced" in network.log("node3")
+
+
+def test_a_node_with_another_genesis_says_so(network):
+    network.order("stop", "node3")
+    genesis = network.directory / "127.0.0.1" / "node3" / "config.genesis"
+    genesis.write_text(genesis.read_text().replace("gas_limit=", "gas_limit=1"))
+    network.order("start", "node3")
+    wait_until(lambda: network.status()[3]["exit_code"] is not None, "node3 ends")
+    output = (genesis.parent / "nohup.out").read_text()
+    assert "the data belongs to another genesis" in output
+    assert "Traceback" not in output
+
+
+def test_unknown_nodes_and_folders_are_explained(shared, tmp_path):
+    done = lowu("stop", "nod1", "--dir", shared.directory, check=False)
+    assert done.returncode == 2 and "node0 (qianhai-ix)" in done.stderr
+    done = lowu("status", "--dir", tmp_path / "none", check=False)
+    assert done.returncode == 2 and "lowu up --dir" in done.stderr
+    done = lowu("up", "no-such-network", "--dir", tmp_path / "x", check=False)
+    assert done.returncode == 2 and "seed-7" in done.stderr
+
+
+def test_logs_are_merged_in_time_order(shared):
+    lines = lowu("logs", "-n", "0", "--dir", shared.directory).stdout.splitlines()
+    moments = [line.split("|")[1] for line in lines if line.count("|") >= 2]
+    assert moments == sorted(moments) and len({line[:7] for line in lines}) == 4
+    assert "METRIC" in lowu("logs", "-g", "Report", "--dir", shared.directory).stdout
+
+
+def test_fisco_tree_and_scripts(tmp_path):
+    directory = tmp_path / "nodes"
+    lowu("build-chain", "-l", "127.0.0.1:4", "-p", "30400,20400", "-o", directory)
+    host = directory / "127.0.0.1"
+    names = {path.name for path in (host / "node0" / "conf").iterdir()}
+    assert names == {"ca.crt", "ssl.crt", "ssl.key", "node.pem", "node.nodeid"}
+    for name in (
+        "start_all.sh",
+        "stop_all.sh",
+        "sdk/sdk.crt",
+        "node3/start.sh",
+        "node3/nodes.json",
+    ):
+        assert (host / name).exists(), name
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    run = {"env": {**os.environ, "PATH": path}, "check": True, "capture_output": True}
+    subprocess.run(["sh", host / "start_all.sh"], timeout=60, **run)
+    try:
+        nodes = lowu_json("status", "--dir", directory)["nodes"]
+        assert [node["height"] for node in nodes].count(1) >= 3
+        assert rpc(nodes[0]["url"], "getGroupList")["result"]["groupList"] == ["group0"]
+    finally:
+        subprocess.run(["sh", host / "stop_all.sh"], timeout=60, **run)
+    assert processes_of(directory) == []

@@ -1,0 +1,119 @@
+"""A running node's RPC against bad clients, and the FISCO dialect."""
+
+import json
+import socket
+
+from tests.network.kit import post, rpc
+
+
+def port_of(shared):
+    return int(shared.url.rsplit(":", 1)[1])
+
+
+def raw(shared, data, wait_for_close=True):
+    with socket.create_connection(("127.0.0.1", port_of(shared)), timeout=30) as link:
+        link.sendall(data)
+        found = b""
+        while chunk := link.recv(65536):
+            found += chunk
+            if not wait_for_close and b"\r\n\r\n" in found:
+                break
+        return found
+
+
+def test_bad_http(shared):
+    assert b"400" in raw(shared, b"\x00\x01nonsense\r\n\r\n").split(b"\r\n")[0]
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n"
+    answer = raw(shared, head + bytes(11 * 1024 * 1024))
+    assert b"413" in answer.split(b"\r\n")[0]
+    get = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    assert b"405" in raw(shared, get).split(b"\r\n")[0]
+    options = b"OPTIONS / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    assert b"access-control-allow-origin: *" in raw(shared, options)
+
+
+def test_a_stray_byte_after_an_upgrade_request(shared):
+    """The bug that ends hypercorn's trio server: here it costs that connection only."""
+    upgrade = (
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port_of(shared)), timeout=10) as link:
+        link.sendall(upgrade + b"\xff")
+        link.shutdown(socket.SHUT_WR)
+        while link.recv(4096):
+            pass
+    bad = upgrade.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short").replace(b"13", b"99")
+    raw(shared, bad)
+    assert rpc(shared.url, "web3_clientVersion")["result"].startswith("Lowu/")
+
+
+def test_bad_json_and_limits(shared):
+    assert post(shared.url, b"{")["error"]["code"] == -32700
+    assert post(shared.url, b"[" * 100_000)["error"]["code"] == -32700
+    assert post(shared.url, b"[]")["error"]["code"] == -32600
+    assert post(shared.url, b"1")["error"]["code"] == -32600
+    many = [{"jsonrpc": "2.0", "id": 1, "method": "net_version"}] * 1001
+    assert post(shared.url, json.dumps(many).encode())["error"]["code"] == -32005
+    assert rpc(shared.url, "eth_fillTransaction")["error"]["code"] == -32601
+    assert rpc(shared.url, "__init__")["error"]["code"] == -32601
+    assert rpc(shared.url, "_check_latest")["error"]["code"] == -32601
+    mixed = [
+        {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"},
+        {"jsonrpc": "2.0", "id": 2, "method": "nope", "params": None},
+        {"jsonrpc": "2.0", "method": "eth_chainId"},
+        7,
+    ]
+    answers = post(shared.url, json.dumps(mixed).encode())
+    assert [a.get("id") for a in answers] == [1, 2, None]
+    assert answers[0]["result"] == "0x4ee8" and answers[1]["error"]["code"] == -32601
+
+
+def test_wrong_parameters_get_a_code_and_a_reason(shared):
+    cases = [
+        ("eth_getBalance", []),
+        ("eth_getBalance", ["0x12"]),
+        ("eth_getBalance", [5, "latest"]),
+        ("eth_getBalance", ["0x" + "00" * 20, "0xzz"]),
+        ("eth_getBlockByNumber", ["latest", "yes"]),
+        ("eth_getBlockByNumber", [{}, False]),
+        ("eth_call", [5]),
+        ("eth_call", [{"to": "0x" + "00" * 20, "data": "0x1"}]),
+        ("eth_getLogs", [{"topics": [1]}]),
+        ("eth_getLogs", [{"fromBlock": "0x2", "toBlock": "0x1"}]),
+        ("eth_sendRawTransaction", ["0x"]),
+        ("eth_sendRawTransaction", ["0xc0"]),
+        ("eth_sendRawTransaction", ["0x03" + "00" * 40]),
+        ("eth_sendRawTransaction", [None]),
+        ("eth_feeHistory", ["0x1"]),
+        ("getBlockNumber", ["group7"]),
+    ]
+    for method, params in cases:
+        error = rpc(shared.url, method, *params)["error"]
+        assert error["code"] < 0 and error["code"] != -32603, (method, params, error)
+        assert len(error["message"]) > 10
+
+
+def test_an_endless_call_is_stopped(shared):
+    loop = "0x5b600056"  # JUMPDEST PUSH1 0 JUMP
+    answer = rpc(shared.url, "eth_call", {"data": loop, "gas": "0xf4240"})
+    assert answer["error"]["code"] == -32000 and "out_of_gas" in answer["error"]["message"]
+
+
+def test_fisco_methods(shared):
+    ports = [node["rpc_port"] for node in shared.nodes]
+    url = f"http://127.0.0.1:{ports[0]}"
+    assert rpc(url, "getBlockNumber", "group0", "")["result"] >= 1
+    total = rpc(url, "getTotalTransactionCount", "group0", "")["result"]
+    assert total["transactionCount"] >= 1 and total["failedTransactionCount"] == 0
+    sealers = rpc(url, "getSealerList", "group0", "")["result"]
+    assert len(sealers) == 4 and all(len(item["nodeID"]) == 128 for item in sealers)
+    assert rpc(url, "getObserverList", "group0", "")["result"] == []
+    assert rpc(url, "getPbftView", "group0", "")["result"] >= 0
+    assert rpc(url, "getPendingTxSize", "group0", "")["result"] == 0
+    assert rpc(url, "getGroupList")["result"]["groupList"] == ["group0"]
+    assert len(rpc(url, "getPeers")["result"]["peers"]) == 3
+    status = json.loads(rpc(url, "getConsensusStatus", "group0", "")["result"])
+    assert status["minRequiredQuorum"] == 3 and len(status["consensusNodeList"]) == 4
+    sync = json.loads(rpc(url, "getSyncStatus", "group0", "")["result"])
+    assert sync["isSyncing"] is False and len(sync["peers"]) == 3
