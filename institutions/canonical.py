@@ -8,6 +8,7 @@ in canonical form already.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import Any, NoReturn
 
@@ -16,6 +17,8 @@ import rfc8785
 INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 16
 STRING_MAX = 64 * 1024
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_BRACKET = re.compile(rb"[^\[\]{}]+")
 
 
 class CanonicalError(ValueError):
@@ -73,10 +76,20 @@ def _refuse_number(text: str) -> NoReturn:
     raise CanonicalError(f"number {text} is not an integer")
 
 
+def _is_nested_too_deeply(data: bytes) -> bool:
+    """Whether parsing could exhaust the C stack (some libraries lift the recursion limit)."""
+    brackets = _NO_BRACKET.sub(b"", _STRING.sub(b"", data))
+    for _ in range(DEPTH_MAX + 1):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
+
+
 def decode_canonical(data: bytes, size_max: int) -> Any:
     """Return the value in canonical bytes; `CanonicalError` says what is wrong."""
     if len(data) > size_max:
         raise CanonicalError(f"{len(data)} bytes; at most {size_max}")
+    if _is_nested_too_deeply(data):
+        raise CanonicalError(f"nested deeper than {DEPTH_MAX}, or brackets do not match")
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -186,12 +186,17 @@ def decode_transaction(raw: bytes) -> Transaction:
     return transaction
 
 
+def compute_init_code_gas(transaction: Transaction) -> int:
+    """Return what EIP-3860 charges for the size of creation code; 0 for a call."""
+    return 0 if transaction.to else 2 * ((len(transaction.data) + 31) // 32)
+
+
 def compute_intrinsic_gas(transaction: Transaction) -> int:
     """Return the gas charged before the first opcode (Cancun rules)."""
     zero_bytes = transaction.data.count(0)
     gas = 21_000 + 4 * zero_bytes + 16 * (len(transaction.data) - zero_bytes)
     if not transaction.to:
-        gas += 32_000 + 2 * ((len(transaction.data) + 31) // 32)
+        gas += 32_000 + compute_init_code_gas(transaction)
     for _, slots in transaction.access_list:
         gas += 2_400 + 1_900 * len(slots)
     return gas

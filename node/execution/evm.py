@@ -7,6 +7,7 @@ exist. EVM time is seconds.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +30,16 @@ from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
 from node.chain.receipt import Log, Status
-from node.chain.transaction import Transaction, compute_intrinsic_gas
+from node.chain.transaction import (
+    Transaction,
+    compute_init_code_gas,
+    compute_intrinsic_gas,
+)
 from node.execution.account_db import FlatAccountDB
 from node.execution.flat_state import StateKey, StateReader
+
+# py-evm warns of this opcode. A node whose warnings are errors must not execute differently.
+warnings.filterwarnings("ignore", message="SELFDESTRUCT opcode present")
 
 REFUND_QUOTIENT_MAX = 5
 """EIP-3529: at most a fifth of the gas used comes back."""
@@ -141,7 +149,8 @@ class Evm:
             value=transaction.value,
             data=transaction.data,
             gas=transaction.gas,
-            intrinsic_gas=intrinsic_gas,
+            # py-evm charges for the size of creation code itself, in the message.
+            intrinsic_gas=intrinsic_gas - compute_init_code_gas(transaction),
         )
 
     def call(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> Outcome:
@@ -179,6 +188,9 @@ class Evm:
         accounts.mark_address_warm(to or created)
         accounts.mark_address_warm(ZERO_ADDRESS)  # EIP-3651: the coinbase
         accounts.increment_nonce(sender)
+        if accounts.get_balance(sender) < value:
+            accounts.lock_changes()
+            return Outcome(Status.NOT_ENOUGH_CASH, intrinsic_gas, b"", (), b"")
         message = Message(
             gas=gas - intrinsic_gas,
             to=to,

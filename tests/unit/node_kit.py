@@ -1,0 +1,76 @@
+"""A chain in memory: genesis, keys, signed transactions."""
+
+from eth_account import Account
+
+from consensus.codec import compute_digest
+from consensus.messages import CommitCertificate, Proposal
+from consensus.types import Domain
+from node.chain.merkle import compute_root
+from node.chain.transaction import decode_transaction
+from node.config import GenesisConfig, OrgEntry
+from node.crypto import compute_public_key
+from node.execution.evm import BlockContext
+from node.execution.executor import execute_block
+from node.execution.genesis import build_genesis
+from node.ledger.ledger import Ledger
+from node.ledger.storage import MemoryStorage
+
+CHAIN_ID = 20200
+DOMAIN = Domain("chain0", "group0")
+ACCOUNT = Account.from_key(b"\x01" * 32)
+OTHER = Account.from_key(b"\x02" * 32)
+ORG = OrgEntry(1, "szcredit", 1, 3, ACCOUNT.address.lower(), "11" * 64, (1,))
+GENESIS = GenesisConfig(
+    chain_id="chain0",
+    group_id="group0",
+    web3_chain_id=CHAIN_ID,
+    timestamp_ms=1_000,
+    tx_gas_limit=10**8,
+    block_tx_count_limit=100,
+    leader_period=1,
+    sealers=tuple((compute_public_key(bytes([i]) * 32).hex(), 1) for i in range(1, 5)),
+    observers=(),
+    governor="0x" + "99" * 20,
+    orgs=(ORG,),
+)
+
+
+def signed(account=ACCOUNT, **fields):
+    """Return a decoded, signed transaction."""
+    base = {"to": OTHER.address, "value": 0, "gas": 10**6, "gasPrice": 0, "nonce": 0}
+    base |= {"chainId": CHAIN_ID} | fields
+    base = {key: value for key, value in base.items() if value is not None}
+    return decode_transaction(bytes(account.sign_transaction(base).raw_transaction))
+
+
+def context(number=1, time_s=2):
+    return BlockContext(number, time_s, GENESIS.tx_gas_limit, CHAIN_ID, lambda height: None)
+
+
+class Chain:
+    """A ledger that blocks of transactions can be put on."""
+
+    def __init__(self, storage=None):
+        self.storage = storage or MemoryStorage()
+        self.ledger = Ledger(self.storage, build_genesis(GENESIS))
+
+    def execute(self, *transactions, root=None):
+        parent = self.ledger.parent()
+        number = parent.header.number + 1
+        proposal = Proposal(
+            number,
+            parent.header.proposal_digest,
+            root or compute_root([item.hash for item in transactions]),
+            2_000 + number,
+            0,
+        )
+        digest = compute_digest(DOMAIN, proposal)
+        validators = GENESIS.validators
+        return execute_block(parent, proposal, digest, transactions, validators, context(number, 2))
+
+    def commit(self, *transactions):
+        executed = self.execute(*transactions)
+        header = executed.header
+        certificate = CommitCertificate(header.number, header.proposal_digest, header.hash, ())
+        self.ledger.commit(executed, certificate)
+        return executed

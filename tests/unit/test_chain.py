@@ -1,0 +1,156 @@
+"""Transactions, receipts, headers, blocks, Merkle trees: encodings and hostile bytes."""
+
+from contextlib import suppress
+
+import pytest
+import rlp
+from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consensus.messages import CommitCertificate
+from node.chain.block import (
+    Block,
+    Header,
+    decode_block,
+    decode_header,
+    encode_block,
+    encode_header,
+)
+from node.chain.merkle import build_path, compute_root, compute_root_from_path
+from node.chain.receipt import Log, Receipt, Status, compute_bloom, decode_receipt, encode_receipt
+from node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
+from node.errors import BadInput, InvalidTransaction, StorageError
+from tests.unit.node_kit import ACCOUNT, CHAIN_ID, signed
+
+HEADER = Header(
+    1, 7, b"p" * 32, b"d" * 32, b"t" * 32, b"r" * 32, b"s" * 32,
+    21000, 99, 2, (b"n" * 64,), (1,), b"",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_envelopes_agree_with_eth_account(kind):
+    fields = {"gasPrice": 3}
+    if kind == 1:
+        entry = {"address": "0x" + "33" * 20, "storageKeys": ["0x" + "01" * 32]}
+        fields = {"gasPrice": 3, "type": 1, "accessList": [entry]}
+    if kind == 2:
+        fields = {
+            "gasPrice": None, "maxFeePerGas": 9, "maxPriorityFeePerGas": 2, "type": 2,
+            "accessList": [],
+        }  # fmt: skip
+    found = signed(nonce=5, data=b"\0\1", **fields)
+    assert found.type == kind and found.nonce == 5 and found.chain_id == CHAIN_ID
+    assert found.sender.hex() == ACCOUNT.address[2:].lower()
+    assert found.data == b"\0\1"
+    expected = 21_000 + 4 + 16 + (2_400 + 1_900 if kind == 1 else 0)
+    assert compute_intrinsic_gas(found) == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x00",
+        b"\x03\xc0",
+        b"\x7f",
+        b"\xc0",
+        b"\xf8",
+        b"\x02",
+        b"\x02\xc0",
+        rlp.encode([b"\0", *[b""] * 8]),
+        rlp.encode([b""] * 9),
+        rlp.encode([b"", b"", b"", b"x" * 19, b"", b"", b"\x1b", b"\1", b"\1"]),
+        rlp.encode([b""] * 6 + [b"\x1b", b"", b""]),
+        b"\xf9" + bytes(TX_BYTES_MAX),
+    ],
+)
+def test_bad_transactions_are_refused(raw):
+    with pytest.raises(InvalidTransaction):
+        decode_transaction(raw)
+
+
+def test_a_high_s_is_refused():
+    fields = rlp.decode(signed().raw)
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    high = (order - int.from_bytes(fields[8], "big")).to_bytes(32, "big")
+    v = (int.from_bytes(fields[6], "big") - 35) ^ 1
+    with pytest.raises(InvalidTransaction, match="high s"):
+        decode_transaction(rlp.encode([*fields[:6], v + 35, fields[7], high]))
+
+
+def test_deeply_nested_lists_are_refused():
+    data = b"\xc0"
+    while len(data) < 60_000:
+        size = len(data)
+        length = (size.bit_length() + 7) // 8
+        head = (
+            bytes([0xC0 + min(size, 55)])
+            if size < 56
+            else bytes([0xF7 + length]) + size.to_bytes(length, "big")
+        )
+        data = head + data
+    with pytest.raises(InvalidTransaction):
+        decode_transaction(data)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_decode_or_are_refused(data):
+    with suppress(InvalidTransaction):
+        assert decode_transaction(data).raw == data
+    for decode in (decode_header, decode_block):
+        with pytest.raises(BadInput):
+            decode(data)
+
+
+def test_every_truncation_of_a_transaction_is_refused():
+    raw = signed(data=b"abc").raw
+    for end in range(len(raw)):
+        with pytest.raises(InvalidTransaction):
+            decode_transaction(raw[:end])
+
+
+def test_header_and_block_round_trip():
+    assert decode_header(encode_header(HEADER)) == HEADER
+    certificate = CommitCertificate(7, b"d" * 32, HEADER.hash, ((0, b"s" * 65),))
+    block = Block(HEADER, (signed().raw,), certificate)
+    assert decode_block(encode_block(block)) == block
+    with pytest.raises(BadInput):
+        decode_block(encode_block(block)[:-1])
+
+
+def test_receipt_round_trip():
+    log = Log(b"a" * 20, (b"t" * 32,), b"data")
+    receipt = Receipt(b"h" * 32, Status.REVERT, 5, b"", b"why", (log,))
+    assert decode_receipt(encode_receipt(receipt)) == receipt
+    assert not receipt.is_success
+    with pytest.raises(StorageError):
+        decode_receipt(b"\xc1")
+    assert sum(byte.bit_count() for byte in compute_bloom((receipt,))) in range(2, 7)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=40), st.data())
+def test_merkle_paths_lead_to_the_root(leaves, data):
+    root = compute_root(leaves)
+    index = data.draw(st.integers(0, len(leaves) - 1))
+    path = build_path(leaves, index)
+    assert compute_root_from_path(leaves[index], index, len(leaves), path) == root
+    assert compute_root_from_path(leaves[index] + b"x", index, len(leaves), path) != root
+    with pytest.raises(ValueError, match="path"):
+        compute_root_from_path(leaves[index], index, len(leaves), (*path, root))
+
+
+def test_merkle_lists_do_not_collide():
+    assert compute_root([]) == bytes(32)
+    assert compute_root([b"a", b"b"]) != compute_root([b"a", b"b", b"b"])
+    inner = compute_root([b"a", b"b"])
+    assert compute_root([inner]) != inner
+    with pytest.raises(ValueError, match="leaf 2"):
+        build_path([b"a"], 2)
+
+
+def test_account_kinds_of_signers_recover():
+    for _ in range(5):
+        account = Account.create()
+        assert signed(account).sender.hex() == account.address[2:].lower()

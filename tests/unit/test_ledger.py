@@ -1,0 +1,133 @@
+"""The ledger: one atomic batch a block, damage detected, nothing lost (B34, F32)."""
+
+import pytest
+
+from consensus.messages import CommitCertificate
+from consensus.records import ViewRecord, VoteKind, VoteRecord
+from node.errors import ConfigError, StorageError
+from node.execution.genesis import build_genesis
+from node.ledger.ledger import Ledger
+from node.ledger.rocks import RocksStorage
+from node.ledger.storage import MemoryStorage
+from tests.unit import node_kit as kit
+from tests.unit.node_kit import Chain, signed
+
+
+def vote(height, kind=VoteKind.PREPARE):
+    return VoteRecord(kind, height, 0, b"d" * 32, bytes(32))
+
+
+@pytest.fixture(params=["memory", "rocks"])
+def storage(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryStorage()
+        return
+    found = RocksStorage(tmp_path / "data")
+    yield found
+    found.close()
+
+
+def test_blocks_receipts_and_indexes(storage):
+    chain = Chain(storage)
+    transaction = signed(nonce=0)
+    executed = chain.commit(transaction)
+    chain.commit(signed(nonce=1), signed(nonce=2))
+    ledger = chain.ledger
+    assert (ledger.head.number, ledger.head.tx_count) == (2, 3)
+    assert ledger.header(1) == executed.header
+    assert ledger.find_block(executed.header.hash) == 1
+    assert ledger.find_transaction(transaction.hash) == (1, 0)
+    assert ledger.block(1).transactions == (transaction.raw,)
+    assert ledger.receipts(1) == executed.receipts
+    assert ledger.find_transaction(b"x" * 32) is None
+    again = Ledger(storage, build_genesis(kit.GENESIS))
+    assert again.head == ledger.head and again.header(2) == ledger.header(2)
+
+
+def test_a_block_must_stand_on_the_head(storage):
+    chain = Chain(storage)
+    first = chain.execute(signed(nonce=0))
+    chain.commit(signed(nonce=0))
+    header = first.header
+    certificate = CommitCertificate(1, header.proposal_digest, header.hash, ())
+    with pytest.raises(StorageError, match="does not stand"):
+        chain.ledger.commit(first, certificate)
+    second = chain.execute(signed(nonce=1))
+    with pytest.raises(StorageError, match="another block"):
+        chain.ledger.commit(second, CommitCertificate(2, bytes(32), bytes(32), ()))
+    assert chain.ledger.head.number == 1
+
+
+def test_vote_records_are_settled_by_their_block(storage):
+    chain = Chain(storage)
+    records = [vote(1), vote(1, VoteKind.COMMIT), vote(2), ViewRecord(3, 4)]
+    chain.ledger.save_records(records)
+    assert sorted(map(repr, chain.ledger.load_records())) == sorted(map(repr, records))
+    chain.commit(signed())
+    assert set(chain.ledger.load_records()) == {vote(2), ViewRecord(3, 4)}
+
+
+def test_proposal_bodies(storage):
+    ledger = Chain(storage).ledger
+    ledger.save_proposal(b"d" * 32, [b"one", b"two"])
+    assert ledger.load_proposal(b"d" * 32) == (b"one", b"two")
+    assert ledger.load_proposal(b"e" * 32) is None
+
+
+def test_another_genesis_is_refused(storage):
+    from dataclasses import replace
+
+    Chain(storage).commit(signed())
+    other = build_genesis(replace(kit.GENESIS, tx_gas_limit=10**7))
+    with pytest.raises(StorageError, match="another genesis"):
+        Ledger(storage, other)
+
+
+def test_every_flipped_bit_is_detected_or_harmless():
+    chain = Chain()
+    chain.commit(signed())
+    for key, stored in list(chain.storage.records.items()):
+        damaged = bytearray(stored)
+        damaged[-1] ^= 1
+        chain.storage.records[key] = bytes(damaged)
+        with pytest.raises(StorageError, match="damaged"):
+            chain.storage.get(key)
+        chain.storage.records[key] = stored
+
+
+def test_a_record_in_anothers_place_is_detected():
+    storage = MemoryStorage()
+    storage.write({b"a": b"1", b"b": b"2"})
+    storage.records[b"a"] = storage.records[b"b"]
+    with pytest.raises(StorageError, match="damaged"):
+        storage.get(b"a")
+
+
+def test_a_failed_write_moves_nothing():
+    class Broken(MemoryStorage):
+        is_broken = False
+
+        def write(self, puts, deletes=()):
+            if self.is_broken:
+                raise StorageError("no space")
+            super().write(puts, deletes)
+
+    chain = Chain(Broken())
+    chain.storage.is_broken = True
+    with pytest.raises(StorageError, match="no space"):
+        chain.commit(signed())
+    assert chain.ledger.head.number == 0
+
+
+def test_one_process_owns_a_database(tmp_path):
+    first = RocksStorage(tmp_path / "data")
+    with pytest.raises(ConfigError, match="Is another process using"):
+        RocksStorage(tmp_path / "data")
+    first.close()
+
+
+def test_scan_is_half_open_and_ascending(storage):
+    storage.write({b"a1": b"1", b"a2": b"2", b"a3": b"3", b"b": b"4"})
+    assert [key for key, _ in storage.scan(b"a1", b"a3")] == [b"a1", b"a2"]
+    storage.write({b"a0": b"0"}, [b"a1"])
+    assert [key for key, _ in storage.scan(b"a", b"b")] == [b"a0", b"a2", b"a3"]
