@@ -59,8 +59,10 @@ def _what_asker_may_lack(state: ReplicaState, message: Status) -> list[Message]:
 def handle_resend(state: ReplicaState) -> None:
     """Ask again for what is missing; repeat an unanswered VIEW-CHANGE."""
     state.answered.clear()
-    wanted, state.sync_requested = state.sync_requested, 0
-    request_sync(state, wanted)
+    is_behind, wanted = _is_behind(state), state.sync_requested
+    state.sync_requested = 0
+    if is_behind:
+        request_sync(state, wanted)
     if not needs_resend(state):
         return
     for slot in state.log.ascending():
@@ -76,8 +78,13 @@ def handle_resend(state: ReplicaState) -> None:
 def needs_resend(state: ReplicaState) -> bool:
     """Whether this replica waits for something that may have been lost."""
     is_waiting = state.safety.is_changing or state.has_in_flight() or state.has_pending
-    is_behind = state.sync_requested > state.stable.height
-    return is_waiting or is_behind or bool(state.log.slots)
+    return is_waiting or _is_behind(state)
+
+
+def _is_behind(state: ReplicaState) -> bool:
+    """Whether more than f weight claims more blocks: one claim alone may be false."""
+    ahead = [i for i, height in state.peer_heights.items() if height > state.stable.height]
+    return state.validators.has_honest(ahead) and state.sync_requested > state.stable.height
 
 
 def handle_synced(state: ReplicaState, event: Synced) -> None:

@@ -16,13 +16,18 @@ from consensus.types import Hash32, NodeIndex
 
 
 def handle_checkpoint(state: ReplicaState, vote: Checkpoint) -> None:
-    """Store a CHECKPOINT between the watermarks, and learn that its sender got that far."""
+    """Store a CHECKPOINT between the watermarks.
+
+    Execution runs ahead of commits by up to the window, so a CHECKPOINT proves that its sender
+    is stable only that far below.
+    """
     if vote.height <= state.stable.height:
         return
-    state.note_peer_height(vote.sender, vote.height - 1)
+    stable_at_least = vote.height - state.config.window
+    state.note_peer_height(vote.sender, stable_at_least)
     if not state.log.is_open(vote.height):
         if state.is_lagging():
-            request_sync(state, vote.height - 1)
+            request_sync(state, stable_at_least)
         return
     state.report(record_checkpoint(state.log.slot(vote.height), vote))
 

@@ -44,6 +44,8 @@ class StartTimer:
 
     timer: TimerId
     delay_ms: int
+    number: int
+    """To be handed back with TimerFired; tells a late time-out from a current one."""
 
 
 @dataclass(frozen=True, slots=True)

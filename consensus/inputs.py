@@ -44,6 +44,8 @@ class TimerFired:
     """A started timer ran out."""
 
     timer: TimerId
+    number: int
+    """The number of the StartTimer that this answers."""
 
 
 @dataclass(frozen=True, slots=True)

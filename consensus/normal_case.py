@@ -44,14 +44,14 @@ def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32)
         raise InvalidMessage(f"PRE-PREPARE for height {height} not from its leader")
     if message.proposal.proposer != message.sender:
         raise InvalidMessage("PRE-PREPARE of a proposal that somebody else built")
+    if message.view == state.view and height <= state.reproposed_to:
+        raise InvalidMessage("PRE-PREPARE for a height that NEW-VIEW has fixed")
     slot = state.log.slot(height)
     if message.view > state.view:
         known = slot.future_pre_prepare
         if known is None or message.view > known.view:
             slot.future_pre_prepare = message
         return
-    if height <= state.reproposed_to:
-        raise InvalidMessage("PRE-PREPARE for a height that NEW-VIEW has fixed")
     _accept_pre_prepare(state, slot, message, digest)
 
 
@@ -92,7 +92,9 @@ def request_verification(state: ReplicaState, slot: Slot) -> None:
         VerifyProposal(
             slot.proposal,
             slot.digest,
-            message.tx_hashes if message is not None else None,
+            # A list that came with the proposal may be wrong; what a quorum has accepted is
+            # fetched by its digest, from whoever has it.
+            message.tx_hashes if message is not None and not is_vouched else None,
             is_vouched,
             state.ancestors(slot.height),
         )
@@ -105,8 +107,11 @@ def handle_proposal_verified(state: ReplicaState, event: ProposalVerified) -> No
     if slot is None or slot.proposal is None or slot.digest != event.digest:
         return
     slot.is_fetching = False
-    if slot.verdict is not Verdict.VALID:
-        slot.verdict = event.verdict
+    if slot.verdict is Verdict.VALID:
+        return
+    is_vouched = slot.is_ordered or slot.is_reproposal
+    is_overruled = is_vouched and event.verdict is Verdict.INVALID
+    slot.verdict = Verdict.UNKNOWN if is_overruled else event.verdict
 
 
 def handle_prepare(state: ReplicaState, vote: Prepare) -> None:

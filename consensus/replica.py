@@ -66,6 +66,7 @@ from consensus.normal_case import (
     handle_proposal_verified,
     next_height,
     request_build,
+    request_verification,
 )
 from consensus.records import NewViewRecord, PreparedRecord, ProposalRecord, Record
 from consensus.safety import Safety
@@ -116,6 +117,7 @@ class Replica:
         state.safety.forget(stable.height)
         for record in known:
             replica._restore_record(record)
+        replica._restore_view()
         restore_votes(state)
         state.broadcast(state.safety.sign_status(stable.height))
         return replica, replica._finish_step()
@@ -134,11 +136,23 @@ class Replica:
             case NewViewRecord():
                 if record.new_view.view == state.view:
                     state.new_view = record.new_view
-                    self._restore_reproposals(record.new_view)
 
-    def _restore_reproposals(self, new_view: NewView) -> None:
-        selection = select_reproposals(self._state.config.domain, new_view.view_changes)
-        self._state.reproposed_to = selection.stable.height + len(selection.proposals)
+    def _restore_view(self) -> None:
+        """Take up again what the entered view proposes again; forget what it dropped."""
+        state = self._state
+        if state.new_view is None:
+            return
+        for slot in state.log.ascending():
+            if slot.proposal is not None and slot.accepted_view != state.view:
+                slot.drop_proposal()
+        selection = select_reproposals(state.config.domain, state.new_view.view_changes)
+        state.reproposed_to = selection.stable.height + len(selection.proposals)
+        for proposal in selection.proposals:
+            if state.log.is_open(proposal.height):
+                slot = state.log.slot(proposal.height)
+                slot.accept(proposal, state.digest_of(proposal), state.view)
+                slot.is_reproposal = True
+                request_verification(state, slot)
 
     # --- one step -----------------------------------------------------------------------
 
@@ -167,8 +181,8 @@ class Replica:
         match event:
             case MessageReceived():
                 self._handle_message(event.verified)
-            case TimerFired(timer):
-                self._handle_timer(timer)
+            case TimerFired():
+                self._handle_timer(event)
             case ProposalBuilt():
                 handle_proposal_built(state, event)
             case ProposalVerified():
@@ -210,12 +224,15 @@ class Replica:
             case _:
                 assert_never(message)
 
-    def _handle_timer(self, timer: TimerId) -> None:
+    def _handle_timer(self, event: TimerFired) -> None:
+        """Take a time-out, unless its timer has been stopped or started anew (R-LATE-1)."""
         state = self._state
-        if timer is TimerId.RESEND:
-            state.is_resend_armed = False
+        if state.timers.get(event.timer) != event.number:
+            return
+        del state.timers[event.timer]
+        if event.timer is TimerId.RESEND:
             handle_resend(state)
-        elif state.view_timer is not None:
+        else:
             state.view_timer = None
             handle_view_timeout(state)
 
@@ -250,14 +267,20 @@ class Replica:
         wanted = self._wanted_view_timer()
         if wanted != state.view_timer:
             state.view_timer = wanted
-            if wanted is None:
-                state.emit(CancelTimer(TimerId.VIEW))
-            else:
+            if wanted is not None:
                 delay_ms = timeouts.view_timeout_ms(state.failed_attempts)
-                state.emit(StartTimer(TimerId.VIEW, delay_ms))
-        if not state.is_resend_armed and (state.answered or needs_resend(state)):
-            state.is_resend_armed = True
-            state.emit(StartTimer(TimerId.RESEND, timeouts.resend_ms))
+                self._start_timer(TimerId.VIEW, delay_ms)
+            elif state.timers.pop(TimerId.VIEW, None) is not None:
+                state.emit(CancelTimer(TimerId.VIEW))
+        is_armed = TimerId.RESEND in state.timers
+        if not is_armed and (state.answered or needs_resend(state)):
+            self._start_timer(TimerId.RESEND, timeouts.resend_ms)
+
+    def _start_timer(self, timer: TimerId, delay_ms: int) -> None:
+        state = self._state
+        state.timers_started += 1
+        state.timers[timer] = state.timers_started
+        state.emit(StartTimer(timer, delay_ms, state.timers_started))
 
     # --- what others may look at --------------------------------------------------------
 

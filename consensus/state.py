@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consensus.codec import compute_digest
+from consensus.codec import MESSAGE_BYTES_MAX, compute_digest
 from consensus.effects import Broadcast, Effect, Persist, ReportEvidence
+from consensus.inputs import TimerId
 from consensus.message_log import MessageLog, Slot
 from consensus.messages import (
     CommitCertificate,
@@ -26,6 +27,19 @@ from consensus.timeouts import TimeoutPolicy
 from consensus.types import Domain, Hash32, Height, NodeIndex, View
 from consensus.validators import ValidatorSet
 
+_SIGNATURE_BYTES = 80
+_CERTIFICATE_BYTES = 160
+
+
+def compute_window_max(validators: int) -> int:
+    """Return the largest window whose largest NEW-VIEW still fits into a message.
+
+    A NEW-VIEW holds up to n VIEW-CHANGEs, each with window + 1 certificates of up to n
+    signatures.
+    """
+    certificate_bytes = validators * _SIGNATURE_BYTES + _CERTIFICATE_BYTES
+    return MESSAGE_BYTES_MAX // (validators * certificate_bytes) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaConfig:
@@ -38,6 +52,14 @@ class ReplicaConfig:
     window: int = 50
     """Proposals in flight above the stable height, FISCO BCOS's pipeline_size."""
     timeouts: TimeoutPolicy = field(default_factory=TimeoutPolicy)
+
+    def __post_init__(self) -> None:
+        window_max = compute_window_max(len(self.validators))
+        if not 1 <= self.window <= window_max:
+            raise ValueError(
+                f"window {self.window}: with {len(self.validators)} validators it must be in "
+                f"1..{window_max}, or a NEW-VIEW would not fit into a message"
+            )
 
 
 @dataclass(slots=True)
@@ -60,7 +82,9 @@ class ReplicaState:
     connected: frozenset[NodeIndex] | None = None
     failed_attempts: int = 0
     view_timer: tuple[str, View, Height] | None = None
-    is_resend_armed: bool = False
+    timers: dict[TimerId, int] = field(default_factory=dict)
+    """Running timers with the number of their start."""
+    timers_started: int = 0
     answered: set[NodeIndex] = field(default_factory=set)
     peer_heights: dict[NodeIndex, Height] = field(default_factory=dict)
     sync_requested: Height = 0

@@ -14,7 +14,7 @@ import trio
 
 from consensus.certificates import Verifier
 from consensus.replica import Replica
-from consensus.state import ReplicaConfig
+from consensus.state import ReplicaConfig, compute_window_max
 from consensus.timeouts import TimeoutPolicy
 from consensus.types import Domain
 from node.chain.transaction import Transaction
@@ -160,6 +160,12 @@ def _build_driver(
     index = verifier.validators.index_of(key.node_id)
     if index is None:
         return None
+    window_max = compute_window_max(len(verifier.validators))
+    if config.pipeline_size > window_max:
+        raise ConfigError(
+            f"{config.folder}: [consensus] pipeline_size {config.pipeline_size} is too large for "
+            f"{len(verifier.validators)} validators; at most {window_max}"
+        )
     replica_config = ReplicaConfig(
         verifier.domain,
         verifier.validators,
@@ -227,8 +233,8 @@ def _connect(node: Node, proposals: Proposals, backend: Backend) -> None:
         match what:
             case ["blocks", start, count]:
                 return node.sync.answer_blocks(start, count)
-            case ["proposal", digest]:
-                return proposals.answer_proposal(digest)
+            case ["proposal", height, digest]:
+                return proposals.answer_proposal(height, digest)
             case ["txs", hashes]:
                 return proposals.answer_transactions(hashes)
         raise BadInput("unknown request")

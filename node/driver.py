@@ -185,8 +185,8 @@ class Driver:
                 self._transmit(self._members, message)
             case fx.Send(to, message):
                 self._transmit([self._members[to]], message)
-            case fx.StartTimer(timer, delay_ms):
-                self._start_timer(timer, delay_ms)
+            case fx.StartTimer():
+                self._start_timer(effect)
             case fx.CancelTimer(timer):
                 self._cancel_timer(timer)
             case fx.BuildProposal():
@@ -219,19 +219,20 @@ class Driver:
 
     # --- timers -----------------------------------------------------------------------------
 
-    def _start_timer(self, timer: TimerId, delay_ms: int) -> None:
+    def _start_timer(self, effect: fx.StartTimer) -> None:
+        timer = effect.timer
         self._cancel_timer(timer)
         scope = trio.CancelScope()
         self._timers[timer] = scope
 
         async def wait() -> None:
             with scope:
-                await trio.sleep(delay_ms / 1000)
+                await trio.sleep(effect.delay_ms / 1000)
                 if self._timers.get(timer) is scope:
                     del self._timers[timer]
                     if timer is TimerId.VIEW:
                         log.warning("[PBFT]timeout,view=%d", self.replica.view)
-                    await self.deliver(TimerFired(timer))
+                    await self.deliver(TimerFired(timer, effect.number))
 
         self._start(wait())
 

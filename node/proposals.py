@@ -26,7 +26,7 @@ from node.execution.flat_state import TABLE_ACCOUNT
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.scheduler import Scheduler
-from node.txpool import TxPool
+from node.txpool import BODY_BYTES_MAX, TxPool
 
 CLOCK_AHEAD_MS_MAX = 15_000
 """How far a proposal's time may be ahead of a voter's clock (B10)."""
@@ -59,7 +59,7 @@ class Proposals:
 
     def save(self, height: int, digest: bytes, transactions: Sequence[Transaction]) -> None:
         """Make the bodies of a proposal durable."""
-        self._ledger.save_proposal(digest, (item.raw for item in transactions))
+        self._ledger.save_proposal(height, digest, (item.raw for item in transactions))
         self._remember(height, digest, tuple(transactions))
 
     def _remember(self, height: int, digest: bytes, found: tuple[Transaction, ...]) -> None:
@@ -72,7 +72,7 @@ class Proposals:
         known = self._bodies.get(digest)
         if known is not None:
             return known[1]
-        stored = self._ledger.load_proposal(digest)
+        stored = self._ledger.load_proposal(height, digest)
         if stored is None:
             return None
         found = tuple(decode_transaction(raw) for raw in stored)
@@ -128,6 +128,8 @@ class Proposals:
             raise BadInput(f"{len(hashes)} transactions")
         if compute_root(hashes) != proposal.tx_root:
             raise BadInput("transactions do not match the root")
+        if sum(len(item.raw) for item in transactions) > BODY_BYTES_MAX:
+            raise BadInput(f"more than {BODY_BYTES_MAX} bytes of transactions")
         for item in transactions:
             self._pool.validate(item.raw)
 
@@ -170,7 +172,7 @@ class Proposals:
 
     async def _obtain(self, effect: VerifyProposal) -> list[Transaction]:
         if effect.tx_hashes is None:
-            return await self._fetch(effect, ["proposal", effect.digest])
+            return await self._fetch(effect, ["proposal", effect.proposal.height, effect.digest])
         if len(effect.tx_hashes) > self._genesis.block_tx_count_limit:
             return []
         found = {item: self._pool.get(item) for item in effect.tx_hashes}
@@ -208,14 +210,16 @@ class Proposals:
 
     # --- answering others -------------------------------------------------------------------
 
-    def answer_proposal(self, digest: object) -> list[bytes] | None:
+    def answer_proposal(self, height: object, digest: object) -> list[bytes] | None:
         """Return a proposal's transactions for a peer, None if unknown."""
+        if type(height) is not int or not 0 <= height < 2**63:
+            raise BadInput("proposal request without a height")
         if not isinstance(digest, bytes) or len(digest) != 32:
             raise BadInput("proposal request without a digest")
         known = self._bodies.get(digest)
         if known is not None:
             return [item.raw for item in known[1]]
-        stored = self._ledger.load_proposal(digest)
+        stored = self._ledger.load_proposal(height, digest)
         return list(stored) if stored is not None else None
 
     def answer_transactions(self, hashes: object) -> list[bytes] | None:

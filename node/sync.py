@@ -52,6 +52,7 @@ class Sync:
         self._changed = trio.Event()
         self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
         self.is_syncing = False
+        self._attempts = 0
 
     def request(self, height: int) -> None:
         """Fetch up to `height` now: consensus knows that it exists."""
@@ -125,7 +126,8 @@ class Sync:
             self._wanted_height = min(self._wanted_height, head)
             await trio.sleep(0.05)
             return
-        node_id = ahead[head % len(ahead)]
+        self._attempts += 1
+        node_id = ahead[self._attempts % len(ahead)]  # never the same silent peer for ever
         try:
             imported = await self._fetch_from(node_id, head + 1)
         except BadInput as error:
@@ -135,7 +137,8 @@ class Sync:
         if imported:
             log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
         else:
-            await trio.sleep(0.1)
+            self.peer_heights.pop(node_id, None)  # until it announces itself again
+            await trio.sleep(0.05)
 
     async def _fetch_from(self, node_id: bytes, start: int) -> int:
         try:

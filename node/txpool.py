@@ -18,6 +18,10 @@ from node.errors import InvalidTransaction
 NONCE_WINDOW = 5_000
 """How far ahead of the committed nonce a transaction may be."""
 
+BODY_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes of transactions in one block: what fits into frames with room to spare."""
+POOL_BYTES_MAX = 256 * 1024 * 1024
+
 ALREADY_KNOWN = -32000
 POOL_FULL = -32005
 
@@ -39,6 +43,7 @@ class TxPool:
         self._by_hash: OrderedDict[bytes, tuple[Transaction, float]] = OrderedDict()
         self._by_sender: dict[bytes, dict[int, Transaction]] = {}
         self._ready_senders: set[bytes] = set()
+        self._size_bytes = 0
         self.on_added: Callable[[Transaction, bool], None] = lambda transaction, is_local: None
 
     def __len__(self) -> int:
@@ -83,6 +88,7 @@ class TxPool:
         transaction = self.validate(raw)
         self._check_place(transaction)
         self._by_hash[transaction.hash] = (transaction, now_s)
+        self._size_bytes += len(raw)
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = transaction
         self._note_sender(transaction.sender)
         self.on_added(transaction, is_local)
@@ -108,9 +114,11 @@ class TxPool:
                 "are no fees by which to replace it",
                 code=-32000,
             )
-        if len(self._by_hash) >= self._limit:
+        is_full = len(self._by_hash) >= self._limit
+        if is_full or self._size_bytes + len(transaction.raw) > POOL_BYTES_MAX:
             raise InvalidTransaction(
-                f"the pool is full ({self._limit} transactions); try again later", code=POOL_FULL
+                f"the pool is full ({len(self._by_hash)} transactions); try again later",
+                code=POOL_FULL,
             )
 
     def pending_nonce(self, sender: bytes) -> int:
@@ -135,7 +143,7 @@ class TxPool:
             if transaction.sender not in done:
                 done.add(transaction.sender)
                 chosen += self._run_of(transaction.sender, next_nonce, limit - len(chosen))
-        return chosen
+        return _fit(chosen)
 
     def _run_of(self, sender: bytes, next_nonce: dict[bytes, int], limit: int) -> list[Transaction]:
         nonce = max(next_nonce.get(sender, 0), self._get_nonce(sender))
@@ -154,7 +162,7 @@ class TxPool:
                 continue
             nonce = self._get_nonce(sender)
             for old in [item for item in waiting if item < nonce]:
-                self._by_hash.pop(waiting.pop(old).hash, None)
+                self._drop(waiting.pop(old))
             self._note_sender(sender)
 
     def expire(self, before_s: float) -> list[Transaction]:
@@ -164,11 +172,15 @@ class TxPool:
             transaction, arrived_s = next(iter(self._by_hash.values()))
             if arrived_s >= before_s:
                 break
-            del self._by_hash[transaction.hash]
+            self._drop(transaction)
             del self._by_sender[transaction.sender][transaction.nonce]
             self._note_sender(transaction.sender)
             dropped.append(transaction)
         return dropped
+
+    def _drop(self, transaction: Transaction) -> None:
+        if self._by_hash.pop(transaction.hash, None) is not None:
+            self._size_bytes -= len(transaction.raw)
 
     def _note_sender(self, sender: bytes) -> None:
         waiting = self._by_sender.get(sender)
@@ -178,3 +190,13 @@ class TxPool:
             self._ready_senders.discard(sender)
             if not waiting:
                 self._by_sender.pop(sender, None)
+
+
+def _fit(chosen: list[Transaction]) -> list[Transaction]:
+    """Return the first transactions that fit into one block's bytes."""
+    size_bytes = 0
+    for count, transaction in enumerate(chosen):
+        size_bytes += len(transaction.raw)
+        if size_bytes > BODY_BYTES_MAX:
+            return chosen[:count]
+    return chosen

@@ -18,6 +18,7 @@ from node.crypto import compute_address, keccak256, recover_public_key
 from node.errors import BadInput, InvalidTransaction
 
 TX_BYTES_MAX = 256 * 1024
+CACHED_BYTES_MAX = 2 * 1024
 UINT64_MAX = 2**64 - 1
 UINT256_MAX = 2**256 - 1
 INIT_CODE_BYTES_MAX = 49_152
@@ -165,12 +166,15 @@ def _decode_typed(raw: bytes, kind: int, fee_fields: int) -> Transaction:
     )
 
 
-@lru_cache(maxsize=8_192)
 def decode_transaction(raw: bytes) -> Transaction:
     """Return the transaction in `raw`; `InvalidTransaction` says what is wrong.
 
-    Cached, since the same bytes come from clients, gossip and proposals.
+    Small ones are cached, since the same bytes come from clients, gossip and proposals.
     """
+    return _decode_cached(raw) if len(raw) <= CACHED_BYTES_MAX else _decode(raw)
+
+
+def _decode(raw: bytes) -> Transaction:
     if not raw or len(raw) > TX_BYTES_MAX:
         raise InvalidTransaction(f"transaction of {len(raw)} bytes; at most {TX_BYTES_MAX}")
     if raw[0] >= 0xC0:
@@ -184,6 +188,9 @@ def decode_transaction(raw: bytes) -> Transaction:
     if not transaction.to and len(transaction.data) > INIT_CODE_BYTES_MAX:
         raise InvalidTransaction(f"creation code is larger than {INIT_CODE_BYTES_MAX} bytes")
     return transaction
+
+
+_decode_cached = lru_cache(maxsize=16_384)(_decode)
 
 
 def compute_init_code_gas(transaction: Transaction) -> int:

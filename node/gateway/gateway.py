@@ -84,15 +84,17 @@ class Gateway:
 
     def send(self, node_id: bytes, kind: FrameKind, value: object) -> None:
         """Queue a frame for a node; dropped if there is no link."""
-        peer = self._peers.get(node_id)
-        if peer is not None:
-            self._tap.sent(encode_frame(kind, value))
-            peer.send(kind, value)
+        self.broadcast([node_id], kind, value)
 
     def broadcast(self, node_ids: Iterable[bytes], kind: FrameKind, value: object) -> None:
         """Queue a frame for several nodes."""
-        for node_id in node_ids:
-            self.send(node_id, kind, value)
+        peers = [self._peers[node_id] for node_id in node_ids if node_id in self._peers]
+        if not peers:
+            return
+        data = encode_frame(kind, value)
+        self._tap.sent(data)
+        for peer in peers:
+            peer.send_encoded(kind, data)
 
     async def request(self, node_id: bytes, what: object) -> Any:
         """Ask a node and return its answer.

@@ -41,13 +41,17 @@ class Peer:
         self.closed = trio.Event()
 
     def send(self, kind: FrameKind, value: object) -> None:
+        """Queue a value as a frame; never blocks."""
+        self.send_encoded(kind, encode_frame(kind, value))
+
+    def send_encoded(self, kind: FrameKind, data: bytes) -> None:
         """Queue a frame; never blocks."""
         priority = FRAME_PRIORITY[kind]
         queue = self._queues[priority]
         if len(queue) >= QUEUE_FRAMES_MAX[priority]:
             queue.popleft()
             self.dropped_frames += 1
-        queue.append(encode_frame(kind, value))
+        queue.append(data)
         self._wake.set()
 
     async def run(self, handle: Handler) -> None:

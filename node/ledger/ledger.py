@@ -136,7 +136,7 @@ class Ledger:
             self.head.failed_tx_count + failed,
         )
         puts = self._block_records(executed, certificate, head)
-        self._storage.write(puts, self._settled_keys(header.number, header.proposal_digest))
+        self._storage.write(puts, self._settled_keys(header.number))
         self._remember(header.number, (header, certificate))
         self.head = head
 
@@ -157,13 +157,12 @@ class Ledger:
         puts[schema.KEY_HEAD] = schema.encode_head(head)
         return puts
 
-    def _settled_keys(self, number: int, digest: bytes) -> list[bytes]:
+    def _settled_keys(self, number: int) -> list[bytes]:
+        """Return the keys of vote records and proposals that a block makes superfluous."""
         low, high = height_key_range(number)
-        keys = [
-            key
-            for key, _ in self._storage.scan(schema.PREFIX_VOTE + low, schema.PREFIX_VOTE + high)
-        ]
-        return [*keys, schema.PREFIX_PROPOSAL + digest]
+        start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
+        ranges = ((schema.PREFIX_VOTE + low, schema.PREFIX_VOTE + high), (start, end))
+        return [key for first, last in ranges for key, _ in self._storage.scan(first, last)]
 
     # --- consensus records and proposal bodies ----------------------------------------------
 
@@ -178,13 +177,14 @@ class Ledger:
         rows = self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END)
         return [decode_record(value) for _, value in rows]
 
-    def save_proposal(self, digest: bytes, transactions: Iterable[bytes]) -> None:
+    def save_proposal(self, number: int, digest: bytes, transactions: Iterable[bytes]) -> None:
         """Make the bodies of a proposal durable; needed before this node votes for it."""
-        self._storage.write({schema.PREFIX_PROPOSAL + digest: schema.encode_list(transactions)})
+        key = schema.proposal_key(number, digest)
+        self._storage.write({key: schema.encode_list(transactions)})
 
-    def load_proposal(self, digest: bytes) -> tuple[bytes, ...] | None:
+    def load_proposal(self, number: int, digest: bytes) -> tuple[bytes, ...] | None:
         """Return the bodies of a proposal, or None."""
-        data = self._storage.get(schema.PREFIX_PROPOSAL + digest)
+        data = self._storage.get(schema.proposal_key(number, digest))
         return None if data is None else schema.decode_list(data)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ N<block hash>                height
 T<tx hash>                   height, index
 S<table><key>                state
 V<record key>                consensus vote records
-P<digest>                    bodies of a proposal that this node has voted for
+P<height><digest>            bodies of a proposal that this node has voted for
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ class Head:
 def height_key(prefix: bytes, number: int) -> bytes:
     """Return the key of a record of one height."""
     return prefix + number.to_bytes(8, "big")
+
+
+def proposal_key(number: int, digest: bytes) -> bytes:
+    """Return the key of a proposal's bodies."""
+    return height_key(PREFIX_PROPOSAL, number) + digest
 
 
 def state_key(table: bytes, key: bytes) -> bytes:

@@ -59,7 +59,7 @@ class Actor:
         self.records = {}
         self.chain = []
         self.build = None
-        self.timers = set()
+        self.timers = {}
         self.verdict = ev.Verdict.VALID
         self.result = b""
         self.edge = deque()
@@ -189,8 +189,7 @@ class Theatre:
         if timer not in actor.timers:
             self.say(f"{index}: the {timer.value} timer does not run")
             return
-        actor.timers.discard(timer)
-        self._step(actor, ev.TimerFired(timer))
+        self._step(actor, ev.TimerFired(timer, actor.timers.pop(timer)))
 
     def do_links(self, node_, connected_):
         links = frozenset(int(i) for i in connected_.split(",") if i)
@@ -315,12 +314,12 @@ class Theatre:
             case fx.Send(to, message):
                 self.say(f"{who}: {self._show(message)} → {to}")
                 self.wire.append((who, to, message))
-            case fx.StartTimer(timer, delay_ms):
-                actor.timers.add(timer)
+            case fx.StartTimer(timer, delay_ms, number):
+                actor.timers[timer] = number
                 if timer is ev.TimerId.VIEW:
                     self.say(f"{who}: view timer {delay_ms} ms")
             case fx.CancelTimer(timer):
-                actor.timers.discard(timer)
+                actor.timers.pop(timer, None)
             case fx.BuildProposal(view, height):
                 actor.build = effect
                 self.say(f"{who}: asked to build height {height} in view {view}")

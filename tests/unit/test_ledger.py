@@ -68,10 +68,17 @@ def test_vote_records_are_settled_by_their_block(storage):
 
 
 def test_proposal_bodies(storage):
-    ledger = Chain(storage).ledger
-    ledger.save_proposal(b"d" * 32, [b"one", b"two"])
-    assert ledger.load_proposal(b"d" * 32) == (b"one", b"two")
-    assert ledger.load_proposal(b"e" * 32) is None
+    chain = Chain(storage)
+    ledger = chain.ledger
+    for height in (1, 1, 2):
+        ledger.save_proposal(height, b"d" * 32, [b"one", b"two"])
+    ledger.save_proposal(1, b"dropped by a view change".ljust(32), [b"x"])
+    assert ledger.load_proposal(1, b"d" * 32) == (b"one", b"two")
+    assert ledger.load_proposal(1, b"e" * 32) is None
+    chain.commit(signed())
+    assert ledger.load_proposal(1, b"d" * 32) is None
+    assert ledger.load_proposal(1, b"dropped by a view change".ljust(32)) is None
+    assert ledger.load_proposal(2, b"d" * 32) == (b"one", b"two")
 
 
 def test_another_genesis_is_refused(storage):

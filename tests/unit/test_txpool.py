@@ -100,3 +100,13 @@ def test_expiry(pool):
     assert len(pool) == 1 and pool.has_ready
     pool.expire(9.0)
     assert len(pool) == 0 and not pool.has_ready
+
+
+def test_pool_and_blocks_are_bounded_in_bytes(pool, monkeypatch):
+    monkeypatch.setattr("node.txpool.BODY_BYTES_MAX", 2_500)
+    monkeypatch.setattr("node.txpool.POOL_BYTES_MAX", 4_000)
+    large = [signed(nonce=n, data=b"x" * 1_000, gas=10**6) for n in range(4)]
+    add(pool, *large[:3])
+    assert pool.select(9, []) == large[:2]
+    with pytest.raises(InvalidTransaction, match="the pool is full"):
+        add(pool, large[3])
