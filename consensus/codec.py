@@ -35,6 +35,8 @@ from consensus.validators import VALIDATORS_MAX
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 TX_HASHES_MAX = 100_000
 CERTIFICATES_MAX = 1_000
+LISTS_MAX = 200_000
+"""Above what the largest NEW-VIEW holds; each costs far more memory than its bytes."""
 SIGNATURE_BYTES_MAX = 128
 TIMESTAMP_MS_MAX = 2**53
 
@@ -310,8 +312,24 @@ _DECODERS: tuple[Callable[[Fields], Message], ...] = (
 def _unpack(data: bytes) -> object:
     if len(data) > MESSAGE_BYTES_MAX:
         raise _fail(f"{len(data)} bytes, more than {MESSAGE_BYTES_MAX}")
+    lists = 0
+
+    def count(items: list[Any]) -> list[Any]:
+        nonlocal lists
+        lists += 1
+        if lists > LISTS_MAX:
+            raise ValueError("too many lists")
+        return items
+
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=True, max_map_len=0)
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_map_len=0,
+            max_array_len=TX_HASHES_MAX,
+            list_hook=count,
+        )
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise _fail("not msgpack") from error
 

@@ -41,6 +41,8 @@ class Slot:
     verdict: Verdict = Verdict.UNKNOWN
     is_reproposal: bool = False
     is_fetching: bool = False
+    is_asked: bool = False
+    """Whether the edge was asked for the bodies of this proposal."""
     pre_prepare: PrePrepare | None = None
     future_pre_prepare: PrePrepare | None = None
     prepares: dict[NodeIndex, Prepare] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Slot:
         )
         if digest != self.digest or self.proposal is None:
             self.verdict = Verdict.UNKNOWN
-            self.is_fetching = False
+            self.is_fetching = self.is_asked = False
             self.pre_prepare = None
         self.proposal, self.digest, self.accepted_view = proposal, digest, view
 
@@ -68,7 +70,8 @@ class Slot:
         """Forget an unordered proposal that a new view did not carry over."""
         require_invariant(not self.is_ordered, f"P06: ordered height {self.height} dropped")
         self.proposal, self.digest, self.accepted_view = None, ZERO_HASH, -1
-        self.verdict, self.is_reproposal, self.is_fetching = Verdict.UNKNOWN, False, False
+        self.verdict, self.is_reproposal = Verdict.UNKNOWN, False
+        self.is_fetching = self.is_asked = False
         self.pre_prepare = None
 
     def prepared_voters(self) -> list[NodeIndex]:

@@ -67,7 +67,6 @@ def _accept_pre_prepare(
     slot.accept(message.proposal, digest, message.view)
     slot.is_reproposal = False
     slot.pre_prepare = message
-    request_verification(state, slot)
 
 
 def accept_buffered(state: ReplicaState) -> None:
@@ -85,7 +84,7 @@ def request_verification(state: ReplicaState, slot: Slot) -> None:
     """Ask the edge for the bodies of a slot's proposal, once."""
     if slot.proposal is None or slot.is_fetching or slot.verdict is Verdict.VALID:
         return
-    slot.is_fetching = True
+    slot.is_fetching = slot.is_asked = True
     message = slot.pre_prepare
     is_vouched = slot.is_reproposal or slot.is_ordered
     state.emit(
@@ -159,6 +158,8 @@ def advance_ordering(state: ReplicaState) -> None:
     """Give every vote that is due and order what has a quorum, from the stable height up."""
     height = state.stable.height + 1
     while (slot := state.log.get(height)) is not None and slot.proposal is not None:
+        if not slot.is_asked:  # only now: all proposals below are known
+            request_verification(state, slot)
         if state.is_normal:
             _vote_prepare(state, slot)
             _build_certificate(state, slot)

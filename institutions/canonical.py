@@ -17,7 +17,7 @@ import rfc8785
 INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 16
 STRING_MAX = 64 * 1024
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKET = re.compile(rb"[^\[\]{}]+")
 
 

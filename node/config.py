@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 BLOCK_TX_COUNT_MAX = 10_000
 TX_GAS_LIMIT_MIN = 100_000
+BLOCK_GAS_MAX = 100_000_000
+"""Sum of the gas limits in one block: some 20 s of py-evm at the very worst (docs/adr/0005)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,9 @@ def load_genesis(path: Path) -> GenesisConfig:
         group_id=chain.text("group_id"),
         web3_chain_id=_Section(path, parser, "web3").integer("chain_id", 1, 2**53),
         timestamp_ms=chain.integer("timestamp_ms", 0, 2**53),
-        tx_gas_limit=_Section(path, parser, "tx").integer("gas_limit", TX_GAS_LIMIT_MIN, 2**62),
+        tx_gas_limit=_Section(path, parser, "tx").integer(
+            "gas_limit", TX_GAS_LIMIT_MIN, BLOCK_GAS_MAX
+        ),
         block_tx_count_limit=consensus.integer("block_tx_count_limit", 1, BLOCK_TX_COUNT_MAX),
         leader_period=consensus.integer("leader_period", 1, 1_000_000),
         sealers=consensus.listed("node", _parse_sealer),

@@ -255,6 +255,8 @@ class Driver:
                 fx.VerifyProposal(proposal, digest, None, True, ())
             )
             transactions = self._proposals.get(proposal.height, digest)
+            if proposal.height <= self._ledger.head.number:
+                return  # sync was faster: the block is committed, and its bodies settled
             if verdict is not Verdict.VALID or transactions is None:
                 raise NodeError(f"bodies of the ordered block {proposal.height} are gone")
         block_hash = await self._scheduler.execute(proposal, digest, transactions)

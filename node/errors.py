@@ -30,3 +30,15 @@ class InvalidTransaction(BadInput):
 
 class StorageError(NodeError):
     """A record is damaged, or a write could not be made durable."""
+
+
+def raise_if_fatal(error: Exception) -> None:
+    """Raise a `StorageError` again that a task ended with, alone or in a group.
+
+    For the boundary around one connection: whatever a peer or client provokes costs that
+    connection, but a node whose disk fails must stop.
+    """
+    group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
+    fatal, _ = group.split(StorageError)
+    if fatal is not None:
+        raise fatal

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
@@ -19,7 +20,7 @@ from consensus.inputs import Verdict
 from consensus.messages import Proposal
 from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction, decode_transaction
-from node.config import GenesisConfig
+from node.config import BLOCK_GAS_MAX, GenesisConfig
 from node.errors import BadInput, InvalidTransaction
 from node.execution.account_db import decode_account
 from node.execution.flat_state import TABLE_ACCOUNT
@@ -81,6 +82,8 @@ class Proposals:
 
     def in_flight(self, height: int, ancestors: Sequence[bytes]) -> list[Transaction] | None:
         """Return the transactions of uncommitted ancestors of `height`; None if unknown."""
+        if height - len(ancestors) > self._ledger.head.number + 1:
+            return None  # a height below has no proposal here yet
         found: list[Transaction] = []
         for offset, digest in enumerate(ancestors):
             at = height - len(ancestors) + offset
@@ -130,6 +133,8 @@ class Proposals:
             raise BadInput("transactions do not match the root")
         if sum(len(item.raw) for item in transactions) > BODY_BYTES_MAX:
             raise BadInput(f"more than {BODY_BYTES_MAX} bytes of transactions")
+        if sum(item.gas for item in transactions) > BLOCK_GAS_MAX:
+            raise BadInput(f"more than {BLOCK_GAS_MAX} gas of transactions")
         for item in transactions:
             self._pool.validate(item.raw)
 
@@ -222,16 +227,21 @@ class Proposals:
         stored = self._ledger.load_proposal(height, digest)
         return list(stored) if stored is not None else None
 
-    def answer_transactions(self, hashes: object) -> list[bytes] | None:
+    def answer_transactions(self, hashes: Any) -> list[bytes] | None:
         """Return pooled or proposed transactions for a peer, None unless all are known."""
-        if not isinstance(hashes, list) or len(hashes) > self._genesis.block_tx_count_limit:
+        is_list = isinstance(hashes, list) and len(hashes) <= self._genesis.block_tx_count_limit
+        if not is_list or not all(isinstance(item, bytes) for item in hashes):
             raise BadInput("malformed transaction request")
         held = {item.hash: item for _, body in self._bodies.values() for item in body}
         found = []
+        size_bytes = 0
         for tx_hash in hashes:
             known = self._pool.get(tx_hash) or held.get(tx_hash)
             if known is None:
                 return None
+            size_bytes += len(known.raw)
+            if size_bytes > BODY_BYTES_MAX:
+                raise BadInput("asks for more transactions than a block holds")
             found.append(known.raw)
         return found
 

@@ -50,7 +50,8 @@ class Scheduler:
         self._events = events
         self._run = run
         self._validators = genesis.validators
-        self._executed: dict[bytes, tuple[ExecutedBlock, Parent]] = {}
+        self._executed: dict[bytes, tuple[ExecutedBlock, bytes]] = {}
+        """By proposal digest, with the digest of the proposal below."""
         self.lock = trio.Lock()
 
     def block_context(self, number: int, timestamp_ms: int) -> BlockContext:
@@ -70,14 +71,19 @@ class Scheduler:
         )
 
     def _parent(self, previous: bytes) -> Parent:
+        """Return the block below, stacked on the committed head and on nothing older."""
         head = self._ledger.header(self._ledger.head.number)
-        if head.proposal_digest == previous:
-            return Parent(head, self._ledger)
-        found = self._executed.get(previous)
-        if found is None:
-            raise BadInput("the block below has not been executed here")
-        executed, below = found
-        return below.extended(executed)
+        above: list[ExecutedBlock] = []
+        while previous != head.proposal_digest:
+            found = self._executed.get(previous)
+            if found is None:
+                raise BadInput("the block below has not been executed here")
+            executed, previous = found
+            above.append(executed)
+        parent = Parent(head, self._ledger)
+        for executed in reversed(above):
+            parent = parent.extended(executed)
+        return parent
 
     async def execute(
         self, proposal: Proposal, digest: bytes, transactions: tuple[Transaction, ...]
@@ -88,7 +94,7 @@ class Scheduler:
                 return None
             parent = self._parent(proposal.previous)
             executed = await self._execute(parent, proposal, digest, transactions)
-            self._executed[digest] = (executed, parent)
+            self._executed[digest] = (executed, proposal.previous)
             return executed.header.hash
 
     async def _execute(

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
-from node.config import GenesisConfig
+from node.config import BLOCK_GAS_MAX, GenesisConfig
 from node.errors import InvalidTransaction
 
 NONCE_WINDOW = 5_000
@@ -193,10 +193,11 @@ class TxPool:
 
 
 def _fit(chosen: list[Transaction]) -> list[Transaction]:
-    """Return the first transactions that fit into one block's bytes."""
-    size_bytes = 0
+    """Return the first transactions that fit into one block's bytes and gas."""
+    size_bytes = gas = 0
     for count, transaction in enumerate(chosen):
         size_bytes += len(transaction.raw)
-        if size_bytes > BODY_BYTES_MAX:
+        gas += transaction.gas
+        if size_bytes > BODY_BYTES_MAX or gas > BLOCK_GAS_MAX:
             return chosen[:count]
     return chosen

@@ -19,8 +19,10 @@ from node.errors import BadInput
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import LayeredState, StateReader, WriteSet, compute_state_root
 
-CALL_GAS_MAX = 50_000_000
+CALL_GAS_MAX = 30_000_000
 """Gas of an eth_call that names none; bounds its running time."""
+ESTIMATE_GAS_MAX = 2 * CALL_GAS_MAX
+"""Gas that all runs of one estimate may use together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def estimate_gas(
     """Return the least gas limit with which a transaction succeeds, and how it ran.
 
     If it fails with `gas_max` too, the outcome tells why and the gas means nothing. The search
-    is binary; gas that is only held back (EIP-150) makes the used amount too small.
+    is binary, since gas that is only held back (EIP-150) makes the used amount too small; a
+    dear transaction ends the search early, with a limit that works but is not the least.
     """
     highest = min(gas_max, CALL_GAS_MAX)
     outcome = _run_with_gas(state, block, template, highest)
@@ -139,9 +142,12 @@ def estimate_gas(
     likely = min(highest, outcome.gas_used * 64 // 63 + 2_300)
     if _run_with_gas(state, block, template, likely).status is Status.SUCCESS:
         high = likely
-    while low + 1 < high:
+    spent = 2 * outcome.gas_used
+    while low + 1 < high and spent < ESTIMATE_GAS_MAX:
         middle = (low + high) // 2
-        if _run_with_gas(state, block, template, middle).status is Status.SUCCESS:
+        ran = _run_with_gas(state, block, template, middle)
+        spent += ran.gas_used
+        if ran.status is Status.SUCCESS:
             high = middle
         else:
             low = middle

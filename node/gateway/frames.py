@@ -41,6 +41,9 @@ class FrameKind(IntEnum):
 
 
 MIB = 1024 * 1024
+ITEMS_MAX = 10_000
+LISTS_MAX = 16
+"""Lists cost far more memory than bytes on the wire; no frame of ours holds more than three."""
 
 FRAME_BYTES_MAX: dict[FrameKind, int] = {
     FrameKind.HELLO: 4 * 1024,
@@ -81,8 +84,24 @@ def encode_frame(kind: FrameKind, value: object) -> bytes:
 
 def decode_payload(frame: Frame) -> Any:
     """Return the value in a frame's payload, or `BadInput`."""
+    lists = 0
+
+    def count(items: list[Any]) -> list[Any]:
+        nonlocal lists
+        lists += 1
+        if lists > LISTS_MAX:
+            raise ValueError("too many lists")
+        return items
+
     try:
-        return msgpack.unpackb(frame.payload, raw=False, strict_map_key=True, max_map_len=0)
+        return msgpack.unpackb(
+            frame.payload,
+            raw=False,
+            strict_map_key=True,
+            max_map_len=0,
+            max_array_len=ITEMS_MAX,
+            list_hook=count,
+        )
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise BadInput(f"{frame.kind.name} frame is not msgpack") from error
 

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from node.errors import BadInput
+from node.errors import BadInput, raise_if_fatal
 from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
@@ -195,6 +195,9 @@ class Gateway:
             self._log_refusal(what, f"no handshake within {HANDSHAKE_S:.0f} s")
         except (BadInput, ssl.SSLError) as error:
             self._log_refusal(what, str(error))
+        except Exception as error:
+            raise_if_fatal(error)
+            log.warning("link failed,peer=%s", what, exc_info=error)
         finally:
             with trio.move_on_after(0.5, shield=True):
                 await trio.aclose_forcefully(tls)

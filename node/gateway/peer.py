@@ -14,10 +14,18 @@ from typing import TypeAlias
 import trio
 
 from node.errors import BadInput
-from node.gateway.frames import FRAME_PRIORITY, Frame, FrameDecoder, FrameKind, encode_frame
+from node.gateway.frames import (
+    FRAME_PRIORITY,
+    MIB,
+    Frame,
+    FrameDecoder,
+    FrameKind,
+    encode_frame,
+)
 
 QUEUE_FRAMES_MAX = (4096, 256, 256)
 """Frames a priority class may hold back for a peer: consensus, sync, transactions."""
+QUEUE_BYTES_MAX = (64 * MIB, 64 * MIB, 32 * MIB)
 RECEIVE_BYTES = 64 * 1024
 PING_S = 5.0
 SILENCE_S = 20.0
@@ -36,6 +44,7 @@ class Peer:
         self.dropped_frames = 0
         self._stream = stream
         self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
+        self._sizes_bytes = [0, 0, 0]
         self._wake = trio.Event()
         self.scope = trio.CancelScope()
         self.closed = trio.Event()
@@ -47,11 +56,15 @@ class Peer:
     def send_encoded(self, kind: FrameKind, data: bytes) -> None:
         """Queue a frame; never blocks."""
         priority = FRAME_PRIORITY[kind]
-        queue = self._queues[priority]
-        if len(queue) >= QUEUE_FRAMES_MAX[priority]:
-            queue.popleft()
+        queue, sizes = self._queues[priority], self._sizes_bytes
+        while queue and (
+            len(queue) >= QUEUE_FRAMES_MAX[priority]
+            or sizes[priority] + len(data) > QUEUE_BYTES_MAX[priority]
+        ):
+            sizes[priority] -= len(queue.popleft())
             self.dropped_frames += 1
         queue.append(data)
+        sizes[priority] += len(data)
         self._wake.set()
 
     async def run(self, handle: Handler) -> None:
@@ -79,9 +92,11 @@ class Peer:
         self.scope.cancel()
 
     def _next(self) -> bytes | None:
-        for queue in self._queues:
+        for priority, queue in enumerate(self._queues):
             if queue:
-                return queue.popleft()
+                data = queue.popleft()
+                self._sizes_bytes[priority] -= len(data)
+                return data
         return None
 
     async def _write(self) -> None:

@@ -8,7 +8,7 @@ before, it is not. A crash leaves the chain at one block or the next, never betw
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from consensus.messages import CommitCertificate
 from consensus.records import Record, decode_record, encode_record, height_key_range, record_key
@@ -16,6 +16,7 @@ from node.chain.block import Block, Header
 from node.chain.receipt import Receipt, decode_receipt, encode_receipt
 from node.errors import StorageError
 from node.execution.executor import ExecutedBlock, Parent
+from node.execution.flat_state import StateReader
 from node.ledger import schema
 from node.ledger.schema import Head, height_key, state_key
 from node.ledger.storage import Storage
@@ -55,6 +56,10 @@ class Ledger:
     def get(self, table: bytes, key: bytes) -> bytes:
         """Return a value of the committed state, or b""."""
         return self._storage.get(state_key(table, key)) or b""
+
+    def snapshot(self) -> StateReader:
+        """Return the committed state as it is now, whatever is committed later."""
+        return _Snapshot(self._storage.snapshot())
 
     def parent(self) -> Parent:
         """Return the committed tip as the parent of the next block."""
@@ -190,6 +195,17 @@ class Ledger:
     def close(self) -> None:
         """Close the storage."""
         self._storage.close()
+
+
+class _Snapshot:
+    """The state at one moment."""
+
+    def __init__(self, read: Callable[[bytes], bytes | None]) -> None:
+        self._read = read
+
+    def get(self, table: bytes, key: bytes) -> bytes:
+        """Return a value, or b""."""
+        return self._read(state_key(table, key)) or b""
 
 
 def build_genesis_certificate(header: Header) -> CommitCertificate:

@@ -7,7 +7,7 @@ it). An error of the engine is a `StorageError`; the caller must stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rocksdict import DBCompressionType, Options, Rdict, ReadOptions, WriteBatch, WriteOptions
@@ -51,6 +51,21 @@ class RocksStorage:
         bounds.set_iterate_upper_bound(high)
         for key, stored in self._db.items(from_key=low, read_opt=bounds):
             yield key, open_record(key, stored)
+
+    def snapshot(self) -> Callable[[bytes], bytes | None]:
+        """Take a snapshot of the engine."""
+        snapshot = self._db.snapshot()
+
+        def get(key: bytes) -> bytes | None:
+            try:
+                stored = snapshot[key]
+            except Exception as error:  # rocksdict raises plain Exception for a missing key
+                if "not found" in str(error):
+                    return None
+                raise StorageError(f"the snapshot cannot be read: {error}") from error
+            return open_record(key, stored)
+
+        return get
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
         """Apply a batch and sync it."""

@@ -8,7 +8,7 @@ detected when it is read, and never served.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from node.errors import StorageError
@@ -25,6 +25,10 @@ class Storage(Protocol):
 
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield keys and values with low ≤ key < high, ascending."""
+        ...
+
+    def snapshot(self) -> Callable[[bytes], bytes | None]:
+        """Return a `get` that goes on seeing the store as it is now."""
         ...
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
@@ -68,6 +72,12 @@ class MemoryStorage:
         """Yield a range, ascending."""
         for key in sorted(key for key in self.records if low <= key < high):
             yield key, open_record(key, self.records[key])
+
+    def snapshot(self) -> Callable[[bytes], bytes | None]:
+        """Copy the records."""
+        copy = MemoryStorage()
+        copy.records = dict(self.records)
+        return copy.get
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
         """Apply a batch."""

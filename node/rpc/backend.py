@@ -7,6 +7,7 @@ threads, so that it can neither stop consensus nor pile up.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,6 +33,7 @@ from node.sync import Sync
 from node.txpool import TxPool
 
 CALLS_MAX = 2
+PLACED_BLOCKS_MAX = 8
 
 T = TypeVar("T")
 
@@ -75,6 +77,7 @@ class Backend:
         self.driver = driver
         self._scheduler = scheduler
         self._calls = trio.CapacityLimiter(CALLS_MAX)
+        self._placed: OrderedDict[int, list[PlacedTransaction]] = OrderedDict()
         self._listeners: set[Callable[[BlockCommittedEvent], None]] = set()
 
     # --- blocks -----------------------------------------------------------------------------
@@ -97,7 +100,15 @@ class Backend:
         return self.ledger.find_block(block_hash)
 
     def placed(self, number: int) -> list[PlacedTransaction]:
-        """Return all transactions of a block with receipts."""
+        """Return all transactions of a block with receipts; the last few blocks are kept."""
+        found = self._placed.get(number)
+        if found is None:
+            found = self._placed[number] = self._read_placed(number)
+            while len(self._placed) > PLACED_BLOCKS_MAX:
+                self._placed.popitem(last=False)
+        return found
+
+    def _read_placed(self, number: int) -> list[PlacedTransaction]:
         header = self.ledger.header(number)
         raws = self.ledger.block(number).transactions
         found = []
@@ -142,16 +153,16 @@ class Backend:
         self, sender: bytes, to: bytes, value: int, data: bytes, gas: int | None
     ) -> Outcome:
         """Run a message on the committed state."""
-        block = self._next_block()
+        block, state = self._next_block(), self.ledger.snapshot()
         return await self._in_thread(
-            lambda: call(self.ledger, block, sender=sender, to=to, value=value, data=data, gas=gas)
+            lambda: call(state, block, sender=sender, to=to, value=value, data=data, gas=gas)
         )
 
     async def estimate_gas(self, template: Transaction) -> tuple[int, Outcome]:
         """Return the gas that a transaction needs, and how it ran."""
-        block = self._next_block()
+        block, state = self._next_block(), self.ledger.snapshot()
         gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
-        return await self._in_thread(lambda: estimate_gas(self.ledger, block, template, gas_max))
+        return await self._in_thread(lambda: estimate_gas(state, block, template, gas_max))
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""

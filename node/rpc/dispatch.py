@@ -30,7 +30,8 @@ BATCH_MAX = 1_000
 BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_S = 30.0
 DEPTH_MAX = 64
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""Possessive, and to the end of the text if unclosed: linear whatever a client sends."""
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 Extra: TypeAlias = Mapping[str, Callable[[list[Any]], Any]]
@@ -87,6 +88,7 @@ class Dispatcher:
         parts: list[bytes] = []
         size = 0
         for request in requests:
+            await trio.lowlevel.checkpoint()
             response = await self._one(request, extra)
             if response is None:
                 continue

@@ -14,7 +14,7 @@ from eth_abi.exceptions import DecodingError
 from contracts.registry import decode_registry_error
 from node.chain.block import encode_block
 from node.chain.receipt import Status
-from node.chain.transaction import Transaction
+from node.chain.transaction import INIT_CODE_BYTES_MAX, Transaction
 from node.crypto import keccak256
 from node.errors import InvalidTransaction
 from node.execution.evm import Outcome
@@ -226,7 +226,7 @@ class EthMethods:
     def eth_getUncleCountByBlockNumber(self, tag: object) -> Any:
         return None if self._find_number(tag) is None else "0x0"
 
-    def eth_getLogs(self, raw: object) -> Any:
+    async def eth_getLogs(self, raw: object) -> Any:
         if not isinstance(raw, dict):
             raise invalid_params("filter: expected an object")
         wanted = parse_filter(raw)
@@ -234,12 +234,12 @@ class EthMethods:
             number = self._find_hash(raw["blockHash"])
             if number is None:
                 raise RpcError(RESOURCE_NOT_FOUND, "unknown block hash")
-            return find_logs(self._node, wanted, number, number)
+            return await find_logs(self._node, wanted, number, number)
         low = self._block_number(raw.get("fromBlock") or "latest")
         high = self._block_number(raw.get("toBlock") or "latest")
         if low > high:
             raise invalid_params(f"filter: fromBlock {low} is above toBlock {high}")
-        return find_logs(self._node, wanted, low, high)
+        return await find_logs(self._node, wanted, low, high)
 
     # --- block tags -------------------------------------------------------------------------
 
@@ -282,6 +282,8 @@ def _parse_message(raw: object) -> Transaction:
     data = raw.get("input") or raw.get("data") or "0x"
     sender = raw.get("from")
     to = raw.get("to")
+    if not to and len(str(data)) > 2 * INIT_CODE_BYTES_MAX + 2:
+        raise invalid_params(f"call: creation code is larger than {INIT_CODE_BYTES_MAX} bytes")
     return Transaction(
         raw=b"",
         hash=b"",

@@ -7,11 +7,10 @@ from typing import Any
 from node.chain.block import Header
 from node.chain.receipt import Log, compute_bloom
 from node.chain.transaction import Transaction
+from node.config import BLOCK_GAS_MAX
 from node.rpc.backend import PlacedTransaction
 from node.rpc.codec import to_data, to_quantity
 
-BLOCK_GAS_LIMIT = 30_000_000
-"""Shown as a block's gas limit, as FISCO BCOS does: blocks are bounded by count, not gas."""
 EMPTY_UNCLES_HASH = "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347"
 ZERO_HASH = "0x" + "00" * 32
 ZERO_ADDRESS = "0x" + "00" * 20
@@ -52,7 +51,7 @@ def header_object(header: Header) -> dict[str, Any]:
         "difficulty": "0x0",
         "totalDifficulty": "0x0",
         "extraData": to_data(header.extra_data),
-        "gasLimit": to_quantity(BLOCK_GAS_LIMIT),
+        "gasLimit": to_quantity(BLOCK_GAS_MAX),
         "gasUsed": to_quantity(header.gas_used),
         "timestamp": to_quantity(header.time_s),
         "mixHash": ZERO_HASH,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import trio
+
 from node.chain.receipt import Log
 from node.rpc.backend import Backend, PlacedTransaction
 from node.rpc.codec import parse_address, parse_data
@@ -68,13 +70,16 @@ def matching_logs(wanted: LogFilter, placed: list[PlacedTransaction]) -> list[di
     ]
 
 
-def find_logs(backend: Backend, wanted: LogFilter, low: int, high: int) -> list[dict[str, Any]]:
+async def find_logs(
+    backend: Backend, wanted: LogFilter, low: int, high: int
+) -> list[dict[str, Any]]:
     """Return the wanted logs of a range of blocks, within limits."""
     high = min(high, backend.height)
     if high - low >= BLOCKS_MAX:
         raise RpcError(LIMIT_EXCEEDED, f"range of more than {BLOCKS_MAX} blocks; ask in parts")
     found: list[dict[str, Any]] = []
     for number in range(low, high + 1):
+        await trio.lowlevel.checkpoint()  # a long range must not hold up consensus
         if backend.header(number).gas_used == 0:
             continue
         found += matching_logs(wanted, backend.placed(number))

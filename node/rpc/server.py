@@ -15,6 +15,7 @@ from typing import Any
 import h11
 import trio
 
+from node.errors import raise_if_fatal
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import Methods
 from node.rpc.websocket import serve_websocket
@@ -59,6 +60,9 @@ class RpcServer:
             await _HttpConnection(stream, self._dispatcher, self._methods, self._tap).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+        except Exception as error:
+            raise_if_fatal(error)
+            log.warning("connection failed", exc_info=error)
         finally:
             self._connections -= 1
             with trio.move_on_after(0.5, shield=True):
@@ -130,7 +134,8 @@ class _HttpConnection:
         if request.method == b"OPTIONS":
             await self._respond(204, b"")
         elif request.method != b"POST":
-            await self._respond(405, b'{"error":"send JSON-RPC requests with POST"}')
+            hint = b'{"error":"send JSON-RPC requests with POST"}'
+            await self._respond(405, b"" if request.method == b"HEAD" else hint)
         else:
             self._tap.received(body)
             answer = await self._dispatcher.answer(body)

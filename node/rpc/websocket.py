@@ -45,7 +45,7 @@ async def serve_websocket(
         trailing, _ = http.trailing_data
         connection.receive_data(trailing or None)
         await _WebSocket(stream, connection, dispatcher, methods, tap).run()
-    except (RemoteProtocolError, LocalProtocolError):
+    except (RemoteProtocolError, LocalProtocolError, h11.ProtocolError, UnicodeError):
         return  # the peer broke the protocol: the connection is closed by the caller
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from consensus.quorum import compute_quorum
 from contracts.registry import SCHEMA_IDS, Jurisdiction, Role
+from node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN
 from node.errors import ConfigError
 
 NODES_MAX = 64
@@ -56,7 +57,7 @@ class Settings:
     group_id: str = "group0"
     web3_chain_id: int = 20200
     genesis_time_ms: int = 1_700_000_000_000
-    tx_gas_limit: int = 3_000_000_000
+    tx_gas_limit: int = 30_000_000
     block_tx_count_limit: int = 1_000
     leader_period: int = 1
     consensus_timeout_ms: int = 3_000
@@ -90,7 +91,7 @@ _NETWORK_KEYS: dict[str, tuple[type, int, int]] = {
     "seed": (int, 0, 2**53),
     "web3_chain_id": (int, 1, 2**53),
     "genesis_time_ms": (int, 0, 2**53),
-    "tx_gas_limit": (int, 100_000, 2**62),
+    "tx_gas_limit": (int, TX_GAS_LIMIT_MIN, BLOCK_GAS_MAX),
     "block_tx_count_limit": (int, 1, 10_000),
     "leader_period": (int, 1, 1_000_000),
     "consensus_timeout_ms": (int, 100, 600_000),

@@ -1,7 +1,9 @@
 """Who may link to a node: certificates, node ids, frames (F34, B39)."""
 
+import json
 import socket
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,11 +21,11 @@ from node.topology.tree import load_tree
 from tests.network.kit import rpc, wait_until
 
 
-def agency_of(network):
+def agency_of(network, name="hkstp"):
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    folder = network.directory / "ca" / "hkstp"
+    folder = network.directory / "ca" / name
     certificate = x509.load_pem_x509_certificate((folder / "agency.crt").read_bytes())
     return Issued(certificate, load_pem_private_key((folder / "agency.key").read_bytes(), None))
 
@@ -109,3 +111,40 @@ def test_plain_bytes_and_bad_frames_cost_the_link_only(shared, tmp_path):
     before = int(rpc(shared.url, "eth_blockNumber")["result"], 16)
     shared.__class__(shared.directory)  # commits a probe
     assert int(rpc(shared.url, "eth_blockNumber")["result"], 16) > before
+
+
+def test_a_member_that_sends_nonsense_costs_its_link_only(shared, tmp_path):
+    """Any member, observers included, may be hostile."""
+    status = json.loads(rpc(shared.url, "getSyncStatus", "group0", "")["result"])
+    hello = encode_frame(FrameKind.HELLO, [1, bytes.fromhex(status["genesisHash"])])
+    # Of two links the one dialled by the smaller id stays: be that, and take the link over.
+    member = min(load_tree(shared.directory).nodes, key=lambda node: node.key.node_id)
+    assert member.name != "node0"
+    agency = agency_of(shared, member.spec.institution)
+    issued = issue_node_certificate(agency, member.key.node_id, "x")
+    for kind, value in (
+        (FrameKind.REQUEST, [1, ["txs", [[]]]]),
+        (FrameKind.REQUEST, [1, ["txs", 5]]),
+        (FrameKind.REQUEST, [1, ["blocks", -1, 10**9]]),
+        (FrameKind.REQUEST, [1, ["proposal", 2**63, b""]]),
+        (FrameKind.REQUEST, [1, ["proposal", 1, "x"]]),
+        (FrameKind.REQUEST, [1, ["what"]]),
+        (FrameKind.REQUEST, 7),
+        (FrameKind.RESPONSE, [1, []]),
+        (FrameKind.RESPONSE, [[], []]),
+        (FrameKind.SYNC_STATUS, [2**62, bytes(32)]),
+        (FrameKind.SYNC_STATUS, ["x"]),
+        (FrameKind.TRANSACTIONS, [b"", b"\xc0", 7]),
+        (FrameKind.TRANSACTIONS, {}),
+        (FrameKind.CONSENSUS, b"\x91\x07"),
+        (FrameKind.CONSENSUS, [1]),
+        (FrameKind.TRANSACTIONS, [[[]] * 5000] * 40),
+    ):
+        with connect(shared, issued, agency, tmp_path) as link:
+            link.settimeout(3)
+            with suppress(OSError):
+                link.sendall(hello + encode_frame(kind, value))
+            received(link)
+    states = {node["name"]: node["exit_code"] for node in shared.status()}
+    assert set(states.values()) == {None}
+    shared.__class__(shared.directory)  # a probe is committed

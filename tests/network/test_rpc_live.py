@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 from tests.network.kit import post, rpc
 
@@ -43,6 +44,12 @@ def test_a_stray_byte_after_an_upgrade_request(shared):
         link.shutdown(socket.SHUT_WR)
         while link.recv(4096):
             pass
+    for hostile in (
+        b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        b"GET / HTTP/1.0\r\nupgrade: websocket\r\n\r\n",
+        upgrade.replace(b"host: x", b"host: a\xff").replace(b"sec-websocket-key", b"x"),
+    ):
+        raw(shared, hostile)
     bad = upgrade.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short").replace(b"13", b"99")
     raw(shared, bad)
     assert rpc(shared.url, "web3_clientVersion")["result"].startswith("Lowu/")
@@ -67,6 +74,19 @@ def test_bad_json_and_limits(shared):
     answers = post(shared.url, json.dumps(mixed).encode())
     assert [a.get("id") for a in answers] == [1, 2, None]
     assert answers[0]["result"] == "0x4ee8" and answers[1]["error"]["code"] == -32601
+
+
+def test_no_body_takes_more_than_linear_time(shared):
+    """Many escaped quotes once cost quadratic time, on the loop that consensus runs in."""
+    small, large = (b"[" * 65 + b'"' + b'\\"' * count for count in (50_000, 1_000_000))
+
+    def seconds(body):
+        start = time.perf_counter()
+        assert post(shared.url, body)["error"]["code"] == -32700
+        return time.perf_counter() - start
+
+    seconds(small)
+    assert seconds(large) < 200 * max(seconds(small), 0.001), "20 times the bytes"
 
 
 def test_wrong_parameters_get_a_code_and_a_reason(shared):

@@ -44,6 +44,17 @@ def test_a_wrong_list_of_hashes_does_not_stick_to_a_proposal():
     assert again.tx_hashes is None and again.is_vouched
 
 
+def test_bodies_are_checked_only_on_top_of_known_proposals():
+    """A PRE-PREPARE that overtakes the one below would else be judged without it."""
+    replica = make()
+    above = kit.proposal(2, DIGEST, b"b", 2, 6)
+    assert only(fx.VerifyProposal, deliver(replica, kit.signed(PrePrepare(0, above, (), 2)))) == []
+    effects = deliver(replica, kit.signed(PrePrepare(0, ITEM, (b"h" * 32,), 1)))
+    wanted = only(fx.VerifyProposal, effects)
+    assert [effect.proposal.height for effect in wanted] == [1, 2]
+    assert wanted[1].ancestors == (DIGEST,)
+
+
 def test_a_checkpoint_ahead_is_no_stable_height():
     """Executing ahead must not look like blocks that could be fetched (R-LAG-1)."""
     replica = make()

@@ -138,3 +138,12 @@ def test_scan_is_half_open_and_ascending(storage):
     assert [key for key, _ in storage.scan(b"a1", b"a3")] == [b"a1", b"a2"]
     storage.write({b"a0": b"0"}, [b"a1"])
     assert [key for key, _ in storage.scan(b"a", b"b")] == [b"a0", b"a2", b"a3"]
+
+
+def test_a_snapshot_does_not_move(storage):
+    chain = Chain(storage)
+    before = chain.ledger.snapshot()
+    chain.commit(signed(nonce=0))
+    sender = signed(nonce=0).sender
+    assert before.get(b"a", sender) == b"" != chain.ledger.get(b"a", sender)
+    assert chain.ledger.snapshot().get(b"a", sender) == chain.ledger.get(b"a", sender)

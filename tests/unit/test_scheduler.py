@@ -1,0 +1,88 @@
+"""Blocks between ordered and committed: stacked on the head, on nothing older."""
+
+import pytest
+
+from consensus.certificates import Verifier
+from consensus.codec import compute_digest
+from consensus.messages import CommitCertificate, Proposal
+from node.chain.block import Block
+from node.chain.merkle import compute_root
+from node.errors import BadInput
+from node.events import Events
+from node.execution.flat_state import LayeredState
+from node.scheduler import Scheduler
+from tests.unit import node_kit as kit
+from tests.unit.node_kit import Chain, signed
+
+
+def make():
+    chain = Chain()
+    verifier = Verifier(
+        kit.DOMAIN, kit.GENESIS.validators, chain.ledger.genesis_certificate, lambda i, d, s: True
+    )
+    committed = []
+    events = Events()
+    events.subscribe(lambda event: committed.append(event.block.header.number))
+    return chain, Scheduler(kit.GENESIS, chain.ledger, verifier, events), committed
+
+
+async def run_block(chain, scheduler, height, previous):
+    transactions = (signed(nonce=height - 1),)
+    root = compute_root([item.hash for item in transactions])
+    proposal = Proposal(height, previous, root, 2_000 + height, 0)
+    digest = compute_digest(kit.DOMAIN, proposal)
+    block_hash = await scheduler.execute(proposal, digest, transactions)
+    signatures = ((0, b""), (1, b""), (2, b""))
+    return CommitCertificate(height, digest, block_hash, signatures), transactions
+
+
+def depth(state):
+    count = 0
+    while isinstance(state, LayeredState):
+        state, count = state._below, count + 1
+    return count
+
+
+async def test_execution_ahead_of_commits_keeps_few_layers():
+    chain, scheduler, committed = make()
+    previous = chain.ledger.header(0).proposal_digest
+    pending = []
+    for height in range(1, 20):
+        certificate, _ = await run_block(chain, scheduler, height, previous)
+        previous = certificate.digest
+        pending.append(certificate)
+        if height > 2:
+            await scheduler.commit(pending.pop(0))
+        assert depth(scheduler._parent(previous).state) <= 3
+    assert committed == list(range(1, 18))
+    assert len(scheduler._executed) == 2
+
+
+async def test_an_unknown_block_below_is_refused():
+    chain, scheduler, _ = make()
+    with pytest.raises(BadInput, match="has not been executed"):
+        await run_block(chain, scheduler, 2, b"x" * 32)
+
+
+async def test_fetched_blocks_are_executed_and_compared():
+    from dataclasses import replace
+
+    source, scheduler, _ = make()
+    previous = source.ledger.header(0).proposal_digest
+    certificate, _ = await run_block(source, scheduler, 1, previous)
+    await scheduler.commit(certificate)
+    block = source.ledger.block(1)
+    target, importer, committed = make()
+    wrong_header = replace(block.header, gas_used=7)
+    for bad, text in (
+        (replace(block, header=wrong_header), "does not belong"),
+        (replace(block, certificate=replace(certificate, signatures=((0, b""),))), "quorum"),
+        (replace(block, transactions=()), "root"),
+    ):
+        with pytest.raises(BadInput, match=text):
+            await importer.import_block(bad)
+    assert target.ledger.head.number == 0
+    assert await importer.import_block(Block(block.header, block.transactions, certificate))
+    assert not await importer.import_block(block)
+    assert committed == [1]
+    assert target.ledger.header(1) == source.ledger.header(1)
