@@ -87,7 +87,7 @@ def test_a_wiped_node_fetches_the_chain_again(network):
 def test_a_node_with_another_genesis_says_so(network):
     network.order("stop", "node3")
     genesis = network.directory / "127.0.0.1" / "node3" / "config.genesis"
-    genesis.write_text(genesis.read_text().replace("gas_limit=", "gas_limit=1"))
+    genesis.write_text(genesis.read_text().replace("timestamp_ms=", "timestamp_ms=1"))
     network.order("start", "node3")
     wait_until(lambda: network.status()[3]["exit_code"] is not None, "node3 ends")
     output = (genesis.parent / "nohup.out").read_text()
