@@ -95,6 +95,8 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def main() -> int:
     """Run the command line; every expected error is one clear message, never a traceback."""
+    # A shell's background job starts with SIGINT ignored; SIGTERM must end it all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     wants_json = "--json" in sys.argv
     try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
 from tests.network.kit import Network, lowu, lowu_json, processes_of, rpc, wait_until
 
@@ -47,6 +48,30 @@ def test_an_interrupted_up_leaves_nothing(tmp_path):
     assert process.returncode == 130, errors
     assert "interrupted" in errors and "Traceback" not in errors
     wait_until(lambda: processes_of(directory) == [], "no process is left")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
+    """Started with SIGINT ignored, as a shell's background job is."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowu", "demo"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    for line in process.stderr:
+        if "first block" in line:
+            break
+    (folder,) = tmp_path.glob("lowu-demo-*")
+    assert len(processes_of(folder)) == 10
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert processes_of(folder) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_taken_ports_move_the_whole_block(tmp_path):
