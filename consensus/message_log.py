@@ -49,7 +49,6 @@ class Slot:
     commits: dict[NodeIndex, Commit] = field(default_factory=dict)
     checkpoints: dict[NodeIndex, Checkpoint] = field(default_factory=dict)
     certificate: PreparedCertificate | None = None
-    certificate_digest: Hash32 = ZERO_HASH
     is_ordered: bool = False
     """Final: a quorum of COMMITs here and at every height below."""
     executed_hash: Hash32 | None = None

@@ -130,7 +130,6 @@ class Status:
 
 
 Message: TypeAlias = PrePrepare | Prepare | Commit | Checkpoint | ViewChange | NewView | Status
-Vote: TypeAlias = PrePrepare | Prepare | Commit | Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

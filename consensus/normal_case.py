@@ -214,7 +214,6 @@ def _build_certificate(state: ReplicaState, slot: Slot) -> None:
         return
     signatures = tuple((index, slot.prepares[index].signature) for index in voters)
     slot.certificate = PreparedCertificate(state.view, slot.proposal, signatures)
-    slot.certificate_digest = slot.digest
 
 
 def _vote_commit(state: ReplicaState, slot: Slot) -> None:

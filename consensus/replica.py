@@ -132,7 +132,6 @@ class Replica:
             case PreparedRecord() if state.log.is_open(record.certificate.proposal.height):
                 slot = state.log.slot(record.certificate.proposal.height)
                 slot.certificate = record.certificate
-                slot.certificate_digest = state.digest_of(record.certificate.proposal)
             case NewViewRecord():
                 if record.new_view.view == state.view:
                     state.new_view = record.new_view

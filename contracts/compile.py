@@ -23,7 +23,10 @@ def compile_sources(solc_dir: Path) -> dict[str, str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"solc failed:\n{done.stderr}")
-    artifacts: dict[str, object] = json.loads(done.stdout)
+    artifacts: dict[str, dict[str, object]] = json.loads(done.stdout)
+    found = {str(value["compiler"]).partition("+")[0] for value in artifacts.values()}
+    if found != {SOLC_VERSION}:
+        raise SystemExit(f"solc {', '.join(sorted(found))} is installed; {SOLC_VERSION} is needed")
     return {name: json.dumps(value, indent=2) + "\n" for name, value in artifacts.items()}
 
 

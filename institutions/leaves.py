@@ -18,7 +18,6 @@ from enum import IntEnum
 from typing import Any
 
 PAD_BUCKETS = (32, 64, 128, 256)
-SALT_BYTES = 32
 LEAVES_MAX = PAD_BUCKETS[-1]
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")

@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from node.crypto import compute_public_key, sign
 from node.errors import ConfigError
 
-NODE_ID_BYTES = 64
-
 
 @dataclass(frozen=True, slots=True)
 class NodeKey:
