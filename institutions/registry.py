@@ -32,6 +32,8 @@ CALL_GAS = 250_000
 """Gas offered with a registry transaction: some three times what the dearest needs, and little
 enough for hundreds in one block."""
 REVERTED = 3
+NONCE_ATTEMPTS = 20
+NONCE_WAIT_S = 0.02
 
 
 class RegistryRefused(Exception):
@@ -117,29 +119,37 @@ class Signer:
         return receipt
 
     async def _submit(self, to: bytes, data: bytes) -> str:
+        """Send with the next nonce; take another if somebody with this account was faster."""
         if self._chain_id is None:
             self._chain_id = int(await self._client.call("eth_chainId"), 16)
-        nonce = int(await self._client.call("eth_getTransactionCount", self.address, "pending"), 16)
-        signed = self._account.sign_transaction(
+        for _ in range(NONCE_ATTEMPTS):
+            signed = await self._sign(to, data)
+            try:
+                raw = "0x" + bytes(signed.raw_transaction).hex()
+                tx_hash: str = await self._client.call("eth_sendRawTransaction", raw)
+            except RemoteError as error:
+                if "already known" in str(error):
+                    return "0x" + bytes(signed.hash).hex()
+                if "nonce" not in str(error):
+                    raise _refusal(error) from error
+                await trio.sleep(NONCE_WAIT_S)
+            else:
+                return tx_hash
+        raise RegistryRefused(None, f"{self.address} is used elsewhere too: no nonce was free")
+
+    async def _sign(self, to: bytes, data: bytes) -> Any:
+        count = await self._client.call("eth_getTransactionCount", self.address, "pending")
+        return self._account.sign_transaction(
             {
                 "to": to,
                 "data": data,
                 "value": 0,
                 "gas": CALL_GAS,
                 "gasPrice": 0,
-                "nonce": nonce,
+                "nonce": int(count, 16),
                 "chainId": self._chain_id,
             }
         )
-        try:
-            tx_hash: str = await self._client.call(
-                "eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()
-            )
-        except RemoteError as error:
-            if "already known" in str(error):
-                return "0x" + bytes(signed.hash).hex()
-            raise _refusal(error) from error
-        return tx_hash
 
     async def _explain(self, to: bytes, data: bytes) -> None:
         """Raise the reason for which a transaction failed."""

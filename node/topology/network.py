@@ -20,11 +20,12 @@ from node.client import ClientError, RemoteError, RpcClient
 from node.errors import NodeError
 from node.topology.control import Control, NotRunning
 from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
-from node.topology.ports import find_free_block
+from node.topology.ports import find_free_block, is_listening, reserve_ports
 from node.topology.spec import parse_spec
 from node.topology.tree import is_tree, load_tree, node_folder, write_ports, write_tree
 
 READY_S = 60.0
+LISTEN_S = 10.0
 POLL_S = 0.02
 
 
@@ -60,6 +61,24 @@ def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str
     return plan
 
 
+def _start(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
+    """Choose ports and start all nodes; return once they listen, or have ended."""
+    control = Control(directory)
+    with reserve_ports():
+        plan = prepare(directory, spec_text, origin, report)
+        report(f"{len(plan.nodes)} nodes planned in {directory}")
+        control.start_supervisor()
+        control.order("start")
+        deadline = time.monotonic() + LISTEN_S
+        for node in plan.nodes:
+            while not is_listening(node.ports.web3) and time.monotonic() < deadline:
+                (state,) = control.order("status", [node.name])
+                if state["pid"] is None:
+                    break
+                time.sleep(POLL_S)
+    return plan
+
+
 async def bring_up(
     directory: Path,
     spec_text: str,
@@ -78,11 +97,10 @@ async def bring_up(
     was_running = is_tree(directory) and control.is_running()
     if was_running:
         plan = load_tree(directory)
+        await trio.to_thread.run_sync(control.order, "start")
     else:
-        plan = prepare(directory, spec_text, origin, report)
-        report(f"{len(plan.nodes)} nodes planned in {directory}")
-        await trio.to_thread.run_sync(control.start_supervisor)
-    await trio.to_thread.run_sync(control.order, "start")
+        # Not abandoned on Ctrl-C: what it starts must be there to be stopped.
+        plan = await trio.to_thread.run_sync(_start, directory, spec_text, origin, report)
     report("nodes started, waiting for a quorum to commit a block")
     height = await wait_for_block(plan, control, directory, ready_s)
     return UpResult(plan, time.monotonic() - started, height, was_running)

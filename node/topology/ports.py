@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from node.errors import ConfigError
 from node.topology.plan import HOST, PortBlock
@@ -20,6 +26,25 @@ def is_port_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+@contextmanager
+def reserve_ports() -> Iterator[None]:
+    """Keep two networks that start at once on this machine from choosing the same ports.
+
+    Held from the search until the nodes listen. The lock ends with the process.
+    """
+    path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on a port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def ports_of(block: PortBlock, nodes: int) -> list[int]:

@@ -1,5 +1,6 @@
 """How networks start and end: ports, signals, killed supervisors, restarts from disk."""
 
+import json
 import os
 import signal
 import socket
@@ -71,7 +72,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert processes_of(folder) == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("lowu-demo-*")) == []
 
 
 def test_taken_ports_move_the_whole_block(tmp_path):
@@ -160,3 +161,25 @@ def test_fisco_tree_and_scripts(tmp_path):
     finally:
         subprocess.run(["sh", host / "stop_all.sh"], timeout=60, **run)
     assert processes_of(directory) == []
+
+
+def test_networks_that_start_at_once_do_not_collide(tmp_path):
+    text = (
+        '[network]\nname = "one"\nseed = 1\np2p_port = 46000\nrpc_port = 47000\n'
+        "web3_port = 48000\nallow_one_side_quorum = true\n"
+        '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
+    )
+    (tmp_path / "one.toml").write_text(text)
+    folders = [tmp_path / name for name in ("x", "y", "z")]
+    command = [sys.executable, "-m", "lowu", "up", str(tmp_path / "one.toml"), "--json", "--dir"]
+    started = [
+        subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for folder in folders
+    ]
+    try:
+        results = [json.loads(process.communicate(timeout=60)[0]) for process in started]
+        assert [result["ok"] for result in results] == [True] * 3
+        assert len({result["nodes"][0]["url"] for result in results}) == 3
+    finally:
+        for folder in folders:
+            lowu("down", "--dir", folder)

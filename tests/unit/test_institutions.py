@@ -28,11 +28,12 @@ from institutions.holder import Holder
 from institutions.issuer import Issuer
 from institutions.leaves import LeafType, build_leaves, compute_root, flatten
 from institutions.package import PackageError, decode_package, encode_package
+from institutions.registry import RegistryRefused, Signer
 from institutions.schemas import DAY_S
 from institutions.signing import DocumentKey, is_signed_by
 from institutions.verdicts import Verdict
 from institutions.verifier import Verifier
-from node.client import ClientError
+from node.client import ClientError, RemoteError
 
 NOW_S = 1_800_000_000
 KEY = DocumentKey(b"\x05" * 32)
@@ -456,3 +457,33 @@ def test_signatures():
     assert not is_signed_by(HOLDER.public_key, digest, signature)
     for key, sig in ((b"", signature), (b"\0" * 64, signature), (KEY.public_key, b"\0" * 64)):
         assert not is_signed_by(key, digest, sig)
+
+
+class RacingClient:
+    """A node at which another program uses the same account."""
+
+    def __init__(self, losses):
+        self.losses = losses
+        self.nonces = []
+
+    async def call(self, method, *params):
+        if method == "eth_chainId":
+            return "0x4ee8"
+        if method == "eth_getTransactionCount":
+            return hex(len(self.nonces))
+        self.nonces.append(len(self.nonces))
+        if len(self.nonces) <= self.losses:
+            raise RemoteError(-32000, "another transaction with nonce 0 waits already", None)
+        return "0xhash"
+
+    async def wait_for_receipt(self, tx_hash, timeout_s):
+        return {"status": "0x1", "transactionHash": tx_hash}
+
+
+async def test_two_users_of_one_account_take_turns(autojump_clock):
+    client = RacingClient(losses=3)
+    receipt = await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert receipt["status"] == "0x1"
+    assert client.nonces == [0, 1, 2, 3]
+    with pytest.raises(RegistryRefused, match="used elsewhere"):
+        await Signer(RacingClient(losses=99), b"\x01" * 32).send(b"\x02" * 20, b"")
