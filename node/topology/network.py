@@ -20,13 +20,14 @@ from node.client import ClientError, RemoteError, RpcClient
 from node.errors import NodeError
 from node.topology.control import Control, NotRunning
 from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
-from node.topology.ports import find_free_block, is_listening, reserve_ports
+from node.topology.ports import find_free_block, is_listening, name_ports, reserve_ports
 from node.topology.spec import parse_spec
 from node.topology.tree import is_tree, load_tree, node_folder, write_ports, write_tree
 
 READY_S = 60.0
 LISTEN_S = 10.0
 POLL_S = 0.02
+HOPE_POLL_S = 0.5
 
 
 class NotReady(NodeError):
@@ -50,7 +51,7 @@ def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str
     ports, taken = find_free_block(plan.ports, len(plan.nodes))
     if taken:
         report(
-            f"port {taken[0]} is taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
+            f"{name_ports(taken)} taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
             f"web3 {ports.web3} and up instead"
         )
         plan = build_plan(plan.spec, ports)
@@ -108,13 +109,39 @@ async def bring_up(
 
 async def wait_for_block(plan: Plan, control: Control, directory: Path, ready_s: float) -> int:
     """Send a probe and wait until a quorum of validators has committed it."""
+    reason = f"no block was committed by a quorum within {ready_s:.0f} s"
+    height: int | None = None
     with trio.move_on_after(ready_s):
-        tx_hash = await _send_probe(plan)
-        return await _wait_for_quorum(plan, tx_hash)
-    raise NotReady(
-        f"no block was committed by a quorum within {ready_s:.0f} s:\n"
-        + "\n".join(await _diagnose(plan, control, directory))
-    )
+        async with trio.open_nursery() as nursery:
+
+            async def give_up_early() -> None:
+                nonlocal reason
+                reason = await _wait_until_hopeless(plan, control)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up_early)
+            height = await _wait_for_quorum(plan, await _send_probe(plan))
+            nursery.cancel_scope.cancel()
+    if height is None:
+        lines = await _diagnose(plan, control, directory)
+        raise NotReady(f"{reason}:\n" + "\n".join(lines))
+    return height
+
+
+async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
+    """Return why no block can come once fewer processes than a quorum are left."""
+    weights = {node.name: node.spec.weight for node in plan.nodes if node.spec.is_validator}
+    quorum = plan.genesis.validators.quorum
+    while True:
+        await trio.sleep(HOPE_POLL_S)
+        try:
+            states = await trio.to_thread.run_sync(control.order, "status")
+        except NotRunning:
+            return "the supervisor has ended"
+        running = {item["name"] for item in states if item["pid"] is not None}
+        weight = sum(weights[name] for name in weights.keys() & running)
+        if weight < quorum:
+            return f"validators of weight {weight} are running, {quorum} are needed"
 
 
 def build_probe(plan: Plan, nonce: int) -> bytes:

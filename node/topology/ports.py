@@ -15,6 +15,7 @@ from node.topology.plan import HOST, PortBlock
 
 BLOCKS_TRIED = 200
 PORT_MAX = 65_535
+PORTS_NAMED = 4
 
 
 def is_port_free(port: int) -> bool:
@@ -50,6 +51,15 @@ def is_listening(port: int) -> bool:
 def ports_of(block: PortBlock, nodes: int) -> list[int]:
     """Return all ports that a network of `nodes` nodes needs."""
     return [first + i for first in (block.p2p, block.rpc, block.web3) for i in range(nodes)]
+
+
+def name_ports(taken: list[int]) -> str:
+    """Return the subject of a sentence about taken ports: `ports 1, 2 and 3 more are`."""
+    if len(taken) == 1:
+        return f"port {taken[0]} is"
+    named = ", ".join(map(str, taken[:PORTS_NAMED]))
+    more = len(taken) - PORTS_NAMED
+    return f"ports {named} and {more} more are" if more > 0 else f"ports {named} are"
 
 
 def find_free_block(wanted: PortBlock, nodes: int) -> tuple[PortBlock, list[int]]:

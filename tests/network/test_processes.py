@@ -82,15 +82,16 @@ def test_taken_ports_move_the_whole_block(tmp_path):
         taken.listen()
         port = taken.getsockname()[1]
         text = (
-            f'[network]\nname = "one"\nseed = 1\nweb3_port = {port}\np2p_port = 41000\n'
-            "rpc_port = 42000\nallow_one_side_quorum = true\n"
+            f'[network]\nname = "one"\nseed = 1\nweb3_port = {port}\np2p_port = 21000\n'
+            "rpc_port = 22000\nallow_one_side_quorum = true\n"
             '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
         )
         (tmp_path / "one.toml").write_text(text)
         directory = tmp_path / "nodes"
         done = lowu("up", tmp_path / "one.toml", "--dir", directory)
         try:
-            assert f"port {port} is taken" in done.stderr
+            (said,) = [line for line in done.stderr.splitlines() if "up instead" in line]
+            assert str(port) in said, "names every taken port, whatever else is taken"
             (node,) = lowu_json("status", "--dir", directory)["nodes"]
             assert node["height"] >= 1 and node["url"] != f"http://127.0.0.1:{port}"
         finally:
@@ -119,6 +120,19 @@ def test_a_node_with_another_genesis_says_so(network):
     output = (genesis.parent / "nohup.out").read_text()
     assert "the data belongs to another genesis" in output
     assert "Traceback" not in output
+
+
+def test_up_gives_up_at_once_when_too_few_nodes_can_run(network):
+    """Two of four validators end at their start: no quorum can come, however long one waits."""
+    lowu("down", "--dir", network.directory)
+    for name in ("node2", "node3"):
+        genesis = network.directory / "127.0.0.1" / name / "config.genesis"
+        genesis.write_text(genesis.read_text().replace("timestamp_ms=", "timestamp_ms=1"))
+    done = lowu("up", "--dir", network.directory, "--timeout", "600", check=False, timeout=60)
+    assert done.returncode == 4
+    assert "validators of weight 2 are running, 3 are needed" in done.stderr
+    assert "node2: ended with" in done.stderr and "another genesis" in done.stderr
+    assert "node0: running, height" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_unknown_nodes_and_folders_are_explained(shared, tmp_path):
@@ -165,8 +179,8 @@ def test_fisco_tree_and_scripts(tmp_path):
 
 def test_networks_that_start_at_once_do_not_collide(tmp_path):
     text = (
-        '[network]\nname = "one"\nseed = 1\np2p_port = 46000\nrpc_port = 47000\n'
-        "web3_port = 48000\nallow_one_side_quorum = true\n"
+        '[network]\nname = "one"\nseed = 1\np2p_port = 26000\nrpc_port = 27000\n'
+        "web3_port = 28000\nallow_one_side_quorum = true\n"
         '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
     )
     (tmp_path / "one.toml").write_text(text)
