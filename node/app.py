@@ -21,7 +21,7 @@ from node.chain.transaction import Transaction
 from node.config import GenesisConfig, NodeConfig
 from node.crypto import is_signed_by
 from node.driver import Driver
-from node.errors import BadInput, ConfigError
+from node.errors import BadInput, ConfigError, PortTaken
 from node.events import BlockCommittedEvent, Events
 from node.execution.account_db import decode_account
 from node.execution.flat_state import TABLE_ACCOUNT
@@ -265,7 +265,7 @@ async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> N
         rpc = await trio.open_tcp_listeners(config.rpc_port, host=config.listen_host)
         web3 = await trio.open_tcp_listeners(config.web3_port, host=config.listen_host)
     except OSError as error:
-        raise ConfigError(
+        raise PortTaken(
             f"{config.folder}: a port of {config.p2p_port}, {config.rpc_port}, "
             f"{config.web3_port} cannot be opened ({error.strerror}); stop what uses it or "
             "change config.ini"

@@ -2,10 +2,14 @@
 
 NodeError
 ├── ConfigError       the operator's: what, where, and what to do next
+│   └── PortTaken
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   └── InvalidTransaction
 └── StorageError      the disk's: corruption or a failed sync; the process stops
 """
+
+PORT_TAKEN_EXIT = 5
+"""Exit code of a node's process after `PortTaken`; the network then moves to other ports."""
 
 
 class NodeError(Exception):
@@ -14,6 +18,10 @@ class NodeError(Exception):
 
 class ConfigError(NodeError):
     """A configuration cannot be used; the text says where and what to do next."""
+
+
+class PortTaken(ConfigError):
+    """A port of this node is used by something else."""
 
 
 class BadInput(NodeError):

@@ -1,7 +1,8 @@
 """One node as a process: what the supervisor's child runs, and how it ends.
 
 Exit codes: 0 stopped on request, 1 the node had to stop, 3 the configuration or environment
-cannot be used. The last line of ``nohup.out`` says why.
+cannot be used, 5 a port is taken (the network then moves to others). The last line of
+``nohup.out`` says why.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ import trio
 
 from node.app import build_node, run_node
 from node.config import load_genesis, load_node_config
-from node.errors import ConfigError
+from node.errors import PORT_TAKEN_EXIT, ConfigError, PortTaken
 from node.logs import start_file_log
 
 THREAD_STACK_BYTES = 64 * 1024 * 1024
 """Contracts may call 1,024 levels deep, each several Python frames: no platform's default."""
-
 log = logging.getLogger("INITIALIZER")
 
 
@@ -62,19 +62,29 @@ def _root_causes(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-def node_main(folder: Path, parent_pipe: int | None = None) -> int:
-    """Run the node of a folder to its end; return the exit code."""
+def node_main(
+    folder: Path, parent_pipe: int | None = None, on_ready: Callable[[], None] = lambda: None
+) -> int:
+    """Run the node of a folder to its end; return the exit code.
+
+    `on_ready` is called once its ports are open.
+    """
+
+    def say_ready() -> None:
+        print("running", flush=True)
+        on_ready()
+
     try:
         level = load_node_config(folder, folder.name).log_level
         start_file_log(folder / "log", level)
         threading.stack_size(THREAD_STACK_BYTES)
-        trio.run(_run, folder, parent_pipe, lambda: print("running", flush=True))
+        trio.run(_run, folder, parent_pipe, say_ready)
     except BaseException as error:  # the process ends here: say why, in one place
         causes = _root_causes(error)
         for cause in causes:
             print(f"{type(cause).__name__}: {cause}", file=sys.stderr, flush=True)
         if all(isinstance(cause, ConfigError) for cause in causes):
-            return 3
+            return PORT_TAKEN_EXIT if isinstance(causes[0], PortTaken) else 3
         log.critical("stopped by an error", exc_info=error)
         return 1
     log.info("stopped")

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ class Control:
                     + "\n".join(log.read_text().splitlines()[-5:])
                 )
             time.sleep(0.01)
+        # It outlives this program, or ends before it: then it is not left as a zombie.
+        threading.Thread(target=process.wait, daemon=True).start()
 
     def down(self) -> bool:
         """Stop all nodes and the supervisor; return whether there was one."""

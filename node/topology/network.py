@@ -17,15 +17,15 @@ from typing import Any
 import trio
 
 from node.client import ClientError, RemoteError, RpcClient
-from node.errors import NodeError
+from node.errors import PORT_TAKEN_EXIT, NodeError
 from node.topology.control import Control, NotRunning
 from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
-from node.topology.ports import find_free_block, is_listening, name_ports, reserve_ports
+from node.topology.ports import find_free_block, name_ports, reserve_ports
 from node.topology.spec import parse_spec
 from node.topology.tree import is_tree, load_tree, node_folder, write_ports, write_tree
 
 READY_S = 60.0
-LISTEN_S = 10.0
+PORT_ATTEMPTS = 5
 POLL_S = 0.02
 HOPE_POLL_S = 0.5
 
@@ -48,36 +48,58 @@ class UpResult:
 def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
     """Return the plan of the network in a folder, writing its tree if it is new."""
     plan = load_tree(directory) if is_tree(directory) else build_plan(parse_spec(spec_text, origin))
-    ports, taken = find_free_block(plan.ports, len(plan.nodes))
-    if taken:
-        report(
-            f"{name_ports(taken)} taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
-            f"web3 {ports.web3} and up instead"
-        )
-        plan = build_plan(plan.spec, ports)
+    plan, has_moved = _move_to_free_ports(plan, report)
     if not is_tree(directory):
         write_tree(plan, spec_text, directory)
-    elif taken:
+    elif has_moved:
         write_ports(plan, directory)
     return plan
 
 
+def _move_to_free_ports(plan: Plan, report: Callable[[str], None]) -> tuple[Plan, bool]:
+    ports, taken = find_free_block(plan.ports, len(plan.nodes))
+    if not taken:
+        return plan, False
+    report(
+        f"{name_ports(taken)} taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
+        f"web3 {ports.web3} and up instead"
+    )
+    return build_plan(plan.spec, ports), True
+
+
 def _start(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
-    """Choose ports and start all nodes; return once they listen, or have ended."""
+    """Choose ports and start all nodes; return once they are ready, or have ended.
+
+    Something else may take a port between the search and the node's own opening of it: then
+    the whole network moves on.
+    """
     control = Control(directory)
     with reserve_ports():
         plan = prepare(directory, spec_text, origin, report)
         report(f"{len(plan.nodes)} nodes planned in {directory}")
         control.start_supervisor()
-        control.order("start")
-        deadline = time.monotonic() + LISTEN_S
-        for node in plan.nodes:
-            while not is_listening(node.ports.web3) and time.monotonic() < deadline:
-                (state,) = control.order("status", [node.name])
-                if state["pid"] is None:
-                    break
-                time.sleep(POLL_S)
+        for _ in range(PORT_ATTEMPTS):
+            control.order("start")
+            if not _has_lost_a_port(control):
+                break
+            control.order("stop")
+            plan, _ = _move_to_free_ports(plan, report)
+            write_ports(plan, directory)
     return plan
+
+
+def _has_lost_a_port(control: Control) -> bool:
+    """Wait until each node is ready or has ended; tell whether one ended for want of a port."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        states = control.order("status")
+        if any(state["exit_code"] == PORT_TAKEN_EXIT for state in states):
+            return True
+        if all(state["is_ready"] or state["pid"] is None for state in states):
+            return False
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
 
 
 async def bring_up(
@@ -104,6 +126,10 @@ async def bring_up(
         plan = await trio.to_thread.run_sync(_start, directory, spec_text, origin, report)
     report("nodes started, waiting for a quorum to commit a block")
     height = await wait_for_block(plan, control, directory, ready_s)
+    nodes = {node.name: node for node in plan.nodes}
+    for state in await trio.to_thread.run_sync(control.order, "status"):
+        if state["pid"] is None:
+            report(_describe_end(nodes[state["name"]], state["exit_code"], directory))
     return UpResult(plan, time.monotonic() - started, height, was_running)
 
 
@@ -214,14 +240,18 @@ async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
         return ["the supervisor is not running"]
     lines = []
     for node in plan.nodes:
-        state = states.get(node.name, {})
-        if state.get("pid") is None:
-            output = node_folder(directory, node) / "nohup.out"
-            last = output.read_text().splitlines()[-1:] if output.exists() else []
-            lines.append(f"  {node.name}: ended with {state.get('exit_code')}: {' '.join(last)}")
-            continue
-        lines.append(f"  {node.name}: running, {await _describe(node)}")
+        state = states[node.name]
+        if state["pid"] is None:
+            lines.append("  " + _describe_end(node, state["exit_code"], directory))
+        else:
+            lines.append(f"  {node.name}: running, {await _describe(node)}")
     return lines
+
+
+def _describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
+    output = node_folder(directory, node) / "nohup.out"
+    last = output.read_text().splitlines()[-1:] if output.exists() else []
+    return f"{node.name} ended with {exit_code}: {' '.join(last)}"
 
 
 async def _describe(node: PlannedNode) -> str:

@@ -31,21 +31,15 @@ def is_port_free(port: int) -> bool:
 
 @contextmanager
 def reserve_ports() -> Iterator[None]:
-    """Keep two networks that start at once on this machine from choosing the same ports.
+    """Keep two networks that start at once from choosing the same ports, where that is possible.
 
-    Held from the search until the nodes listen. The lock ends with the process.
+    Held from the search until the nodes listen. The lock ends with the process. Another user,
+    or another TMPDIR, has another lock: a port may still be lost, and the network moves again.
     """
     path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def is_listening(port: int) -> bool:
-    """Whether something accepts connections on a port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((HOST, port)) == 0
 
 
 def ports_of(block: PortBlock, nodes: int) -> list[int]:

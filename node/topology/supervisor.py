@@ -45,6 +45,9 @@ class Child:
     exit_code: int | None = None
     """Exit code, or minus the signal that ended it; None while running or never started."""
     starts: int = 0
+    ready_pipe: int | None = None
+    """Reading end of a pipe that the child writes to, and closes, once its ports are open."""
+    is_ready: bool = False
 
 
 class Supervisor:
@@ -67,13 +70,18 @@ class Supervisor:
         node = self._plan.find_node(name)
         if child.pid is not None or node is None:
             return
+        ready_read, ready_write = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._run_child(node_folder(self._directory, node))
+            os.close(ready_read)
+            self._run_child(node_folder(self._directory, node), ready_write)
+        os.close(ready_write)
+        os.set_blocking(ready_read, False)
         child.pid, child.exit_code = pid, None
+        child.ready_pipe, child.is_ready = ready_read, False
         child.starts += 1
 
-    def _run_child(self, folder: Path) -> None:
+    def _run_child(self, folder: Path, ready_pipe: int) -> None:
         """Become a node; never returns."""
         code = 1
         try:
@@ -85,7 +93,7 @@ class Supervisor:
             _die_with_parent()
             os.chdir(folder)
             redirect_output(folder)
-            code = node_main(folder, self._pipe_read)
+            code = node_main(folder, self._pipe_read, lambda: _say_ready(ready_pipe))
         finally:
             os._exit(code)
 
@@ -98,6 +106,21 @@ class Supervisor:
             if pid:
                 child.exit_code = os.waitstatus_to_exitcode(status)
                 child.pid = None
+                if child.ready_pipe is not None:
+                    os.close(child.ready_pipe)
+                child.ready_pipe, child.is_ready = None, False
+            elif child.ready_pipe is not None:
+                self._hear_ready(child)
+
+    @staticmethod
+    def _hear_ready(child: Child) -> None:
+        """Take note of a child that has said that it is ready, or can no longer say it."""
+        pipe = child.ready_pipe
+        if pipe is not None:
+            with suppress(BlockingIOError):
+                child.is_ready = os.read(pipe, 1) == b"1"
+                os.close(pipe)
+                child.ready_pipe = None
 
     def stop(self, names: list[str], *, is_kill: bool = False) -> None:
         """End nodes and wait until they are gone."""
@@ -153,6 +176,7 @@ class Supervisor:
             "pid": child.pid,
             "exit_code": child.exit_code,
             "starts": child.starts,
+            "is_ready": child.is_ready,
         }
 
     def _serve(self, connection: socket.socket) -> None:
@@ -210,6 +234,11 @@ class Supervisor:
         staging.write_text(json.dumps(content))
         staging.chmod(0o600)
         staging.rename(path)
+
+
+def _say_ready(pipe: int) -> None:
+    os.write(pipe, b"1")
+    os.close(pipe)
 
 
 def _die_with_parent() -> None:

@@ -9,7 +9,10 @@ import sys
 
 import psutil
 import pytest
+import trio
 
+from node.topology import network as network_module
+from node.topology.network import bring_up
 from tests.network.kit import Network, lowu, lowu_json, processes_of, rpc, wait_until
 
 
@@ -98,6 +101,33 @@ def test_taken_ports_move_the_whole_block(tmp_path):
             lowu("down", "--dir", directory)
 
 
+def test_a_port_lost_between_search_and_use_moves_the_network(tmp_path, monkeypatch):
+    """Regression: a node without its port stayed away, and two of four meant a minute's wait."""
+    real, searches, lines = network_module.find_free_block, [], []
+
+    def search(block, nodes):
+        searches.append(block)
+        return (block, []) if len(searches) == 1 else real(block, nodes)
+
+    monkeypatch.setattr(network_module, "find_free_block", search)
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", 0))
+        thief.listen()
+        port = thief.getsockname()[1]
+        text = (
+            f'[network]\nname = "one"\nseed = 1\nweb3_port = {port}\np2p_port = 23000\n'
+            "rpc_port = 24000\nallow_one_side_quorum = true\n"
+            '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
+        )
+        directory = tmp_path / "nodes"
+        try:
+            result = trio.run(bring_up, directory, text, tmp_path / "one.toml", lines.append)
+            assert result.height >= 1 and result.plan.nodes[0].ports.web3 != port
+            assert any(str(port) in line and "up instead" in line for line in lines)
+        finally:
+            lowu("down", "--dir", directory)
+
+
 def test_a_wiped_node_fetches_the_chain_again(network):
     """F21, F22: blocks with verified certificates, re-executed."""
     import shutil
@@ -131,7 +161,7 @@ def test_up_gives_up_at_once_when_too_few_nodes_can_run(network):
     done = lowu("up", "--dir", network.directory, "--timeout", "600", check=False, timeout=60)
     assert done.returncode == 4
     assert "validators of weight 2 are running, 3 are needed" in done.stderr
-    assert "node2: ended with" in done.stderr and "another genesis" in done.stderr
+    assert "node2 ended with" in done.stderr and "another genesis" in done.stderr
     assert "node0: running, height" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -167,8 +197,8 @@ def test_fisco_tree_and_scripts(tmp_path):
         assert (host / name).exists(), name
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     run = {"env": {**os.environ, "PATH": path}, "check": True, "capture_output": True}
-    subprocess.run(["sh", host / "start_all.sh"], timeout=60, **run)
     try:
+        subprocess.run(["sh", host / "start_all.sh"], timeout=60, **run)
         nodes = lowu_json("status", "--dir", directory)["nodes"]
         assert [node["height"] for node in nodes].count(1) >= 3
         assert rpc(nodes[0]["url"], "getGroupList")["result"]["groupList"] == ["group0"]
