@@ -18,6 +18,7 @@ from node.topology.supervisor_files import control_file, supervisor_log
 
 START_S = 30.0
 ORDER_S = 30.0
+POLL_S = 0.01
 
 
 class NotRunning(NodeError):
@@ -52,6 +53,16 @@ class Control:
         found: list[dict[str, Any]] = answer["nodes"]
         return found
 
+    def wait_until_settled(self, nodes: list[str] | None = None) -> list[dict[str, Any]]:
+        """Return the nodes' states once each has opened its ports, or has ended."""
+        deadline = time.monotonic() + START_S
+        while True:
+            states = self.order("status", nodes)
+            is_settled = all(item["is_ready"] or item["pid"] is None for item in states)
+            if is_settled or time.monotonic() > deadline:
+                return states
+            time.sleep(POLL_S)
+
     def is_running(self) -> bool:
         """Whether a supervisor answers."""
         try:
@@ -81,7 +92,7 @@ class Control:
                     f"the supervisor did not start; the last lines of {log}:\n"
                     + "\n".join(log.read_text().splitlines()[-5:])
                 )
-            time.sleep(0.01)
+            time.sleep(POLL_S)
         # It outlives this program, or ends before it: then it is not left as a zombie.
         threading.Thread(target=process.wait, daemon=True).start()
 
@@ -94,5 +105,5 @@ class Control:
             return False
         deadline = time.monotonic() + ORDER_S
         while control_file(self._directory).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(POLL_S)
         return bool(info)

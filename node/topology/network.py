@@ -80,26 +80,13 @@ def _start(directory: Path, spec_text: str, origin: Path, report: Callable[[str]
         control.start_supervisor()
         for _ in range(PORT_ATTEMPTS):
             control.order("start")
-            if not _has_lost_a_port(control):
+            states = control.wait_until_settled()
+            if all(state["exit_code"] != PORT_TAKEN_EXIT for state in states):
                 break
             control.order("stop")
             plan, _ = _move_to_free_ports(plan, report)
             write_ports(plan, directory)
     return plan
-
-
-def _has_lost_a_port(control: Control) -> bool:
-    """Wait until each node is ready or has ended; tell whether one ended for want of a port."""
-    deadline = time.monotonic() + READY_S
-    while True:
-        states = control.order("status")
-        if any(state["exit_code"] == PORT_TAKEN_EXIT for state in states):
-            return True
-        if all(state["is_ready"] or state["pid"] is None for state in states):
-            return False
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
 
 
 async def bring_up(
@@ -129,7 +116,7 @@ async def bring_up(
     nodes = {node.name: node for node in plan.nodes}
     for state in await trio.to_thread.run_sync(control.order, "status"):
         if state["pid"] is None:
-            report(_describe_end(nodes[state["name"]], state["exit_code"], directory))
+            report(describe_end(nodes[state["name"]], state["exit_code"], directory))
     return UpResult(plan, time.monotonic() - started, height, was_running)
 
 
@@ -242,13 +229,14 @@ async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
     for node in plan.nodes:
         state = states[node.name]
         if state["pid"] is None:
-            lines.append("  " + _describe_end(node, state["exit_code"], directory))
+            lines.append("  " + describe_end(node, state["exit_code"], directory))
         else:
             lines.append(f"  {node.name}: running, {await _describe(node)}")
     return lines
 
 
-def _describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
+def describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
+    """Say that and why a node's process has ended."""
     output = node_folder(directory, node) / "nohup.out"
     last = output.read_text().splitlines()[-1:] if output.exists() else []
     return f"{node.name} ended with {exit_code}: {' '.join(last)}"

@@ -176,7 +176,9 @@ async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
 
 
 def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
+    from node.errors import NodeError
     from node.topology.control import Control
+    from node.topology.network import describe_end
     from node.topology.tree import load_tree
 
     plan = load_tree(directory)
@@ -184,7 +186,12 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> Non
     if node is None:
         names = ", ".join(f"{item.name} ({item.spec.institution})" for item in plan.nodes)
         raise click.UsageError(f"no node {name!r}; there are {names}")
-    (state,) = Control(directory).order(do, [node.name])
+    control = Control(directory)
+    (state,) = control.order(do, [node.name])
+    if state["pid"] is not None:
+        (state,) = control.wait_until_settled([node.name])
+        if state["pid"] is None:
+            raise NodeError(describe_end(node, state["exit_code"], directory))
     if is_json:
         emit_json(True, {}, node=state)
     else:

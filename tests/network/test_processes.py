@@ -145,8 +145,9 @@ def test_a_node_with_another_genesis_says_so(network):
     network.order("stop", "node3")
     genesis = network.directory / "127.0.0.1" / "node3" / "config.genesis"
     genesis.write_text(genesis.read_text().replace("timestamp_ms=", "timestamp_ms=1"))
-    network.order("start", "node3")
-    wait_until(lambda: network.status()[3]["exit_code"] is not None, "node3 ends")
+    done = lowu("start", "node3", "--dir", network.directory, check=False)
+    assert done.returncode == 1
+    assert "node3 ended with 1" in done.stderr and "another genesis" in done.stderr
     output = (genesis.parent / "nohup.out").read_text()
     assert "the data belongs to another genesis" in output
     assert "Traceback" not in output
