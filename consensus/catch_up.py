@@ -35,7 +35,7 @@ def handle_status(state: ReplicaState, message: Status) -> None:
 
 def _what_asker_may_lack(state: ReplicaState, message: Status) -> list[Message]:
     answers: list[Message] = []
-    index = state.config.index
+    index = state.safety.index
     own_change = state.log.view_changes.get(index)
     if state.safety.is_changing and own_change is not None:
         answers.append(own_change)
@@ -70,7 +70,7 @@ def handle_resend(state: ReplicaState) -> None:
             request_verification(state, slot)
     if state.safety.is_changing:
         change = state.safety.resign_view_change(state.stable, state.prepared_certificates())
-        state.log.view_changes[state.config.index] = change
+        state.log.view_changes[change.sender] = change
         state.broadcast(change)
     state.broadcast(state.safety.sign_status(state.stable.height))
 
@@ -78,7 +78,7 @@ def handle_resend(state: ReplicaState) -> None:
 def needs_resend(state: ReplicaState) -> bool:
     """Whether this replica waits for something that may have been lost."""
     is_waiting = state.safety.is_changing or state.has_in_flight() or state.has_pending
-    return is_waiting or _is_behind(state)
+    return state.index is not None and (is_waiting or _is_behind(state))
 
 
 def _is_behind(state: ReplicaState) -> bool:
@@ -99,12 +99,12 @@ def handle_synced(state: ReplicaState, event: Synced) -> None:
                 f"P01: synced block {certificate.height} contradicts what was ordered here",
             )
     state.executing = None
-    become_stable(state, certificate, event.timestamp_ms)
+    become_stable(state, certificate, event.timestamp_ms, event.epoch)
 
 
 def restore_votes(state: ReplicaState) -> None:
     """Put this replica's recorded votes back into the log after a restart."""
-    index = state.config.index
+    index = state.safety.index
     for (height, kind), record in sorted(state.safety.votes.items()):
         if not state.log.is_open(height):
             continue

@@ -8,13 +8,15 @@ quorum weight, and for NEW-VIEW the sender and the set of VIEW-CHANGEs (rule R-N
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from consensus.codec import compute_digest, signing_digest
-from consensus.errors import InvalidMessage
+from consensus.epochs import Epoch, Epochs
+from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import (
     Checkpoint,
+    Commit,
     CommitCertificate,
     Message,
     NewView,
@@ -22,6 +24,7 @@ from consensus.messages import (
     PreparedCertificate,
     PrePrepare,
     Proposal,
+    Status,
     ViewChange,
 )
 from consensus.types import Domain, Hash32, Height, NodeIndex, Signature, Verify, View
@@ -33,85 +36,123 @@ class VerifiedMessage:
     """A message whose signatures and certificates have been checked. Made by this module."""
 
     message: Message
+    epoch: Height
+    """First height of the epoch against whose validators it was checked."""
     digest: Hash32 | None = None
     """Digest of the proposal, for a PRE-PREPARE."""
 
 
+def reference_height(message: Message) -> Height:
+    """Return the height whose validators must have signed `message`."""
+    match message:
+        case PrePrepare(proposal=proposal):
+            return proposal.height
+        case Prepare(height=height) | Commit(height=height) | Checkpoint(height=height):
+            return height
+        case ViewChange(stable=stable):
+            return stable.height + 1
+        case NewView(view_changes=changes):
+            return max((item.stable.height for item in changes), default=0) + 1
+        case Status(stable_height=stable_height):
+            return stable_height + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Checks messages of one chain against one validator set."""
+    """Checks messages of one chain against the validators of their heights."""
 
     domain: Domain
-    validators: ValidatorSet
+    epochs: Epochs
     genesis: CommitCertificate
     verify: Verify
 
     def verify_message(self, message: Message) -> VerifiedMessage:
-        """Check a message completely; raise `InvalidMessage` with the reason."""
-        self._check_sender(message.sender)
-        digest = signing_digest(self.domain, message)
-        if not self.verify(message.sender, digest, message.signature):
+        """Check a message completely; raise `InvalidMessage` with the reason.
+
+        Raises:
+            UnknownEpoch: it does not verify, but validators may have changed below it.
+            InvalidMessage: it does not verify.
+        """
+        height = reference_height(message)
+        epoch = self.epochs.at(height)
+        try:
+            self._check_message(message, epoch)
+        except InvalidMessage as error:
+            if height > self.epochs.settled_height:
+                raise UnknownEpoch(f"height {height} is above ours: {error}") from error
+            raise
+        digest = None
+        if isinstance(message, PrePrepare):
+            digest = compute_digest(self.domain, message.proposal)
+        return VerifiedMessage(message, epoch.first_height, digest)
+
+    def verify_link(self, node_id: bytes, message: Message) -> None:
+        """Check that a message came over the link of its sender (rule R-SIG-2).
+
+        A NEW-VIEW proves itself and may be passed on.
+        """
+        validators = self.epochs.at(reference_height(message)).validators
+        if validators.index_of(node_id) != message.sender and not isinstance(message, NewView):
+            raise InvalidMessage("message of another validator than the link's")
+
+    def _check_message(self, message: Message, epoch: Epoch) -> None:
+        _check_sender(message.sender, epoch.validators)
+        if not self._is_signed(epoch, message, message.signature):
             raise InvalidMessage(
                 f"{type(message).__name__} of validator {message.sender}: bad signature"
             )
-        match message:
-            case PrePrepare():
-                return VerifiedMessage(message, compute_digest(self.domain, message.proposal))
-            case ViewChange():
-                self._check_view_change(message)
-            case NewView():
-                self._check_new_view(message)
-        return VerifiedMessage(message)
+        if isinstance(message, ViewChange):
+            self._check_view_change(message, epoch)
+        elif isinstance(message, NewView):
+            self._check_new_view(message, epoch)
 
-    def _check_sender(self, index: NodeIndex) -> None:
-        if not 0 <= index < len(self.validators):
-            raise InvalidMessage(f"validator index {index} does not exist")
+    def _is_signed(self, epoch: Epoch, message: Message, signature: Signature) -> bool:
+        node_id = epoch.validators.validators[message.sender].node_id
+        digest = signing_digest(self.domain, epoch.first_height, message)
+        return self.verify(node_id, digest, signature)
 
     def _check_signatures(
-        self, signatures: Iterable[tuple[NodeIndex, Signature]], digests: dict[NodeIndex, Hash32]
+        self,
+        epoch: Epoch,
+        signatures: tuple[tuple[NodeIndex, Signature], ...],
+        vote_of: Callable[[NodeIndex], Message],
     ) -> None:
-        for index, signature in signatures:
-            if not self.verify(index, digests[index], signature):
-                raise InvalidMessage(f"certificate signature of validator {index} is bad")
-
-    def _signers(self, signatures: tuple[tuple[NodeIndex, Signature], ...]) -> list[NodeIndex]:
+        """Check that a quorum of distinct validators signed their votes."""
         signers = [index for index, _ in signatures]
         for index in signers:
-            self._check_sender(index)
+            _check_sender(index, epoch.validators)
         if signers != sorted(set(signers)):
             raise InvalidMessage("certificate signers are not distinct and ascending")
-        if not self.validators.has_quorum(signers):
+        if not epoch.validators.has_quorum(signers):
             raise InvalidMessage("certificate has less than quorum weight")
-        return signers
+        for index, signature in signatures:
+            if not self._is_signed(epoch, vote_of(index), signature):
+                raise InvalidMessage(f"certificate signature of validator {index} is bad")
 
     def verify_prepared(self, certificate: PreparedCertificate) -> None:
         """Check a prepared certificate (rule R-CERT-1)."""
-        signers = self._signers(certificate.signatures)
-        digest = compute_digest(self.domain, certificate.proposal)
-        height = certificate.proposal.height
-        votes = {
-            index: signing_digest(self.domain, Prepare(certificate.view, height, digest, index))
-            for index in signers
-        }
-        self._check_signatures(certificate.signatures, votes)
+        proposal = certificate.proposal
+        digest = compute_digest(self.domain, proposal)
+        self._check_signatures(
+            self.epochs.at(proposal.height),
+            certificate.signatures,
+            lambda index: Prepare(certificate.view, proposal.height, digest, index),
+        )
 
     def verify_commit(self, certificate: CommitCertificate) -> None:
         """Check a commit certificate (rule R-CERT-2); only genesis goes without signatures."""
-        if certificate.height == 0:
+        height, digest, block_hash = certificate.height, certificate.digest, certificate.block_hash
+        if height == 0:
             if certificate != self.genesis:
                 raise InvalidMessage("certificate for another genesis block")
             return
-        signers = self._signers(certificate.signatures)
-        votes = {
-            index: signing_digest(
-                self.domain,
-                Checkpoint(certificate.height, certificate.digest, certificate.block_hash, index),
-            )
-            for index in signers
-        }
-        self._check_signatures(certificate.signatures, votes)
+        self._check_signatures(
+            self.epochs.at(height),
+            certificate.signatures,
+            lambda index: Checkpoint(height, digest, block_hash, index),
+        )
 
-    def _check_view_change(self, message: ViewChange) -> None:
+    def _check_view_change(self, message: ViewChange, epoch: Epoch) -> None:
         if message.view < 1:
             raise InvalidMessage("VIEW-CHANGE to view 0")
         height_before = message.stable.height
@@ -121,24 +162,34 @@ class Verifier:
             height_before = certificate.proposal.height
             if certificate.view >= message.view:
                 raise InvalidMessage("VIEW-CHANGE holds a certificate of a view not yet left")
-            if not 0 <= certificate.proposal.proposer < len(self.validators):
+            if not 0 <= certificate.proposal.proposer < len(epoch.validators):
                 raise InvalidMessage("certificate names a proposer that does not exist")
         self.verify_commit(message.stable)
         for certificate in message.prepared:
             self.verify_prepared(certificate)
 
-    def _check_new_view(self, message: NewView) -> None:
-        if message.sender != self.validators.view_leader(message.view):
-            raise InvalidMessage(f"NEW-VIEW {message.view} not from the leader of that view")
+    def _check_new_view(self, message: NewView, epoch: Epoch) -> None:
+        height = reference_height(message)
+        if message.sender != epoch.validators.leader(height, message.view):
+            raise InvalidMessage(
+                f"NEW-VIEW {message.view} not from the leader of height {height} in that view"
+            )
         senders = [change.sender for change in message.view_changes]
         if senders != sorted(set(senders)):
             raise InvalidMessage("NEW-VIEW view-changes are not from distinct validators")
         for change in message.view_changes:
             if change.view != message.view:
                 raise InvalidMessage("NEW-VIEW holds a VIEW-CHANGE for another view")
-            self.verify_message(change)
-        if not self.validators.has_quorum(senders):
+            if self.epochs.at(reference_height(change)) != epoch:
+                raise InvalidMessage("NEW-VIEW holds a VIEW-CHANGE of another epoch")
+            self._check_message(change, epoch)
+        if not epoch.validators.has_quorum(senders):
             raise InvalidMessage("NEW-VIEW has less than quorum weight of VIEW-CHANGEs")
+
+
+def _check_sender(index: NodeIndex, validators: ValidatorSet) -> None:
+    if not 0 <= index < len(validators):
+        raise InvalidMessage(f"validator index {index} does not exist")
 
 
 @dataclass(frozen=True, slots=True)

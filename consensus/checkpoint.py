@@ -8,6 +8,8 @@ batch, and only the answer to that write raises the stable height (rule R-CP-2).
 from __future__ import annotations
 
 from consensus.effects import CommitBlock, ExecuteProposal, Halt, RequestSync
+from consensus.epochs import Epoch
+from consensus.errors import require_invariant
 from consensus.inputs import BlockCommitted, ProposalExecuted, Verdict
 from consensus.message_log import Slot, record_checkpoint
 from consensus.messages import Checkpoint, CommitCertificate
@@ -26,7 +28,7 @@ def handle_checkpoint(state: ReplicaState, vote: Checkpoint) -> None:
     stable_at_least = vote.height - state.config.window
     state.note_peer_height(vote.sender, stable_at_least)
     if not state.log.is_open(vote.height):
-        if state.is_lagging():
+        if state.is_lagging:
             request_sync(state, stable_at_least)
         return
     state.report(record_checkpoint(state.log.slot(vote.height), vote))
@@ -70,6 +72,8 @@ def handle_proposal_executed(state: ReplicaState, event: ProposalExecuted) -> No
 def _quorum_result(
     state: ReplicaState, slot: Slot
 ) -> tuple[tuple[Hash32, Hash32], list[NodeIndex]]:
+    if not state.validators.has_quorum(slot.checkpoints):
+        return (b"", b""), []
     groups: dict[tuple[Hash32, Hash32], list[NodeIndex]] = {}
     for index in sorted(slot.checkpoints):
         vote = slot.checkpoints[index]
@@ -102,7 +106,7 @@ def _start_commit(state: ReplicaState) -> None:
 
 def _notice_missed_block(state: ReplicaState) -> None:
     """A quorum committed a height that this replica cannot order itself: fetch it."""
-    for slot in state.log.ascending():
+    for slot in state.log.slots.values():
         if not slot.is_ordered and _quorum_result(state, slot)[1]:
             request_sync(state, slot.height)
 
@@ -122,14 +126,43 @@ def handle_block_committed(state: ReplicaState, event: BlockCommitted) -> None:
     _, voters = _quorum_result(state, slot)
     signatures = tuple((index, slot.checkpoints[index].signature) for index in voters)
     certificate = CommitCertificate(event.height, slot.digest, event.block_hash, signatures)
-    become_stable(state, certificate, slot.proposal.timestamp_ms)
+    epoch = None
+    if event.validators is not None:
+        require_invariant(
+            slot.proposal.is_barrier,
+            f"P09: block {event.height} changed the validators unannounced",
+        )
+        epoch = Epoch(event.height + 1, event.validators)
+    become_stable(state, certificate, slot.proposal.timestamp_ms, epoch)
 
 
-def become_stable(state: ReplicaState, certificate: CommitCertificate, timestamp_ms: int) -> None:
-    """Take a durably committed block as the new low watermark."""
+def become_stable(
+    state: ReplicaState,
+    certificate: CommitCertificate,
+    timestamp_ms: int,
+    epoch: Epoch | None = None,
+) -> None:
+    """Take a durably committed block as the new low watermark, and enter the epoch it opens."""
     state.stable = certificate
     state.stable_timestamp_ms = timestamp_ms
     state.log.advance_stable(certificate.height)
     state.safety.forget(certificate.height)
     state.failed_attempts = 0
     state.committing = None
+    state.judge_lag()
+    if epoch is not None and epoch != state.epoch:
+        _enter_epoch(state, epoch)
+
+
+def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
+    """Begin in view 0 with other validators; indices and votes of before mean nothing now."""
+    index = epoch.validators.index_of(state.config.node_id)
+    state.epoch, state.index = epoch, index
+    record = state.safety.enter_epoch(epoch.first_height, -1 if index is None else index)
+    state.persist(record)
+    state.log.forget_all()
+    state.new_view, state.reproposed_to = None, 0
+    state.executing = None
+    for indexed in (state.answered, state.peer_heights, state.accused):
+        indexed.clear()
+    state.judge_lag()

@@ -29,7 +29,15 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.types import HEIGHT_MAX, VIEW_MAX, Domain, Hash32, Signature, hash_bytes
+from consensus.types import (
+    HEIGHT_MAX,
+    VIEW_MAX,
+    Domain,
+    Hash32,
+    Height,
+    Signature,
+    hash_bytes,
+)
 from consensus.validators import VALIDATORS_MAX
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
@@ -67,6 +75,7 @@ def proposal_fields(proposal: Proposal) -> tuple[Any, ...]:
         proposal.tx_root,
         proposal.timestamp_ms,
         proposal.proposer,
+        proposal.is_barrier,
     )
 
 
@@ -93,9 +102,9 @@ def _signed_fields(domain: Domain, message: Message) -> tuple[Any, ...]:
             return (message.view, message.stable_height)
 
 
-def signing_digest(domain: Domain, message: Message) -> Hash32:
-    """Return what the sender of `message` signs (rule R-SIG-1)."""
-    head = (_TAGS[type(message)], domain.chain_id, domain.group_id, message.sender)
+def signing_digest(domain: Domain, epoch: Height, message: Message) -> Hash32:
+    """Return what the sender of `message` signs in the epoch beginning at `epoch` (R-SIG-1)."""
+    head = (_TAGS[type(message)], domain.chain_id, domain.group_id, epoch, message.sender)
     return hash_bytes(_pack((*head, *_signed_fields(domain, message))))
 
 
@@ -181,13 +190,16 @@ def _bytes(value: object, what: str, size: int | None = 32) -> bytes:
 
 
 def _decode_proposal(value: object) -> Proposal:
-    fields = _items(value, 5, 5, "proposal")
+    fields = _items(value, 6, 6, "proposal")
+    if type(fields[5]) is not bool:
+        raise _fail("the barrier flag is not a boolean")
     return Proposal(
         height=_int(fields[0], HEIGHT_MAX, "proposal height"),
         previous=_bytes(fields[1], "previous digest"),
         tx_root=_bytes(fields[2], "transaction root"),
         timestamp_ms=_int(fields[3], TIMESTAMP_MS_MAX, "timestamp"),
         proposer=_int(fields[4], VALIDATORS_MAX, "proposer"),
+        is_barrier=fields[5],
     )
 
 

@@ -4,6 +4,7 @@ Two kinds, kept apart as h11 keeps local and remote errors apart::
 
     ConsensusError
     ├── InvalidMessage       the sender's fault: dropped, counted, never leaves the edge
+    │   └── UnknownEpoch     perhaps nobody's fault: we may not know its validators yet
     └── InvariantViolation   our fault, or more than f faults: the node stops
 """
 
@@ -14,6 +15,10 @@ class ConsensusError(Exception):
 
 class InvalidMessage(ConsensusError):
     """A message or certificate broke a rule of docs/PROTOCOL.md; nothing was changed."""
+
+
+class UnknownEpoch(InvalidMessage):
+    """A message from above our head does not verify: its validators may be others by then."""
 
 
 class InvariantViolation(ConsensusError):

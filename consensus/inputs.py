@@ -11,8 +11,10 @@ from enum import Enum
 from typing import TypeAlias
 
 from consensus.certificates import VerifiedMessage
+from consensus.epochs import Epoch
 from consensus.messages import CommitCertificate, Proposal
-from consensus.types import Hash32, Height, NodeIndex, View
+from consensus.types import Hash32, Height, View
+from consensus.validators import ValidatorSet
 
 
 class TimerId(Enum):
@@ -81,6 +83,8 @@ class BlockCommitted:
 
     height: Height
     block_hash: Hash32
+    validators: ValidatorSet | None = None
+    """Who decides the heights above, if executing this block has changed that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Synced:
 
     certificate: CommitCertificate
     timestamp_ms: int
+    epoch: Epoch | None = None
+    """The epoch of the next height, if it is another than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,9 @@ class PendingChanged:
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """Which validators are connected now (this node itself need not be listed)."""
+    """The node ids that are connected now (this node itself need not be listed)."""
 
-    connected: frozenset[NodeIndex]
+    connected: frozenset[bytes]
 
 
 Input: TypeAlias = (

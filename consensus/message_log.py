@@ -149,9 +149,18 @@ class MessageLog:
         for old in [item for item in self.slots if item <= height]:
             del self.slots[old]
 
+    def forget_all(self) -> None:
+        """Forget every vote: they are of validators that no longer decide."""
+        self.slots.clear()
+        self.view_changes.clear()
+
     def size(self) -> int:
-        """Return the number of stored votes (bounded by window × (3 n + 2) + n)."""
+        """Return the number of stored messages."""
         votes = sum(
             len(s.prepares) + len(s.commits) + len(s.checkpoints) + 2 for s in self.slots.values()
         )
         return votes + len(self.view_changes)
+
+    def size_max(self, validators: int) -> int:
+        """Return the bound of `size`: window × (3 n + 2) + n."""
+        return self.window * (3 * validators + 2) + validators

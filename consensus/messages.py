@@ -28,6 +28,8 @@ class Proposal:
     """Proposer's clock; grows with height, at most 15 s ahead of a voter's clock."""
     proposer: NodeIndex
     """Index of the validator that built it (stays when a later view proposes it again)."""
+    is_barrier: bool = False
+    """It holds a system transaction: nothing is voted for above it before it is stable."""
 
 
 @dataclass(frozen=True, slots=True)

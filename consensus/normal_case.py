@@ -48,11 +48,18 @@ def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32)
         raise InvalidMessage("PRE-PREPARE for a height that NEW-VIEW has fixed")
     slot = state.log.slot(height)
     if message.view > state.view:
-        known = slot.future_pre_prepare
-        if known is None or message.view > known.view:
-            slot.future_pre_prepare = message
+        _park(state, slot, message)
         return
     _accept_pre_prepare(state, slot, message, digest)
+
+
+def _park(state: ReplicaState, slot: Slot, message: PrePrepare) -> None:
+    """Keep a PRE-PREPARE of a later view until that view is entered (rule R-PP-2)."""
+    known = slot.future_pre_prepare
+    if known is None or message.view > known.view:
+        slot.future_pre_prepare = message
+    elif message.view == known.view and message.proposal != known.proposal:
+        state.report(Evidence(message.sender, known, message))
 
 
 def _accept_pre_prepare(
@@ -150,7 +157,7 @@ def handle_proposal_built(state: ReplicaState, event: ProposalBuilt) -> None:
     slot.is_reproposal = False
     slot.pre_prepare = message
     slot.verdict = Verdict.VALID
-    state.persist(record, ProposalRecord(event.view, proposal))
+    state.persist(record, ProposalRecord(state.safety.epoch, event.view, proposal))
     state.broadcast(message)
 
 
@@ -165,6 +172,8 @@ def advance_ordering(state: ReplicaState) -> None:
             _build_certificate(state, slot)
             _vote_commit(state, slot)
         _order(state, slot)
+        if slot.proposal.is_barrier:
+            return  # what stands above it is judged by the state that it leaves (R-BAR-1)
         height += 1
 
 
@@ -199,7 +208,7 @@ def _vote_prepare(state: ReplicaState, slot: Slot) -> None:
     ):
         return
     vote, record = state.safety.sign_prepare(slot.height, slot.digest)
-    state.persist(record, ProposalRecord(state.view, proposal))
+    state.persist(record, ProposalRecord(state.safety.epoch, state.view, proposal))
     state.broadcast(vote)
     slot.prepares[vote.sender] = vote
 
@@ -231,7 +240,7 @@ def _vote_commit(state: ReplicaState, slot: Slot) -> None:
     if not state.safety.may_vote(VoteKind.COMMIT, slot.height, state.view, slot.digest):
         return
     vote, record = state.safety.sign_commit(slot.height, slot.digest)
-    state.persist(record, PreparedRecord(certificate))
+    state.persist(record, PreparedRecord(state.safety.epoch, certificate))
     state.broadcast(vote)
     slot.commits[vote.sender] = vote
 
@@ -250,7 +259,7 @@ def _order(state: ReplicaState, slot: Slot) -> None:
 
 def request_build(state: ReplicaState) -> None:
     """Ask for a block if this replica leads the next height; withdraw a stale request."""
-    wanted = _next_to_build(state) if state.is_normal and not state.is_lagging() else None
+    wanted = _next_to_build(state) if state.is_normal and not state.is_lagging else None
     if wanted is None:
         if state.building is not None:
             state.building = None
@@ -267,7 +276,7 @@ def request_build(state: ReplicaState) -> None:
             height,
             previous,
             timestamp_ms + 1,
-            state.config.index,
+            state.safety.index,
             state.ancestors(height),
         )
     )
@@ -287,7 +296,7 @@ def _next_to_build(state: ReplicaState) -> tuple[Height, Hash32, int] | None:
     height = next_height(state)
     if not state.log.is_open(height) or height <= state.reproposed_to:
         return None
-    if state.validators.leader(height, state.view) != state.config.index:
+    if state.index is None or state.validators.leader(height, state.view) != state.index:
         return None
     below = state.chain_below(
         height,

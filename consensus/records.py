@@ -21,7 +21,7 @@ from consensus.codec import (
     proposal_fields,
 )
 from consensus.errors import InvalidMessage
-from consensus.messages import NewView, PreparedCertificate, Proposal
+from consensus.messages import Evidence, NewView, PreparedCertificate, Proposal
 from consensus.types import Hash32, Height, View
 
 
@@ -38,6 +38,8 @@ class VoteKind(IntEnum):
 class VoteRecord:
     """The latest vote of one kind at one height. A checkpoint has view 0 and a block hash."""
 
+    epoch: Height
+    """First height of the epoch in which it was given; votes of earlier ones bind nobody."""
     kind: VoteKind
     height: Height
     view: View
@@ -49,6 +51,7 @@ class VoteRecord:
 class ProposalRecord:
     """The proposal that this replica accepted at its height in `view`."""
 
+    epoch: Height
     view: View
     proposal: Proposal
 
@@ -57,25 +60,39 @@ class ProposalRecord:
 class PreparedRecord:
     """The highest-view prepared certificate of a height."""
 
+    epoch: Height
     certificate: PreparedCertificate
 
 
 @dataclass(frozen=True, slots=True)
 class ViewRecord:
-    """The view entered, and the view asked for (equal in normal operation)."""
+    """The view entered, and the view asked for (equal in normal operation), in an epoch."""
 
+    epoch: Height
+    """First height of the epoch; views start anew with each."""
     view: View
     to_view: View
 
 
 @dataclass(frozen=True, slots=True)
 class NewViewRecord:
-    """The proof of the view entered; None in view 0."""
+    """The proof of the view entered, in an epoch."""
 
+    epoch: Height
     new_view: NewView
 
 
-Record: TypeAlias = VoteRecord | ProposalRecord | PreparedRecord | ViewRecord | NewViewRecord
+@dataclass(frozen=True, slots=True)
+class EvidenceRecord:
+    """Proof that a validator of an epoch equivocated: the first of its kind (P24)."""
+
+    epoch: Height
+    evidence: Evidence
+
+
+Record: TypeAlias = (
+    VoteRecord | ProposalRecord | PreparedRecord | ViewRecord | NewViewRecord | EvidenceRecord
+)
 
 _HEIGHT_BYTES = 8
 
@@ -97,6 +114,9 @@ def record_key(record: Record) -> bytes:
             return b"view"
         case NewViewRecord():
             return b"new-view"
+        case EvidenceRecord(epoch, evidence):
+            kind = type(evidence.first).__name__.encode()
+            return _height_key(b"e", epoch) + evidence.accused.to_bytes(2, "big") + kind
 
 
 def height_key_range(height: Height) -> tuple[bytes, bytes]:
@@ -111,6 +131,7 @@ def encode_record(record: Record) -> bytes:
         case VoteRecord():
             fields = (
                 0,
+                record.epoch,
                 int(record.kind),
                 record.height,
                 record.view,
@@ -118,13 +139,16 @@ def encode_record(record: Record) -> bytes:
                 record.block_hash,
             )
         case ProposalRecord():
-            fields = (1, record.view, proposal_fields(record.proposal))
+            fields = (1, record.epoch, record.view, proposal_fields(record.proposal))
         case PreparedRecord():
-            fields = (2, encode_prepared_certificate(record.certificate))
+            fields = (2, record.epoch, encode_prepared_certificate(record.certificate))
         case ViewRecord():
-            fields = (3, record.view, record.to_view)
+            fields = (3, record.epoch, record.view, record.to_view)
         case NewViewRecord():
-            fields = (4, encode_message(record.new_view))
+            fields = (4, record.epoch, encode_message(record.new_view))
+        case EvidenceRecord(epoch, evidence):
+            both = encode_message(evidence.first), encode_message(evidence.second)
+            fields = (5, epoch, evidence.accused, *both)
     packed: bytes = msgpack.packb(fields, use_bin_type=True)
     return packed
 
@@ -134,18 +158,21 @@ def decode_record(data: bytes) -> Record:
     try:
         fields = msgpack.unpackb(data, raw=False)
         match fields:
-            case [0, kind, height, view, digest, block_hash]:
-                return VoteRecord(VoteKind(kind), height, view, digest, block_hash)
-            case [1, view, proposal]:
-                return ProposalRecord(view, Proposal(*proposal))
-            case [2, certificate]:
-                return PreparedRecord(decode_prepared_certificate(certificate))
-            case [3, view, to_view]:
-                return ViewRecord(view, to_view)
-            case [4, message]:
+            case [0, epoch, kind, height, view, digest, block_hash]:
+                return VoteRecord(epoch, VoteKind(kind), height, view, digest, block_hash)
+            case [1, epoch, view, proposal]:
+                return ProposalRecord(epoch, view, Proposal(*proposal))
+            case [2, epoch, certificate]:
+                return PreparedRecord(epoch, decode_prepared_certificate(certificate))
+            case [3, epoch, view, to_view]:
+                return ViewRecord(epoch, view, to_view)
+            case [4, epoch, message]:
                 new_view = decode_message(message)
                 if isinstance(new_view, NewView):
-                    return NewViewRecord(new_view)
+                    return NewViewRecord(epoch, new_view)
+            case [5, epoch, accused, first, second]:
+                both = decode_message(first), decode_message(second)
+                return EvidenceRecord(epoch, Evidence(accused, *both))
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise InvalidMessage("malformed consensus record") from error
     raise InvalidMessage("malformed consensus record")

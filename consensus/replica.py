@@ -31,6 +31,7 @@ from consensus.checkpoint import (
     handle_proposal_executed,
 )
 from consensus.effects import CancelTimer, Effect, StartTimer
+from consensus.epochs import Epoch
 from consensus.errors import InvalidMessage, require_invariant
 from consensus.inputs import (
     BlockCommitted,
@@ -68,10 +69,17 @@ from consensus.normal_case import (
     request_build,
     request_verification,
 )
-from consensus.records import NewViewRecord, PreparedRecord, ProposalRecord, Record
+from consensus.records import (
+    EvidenceRecord,
+    NewViewRecord,
+    PreparedRecord,
+    ProposalRecord,
+    Record,
+)
 from consensus.safety import Safety
-from consensus.state import ReplicaConfig, ReplicaState
+from consensus.state import ReplicaConfig, ReplicaState, validate_window
 from consensus.types import Height, NodeIndex, Sign, View
+from consensus.validators import ValidatorSet
 from consensus.view_change import (
     handle_new_view,
     handle_view_change,
@@ -88,13 +96,19 @@ class Replica:
         self,
         config: ReplicaConfig,
         sign: Sign,
+        epoch: Epoch,
         stable: CommitCertificate | None = None,
         stable_timestamp_ms: int = 0,
     ) -> None:
+        validate_window(config.window, len(epoch.validators))
         head = stable if stable is not None else config.genesis
+        index = epoch.validators.index_of(config.node_id)
+        own = -1 if index is None else index
         self._state = ReplicaState(
             config=config,
-            safety=Safety(config.domain, config.index, sign),
+            epoch=epoch,
+            index=index,
+            safety=Safety(config.domain, own, sign, epoch.first_height),
             log=MessageLog(head.height, config.window),
             stable=head,
             stable_timestamp_ms=stable_timestamp_ms,
@@ -105,18 +119,24 @@ class Replica:
         cls,
         config: ReplicaConfig,
         sign: Sign,
+        epoch: Epoch,
         records: Iterable[Record],
         stable: CommitCertificate,
         stable_timestamp_ms: int,
     ) -> tuple[Replica, tuple[Effect, ...]]:
-        """Rebuild a replica from its durable records and head; ask the others what it missed."""
-        replica = cls(config, sign, stable, stable_timestamp_ms)
+        """Rebuild a replica from its durable records and head; ask the others what it missed.
+
+        `epoch` is that of the height above the head.
+        """
+        replica = cls(config, sign, epoch, stable, stable_timestamp_ms)
         state = replica._state
         known = list(records)
         state.safety.restore(known)
         state.safety.forget(stable.height)
         for record in known:
             replica._restore_record(record)
+        if state.index is None:
+            return replica, ()
         replica._restore_view()
         restore_votes(state)
         state.broadcast(state.safety.sign_status(stable.height))
@@ -124,6 +144,8 @@ class Replica:
 
     def _restore_record(self, record: Record) -> None:
         state = self._state
+        if record.epoch != state.epoch.first_height:
+            return
         match record:
             case ProposalRecord() if state.log.is_open(record.proposal.height):
                 slot = state.log.slot(record.proposal.height)
@@ -135,6 +157,8 @@ class Replica:
             case NewViewRecord():
                 if record.new_view.view == state.view:
                     state.new_view = record.new_view
+            case EvidenceRecord(evidence=evidence):
+                state.accused.add((evidence.accused, type(evidence.first)))
 
     def _restore_view(self) -> None:
         """Take up again what the entered view proposes again; forget what it dropped."""
@@ -164,6 +188,8 @@ class Replica:
         """
         state = self._state
         if state.halt_reason is not None and not isinstance(event, Synced):
+            return ()
+        if state.index is None and not isinstance(event, Synced | LinksChanged | PendingChanged):
             return ()
         stable_before = state.stable.height
         try:
@@ -202,7 +228,9 @@ class Replica:
     def _handle_message(self, verified: VerifiedMessage) -> None:
         state = self._state
         message = verified.message
-        if message.sender == state.config.index:
+        if verified.epoch != state.epoch.first_height:
+            raise InvalidMessage("a message of another epoch")
+        if message.sender == state.index:
             raise InvalidMessage("a message that claims to come from this validator")
         match message:
             case PrePrepare():
@@ -250,7 +278,7 @@ class Replica:
 
     def _wanted_view_timer(self) -> tuple[str, View, Height] | None:
         state = self._state
-        if state.halt_reason is not None or state.is_lagging():
+        if state.index is None or state.halt_reason is not None or state.is_lagging:
             return None
         if state.safety.is_changing:
             view = state.safety.to_view
@@ -284,9 +312,14 @@ class Replica:
     # --- what others may look at --------------------------------------------------------
 
     @property
-    def index(self) -> NodeIndex:
-        """This validator's index."""
-        return self._state.config.index
+    def index(self) -> NodeIndex | None:
+        """This node's index among the validators; None while it is none of them."""
+        return self._state.index
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """Who decides the heights in flight; indices in effects are positions in this set."""
+        return self._state.validators
 
     @property
     def view(self) -> View:
@@ -323,6 +356,42 @@ class Replica:
         """Who leads the lowest height that has no proposal yet."""
         return self._state.validators.leader(next_height(self._state), self._state.view)
 
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch that this replica is in."""
+        return self._state.epoch
+
+    @property
+    def phase(self) -> str:
+        """What this replica is doing: normal, changing view, lagging, observing or halted."""
+        state = self._state
+        if state.halt_reason is not None:
+            return "halted"
+        if state.index is None:
+            return "observing"
+        if state.is_lagging:
+            return "lagging"
+        return "changing" if state.safety.is_changing else "normal"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an execution or a durable commit has not been answered yet."""
+        return self._state.executing is not None or self._state.committing is not None
+
+    def fingerprint(self) -> tuple[int, ...]:
+        """Return numbers that any change by a message would show in (P12)."""
+        state = self._state
+        views = (state.safety.view, state.safety.to_view)
+        return (state.size(), len(state.log.slots), state.stable.height, *views)
+
+    def held_heights(self) -> list[Height]:
+        """Return the heights of which something is held (P09)."""
+        return list(self._state.log.slots)
+
     def size(self) -> int:
-        """Return the number of messages held (bounded, see `MessageLog.size`)."""
-        return self._state.log.size()
+        """Return the number of messages and votes held."""
+        return self._state.size()
+
+    def size_max(self) -> int:
+        """Return the bound of `size`, whatever arrives (P21, P23)."""
+        return self._state.size_max()

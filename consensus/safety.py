@@ -9,7 +9,7 @@ The rules it holds, across crashes:
 
 - one digest for each (view, height, kind), and one block hash for each height (P05);
 - no PREPARE or COMMIT in a view after a VIEW-CHANGE to a higher one was signed (P07);
-- views only grow (P08).
+- views only grow within an epoch (P08).
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Safety:
 
     domain: Domain
     index: NodeIndex
+    """Position in the epoch's validator set; −1 while this node is not in it, and never used."""
     sign: Sign
+    epoch: Height = 1
     view: View = 0
     to_view: View = 0
     votes: dict[tuple[Height, VoteKind], VoteRecord] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class Safety:
     def restore(self, records: Iterable[Record]) -> None:
         """Take over durable records after a restart."""
         for record in records:
+            if record.epoch != self.epoch:
+                continue
             if isinstance(record, VoteRecord):
                 self.votes[record.height, record.kind] = record
             elif isinstance(record, ViewRecord):
@@ -84,27 +88,31 @@ class Safety:
         return record
 
     def _signed(self, message: M) -> M:
-        return replace(message, signature=self.sign(signing_digest(self.domain, message)))
+        return replace(
+            message, signature=self.sign(signing_digest(self.domain, self.epoch, message))
+        )
 
     def sign_pre_prepare(
         self, proposal: Proposal, tx_hashes: tuple[Hash32, ...]
     ) -> tuple[PrePrepare, VoteRecord]:
         """Propose in the current view."""
         digest = compute_digest(self.domain, proposal)
-        record = VoteRecord(VoteKind.PRE_PREPARE, proposal.height, self.view, digest, ZERO_HASH)
+        record = VoteRecord(
+            self.epoch, VoteKind.PRE_PREPARE, proposal.height, self.view, digest, ZERO_HASH
+        )
         message = PrePrepare(self.view, proposal, tx_hashes, self.index)
         self._bind(record)
         return self._signed(message), record
 
     def sign_prepare(self, height: Height, digest: Hash32) -> tuple[Prepare, VoteRecord]:
         """Accept a proposal in the current view."""
-        record = VoteRecord(VoteKind.PREPARE, height, self.view, digest, ZERO_HASH)
+        record = VoteRecord(self.epoch, VoteKind.PREPARE, height, self.view, digest, ZERO_HASH)
         self._bind(record)
         return self._signed(Prepare(self.view, height, digest, self.index)), record
 
     def sign_commit(self, height: Height, digest: Hash32) -> tuple[Commit, VoteRecord]:
         """Vouch for the prepared chain up to a height in the current view."""
-        record = VoteRecord(VoteKind.COMMIT, height, self.view, digest, ZERO_HASH)
+        record = VoteRecord(self.epoch, VoteKind.COMMIT, height, self.view, digest, ZERO_HASH)
         self._bind(record)
         return self._signed(Commit(self.view, height, digest, self.index)), record
 
@@ -117,7 +125,7 @@ class Safety:
             known is None or (known.digest, known.block_hash) == (digest, block_hash),
             f"P11: executing height {height} again gave another block",
         )
-        record = VoteRecord(VoteKind.CHECKPOINT, height, 0, digest, block_hash)
+        record = VoteRecord(self.epoch, VoteKind.CHECKPOINT, height, 0, digest, block_hash)
         self._bind(record)
         return self._signed(Checkpoint(height, digest, block_hash, self.index)), record
 
@@ -127,7 +135,7 @@ class Safety:
         """Leave the current view; no vote is given below `to_view` from now on."""
         require_invariant(to_view > self.to_view, "P08: a view change must go up")
         self.to_view = to_view
-        record = ViewRecord(self.view, to_view)
+        record = ViewRecord(self.epoch, self.view, to_view)
         return self.resign_view_change(stable, prepared), record
 
     def resign_view_change(
@@ -161,7 +169,19 @@ class Safety:
         """Enter a view that a NEW-VIEW has opened."""
         require_invariant(view >= self.to_view and view > self.view, "P08: the view went back")
         self.view = self.to_view = view
-        return ViewRecord(view, view)
+        return ViewRecord(self.epoch, view, view)
+
+    def enter_epoch(self, first_height: Height, index: NodeIndex) -> ViewRecord:
+        """Begin an epoch in view 0.
+
+        Votes of the former epoch may stand above the barrier, from views that did not know of
+        it. They bind nobody: their signatures count in their own epoch only (R-SIG-1).
+        """
+        require_invariant(first_height > self.epoch, "P08: the epoch went back")
+        self.votes.clear()
+        self.epoch, self.index = first_height, index
+        self.view = self.to_view = 0
+        return ViewRecord(first_height, 0, 0)
 
     def forget(self, stable_height: Height) -> None:
         """Forget votes at or below the stable height; they can no longer matter."""

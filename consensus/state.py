@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from consensus.codec import MESSAGE_BYTES_MAX, compute_digest
 from consensus.effects import Broadcast, Effect, Persist, ReportEvidence
+from consensus.epochs import Epoch
 from consensus.inputs import TimerId
 from consensus.message_log import MessageLog, Slot
 from consensus.messages import (
@@ -21,7 +22,7 @@ from consensus.messages import (
     PreparedCertificate,
     Proposal,
 )
-from consensus.records import Record
+from consensus.records import EvidenceRecord, Record
 from consensus.safety import Safety
 from consensus.timeouts import TimeoutPolicy
 from consensus.types import Domain, Hash32, Height, NodeIndex, View
@@ -46,20 +47,21 @@ class ReplicaConfig:
     """What does not change while a replica runs."""
 
     domain: Domain
-    validators: ValidatorSet
-    index: NodeIndex
+    node_id: bytes
     genesis: CommitCertificate
     window: int = 50
     """Proposals in flight above the stable height, FISCO BCOS's pipeline_size."""
     timeouts: TimeoutPolicy = field(default_factory=TimeoutPolicy)
 
-    def __post_init__(self) -> None:
-        window_max = compute_window_max(len(self.validators))
-        if not 1 <= self.window <= window_max:
-            raise ValueError(
-                f"window {self.window}: with {len(self.validators)} validators it must be in "
-                f"1..{window_max}, or a NEW-VIEW would not fit into a message"
-            )
+
+def validate_window(window: int, validators: int) -> None:
+    """Raise `ValueError` for a window that cannot work with so many validators."""
+    window_max = compute_window_max(validators)
+    if not 1 <= window <= window_max:
+        raise ValueError(
+            f"window {window}: with {validators} validators it must be in 1..{window_max}, "
+            "or a NEW-VIEW would not fit into a message"
+        )
 
 
 @dataclass(slots=True)
@@ -67,6 +69,9 @@ class ReplicaState:
     """Everything a replica remembers. Bounded by the window and the number of validators."""
 
     config: ReplicaConfig
+    epoch: Epoch
+    index: NodeIndex | None
+    """This node's position in the epoch's validator set; None while it is not in it."""
     safety: Safety
     log: MessageLog
     stable: CommitCertificate
@@ -79,7 +84,7 @@ class ReplicaState:
     committing: Height | None = None
     building: tuple[View, Height, Hash32] | None = None
     has_pending: bool = False
-    connected: frozenset[NodeIndex] | None = None
+    connected: frozenset[bytes] | None = None
     failed_attempts: int = 0
     view_timer: tuple[str, View, Height] | None = None
     timers: dict[TimerId, int] = field(default_factory=dict)
@@ -87,14 +92,18 @@ class ReplicaState:
     timers_started: int = 0
     answered: set[NodeIndex] = field(default_factory=set)
     peer_heights: dict[NodeIndex, Height] = field(default_factory=dict)
+    is_lagging: bool = False
+    """Rule R-LAG-1, as of the last change of what it depends on."""
     sync_requested: Height = 0
+    accused: set[tuple[NodeIndex, type]] = field(default_factory=set)
+    """Of whom evidence is stored, by kind of message: one each an epoch."""
     halt_reason: str | None = None
     effects: list[Effect] = field(default_factory=list)
 
     @property
     def validators(self) -> ValidatorSet:
-        """The validators of every height (membership is fixed at genesis)."""
-        return self.config.validators
+        """The validators of all heights in flight."""
+        return self.epoch.validators
 
     @property
     def view(self) -> View:
@@ -103,8 +112,8 @@ class ReplicaState:
 
     @property
     def is_normal(self) -> bool:
-        """Whether this replica votes: in a view, and not halted."""
-        return not self.safety.is_changing and self.halt_reason is None
+        """Whether this replica votes: a validator, in a view, and not halted."""
+        return self.index is not None and not self.safety.is_changing and self.halt_reason is None
 
     def digest_of(self, proposal: Proposal) -> Hash32:
         """Return a proposal's digest on this chain."""
@@ -123,18 +132,28 @@ class ReplicaState:
         self.emit(Broadcast(message))
 
     def report(self, evidence: Evidence | None) -> None:
-        """Add a ReportEvidence effect if there is evidence."""
-        if evidence is not None:
+        """Store and report evidence, if there is any: the first of its kind (P24, P22)."""
+        if evidence is None:
+            return
+        key = (evidence.accused, type(evidence.first))
+        if key not in self.accused:
+            self.accused.add(key)
+            self.persist(EvidenceRecord(self.epoch.first_height, evidence))
             self.emit(ReportEvidence(evidence))
 
     def chain_below(
         self, height: Height, is_ready: Callable[[Slot], bool]
     ) -> tuple[Hash32, int] | None:
-        """Return digest and time at height − 1 if it is stable or its slot is ready."""
+        """Return digest and time at height − 1 if it is stable or its slot is ready.
+
+        A barrier is ready only once it is stable (rule R-BAR-1).
+        """
         if height - 1 == self.stable.height:
             return self.stable.digest, self.stable_timestamp_ms
         below = self.log.get(height - 1)
-        if below is None or below.proposal is None or not is_ready(below):
+        if below is None or below.proposal is None or below.proposal.is_barrier:
+            return None
+        if not is_ready(below):
             return None
         return below.digest, below.proposal.timestamp_ms
 
@@ -157,9 +176,22 @@ class ReplicaState:
 
     def note_peer_height(self, index: NodeIndex, height: Height) -> None:
         """Remember the highest stable height that a validator has claimed."""
-        self.peer_heights[index] = max(height, self.peer_heights.get(index, 0))
+        if height > self.peer_heights.get(index, 0):
+            self.peer_heights[index] = height
+            self.judge_lag()
 
-    def is_lagging(self) -> bool:
-        """Whether more than f weight claims to be at least two blocks ahead (R-LAG-1)."""
+    def size(self) -> int:
+        """Return how much this replica holds: messages, own votes, notes about others."""
+        notes = len(self.answered) + len(self.peer_heights) + len(self.accused)
+        return self.log.size() + len(self.safety.votes) + len(self.timers) + notes
+
+    def size_max(self) -> int:
+        """Return the bound of `size` for the window and the number of validators (P21)."""
+        n, kinds = len(self.validators), 4
+        notes = 2 * n + kinds * n
+        return self.log.size_max(n) + kinds * self.config.window + len(TimerId) + notes
+
+    def judge_lag(self) -> None:
+        """See anew whether more than f weight claims to be two or more blocks ahead (R-LAG-1)."""
         ahead = [i for i, h in self.peer_heights.items() if h > self.stable.height + 1]
-        return self.validators.has_honest(ahead)
+        self.is_lagging = self.validators.has_honest(ahead)

@@ -24,8 +24,8 @@ Signature: TypeAlias = bytes
 
 Sign: TypeAlias = Callable[[Hash32], Signature]
 """Deterministic signing with this node's key (RFC 6979 in the real node)."""
-Verify: TypeAlias = Callable[[NodeIndex, Hash32, Signature], bool]
-"""Whether the validator at an index signed a digest."""
+Verify: TypeAlias = Callable[[bytes, Hash32, Signature], bool]
+"""Whether the validator with a node id signed a digest."""
 
 ZERO_HASH: Hash32 = bytes(32)
 VIEW_MAX: View = 2**48

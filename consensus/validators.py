@@ -58,14 +58,6 @@ class ValidatorSet:
         """Return who proposes `height` in `view`: (⌊height / leader_period⌋ + view) mod n."""
         return (height // self.leader_period + view) % len(self.validators)
 
-    def view_leader(self, view: View) -> NodeIndex:
-        """Return who assembles NEW-VIEW for `view`: view mod n, the same for every height.
-
-        It must not depend on a height: replicas whose stable heights differ by one would
-        otherwise see two legitimate senders of one NEW-VIEW (docs/adr/0002).
-        """
-        return view % len(self.validators)
-
     def index_of(self, node_id: bytes) -> NodeIndex | None:
         """Return the index of a node id, or None for a node that does not vote."""
         for index, validator in enumerate(self.validators):
@@ -75,7 +67,10 @@ class ValidatorSet:
 
     def weight_of(self, indices: Iterable[NodeIndex]) -> int:
         """Return the summed weight of distinct indices."""
-        return sum(self.validators[index].weight for index in set(indices))
+        distinct = set(indices)
+        if self.total_weight == len(self.validators):
+            return len(distinct)
+        return sum(self.validators[index].weight for index in distinct)
 
     def has_quorum(self, indices: Iterable[NodeIndex]) -> bool:
         """Whether the indices hold quorum weight."""

@@ -21,10 +21,10 @@ from consensus.effects import Send
 from consensus.errors import InvalidMessage
 from consensus.inputs import Verdict
 from consensus.messages import NewView, ViewChange
-from consensus.normal_case import accept_buffered, next_height, request_verification
+from consensus.normal_case import accept_buffered, request_verification
 from consensus.records import NewViewRecord
 from consensus.state import ReplicaState
-from consensus.types import NodeIndex, View
+from consensus.types import Height, NodeIndex, View
 
 
 def start_view_change(state: ReplicaState, to_view: View) -> None:
@@ -74,18 +74,20 @@ def supporters(state: ReplicaState, view: View) -> list[NodeIndex]:
 
 
 def _open_view_if_leader(state: ReplicaState) -> None:
+    """Send NEW-VIEW once a quorum asks for a view that this replica opens (rule R-NV-1)."""
     view = state.safety.to_view
-    if not state.safety.is_changing or state.halt_reason is not None:
+    if not state.safety.is_changing or state.halt_reason is not None or state.index is None:
         return
-    if state.validators.view_leader(view) != state.config.index:
-        return
-    changes = state.log.view_changes
-    senders = sorted(index for index, change in changes.items() if change.view == view)
-    if not state.validators.has_quorum(senders):
-        return
-    message = state.safety.sign_new_view(view, tuple(changes[index] for index in senders))
-    enter_view(state, message)
-    state.broadcast(message)
+    changes = {i: item for i, item in state.log.view_changes.items() if item.view == view}
+    for top in sorted({item.stable.height for item in changes.values()}, reverse=True):
+        if state.validators.leader(top + 1, view) != state.index:
+            continue
+        senders = sorted(i for i, item in changes.items() if item.stable.height <= top)
+        if state.validators.has_quorum(senders):
+            message = state.safety.sign_new_view(view, tuple(changes[i] for i in senders))
+            enter_view(state, message)
+            state.broadcast(message)
+            return
 
 
 def handle_new_view(state: ReplicaState, message: NewView) -> None:
@@ -103,7 +105,7 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
     selection = select_reproposals(state.config.domain, message.view_changes)
     record = state.safety.enter_view(message.view)
     state.new_view = message
-    state.persist(record, NewViewRecord(message))
+    state.persist(record, NewViewRecord(state.safety.epoch, message))
     state.log.view_changes = {
         index: change
         for index, change in state.log.view_changes.items()
@@ -143,39 +145,52 @@ def handle_view_timeout(state: ReplicaState) -> None:
 
 
 def replace_failed_leader(state: ReplicaState) -> None:
-    """Leave the view at once if its next leader cannot lead (rule R-VC-2).
+    """Leave the view at once if its leader cannot lead (rule R-VC-2).
 
-    That is so when the leader's link is gone, when it has itself asked for a later view, or
-    when its proposal is provably bad; and only while there is work to do and a quorum is
-    connected. Views whose leaders are no better are skipped; the search is bounded by n (B16).
+    That is so when its proposal is provably bad; and, while the lowest height needs it and a
+    quorum is connected, when its link is gone or it has itself asked for a later view. Views
+    whose leaders are no better are skipped; the search is bounded by n (B16).
     """
-    if not state.is_normal or state.is_lagging():
+    if not state.is_normal or state.is_lagging:
         return
     if any(
         state.is_current(slot) and slot.verdict is Verdict.INVALID and not slot.is_reproposal
-        for slot in state.log.ascending()
+        for slot in state.log.slots.values()
     ):
         start_view_change(state, state.view + 1)
         return
-    if not (state.has_pending or state.has_in_flight()):
+    height = state.stable.height + 1
+    is_at_work = state.has_pending or state.has_in_flight()
+    if not is_at_work or not _needs_leader(state, height):
         return
     reachable = _reachable(state)
     if not state.validators.has_quorum(reachable):
         return
-    height = next_height(state)
-    if _can_lead(state, reachable, state.validators.leader(height, state.view), state.view):
-        return
-    for view in range(state.view + 1, state.view + 1 + len(state.validators)):
-        leaders = {state.validators.leader(height, view), state.validators.view_leader(view)}
-        if all(_can_lead(state, reachable, leader, view) for leader in leaders):
-            start_view_change(state, view)
+    for view in range(state.view, state.view + len(state.validators)):
+        if _can_lead(state, reachable, state.validators.leader(height, view), view):
+            if view > state.view:
+                start_view_change(state, view)
             return
+
+
+def _needs_leader(state: ReplicaState, height: Height) -> bool:
+    """Whether a height cannot be ordered without its leader: it is not prepared, nor fixed."""
+    slot = state.log.get(height)
+    if slot is None or not state.is_current(slot):
+        return slot is None or not slot.is_ordered
+    is_prepared = slot.certificate is not None and slot.certificate.view == state.view
+    return not (slot.is_ordered or slot.is_reproposal or is_prepared)
 
 
 def _reachable(state: ReplicaState) -> frozenset[NodeIndex]:
     if state.connected is None:
         return frozenset(range(len(state.validators)))
-    return state.connected | {state.config.index}
+    connected = state.connected | {state.config.node_id}
+    return frozenset(
+        index
+        for index, validator in enumerate(state.validators.validators)
+        if validator.node_id in connected
+    )
 
 
 def _can_lead(

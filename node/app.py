@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from consensus.certificates import Verifier
+from consensus.epochs import Epochs
 from consensus.replica import Replica
 from consensus.state import ReplicaConfig, compute_window_max
 from consensus.timeouts import TimeoutPolicy
@@ -69,13 +70,13 @@ class Node:
 
 def build_verifier(genesis: GenesisConfig, ledger: Ledger) -> Verifier:
     """Return the checker of consensus messages of a chain."""
-    validators = genesis.validators
-    keys = [item.node_id for item in validators.validators]
+    epochs = Epochs(genesis.validators)
+    epochs.on_commit(ledger.head.number, None)
     return Verifier(
         Domain(genesis.chain_id, genesis.group_id),
-        validators,
+        epochs,
         ledger.genesis_certificate,
-        lambda index, digest, signature: is_signed_by(keys[index], digest, signature),
+        is_signed_by,
     )
 
 
@@ -144,7 +145,7 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         sealer,
         rpc,
     )
-    _connect(node, proposals, backend)
+    _connect(node, proposals, backend, verifier.epochs)
     return node
 
 
@@ -157,19 +158,18 @@ def _build_driver(
     scheduler: Scheduler,
 ) -> Driver | None:
     """Recover the replica from disk; None for an observer."""
-    index = verifier.validators.index_of(key.node_id)
-    if index is None:
+    epoch = verifier.epochs.latest
+    if epoch.validators.index_of(key.node_id) is None:
         return None
-    window_max = compute_window_max(len(verifier.validators))
+    window_max = compute_window_max(len(epoch.validators))
     if config.pipeline_size > window_max:
         raise ConfigError(
             f"{config.folder}: [consensus] pipeline_size {config.pipeline_size} is too large for "
-            f"{len(verifier.validators)} validators; at most {window_max}"
+            f"{len(epoch.validators)} validators; at most {window_max}"
         )
     replica_config = ReplicaConfig(
         verifier.domain,
-        verifier.validators,
-        index,
+        key.node_id,
         ledger.genesis_certificate,
         window=config.pipeline_size,
         timeouts=TimeoutPolicy(base_ms=config.consensus_timeout_ms),
@@ -178,11 +178,13 @@ def _build_driver(
     replica, effects = Replica.recover(
         replica_config,
         key.sign,
+        epoch,
         ledger.load_records(),
         ledger.certificate(head),
         ledger.header(head).timestamp_ms,
     )
     return Driver(
+        node_id=key.node_id,
         replica=replica,
         first_effects=effects,
         verifier=verifier,
@@ -192,7 +194,7 @@ def _build_driver(
     )
 
 
-def _connect(node: Node, proposals: Proposals, backend: Backend) -> None:
+def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs) -> None:
     """Register who hears of what."""
     gateway, pool, driver, sealer = node.gateway, node.pool, node.driver, node.sealer
 
@@ -205,6 +207,7 @@ def _connect(node: Node, proposals: Proposals, backend: Backend) -> None:
 
     def on_block(event: BlockCommittedEvent) -> None:
         header = event.block.header
+        epochs.on_commit(header.number, None)
         pool.on_block(event.block.transactions)
         proposals.on_block(header.number)
         if driver is not None and sealer is not None:

@@ -8,7 +8,6 @@ node stops. Slow effects run as tasks whose answers come back as inputs.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from consensus import effects as fx
 from consensus.certificates import Verifier
 from consensus.codec import decode_message, encode_message
 from consensus.effects import Effect
-from consensus.errors import InvalidMessage
+from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.inputs import (
     BlockCommitted,
     Input,
@@ -31,7 +30,7 @@ from consensus.inputs import (
     TimerId,
     Verdict,
 )
-from consensus.messages import Evidence, Message, NewView
+from consensus.messages import Message
 from consensus.replica import Replica
 from node.errors import BadInput, NodeError
 from node.gateway.frames import FrameKind
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from node.sync import Sync
 
 INPUTS_MAX = 1024
-EVIDENCE_MAX = 64
 LINK_GRACE_S = 3.0
 """How long a starting node may take to link up before a missing link counts as gone."""
 
@@ -62,6 +60,7 @@ class Driver:
     def __init__(
         self,
         *,
+        node_id: bytes,
         replica: Replica,
         first_effects: Sequence[Effect],
         verifier: Verifier,
@@ -69,22 +68,19 @@ class Driver:
         ledger: Ledger,
         scheduler: Scheduler,
     ) -> None:
+        self._node_id = node_id
         self.replica = replica
         self._first_effects = first_effects
         self._verifier = verifier
         self._gateway = gateway
         self._ledger = ledger
         self._scheduler = scheduler
-        self._members = [item.node_id for item in verifier.validators.validators]
         self._send, self._receive = trio.open_memory_channel[Input](INPUTS_MAX)
         self._notes: dict[type, Input] = {}
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
-        own_id = self._members[replica.index]
-        self._others = frozenset(self._members) - {own_id}
         self._is_linked_up = False
         self.invalid_messages = 0
-        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
 
     def attach(self, proposals: Proposals, sealer: Sealer, sync: Sync) -> None:
         """Connect the parts that also need the driver."""
@@ -108,11 +104,15 @@ class Driver:
         Nothing is told while this node is still linking up after its start: a leader that has
         not been reached yet is not a leader that is gone.
         """
-        if not self._is_linked_up and len(connected & self._others) < len(self._others):
+        others = set(self._members) - {self._node_id}
+        if not self._is_linked_up and not others <= connected:
             return
         self._is_linked_up = True
-        indices = (self._verifier.validators.index_of(node_id) for node_id in connected)
-        self._note(LinksChanged(frozenset(index for index in indices if index is not None)))
+        self._note(LinksChanged(connected))
+
+    @property
+    def _members(self) -> list[bytes]:
+        return [item.node_id for item in self.replica.validators.validators]
 
     async def _end_link_grace(self) -> None:
         await trio.sleep(LINK_GRACE_S)
@@ -135,10 +135,11 @@ class Driver:
             raise BadInput("consensus frame without bytes")
         try:
             message = decode_message(payload)
-            is_own = self._verifier.validators.index_of(node_id) == message.sender
-            if not is_own and not isinstance(message, NewView):  # a NEW-VIEW proves itself
-                raise InvalidMessage("message of another validator than the link's")
             verified = self._verifier.verify_message(message)
+            self._verifier.verify_link(node_id, message)
+        except UnknownEpoch as error:
+            log.info("message not taken yet,peer=%s,reason=%s", node_id.hex()[:16], error)
+            return
         except InvalidMessage as error:
             self.invalid_messages += 1
             log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
@@ -202,8 +203,9 @@ class Driver:
             case fx.RequestSync(height):
                 self._sync.request(height)
             case fx.ReportEvidence(evidence):
-                self.evidence.append(evidence)
-                log.error("equivocation,validator=%d", evidence.accused)
+                accused = self._members[evidence.accused]
+                kind = type(evidence.first).__name__
+                log.error("equivocation,peer=%s,kind=%s", accused.hex()[:16], kind)
             case fx.Halt(reason):
                 raise ReplicaHalted(reason)
 

@@ -164,7 +164,7 @@ class Scheduler:
             parent = self._ledger.parent()
             if header.parent_hash != parent.header.hash:
                 raise BadInput(f"block {header.number} does not stand on our head")
-            proposal = self._proposal_of(block, parent)
+            proposal = self._proposal_of(block, parent, transactions)  # type: ignore[arg-type]
             executed = await self._execute(
                 parent,
                 proposal,
@@ -190,7 +190,9 @@ class Scheduler:
             raise BadInput(f"block {header.number}: {error}") from error
         return tuple(decode_transaction(raw) for raw in block.transactions)
 
-    def _proposal_of(self, block: Block, parent: Parent) -> Proposal:
+    def _proposal_of(
+        self, block: Block, parent: Parent, transactions: tuple[Transaction, ...]
+    ) -> Proposal:
         header = block.header
         proposal = Proposal(
             header.number,
@@ -198,6 +200,7 @@ class Scheduler:
             header.tx_root,
             header.timestamp_ms,
             header.sealer,
+            any(item.is_system for item in transactions),
         )
         if compute_digest(self._verifier.domain, proposal) != header.proposal_digest:
             raise BadInput(f"block {header.number}: the proposal digest does not fit the header")

@@ -1,119 +1,379 @@
-"""Properties of reliability.md section 5 as predicates over a running simulation.
+"""Properties of reliability (P01–P24) as checks over a running simulation.
 
 Each checker is told what happens and raises `Violation` with the property's number at the
-first event that breaks it. They know nothing of the replica's inside.
+first event that breaks it. They trust nothing of the product that they check: quorums and
+results are computed here once more.
 """
 
 from __future__ import annotations
 
-from consensus.certificates import Verifier
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from consensus import effects as fx
+from consensus.certificates import Verifier, reference_height, select_reproposals
+from consensus.codec import compute_digest
+from consensus.effects import Effect
+from consensus.epochs import Epoch, Epochs
 from consensus.errors import InvalidMessage
 from consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
+    Evidence,
     Message,
+    NewView,
     Prepare,
     PrePrepare,
-    Proposal,
     ViewChange,
 )
-from consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
-from consensus.types import ZERO_HASH, Hash32, Height, NodeIndex, View
+from consensus.records import EvidenceRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
+from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
+from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
+from consensus.validators import ValidatorSet
+
+VIEW_TIMEOUT_MS_MAX = 15_000
+"""Five times the base time-out (rule R-TIME-1)."""
+ANSWERS_MAX = 4
+"""How often a peer may be answered within one resend period (P22): two periods may touch."""
 
 
 class Violation(Exception):
     """A property was broken; the text begins with its number."""
 
 
+def is_strong_quorum(validators: ValidatorSet, signers: list[int]) -> bool:
+    """Whether two such sets always share more than f weight, computed from first principles."""
+    weights = [validator.weight for validator in validators.validators]
+    total, own = sum(weights), sum(weights[index] for index in set(signers))
+    return 2 * own > total + (total - 1) // 3
+
+
 class ChainChecker:
-    """P01 agreement, P02 prefix and no gaps, P04 certificates, P13 nothing committed is lost."""
+    """P01 agreement, P02 prefix, P03 content, P04 certificates, P10, P11, P13."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, known: dict[Hash32, None] | None = None) -> None:
         self._verifier = verifier
-        self.blocks: dict[Height, tuple[Hash32, Hash32]] = {
-            0: (verifier.genesis.digest, verifier.genesis.block_hash)
-        }
-        self._heights: dict[NodeIndex, Height] = {}
+        self._known = known
+        genesis = verifier.genesis
+        self.blocks: dict[Height, SimBlock] = {}
+        self.hashes: dict[Height, tuple[Hash32, Hash32]] = {0: (genesis.digest, genesis.block_hash)}
+        self._heights: dict[int, Height] = {}
+        self._transactions: dict[Hash32, Height] = {}
 
-    def on_commit(
-        self, node: NodeIndex, certificate: CommitCertificate, proposal: Proposal
-    ) -> None:
+    def on_commit(self, node: int, block: SimBlock) -> None:
         """A node made a block durable."""
-        height = certificate.height
+        certificate, height = block.certificate, block.certificate.height
         if height != self._heights.get(node, 0) + 1:
             raise Violation(f"P02 node {node} committed {height} out of order")
         self._heights[node] = height
+        known = self.blocks.get(height)
+        if known is None:
+            self._check_new(node, block)
+            self.blocks[height] = block
+            self.hashes[height] = (certificate.digest, certificate.block_hash)
+            self._verifier.epochs.on_commit(height, block.validators)
+        elif (certificate.digest, certificate.block_hash) != self.hashes[height]:
+            raise Violation(f"P01 two blocks at height {height} (node {node})")
+        elif block.tx_hashes != known.tx_hashes or block.proposal != known.proposal:
+            raise Violation(f"P01 two contents of the block at height {height} (node {node})")
+        else:
+            self._check_certificate(node, certificate)
+
+    def _check_certificate(self, node: int, certificate: CommitCertificate) -> None:
+        validators = self._verifier.epochs.at(certificate.height).validators
+        signers = [index for index, _ in certificate.signatures]
+        if not is_strong_quorum(validators, signers):
+            raise Violation(f"P04 node {node} height {certificate.height}: signers {signers}")
         try:
             self._verifier.verify_commit(certificate)
         except InvalidMessage as error:
-            raise Violation(f"P04 node {node} height {height}: {error}") from error
-        known = self.blocks.setdefault(height, (certificate.digest, certificate.block_hash))
-        if known != (certificate.digest, certificate.block_hash):
-            raise Violation(f"P01 two blocks at height {height} (node {node})")
-        if proposal.previous != self.blocks[height - 1][0]:
-            raise Violation(f"P02 height {height} does not extend the block below")
+            raise Violation(f"P04 node {node} height {certificate.height}: {error}") from error
 
-    def on_restart(self, node: NodeIndex, height: Height) -> None:
+    def _check_new(self, node: int, block: SimBlock) -> None:
+        certificate, proposal = block.certificate, block.proposal
+        height = certificate.height
+        self._check_certificate(node, certificate)
+        digest, parent_hash = self.hashes[height - 1]
+        if proposal.previous != digest:
+            raise Violation(f"P02 height {height} does not extend the block below")
+        below = self.blocks.get(height - 1)
+        if below is not None and proposal.timestamp_ms <= below.proposal.timestamp_ms:
+            raise Violation(f"P03 time does not grow at height {height}")
+        if compute_tx_root(block.tx_hashes) != proposal.tx_root:
+            raise Violation(
+                f"P03 height {height} holds other transactions than it was ordered with"
+            )
+        if certificate.block_hash != compute_block_hash(
+            parent_hash, certificate.digest, block.validators
+        ):
+            raise Violation(f"P11 height {height} has another result than executing it gives")
+        for tx_hash in block.tx_hashes:
+            if self._known is not None and tx_hash not in self._known:
+                raise Violation(f"P03 height {height} holds a transaction that nobody sent")
+            if tx_hash in self._transactions:
+                raise Violation(f"P10 height {height} repeats a transaction")
+            self._transactions[tx_hash] = height
+
+    def on_restart(self, node: int, height: Height) -> None:
         """A node came back with a durable head."""
         if height != self._heights.get(node, 0):
             raise Violation(f"P13 node {node} came back at {height}, had {self._heights[node]}")
 
+    def on_wipe(self, node: int) -> None:
+        """A node lost its disk."""
+        self._heights[node] = 0
+
 
 class VoteChecker:
-    """P05 no equivocation, P07 view-change discipline, P14 no vote before it is durable."""
+    """P03 what may be voted for, P05, P06, P07, P14: over everything that honest nodes send."""
 
-    def __init__(self) -> None:
-        self._votes: dict[tuple[NodeIndex, VoteKind, Height, View], tuple[Hash32, Hash32]] = {}
-        self._left: dict[NodeIndex, View] = {}
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._votes: dict[tuple[int, Height, VoteKind, Height, View], tuple[Hash32, Hash32]] = {}
+        self._left: dict[tuple[int, Height], View] = {}
+        self._highest: dict[Height, View] = {}
+        """The highest view that an honest node has asked for, by epoch."""
+        self._offered: set[tuple[Height, View, Hash32]] = set()
+        self._commits: dict[tuple[Height, Height, View, Hash32], set[NodeIndex]] = {}
+        self._ordered: dict[tuple[Height, Height], tuple[View, Hash32]] = {}
 
-    def on_send(
-        self,
-        node: NodeIndex,
-        message: Message,
-        digest: Hash32,
-        durable: dict[bytes, Record],
-    ) -> None:
-        """A node put a message on the wire; `digest` is that of a PRE-PREPARE's proposal."""
+    def on_offer(self, epoch: Epoch, message: Message, digest: Hash32) -> None:
+        """Anybody sent something valid in an epoch: what do leaders offer to be voted for?"""
+        match message:
+            case PrePrepare(view=view, proposal=proposal, sender=sender):
+                if epoch.validators.leader(proposal.height, view) == sender == proposal.proposer:
+                    self._offered.add((epoch.first_height, view, digest))
+            case NewView(view=view, view_changes=changes) if changes:
+                for item in select_reproposals(self._domain, changes).proposals:
+                    offered = compute_digest(self._domain, item)
+                    self._offered.add((epoch.first_height, view, offered))
+
+    def on_persist(self, record: Record) -> None:
+        """An honest leader bound itself to a proposal, which a crash may keep from the wire."""
+        if isinstance(record, VoteRecord) and record.kind is VoteKind.PRE_PREPARE:
+            self._offered.add((record.epoch, record.view, record.digest))
+
+    def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
+        """An honest node put a message on the wire; `digest` is that of a PRE-PREPARE."""
+        if node.replica is None:
+            return
+        epoch = node.replica.epoch
+        first, zero = epoch.first_height, ZERO_HASH
         match message:
             case PrePrepare(view=view, proposal=proposal):
-                self._check(
-                    node,
-                    VoteRecord(VoteKind.PRE_PREPARE, proposal.height, view, digest, ZERO_HASH),
-                    durable,
-                )
+                kind, height = VoteKind.PRE_PREPARE, proposal.height
+                self._check(node, VoteRecord(first, kind, height, view, digest, zero))
             case Prepare(view=view, height=height, digest=voted):
-                self._check(
-                    node, VoteRecord(VoteKind.PREPARE, height, view, voted, ZERO_HASH), durable
-                )
-            case Commit(view=view, height=height, digest=voted):
-                self._check(
-                    node, VoteRecord(VoteKind.COMMIT, height, view, voted, ZERO_HASH), durable
-                )
-            case Checkpoint(height=height, digest=voted, block_hash=block_hash):
-                self._check(
-                    node, VoteRecord(VoteKind.CHECKPOINT, height, 0, voted, block_hash), durable
-                )
-            case ViewChange(view=view):
-                self._left[node] = max(view, self._left.get(node, 0))
-                record = durable.get(b"view")
-                if not isinstance(record, ViewRecord) or record.to_view < view:
+                if (first, view, voted) not in self._offered:
                     raise Violation(
-                        f"P14 node {node} sent VIEW-CHANGE {view} before it was durable"
+                        f"P03 node {node.instance} prepares {height} in {view}: never offered"
+                    )
+                self._check(node, VoteRecord(first, VoteKind.PREPARE, height, view, voted, zero))
+            case Commit(view=view, height=height, digest=voted):
+                self._check_survival(epoch, message)
+                self._check(node, VoteRecord(first, VoteKind.COMMIT, height, view, voted, zero))
+            case Checkpoint(height=height, digest=voted, block_hash=result):
+                kind = VoteKind.CHECKPOINT
+                self._check(node, VoteRecord(first, kind, height, 0, voted, result))
+            case ViewChange(view=view):
+                key = (node.instance, first)
+                self._left[key] = max(view, self._left.get(key, 0))
+                highest = self._highest.get(first, 0)
+                if view > highest + len(epoch.validators):
+                    raise Violation(f"P18 node {node.instance} was dragged to view {view}")
+                self._highest[first] = max(view, highest)
+                record = node.records.get(b"view")
+                is_durable = isinstance(record, ViewRecord) and record.epoch == first
+                if not (is_durable and isinstance(record, ViewRecord) and record.to_view >= view):
+                    raise Violation(
+                        f"P14 node {node.instance} sent VIEW-CHANGE {view} before it was durable"
                     )
 
-    def _check(self, node: NodeIndex, vote: VoteRecord, durable: dict[bytes, Record]) -> None:
-        key = (node, vote.kind, vote.height, vote.view)
+    def _check(self, node: SimNode, vote: VoteRecord) -> None:
+        key = (node.instance, vote.epoch, vote.kind, vote.height, vote.view)
         result = (vote.digest, vote.block_hash)
         is_first = key not in self._votes
         if self._votes.setdefault(key, result) != result:
-            raise Violation(f"P05 node {node} signed two {vote.kind.name} at {key[2:]}")
+            raise Violation(f"P05 node {node.instance} signed two {vote.kind.name} at {key[3:]}")
         if not is_first:
             return
-        if vote.kind is not VoteKind.CHECKPOINT and vote.view < self._left.get(node, 0):
-            raise Violation(f"P07 node {node} voted in view {vote.view} after leaving it")
-        stored = durable.get(record_key(vote))
-        if stored != vote:
+        left = self._left.get((node.instance, vote.epoch), 0)
+        if vote.kind is not VoteKind.CHECKPOINT and vote.view < left:
+            raise Violation(f"P07 node {node.instance} voted in view {vote.view} after leaving it")
+        if node.records.get(record_key(vote)) != vote:
             raise Violation(
-                f"P14 node {node} sent {vote.kind.name} {key[2:]} before it was durable"
+                f"P14 node {node.instance} sent {vote.kind.name} {key[3:]} before it was durable"
             )
+
+    def _check_survival(self, epoch: Epoch, vote: Commit) -> None:
+        """P06: once a quorum may have ordered a digest, no later view prepares another."""
+        at = (epoch.first_height, vote.height)
+        ordered = self._ordered.get(at)
+        if ordered is not None and vote.view > ordered[0] and vote.digest != ordered[1]:
+            raise Violation(f"P06 height {vote.height}: prepared anew in view {vote.view}")
+        voters = self._commits.setdefault((*at, vote.view, vote.digest), set())
+        voters.add(vote.sender)
+        if ordered is None and is_strong_quorum(epoch.validators, sorted(voters)):
+            self._ordered[at] = (vote.view, vote.digest)
+
+    def on_wipe(self, node: int) -> None:
+        """A node lost its memory: its former votes bind it no longer, they count as a fault."""
+        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node}
+        self._left = {key: view for key, view in self._left.items() if key[0] != node}
+
+
+@dataclass(slots=True)
+class StepChecker:
+    """P08, P09, P21–P23: what one step may do, and what a replica may hold."""
+
+    window: int
+    _progress: dict[int, tuple[Height, View, Height]] = field(default_factory=dict)
+    _verifying: dict[tuple[int, Hash32], int] = field(default_factory=dict)
+    _answers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+
+    def on_step(self, node: SimNode, effects: tuple[Effect, ...], now_ms: int) -> None:
+        """A node handled an input with these effects."""
+        replica = node.replica
+        if replica is None:
+            return
+        progress = (replica.epoch.first_height, replica.view, replica.stable.height)
+        before = self._progress.get(node.instance, (0, 0, 0))
+        if progress[:2] < before[:2] or progress[2] < before[2]:
+            raise Violation(f"P08 node {node.instance} went back from {before} to {progress}")
+        self._progress[node.instance] = progress
+        if replica.stable.height > len(node.chain):
+            raise Violation(f"P13 node {node.instance} is stable at what is not durable")
+        for effect in effects:
+            self._check_effect(node, effect)
+        for to in {effect.to for effect in effects if isinstance(effect, fx.Send)}:
+            self._check_answers(node, to, now_ms)
+
+    def _check_effect(self, node: SimNode, effect: Effect) -> None:
+        match effect:
+            case fx.StartTimer(delay_ms=delay_ms) if delay_ms > VIEW_TIMEOUT_MS_MAX:
+                raise Violation(f"P17 node {node.instance} waits {delay_ms} ms")
+            case fx.VerifyProposal(digest=digest):
+                key = (node.instance, digest)
+                if self._verifying.get(key) == node.incarnation:
+                    raise Violation(f"P22 node {node.instance} verifies one proposal twice at once")
+                self._verifying[key] = node.incarnation
+            case fx.CommitBlock(certificate) if certificate.height > len(node.chain) + 1:
+                raise Violation(f"P02 node {node.instance} commits {certificate.height} too early")
+
+    def _check_answers(self, node: SimNode, to: int, now_ms: int) -> None:
+        """P22: nobody can make a node send again and again what it sent before."""
+        recent = self._answers.setdefault((node.instance, to), [])
+        recent[:] = [time_ms for time_ms in recent if time_ms > now_ms - 1_000]
+        recent.append(now_ms)
+        if len(recent) > ANSWERS_MAX:
+            raise Violation(f"P22 node {node.instance} answers {to} {len(recent)} times a second")
+
+    def on_verified(self, node: SimNode, digest: Hash32) -> None:
+        """A verification was answered."""
+        self._verifying.pop((node.instance, digest), None)
+
+    def on_restart(self, node: int) -> None:
+        """A node came back: views and heights are compared within one life only."""
+        self._progress.pop(node, None)
+
+    def check_bounds(self, node: SimNode) -> None:
+        """P09 and P23: nothing outside the watermarks, and no more than the bound."""
+        replica = node.replica
+        if replica is None:
+            return
+        low, high = replica.stable.height, replica.stable.height + self.window
+        outside = [height for height in replica.held_heights() if not low < height <= high]
+        if outside:
+            raise Violation(f"P09 node {node.instance} holds heights {outside[:3]}")
+        if replica.size() > replica.size_max():
+            raise Violation(
+                f"P23 node {node.instance} holds {replica.size()} of {replica.size_max()} items"
+            )
+
+
+class AuthorChecker:
+    """P12: honest nodes are believed to have said only what they said."""
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._said: set[tuple[bytes, Message]] = set()
+
+    def on_send(self, node_id: bytes, message: Message) -> None:
+        """A node that does not lie said something."""
+        self._said.add((node_id, _content(message)))
+
+    def on_persist(self, node_id: bytes, index: NodeIndex, record: Record) -> None:
+        """It bound itself to a vote, which may come to light after a crash, in a certificate."""
+        match record:
+            case VoteRecord(kind=VoteKind.PREPARE):
+                vote: Message = Prepare(record.view, record.height, record.digest, index)
+            case VoteRecord(kind=VoteKind.CHECKPOINT):
+                vote = Checkpoint(record.height, record.digest, record.block_hash, index)
+            case _:
+                return
+        self._said.add((node_id, vote))
+
+    def on_link(self, node_id: bytes, message: Message, epochs: Epochs) -> None:
+        """A message came over the link of a node, where links carry nothing of others."""
+        validators = epochs.at(reference_height(message)).validators.validators
+        if validators[message.sender].node_id != node_id and not isinstance(message, NewView):
+            raise Violation(f"P12 {type(message).__name__} taken from another's link")
+
+    def on_accept(self, message: Message, epochs: Epochs, honest: frozenset[bytes]) -> None:
+        """A liar's message has been taken as valid by somebody who knows these epochs."""
+        for claim in claims(self._domain, message):
+            validators = epochs.at(reference_height(claim)).validators.validators
+            author = validators[claim.sender].node_id
+            if author in honest and (author, _content(claim)) not in self._said:
+                raise Violation(
+                    f"P12 {type(claim).__name__} of validator {claim.sender} is believed, "
+                    "which it never sent"
+                )
+
+
+def _content(message: Message) -> Message:
+    """Return what a signature covers; of PRE-PREPARE that is the root, not the list."""
+    if isinstance(message, PrePrepare):
+        message = replace(message, tx_hashes=())
+    return replace(message, signature=b"")
+
+
+def claims(domain: Domain, message: Message) -> Iterator[Message]:
+    """Yield everything that a message says that somebody signed."""
+    yield message
+    if isinstance(message, NewView):
+        for change in message.view_changes:
+            yield from claims(domain, change)
+    elif isinstance(message, ViewChange):
+        stable = message.stable
+        for index, _ in stable.signatures:
+            yield Checkpoint(stable.height, stable.digest, stable.block_hash, index)
+        for item in message.prepared:
+            digest = compute_digest(domain, item.proposal)
+            for index, _ in item.signatures:
+                yield Prepare(item.view, item.proposal.height, digest, index)
+
+
+class EvidenceChecker:
+    """P24: evidence proves something, is stored, and never accuses the honest."""
+
+    def on_report(
+        self, node: SimNode, verifier: Verifier, evidence: Evidence, honest: frozenset[bytes]
+    ) -> None:
+        """A node reports that a validator equivocated."""
+        if node.replica is None:
+            return
+        epoch = node.replica.epoch
+        if epoch.validators.validators[evidence.accused].node_id in honest:
+            raise Violation(f"P24 node {node.instance} accuses honest {evidence.accused}")
+        if evidence.first == evidence.second:
+            raise Violation(f"P24 node {node.instance} accuses without two messages")
+        for message in (evidence.first, evidence.second):
+            try:
+                verifier.verify_message(message)
+            except InvalidMessage as error:
+                raise Violation(f"P24 node {node.instance}: evidence fails: {error}") from error
+        record = EvidenceRecord(epoch.first_height, evidence)
+        if node.records.get(record_key(record)) != record:
+            raise Violation(f"P24 node {node.instance} does not store its evidence")

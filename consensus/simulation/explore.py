@@ -1,33 +1,35 @@
 """Running many seeds: in order, over several sizes of network, with totals.
 
-A violation is kept with its seed, the command that repeats it, and the end of its trace.
+A violation is kept with its plan, so that it can be repeated, shrunk and stored. One seed in a
+hundred is run twice with a trace, and both traces must be equal.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from consensus.errors import ConsensusError
 from consensus.simulation.checkers import Violation
+from consensus.simulation.plan import Plan, draw_plan
 from consensus.simulation.world import RunResult, World
 
+TWICE_EVERY = 100
 TRACE_LINES_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A seed that broke a property."""
+    """A plan that broke a property."""
 
-    seed: int
-    nodes: int
+    plan: Plan
     text: str
-    trace: tuple[str, ...]
 
     @property
-    def command(self) -> str:
-        """The command that runs this seed again."""
-        return f"lowu simulate --seeds 1 --first-seed {self.seed} --nodes {self.nodes} --trace"
+    def property_id(self) -> str:
+        """The number of the property, or the kind of error."""
+        return self.text.split(" ", 1)[0].rstrip(":")
 
 
 @dataclass(slots=True)
@@ -40,26 +42,63 @@ class Totals:
     view_changes: int = 0
     virtual_ms: int = 0
     recovery_ms_max: int = 0
+    compared: int = 0
+    """Seeds that were run twice with equal traces."""
+    faults: Counter[str] = field(default_factory=Counter)
+    coverage: Counter[tuple[str, str]] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
-    def add(self, result: RunResult) -> None:
-        """Count a run without findings."""
+    def add(self, found: RunResult | Finding) -> None:
+        """Count a run."""
         self.seeds += 1
-        self.blocks += result.heights
-        self.inputs += result.inputs
-        self.view_changes += result.view_max
-        self.virtual_ms += result.virtual_ms
-        self.recovery_ms_max = max(self.recovery_ms_max, result.recovery_ms)
+        if isinstance(found, Finding):
+            self.findings.append(found)
+            return
+        self.blocks += found.heights
+        self.inputs += found.inputs
+        self.view_changes += found.view_max
+        self.virtual_ms += found.virtual_ms
+        self.recovery_ms_max = max(self.recovery_ms_max, found.recovery_ms)
+        self.compared += bool(found.trace_hash)
+        self.faults.update(found.faults)
+        self.coverage.update(found.coverage)
+
+
+def run_plan(plan: Plan, *, is_traced: bool = False) -> RunResult | Finding:
+    """Run a plan; return its result, or what it broke."""
+    return guard(plan, lambda: World(plan, is_traced=is_traced).run())
+
+
+def guard(plan: Plan, run: Callable[[], RunResult]) -> RunResult | Finding:
+    """Run something; return its result, or the finding that it ended with."""
+    try:
+        return run()
+    except (Violation, ConsensusError) as error:
+        name = "" if isinstance(error, Violation) else f"{type(error).__name__}: "
+        return Finding(plan, f"{name}{error}")
+    except Exception as error:  # noqa: BLE001  (a crash of the product is a finding too)
+        return Finding(plan, f"{type(error).__name__}: {error}")
 
 
 def run_seed(seed: int, nodes: int) -> RunResult | Finding:
-    """Run one seed; return its result, or what it broke."""
-    world = World(seed, nodes)
+    """Run one seed; every hundredth twice with a trace."""
+    plan = draw_plan(seed, nodes)
+    if seed % TWICE_EVERY:
+        return run_plan(plan)
+    first, second = (run_plan(plan, is_traced=True) for _ in range(2))
+    if isinstance(first, RunResult) and first != second:
+        return Finding(plan, "P11 two runs of one plan differ")
+    return first
+
+
+def trace_of(plan: Plan) -> tuple[list[str], str]:
+    """Run a plan with a trace; return its last lines and its hash."""
+    world = World(plan, is_traced=True)
     try:
-        return world.run()
-    except (Violation, ConsensusError, KeyError, IndexError) as error:
-        text = f"{type(error).__name__}: {error}"
-        return Finding(seed, nodes, text, tuple(world.trace.lines))
+        world.run()
+    except Exception as error:  # noqa: BLE001  (as above)
+        world.trace_event(None, "VIOLATION", f"{type(error).__name__}: {error}")
+    return list(world.trace.lines), world.trace.hexdigest()
 
 
 def campaign(
@@ -70,10 +109,5 @@ def campaign(
     """Run seeds, sizes in turn, yielding the running totals after each."""
     totals = Totals()
     for position, seed in enumerate(seeds):
-        found = run(seed, sizes[position % len(sizes)])
-        if isinstance(found, Finding):
-            totals.seeds += 1
-            totals.findings.append(found)
-        else:
-            totals.add(found)
+        totals.add(run(seed, sizes[position % len(sizes)]))
         yield totals

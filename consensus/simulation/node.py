@@ -1,6 +1,6 @@
-"""One simulated node: a replica with a durable store, a chain, and bodies of proposals.
+"""One simulated instance: a replica with a durable store, a chain, and bodies of proposals.
 
-What is durable survives `crash`: vote records, committed blocks, and the bodies promised by a
+What is durable survives a crash: vote records, committed blocks, and the bodies promised by a
 VALID verdict. Everything else is lost. Effects are performed in order, and a crash may fall
 between any two of them.
 """
@@ -8,42 +8,72 @@ between any two of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from consensus.effects import BuildProposal, Persist
+from consensus.epochs import Epochs
 from consensus.messages import CommitCertificate, Proposal
 from consensus.records import Record, height_key_range, record_key
 from consensus.replica import Replica
-from consensus.types import Hash32, NodeIndex, hash_bytes
+from consensus.types import Hash32, hash_bytes
+from consensus.validators import ValidatorSet
+
+if TYPE_CHECKING:
+    from consensus.simulation.byzantine import Liar
 
 
 @dataclass(frozen=True, slots=True)
 class SimBlock:
-    """A committed block: certificate, proposal, and the transactions in it."""
+    """A committed block: certificate, proposal, the transactions in it, and what it changed."""
 
     certificate: CommitCertificate
     proposal: Proposal
     tx_hashes: tuple[Hash32, ...]
+    validators: ValidatorSet | None = None
+    """Who decides the heights above, if this block changed that."""
 
 
 @dataclass(slots=True)
 class SimNode:
-    """State of one node; `replica` is None while it is down."""
+    """State of one instance; `replica` is None while it is down."""
 
-    index: NodeIndex
+    instance: int
+    node_id: bytes
+    epochs: Epochs
+    clock_skew_ms: int = 0
+    execution_ms: int = 0
+    liar: Liar | None = None
+    """Its behaviours, if it is Byzantine."""
+    is_twin: bool = False
+    """Whether another instance has the same key."""
+    is_dead: bool = False
+    """Whether it is not healed at the end."""
+    was_wiped: bool = False
     replica: Replica | None = None
     records: dict[bytes, Record] = field(default_factory=dict)
     chain: list[SimBlock] = field(default_factory=list)
     bodies: dict[Hash32, tuple[Hash32, ...]] = field(default_factory=dict)
     """Durable bodies by proposal digest."""
+    committed: set[Hash32] = field(default_factory=set)
     pool: dict[Hash32, None] = field(default_factory=dict)
     executed: dict[Hash32, Hash32] = field(default_factory=dict)
     """Volatile: block hash by proposal digest."""
-    committed: set[Hash32] = field(default_factory=set)
+    proposals: dict[Hash32, Proposal] = field(default_factory=dict)
+    """Volatile: proposals executed here, by digest."""
     incarnation: int = 0
     timers: dict[str, int] = field(default_factory=dict)
     building: BuildProposal | None = None
-    proposals: dict[Hash32, Proposal] = field(default_factory=dict)
-    """Volatile: proposals executed here, by digest."""
+    is_seal_due: bool = False
+
+    @property
+    def is_honest(self) -> bool:
+        """Whether it follows the protocol, with one memory and a key of its own."""
+        return self.liar is None and not self.is_twin and not self.was_wiped
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether it has to be level with the others at the end."""
+        return self.liar is None and not self.is_twin and not self.is_dead
 
     def persist(self, effect: Persist) -> None:
         """Make records durable."""
@@ -59,6 +89,7 @@ class SimNode:
         for tx_hash in block.tx_hashes:
             self.pool.pop(tx_hash, None)
             self.committed.add(tx_hash)
+        self.epochs.on_commit(block.certificate.height, block.validators)
 
     def crash(self) -> None:
         """Lose everything volatile."""
@@ -68,7 +99,17 @@ class SimNode:
         self.executed.clear()
         self.proposals.clear()
         self.building = None
+        self.is_seal_due = False
         self.pool.clear()
+
+    def wipe(self, genesis_validators: ValidatorSet) -> None:
+        """Lose the disk as well."""
+        self.was_wiped = True
+        self.records.clear()
+        self.chain.clear()
+        self.bodies.clear()
+        self.committed.clear()
+        self.epochs = Epochs(genesis_validators)
 
     def head_hash(self, genesis: Hash32) -> Hash32:
         """Return the hash of the last committed block."""
@@ -80,6 +121,9 @@ def compute_tx_root(tx_hashes: tuple[Hash32, ...]) -> Hash32:
     return hash_bytes(b"".join(tx_hashes))
 
 
-def compute_block_hash(parent: Hash32, digest: Hash32) -> Hash32:
-    """Return the simulation's block hash: a chain over proposal digests."""
-    return hash_bytes(parent + digest)
+def compute_block_hash(
+    parent: Hash32, digest: Hash32, validators: ValidatorSet | None = None
+) -> Hash32:
+    """Return the simulation's block hash: a chain over proposal digests and their results."""
+    named = b"" if validators is None else b"".join(v.node_id for v in validators.validators)
+    return hash_bytes(parent + digest + named)

@@ -1,28 +1,38 @@
 """The trace of a run: one line an event, fixed columns, and a running hash.
 
-The hash covers every event, the lines kept are the last ones: enough to read what led to a
-violation, and to compare two runs of one seed.
+A run is traced only when somebody wants to read it, or to compare two runs of one seed: the
+hash covers every event, the lines kept are the last ones. Runs without a trace are twice as
+fast, and a run can be repeated with one at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
+from typing import TYPE_CHECKING
 
-LINES_KEPT = 400
+from consensus.codec import decode_message
+from consensus.errors import InvalidMessage
+from consensus.messages import PrePrepare
+
+if TYPE_CHECKING:
+    from consensus.simulation.network import Parcel
+
+LINES_KEPT = 2_000
 
 
 class Trace:
     """Collects events of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool) -> None:
+        self.is_on = is_on
         self._hash = hashlib.sha256()
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self.count = 0
 
-    def add(self, time_ms: int, node: int, kind: str, text: str) -> None:
-        """Record one event: virtual time, node (−1 for the network), kind, details."""
-        line = f"{time_ms:>9} {node:>3} {kind:<10} {text}"
+    def add(self, time_ms: int, instance: int, kind: str, text: str) -> None:
+        """Record one event: virtual time, instance (−1 for the network), kind, details."""
+        line = f"{time_ms:>9} {instance:>3} {kind:<11} {text}"
         self._hash.update(line.encode())
         self.lines.append(line)
         self.count += 1
@@ -30,3 +40,22 @@ class Trace:
     def hexdigest(self) -> str:
         """Return the hash over all events so far."""
         return self._hash.hexdigest()
+
+
+def describe_parcel(parcel: Parcel) -> tuple[str, str]:
+    """Return kind and details of a parcel, for a line of the trace."""
+    if isinstance(parcel, bytes):
+        try:
+            message = decode_message(parcel)
+        except InvalidMessage:
+            return "bytes", parcel[:16].hex()
+        kind, text = describe_parcel(message)
+        return kind, f"{text} (bytes)"
+    view = getattr(parcel, "view", "-")
+    height = getattr(parcel, "height", getattr(parcel, "stable_height", "-"))
+    if isinstance(parcel, PrePrepare):
+        height = parcel.proposal.height
+    digest = getattr(parcel, "digest", b"").hex()[:8]
+    return type(
+        parcel
+    ).__name__, f"by {parcel.sender} view={view} height={height} {digest}".rstrip()

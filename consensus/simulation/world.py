@@ -1,101 +1,141 @@
-"""A consortium in virtual time: replicas, network, clients and faults, all from one seed.
+"""A consortium in virtual time: replicas, network, clients and faults, all from one plan.
 
 A run has two phases, as in TigerBeetle's VOPR. In the *safety phase* clients submit
-transactions while faults strike; checkers watch every message and every commit. Then faults
-end, everybody is restarted, and the *liveness phase* demands that every transaction is
-committed on every node within a bounded virtual time.
+transactions while faults strike; checkers watch every message, step and commit. Then faults
+end, except that Byzantine validators go on lying and dead ones stay dead, and the *liveness
+phase* demands that every transaction is committed on every correct node within a bounded
+virtual time.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
 from consensus import effects as fx
 from consensus import inputs as ev
 from consensus.certificates import VerifiedMessage, Verifier
-from consensus.codec import compute_digest
+from consensus.codec import compute_digest, decode_message, encode_message
 from consensus.effects import Effect
-from consensus.errors import InvalidMessage
-from consensus.messages import CommitCertificate, Message, PrePrepare, Proposal
+from consensus.epochs import Epochs
+from consensus.errors import ConsensusError, InvalidMessage
+from consensus.messages import CommitCertificate, Message, PrePrepare
 from consensus.replica import Replica
-from consensus.simulation.checkers import ChainChecker, Violation, VoteChecker
-from consensus.simulation.faults import FaultOptions
-from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.simulation.trace import Trace
+from consensus.simulation.byzantine import Liar, Post
+from consensus.simulation.checkers import Violation
+from consensus.simulation.edge import Edge
+from consensus.simulation.network import Network, Parcel
+from consensus.simulation.node import SimNode
+from consensus.simulation.plan import Crash, Plan
+from consensus.simulation.trace import Trace, describe_parcel
+from consensus.simulation.watch import Watch
 from consensus.state import ReplicaConfig
-from consensus.types import ZERO_HASH, Domain, Hash32, NodeIndex, Sign, Signature, hash_bytes
+from consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
 from consensus.validators import Validator, ValidatorSet
 
-BLOCK_TXS_MAX = 8
-SEAL_WAIT_MS = 10
-LIVENESS_MS = 120_000
-"""Bound of the liveness phase: many capped time-outs, far above what is ever needed."""
+LIVENESS_MS = 300_000
+"""Bound of the liveness phase: many capped time-outs, above what late leaders can cost."""
+ACT_MS = (40, 150, 600)
+"""How often a Byzantine node acts of its own accord."""
+VERIFIED_MAX = 4_096
+REST_MS = 2_500
+"""After the last commit everything asked for is answered within this time."""
+BOUNDS_EVERY = 64
+"""Steps between two checks of what a replica holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What one seed did."""
+    """What one run did."""
 
-    seed: int
-    nodes: int
     heights: int
     inputs: int
-    events: int
     view_max: int
     virtual_ms: int
     recovery_ms: int
     """Virtual time from the end of all faults to everything committed everywhere."""
+    faults: Counter[str]
+    """How often each kind of fault struck."""
+    coverage: Counter[tuple[str, str]]
+    """How often each kind of input met a replica in each phase."""
     trace_hash: str
+    """Empty for a run without a trace."""
 
 
 class World:
     """One simulated network."""
 
-    def __init__(
-        self,
-        seed: int,
-        nodes: int = 4,
-        faults: FaultOptions | None = None,
-        window: int = 8,
-        transactions: int = 60,
-    ) -> None:
-        self.seed = seed
-        self.random = Random(seed)
-        self.faults = faults if faults is not None else FaultOptions.draw(self.random)
-        self.transactions = transactions
-        self.domain = Domain("sim", "group0")
-        members = tuple(Validator(i.to_bytes(64, "big")) for i in range(nodes))
-        self.validators = ValidatorSet(members)
-        self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
-        self.verifier = Verifier(self.domain, self.validators, self.genesis, self._verify)
-        self.window = window
-        self.nodes = [SimNode(index) for index in range(nodes)]
-        self.trace = Trace()
-        self.chain_checker = ChainChecker(self.verifier)
-        self.vote_checker = VoteChecker()
+    def __init__(self, plan: Plan, *, is_traced: bool = False) -> None:
+        self.plan = plan
         self.now_ms = 0
         self.inputs = 0
         self.is_faulty_phase = True
-        self.cut: frozenset[NodeIndex] = frozenset()
-        self.submitted: list[Hash32] = []
+        self.domain = Domain("sim", "group0")
+        self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
+        self.trace = Trace(is_on=is_traced)
+        self.network = Network(plan.seed, plan.rates, self.at, self._deliver)
+        self.faults: Counter[str] = Counter()
+        self.coverage: Counter[tuple[str, str]] = Counter()
+        self.submitted: dict[Hash32, None] = {}
+        self.system: dict[Hash32, ValidatorSet] = {}
+        """System transactions, with the validators that each names."""
+        self._random = Random(f"world/{plan.seed}")
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
-        self._verified: dict[int, tuple[Message, VerifiedMessage]] = {}
+        self._verified: dict[tuple[int, int], tuple[Message, VerifiedMessage]] = {}
+        self._members = self.validators_of(plan.members)
+        self.checkers = Watch(self)
+        self.nodes = self._make_nodes()
+        self.by_node_id: dict[bytes, list[SimNode]] = {}
+        for node in self.nodes:
+            self.by_node_id.setdefault(node.node_id, []).append(node)
+            if node.liar is not None:
+                node.liar.peers = [peer for peer in self.nodes if peer is not node]
+        self.edge = Edge(self)
 
-    # --- signatures: a keyed hash ---------------------------------------------------------
+    def _make_nodes(self) -> list[SimNode]:
+        plan = self.plan
+        skews, slow, liars = dict(plan.skews), dict(plan.slow), dict(plan.byzantine)
+        keys = [*range(len(plan.weights)), *plan.twins]
+        nodes = []
+        for instance, key in enumerate(keys):
+            node_id = key.to_bytes(64, "big")
+            node = SimNode(instance, node_id, Epochs(self._members))
+            node.clock_skew_ms, node.execution_ms = skews.get(key, 0), slow.get(key, 0)
+            node.is_twin, node.is_dead = key in plan.twins, key in plan.dead
+            if key in liars:
+                random = Random(f"liar/{plan.seed}/{key}")
+                sign = self.signer(node_id)
+                node.liar = Liar(node, liars[key], self.domain, sign, random)
+            nodes.append(node)
+        return nodes
 
-    def signer(self, index: NodeIndex) -> Sign:
-        """Return the signing function of a validator."""
-        key = index.to_bytes(2, "big")
-        return lambda digest: hash_bytes(key + digest)[:8]
+    def validators_of(self, members: tuple[int, ...]) -> ValidatorSet:
+        """Return a validator set of nodes of the plan."""
+        validators = (
+            Validator(member.to_bytes(64, "big"), self.plan.weights[member]) for member in members
+        )
+        return ValidatorSet(tuple(validators), self.plan.leader_period)
 
-    def _verify(self, index: NodeIndex, digest: Hash32, signature: Signature) -> bool:
-        return hash_bytes(index.to_bytes(2, "big") + digest)[:8] == signature
+    # --- signatures: a keyed hash -----------------------------------------------------------
 
-    # --- time -----------------------------------------------------------------------------
+    def signer(self, node_id: bytes) -> Sign:
+        """Return the signing function of a node id."""
+        return lambda digest: hash_bytes(node_id + digest)[:8]
+
+    def is_signed(self, node_id: bytes, digest: Hash32, signature: Signature) -> bool:
+        """Whether a node id signed a digest."""
+        return hash_bytes(node_id + digest)[:8] == signature
+
+    def verifier_of(self, node: SimNode) -> Verifier:
+        """Return the verifier of what one instance knows."""
+        return Verifier(self.domain, node.epochs, self.genesis, self.is_signed)
+
+    # --- time -------------------------------------------------------------------------------
 
     def at(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Run `action` after a delay; equal times run in order of scheduling."""
@@ -109,61 +149,59 @@ class World:
                 return
             self.now_ms, _, action = heapq.heappop(self._queue)
             action()
-        if is_done is None or not is_done():
-            self.now_ms = max(self.now_ms, end_ms)
+        self.now_ms = max(self.now_ms, end_ms)
 
-    # --- nodes ----------------------------------------------------------------------------
+    def trace_event(self, node: SimNode | None, kind: str, text: str = "") -> None:
+        """Add a line to the trace, if there is one."""
+        if self.trace.is_on:
+            self.trace.add(self.now_ms, -1 if node is None else node.instance, kind, text)
 
-    def start(self, index: NodeIndex) -> None:
-        """Start or restart a node from what it has durably."""
-        node = self.nodes[index]
-        self.chain_checker.on_restart(index, len(node.chain))
-        config = ReplicaConfig(
-            self.domain, self.validators, index, self.genesis, window=self.window
-        )
+    # --- nodes ------------------------------------------------------------------------------
+
+    def start(self, node: SimNode) -> None:
+        """Start or restart an instance from what it has durably."""
+        self.checkers.on_restart(node)
+        config = ReplicaConfig(self.domain, node.node_id, self.genesis, window=self.plan.window)
         stable = node.chain[-1].certificate if node.chain else self.genesis
         timestamp_ms = node.chain[-1].proposal.timestamp_ms if node.chain else 0
         records = [node.records[key] for key in sorted(node.records)]
         node.replica, effects = Replica.recover(
-            config, self.signer(index), records, stable, timestamp_ms
+            config, self.signer(node.node_id), node.epochs.latest, records, stable, timestamp_ms
         )
-        self.trace.add(self.now_ms, index, "start", f"height={len(node.chain)}")
+        self.trace_event(node, "start", f"height={len(node.chain)}")
         self._perform(node, effects)
+        for tx_hash in self.submitted:
+            if tx_hash not in node.committed and not self.network.loses():
+                node.pool[tx_hash] = None
+        self.note_pool(node)
         self._announce_links()
 
-    def crash(self, index: NodeIndex) -> None:
-        """Stop a node at once; what is not durable is lost."""
-        self.trace.add(self.now_ms, index, "crash", "")
-        self.nodes[index].crash()
+    def crash(self, node: SimNode) -> None:
+        """Stop an instance at once; what is not durable is lost."""
+        self.faults["crash"] += 1
+        self.trace_event(node, "crash")
+        node.crash()
         self._announce_links()
 
-    def step(self, node: SimNode, event: ev.Input) -> None:
-        """Feed one input to a node's replica and perform the effects."""
+    def _strike(self, crash: Crash) -> None:
+        node = self.nodes[crash.instance]
+        if node.replica is None or not self.is_faulty_phase:
+            return
+        self.crash(node)
+        if crash.is_wiped:
+            self.faults["wipe"] += 1
+            self.trace_event(node, "wipe")
+            node.wipe(self._members)
+            self.checkers.on_wipe(node)
+        if not node.is_dead:
+            self.at(crash.down_ms, lambda: self._revive(node))
+
+    def _revive(self, node: SimNode) -> None:
         if node.replica is None:
-            return
-        self.inputs += 1
-        try:
-            effects = node.replica.step(event)
-        except InvalidMessage as error:
-            self.trace.add(self.now_ms, node.index, "invalid", str(error))
-            return
-        self._perform(node, effects)
+            self.start(node)
 
-    def _perform(self, node: SimNode, effects: tuple[Effect, ...]) -> None:
-        incarnation = node.incarnation
-        crash_after = len(effects)
-        may_crash = self.is_faulty_phase and bool(effects)
-        if may_crash and self.random.random() < self.faults.crash_mid_step_rate:
-            crash_after = self.random.randrange(len(effects))
-        for position, effect in enumerate(effects):
-            if position == crash_after:
-                self.crash(node.index)
-                return
-            if node.incarnation != incarnation:
-                return
-            self._perform_one(node, effect)
-
-    def _answer(self, node: SimNode, delay_ms: int, event: ev.Input) -> None:
+    def answer(self, node: SimNode, delay_ms: int, event: ev.Input) -> None:
+        """Give an instance an input after a delay, unless it has crashed meanwhile."""
         incarnation = node.incarnation
 
         def deliver() -> None:
@@ -172,34 +210,87 @@ class World:
 
         self.at(delay_ms, deliver)
 
+    def step(self, node: SimNode, event: ev.Input, *, is_lie: bool = False) -> None:
+        """Feed one input to a node's replica and perform the effects."""
+        replica = node.replica
+        if replica is None:
+            return
+        self.inputs += 1
+        kind = event.verified.message if isinstance(event, ev.MessageReceived) else event
+        self.coverage[type(kind).__name__, replica.phase] += 1
+        if isinstance(event, ev.ProposalVerified):
+            self.checkers.on_verified(node, event.digest)
+        before = replica.fingerprint() if is_lie else ()
+        try:
+            effects = replica.step(event)
+        except InvalidMessage as error:
+            self.trace_event(node, "refused", str(error))
+            if is_lie:
+                self.checkers.on_refused(node, before)
+            return
+        except ConsensusError:
+            if node.liar is None:
+                raise
+            self.trace_event(node, "ended", "its own lies caught up with it")
+            self.crash(node)
+            return
+        if node.liar is None:
+            self.checkers.on_step(node, effects, is_full=self.inputs % BOUNDS_EVERY == 0)
+        self._perform(node, effects)
+
+    def _perform(self, node: SimNode, effects: tuple[Effect, ...]) -> None:
+        incarnation, crash_after = node.incarnation, len(effects)
+        rate = self.plan.rates.crash_mid_step
+        if rate and effects and self.is_faulty_phase and self._random.random() < rate:
+            crash_after = self._random.randrange(len(effects))
+        for position, effect in enumerate(effects):
+            if node.incarnation != incarnation:
+                return
+            if position == crash_after and not node.is_dead:
+                self.crash(node)
+                self.at(self._random.choice((1, 300, 2_000)), lambda: self._revive(node))
+                return
+            self._perform_one(node, effect)
+
     def _perform_one(self, node: SimNode, effect: Effect) -> None:
         match effect:
             case fx.Persist():
                 node.persist(effect)
+                if node.liar is None:
+                    self.checkers.on_persist(node, effect.records)
             case fx.Broadcast(message):
-                for peer in self.nodes:
-                    if peer is not node:
-                        self._transmit(node, peer, message)
+                self._send(node, [peer for peer in self.nodes if peer is not node], message)
             case fx.Send(to, message):
-                self._transmit(node, self.nodes[to], message)
+                if node.replica is not None:
+                    node_id = node.replica.validators.validators[to].node_id
+                    self._send(node, self.by_node_id[node_id], message)
             case fx.StartTimer():
                 self._start_timer(node, effect)
             case fx.CancelTimer(timer):
                 node.timers.pop(timer.value, None)
-            case fx.BuildProposal():
-                self._build(node, effect)
-            case fx.VerifyProposal():
-                self._verify_proposal(node, effect)
-            case fx.ExecuteProposal():
-                self._execute(node, effect)
-            case fx.CommitBlock(certificate):
-                self._commit(node, certificate)
-            case fx.RequestSync(height):
-                self.at(self._delay_ms(), lambda: self._sync(node, height))
             case fx.ReportEvidence(evidence):
-                raise Violation(f"P24 node {node.index} accuses honest {evidence.accused}")
+                self.faults["evidence"] += 1
+                self.checkers.on_report(node, evidence)
             case fx.Halt(reason):
-                raise Violation(f"P11 node {node.index} halted: {reason}")
+                if node.liar is None:
+                    raise Violation(f"P11 node {node.instance} halted: {reason}")
+            case _:
+                self._ask_edge(node, effect)
+
+    def _ask_edge(self, node: SimNode, effect: Effect) -> None:
+        match effect:
+            case fx.BuildProposal():
+                self.edge.build(node, effect)
+            case fx.CancelBuild():
+                node.building = None
+            case fx.VerifyProposal():
+                self.edge.verify(node, effect)
+            case fx.ExecuteProposal():
+                self.edge.execute(node, effect)
+            case fx.CommitBlock(certificate):
+                self.edge.commit(node, certificate)
+            case fx.RequestSync():
+                self.edge.request_sync(node)
 
     def _start_timer(self, node: SimNode, effect: fx.StartTimer) -> None:
         timer, number = effect.timer, effect.number
@@ -212,272 +303,188 @@ class World:
             if node.incarnation == incarnation and (is_current or number % 4 == 0):
                 if is_current:
                     del node.timers[timer.value]
-                    self.trace.add(self.now_ms, node.index, "timer", timer.value)
+                    self.trace_event(node, "timer", timer.value)
                 self.step(node, ev.TimerFired(timer, number))
 
         self.at(effect.delay_ms, fire)
 
-    # --- network --------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------
 
-    def _delay_ms(self) -> int:
-        return self.random.randint(self.faults.delay_ms_min, self.faults.delay_ms_max)
-
-    def is_linked(self, first: NodeIndex, second: NodeIndex) -> bool:
-        """Whether no partition separates two nodes."""
-        return (first in self.cut) == (second in self.cut)
-
-    def _transmit(self, node: SimNode, peer: SimNode, message: Message) -> None:
-        digest = (
-            compute_digest(self.domain, message.proposal)
-            if isinstance(message, PrePrepare)
-            else ZERO_HASH
-        )
-        self.vote_checker.on_send(node.index, message, digest, node.records)
-        copies = 1
-        if self.is_faulty_phase:
-            if self.random.random() < self.faults.drop_rate:
-                return
-            if self.random.random() < self.faults.duplicate_rate:
-                copies = 2
-        for _ in range(copies):
-            delay_ms = self._delay_ms()
-            if self.is_faulty_phase and self.random.random() < self.faults.long_delay_rate:
-                delay_ms += self.random.randint(0, 1000)
-            self.at(delay_ms, lambda: self._deliver(node.index, peer, message))
-
-    def _deliver(self, sender: NodeIndex, peer: SimNode, message: Message) -> None:
-        if peer.replica is None or not self.is_linked(sender, peer.index):
+    def _send(self, node: SimNode, peers: list[SimNode], message: Message) -> None:
+        digest = ZERO_HASH
+        if isinstance(message, PrePrepare):
+            digest = compute_digest(self.domain, message.proposal)
+        if node.liar is not None:
+            self._post(node, node.liar.alter(peers, message))
             return
-        self.trace.add(
-            self.now_ms, peer.index, type(message).__name__, f"from {sender}: {_brief(message)}"
-        )
-        known = self._verified.get(id(message))
+        self.checkers.on_send(node, message, digest)
+        for peer in peers:
+            self.network.post(node, peer, message)
+
+    def _post(self, node: SimNode, posts: list[Post]) -> None:
+        """Send what a liar wants to be sent, as the bytes that a wire would carry."""
+        for peer, parcel, extra_ms in posts:
+            data: Parcel = parcel
+            if not isinstance(parcel, bytes):
+                try:
+                    data = encode_message(parcel)
+                except (OverflowError, TypeError, ValueError):
+                    continue  # not even its sender can write this
+                with suppress(InvalidMessage):
+                    self.checkers.on_lie(node, decode_message(data))
+            self.network.post(node, peer, data, extra_ms)
+
+    def _act_for_ever(self, node: SimNode) -> None:
+        if node.liar is not None and node.replica is not None:
+            self._post(node, node.liar.act())
+        self.at(self._random.choice(ACT_MS), lambda: self._act_for_ever(node))
+
+    def _deliver(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> None:
+        if receiver.replica is None:
+            return
+        if self.trace.is_on:
+            kind, text = describe_parcel(parcel)
+            self.trace_event(receiver, kind, f"from {sender.instance}: {text}")
+        try:
+            event = self._accept(sender, receiver, parcel)
+        except InvalidMessage as error:
+            self.faults["refused"] += 1
+            self.trace_event(receiver, "refused", str(error))
+            return
+        if receiver.liar is not None:
+            receiver.liar.observe(event.message)
+        self.step(receiver, ev.MessageReceived(event), is_lie=isinstance(parcel, bytes))
+
+    def _accept(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> VerifiedMessage:
+        """Decode and verify, as the edge of a node does; cached, as honest messages repeat."""
+        verifier = self.verifier_of(receiver)
+        if isinstance(parcel, bytes):
+            message = decode_message(parcel)
+            if not self.plan.is_relaying:
+                verifier.verify_link(sender.node_id, message)
+            verified = verifier.verify_message(message)
+            self.checkers.on_accept(sender, receiver, message)
+            return verified
+        key = (id(parcel), receiver.epochs.latest.first_height)
+        known = self._verified.get(key)
         if known is None:
-            if len(self._verified) > 4096:
+            if len(self._verified) > VERIFIED_MAX:
                 self._verified.clear()
-            known = (message, self.verifier.verify_message(message))
-            self._verified[id(message)] = known
-        self.step(peer, ev.MessageReceived(known[1]))
+            known = (parcel, verifier.verify_message(parcel))
+            self._verified[key] = known
+        return known[1]
 
     def _announce_links(self) -> None:
         for node in self.nodes:
             if node.replica is not None:
                 up = frozenset(
-                    peer.index
+                    peer.node_id
                     for peer in self.nodes
-                    if peer.replica is not None and self.is_linked(node.index, peer.index)
+                    if peer.replica is not None
+                    and self.network.is_linked(node.instance, peer.instance)
                 )
-                self._answer(node, 1, ev.LinksChanged(up))
+                self.answer(node, 1, ev.LinksChanged(up))
 
-    # --- what the edge of a real node does --------------------------------------------------
+    # --- clients --------------------------------------------------------------------------------
 
-    def _build(self, node: SimNode, effect: fx.BuildProposal) -> None:
-        incarnation = node.incarnation
+    def is_known(self, tx_hash: Hash32) -> bool:
+        """Whether a client has sent this transaction."""
+        return tx_hash in self.submitted
 
-        def build() -> None:
-            if node.incarnation != incarnation or node.replica is None:
-                return
-            taken = {tx for digest in effect.ancestors for tx in node.bodies.get(digest, ())}
-            ready = [tx for tx in node.pool if tx not in taken][:BLOCK_TXS_MAX]
-            if not ready:
-                if node.building is effect:
-                    self.at(SEAL_WAIT_MS * 5, build)
-                return
-            tx_hashes = tuple(ready)
-            timestamp_ms = max(self.now_ms, effect.timestamp_ms_min)
-            proposal = Proposal(
-                effect.height,
-                effect.previous,
-                compute_tx_root(tx_hashes),
-                timestamp_ms,
-                effect.proposer,
-            )
-            node.bodies[compute_digest(self.domain, proposal)] = tx_hashes
-            self.step(node, ev.ProposalBuilt(effect.view, proposal, tx_hashes))
-
-        node.building = effect
-        self.at(SEAL_WAIT_MS, build)
-
-    def _verify_proposal(self, node: SimNode, effect: fx.VerifyProposal) -> None:
-        incarnation = node.incarnation
-
-        def verify() -> None:
-            if node.incarnation != incarnation:
-                return
-            body = node.bodies.get(effect.digest) or effect.tx_hashes
-            if body is None:
-                body = self._fetch_body(node, effect.digest)
-            verdict = ev.Verdict.UNKNOWN
-            if body is not None and compute_tx_root(body) == effect.proposal.tx_root:
-                verdict = ev.Verdict.VALID
-                node.bodies[effect.digest] = body
-            elif body is not None:
-                verdict = ev.Verdict.INVALID
-            answer = ev.ProposalVerified(effect.proposal.height, effect.digest, verdict)
-            self.step(node, answer)
-
-        self.at(self.random.randint(0, 3), verify)
-
-    def _fetch_body(self, node: SimNode, digest: Hash32) -> tuple[Hash32, ...] | None:
-        for peer in self.nodes:
-            is_reached = peer.replica is not None and self.is_linked(node.index, peer.index)
-            if is_reached and digest in peer.bodies:
-                return peer.bodies[digest]
-        return None
-
-    def _execute(self, node: SimNode, effect: fx.ExecuteProposal) -> None:
-        parent = node.executed.get(effect.proposal.previous)
-        if len(node.chain) == effect.proposal.height - 1:
-            parent = node.head_hash(self.genesis.block_hash)
-        if parent is None:
-            raise Violation(f"P02 node {node.index} executes {effect.proposal.height} in the air")
-        block_hash = compute_block_hash(parent, effect.digest)
-        node.executed[effect.digest] = block_hash
-        node.bodies[effect.digest]  # the promise of a VALID verdict
-        event = ev.ProposalExecuted(effect.proposal.height, effect.digest, block_hash)
-        node.proposals[effect.digest] = effect.proposal
-        self._answer(node, self.random.randint(0, 5), event)
-
-    def _commit(self, node: SimNode, certificate: CommitCertificate) -> None:
-        proposal = node.proposals[certificate.digest]
-        block = SimBlock(certificate, proposal, node.bodies[certificate.digest])
-        self._append(node, block)
-        event = ev.BlockCommitted(certificate.height, certificate.block_hash)
-        self._answer(node, 1, event)
-
-    def _append(self, node: SimNode, block: SimBlock) -> None:
-        height = block.certificate.height
-        self.chain_checker.on_commit(node.index, block.certificate, block.proposal)
-        repeated = [tx for tx in block.tx_hashes if tx in node.committed]
-        if repeated:
-            raise Violation(f"P10 height {height} repeats a transaction")
-        node.append(block)
-        self.trace.add(
-            self.now_ms,
-            node.index,
-            "commit",
-            f"{height} {block.certificate.block_hash.hex()[:8]} txs={len(block.tx_hashes)}",
-        )
-        self._note_pool(node)
-
-    def _sync(self, node: SimNode, height: int) -> None:
-        if node.replica is None:
-            return
-        peers = [p for p in self.nodes if p.replica and self.is_linked(node.index, p.index)]
-        best = max(peers, key=lambda peer: len(peer.chain))
-        wanted = best.chain[len(node.chain) : max(height, len(node.chain))]
-        for block in wanted:
-            self.verifier.verify_commit(block.certificate)
-            self._append(node, block)
-        if wanted:
-            last = wanted[-1]
-            self.step(node, ev.Synced(last.certificate, last.proposal.timestamp_ms))
-
-    def _note_pool(self, node: SimNode) -> None:
-        self._answer(node, 0, ev.PendingChanged(bool(node.pool)))
-
-    # --- clients ----------------------------------------------------------------------------
-
-    def submit(self) -> None:
-        """Submit one fresh transaction to a random running node; gossip does the rest."""
+    def submit(self, members: tuple[int, ...] | None = None) -> None:
+        """Submit a fresh transaction, or one that names validators; gossip does the rest."""
         tx_hash = hash_bytes(b"tx%d" % len(self.submitted))
-        self.submitted.append(tx_hash)
+        self.submitted[tx_hash] = None
+        if members is not None:
+            self.system[tx_hash] = self.validators_of(members)
         self._gossip(tx_hash)
 
     def _gossip(self, tx_hash: Hash32) -> None:
         for node in self.nodes:
             if node.replica is None or tx_hash in node.committed:
                 continue
-            if not self.is_faulty_phase or self.random.random() > self.faults.drop_rate:
+            if not self.network.loses():
                 node.pool[tx_hash] = None
-                self._note_pool(node)
+                self.note_pool(node)
 
-    # --- a whole run ------------------------------------------------------------------------
+    def note_pool(self, node: SimNode) -> None:
+        """Tell an instance whether transactions wait there."""
+        self.edge.notice(node)
+        self.answer(node, 0, ev.PendingChanged(bool(node.pool)))
 
-    def _perturb(self) -> None:
-        if not self.is_faulty_phase:
-            return
-        faults = self.faults
-        up = [node.index for node in self.nodes if node.replica is not None]
-        down = [node.index for node in self.nodes if node.replica is None]
-        if down and self.random.random() < 0.5:
-            self.start(self.random.choice(down))
-        elif up and self.random.random() < faults.crash_rate:
-            self.crash(self.random.choice(up))
-        if self.random.random() < faults.partition_rate:
-            size = self.random.randrange(len(self.nodes))
-            self.cut = frozenset(self.random.sample(range(len(self.nodes)), size))
-            self.trace.add(self.now_ms, -1, "partition", str(sorted(self.cut)))
+    # --- a whole run ------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        plan = self.plan
+        for at_ms in plan.submissions:
+            self.at(at_ms, self.submit)
+        for change in plan.changes:
+            self.at(change.at_ms, lambda members=change.members: self.submit(members))  # type: ignore[misc]
+        for crash in plan.crashes:
+            self.at(crash.at_ms, lambda crash=crash: self._strike(crash))  # type: ignore[misc]
+        for cut in plan.cuts:
+            self.at(cut.at_ms, lambda cut=cut: self._cut(cut.links, lambda: self.network.cut(cut)))  # type: ignore[misc]
+            self.at(cut.until_ms, lambda cut=cut: self._cut((), lambda: self.network.mend(cut)))  # type: ignore[misc]
+        for node in self.nodes:
+            if node.liar is not None:
+                self.at(self._random.choice(ACT_MS), lambda node=node: self._act_for_ever(node))  # type: ignore[misc]
+        self.at(1_000, self.edge.announce_for_ever)
+
+    def _cut(self, links: tuple[tuple[int, int], ...], change: Callable[[], None]) -> None:
+        if self.is_faulty_phase:
+            self.faults["cut"] += bool(links)
+            self.trace_event(None, "cut" if links else "mend", str(list(links))[:100])
+            change()
             self._announce_links()
-        self.at(faults.perturb_every_ms, self._perturb)
 
     def heal(self) -> None:
-        """End all faults: links up, everybody running, every transaction known to all."""
+        """End all faults but lies and death: links up, everybody running, everything known."""
         self.is_faulty_phase = False
-        self.cut = frozenset()
-        self.trace.add(self.now_ms, -1, "heal", "")
+        self.network.heal()
+        self.trace_event(None, "heal")
         for node in self.nodes:
-            if node.replica is None:
-                self.start(node.index)
+            if node.is_dead and node.replica is not None:
+                self.crash(node)
+            elif not node.is_dead and node.replica is None:
+                self.start(node)
         self._announce_links()
         for tx_hash in self.submitted:
             self._gossip(tx_hash)
-        self._announce_heights()
-
-    def _announce_heights(self) -> None:
-        """Stand in for the block announcements of a real node's sync service."""
-        best = max(len(node.chain) for node in self.nodes)
-        for node in self.nodes:
-            if len(node.chain) < best:
-                self._sync(node, best)
-        self.at(1000, self._announce_heights)
 
     def is_settled(self) -> bool:
-        """Whether every transaction is committed on every node, at one height."""
+        """Whether every transaction is committed on every correct node, at one height."""
+        correct = [node for node in self.nodes if node.is_correct]
         count = len(self.submitted)
-        return all(len(n.committed) == count for n in self.nodes) and (
-            len({len(n.chain) for n in self.nodes}) == 1
+        return all(len(node.committed) == count for node in correct) and (
+            len({len(node.chain) for node in correct}) == 1
         )
 
     def run(self) -> RunResult:
         """Run both phases; raise `Violation` if a property is broken."""
         for node in self.nodes:
-            self.start(node.index)
-        spread_ms = self.transactions * self.random.choice((5, 40, 150))
-        for _ in range(self.transactions):
-            self.at(self.random.randint(0, spread_ms), self.submit)
-        self.at(self.faults.perturb_every_ms, self._perturb)
-        self.run_until(spread_ms + 2_000)
+            self.start(node)
+        self._schedule()
+        self.run_until(self.plan.heal_ms)
         healed_ms = self.now_ms
         self.heal()
         self.run_until(healed_ms + LIVENESS_MS, self.is_settled)
         if not self.is_settled():
-            heights = [len(node.chain) for node in self.nodes]
-            views = [n.replica and (n.replica.view, n.replica.to_view) for n in self.nodes]
-            raise Violation(
-                f"P17 not settled {LIVENESS_MS} ms after healing: heights {heights} views {views}"
-            )
-        return self._result(healed_ms)
+            self.checkers.raise_unsettled(LIVENESS_MS)
+        result = self._result(healed_ms)
+        self.run_until(self.now_ms + REST_MS)
+        self.checkers.on_rest()
+        return result
 
     def _result(self, healed_ms: int) -> RunResult:
-        replicas = [node.replica for node in self.nodes if node.replica is not None]
+        correct = [node for node in self.nodes if node.is_correct]
+        self.faults.update(self.network.counts)
         return RunResult(
-            seed=self.seed,
-            nodes=len(self.nodes),
-            heights=len(self.nodes[0].chain),
+            heights=max((len(node.chain) for node in correct), default=0),
             inputs=self.inputs,
-            events=self.trace.count,
-            view_max=max(replica.view for replica in replicas),
+            view_max=max((node.replica.view for node in correct if node.replica), default=0),
             virtual_ms=self.now_ms,
             recovery_ms=self.now_ms - healed_ms,
-            trace_hash=self.trace.hexdigest(),
+            faults=self.faults,
+            coverage=self.coverage,
+            trace_hash=self.trace.hexdigest() if self.trace.is_on else "",
         )
-
-
-def _brief(message: Message) -> str:
-    view = getattr(message, "view", "-")
-    height = getattr(message, "height", getattr(message, "stable_height", "-"))
-    if isinstance(message, PrePrepare):
-        height = message.proposal.height
-    digest = getattr(message, "digest", b"").hex()[:8]
-    return f"view={view} height={height} {digest}".rstrip()

@@ -24,6 +24,9 @@ UINT256_MAX = 2**256 - 1
 INIT_CODE_BYTES_MAX = 49_152
 """EIP-3860."""
 
+SYSTEM_CONTRACTS = frozenset(number.to_bytes(20, "big") for number in (0x1000, 0x1003))
+"""FISCO BCOS's SystemConfig and Consensus: calling them may change how later blocks are decided."""
+
 AccessList: TypeAlias = tuple[tuple[bytes, tuple[int, ...]], ...]
 
 
@@ -50,6 +53,11 @@ class Transaction:
     r: int
     s: int
     sender: bytes
+
+    @property
+    def is_system(self) -> bool:
+        """Whether its block must be a barrier (rule R-BAR-1)."""
+        return self.to in SYSTEM_CONTRACTS
 
 
 def _uint(value: object, value_max: int, what: str) -> int:

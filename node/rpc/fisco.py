@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from consensus.codec import encode_message
+from consensus.records import EvidenceRecord
 from node.rpc.backend import Backend
 
 
@@ -39,6 +41,21 @@ class FiscoMethods:
         self._node.check_group(list(params))
         driver = self._node.driver
         return driver.replica.view if driver is not None else 0
+
+    def getConsensusEvidence(self, *params: object) -> list[dict[str, Any]]:
+        """Stored proofs of equivocation, each with both signed messages (an own method)."""
+        self._node.check_group(list(params))
+        validators = self._node.genesis.validators.validators
+        return [
+            {
+                "nodeID": validators[record.evidence.accused].node_id.hex(),
+                "kind": type(record.evidence.first).__name__,
+                "first": "0x" + encode_message(record.evidence.first).hex(),
+                "second": "0x" + encode_message(record.evidence.second).hex(),
+            }
+            for record in self._node.ledger.load_records()
+            if isinstance(record, EvidenceRecord)
+        ]
 
     def getSealerList(self, *params: object) -> list[dict[str, Any]]:
         self._node.check_group(list(params))

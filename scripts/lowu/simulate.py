@@ -1,134 +1,272 @@
-"""``lowu simulate``: the consensus core in virtual time, under faults drawn from each seed."""
+"""``lowu simulate``: the consensus core in virtual time, under faults and liars."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from consensus.errors import ConsensusError
-from consensus.simulation.checkers import Violation
-from consensus.simulation.explore import (
-    TRACE_LINES_SHOWN,
-    Finding,
-    Totals,
-    campaign,
-    run_seed,
-)
-from consensus.simulation.world import RunResult, World
 from lowu.cli import emit_json
 from lowu.options import json_option
+from lowu.output import Progress, print_table
+
+if TYPE_CHECKING:
+    from consensus.simulation.explore import Finding, Totals
+    from consensus.simulation.plan import Plan
 
 PROGRESS_S = 1.0
+FINDINGS_SHOWN = 3
+NODES_MAX = 31
 
 
-def _parse_sizes(text: str) -> list[int]:
+def parse_sizes(text: str) -> list[int]:
+    """Return the network sizes in ``4,7``."""
     try:
         sizes = [int(item) for item in text.split(",")]
     except ValueError as error:
         raise click.UsageError(f"--nodes {text}: expected numbers such as 4,7") from error
-    if not all(1 <= size <= 31 for size in sizes):
-        raise click.UsageError(f"--nodes {text}: each must be 1 to 31")
+    if not all(1 <= size <= NODES_MAX for size in sizes):
+        raise click.UsageError(f"--nodes {text}: each must be 1 to {NODES_MAX}")
     return sizes
 
 
 @click.command()
-@click.option("--seeds", default=200, show_default=True, help="How many seeds to run.")
+@click.option("--seeds", default=200, show_default=True, help="How many seeds, or Twins samples.")
 @click.option("--first-seed", default=0, show_default=True, help="The first seed.")
 @click.option("--nodes", default="4,7", show_default=True, help="Network sizes, in turn.")
 @click.option("--jobs", default=0, help="Processes; 0 for one a core.")
-@click.option("--trace", is_flag=True, help="Print the events of the last seed.")
+@click.option("--trace", is_flag=True, help="Print the events of one seed, replay or scenario.")
+@click.option("--save", type=click.Path(path_type=Path), help="Folder for replay files.")
+@click.option(
+    "--replay", type=click.Path(path_type=Path, dir_okay=False), help="Run a replay file again."
+)
+@click.option("--twins", is_flag=True, help="One key, two replicas, every partition pattern.")
+@click.option("--views", default=3, show_default=True, help="Views of a Twins scenario.")
+@click.option("--exhaustive", is_flag=True, help="All Twins scenarios of 4 nodes, once each.")
+@click.option("--share", default="1/1", help="Of --exhaustive only part I of N, as I/N.")
+@click.option("--scenario", help="Run one Twins scenario, such as 4:1:01001/00000.")
+@click.option("--control", is_flag=True, help="Twins beyond the bound: a fork must be found.")
+@click.option("--mutants", is_flag=True, help="Put known bugs back and find each.")
+@click.option("--only", default="", help="Mutants by name, such as B01,L05.")
+@click.option("--seconds", default=600.0, show_default=True, help="CPU time for each mutant.")
 @json_option
-def simulate(
-    seeds: int, first_seed: int, nodes: str, jobs: int, trace: bool, is_json: bool
-) -> None:
-    """Run seeds with crashes, partitions, loss, duplication and reordering; check everything."""
-    sizes = _parse_sizes(nodes)
-    if seeds < 1:
-        raise click.UsageError(f"--seeds {seeds}: at least 1")
-    if trace and seeds == 1:
-        _show_trace(first_seed, sizes[0])
-        return
-    started = time.monotonic()
+def simulate(**options: Any) -> None:
+    """Run seeds with crashes, partitions, loss and liars, and check every step."""
+    if options["seeds"] < 1:
+        raise click.UsageError(f"--seeds {options['seeds']}: at least 1")
+    if options["mutants"]:
+        from lowu.simulate_mutants import run_mutants
+
+        run_mutants(options)
+    elif options["twins"] or options["exhaustive"] or options["control"] or options["scenario"]:
+        from lowu.simulate_twins import run_twins
+
+        run_twins(options)
+    elif options["replay"] is not None:
+        _show_plan(load_replay(options["replay"]), is_json=options["is_json"])
+    elif options["trace"]:
+        from consensus.simulation.plan import draw_plan
+
+        if options["seeds"] != 1:
+            raise click.UsageError("--trace shows one seed: add --seeds 1")
+        plan = draw_plan(options["first_seed"], parse_sizes(options["nodes"])[0])
+        _show_plan(plan, is_json=options["is_json"])
+    else:
+        _run_seeds(options)
+
+
+# --- seeds ----------------------------------------------------------------------------------
+
+
+def _run_seeds(options: dict[str, Any]) -> None:
+    from consensus.simulation.explore import Totals
+
+    sizes, first = parse_sizes(options["nodes"]), options["first_seed"]
+    progress = Progress(is_silent=options["is_json"])
+    started = shown = time.monotonic()
     totals = Totals()
-    shown_s = started
-    for totals in _run(range(first_seed, first_seed + seeds), sizes, jobs):
+    tasks = [
+        (seed, sizes[position % len(sizes)])
+        for position, seed in enumerate(range(first, first + options["seeds"]))
+    ]
+    for found in run_parallel(_run_task, tasks, options["jobs"]):
+        totals.add(found)
         now = time.monotonic()
-        if not is_json and now - shown_s >= PROGRESS_S:
-            shown_s = now
-            _show_progress(totals, seeds, now - started)
+        if now - shown >= PROGRESS_S:
+            shown = now
+            progress(_describe_progress(totals, len(tasks), now - started))
     elapsed_s = time.monotonic() - started
-    _summarise(totals, elapsed_s, is_json)
+    findings = [_shrink(item, options["save"], progress) for item in totals.findings[:20]]
+    _summarise(totals, elapsed_s, findings, is_json=options["is_json"])
     if totals.findings:
         sys.exit(1)
 
 
-def _run(seeds: range, sizes: list[int], jobs: int) -> Iterator[Totals]:
-    import multiprocessing
-    import os
+def _run_task(task: tuple[int, int]) -> Any:
+    from consensus.simulation.explore import run_seed
 
-    count = jobs or os.cpu_count() or 1
-    if count == 1 or len(seeds) < 20:
-        yield from campaign(seeds, sizes)
-        return
-    tasks = [(seed, sizes[position % len(sizes)]) for position, seed in enumerate(seeds)]
-    with multiprocessing.get_context("fork").Pool(count) as pool:
-        results = pool.imap(_run_task, tasks, chunksize=4)
-        yield from campaign(seeds, sizes, lambda seed, size: next(results))
-
-
-def _run_task(task: tuple[int, int]) -> RunResult | Finding:
     return run_seed(*task)
 
 
-def _show_progress(totals: Totals, seeds: int, elapsed_s: float) -> None:
-    click.echo(
-        f"  {totals.seeds}/{seeds} seeds, {totals.seeds / elapsed_s:.0f}/s, "
-        f"{totals.blocks} blocks, {totals.view_changes} view changes, "
-        f"{len(totals.findings)} violations",
-        err=True,
+def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> Iterator[Any]:
+    """Run a function over tasks, in order, in one process a core."""
+    import multiprocessing
+    from itertools import islice
+
+    remaining = iter(tasks)
+    head = list(islice(remaining, 20))
+    count = jobs or os.cpu_count() or 1
+    if count == 1 or len(head) < 20:
+        yield from map(run, head)
+        yield from map(run, remaining)
+        return
+    context = multiprocessing.get_context("fork")
+    with context.Pool(count, initializer=_end_quietly) as pool:
+        yield from pool.imap(run, head, chunksize=1)
+        while chunked := list(islice(remaining, 4_000)):  # never all tasks in memory
+            yield from pool.imap(run, chunked, chunksize=chunk)
+
+
+def _end_quietly() -> None:
+    """Let a worker be ended by its pool, and leave Ctrl-C to the parent."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _describe_progress(totals: Totals, seeds: int, elapsed_s: float) -> str:
+    kinds = {kind for kind, _ in totals.coverage}
+    return (
+        f"{totals.seeds}/{seeds} seeds, {totals.seeds / elapsed_s:.0f}/s, {totals.blocks} blocks, "
+        f"{totals.view_changes} view changes, {sum(totals.faults.values())} faults, "
+        f"{len(kinds)} kinds of input × phases: {len(totals.coverage)}, "
+        f"{len(totals.findings)} violations"
     )
 
 
-def _summarise(totals: Totals, elapsed_s: float, is_json: bool) -> None:
+def _shrink(finding: Finding, save: Path | None, progress: Progress) -> tuple[Finding, Path | None]:
+    """Make a finding small, and keep it if a folder is given."""
+    from consensus.simulation.shrink import shrink
+
+    progress(f"shrinking {finding.text[:60]}: {finding.plan.faults} faults")
+    small = shrink(finding)
+    progress(f"shrunk to {small.plan.faults} faults, {len(small.plan.submissions)} transactions")
+    path = None
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        path = save / f"{small.property_id}-{small.plan.seed}-{len(small.plan.members)}.json"
+        path.write_text(dump_replay(small.plan, small.text))
+    return small, path
+
+
+def _summarise(
+    totals: Totals, elapsed_s: float, findings: list[tuple[Finding, Path | None]], *, is_json: bool
+) -> None:
     figures = {
         "seeds": totals.seeds,
         "blocks": totals.blocks,
         "violations": len(totals.findings),
         "inputs": totals.inputs,
         "inputs_per_second": round(totals.inputs / elapsed_s),
+        "virtual_seconds_per_second": round(totals.virtual_ms / 1000 / elapsed_s),
         "view_changes": totals.view_changes,
-        "virtual_seconds": totals.virtual_ms // 1000,
+        "compared": totals.compared,
         "recovery_ms_max": totals.recovery_ms_max,
         "seconds": round(elapsed_s, 2),
     }
+    coverage = sorted((kind, phase, count) for (kind, phase), count in totals.coverage.items())
     if is_json:
-        details = [
-            {"seed": f.seed, "nodes": f.nodes, "violation": f.text, "repeat": f.command}
-            for f in totals.findings
-        ]
-        emit_json(not totals.findings, figures, findings=details)
+        emit_json(
+            not totals.findings,
+            figures,
+            faults=dict(sorted(totals.faults.items())),
+            coverage=[list(item) for item in coverage],
+            findings=[_describe_finding(item, path) for item, path in findings],
+        )
         return
     for name, value in figures.items():
-        click.echo(f"{name.replace('_', ' '):<20} {value}")
-    for finding in totals.findings[:3]:
-        click.echo(f"\nseed {finding.seed}, {finding.nodes} nodes: {finding.text}")
-        click.echo("\n".join(finding.trace[-TRACE_LINES_SHOWN:]))
-        click.echo(f"repeat: {finding.command}")
+        click.echo(f"{name.replace('_', ' '):<27} {value}")
+    click.echo(f"{'faults':<27} " + ", ".join(f"{n} {c}" for n, c in totals.faults.most_common()))
+    _print_coverage(coverage)
+    for finding, path in findings[:FINDINGS_SHOWN]:
+        _show_finding(finding, path)
 
 
-def _show_trace(seed: int, nodes: int) -> None:
-    world = World(seed, nodes)
+def _print_coverage(coverage: list[tuple[str, str, int]]) -> None:
+    phases = sorted({phase for _, phase, _ in coverage})
+    counts = {(kind, phase): count for kind, phase, count in coverage}
+    rows = [
+        (kind, *(counts.get((kind, phase), 0) for phase in phases))
+        for kind in sorted({kind for kind, _, _ in coverage})
+    ]
+    print_table("inputs by the phase they met", ("input", *phases), rows)
+
+
+def _describe_finding(finding: Finding, path: Path | None) -> dict[str, Any]:
+    nodes = len(finding.plan.members)
+    return {
+        "seed": finding.plan.seed,
+        "nodes": nodes,
+        "violation": finding.text,
+        "faults": finding.plan.faults,
+        "replay": str(path) if path is not None else None,
+        "repeat": f"lowu simulate --seeds 1 --first-seed {finding.plan.seed} --nodes {nodes}",
+    }
+
+
+def _show_finding(finding: Finding, path: Path | None) -> None:
+    from consensus.simulation.explore import TRACE_LINES_SHOWN, trace_of
+
+    described = _describe_finding(finding, path)
+    click.echo(f"\nseed {finding.plan.seed}, {described['nodes']} nodes: {finding.text}")
+    click.echo("\n".join(trace_of(finding.plan)[0][-TRACE_LINES_SHOWN:]))
+    click.echo(f"repeat: {described['repeat']} --trace")
+    if path is not None:
+        click.echo(f"the shrunk run: lowu simulate --replay {path}")
+    else:
+        click.echo("keep the shrunk run with --save DIR")
+
+
+# --- one plan -------------------------------------------------------------------------------
+
+
+def dump_replay(plan: Plan, violation: str) -> str:
+    """Return the text of a replay file."""
+    from consensus.simulation.plan import plan_to_json
+
+    return json.dumps({"violation": violation, "plan": plan_to_json(plan)}, indent=1) + "\n"
+
+
+def load_replay(path: Path) -> Plan:
+    """Return the plan in a replay file."""
+    from consensus.simulation.plan import plan_from_json
+
     try:
-        world.run()
-        text = "no violation"
-    except (Violation, ConsensusError) as error:
-        text = f"{type(error).__name__}: {error}"
-    click.echo("\n".join(world.trace.lines))
-    click.echo(f"seed {seed}, {nodes} nodes, {world.trace.count} events: {text}")
-    click.echo(f"faults: {world.faults}")
-    click.echo(f"trace hash: {world.trace.hexdigest()}")
-    if text != "no violation":
+        value = json.loads(path.read_text())
+        return plan_from_json(value["plan"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise click.UsageError(f"--replay {path}: not a replay file ({error})") from error
+
+
+def _show_plan(plan: Plan, *, is_json: bool) -> None:
+    """Run one plan with a trace; exit 1 if it breaks a property."""
+    from consensus.simulation.explore import Finding, run_plan, trace_of
+
+    found = run_plan(plan)
+    text = found.text if isinstance(found, Finding) else ""
+    lines, digest = trace_of(plan)
+    if is_json:
+        emit_json(not text, {"faults": plan.faults}, violation=text, trace_hash=digest)
+    else:
+        click.echo("\n".join(lines))
+        click.echo(f"{len(plan.members)} nodes, {plan.faults} faults: {text or 'no violation'}")
+        click.echo(f"trace hash: {digest}")
+    if text:
         sys.exit(1)

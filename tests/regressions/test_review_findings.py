@@ -8,8 +8,7 @@ from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
 from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare, Status
 from consensus.records import NewViewRecord, ViewRecord
-from consensus.replica import Replica
-from consensus.state import ReplicaConfig, compute_window_max
+from consensus.state import compute_window_max
 from tests.unit import consensus_kit as kit
 
 ITEM = kit.proposal()
@@ -20,8 +19,7 @@ CERTIFIED = [
 
 
 def make(index=3, window=8):
-    config = ReplicaConfig(kit.DOMAIN, kit.VALIDATORS, index, kit.GENESIS, window=window)
-    return Replica(config, lambda digest: kit.sign(index, digest))
+    return kit.replica(index, window)
 
 
 def deliver(replica, message):
@@ -61,18 +59,14 @@ def test_a_checkpoint_ahead_is_no_stable_height():
     replica.step(ev.PendingChanged(True))
     deliver(replica, kit.signed(Status(0, 2**40, 1)))
     deliver(replica, kit.signed(Checkpoint(3, DIGEST, DIGEST, 0)))
-    assert not replica._state.is_lagging()
+    assert not replica._state.is_lagging
     deliver(replica, kit.signed(Status(0, 2, 0)))
-    assert replica._state.is_lagging()
+    assert replica._state.is_lagging
 
 
 def test_reproposals_survive_a_restart():
     new_view = kit.new_view(1, CERTIFIED)
-    config = ReplicaConfig(kit.DOMAIN, kit.VALIDATORS, 3, kit.GENESIS, window=8)
-    records = [ViewRecord(1, 1), NewViewRecord(new_view)]
-    replica, effects = Replica.recover(
-        config, lambda digest: kit.sign(3, digest), records, kit.GENESIS, 0
-    )
+    replica, effects = kit.recovered(3, [ViewRecord(1, 1, 1), NewViewRecord(1, new_view)])
     (wanted,) = only(fx.VerifyProposal, effects)
     assert wanted.proposal == ITEM and wanted.is_vouched
     effects = replica.step(ev.ProposalVerified(1, DIGEST, ev.Verdict.VALID))

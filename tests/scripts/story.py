@@ -29,6 +29,7 @@ from consensus import effects as fx
 from consensus import inputs as ev
 from consensus.certificates import Verifier
 from consensus.codec import compute_digest, signing_digest
+from consensus.epochs import Epoch, Epochs
 from consensus.errors import InvalidMessage
 from consensus.messages import (
     Checkpoint,
@@ -95,9 +96,9 @@ class Theatre:
         self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
         self.verifier = Verifier(
             self.domain,
-            self.validators,
+            Epochs(self.validators),
             self.genesis,
-            lambda i, d, s: s == hash_bytes(bytes([i]) + d)[:8],
+            lambda n, d, s: s == hash_bytes(n[-1:] + d)[:8],
         )
         self.window = int(window_)
         self.actors = [Actor(i) for i in range(count)]
@@ -111,15 +112,15 @@ class Theatre:
         self.say(f"n={count} f={v.fault_threshold} quorum={v.quorum}")
 
     def _start(self, actor):
-        config = ReplicaConfig(
-            self.domain, self.validators, actor.index, self.genesis, window=self.window
-        )
+        node_id = self.validators.validators[actor.index].node_id
+        config = ReplicaConfig(self.domain, node_id, self.genesis, window=self.window)
         stable, time_ms = self.genesis, 0
         if actor.chain:
             stable, time_ms = actor.chain[-1]
         actor.replica, effects = Replica.recover(
             config,
             self._signer(actor.index),
+            Epoch(1, self.validators),
             [actor.records[key] for key in sorted(actor.records)],
             stable,
             time_ms,
@@ -192,7 +193,7 @@ class Theatre:
         self._step(actor, ev.TimerFired(timer, actor.timers.pop(timer)))
 
     def do_links(self, node_, connected_):
-        links = frozenset(int(i) for i in connected_.split(",") if i)
+        links = frozenset(int(i).to_bytes(64, "big") for i in connected_.split(",") if i)
         self._step(self.actors[int(node_)], ev.LinksChanged(links))
 
     def do_crash(self, node_):
@@ -233,7 +234,7 @@ class Theatre:
         else:
             message = Status(int(view_), int(height_), sender)
         signed = replace(
-            message, signature=self._signer(sender)(signing_digest(self.domain, message))
+            message, signature=self._signer(sender)(signing_digest(self.domain, 1, message))
         )
         self._deliver(sender, int(to_), signed)
         self._run_edges()

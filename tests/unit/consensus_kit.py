@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from consensus.certificates import Verifier
 from consensus.codec import compute_digest, signing_digest
+from consensus.epochs import Epoch, Epochs
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -16,11 +17,14 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
+from consensus.replica import Replica
+from consensus.state import ReplicaConfig
 from consensus.types import ZERO_HASH, Domain, hash_bytes
 from consensus.validators import Validator, ValidatorSet
 
 DOMAIN = Domain("kit", "group0")
 VALIDATORS = ValidatorSet(tuple(Validator(i.to_bytes(64, "big")) for i in range(4)))
+EPOCH = Epoch(1, VALIDATORS)
 GENESIS = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
 
 
@@ -28,11 +32,15 @@ def sign(index, digest):
     return hash_bytes(bytes([index]) + digest)[:8]
 
 
-VERIFIER = Verifier(DOMAIN, VALIDATORS, GENESIS, lambda i, d, s: s == sign(i, d))
+def is_signed(node_id, digest, signature):
+    return signature == sign(node_id[-1], digest)
+
+
+VERIFIER = Verifier(DOMAIN, Epochs(VALIDATORS), GENESIS, is_signed)
 
 
 def signed(message, domain=DOMAIN):
-    return replace(message, signature=sign(message.sender, signing_digest(domain, message)))
+    return replace(message, signature=sign(message.sender, signing_digest(domain, 1, message)))
 
 
 def proposal(height=1, previous=ZERO_HASH, text=b"a", proposer=1, time_ms=5):
@@ -59,7 +67,8 @@ def view_change(sender, view=1, stable=GENESIS, certificates=()):
 
 def new_view(view=1, changes=None, sender=None):
     changes = changes if changes is not None else tuple(view_change(i, view) for i in (0, 1, 2))
-    sender = view % 4 if sender is None else sender
+    top = max((change.stable.height for change in changes), default=0)
+    sender = VALIDATORS.leader(top + 1, view) if sender is None else sender
     return signed(NewView(view, tuple(changes), sender))
 
 
@@ -79,3 +88,23 @@ def samples():
         new_view(5, changes),
         signed(Status(4, 17, 3)),
     ]
+
+
+def verified(message):
+    return VERIFIER.verify_message(message)
+
+
+def replica(index=3, window=8, **options):
+    """A fresh replica of the four."""
+    config = ReplicaConfig(DOMAIN, node_id(index), GENESIS, window=window, **options)
+    return Replica(config, lambda digest: sign(index, digest), EPOCH)
+
+
+def recovered(index, records, stable=GENESIS, window=8):
+    """A replica that comes back with records, and its first effects."""
+    config = ReplicaConfig(DOMAIN, node_id(index), GENESIS, window=window)
+    return Replica.recover(config, lambda digest: sign(index, digest), EPOCH, records, stable, 0)
+
+
+def node_id(index):
+    return index.to_bytes(64, "big")

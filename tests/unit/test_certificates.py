@@ -61,8 +61,8 @@ def test_view_change_order_and_views():
     refused(kit.view_change(0, 1, certificates=[kit.prepared(one, view=1)]), "not yet left")
 
 
-def test_new_view_sender_is_the_leader_of_that_view():
-    refused(kit.new_view(1, sender=2), "not from the leader")
+def test_new_view_sender_is_the_leader_of_its_lowest_height():
+    refused(kit.new_view(1, sender=1), "not from the leader")
 
 
 def test_new_view_needs_a_quorum_of_distinct_view_changes():
@@ -80,7 +80,7 @@ def test_new_view_with_a_view_change_for_another_view():
 def test_new_view_with_a_forged_view_change():
     changes = [kit.view_change(i, 1) for i in (0, 1, 2)]
     changes[1] = replace(changes[1], signature=b"forged")
-    refused(kit.signed(NewView(1, tuple(changes), 1)), "bad signature")
+    refused(kit.signed(NewView(1, tuple(changes), 2)), "bad signature")
 
 
 def chain():

@@ -83,7 +83,9 @@ def test_every_field_is_signed():
             if item.name == "stable":
                 other = kit.GENESIS
             changed = replace(message, **{item.name: other})
-            assert signing_digest(kit.DOMAIN, changed) != signing_digest(kit.DOMAIN, message), (
+            assert signing_digest(kit.DOMAIN, 1, changed) != signing_digest(
+                kit.DOMAIN, 1, message
+            ), (
                 type(message),
                 item.name,
             )
@@ -157,11 +159,11 @@ def test_certificates_round_trip():
 def test_records_round_trip():
     item = kit.proposal(7)
     records = [
-        VoteRecord(VoteKind.COMMIT, 7, 2, hash_bytes(b"d"), bytes(32)),
-        ProposalRecord(3, item),
-        PreparedRecord(kit.prepared(item)),
-        ViewRecord(4, 5),
-        NewViewRecord(kit.new_view()),
+        VoteRecord(1, VoteKind.COMMIT, 7, 2, hash_bytes(b"d"), bytes(32)),
+        ProposalRecord(1, 3, item),
+        PreparedRecord(1, kit.prepared(item)),
+        ViewRecord(1, 4, 5),
+        NewViewRecord(1, kit.new_view()),
     ]
     for record in records:
         assert decode_record(encode_record(record)) == record

@@ -14,7 +14,7 @@ from tests.unit.node_kit import Chain, signed
 
 
 def vote(height, kind=VoteKind.PREPARE):
-    return VoteRecord(kind, height, 0, b"d" * 32, bytes(32))
+    return VoteRecord(1, kind, height, 0, b"d" * 32, bytes(32))
 
 
 @pytest.fixture(params=["memory", "rocks"])
@@ -60,11 +60,11 @@ def test_a_block_must_stand_on_the_head(storage):
 
 def test_vote_records_are_settled_by_their_block(storage):
     chain = Chain(storage)
-    records = [vote(1), vote(1, VoteKind.COMMIT), vote(2), ViewRecord(3, 4)]
+    records = [vote(1), vote(1, VoteKind.COMMIT), vote(2), ViewRecord(1, 3, 4)]
     chain.ledger.save_records(records)
     assert sorted(map(repr, chain.ledger.load_records())) == sorted(map(repr, records))
     chain.commit(signed())
-    assert set(chain.ledger.load_records()) == {vote(2), ViewRecord(3, 4)}
+    assert set(chain.ledger.load_records()) == {vote(2), ViewRecord(1, 3, 4)}
 
 
 def test_proposal_bodies(storage):

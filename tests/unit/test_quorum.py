@@ -39,7 +39,6 @@ def test_leaders_rotate():
     validators = make(4, leader_period=2)
     assert [validators.leader(h, 0) for h in range(6)] == [0, 0, 1, 1, 2, 2]
     assert [validators.leader(3, v) for v in range(5)] == [1, 2, 3, 0, 1]
-    assert [validators.view_leader(v) for v in range(5)] == [0, 1, 2, 3, 0]
 
 
 def test_weight_of_repeated_indices_counts_once():

@@ -4,6 +4,7 @@ import pytest
 
 from consensus.certificates import Verifier
 from consensus.codec import compute_digest
+from consensus.epochs import Epochs
 from consensus.messages import CommitCertificate, Proposal
 from node.chain.block import Block
 from node.chain.merkle import compute_root
@@ -18,7 +19,10 @@ from tests.unit.node_kit import Chain, signed
 def make():
     chain = Chain()
     verifier = Verifier(
-        kit.DOMAIN, kit.GENESIS.validators, chain.ledger.genesis_certificate, lambda i, d, s: True
+        kit.DOMAIN,
+        Epochs(kit.GENESIS.validators),
+        chain.ledger.genesis_certificate,
+        lambda i, d, s: True,
     )
     committed = []
     events = Events()

@@ -1,0 +1,57 @@
+"""Which validators decide which heights (PROTOCOL.md section 7).
+
+Membership changes by executing a block: the block at height h may name the set that decides
+h + 1 and on. Such a block is a barrier (rule R-BAR-1): nothing above it is voted for before it
+is stable, so every height is decided by one set only, and everybody who votes knows it. The
+heights of one set are an *epoch*; each epoch starts in view 0 (docs/adr/0006).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consensus.errors import require_invariant
+from consensus.types import Height
+from consensus.validators import ValidatorSet
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The validators of all heights from `first_height` to the next epoch."""
+
+    first_height: Height
+    validators: ValidatorSet
+
+
+class Epochs:
+    """The epochs of one chain as one node knows them, oldest first.
+
+    Bounded by the number of membership changes of the chain, each a committed block.
+    """
+
+    def __init__(self, validators: ValidatorSet) -> None:
+        self._epochs = [Epoch(1, validators)]
+        self.settled_height: Height = 1
+        """Up to here the validators are certain; above, a change may be on its way."""
+
+    @property
+    def latest(self) -> Epoch:
+        """The newest epoch known."""
+        return self._epochs[-1]
+
+    def at(self, height: Height) -> Epoch:
+        """Return the epoch of a height, as far as it is known."""
+        for epoch in reversed(self._epochs):
+            if epoch.first_height <= height:
+                return epoch
+        return self._epochs[0]
+
+    def on_commit(self, height: Height, validators: ValidatorSet | None) -> None:
+        """Take note of a durably committed block and of the set that it named, if any."""
+        self.settled_height = max(self.settled_height, height + 1)
+        if validators is None or height < self.latest.first_height:
+            return
+        require_invariant(
+            validators != self.latest.validators, "an epoch must change the validator set"
+        )
+        self._epochs.append(Epoch(height + 1, validators))

@@ -1,0 +1,290 @@
+"""What surrounds a replica in a node: sealer, bodies, execution, commits, block sync.
+
+The real node does the same over disks and sockets (node/proposals.py, scheduler.py, sync.py);
+here it takes a few virtual milliseconds. Answers to effects come back as inputs, late ones
+included; a Byzantine peer may help wrongly, so everything fetched is checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING
+
+from consensus import effects as fx
+from consensus import inputs as ev
+from consensus.codec import compute_digest
+from consensus.epochs import Epoch
+from consensus.errors import InvalidMessage
+from consensus.messages import CommitCertificate, Proposal
+from consensus.simulation.checkers import Violation
+from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
+from consensus.types import Hash32, hash_bytes
+from consensus.validators import ValidatorSet
+
+if TYPE_CHECKING:
+    from consensus.simulation.world import World
+
+SEAL_WAIT_MS = 10
+CLOCK_AHEAD_MS_MAX = 15_000
+"""Rule R-PP-3."""
+ANNOUNCE_MS = 1_000
+SYNC_BLOCKS_MAX = 16
+CENSORED_SHARE = 3
+
+
+class Edge:
+    """Performs the slow effects of all instances of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = Random(f"edge/{world.plan.seed}")
+        self._block_txs_max = world.plan.block_txs_max
+
+    # --- sealing ----------------------------------------------------------------------------
+
+    def build(self, node: SimNode, effect: fx.BuildProposal) -> None:
+        """Seal a block for the replica as soon as there is something to put in."""
+        node.building = effect
+        self.notice(node)
+
+    def notice(self, node: SimNode) -> None:
+        """Seal soon, if a block is wanted and transactions wait."""
+        if node.building is None or node.is_seal_due or not node.pool:
+            return
+        node.is_seal_due = True
+        incarnation = node.incarnation
+
+        def seal() -> None:
+            if node.incarnation == incarnation:
+                node.is_seal_due = False
+                self._seal(node)
+
+        self._world.at(SEAL_WAIT_MS, seal)
+
+    def _seal(self, node: SimNode) -> None:
+        wanted = node.building
+        if wanted is None:
+            return
+        taken = {tx for digest in wanted.ancestors for tx in node.bodies.get(digest, ())}
+        ready = [tx for tx in node.pool if tx not in taken]
+        if node.liar is not None and "censor" in node.liar.names:
+            ready = [tx for tx in ready if tx[0] % CENSORED_SHARE]
+        if not ready:
+            return
+        system = [tx for tx in ready if tx in self._world.system]
+        tx_hashes = (system[0],) if system else tuple(ready[: self._block_txs_max])
+        proposal = Proposal(
+            wanted.height,
+            wanted.previous,
+            compute_tx_root(tx_hashes),
+            max(self._world.now_ms + node.clock_skew_ms, wanted.timestamp_ms_min),
+            wanted.proposer,
+            bool(system),
+        )
+        node.building = None
+        node.bodies[compute_digest(self._world.domain, proposal)] = tx_hashes
+        self._world.step(node, ev.ProposalBuilt(wanted.view, proposal, tx_hashes))
+
+    # --- bodies -----------------------------------------------------------------------------
+
+    def verify(self, node: SimNode, effect: fx.VerifyProposal) -> None:
+        """Obtain and check the bodies of a proposal."""
+        incarnation = node.incarnation
+
+        def answer() -> None:
+            if node.incarnation == incarnation:
+                verdict = self._judge(node, effect)
+                event = ev.ProposalVerified(effect.proposal.height, effect.digest, verdict)
+                self._world.step(node, event)
+
+        self._world.at(self._random.randint(0, 3), answer)
+
+    def _judge(self, node: SimNode, effect: fx.VerifyProposal) -> ev.Verdict:
+        proposal, digest = effect.proposal, effect.digest
+        if digest in node.bodies:
+            return ev.Verdict.VALID
+        is_lost = self._random.random() < self._world.plan.rates.lost_answer
+        if is_lost and self._world.network.is_faulty:
+            return ev.Verdict.UNKNOWN
+        body = effect.tx_hashes
+        if body is None:
+            body = self._fetch(node, proposal, digest)
+        elif not all(tx in node.pool or self._world.is_known(tx) for tx in body):
+            return ev.Verdict.UNKNOWN  # nobody has such a transaction
+        if body is None:
+            return ev.Verdict.UNKNOWN
+        if compute_tx_root(body) != proposal.tx_root:
+            return ev.Verdict.INVALID
+        if not effect.is_vouched and not self._is_sound(node, effect, body):
+            return ev.Verdict.INVALID
+        node.bodies[digest] = body
+        return ev.Verdict.VALID
+
+    def _is_sound(self, node: SimNode, effect: fx.VerifyProposal, body: tuple[Hash32, ...]) -> bool:
+        """Whether a fresh proposal's content may be voted for."""
+        proposal = effect.proposal
+        taken = {tx for digest in effect.ancestors for tx in node.bodies.get(digest, ())}
+        taken |= node.committed
+        is_barrier = any(tx in self._world.system for tx in body)
+        clock_ms = self._world.now_ms + node.clock_skew_ms
+        return (
+            0 < len(body) == len(set(body))
+            and taken.isdisjoint(body)
+            and proposal.is_barrier == is_barrier
+            and proposal.timestamp_ms <= clock_ms + CLOCK_AHEAD_MS_MAX
+        )
+
+    def _fetch(
+        self, node: SimNode, proposal: Proposal, digest: Hash32
+    ) -> tuple[Hash32, ...] | None:
+        """Ask linked peers in a random order for a body; the first that fits the root counts."""
+        peers = self._linked_peers(node)
+        self._random.shuffle(peers)
+        for peer in peers:
+            body = peer.bodies.get(digest)
+            if peer.liar is not None and "mishelp" in peer.liar.names:
+                body = tuple(sorted(self._world.system))[:1] + tuple(sorted(peer.pool))[:2]
+            if body is not None and compute_tx_root(body) == proposal.tx_root:
+                return body
+        return None
+
+    def _linked_peers(self, node: SimNode) -> list[SimNode]:
+        is_linked = self._world.network.is_linked
+        return [
+            peer
+            for peer in self._world.nodes
+            if peer is not node
+            and peer.replica is not None
+            and is_linked(node.instance, peer.instance)
+        ]
+
+    # --- execution and commits ----------------------------------------------------------------
+
+    def execute(self, node: SimNode, effect: fx.ExecuteProposal) -> None:
+        """Compute the block that an ordered proposal makes."""
+        proposal = effect.proposal
+        if proposal.height <= len(node.chain):
+            return  # block sync was faster
+        parent = node.executed.get(proposal.previous)
+        if len(node.chain) == proposal.height - 1:
+            parent = node.head_hash(self._world.genesis.block_hash)
+        if parent is None:
+            raise Violation(f"P02 node {node.instance} executes {proposal.height} in the air")
+        body = node.bodies.get(effect.digest)
+        if body is None:
+            raise Violation(f"P03 node {node.instance} executes {proposal.height} without bodies")
+        validators = self.compute_change(node, body)
+        block_hash = compute_block_hash(parent, effect.digest, validators)
+        node.executed[effect.digest] = block_hash
+        node.proposals[effect.digest] = proposal
+        delay_ms = self._random.randint(0, 5) + node.execution_ms
+        event = ev.ProposalExecuted(proposal.height, effect.digest, block_hash)
+        self._world.answer(node, delay_ms, event)
+
+    def compute_change(self, node: SimNode, body: tuple[Hash32, ...]) -> ValidatorSet | None:
+        """Return the validators that a block's system transaction names, if others."""
+        named = [self._world.system[tx] for tx in body if tx in self._world.system]
+        if not named or named[-1] == node.epochs.latest.validators:
+            return None
+        return named[-1]
+
+    def commit(self, node: SimNode, certificate: CommitCertificate) -> None:
+        """Make an executed block durable."""
+        if certificate.height <= len(node.chain):
+            return  # block sync was faster
+        body = node.bodies[certificate.digest]
+        validators = self.compute_change(node, body)
+        block = SimBlock(certificate, node.proposals[certificate.digest], body, validators)
+        self._append(node, block)
+        event = ev.BlockCommitted(certificate.height, certificate.block_hash, validators)
+        self._world.answer(node, 1, event)
+
+    def _append(self, node: SimNode, block: SimBlock) -> None:
+        self._world.checkers.on_commit(node, block)
+        node.append(block)
+        if self._world.trace.is_on:
+            text = f"{block.certificate.height} {block.certificate.block_hash.hex()[:8]}"
+            self._world.trace_event(node, "commit", f"{text} txs={len(block.tx_hashes)}")
+        self._world.note_pool(node)
+
+    # --- block sync -----------------------------------------------------------------------------
+
+    def announce_for_ever(self) -> None:
+        """Let every running instance hear, now and then, how far its peers are."""
+        for node in self._world.nodes:
+            if node.replica is not None and not self._world.network.loses():
+                self.sync(node)
+        self._world.at(ANNOUNCE_MS, self.announce_for_ever)
+
+    def request_sync(self, node: SimNode) -> None:
+        """Fetch blocks soon."""
+        incarnation = node.incarnation
+
+        def fetch() -> None:
+            if node.incarnation == incarnation:
+                self.sync(node)
+
+        self._world.at(self._world.network.draw_delay_ms(), fetch)
+
+    def sync(self, node: SimNode) -> None:
+        """Fetch blocks from a peer that claims to have more; check, execute, commit them."""
+        ahead = [
+            peer
+            for peer in self._linked_peers(node)
+            if len(peer.chain) > len(node.chain)
+            or (peer.liar is not None and "mishelp" in peer.liar.names)
+        ]
+        if not ahead or node.replica is None:
+            return
+        peer = self._random.choice(ahead)
+        head = len(node.chain)
+        epoch_before = node.epochs.latest
+        for block in peer.chain[head : head + SYNC_BLOCKS_MAX]:
+            offered = block
+            if peer.liar is not None and "mishelp" in peer.liar.names:
+                offered = self._forge(block)
+            if not self._import(node, offered):
+                break
+        if len(node.chain) > head:
+            last = node.chain[-1]
+            epoch = node.epochs.latest
+            changed: Epoch | None = epoch if epoch != epoch_before else None
+            timestamp_ms = last.proposal.timestamp_ms
+            event = ev.Synced(last.certificate, timestamp_ms, changed)
+            self._world.answer(node, self._random.randint(0, 2), event)
+
+    def _forge(self, block: SimBlock) -> SimBlock:
+        certificate = block.certificate
+        match self._random.randrange(3):
+            case 0:
+                forged = replace(certificate, block_hash=hash_bytes(certificate.block_hash))
+            case 1:
+                forged = replace(certificate, signatures=certificate.signatures[:-1])
+            case _:
+                return replace(block, tx_hashes=block.tx_hashes[:-1])
+        return replace(block, certificate=forged)
+
+    def _import(self, node: SimNode, block: SimBlock) -> bool:
+        """Check a fetched block completely; commit it if it is right (R-CU-3)."""
+        certificate, proposal = block.certificate, block.proposal
+        try:
+            node_verifier = self._world.verifier_of(node)
+            node_verifier.verify_commit(certificate)
+        except InvalidMessage:
+            return False
+        head = node.chain[-1].certificate if node.chain else self._world.genesis
+        validators = self.compute_change(node, block.tx_hashes)
+        result = compute_block_hash(head.block_hash, certificate.digest, validators)
+        is_right = (
+            proposal.height == certificate.height == head.height + 1
+            and proposal.previous == head.digest
+            and compute_digest(self._world.domain, proposal) == certificate.digest
+            and compute_tx_root(block.tx_hashes) == proposal.tx_root
+        )
+        if not is_right:
+            return False
+        if result != certificate.block_hash:
+            raise Violation(f"P11 node {node.instance}: a certified block has another result")
+        self._append(node, replace(block, validators=validators))
+        return True

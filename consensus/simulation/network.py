@@ -1,0 +1,101 @@
+"""The simulated network: directed links that delay, lose, repeat, reorder, or are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+from consensus.messages import Message
+from consensus.simulation.plan import Cut, Link, Rates
+
+if TYPE_CHECKING:
+    from consensus.simulation.node import SimNode
+
+Parcel: TypeAlias = Message | bytes
+"""A message, or bytes that somebody calls one."""
+LONG_DELAY_MS = 1_000
+
+
+class Network:
+    """Carries parcels between instances."""
+
+    def __init__(
+        self,
+        seed: int,
+        rates: Rates,
+        at: Callable[[int, Callable[[], None]], None],
+        deliver: Callable[[SimNode, SimNode, Parcel], None],
+    ) -> None:
+        self._random = Random(f"network/{seed}")
+        self._rates = rates
+        self._at = at
+        self._deliver = deliver
+        self._cut: dict[Link, int] = {}
+        """How many cuts lie on a link."""
+        self.is_faulty = True
+        self.gate: Callable[[SimNode, SimNode, Parcel], bool] | None = None
+        """If set, decides which parcels pass (Twins)."""
+        self.counts = {"dropped": 0, "duplicated": 0, "delayed": 0, "cut": 0}
+
+    def draw_delay_ms(self) -> int:
+        """Return a usual delay."""
+        return self._random.randint(self._rates.delay_ms_min, self._rates.delay_ms_max)
+
+    def is_up(self, sender: int, receiver: int) -> bool:
+        """Whether no cut lies on a directed link."""
+        return (sender, receiver) not in self._cut
+
+    def is_linked(self, first: int, second: int) -> bool:
+        """Whether two instances hear each other."""
+        return self.is_up(first, second) and self.is_up(second, first)
+
+    def cut(self, cut: Cut) -> None:
+        """Take links away; cuts add up."""
+        for link in cut.links:
+            self._cut[link] = self._cut.get(link, 0) + 1
+
+    def mend(self, cut: Cut) -> None:
+        """Give the links of a cut back."""
+        for link in cut.links:
+            left = self._cut.get(link, 0) - 1
+            if left > 0:
+                self._cut[link] = left
+            else:
+                self._cut.pop(link, None)
+
+    def heal(self) -> None:
+        """End all faults."""
+        self.is_faulty = False
+        self._cut.clear()
+
+    def loses(self) -> bool:
+        """Whether something that is not a parcel (gossip, an announcement) gets lost now."""
+        return self.is_faulty and self._random.random() < self._rates.drop
+
+    def post(self, sender: SimNode, receiver: SimNode, parcel: Parcel, extra_ms: int = 0) -> None:
+        """Send a parcel on its way."""
+        if self.gate is not None and not self.gate(sender, receiver, parcel):
+            return
+        rates, random = self._rates, self._random
+        copies = 1
+        if self.is_faulty:
+            if rates.drop and random.random() < rates.drop:
+                self.counts["dropped"] += 1
+                return
+            if rates.duplicate and random.random() < rates.duplicate:
+                self.counts["duplicated"] += 1
+                copies = 2
+        for _ in range(copies):
+            delay_ms = self.draw_delay_ms() + extra_ms
+            is_long = self.is_faulty and rates.long_delay > 0
+            if is_long and random.random() < rates.long_delay:
+                self.counts["delayed"] += 1
+                delay_ms += random.randint(0, LONG_DELAY_MS)
+            self._at(delay_ms, lambda: self._arrive(sender, receiver, parcel))
+
+    def _arrive(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> None:
+        if self._cut and not self.is_up(sender.instance, receiver.instance):
+            self.counts["cut"] += 1
+            return
+        self._deliver(sender, receiver, parcel)

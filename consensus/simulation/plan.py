@@ -1,0 +1,359 @@
+"""What one run does: a `Plan` drawn from a seed, complete enough to be stored and replayed.
+
+A plan lists every fault by itself, so that a failing one can be shrunk by leaving faults out,
+and kept in a file that outlives the code which drew it. Options follow swarm testing: first
+each kind of fault is drawn on or off, then how hard. Ranges follow TigerBeetle's VOPR.
+
+The plan keeps the promise that the protocol makes: Byzantine, wiped and dead validators
+together hold at most f weight of every validator set of the run. Everything else (crashes,
+partitions, loss) may strike anybody before the healing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from random import Random
+from typing import Any, Final, TypeAlias
+
+from consensus.quorum import compute_fault_threshold
+from consensus.simulation.byzantine import BEHAVIOURS
+
+Link: TypeAlias = tuple[int, int]
+"""From, to: numbers of instances."""
+
+FORMAT: Final = "lowu/plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """An instance stops at once and comes back later, from what is durable or from nothing."""
+
+    at_ms: int
+    instance: int
+    down_ms: int
+    is_wiped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Directed links that deliver nothing for a while."""
+
+    at_ms: int
+    until_ms: int
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A system transaction is submitted that makes `members` the validators."""
+
+    at_ms: int
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Chances for each message or step before the healing, and delays."""
+
+    delay_ms_min: int = 1
+    delay_ms_max: int = 20
+    drop: float = 0.0
+    duplicate: float = 0.0
+    long_delay: float = 0.0
+    """Share of messages that take up to a second: reordering far beyond the usual."""
+    crash_mid_step: float = 0.0
+    """For each step: crash after some of its effects."""
+    lost_answer: float = 0.0
+    """Share of verifications of a proposal that find nothing at the first attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run. Times are virtual milliseconds; nodes are numbered as in `weights`."""
+
+    seed: int
+    """Of everything that the plan does not fix: delays, losses, what liars say."""
+    weights: tuple[int, ...]
+    """One entry for each node, also for those that are not validators yet."""
+    members: tuple[int, ...]
+    """The validators of genesis."""
+    submissions: tuple[int, ...]
+    """When clients submit a transaction."""
+    heal_ms: int
+    """When faults end, Byzantine and dead validators excepted."""
+    rates: Rates = Rates()
+    window: int = 8
+    leader_period: int = 1
+    block_txs_max: int = 8
+    crashes: tuple[Crash, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    changes: tuple[Change, ...] = ()
+    byzantine: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """Nodes with their behaviours, by name."""
+    dead: tuple[int, ...] = ()
+    """Nodes that are not healed."""
+    slow: tuple[tuple[int, int], ...] = ()
+    """Nodes whose execution takes so many milliseconds more."""
+    skews: tuple[tuple[int, int], ...] = ()
+    """Nodes whose clocks are so many milliseconds ahead or behind."""
+    is_relaying: bool = False
+    """Whether links carry messages of other senders: then signatures alone must hold."""
+    twins: tuple[int, ...] = ()
+    """Nodes that run twice with one key; the second copies are numbered after all nodes."""
+
+    @property
+    def faults(self) -> int:
+        """How many faults the plan lists."""
+        return len(self.crashes) + len(self.cuts) + len(self.byzantine) + len(self.dead)
+
+
+def fault_threshold(plan: Plan, members: Sequence[int]) -> int:
+    """Return f of a validator set of the plan."""
+    return compute_fault_threshold(sum(plan.weights[member] for member in members))
+
+
+# --- drawing --------------------------------------------------------------------------------
+
+
+def draw_plan(seed: int, nodes: int) -> Plan:
+    """Draw the plan of a seed for a network of `nodes` validators."""
+    random = Random(f"plan/{seed}/{nodes}")
+    count = max(4, random.choice((4, 12, 30)) * 4 // max(4, nodes))
+    spread_ms = count * random.choice((5, 40, 150))
+    plan = Plan(
+        seed=seed,
+        weights=_draw_weights(random, nodes),
+        members=tuple(range(nodes)),
+        submissions=tuple(sorted(random.randint(0, spread_ms) for _ in range(count))),
+        heal_ms=spread_ms + random.choice((500, 2_000, 2_000, 15_000)),
+        rates=_draw_rates(random),
+        window=random.choice((1, 2, 8, 8, 8, 50)),
+        leader_period=random.choice((1, 1, 1, 3)),
+        block_txs_max=random.choice((1, 8, 8)),
+    )
+    if nodes >= 2 and random.random() < 0.2:
+        plan = _draw_changes(random, plan)
+    plan = _draw_faulty(random, plan)
+    return replace(
+        plan,
+        crashes=_draw_crashes(random, plan),
+        cuts=_draw_cuts(random, plan),
+        slow=_draw_some(random, plan, 0.2, (50, 400, 2_000)),
+        skews=_draw_some(random, plan, 0.3, (-5_000, -300, 300, 5_000)),
+        is_relaying=random.random() < 0.3,
+    )
+
+
+def _draw_weights(random: Random, nodes: int) -> tuple[int, ...]:
+    if random.random() < 0.75:
+        return (1,) * nodes
+    return tuple(random.choice((1, 1, 2, 3, 5)) for _ in range(nodes))
+
+
+def _draw_rates(random: Random) -> Rates:
+    def rate(highest: float) -> float:
+        return round(random.random() * highest, 4) if random.random() < 0.5 else 0.0
+
+    return Rates(
+        delay_ms_max=random.choice((2, 20, 20, 200)),
+        drop=rate(0.3),
+        duplicate=rate(0.5),
+        long_delay=rate(0.1),
+        crash_mid_step=rate(0.004),
+        lost_answer=rate(0.2),
+    )
+
+
+def _draw_some(
+    random: Random, plan: Plan, chance: float, values: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    if random.random() > chance:
+        return ()
+    nodes = range(len(plan.weights))
+    chosen = sorted(random.sample(nodes, random.randint(1, max(1, len(nodes) // 2))))
+    return tuple((node, random.choice(values)) for node in chosen)
+
+
+def _draw_changes(random: Random, plan: Plan) -> Plan:
+    """Let one to three nodes join or leave, one at a time."""
+    weights, members = list(plan.weights), list(plan.members)
+    changes = []
+    for _ in range(random.randint(1, 3)):
+        if len(members) > 2 and random.random() < 0.5:
+            members.remove(random.choice(members))
+        else:
+            members.append(len(weights))
+            weights.append(1)
+        changes.append(Change(random.randint(0, plan.heal_ms), tuple(members)))
+    # Whatever the order in which they are executed, each is a complete set.
+    changes.sort(key=lambda change: change.at_ms)
+    return replace(plan, weights=tuple(weights), changes=tuple(changes))
+
+
+def _fits(plan: Plan, faulty: Sequence[int]) -> bool:
+    """Whether the nodes hold at most f weight of every validator set of the plan."""
+    sets = [plan.members, *(change.members for change in plan.changes)]
+    return all(
+        sum(plan.weights[node] for node in set(faulty) & set(members))
+        <= fault_threshold(plan, members)
+        for members in sets
+    )
+
+
+def keeps_promise(plan: Plan) -> bool:
+    """Whether Byzantine, wiped and dead validators hold at most f weight of every set."""
+    wiped = [crash.instance for crash in plan.crashes if crash.is_wiped]
+    return _fits(plan, [*(node for node, _ in plan.byzantine), *plan.dead, *plan.twins, *wiped])
+
+
+def _draw_faulty(random: Random, plan: Plan) -> Plan:
+    """Draw Byzantine and dead validators within the promise."""
+    chosen: list[int] = []
+    if random.random() < 0.7:
+        order = list(plan.members)
+        random.shuffle(order)
+        for node in order:
+            if _fits(plan, [*chosen, node]):
+                chosen.append(node)
+    byzantine, dead = [], []
+    for node in sorted(chosen):
+        kind = random.random()
+        if kind < 0.75:
+            names = random.sample(sorted(BEHAVIOURS), random.choice((1, 1, 2, 3)))
+            byzantine.append((node, tuple(names)))
+        elif kind < 0.9:
+            dead.append(node)
+    return replace(plan, byzantine=tuple(byzantine), dead=tuple(dead))
+
+
+def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
+    crashes = []
+    liars = [node for node, _ in plan.byzantine]
+    if random.random() < 0.5:
+        honest = [node for node in range(len(plan.weights)) if node not in liars]
+        for _ in range(random.randint(1, 12)):
+            at_ms = random.randint(0, plan.heal_ms)
+            down_ms = random.choice((1, 200, 1_000, 5_000))
+            crashes.append(Crash(at_ms, random.choice(honest), down_ms))
+        if random.random() < 0.3:  # all at once (F06)
+            at_ms = random.randint(0, plan.heal_ms)
+            crashes += [Crash(at_ms, node, random.randint(1, 500)) for node in honest]
+    if random.random() < 0.15:
+        for node in plan.members:
+            wiped = [crash.instance for crash in crashes if crash.is_wiped]
+            is_free = node not in liars and node not in plan.dead
+            if is_free and _fits(plan, [*liars, *plan.dead, *wiped, node]):
+                at_ms = random.randint(plan.heal_ms // 4, plan.heal_ms)
+                crashes.append(Crash(at_ms, node, random.choice((100, 2_000)), is_wiped=True))
+    return tuple(sorted(crashes, key=lambda crash: (crash.at_ms, crash.instance)))
+
+
+def _draw_cuts(random: Random, plan: Plan) -> tuple[Cut, ...]:
+    if random.random() < 0.5:
+        return ()
+    nodes = range(len(plan.weights))
+    cuts: list[Cut] = []
+    for _ in range(random.randint(1, 8)):
+        at_ms = random.randint(0, plan.heal_ms)
+        until_ms = min(plan.heal_ms, at_ms + random.choice((100, 1_000, 4_000, 30_000)))
+        kind = random.choice((split, split, one_way, isolate, bridge, clog))
+        cuts.append(Cut(at_ms, until_ms, kind(random, nodes)))
+    if random.random() < 0.2:
+        cuts += swizzle(random, plan)
+    return tuple(sorted(cuts, key=lambda cut: cut.at_ms))
+
+
+def _between(first: Sequence[int], second: Sequence[int]) -> tuple[Link, ...]:
+    return tuple((a, b) for a in first for b in second if a != b)
+
+
+def split(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
+    """Cut all links between two sides."""
+    side = set(random.sample(nodes, random.randrange(len(nodes))))
+    rest = [node for node in nodes if node not in side]
+    return _between(sorted(side), rest) + _between(rest, sorted(side))
+
+
+def one_way(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
+    """One node can send and not receive, or the reverse (F25)."""
+    node = random.choice(nodes)
+    return _between([node], nodes) if random.random() < 0.5 else _between(nodes, [node])
+
+
+def isolate(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
+    """One node alone."""
+    node = random.choice(nodes)
+    return _between([node], nodes) + _between(nodes, [node])
+
+
+def bridge(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
+    """Two sides that only one node sees both of (F26)."""
+    order = random.sample(nodes, len(nodes))
+    middle = len(order) // 2
+    left, right = order[:middle], order[middle + 1 :]
+    return _between(left, right) + _between(right, left)
+
+
+def clog(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
+    """A few directed links."""
+    links = _between(nodes, nodes)
+    return tuple(sorted(random.sample(links, min(len(links), random.randint(1, 6)))))
+
+
+def swizzle(random: Random, plan: Plan) -> list[Cut]:
+    """Clog a subset of nodes one by one, unclog them in another order (F27)."""
+    nodes = range(len(plan.weights))
+    chosen = random.sample(nodes, random.randint(1, len(nodes)))
+    start_ms = random.randint(0, plan.heal_ms)
+    ends = [random.randint(1_000, 4_000) for _ in chosen]
+    cuts = []
+    for position, node in enumerate(chosen):
+        at_ms = min(plan.heal_ms, start_ms + position * 150)
+        until_ms = min(plan.heal_ms, start_ms + ends[position])
+        cuts.append(Cut(at_ms, until_ms, _between([node], nodes) + _between(nodes, [node])))
+    return cuts
+
+
+# --- the stored form ------------------------------------------------------------------------
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain values, for a replay file."""
+    return {"format": FORMAT, **asdict(plan)}
+
+
+def plan_from_json(value: Mapping[str, Any]) -> Plan:
+    """Return the plan in a replay file's value.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    known = {item.name for item in fields(Plan)}
+    if value.get("format") != FORMAT or set(value) != known | {"format"}:
+        raise ValueError(f"not a plan of the format {FORMAT}")
+    sample = asdict(Plan(0, (1,), (0,), (), 0))
+    for name in sorted(known):
+        if type(value[name]) not in (type(sample[name]), list):
+            raise ValueError(f"malformed plan: {name} is {value[name]!r}")
+    try:
+        given = {name: _freeze(value[name]) for name in known}
+        return Plan(
+            **{
+                **given,
+                "rates": Rates(**value["rates"]),
+                "crashes": tuple(Crash(**item) for item in value["crashes"]),
+                "cuts": tuple(
+                    Cut(**{**item, "links": _freeze(item["links"])}) for item in value["cuts"]
+                ),
+                "changes": tuple(
+                    Change(item["at_ms"], tuple(item["members"])) for item in value["changes"]
+                ),
+            }
+        )
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"malformed plan: {error}") from error
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,177 @@
+"""Twins: one key, two replicas, every way of letting them be heard.
+
+After Bano et al., "Twins: BFT Systems Made Robust" (OPODIS 2021): two unmodified replicas with
+one key equivocate, vote twice and forget, all by correct code, when the network lets different
+nodes hear different copies. A *scenario* says which node is twinned and, for each of the first
+views, into which groups the instances are divided; messages of a view pass within the groups
+of that view only. From then on everybody hears everybody, and the chain must go on (F19).
+
+`enumerate_scenarios` lists every scenario of a size once, up to exchanging the two copies of a
+twin (they start equal). With f twins no fork may appear; with f + 1 it must (F20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+from typing import TypeAlias
+
+from consensus.messages import Checkpoint, Status
+from consensus.quorum import compute_fault_threshold
+from consensus.simulation.explore import Finding, guard
+from consensus.simulation.network import Parcel
+from consensus.simulation.node import SimNode
+from consensus.simulation.plan import Plan, Rates
+from consensus.simulation.world import LIVENESS_MS, RunResult, World
+
+Groups: TypeAlias = tuple[int, ...]
+"""For each instance the number of its group; groups are numbered in order of appearance."""
+TRANSACTIONS = 3
+VIEW_MS = 5_000
+"""Time for each view of a scenario, above the first time-outs; then everybody is heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Which nodes are twinned, and who hears whom in each view."""
+
+    nodes: int
+    twins: tuple[int, ...]
+    views: tuple[Groups, ...]
+
+    def describe(self) -> str:
+        """Return a scenario as text that `parse_scenario` reads."""
+        views = "/".join("".join(map(str, groups)) for groups in self.views)
+        return f"{self.nodes}:{','.join(map(str, self.twins))}:{views}"
+
+
+def parse_scenario(text: str) -> Scenario:
+    """Read a scenario; `ValueError` if it is none."""
+    nodes, twins, views = text.split(":")
+    scenario = Scenario(
+        int(nodes),
+        tuple(int(item) for item in twins.split(",")),
+        tuple(tuple(int(group) for group in view) for view in views.split("/")),
+    )
+    size = scenario.nodes + len(scenario.twins)
+    if any(len(view) != size for view in scenario.views):
+        raise ValueError(f"each view must name {size} instances")
+    return scenario
+
+
+def partitions(size: int) -> Iterator[Groups]:
+    """Yield every division of `size` instances into groups, as restricted growth strings."""
+
+    def grow(prefix: tuple[int, ...], highest: int) -> Iterator[Groups]:
+        if len(prefix) == size:
+            yield prefix
+            return
+        for group in range(highest + 2):
+            yield from grow((*prefix, group), max(highest, group))
+
+    return grow((), -1)
+
+
+def enumerate_scenarios(nodes: int, views: int) -> Iterator[Scenario]:
+    """Yield all scenarios with one twin, each once up to exchanging the twin's copies."""
+    every = list(partitions(nodes + 1))
+    for twin in range(nodes):
+        exchanged = {groups: _exchange(groups, twin) for groups in every}
+        for chosen in product(every, repeat=views):
+            if chosen <= tuple(exchanged[groups] for groups in chosen):
+                yield Scenario(nodes, (twin,), chosen)
+
+
+def _exchange(groups: Groups, twin: int) -> Groups:
+    """Return the groups with the two copies of a twin exchanged, numbered canonically."""
+    swapped = list(groups)
+    swapped[twin], swapped[-1] = swapped[-1], swapped[twin]
+    numbers: dict[int, int] = {}
+    return tuple(numbers.setdefault(group, len(numbers)) for group in swapped)
+
+
+def sample_scenario(random: Random, nodes: int, views: int, twins: int | None = None) -> Scenario:
+    """Draw a scenario; by default with as many twins as the protocol bears."""
+    count = compute_fault_threshold(nodes) if twins is None else twins
+    chosen = tuple(sorted(random.sample(range(nodes), count)))
+    size = nodes + count
+    drawn = []
+    for _ in range(views):
+        groups = random.choice((1, 2, 2, 2, 3))
+        numbers: dict[int, int] = {}
+        division = [random.randrange(groups) for _ in range(size)]
+        drawn.append(tuple(numbers.setdefault(group, len(numbers)) for group in division))
+    return Scenario(nodes, chosen, tuple(drawn))
+
+
+def plan_of(scenario: Scenario) -> Plan:
+    """Return the plan under a scenario: a quiet network with a few transactions."""
+    return Plan(
+        seed=0,
+        weights=(1,) * scenario.nodes,
+        members=tuple(range(scenario.nodes)),
+        submissions=tuple(range(TRANSACTIONS)),
+        heal_ms=VIEW_MS * (len(scenario.views) + 1),
+        rates=Rates(delay_ms_min=1, delay_ms_max=1),
+        window=2,
+        block_txs_max=1,
+        twins=scenario.twins,
+    )
+
+
+class TwinsWorld(World):
+    """A world whose links follow a scenario."""
+
+    def __init__(self, scenario: Scenario, *, is_traced: bool = False) -> None:
+        super().__init__(plan_of(scenario), is_traced=is_traced)
+        self.scenario = scenario
+        self.network.gate = self._passes
+
+    def _passes(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> bool:
+        """Whether a message passes: it belongs to a view, and that view has its groups."""
+        view = self._view_of(sender, parcel)
+        if view >= len(self.scenario.views):
+            return True
+        groups = self.scenario.views[view]
+        return groups[sender.instance] == groups[receiver.instance]
+
+    @staticmethod
+    def _view_of(sender: SimNode, parcel: Parcel) -> int:
+        """Return the view of a parcel; what has none belongs to its sender's view."""
+        if isinstance(parcel, bytes | Checkpoint | Status):
+            return sender.replica.to_view if sender.replica is not None else 0
+        return parcel.view
+
+    def is_settled(self) -> bool:
+        """Whether every node without a twin has every transaction."""
+        honest = [node for node in self.nodes if not node.is_twin]
+        return all(len(node.committed) == len(self.submitted) for node in honest)
+
+    def run(self) -> RunResult:
+        """Run the scenario to the end; raise `Violation` if a property is broken."""
+        for node in self.nodes:
+            self.start(node)
+        for at_ms in self.plan.submissions:
+            self.at(at_ms, self.submit)
+        self.is_faulty_phase = False
+        self.network.is_faulty = False
+        self.run_until(TRANSACTIONS)
+        self.run_until(self.plan.heal_ms, self._are_past_the_scenario)
+        healed_ms = self.now_ms
+        self.network.gate = None
+        self.edge.announce_for_ever()
+        self.run_until(healed_ms + LIVENESS_MS, self.is_settled)
+        if not self.is_settled():
+            self.checkers.raise_unsettled(LIVENESS_MS)
+        return self._result(healed_ms)
+
+    def _are_past_the_scenario(self) -> bool:
+        views = len(self.scenario.views)
+        return all(node.replica is None or node.replica.view >= views for node in self.nodes)
+
+
+def run_scenario(scenario: Scenario) -> RunResult | Finding:
+    """Run a scenario; return its result, or what it broke."""
+    return guard(plan_of(scenario), TwinsWorld(scenario).run)

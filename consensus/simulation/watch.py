@@ -1,0 +1,135 @@
+"""All checkers of one world together, and who counts as honest for which of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from consensus.certificates import Verifier, reference_height
+from consensus.effects import Effect
+from consensus.epochs import Epochs
+from consensus.errors import InvalidMessage
+from consensus.messages import Evidence, Message
+from consensus.records import Record
+from consensus.simulation.checkers import (
+    AuthorChecker,
+    ChainChecker,
+    EvidenceChecker,
+    StepChecker,
+    Violation,
+    VoteChecker,
+)
+from consensus.simulation.node import SimBlock, SimNode
+from consensus.types import ZERO_HASH, Hash32
+
+if TYPE_CHECKING:
+    from consensus.simulation.world import World
+
+
+class Watch:
+    """Tells each checker what concerns it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        epochs = Epochs(world.validators_of(world.plan.members))
+        verifier = Verifier(world.domain, epochs, world.genesis, world.is_signed)
+        self._chain = ChainChecker(verifier, world.submitted)
+        self._votes = VoteChecker(world.domain)
+        self._steps = StepChecker(world.plan.window)
+        self._authors = AuthorChecker(world.domain)
+        self._evidence = EvidenceChecker()
+        self._has_liars = bool(world.plan.byzantine)
+
+    @property
+    def _honest(self) -> frozenset[bytes]:
+        return frozenset(node.node_id for node in self._world.nodes if node.is_honest)
+
+    def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
+        """A node that does not lie sends a message."""
+        if node.replica is not None:
+            self._votes.on_offer(node.replica.epoch, message, digest)
+        if node.is_honest:
+            self._votes.on_send(node, message, digest)
+        if self._has_liars:
+            self._authors.on_send(node.node_id, message)
+
+    def on_persist(self, node: SimNode, records: tuple[Record, ...]) -> None:
+        """A node that does not lie makes records durable."""
+        for record in records:
+            self._votes.on_persist(record)
+            if self._has_liars and node.replica is not None and node.replica.index is not None:
+                self._authors.on_persist(node.node_id, node.replica.index, record)
+
+    def on_lie(self, node: SimNode, message: Message) -> None:
+        """A liar sends a message, well formed or not."""
+        with suppress(InvalidMessage):
+            verified = self._world.verifier_of(node).verify_message(message)
+            epoch = node.epochs.at(reference_height(message))
+            self._votes.on_offer(epoch, message, verified.digest or ZERO_HASH)
+
+    def on_accept(self, sender: SimNode, receiver: SimNode, message: Message) -> None:
+        """A liar's message has been taken as valid."""
+        if receiver.liar is not None:
+            return
+        self._authors.on_accept(message, receiver.epochs, self._honest)
+        if not self._world.plan.is_relaying:
+            self._authors.on_link(sender.node_id, message, receiver.epochs)
+
+    def on_refused(self, node: SimNode, before: tuple[int, ...]) -> None:
+        """A replica has refused a liar's message: it must be as before."""
+        if node.liar is None and node.replica is not None:
+            after = node.replica.fingerprint()
+            if after != before:
+                raise Violation(
+                    f"P12 node {node.instance} was changed by a refused message: {before} {after}"
+                )
+
+    def on_rest(self) -> None:
+        """Everything is committed everywhere, and nothing has come in for a while."""
+        for node in self._world.nodes:
+            if node.is_correct and node.replica is not None and node.replica.is_busy:
+                raise Violation(f"P19 node {node.instance} waits for what will never come")
+
+    def on_step(self, node: SimNode, effects: tuple[Effect, ...], *, is_full: bool) -> None:
+        """An honest node has handled an input."""
+        self._steps.on_step(node, effects, self._world.now_ms)
+        if is_full:
+            self._steps.check_bounds(node)
+
+    def on_verified(self, node: SimNode, digest: Hash32) -> None:
+        """The check of a proposal's bodies is answered."""
+        self._steps.on_verified(node, digest)
+
+    def on_commit(self, node: SimNode, block: SimBlock) -> None:
+        """A node makes a block durable."""
+        if node.liar is None:
+            self._chain.on_commit(node.instance, block)
+
+    def on_restart(self, node: SimNode) -> None:
+        """A node starts from its disk."""
+        if node.liar is None:
+            self._chain.on_restart(node.instance, len(node.chain))
+        self._steps.on_restart(node.instance)
+
+    def on_wipe(self, node: SimNode) -> None:
+        """A node loses its disk."""
+        self._chain.on_wipe(node.instance)
+        self._votes.on_wipe(node.instance)
+
+    def on_report(self, node: SimNode, evidence: Evidence) -> None:
+        """A node reports an equivocation."""
+        if node.liar is None:
+            verifier = self._world.verifier_of(node)
+            self._evidence.on_report(node, verifier, evidence, self._honest)
+
+    def raise_unsettled(self, limit_ms: int) -> None:
+        """Raise P17 with where everybody stands."""
+        heights = {node.instance: len(node.chain) for node in self._world.nodes}
+        views = {
+            node.instance: (node.replica.view, node.replica.to_view)
+            for node in self._world.nodes
+            if node.replica is not None
+        }
+        raise Violation(
+            f"P17 not settled {limit_ms} ms after healing: heights {heights} views {views}"
+        )

@@ -1,0 +1,158 @@
+"""Putting known bugs back into the core, and timing how soon the simulation finds each.
+
+An edit replaces text in a function's source and gives the running function the code of the
+result; everybody who holds the function runs the changed one. Each mutant lives and dies in a
+process of its own. `hunt` runs seeds over several network sizes and Twins scenarios in turn,
+until a property breaks or the time is up.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import multiprocessing
+import signal
+import textwrap
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from types import FunctionType
+from typing import Any
+
+from consensus.simulation.explore import Finding, run_plan
+from consensus.simulation.mutants import Edit, Mutant
+from consensus.simulation.plan import draw_plan
+from consensus.simulation.twins import run_scenario, sample_scenario
+
+SIZES = (4, 5, 7, 4, 6)
+TWINS_EVERY = 4
+"""Each fourth attempt is a Twins scenario."""
+RUN_S_MAX = 30
+"""A run that takes longer does not end: it breaks P22."""
+
+
+class MutantError(Exception):
+    """A mutant does not fit the source any more; mend the mutant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """How a mutant fared."""
+
+    name: str
+    bug: str
+    property_id: str
+    """Which property broke; empty if none did."""
+    attempt: str
+    """The seed and size, or the scenario, that broke it."""
+    attempts: int
+    seconds: float
+    """CPU time of the search."""
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the bug was found."""
+        return bool(self.property_id)
+
+
+def _find_function(edit: Edit) -> FunctionType:
+    found: Any = importlib.import_module(edit.module)
+    for name in edit.function.split("."):
+        found = inspect.getattr_static(found, name, None)
+    if isinstance(found, property):
+        found = found.fget
+    if isinstance(found, classmethod | staticmethod):
+        found = found.__func__
+    if not isinstance(found, FunctionType):
+        raise MutantError(f"{edit.module}.{edit.function} is no function")
+    return found
+
+
+def edited_source(edit: Edit) -> str:
+    """Return the source of a function with the bug in it.
+
+    Raises:
+        MutantError: the text does not occur exactly once.
+    """
+    source = textwrap.dedent(inspect.getsource(_find_function(edit)))
+    if source.count(edit.old) != 1:
+        raise MutantError(
+            f"{edit.module}.{edit.function} holds {edit.old!r} {source.count(edit.old)} times"
+        )
+    return source[source.index("def ") :].replace(edit.old, edit.new)
+
+
+def apply_edit(edit: Edit) -> None:
+    """Change a function of this process for good."""
+    function, body = _find_function(edit), edited_source(edit)
+    namespace: dict[str, Any] = {}
+    code = "from __future__ import annotations\n" + body
+    exec(compile(code, f"<{edit.function}>", "exec"), function.__globals__, namespace)  # noqa: S102
+    function.__code__ = namespace[function.__name__].__code__
+
+
+def apply_mutant(mutant: Mutant) -> None:
+    """Put a bug back into the core of this process, for good."""
+    for edit in mutant.edits:
+        apply_edit(edit)
+
+
+def _attempts(first_seed: int) -> Iterator[tuple[str, Any]]:
+    random = Random(first_seed)  # noqa: S311  (repeatable, not secret)
+    seed = first_seed
+    while True:
+        for position in range(TWINS_EVERY):
+            if position == TWINS_EVERY - 1:
+                scenario = sample_scenario(random, random.choice((4, 4, 5, 7)), 3)
+                yield (
+                    f"twins {scenario.describe()}",
+                    lambda scenario=scenario: run_scenario(scenario),
+                )
+            else:
+                nodes = SIZES[seed % len(SIZES)]
+                plan = draw_plan(seed, nodes)
+                yield f"seed {seed} nodes {nodes}", lambda plan=plan: run_plan(plan)
+                seed += 1
+
+
+def _stop_hanging(number: int, frame: object) -> None:
+    raise TimeoutError(f"P22 a run does not end within {RUN_S_MAX} s")
+
+
+def hunt(mutant: Mutant, seconds: float, first_seed: int = 1) -> Hunt:
+    """Put a bug back and search; only for a process of its own."""
+    apply_mutant(mutant)
+    signal.signal(signal.SIGALRM, _stop_hanging)
+    started = time.process_time()
+    for count, (attempt, run) in enumerate(_attempts(first_seed), 1):
+        signal.alarm(RUN_S_MAX)
+        found = run()
+        signal.alarm(0)
+        spent = time.process_time() - started
+        if isinstance(found, Finding):
+            is_hang = found.text.startswith("TimeoutError")
+            broken = "P22" if is_hang else found.property_id
+            return Hunt(mutant.name, mutant.bug, broken, attempt, count, spent)
+        if spent > seconds:
+            return Hunt(mutant.name, mutant.bug, "", "", count, spent)
+    raise AssertionError("the attempts never end")
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _hunt(task: tuple[Mutant, float, int]) -> Hunt:
+    return hunt(*task)
+
+
+def hunt_all(
+    mutants: Sequence[Mutant], seconds: float, jobs: int, first_seed: int = 1
+) -> Iterable[Hunt]:
+    """Hunt each mutant in a process of its own; yield results as they come."""
+    tasks = [(mutant, seconds, first_seed) for mutant in mutants]
+    with multiprocessing.get_context("spawn").Pool(
+        jobs, initializer=_leave_interrupts_to_parent, maxtasksperchild=1
+    ) as pool:
+        yield from pool.imap_unordered(_hunt, tasks, chunksize=1)

@@ -1,0 +1,211 @@
+"""Whole networks in virtual time: seeds, determinism, shrinking, replay, and the command."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.simulation.byzantine import ACTIONS, BEHAVIOURS
+from consensus.simulation.explore import Finding, Totals, campaign, run_plan, run_seed, trace_of
+from consensus.simulation.plan import (
+    Plan,
+    draw_plan,
+    keeps_promise,
+    plan_from_json,
+    plan_to_json,
+)
+from consensus.simulation.shrink import candidates, shrink
+from consensus.simulation.world import RunResult, World
+from lowu.simulate import dump_replay, load_replay
+
+SEEDS_A_CHUNK = 50
+
+
+@pytest.mark.parametrize("chunk", range(10))
+def test_seeds(chunk):
+    """500 seeds over four sizes: no violation, everything committed after healing."""
+    first = 10_000 + chunk * SEEDS_A_CHUNK
+    totals = Totals()
+    for totals in campaign(range(first, first + SEEDS_A_CHUNK), (4, 7, 5, 6)):
+        pass
+    failed = [
+        f"{f.text} (seed {f.plan.seed}, {len(f.plan.members)} nodes)" for f in totals.findings
+    ]
+    assert failed == []
+    assert totals.blocks > totals.seeds
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 10, 13, 22, 31])
+def test_other_sizes(nodes):
+    for seed in range(5 if nodes < 20 else 1):
+        found = run_seed(seed, nodes)
+        assert not isinstance(found, Finding), found.text
+
+
+def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
+    code = (
+        "from consensus.simulation.explore import trace_of;"
+        "from consensus.simulation.plan import draw_plan;"
+        "print([trace_of(draw_plan(seed, 4))[1] for seed in range(6)])"
+    )
+    hashes = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "1", "4711")
+    ]
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert trace_of(draw_plan(0, 4))[1] in hashes[0]
+
+
+def test_a_run_is_the_same_with_and_without_a_trace():
+    plan = draw_plan(3, 4)
+    plain, traced = run_plan(plan), run_plan(plan, is_traced=True)
+    assert plain.trace_hash == "" and replace(traced, trace_hash="") == plain
+
+
+def test_swarm_options_reach_everything():
+    """Over many seeds each kind of fault is drawn, and strikes."""
+    plans = [draw_plan(seed, 7) for seed in range(400)]
+    drawn = {name for plan in plans for _, names in plan.byzantine for name in names}
+    assert drawn == set(BEHAVIOURS) and set(ACTIONS) <= drawn
+    assert any(crash.is_wiped for plan in plans for crash in plan.crashes)
+    for has in (
+        lambda p: p.dead,
+        lambda p: p.changes,
+        lambda p: p.slow,
+        lambda p: p.skews,
+        lambda p: p.cuts,
+        lambda p: p.is_relaying,
+        lambda p: p.leader_period > 1,
+        lambda p: set(p.weights) != {1},
+        lambda p: p.window == 1,
+        lambda p: p.rates.lost_answer,
+    ):
+        assert sum(bool(has(plan)) for plan in plans) > 20
+    assert all(keeps_promise(plan) for plan in plans)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**9), st.integers(1, 31))
+def test_plans_survive_their_stored_form(seed, nodes):
+    plan = draw_plan(seed, nodes)
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(plan)))) == plan
+
+
+@pytest.mark.parametrize(
+    "change", [{"format": "other"}, {"weights": None}, {"surplus": 1}, {"crashes": [{"at": 1}]}]
+)
+def test_other_files_are_no_plans(change):
+    value = {**plan_to_json(draw_plan(1, 4)), **change}
+    with pytest.raises((ValueError, TypeError)):
+        plan_from_json(value)
+
+
+# --- shrinking ------------------------------------------------------------------------------
+
+
+def fails_with_two_crashes(plan):
+    """A pretended property: two crashes of node 1 break it."""
+    if sum(crash.instance == 1 for crash in plan.crashes) >= 2:
+        return Finding(plan, "P99 pretended")
+    return RunResult(1, 1, 0, 1, 1, {}, {}, "")
+
+
+def test_shrinking_leaves_what_the_failure_needs():
+    plan = next(
+        plan
+        for plan in (draw_plan(seed, 7) for seed in range(1_000))
+        if isinstance(fails_with_two_crashes(plan), Finding) and len(plan.crashes) > 5 and plan.cuts
+    )
+    small = shrink(Finding(plan, "P99 pretended"), fails_with_two_crashes)
+    assert len(small.plan.crashes) == 2 and small.plan.faults == 2
+    assert small.plan.submissions == () and small.plan.rates.drop == 0
+
+
+def test_shrinking_is_bounded_and_keeps_the_property():
+    plan = draw_plan(5, 7)
+    runs = []
+
+    def other_property(candidate):
+        runs.append(candidate)
+        return Finding(candidate, "P98 something else")
+
+    finding = Finding(plan, "P99 pretended")
+    assert shrink(finding, other_property, runs_max=10) == finding and len(runs) == 10
+    assert all(isinstance(item, Plan) and item != plan for item in candidates(plan))
+
+
+# --- the command ----------------------------------------------------------------------------
+
+
+def lowu(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "lowu", "simulate", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_tells_figures():
+    done = lowu("--seeds", "30", "--nodes", "4", "--json")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["ok"]
+    assert result["figures"]["seeds"] == 30 and result["figures"]["violations"] == 0
+    assert result["figures"]["inputs_per_second"] > 0 and result["faults"]["dropped"] > 0
+    assert ["Prepare", "normal"] in [item[:2] for item in result["coverage"]]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_replay_file_runs_again(tmp_path):
+    plan = draw_plan(2, 4)
+    path = tmp_path / "run.json"
+    path.write_text(dump_replay(plan, "P01 pretended"))
+    assert load_replay(path) == plan
+    done = lowu("--replay", str(path))
+    assert done.returncode == 0 and trace_of(plan)[1] in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0"], "at least 1"),
+        (["--nodes", "four"], "expected numbers"),
+        (["--nodes", "99"], "1 to 31"),
+        (["--trace"], "add --seeds 1"),
+        (["--replay", "nothing.json"], "not a replay file"),
+        (["--scenario", "4:1"], "--scenario 4:1"),
+        (["--exhaustive", "--share", "3/2"], "1 to N"),
+        (["--mutants", "--only", "B99"], "no such mutant"),
+        (["--control", "--exhaustive"], "leave out"),
+    ],
+)
+def test_wrong_options_are_explained(arguments, message):
+    done = lowu(*arguments)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_violation_is_shown_with_trace_and_commands(tmp_path, monkeypatch, capsys):
+    """The whole way of a finding: shrunk, stored, explained."""
+    from click.testing import CliRunner
+
+    from lowu.simulate import simulate
+
+    monkeypatch.setattr("consensus.simulation.world.LIVENESS_MS", 1)
+    arguments = ["--seeds", "2", "--nodes", "4", "--save", str(tmp_path), "--jobs", "1"]
+    done = CliRunner().invoke(simulate, arguments)
+    assert done.exit_code == 1
+    assert "P17 not settled" in done.output and "repeat: lowu simulate --seeds 1" in done.output
+    (path, *_) = sorted(tmp_path.iterdir())
+    assert f"--replay {path}" in done.output
+    assert World(load_replay(path)).plan.faults <= draw_plan(0, 4).faults

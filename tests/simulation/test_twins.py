@@ -1,0 +1,97 @@
+"""Twins: the generator counts right, f twins never fork the chain, f + 1 do."""
+
+import json
+import subprocess
+import sys
+from itertools import islice
+from random import Random
+
+import pytest
+
+from consensus.simulation.explore import Finding
+from consensus.simulation.twins import (
+    enumerate_scenarios,
+    parse_scenario,
+    partitions,
+    run_scenario,
+    sample_scenario,
+)
+
+BELL = [1, 1, 2, 5, 15, 52, 203]
+SAMPLES_A_CHUNK = 200
+
+
+@pytest.mark.parametrize("size", range(1, 7))
+def test_partitions_are_all_and_distinct(size):
+    every = list(partitions(size))
+    assert len(every) == len(set(every)) == BELL[size]
+
+
+def test_the_count_of_canonical_scenarios():
+    """Burnside: half of (all + those that exchanging the copies leaves as they are)."""
+    scenarios = list(enumerate_scenarios(4, 1))
+    unmoved = sum(
+        all((g[0] == g[i]) == (g[-1] == g[i]) for i in range(1, 4)) for g in partitions(5)
+    )
+    assert len(scenarios) == len(set(scenarios)) == 4 * (52 + unmoved) // 2
+
+
+@pytest.mark.parametrize("chunk", range(10))
+def test_twins_within_the_bound_never_fork(chunk):
+    """2,000 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
+    random = Random(chunk)
+    for number in range(SAMPLES_A_CHUNK):
+        nodes = 7 if number % 20 == 0 else 4 + number % 2
+        scenario = sample_scenario(random, nodes, 3 + number % 2)
+        found = run_scenario(scenario)
+        assert not isinstance(found, Finding), f"{scenario.describe()}: {found.text}"
+
+
+def test_twins_beyond_the_bound_fork():
+    """The positive control: the checkers see a fork when there is one (F20)."""
+    random = Random(1)
+    broken = set()
+    for _ in range(400):
+        found = run_scenario(sample_scenario(random, 4, 3, twins=2))
+        if isinstance(found, Finding):
+            broken.add(found.property_id)
+    assert "P01" in broken
+
+
+def test_scenarios_survive_their_written_form():
+    random = Random(2)
+    for nodes in (4, 5, 7, 10):
+        scenario = sample_scenario(random, nodes, 4)
+        assert parse_scenario(scenario.describe()) == scenario
+    with pytest.raises(ValueError, match="5 instances"):
+        parse_scenario("4:1:0000/00000")
+
+
+def test_the_same_scenario_gives_the_same_run():
+    for scenario in islice(enumerate_scenarios(4, 3), 1_000, 1_003):
+        assert run_scenario(scenario) == run_scenario(scenario)
+
+
+def lowu_json(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "lowu", "simulate", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_the_command_runs_a_share_of_all_scenarios():
+    code, result = lowu_json("--twins", "--exhaustive", "--views", "1", "--share", "1/4")
+    every = sum(1 for _ in enumerate_scenarios(4, 1))
+    assert code == 0 and result["figures"]["violations"] == 0
+    assert result["figures"]["scenarios"] == -(-every // 4)
+
+
+def test_the_command_s_control_finds_forks():
+    code, result = lowu_json("--control", "--seeds", "300", "--nodes", "4")
+    assert code == 0 and result["figures"]["forks"] > 0
+    repeat = next(item for item in result["findings"] if item["violation"].startswith("P01"))
+    code, shown = lowu_json("--scenario", repeat["scenario"])
+    assert code == 1 and shown["violation"] == repeat["violation"]
