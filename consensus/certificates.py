@@ -198,6 +198,10 @@ class Selection:
 
     stable: CommitCertificate
     proposals: tuple[Proposal, ...]
+    """What is proposed again, ascending from the height above stable."""
+    settled: tuple[Proposal, ...]
+    """Proposals that the stable certificate makes final, descending from its height, as far as
+    the VIEW-CHANGEs hold them."""
 
 
 def select_reproposals(domain: Domain, view_changes: Iterable[ViewChange]) -> Selection:
@@ -218,9 +222,28 @@ def select_reproposals(domain: Domain, view_changes: Iterable[ViewChange]) -> Se
     proposals = []
     previous = stable.digest
     height = stable.height + 1
+    settled = _settled_chain(domain, stable, changes)
     while height in best and best[height][1].previous == previous:
         proposal = best[height][1]
         proposals.append(proposal)
         previous = compute_digest(domain, proposal)
         height += 1
-    return Selection(stable, tuple(proposals))
+    return Selection(stable, tuple(proposals), settled)
+
+
+def _settled_chain(
+    domain: Domain, stable: CommitCertificate, changes: tuple[ViewChange, ...]
+) -> tuple[Proposal, ...]:
+    """Follow the chain down from a commit certificate through certified proposals."""
+    known = {
+        compute_digest(domain, certificate.proposal): certificate.proposal
+        for change in changes
+        for certificate in change.prepared
+        if certificate.proposal.height <= stable.height
+    }
+    chain = []
+    digest = stable.digest
+    while digest in known:
+        chain.append(known[digest])
+        digest = chain[-1].previous
+    return tuple(chain)

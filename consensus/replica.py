@@ -85,6 +85,7 @@ from consensus.view_change import (
     handle_view_change,
     handle_view_timeout,
     replace_failed_leader,
+    settle_below,
     supporters,
 )
 
@@ -169,6 +170,7 @@ class Replica:
             if slot.proposal is not None and slot.accepted_view != state.view:
                 slot.drop_proposal()
         selection = select_reproposals(state.config.domain, state.new_view.view_changes)
+        settle_below(state, selection)
         state.reproposed_to = selection.stable.height + len(selection.proposals)
         for proposal in selection.proposals:
             if state.log.is_open(proposal.height):

@@ -15,7 +15,7 @@ asks for (rules R-VC-3, R-VC-4; B07, B17).
 
 from __future__ import annotations
 
-from consensus.certificates import select_reproposals
+from consensus.certificates import Selection, select_reproposals
 from consensus.checkpoint import request_sync
 from consensus.effects import Send
 from consensus.errors import InvalidMessage
@@ -114,6 +114,7 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
     state.reproposed_to = selection.stable.height + len(selection.proposals)
     if selection.stable.height > state.stable.height:
         request_sync(state, selection.stable.height)
+    settle_below(state, selection)
     kept = {proposal.height: proposal for proposal in selection.proposals}
     for slot in state.log.ascending():
         is_settled = slot.height <= selection.stable.height or slot.proposal is None
@@ -129,6 +130,29 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
             slot.verdict = Verdict.UNKNOWN
         request_verification(state, slot)
     accept_buffered(state)
+
+
+def settle_below(state: ReplicaState, selection: Selection) -> None:
+    """Take as ordered what the stable certificate of a view makes final (rule R-NV-3).
+
+    Its block may be with liars only, who keep it to themselves. Whoever holds the proposals,
+    from the NEW-VIEW or from before, executes them like everybody else's.
+    """
+    given = {proposal.height: proposal for proposal in selection.settled}
+    digest, height = selection.stable.digest, selection.stable.height
+    while height > state.stable.height and state.log.is_open(height):
+        slot = state.log.slot(height)
+        proposal = given.get(height)
+        if proposal is None and slot.digest == digest:
+            proposal = slot.proposal
+        if proposal is None:
+            return
+        slot.accept(proposal, digest, -1)  # of no view: it needs no votes any more
+        slot.is_ordered = True
+        if slot.verdict is Verdict.INVALID:
+            slot.verdict = Verdict.UNKNOWN
+        request_verification(state, slot)
+        digest, height = proposal.previous, height - 1
 
 
 def send_proof_of_view(state: ReplicaState, to: NodeIndex) -> None:

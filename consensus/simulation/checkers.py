@@ -25,6 +25,7 @@ from consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
+    Proposal,
     ViewChange,
 )
 from consensus.records import EvidenceRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
@@ -135,6 +136,7 @@ class VoteChecker:
         self._highest: dict[Height, View] = {}
         """The highest view that an honest node has asked for, by epoch."""
         self._offered: set[tuple[Height, View, Hash32]] = set()
+        self._proposals: dict[Hash32, Proposal] = {}
         self._commits: dict[tuple[Height, Height, View, Hash32], set[NodeIndex]] = {}
         self._ordered: dict[tuple[Height, Height], tuple[View, Hash32]] = {}
 
@@ -143,6 +145,7 @@ class VoteChecker:
         match message:
             case PrePrepare(view=view, proposal=proposal, sender=sender):
                 if epoch.validators.leader(proposal.height, view) == sender == proposal.proposer:
+                    self._proposals[digest] = proposal
                     self._offered.add((epoch.first_height, view, digest))
             case NewView(view=view, view_changes=changes) if changes:
                 for item in select_reproposals(self._domain, changes).proposals:
@@ -165,10 +168,7 @@ class VoteChecker:
                 kind, height = VoteKind.PRE_PREPARE, proposal.height
                 self._check(node, VoteRecord(first, kind, height, view, digest, zero))
             case Prepare(view=view, height=height, digest=voted):
-                if (first, view, voted) not in self._offered:
-                    raise Violation(
-                        f"P03 node {node.instance} prepares {height} in {view}: never offered"
-                    )
+                self._check_offer(node, (first, view, voted), height)
                 self._check(node, VoteRecord(first, VoteKind.PREPARE, height, view, voted, zero))
             case Commit(view=view, height=height, digest=voted):
                 self._check_survival(epoch, message)
@@ -190,6 +190,16 @@ class VoteChecker:
                         f"P14 node {node.instance} sent VIEW-CHANGE {view} before it was durable"
                     )
 
+    def _check_offer(self, node: SimNode, offer: tuple[Height, View, Hash32], at: Height) -> None:
+        """P03: PREPARE is for what a leader offered, and not above a barrier in flight."""
+        if offer not in self._offered:
+            raise Violation(f"P03 node {node.instance} prepares {at} in {offer[1]}: never offered")
+        proposal = self._proposals.get(offer[2])
+        below = self._proposals.get(proposal.previous) if proposal is not None else None
+        is_above_barrier = below is not None and below.is_barrier
+        if is_above_barrier and node.replica is not None and node.replica.stable.height < at - 1:
+            raise Violation(f"P03 node {node.instance} prepares {at} above a barrier in flight")
+
     def _check(self, node: SimNode, vote: VoteRecord) -> None:
         key = (node.instance, vote.epoch, vote.kind, vote.height, vote.view)
         result = (vote.digest, vote.block_hash)
@@ -201,7 +211,8 @@ class VoteChecker:
         left = self._left.get((node.instance, vote.epoch), 0)
         if vote.kind is not VoteKind.CHECKPOINT and vote.view < left:
             raise Violation(f"P07 node {node.instance} voted in view {vote.view} after leaving it")
-        if node.records.get(record_key(vote)) != vote:
+        is_settled = vote.height <= len(node.chain)  # the block is durable, its votes forgotten
+        if not is_settled and node.records.get(record_key(vote)) != vote:
             raise Violation(
                 f"P14 node {node.instance} sent {vote.kind.name} {key[3:]} before it was durable"
             )

@@ -30,6 +30,8 @@ CLOCK_AHEAD_MS_MAX = 15_000
 """Rule R-PP-3."""
 ANNOUNCE_MS = 1_000
 SYNC_BLOCKS_MAX = 16
+LATE_MS = (0, 0, 1, 3, 40)
+"""How late a sealed or a fetched block may reach the replica: others may have overtaken it."""
 CENSORED_SHARE = 3
 
 
@@ -84,7 +86,8 @@ class Edge:
         )
         node.building = None
         node.bodies[compute_digest(self._world.domain, proposal)] = tx_hashes
-        self._world.step(node, ev.ProposalBuilt(wanted.view, proposal, tx_hashes))
+        event = ev.ProposalBuilt(wanted.view, proposal, tx_hashes)
+        self._world.answer(node, self._random.choice(LATE_MS), event)
 
     # --- bodies -----------------------------------------------------------------------------
 
@@ -252,7 +255,7 @@ class Edge:
             changed: Epoch | None = epoch if epoch != epoch_before else None
             timestamp_ms = last.proposal.timestamp_ms
             event = ev.Synced(last.certificate, timestamp_ms, changed)
-            self._world.answer(node, self._random.randint(0, 2), event)
+            self._world.answer(node, self._random.choice(LATE_MS), event)
 
     def _forge(self, block: SimBlock) -> SimBlock:
         certificate = block.certificate

@@ -195,8 +195,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B19",
-        "what could not be verified once is never tried again",
-        ("catch_up", "handle_resend", "request_verification(state, slot)", "pass"),
+        "the end of an execution is not noted, and the next one waits for it",
+        ("checkpoint", "handle_proposal_executed", "state.executing = None", "pass"),
     ),
     _mutant(
         "B22",
@@ -219,20 +219,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "Replica._handle_message",
             'raise InvalidMessage("a message that claims to come from this validator")',
             'require_invariant(False, "our key is used elsewhere")',
-        ),
-    ),
-    _mutant(
-        "B25",
-        "a NEW-VIEW that starts above the own head is refused",
-        (
-            "view_change",
-            "handle_new_view",
-            "if message.view <= state.view:",
-            (
-                "if message.view <= state.view or any(\n"
-                "        item.stable.height != state.stable.height for item in message.view_changes\n"
-                "    ):"
-            ),
         ),
     ),
     _mutant(
@@ -423,11 +409,6 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L07",
-        "votes of a former epoch bind in the next one",
-        ("safety", "Safety.enter_epoch", "self.votes.clear()", "pass"),
-    ),
-    _mutant(
-        "L08",
         "a second vote of one validator replaces its first",
         (
             "message_log",
@@ -437,7 +418,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     _mutant(
-        "L09",
+        "L08",
         "votes are stored for any height",
         (
             "normal_case",
@@ -453,7 +434,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     _mutant(
-        "L10",
+        "L09",
         "a result that contradicts a quorum is committed all the same (R-CP-3)",
         (
             "checkpoint",

@@ -6,7 +6,7 @@ from consensus import effects as fx
 from consensus import inputs as ev
 from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
-from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare, Status
+from consensus.messages import Commit, Prepare, PrePrepare, Status
 from consensus.records import NewViewRecord, ViewRecord
 from consensus.state import compute_window_max
 from tests.unit import consensus_kit as kit
@@ -18,28 +18,13 @@ CERTIFIED = [
 ]
 
 
-def make(index=3, window=8):
-    return kit.replica(index, window)
+make = kit.replica
 
 
-def deliver(replica, message):
-    return replica.step(ev.MessageReceived(kit.VERIFIER.verify_message(message)))
+deliver = kit.deliver
 
 
-def only(kind, effects):
-    return [effect for effect in effects if isinstance(effect, kind)]
-
-
-def test_a_wrong_list_of_hashes_does_not_stick_to_a_proposal():
-    """What a quorum vouches for is fetched by digest, whatever list the leader sent us."""
-    replica = make()
-    poisoned = kit.signed(PrePrepare(0, ITEM, (b"w" * 32,), 1))
-    (first,) = only(fx.VerifyProposal, deliver(replica, poisoned))
-    assert first.tx_hashes == (b"w" * 32,)
-    replica.step(ev.ProposalVerified(1, DIGEST, ev.Verdict.INVALID))
-    effects = deliver(replica, kit.new_view(1, CERTIFIED))
-    (again,) = only(fx.VerifyProposal, effects)
-    assert again.tx_hashes is None and again.is_vouched
+only = kit.only
 
 
 def test_bodies_are_checked_only_on_top_of_known_proposals():
@@ -51,17 +36,6 @@ def test_bodies_are_checked_only_on_top_of_known_proposals():
     wanted = only(fx.VerifyProposal, effects)
     assert [effect.proposal.height for effect in wanted] == [1, 2]
     assert wanted[1].ancestors == (DIGEST,)
-
-
-def test_a_checkpoint_ahead_is_no_stable_height():
-    """Executing ahead must not look like blocks that could be fetched (R-LAG-1)."""
-    replica = make()
-    replica.step(ev.PendingChanged(True))
-    deliver(replica, kit.signed(Status(0, 2**40, 1)))
-    deliver(replica, kit.signed(Checkpoint(3, DIGEST, DIGEST, 0)))
-    assert not replica._state.is_lagging
-    deliver(replica, kit.signed(Status(0, 2, 0)))
-    assert replica._state.is_lagging
 
 
 def test_reproposals_survive_a_restart():

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from consensus.certificates import Verifier
 from consensus.codec import compute_digest, signing_digest
+from consensus.effects import Broadcast, Send, StartTimer
 from consensus.epochs import Epoch, Epochs
+from consensus.inputs import (
+    BlockCommitted,
+    MessageReceived,
+    PendingChanged,
+    ProposalExecuted,
+    ProposalVerified,
+    TimerFired,
+    Verdict,
+)
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -108,3 +118,92 @@ def recovered(index, records, stable=GENESIS, window=8):
 
 def node_id(index):
     return index.to_bytes(64, "big")
+
+
+def deliver(target, message):
+    """Verify a message as the edge does, and give it to a replica."""
+    return target.step(MessageReceived(VERIFIER.verify_message(message)))
+
+
+def only(kind, effects):
+    """The effects of one kind."""
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def sent(kind, effects):
+    """The messages of one kind that are broadcast or sent."""
+    messages = [effect.message for effect in effects if isinstance(effect, Broadcast | Send)]
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def digest_of(item):
+    return compute_digest(DOMAIN, item)
+
+
+def offer(item, view=0, hashes=(b"h" * 32,), sender=None):
+    """A PRE-PREPARE from the leader."""
+    sender = VALIDATORS.leader(item.height, view) if sender is None else sender
+    return signed(PrePrepare(view, item, hashes, sender))
+
+
+def make_valid(target, item):
+    """Answer the check of a proposal's bodies with VALID."""
+    return target.step(ProposalVerified(item.height, digest_of(item), Verdict.VALID))
+
+
+def vote(kind, item, sender, view=0):
+    return signed(kind(view, item.height, digest_of(item), sender))
+
+
+def checkpoint(item, sender, block_hash=None):
+    digest = digest_of(item)
+    return signed(Checkpoint(item.height, digest, block_hash or hash_bytes(digest), sender))
+
+
+def order(target, item, view=0, senders=(0, 1, 2)):
+    """Bring a proposal of `view` to ordered at a replica; return all effects."""
+    effects = list(deliver(target, offer(item, view)))
+    effects += make_valid(target, item)
+    for kind in (Prepare, Commit):
+        for sender in senders:
+            if sender != target.index:
+                effects += deliver(target, vote(kind, item, sender, view))
+    return effects
+
+
+def commit(target, item, view=0, senders=(0, 1, 2), validators=None):
+    """Bring a proposal to stable at a replica; return all effects."""
+    effects = order(target, item, view, senders)
+    block_hash = hash_bytes(digest_of(item))
+    effects += target.step(ProposalExecuted(item.height, digest_of(item), block_hash))
+    for sender in senders:
+        if sender != target.index:
+            effects += deliver(target, checkpoint(item, sender))
+    effects += target.step(BlockCommitted(item.height, block_hash, validators))
+    return effects
+
+
+def chain(length, proposer=None):
+    """Proposals that stand on each other from height 1, each by its leader in view 0."""
+    items, previous = [], ZERO_HASH
+    for height in range(1, length + 1):
+        leader = VALIDATORS.leader(height, 0) if proposer is None else proposer
+        item = proposal(height, previous, b"%d" % height, leader, 4 + height)
+        items.append(item)
+        previous = digest_of(item)
+    return items
+
+
+def timer(effects, kind):
+    """The last start of a timer among effects."""
+    return [e for e in effects if isinstance(e, StartTimer) and e.timer is kind][-1]
+
+
+def fire(target, start):
+    """Let a started timer run out."""
+    return target.step(TimerFired(start.timer, start.number))
+
+
+def pending(target):
+    """Tell a replica that transactions wait; return the effects."""
+    return target.step(PendingChanged(True))

@@ -1,0 +1,14 @@
+"""B15: one proposal is verified once at a time, however often it arrives."""
+
+from consensus.effects import VerifyProposal
+from consensus.inputs import TimerId
+from tests.unit import consensus_kit as kit
+
+
+def test_one_verification_at_a_time():
+    replica, item = kit.replica(), kit.proposal()
+    effects = list(kit.pending(replica))
+    for _ in range(20):
+        effects += kit.deliver(replica, kit.offer(item))
+    effects += kit.fire(replica, kit.timer(effects, TimerId.RESEND))
+    assert len(kit.only(VerifyProposal, effects)) == 1

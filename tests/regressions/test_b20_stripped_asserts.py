@@ -1,0 +1,16 @@
+"""B20: checks survive `python -O`."""
+
+import subprocess
+import sys
+
+
+def test_invariants_are_checked_without_asserts():
+    """No bare assert stands in the product (tests/test_tidy.py); this runs one check."""
+    code = (
+        "from consensus.errors import InvariantViolation\n"
+        "from consensus.message_log import MessageLog\n"
+        "try:\n    MessageLog(0, 4).slot(9)\n"
+        "except InvariantViolation as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)
+    assert "outside the watermarks" in done.stdout

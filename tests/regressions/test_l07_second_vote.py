@@ -1,0 +1,17 @@
+"""L07: the first vote of a validator counts, a second one is evidence (R-SAFE-1, R-EVI-1)."""
+
+from consensus.effects import ReportEvidence
+from consensus.messages import Commit, Prepare
+from tests.unit import consensus_kit as kit
+
+
+def test_a_second_vote_does_not_replace_the_first():
+    replica, item = kit.replica(), kit.proposal()
+    other = kit.proposal(text=b"other")
+    kit.deliver(replica, kit.offer(item))
+    kit.make_valid(replica, item)
+    kit.deliver(replica, kit.vote(Prepare, item, 0))
+    effects = kit.deliver(replica, kit.vote(Prepare, other, 0))
+    assert len(kit.only(ReportEvidence, effects)) == 1
+    effects = kit.deliver(replica, kit.vote(Prepare, item, 1))
+    assert len(kit.sent(Commit, effects)) == 1, "node 0 still counts for what it said first"
