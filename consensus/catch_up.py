@@ -12,9 +12,8 @@ from consensus.checkpoint import become_stable, request_sync
 from consensus.effects import Send
 from consensus.errors import require_invariant
 from consensus.inputs import Synced
-from consensus.messages import Message, Status
+from consensus.messages import Checkpoint, Commit, Message, Prepare, Status
 from consensus.normal_case import request_verification
-from consensus.records import VoteKind
 from consensus.state import ReplicaState
 from consensus.view_change import send_proof_of_view
 
@@ -105,17 +104,16 @@ def handle_synced(state: ReplicaState, event: Synced) -> None:
 def restore_votes(state: ReplicaState) -> None:
     """Put this replica's recorded votes back into the log after a restart."""
     index = state.safety.index
-    for (height, kind), record in sorted(state.safety.votes.items()):
+    for (height, _), record in sorted(state.safety.votes.items()):
         if not state.log.is_open(height):
-            continue
+            continue  # the window is smaller than before the restart
         slot = state.log.slot(height)
-        vote = state.safety.resign_vote(record)
-        if vote is None:
-            continue
-        match kind:
-            case VoteKind.PREPARE:
-                slot.prepares[index] = vote  # type: ignore[assignment]
-            case VoteKind.COMMIT:
-                slot.commits[index] = vote  # type: ignore[assignment]
-            case VoteKind.CHECKPOINT:
-                slot.checkpoints[index] = vote  # type: ignore[assignment]
+        match state.safety.resign_vote(record):
+            case Prepare() as prepare:
+                slot.prepares[index] = prepare
+            case Commit() as commit:
+                slot.commits[index] = commit
+            case Checkpoint() as checkpoint:
+                slot.checkpoints[index] = checkpoint
+            case _:
+                pass  # a PRE-PREPARE: its list is not held any more

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import assert_never
 
 from consensus.codec import compute_digest, signing_digest
 from consensus.epochs import Epoch, Epochs
@@ -55,6 +56,8 @@ def reference_height(message: Message) -> Height:
             return max((item.stable.height for item in changes), default=0) + 1
         case Status(stable_height=stable_height):
             return stable_height + 1
+        case _:
+            assert_never(message)
 
 
 @dataclass(frozen=True, slots=True)

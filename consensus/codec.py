@@ -11,7 +11,7 @@ value has exactly one encoding (what decodes must encode to the same bytes). Err
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, assert_never
 
 import msgpack
 
@@ -100,6 +100,8 @@ def _signed_fields(domain: Domain, message: Message) -> tuple[Any, ...]:
             return (message.view, tuple(_message_fields(item) for item in message.view_changes))
         case Status():
             return (message.view, message.stable_height)
+        case _:
+            assert_never(message)
 
 
 def signing_digest(domain: Domain, epoch: Height, message: Message) -> Hash32:
@@ -143,6 +145,8 @@ def _message_fields(message: Message) -> tuple[Any, ...]:
             return (5, message.view, changes, *tail)
         case Status():
             return (6, message.view, message.stable_height, *tail)
+        case _:
+            assert_never(message)
 
 
 def encode_message(message: Message) -> bytes:

@@ -150,8 +150,6 @@ def handle_proposal_built(state: ReplicaState, event: ProposalBuilt) -> None:
     state.building = None
     slot = state.log.slot(proposal.height)
     digest = state.digest_of(proposal)
-    if not state.safety.may_vote(VoteKind.PRE_PREPARE, proposal.height, event.view, digest):
-        return
     message, record = state.safety.sign_pre_prepare(proposal, event.tx_hashes)
     slot.accept(proposal, digest, event.view)
     slot.is_reproposal = False
@@ -203,9 +201,7 @@ def _vote_prepare(state: ReplicaState, slot: Slot) -> None:
     extends = _extends_predecessor(state, slot, proposal)
     if extends is False and not slot.is_ordered:
         slot.verdict = Verdict.INVALID
-    if not extends or not state.safety.may_vote(
-        VoteKind.PREPARE, slot.height, state.view, slot.digest
-    ):
+    if not extends:
         return
     vote, record = state.safety.sign_prepare(slot.height, slot.digest)
     state.persist(record, ProposalRecord(state.safety.epoch, state.view, proposal))
@@ -236,8 +232,6 @@ def _vote_commit(state: ReplicaState, slot: Slot) -> None:
         lambda s: s.is_ordered or state.safety.has_voted(VoteKind.COMMIT, s.height, state.view),
     )
     if below is None or below[0] != certificate.proposal.previous:
-        return
-    if not state.safety.may_vote(VoteKind.COMMIT, slot.height, state.view, slot.digest):
         return
     vote, record = state.safety.sign_commit(slot.height, slot.digest)
     state.persist(record, PreparedRecord(state.safety.epoch, certificate))

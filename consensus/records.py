@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import msgpack
 
@@ -117,6 +117,8 @@ def record_key(record: Record) -> bytes:
         case EvidenceRecord(epoch, evidence):
             kind = type(evidence.first).__name__.encode()
             return _height_key(b"e", epoch) + evidence.accused.to_bytes(2, "big") + kind
+        case _:
+            assert_never(record)
 
 
 def height_key_range(height: Height) -> tuple[bytes, bytes]:
@@ -149,6 +151,8 @@ def encode_record(record: Record) -> bytes:
         case EvidenceRecord(epoch, evidence):
             both = encode_message(evidence.first), encode_message(evidence.second)
             fields = (5, epoch, evidence.accused, *both)
+        case _:
+            assert_never(record)
     packed: bytes = msgpack.packb(fields, use_bin_type=True)
     return packed
 

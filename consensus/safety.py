@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from consensus.codec import compute_digest, signing_digest
 from consensus.errors import require_invariant
@@ -164,6 +164,8 @@ class Safety:
                 return self._signed(Checkpoint(height, digest, record.block_hash, self.index))
             case VoteKind.PRE_PREPARE:
                 return None
+            case _:
+                assert_never(record.kind)
 
     def enter_view(self, view: View) -> ViewRecord:
         """Enter a view that a NEW-VIEW has opened."""

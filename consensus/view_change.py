@@ -96,8 +96,7 @@ def handle_new_view(state: ReplicaState, message: NewView) -> None:
         return
     if message.view < state.safety.to_view:
         raise InvalidMessage("NEW-VIEW for a view that this replica has already given up")
-    if state.halt_reason is None:
-        enter_view(state, message)
+    enter_view(state, message)
 
 
 def enter_view(state: ReplicaState, message: NewView) -> None:
@@ -190,11 +189,14 @@ def replace_failed_leader(state: ReplicaState) -> None:
     reachable = _reachable(state)
     if not state.validators.has_quorum(reachable):
         return
-    for view in range(state.view, state.view + len(state.validators)):
-        if _can_lead(state, reachable, state.validators.leader(height, view), view):
-            if view > state.view:
-                start_view_change(state, view)
-            return
+    views = range(state.view, state.view + len(state.validators))
+    view = next(  # one exists: this replica itself could lead
+        view
+        for view in views
+        if _can_lead(state, reachable, state.validators.leader(height, view), view)
+    )
+    if view > state.view:
+        start_view_change(state, view)
 
 
 def _needs_leader(state: ReplicaState, height: Height) -> bool:

@@ -3,11 +3,13 @@
 A story file holds blocks: a command line, `----`, and what it must print, ended by an empty
 line. Run with LOWU_REWRITE=1 to write what is printed into the file, and review the diff.
 
-    network nodes=4 [weights=1,1,1,1] [window=8]
+    network nodes=4 [weights=1,1,1,1] [window=8] [period=1]
     pending                     transactions wait at every replica
-    build node=1 txs=a,b        the sealer answers node 1's outstanding request
+    build node=1 txs=a,b [barrier=1]   the sealer answers node 1's outstanding request
+    idle                        no transactions wait any more
     deliver [from=][to=][kind=][count=]   deliver matching messages, in order, and what follows
     drop [from=][to=][kind=]    lose matching messages
+    again [from=][to=][kind=]   deliver copies of matching messages, which stay on the wire
     verdict node=2 verdict=invalid  how node 2 judges proposals from now on
     execute node=2 result=odd   node 2 computes something else from now on
     timeout node=1              the view timer of node 1 fires, if it runs
@@ -86,12 +88,13 @@ class Theatre:
 
     # --- commands
 
-    def do_network(self, nodes_, weights_=None, window_="8"):
+    def do_network(self, nodes_, weights_=None, window_="8", period_="1"):
         count = int(nodes_)
         weights = [int(w) for w in weights_.split(",")] if weights_ else [1] * count
         self.domain = Domain("story", "group0")
         self.validators = ValidatorSet(
-            tuple(Validator(i.to_bytes(64, "big"), weights[i]) for i in range(count))
+            tuple(Validator(i.to_bytes(64, "big"), weights[i]) for i in range(count)),
+            int(period_),
         )
         self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
         self.verifier = Verifier(
@@ -138,7 +141,7 @@ class Theatre:
         for actor in self._up():
             self._step(actor, ev.PendingChanged(False))
 
-    def do_build(self, node_, txs_, time_=None):
+    def do_build(self, node_, txs_, time_=None, barrier_=None):
         actor = self.actors[int(node_)]
         if actor.build is None:
             self.say("not asked to build")
@@ -147,7 +150,9 @@ class Theatre:
         hashes = tuple(hash_bytes(tx.encode()) for tx in txs_.split(","))
         stamp = int(time_) if time_ else want.timestamp_ms_min
         root = hash_bytes(b"".join(hashes))
-        proposal = Proposal(want.height, want.previous, root, stamp, want.proposer)
+        proposal = Proposal(
+            want.height, want.previous, root, stamp, want.proposer, barrier_ is not None
+        )
         self._name(proposal, txs_)
         self._step(actor, ev.ProposalBuilt(want.view, proposal, hashes))
 
@@ -158,6 +163,13 @@ class Theatre:
         for sender, to, message in moved:
             self._deliver(sender, to, message)
             self._run_edges()
+
+    def do_again(self, **wanted):
+        kept = list(self.wire)
+        moved = self._take(wanted, 1000)
+        self.wire = deque(kept)
+        for sender, to, message in moved:
+            self._deliver(sender, to, message)
 
     def do_drop(self, **wanted):
         lost = self._take(wanted, 10_000)
