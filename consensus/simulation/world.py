@@ -324,14 +324,12 @@ class World:
     def _post(self, node: SimNode, posts: list[Post]) -> None:
         """Send what a liar wants to be sent, as the bytes that a wire would carry."""
         for peer, parcel, extra_ms in posts:
-            data: Parcel = parcel
-            if not isinstance(parcel, bytes):
-                try:
-                    data = encode_message(parcel)
-                except (OverflowError, TypeError, ValueError):
-                    continue  # not even its sender can write this
-                with suppress(InvalidMessage):
-                    self.checkers.on_lie(node, decode_message(data))
+            try:
+                data = parcel if isinstance(parcel, bytes) else encode_message(parcel)
+            except (OverflowError, TypeError, ValueError):
+                continue  # not even its sender can write this
+            with suppress(InvalidMessage):
+                self.checkers.on_lie(node, decode_message(data))
             self.network.post(node, peer, data, extra_ms)
 
     def _act_for_ever(self, node: SimNode) -> None:
