@@ -6,8 +6,8 @@ Only wiring here. `run_node` returns when it is cancelled, and raises when the n
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
@@ -19,12 +19,14 @@ from consensus.state import ReplicaConfig, compute_window_max
 from consensus.timeouts import TimeoutPolicy
 from consensus.types import Domain
 from node.chain.transaction import Transaction
+from node.clock import Clock, SystemClock
 from node.config import GenesisConfig, NodeConfig
 from node.crypto import is_signed_by
 from node.driver import Driver
 from node.errors import BadInput, ConfigError, PortTaken
 from node.events import BlockCommittedEvent, Events
 from node.execution.account_db import decode_account
+from node.execution.executor import ExecutedBlock
 from node.execution.flat_state import TABLE_ACCOUNT
 from node.execution.genesis import build_genesis
 from node.gateway.frames import FrameKind
@@ -34,11 +36,12 @@ from node.gossip import Gossip
 from node.identity import NodeKey, load_node_key
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
+from node.ledger.storage import Storage
 from node.proposals import Proposals
 from node.rpc.backend import Backend
 from node.rpc.methods import build_methods
 from node.rpc.server import RpcServer
-from node.scheduler import Scheduler
+from node.scheduler import Scheduler, run_in_thread
 from node.sealer import Sealer
 from node.sync import Sync
 from node.tap import Tap
@@ -66,6 +69,7 @@ class Node:
     driver: Driver | None
     sealer: Sealer | None
     rpc: RpcServer
+    clock: Clock
 
 
 def build_verifier(genesis: GenesisConfig, ledger: Ledger) -> Verifier:
@@ -92,30 +96,53 @@ def _list_members(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> l
     return members
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a node stands on: its disk, its clock, its key; real ones or simulated ones."""
+
+    key: NodeKey
+    genesis_block: ExecutedBlock
+    storage: Storage
+    clock: Clock
+    tap: Tap
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None
+    """TLS contexts of the gateway; None if links are handed to it."""
+    run: Callable[[Callable[[], object]], Awaitable[object]] = run_in_thread
+    """How long work is run."""
+
+
 def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
-    """Open the data and connect all parts; nothing runs yet."""
+    """Open a node's folder and connect all parts; nothing runs yet."""
     key = load_node_key(config.conf_path / "node.pem")
-    members = _list_members(genesis, config, key)
+    _list_members(genesis, config, key)
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
-    ledger = Ledger(RocksStorage(config.data_path), build_genesis(genesis))
+    storage = RocksStorage(config.data_path)
+    surroundings = Surroundings(key, build_genesis(genesis), storage, SystemClock(), tap, contexts)
+    return assemble_node(genesis, config, surroundings)
+
+
+def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) -> Node:
+    """Connect all parts of a node; nothing runs yet."""
+    key, clock = on.key, on.clock
+    ledger = Ledger(on.storage, on.genesis_block)
     events = Events()
     verifier = build_verifier(genesis, ledger)
     gateway = Gateway(
         node_id=key.node_id,
-        members=members,
+        members=_list_members(genesis, config, key),
         genesis_hash=ledger.genesis_hash,
-        contexts=contexts,
-        tap=tap,
+        contexts=on.contexts,
+        tap=on.tap,
     )
-    scheduler = Scheduler(genesis, ledger, verifier, events)
+    scheduler = Scheduler(genesis, ledger, verifier, events, on.run)
     pool = TxPool(
         genesis,
         config.pool_limit,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
         lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
     )
-    proposals = Proposals(genesis, ledger, pool, gateway, scheduler)
+    proposals = Proposals(genesis, ledger, pool, gateway, scheduler, clock)
     driver = _build_driver(config, key, ledger, verifier, gateway, scheduler)
 
     async def deliver(event: object) -> None:
@@ -125,11 +152,13 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     sync = Sync(ledger, gateway, scheduler, deliver, is_validator=driver is not None)
     sealer = None
     if driver is not None:
-        sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver)
+        sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver, clock)
         driver.attach(proposals, sealer, sync)
-    gossip = Gossip(gateway, pool)
-    backend = Backend(genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver)
-    rpc = RpcServer(build_methods(backend), tap)
+    gossip = Gossip(gateway, pool, clock)
+    backend = Backend(
+        genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver, clock
+    )
+    rpc = RpcServer(build_methods(backend), on.tap)
     node = Node(
         genesis,
         config,
@@ -144,6 +173,7 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         driver,
         sealer,
         rpc,
+        clock,
     )
     _connect(node, proposals, backend, verifier.epochs)
     return node
@@ -255,9 +285,20 @@ def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs)
 async def _expire_for_ever(node: Node) -> None:
     while True:
         await trio.sleep(EXPIRE_EVERY_S)
-        dropped = node.pool.expire(time.monotonic() - node.config.tx_expiration_s)
+        dropped = node.pool.expire(node.clock.elapsed_s() - node.config.tx_expiration_s)
         if dropped:
             log.warning("expired,txs=%d", len(dropped))
+
+
+async def run_services(node: Node) -> None:
+    """Run everything of a node that needs no socket, until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.gossip.run)
+        nursery.start_soon(node.sync.run)
+        nursery.start_soon(_expire_for_ever, node)
+        if node.driver is not None and node.sealer is not None:
+            nursery.start_soon(node.sealer.run)
+            nursery.start_soon(node.driver.run)
 
 
 async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -278,12 +319,7 @@ async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> N
         others = [address for address in config.peers if address != own]
         nursery.start_soon(node.gateway.run, p2p, others)
         nursery.start_soon(node.rpc.run, [*rpc, *web3])
-        nursery.start_soon(node.gossip.run)
-        nursery.start_soon(node.sync.run)
-        nursery.start_soon(_expire_for_ever, node)
-        if node.driver is not None and node.sealer is not None:
-            nursery.start_soon(node.sealer.run)
-            nursery.start_soon(node.driver.run)
+        nursery.start_soon(run_services, node)
         log.info(
             "running,node=%s,nodeId=%s,height=%d",
             config.name,

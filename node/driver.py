@@ -77,6 +77,7 @@ class Driver:
         self._scheduler = scheduler
         self._send, self._receive = trio.open_memory_channel[Input](INPUTS_MAX)
         self._notes: dict[type, Input] = {}
+        self._noted = trio.Event()
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._is_linked_up = False
@@ -120,14 +121,16 @@ class Driver:
         self.note_links(self._gateway.connected)
 
     def _note(self, event: PendingChanged | LinksChanged) -> None:
-        is_new = type(event) not in self._notes
         self._notes[type(event)] = event
-        if is_new and self._nursery is not None:
-            self._nursery.start_soon(self._deliver_note, type(event))
+        self._noted.set()
 
-    async def _deliver_note(self, kind: type) -> None:
-        await trio.lowlevel.checkpoint()
-        await self.deliver(self._notes.pop(kind))
+    async def _deliver_notes(self) -> None:
+        """Hand on the latest notes; whoever notes something may outlive this driver."""
+        while True:
+            await self._noted.wait()
+            self._noted = trio.Event()
+            while self._notes:
+                await self.deliver(self._notes.pop(next(iter(self._notes))))
 
     async def handle_frame(self, node_id: bytes, payload: object) -> None:
         """Take a consensus message from the gateway: decode, verify, queue."""
@@ -154,14 +157,19 @@ class Driver:
             self._nursery = nursery
             self._perform(self._first_effects)
             nursery.start_soon(self._end_link_grace)
+            nursery.start_soon(self._deliver_notes)
             async for event in self._receive:
-                try:
-                    view_before = self.replica.view, self.replica.to_view
-                    self._perform(self.replica.step(event))
-                    self._log_view(view_before)
-                except InvalidMessage as error:
-                    self.invalid_messages += 1
-                    log.info("message refused,reason=%s", error)
+                self._handle(event)
+
+    def _handle(self, event: Input) -> None:
+        view_before = self.replica.view, self.replica.to_view
+        try:
+            self._perform(self.replica.step(event))
+        except InvalidMessage as error:
+            self.invalid_messages += 1
+            log.info("message refused,reason=%s", error)
+        else:
+            self._log_view(view_before)
 
     def _log_view(self, before: tuple[int, int]) -> None:
         view, to_view = self.replica.view, self.replica.to_view

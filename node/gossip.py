@@ -7,11 +7,10 @@ so that partitions do not strand a transaction.
 
 from __future__ import annotations
 
-import time
-
 import trio
 
 from node.chain.transaction import Transaction
+from node.clock import Clock
 from node.errors import BadInput, InvalidTransaction
 from node.gateway.frames import MIB, FrameKind
 from node.gateway.gateway import Gateway
@@ -26,7 +25,8 @@ OFFERED_MAX = 50_000
 class Gossip:
     """Spreads and takes transactions."""
 
-    def __init__(self, gateway: Gateway, pool: TxPool) -> None:
+    def __init__(self, gateway: Gateway, pool: TxPool, clock: Clock) -> None:
+        self._clock = clock
         self._gateway = gateway
         self._pool = pool
         self._offered: list[bytes] = []
@@ -65,7 +65,7 @@ class Gossip:
             if not isinstance(raw, bytes):
                 raise BadInput("transaction is not bytes")
             try:
-                self._pool.add(raw, time.monotonic(), is_local=False)
+                self._pool.add(raw, self._clock.elapsed_s(), is_local=False)
             except InvalidTransaction:
                 continue
             if position % 20 == 19:

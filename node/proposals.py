@@ -9,7 +9,6 @@ memory until its block is committed.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from consensus.inputs import Verdict
 from consensus.messages import Proposal
 from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction, decode_transaction
+from node.clock import Clock
 from node.config import BLOCK_GAS_MAX, GenesisConfig
 from node.errors import BadInput, InvalidTransaction
 from node.execution.account_db import decode_account
@@ -46,7 +46,9 @@ class Proposals:
         pool: TxPool,
         gateway: Gateway,
         scheduler: Scheduler,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._genesis = genesis
         self._ledger = ledger
         self._pool = pool
@@ -141,7 +143,7 @@ class Proposals:
             self._pool.validate(item.raw)
 
     def _check_time(self, proposal: Proposal) -> None:
-        ahead_ms = proposal.timestamp_ms - time.time_ns() // 1_000_000
+        ahead_ms = proposal.timestamp_ms - self._clock.now_ms()
         if ahead_ms > CLOCK_AHEAD_MS_MAX:
             raise BadInput(f"time is {ahead_ms} ms ahead")
 

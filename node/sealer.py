@@ -6,7 +6,6 @@ the first transaction was seen. No empty blocks.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -18,6 +17,7 @@ from consensus.messages import Proposal
 from consensus.types import Domain
 from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction
+from node.clock import Clock
 from node.config import GenesisConfig, NodeConfig
 from node.proposals import Proposals
 from node.txpool import TxPool
@@ -34,7 +34,9 @@ class Sealer:
         pool: TxPool,
         proposals: Proposals,
         deliver: Callable[[ProposalBuilt], Awaitable[None]],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._genesis = genesis
         self._wait_s = config.min_seal_time_ms / 1000
         self._domain = domain
@@ -86,7 +88,7 @@ class Sealer:
 
     def _build(self, wanted: BuildProposal, chosen: list[Transaction]) -> ProposalBuilt:
         hashes = tuple(item.hash for item in chosen)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._clock.now_ms()
         proposal = Proposal(
             height=wanted.height,
             previous=wanted.previous,

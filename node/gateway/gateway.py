@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from node.errors import BadInput, raise_if_fatal
+from node.errors import BadInput, ConfigError, raise_if_fatal
 from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
@@ -48,13 +48,13 @@ class Gateway:
         node_id: bytes,
         members: Iterable[bytes],
         genesis_hash: bytes,
-        contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+        contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None,
         tap: Tap,
     ) -> None:
         self._node_id = node_id
         self._members = frozenset(members)
         self._genesis_hash = genesis_hash
-        self._server_context, self._client_context = contexts
+        self._contexts = contexts
         self._tap = tap
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[FrameKind, Route] = {}
@@ -88,7 +88,7 @@ class Gateway:
 
     def broadcast(self, node_ids: Iterable[bytes], kind: FrameKind, value: object) -> None:
         """Queue a frame for several nodes."""
-        peers = [self._peers[node_id] for node_id in node_ids if node_id in self._peers]
+        peers = [self._peers[node_id] for node_id in sorted(node_ids) if node_id in self._peers]
         if not peers:
             return
         data = encode_frame(kind, value)
@@ -144,7 +144,7 @@ class Gateway:
             return
         self._connections += 1
         try:
-            tls = trio.SSLStream(stream, self._server_context, server_side=True)
+            tls = trio.SSLStream(stream, self._context(is_server=True), server_side=True)
             await self._serve(tls, is_dialer=False, what="inbound")
         finally:
             self._connections -= 1
@@ -165,7 +165,7 @@ class Gateway:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, RETRY_S_MAX)
                 continue
-            tls = trio.SSLStream(stream, self._client_context, server_hostname=None)
+            tls = trio.SSLStream(stream, self._context(is_server=False), server_hostname=None)
             found = await self._serve(tls, is_dialer=True, what=f"{host}:{port}")
             known = found or known
             if known is None or known not in self._peers:
@@ -181,14 +181,8 @@ class Gateway:
             async with self._handshakes:
                 with trio.fail_after(HANDSHAKE_S):
                     await tls.do_handshake()
-            node_id = self._admit(tls.getpeercert(binary_form=True))
-            peer = Peer(tls, node_id, is_dialer=is_dialer)
-            if not self._adopt(peer):
-                return node_id
-            try:
-                await self._run_peer(peer)
-            finally:
-                self._forget(peer)
+            node_id = read_node_id(tls.getpeercert(binary_form=True))
+            await self.serve_link(tls, node_id, is_dialer=is_dialer)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._log_refusal(what, f"handshake failed: {error.__cause__ or error}")
         except trio.TooSlowError:
@@ -203,21 +197,38 @@ class Gateway:
                 await trio.aclose_forcefully(tls)
         return node_id
 
+    async def serve_link(self, stream: trio.abc.Stream, node_id: bytes, *, is_dialer: bool) -> None:
+        """Run an authenticated connection to its end, if this node takes it.
+
+        Raises:
+            BadInput: the peer may not link to this node, or broke a rule.
+        """
+        self._admit(node_id)
+        peer = Peer(stream, node_id, is_dialer=is_dialer)
+        if self._adopt(peer):
+            try:
+                await self._run_peer(peer)
+            finally:
+                self._forget(peer)
+
+    def _context(self, *, is_server: bool) -> ssl.SSLContext:
+        if self._contexts is None:
+            raise ConfigError("this gateway has no certificates: it takes no connections")
+        return self._contexts[0 if is_server else 1]
+
     def _log_refusal(self, what: str, reason: str) -> None:
         key = f"{what} {reason}"
         if key not in self._refusals_logged and len(self._refusals_logged) < 1_000:
             self._refusals_logged.add(key)
             log.warning("refused,peer=%s,reason=%s", what, reason)
 
-    def _admit(self, certificate: bytes | None) -> bytes:
-        node_id = read_node_id(certificate)
+    def _admit(self, node_id: bytes) -> None:
         if node_id not in self._members:
             raise BadInput(f"node {node_id.hex()[:16]} is not a member of the group")
         if node_id == self._node_id:
             raise BadInput("link to this node itself, or another node with the same node id")
         if trio.current_time() < self._banned_until.get(node_id, 0):
             raise BadInput(f"node {node_id.hex()[:16]} is banned for now")
-        return node_id
 
     def _adopt(self, peer: Peer) -> bool:
         """Take a new link, or keep the old one if that one was dialled by the smaller id."""

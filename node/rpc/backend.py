@@ -6,7 +6,6 @@ threads, so that it can neither stop consensus nor pile up.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from consensus.messages import CommitCertificate
 from node.chain.block import Header
 from node.chain.receipt import Receipt
 from node.chain.transaction import Transaction, decode_transaction
+from node.clock import Clock
 from node.config import GenesisConfig, NodeConfig
 from node.driver import Driver
 from node.events import BlockCommittedEvent
@@ -66,7 +66,9 @@ class Backend:
         scheduler: Scheduler,
         sync: Sync,
         driver: Driver | None,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self.genesis = genesis
         self.config = config
         self.node_id = node_id
@@ -143,7 +145,7 @@ class Backend:
 
     def _next_block(self) -> BlockContext:
         head = self.header(self.height)
-        now_ms = max(time.time_ns() // 1_000_000, head.timestamp_ms + 1)
+        now_ms = max(self._clock.now_ms(), head.timestamp_ms + 1)
         return self._scheduler.block_context(head.number + 1, now_ms)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -166,7 +168,7 @@ class Backend:
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""
-        return self.pool.add(raw, time.monotonic(), is_local=True)
+        return self.pool.add(raw, self._clock.elapsed_s(), is_local=True)
 
     # --- subscriptions ----------------------------------------------------------------------
 

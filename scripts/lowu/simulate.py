@@ -52,6 +52,13 @@ def parse_sizes(text: str) -> list[int]:
 @click.option("--share", default="1/1", help="Of --exhaustive only part I of N, as I/N.")
 @click.option("--scenario", help="Run one Twins scenario, such as 4:1:01001/00000.")
 @click.option("--control", is_flag=True, help="Twins beyond the bound: a fork must be found.")
+@click.option(
+    "--stack",
+    type=click.Choice(["core", "full"]),
+    default="core",
+    show_default=True,
+    help="core: the replica; full: the whole node, in virtual time.",
+)
 @click.option("--mutants", is_flag=True, help="Put known bugs back and find each.")
 @click.option("--only", default="", help="Mutants by name, such as B01,L05.")
 @click.option("--seconds", default=600.0, show_default=True, help="CPU time for each mutant.")
@@ -64,6 +71,10 @@ def simulate(**options: Any) -> None:
         from lowu.simulate_mutants import run_mutants
 
         run_mutants(options)
+    elif options["stack"] == "full":
+        from lowu.simulate_stack import run_stack_seeds
+
+        run_stack_seeds(options)
     elif options["twins"] or options["exhaustive"] or options["control"] or options["scenario"]:
         from lowu.simulate_twins import run_twins
 

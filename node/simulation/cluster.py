@@ -1,0 +1,336 @@
+"""A consortium of real nodes in one process and in virtual time, under faults.
+
+Everything is the product's code but sockets, TLS, disks, threads and the clock: driver, pool,
+gossip, sealer, proposals, py-evm, scheduler, ledger, sync, gateway and frames. A run has the
+two phases of the core's simulation: faults while clients send transactions, then healing and
+the demand that everything is committed everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import trio
+
+from consensus.simulation.checkers import Violation
+from node.app import Node, Surroundings, assemble_node, run_services
+from node.chain.transaction import Transaction, decode_transaction
+from node.config import GenesisConfig, NodeConfig
+from node.crypto import compute_public_key
+from node.errors import BadInput, StorageError
+from node.execution.executor import ExecutedBlock
+from node.execution.genesis import build_genesis
+from node.identity import NodeKey
+from node.simulation.disk import FaultyStorage
+from node.simulation.links import Link
+from node.simulation.virtual_time import run_virtual
+from node.tap import Tap
+
+EPOCH_MS = 1_750_000_000_000
+LIVENESS_S = 200.0
+TRANSACTIONS_MAX = 12
+CHAIN_ID = 20_200
+DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
+
+
+@dataclass(slots=True)
+class StackResult:
+    """What one run did."""
+
+    blocks: int
+    frames: int
+    virtual_s: float
+    recovery_s: float
+    faults: Counter[str]
+    trace_hash: str
+
+
+@dataclass(slots=True)
+class Member:
+    """One node of the cluster: what survives a crash, and what runs now."""
+
+    index: int
+    key: NodeKey
+    storage: FaultyStorage
+    skew_ms: int
+    height: int = 0
+    """What it has told to be committed."""
+    node: Node | None = None
+    scope: trio.CancelScope | None = None
+
+
+class VirtualClock:
+    """Trio's virtual time, with an error of its own for each node."""
+
+    def __init__(self, skew_ms: int) -> None:
+        self._skew_ms = skew_ms
+
+    def now_ms(self) -> int:
+        """Return virtual wall-clock time."""
+        return EPOCH_MS + self._skew_ms + int(trio.current_time() * 1000)
+
+    def elapsed_s(self) -> float:
+        """Return virtual time."""
+        return trio.current_time()
+
+
+async def run_inline(work: Callable[[], object]) -> object:
+    """Run work in the event loop: threads have no place in virtual time."""
+    await trio.lowlevel.checkpoint()
+    return work()
+
+
+@lru_cache
+def _genesis(nodes: int) -> tuple[GenesisConfig, ExecutedBlock]:
+    keys = [_private_key(index) for index in range(nodes)]
+    genesis = GenesisConfig(
+        chain_id="sim",
+        group_id="group0",
+        web3_chain_id=CHAIN_ID,
+        timestamp_ms=EPOCH_MS - 1_000,
+        tx_gas_limit=30_000_000,
+        block_tx_count_limit=4,
+        leader_period=1,
+        sealers=tuple((compute_public_key(key).hex(), 1) for key in keys),
+        observers=(),
+        governor="0x" + "99" * 20,
+    )
+    return genesis, build_genesis(genesis)
+
+
+def _private_key(index: int) -> bytes:
+    return hashlib.sha256(b"lowu/sim/node/%d" % index).digest()
+
+
+@lru_cache
+def _transactions() -> tuple[Transaction, ...]:
+    """Return signed transactions of three accounts, in order of nonce for each."""
+    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports)
+
+    found = []
+    for position in range(TRANSACTIONS_MAX):
+        account = Account.from_key(hashlib.sha256(b"lowu/sim/%d" % (position % 3)).digest())
+        signed = account.sign_transaction(
+            {
+                "to": account.address,
+                "value": 0,
+                "gas": 21_000,
+                "gasPrice": 0,
+                "nonce": position // 3,
+                "chainId": CHAIN_ID,
+            }
+        )
+        found.append(decode_transaction(bytes(signed.raw_transaction)))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """One run."""
+
+    seed: int
+    nodes: int = 4
+    random: Random = field(init=False)
+    members: list[Member] = field(init=False)
+    faults: Counter[str] = field(default_factory=Counter)
+    frames: int = 0
+    is_faulty: bool = True
+    trace: list[str] | None = None
+    _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _links: dict[tuple[int, int], Link] = field(default_factory=dict)
+    _blocks: dict[int, bytes] = field(default_factory=dict)
+    _nursery: trio.Nursery | None = None
+
+    def __post_init__(self) -> None:
+        self.random = Random(f"stack/{self.seed}/{self.nodes}")  # noqa: S311  (repeatable)
+        rate = self.random.choice(DISK_FAILURE_RATES)
+        skews = self.random.choice(((0,), (0, 0, 300, -300), (0, 5_000, -5_000)))
+        self.members = [
+            Member(
+                index,
+                NodeKey.from_private(_private_key(index)),
+                FaultyStorage(Random(f"disk/{self.seed}/{index}"), rate),  # noqa: S311
+                self.random.choice(skews),
+            )
+            for index in range(self.nodes)
+        ]
+
+    def note(self, text: str) -> None:
+        """Add an event to the trace."""
+        line = f"{trio.current_time():10.4f} {text}"
+        self._hash.update(line.encode())
+        if self.trace is not None:
+            self.trace.append(line)
+
+    # --- nodes ------------------------------------------------------------------------------
+
+    def _assemble(self, member: Member) -> Node:
+        genesis, block = _genesis(self.nodes)
+        config = NodeConfig(f"node{member.index}", Path(), "sim", 0, 0, 0, ())
+        on = Surroundings(
+            member.key, block, member.storage, VirtualClock(member.skew_ms), Tap(None), None,
+            run_inline,
+        )  # fmt: skip
+        node = assemble_node(genesis, config, on)
+        node.events.subscribe(lambda event: self._on_block(member, event.block))
+        return node
+
+    def _on_block(self, member: Member, block: ExecutedBlock) -> None:
+        header = block.header
+        self.note(f"{member.index} commit {header.number} {header.hash.hex()[:16]}")
+        if header.number != member.height + 1:
+            raise Violation(f"P02 node {member.index} commits {header.number} out of order")
+        member.height = header.number
+        if self._blocks.setdefault(header.number, header.hash) != header.hash:
+            raise Violation(f"P01 two blocks at height {header.number} (node {member.index})")
+
+    async def _live(self, member: Member) -> None:
+        """Run a node; start it again when its disk fails, or when it is crashed."""
+        while True:
+            member.storage.reopen()
+            try:
+                member.node = self._assemble(member)
+                head = member.node.ledger.head.number
+                self.note(f"{member.index} start {head}")
+                if head < member.height:
+                    raise Violation(f"P13 node {member.index} lost block {member.height}")
+                member.height = head  # a write may have happened although its sync failed
+                with trio.CancelScope() as member.scope:
+                    await run_services(member.node)
+            except* StorageError:
+                self.faults["disk"] += 1
+                self.note(f"{member.index} disk failed")
+            finally:
+                self._unlink(member.index)
+                member.node, member.scope = None, None
+            await trio.sleep(self.random.choice((0.05, 0.5, 3.0)) if self.is_faulty else 0.05)
+
+    def _unlink(self, index: int) -> None:
+        for pair, link in self._links.items():
+            if index in pair:
+                link.break_off()
+
+    # --- links ------------------------------------------------------------------------------
+
+    async def _keep_link(self, first: Member, second: Member) -> None:
+        """Link two nodes again and again, as their dialling would."""
+        pair = (first.index, second.index)
+        random = Random(f"link/{self.seed}/{pair}")  # noqa: S311
+        while True:
+            await trio.sleep(0.05 + random.random() * 0.1)
+            if first.node is None or second.node is None:
+                continue
+            link = Link(random, lambda side, data, pair=pair: self._on_bytes(pair, side, data))  # type: ignore[misc]
+            self._links[pair] = link
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, first.node, link, 0, second)
+                nursery.start_soon(self._serve, second.node, link, 1, first)
+
+    @staticmethod
+    async def _serve(node: Node, link: Link, side: int, other: Member) -> None:
+        with suppress(BadInput, trio.BrokenResourceError, trio.ClosedResourceError):
+            await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
+        link.break_off()
+
+    def _on_bytes(self, pair: tuple[int, int], side: int, data: bytes) -> None:
+        self.frames += 1
+        self.note(f"{pair[side]}>{pair[1 - side]} {len(data)} {zlib.crc32(data):08x}")
+
+    # --- faults and clients -----------------------------------------------------------------
+
+    async def _strike_for_ever(self) -> None:
+        while self.is_faulty:
+            await trio.sleep(self.random.choice((0.1, 0.4, 1.5)))
+            kind = self.random.random()
+            if kind < 0.4 and self._links:
+                pair = self.random.choice(sorted(self._links))
+                if not self._links[pair].is_broken:
+                    self.faults["cut"] += 1
+                    self._links[pair].break_off()
+            elif kind < 0.6:
+                member = self.random.choice(self.members)
+                if member.scope is not None:
+                    self.faults["crash"] += 1
+                    self.note(f"{member.index} crash")
+                    member.scope.cancel()
+
+    async def _submit(self, transactions: tuple[Transaction, ...]) -> None:
+        for transaction in transactions:
+            await trio.sleep(self.random.random() * 0.6)
+            for member in self.members:
+                if member.node is not None and self.random.random() < 0.6:
+                    self._give(member.node, transaction)
+
+    @staticmethod
+    def _give(node: Node, transaction: Transaction) -> None:
+        with suppress(BadInput, StorageError):
+            node.pool.add(transaction.raw, trio.current_time(), is_local=True)
+
+    def _missing(self, transactions: tuple[Transaction, ...]) -> list[str]:
+        """Return what is not committed where, or where heads differ."""
+        missing = []
+        heads = set()
+        for member in self.members:
+            if member.node is None:
+                missing.append(f"node {member.index} is down")
+                continue
+            ledger = member.node.ledger
+            heads.add((ledger.head.number, ledger.header(ledger.head.number).hash))
+            count = sum(ledger.find_transaction(item.hash) is not None for item in transactions)
+            if count < len(transactions):
+                missing.append(f"node {member.index}: {count} at height {ledger.head.number}")
+        return missing or (["heads differ"] if len(heads) > 1 else [])
+
+    async def run(self) -> StackResult:
+        """Run both phases; raise `Violation` if a property is broken."""
+        transactions = _transactions()[: self.random.choice((3, 6, TRANSACTIONS_MAX))]
+        async with trio.open_nursery() as nursery:
+            for member in self.members:
+                nursery.start_soon(self._live, member)
+            for first in self.members:
+                for second in self.members[first.index + 1 :]:
+                    nursery.start_soon(self._keep_link, first, second)
+            nursery.start_soon(self._strike_for_ever)
+            with trio.move_on_after(self.random.choice((2.0, 5.0, 12.0))):
+                await self._submit(transactions)
+                await trio.sleep_forever()
+            healed_s = trio.current_time()
+            await self._heal(transactions, healed_s)
+            result = StackResult(
+                max(self._blocks, default=0),
+                self.frames,
+                trio.current_time(),
+                trio.current_time() - healed_s,
+                self.faults,
+                self._hash.hexdigest(),
+            )
+            nursery.cancel_scope.cancel()
+        return result
+
+    async def _heal(self, transactions: tuple[Transaction, ...], healed_s: float) -> None:
+        self.is_faulty = False
+        for member in self.members:
+            member.storage.failure_rate = 0.0
+        self.note("heal")
+        while missing := self._missing(transactions):
+            if trio.current_time() - healed_s > LIVENESS_S:
+                raise Violation(f"P17 not settled {LIVENESS_S:.0f} s after healing: {missing}")
+            for member in self.members:  # clients ask again until they see a receipt
+                if member.node is not None:
+                    for transaction in transactions:
+                        self._give(member.node, transaction)
+            await trio.sleep(0.25)
+
+
+def run_stack(seed: int, nodes: int = 4, trace: list[str] | None = None) -> StackResult:
+    """Run one seed of the whole node; raise `Violation` if a property is broken."""
+    cluster = Cluster(seed, nodes, trace=trace)
+    return run_virtual(seed, cluster.run)

@@ -1,0 +1,100 @@
+"""Links in memory: byte streams with delays, in order, that a fault can break.
+
+Both ends are trio streams, so the gateway's own peers, frames and queues run over them. What
+TLS would have proved, the node id of the other side, is given by the simulation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+import trio
+
+DELAY_S_MAX = (0.002, 0.02, 0.2)
+
+
+class Link:
+    """Two ends, with a delay for each piece of bytes."""
+
+    def __init__(self, random: Random, on_bytes: Callable[[int, bytes], None]) -> None:
+        self._random = random
+        self._delay_s_max = random.choice(DELAY_S_MAX)
+        self._on_bytes = on_bytes
+        self.is_broken = False
+        self.ends = (End(self, 0), End(self, 1))
+
+    def carry(self, side: int, data: bytes) -> float:
+        """Note bytes on their way and return when they arrive."""
+        self._on_bytes(side, data)
+        return trio.current_time() + self._random.random() * self._delay_s_max
+
+    def break_off(self) -> None:
+        """Cut the link: both ends fail from now on."""
+        self.is_broken = True
+        for end in self.ends:
+            end.wake()
+
+
+class End(trio.abc.Stream):
+    """One end of a link."""
+
+    def __init__(self, link: Link, side: int) -> None:
+        self._link = link
+        self._side = side
+        self.arriving: deque[tuple[float, bytes]] = deque()
+        self._changed = trio.Event()
+        self.is_closed = False
+
+    def wake(self) -> None:
+        """Let a waiting reader look again."""
+        self._changed.set()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes; they arrive later, in order."""
+        await trio.lowlevel.checkpoint()
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        if self._link.is_broken:
+            raise trio.BrokenResourceError
+        other = self._link.ends[1 - self._side]
+        arrival_s = self._link.carry(self._side, bytes(data))
+        if other.arriving:
+            arrival_s = max(arrival_s, other.arriving[-1][0])
+        other.arriving.append((arrival_s, bytes(data)))
+        other.wake()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return at once: nothing blocks."""
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what has arrived; empty once the other end is closed."""
+        while True:
+            await trio.lowlevel.checkpoint()
+            if self.is_closed:
+                raise trio.ClosedResourceError
+            if self._link.is_broken:
+                raise trio.BrokenResourceError
+            if self.arriving and self.arriving[0][0] <= trio.current_time():
+                return self._take(max_bytes)
+            if not self.arriving and self._link.ends[1 - self._side].is_closed:
+                return b""
+            self._changed = trio.Event()
+            with trio.move_on_at(self.arriving[0][0] if self.arriving else float("inf")):
+                await self._changed.wait()
+
+    def _take(self, max_bytes: int | None) -> bytes:
+        arrival_s, data = self.arriving.popleft()
+        if max_bytes is not None and len(data) > max_bytes:
+            self.arriving.appendleft((arrival_s, data[max_bytes:]))
+            data = data[:max_bytes]
+        return data
+
+    async def aclose(self) -> None:
+        """Close this end."""
+        self.is_closed = True
+        self._link.ends[1 - self._side].wake()
+        self.wake()
+        await trio.lowlevel.checkpoint()

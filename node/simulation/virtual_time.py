@@ -1,0 +1,66 @@
+"""Running trio code in virtual time, with the order of tasks drawn from a seed.
+
+trio has a deterministic scheduler for its own tests, behind two private names of its run
+module. They are touched here and nowhere else; `check_private_names` tells whether they still
+do what we need, and is a test of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+import trio
+from trio._core import _run
+from trio.testing import MockClock
+
+from node.errors import NodeError
+
+T = TypeVar("T")
+_SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
+"""Makes trio sort the tasks of a batch before it shuffles them."""
+_SOURCE = "_r"
+"""The random numbers that the shuffle takes."""
+
+
+def run_virtual(seed: int, main: Callable[[], Awaitable[T]]) -> T:
+    """Run `main` on a clock that jumps whenever everything waits."""
+    before = getattr(_run, _SWITCH)
+    order = Random(f"schedule/{seed}")  # noqa: S311  (repeatable, not secret)
+    source: Random = getattr(_run, _SOURCE)
+    state = source.getstate()
+    setattr(_run, _SWITCH, True)
+    source.seed(order.getrandbits(64))
+    try:
+        return trio.run(main, clock=MockClock(autojump_threshold=0))
+    finally:
+        setattr(_run, _SWITCH, before)
+        source.setstate(state)
+
+
+def check_private_names() -> None:
+    """Raise `NodeError` unless one seed gives one order of tasks, and another seed another."""
+    for name in (_SWITCH, _SOURCE):
+        if not hasattr(_run, name):
+            raise NodeError(f"trio {trio.__version__} has no trio._core._run.{name} any more")
+
+    async def main() -> tuple[list[int], float]:
+        order: list[int] = []
+
+        async def worker(number: int) -> None:
+            for _ in range(20):
+                order.append(number)
+                await trio.lowlevel.checkpoint()
+            await trio.sleep(number * 1_000)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(worker, number)
+        return order, trio.current_time()
+
+    first, second, other = run_virtual(1, main), run_virtual(1, main), run_virtual(2, main)
+    if first[0] != second[0] or first[0] == other[0]:
+        raise NodeError(f"trio {trio.__version__} does not schedule by seed any more")
+    if first[1] != second[1]:
+        raise NodeError(f"trio {trio.__version__}: virtual time is not the same in two runs")

@@ -1,0 +1,136 @@
+"""The whole node in virtual time: seeds, determinism, and faults that must be seen."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from random import Random
+
+import pytest
+import trio
+
+from consensus.simulation.checkers import Violation
+from node.errors import StorageError
+from node.ledger.ledger import Ledger
+from node.simulation.cluster import run_stack
+from node.simulation.disk import FaultyStorage
+from node.simulation.links import Link
+from node.simulation.virtual_time import check_private_names, run_virtual
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_trio_still_schedules_by_seed():
+    check_private_names()
+
+
+@pytest.mark.parametrize("chunk", range(5))
+def test_seeds(chunk):
+    """60 seeds over 4 and 7 nodes: one chain, everything committed, nothing lost."""
+    blocks = 0
+    for seed in range(chunk * 12, chunk * 12 + 12):
+        blocks += run_stack(seed, 7 if seed % 4 == 0 else 4).blocks
+    assert blocks > 24
+
+
+def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
+    code = (
+        "from node.simulation.cluster import run_stack;"
+        "print([run_stack(seed).trace_hash for seed in range(6)])"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "4711")
+    }
+    assert len(hashes) == 1 and run_stack(0).trace_hash in hashes.pop()
+    assert run_stack(0).trace_hash != run_stack(1).trace_hash
+
+
+def test_control_a_block_that_is_not_written_is_missed(monkeypatch):
+    """A ledger that tells of a block before it is durable is found out."""
+    real = Ledger.commit
+
+    def commit(self, executed, certificate):
+        storage, real_write = self._storage, self._storage.write
+        storage.write = lambda puts, deletes=(): None
+        try:
+            return real(self, executed, certificate)
+        finally:
+            storage.write = real_write
+
+    monkeypatch.setattr(Ledger, "commit", commit)
+    broken = set()
+    for seed in range(6):
+        try:
+            run_stack(seed)
+        except* (Violation, Exception) as group:
+            broken.add(type(group.exceptions[0]).__name__)
+    assert broken, "no seed noticed"
+
+
+def test_failed_writes_raise_and_leave_everything_or_nothing():
+    storage = FaultyStorage(Random(1), failure_rate=0.5)
+    present = failed = 0
+    for number in range(200):
+        key = b"%d" % number
+        try:
+            storage.write({key: b"v", key + b"w": b"v"})
+        except StorageError:
+            failed += 1
+            assert (storage.get(key) is None) == (storage.get(key + b"w") is None)
+            present += storage.get(key) is not None
+            with pytest.raises(StorageError, match="opened again"):
+                storage.write({b"x": b"y"})
+            storage.reopen()
+    assert 0 < present < failed < 200 and storage.failures == failed
+
+
+def test_links_keep_order_and_break_at_both_ends():
+    async def main():
+        carried = []
+        link = Link(Random(1), lambda side, data: carried.append((side, data)))
+        left, right = link.ends
+        for number in range(50):
+            await left.send_all(b"%03d" % number)
+        got = b""
+        while len(got) < 150:
+            got += await right.receive_some(2)
+        assert got == b"".join(b"%03d" % number for number in range(50))
+        assert len(carried) == 50 and trio.current_time() > 0
+        await right.send_all(b"end")
+        await right.aclose()
+        assert await left.receive_some() == b"end"
+        assert await left.receive_some() == b""
+        link.break_off()
+        with pytest.raises(trio.BrokenResourceError):
+            await left.receive_some()
+        with pytest.raises(trio.ClosedResourceError):
+            await right.send_all(b"x")
+
+    run_virtual(1, main)
+
+
+def test_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "lowu", "simulate", "--stack", "full", "--seeds", "8", "--nodes",
+         "4", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["ok"], done.stdout
+    assert result["figures"]["seeds"] == 8 and result["figures"]["violations"] == 0
+    assert result["figures"]["frames"] > 100 and result["figures"]["compared"] == 1
