@@ -15,6 +15,7 @@ import trio
 from consensus.certificates import Verifier
 from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
+from consensus.invariants import check_certificate
 from consensus.messages import CommitCertificate, Proposal
 from node.chain.block import Block
 from node.chain.transaction import Transaction, decode_transaction
@@ -141,6 +142,7 @@ class Scheduler:
     async def _commit(
         self, executed: ExecutedBlock, certificate: CommitCertificate, *, is_synced: bool
     ) -> None:
+        check_certificate(self._validators, certificate)  # P04, whoever made or checked it
         await self._run(lambda: self._ledger.commit(executed, certificate))  # type: ignore[arg-type,return-value]
         height = executed.header.number
         for digest, (item, _) in list(self._executed.items()):

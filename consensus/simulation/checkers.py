@@ -15,7 +15,8 @@ from consensus.certificates import Verifier, reference_height, select_reproposal
 from consensus.codec import compute_digest
 from consensus.effects import Effect
 from consensus.epochs import Epoch, Epochs
-from consensus.errors import InvalidMessage
+from consensus.errors import ConsensusError, InvalidMessage
+from consensus.invariants import check_certificate, is_strong_quorum
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -31,7 +32,6 @@ from consensus.messages import (
 from consensus.records import EvidenceRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
 from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
-from consensus.validators import ValidatorSet
 
 VIEW_TIMEOUT_MS_MAX = 15_000
 """Five times the base time-out (rule R-TIME-1)."""
@@ -41,13 +41,6 @@ ANSWERS_MAX = 4
 
 class Violation(Exception):
     """A property was broken; the text begins with its number."""
-
-
-def is_strong_quorum(validators: ValidatorSet, signers: list[int]) -> bool:
-    """Whether two such sets always share more than f weight, computed from first principles."""
-    weights = [validator.weight for validator in validators.validators]
-    total, own = sum(weights), sum(weights[index] for index in set(signers))
-    return 2 * own > total + (total - 1) // 3
 
 
 class ChainChecker:
@@ -83,12 +76,10 @@ class ChainChecker:
 
     def _check_certificate(self, node: int, certificate: CommitCertificate) -> None:
         validators = self._verifier.epochs.at(certificate.height).validators
-        signers = [index for index, _ in certificate.signatures]
-        if not is_strong_quorum(validators, signers):
-            raise Violation(f"P04 node {node} height {certificate.height}: signers {signers}")
         try:
+            check_certificate(validators, certificate)
             self._verifier.verify_commit(certificate)
-        except InvalidMessage as error:
+        except ConsensusError as error:
             raise Violation(f"P04 node {node} height {certificate.height}: {error}") from error
 
     def _check_new(self, node: int, block: SimBlock) -> None:

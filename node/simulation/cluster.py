@@ -20,6 +20,7 @@ from random import Random
 
 import trio
 
+from consensus.invariants import BlockFact, check_agreement
 from consensus.simulation.checkers import Violation
 from node.app import Node, Surroundings, assemble_node, run_services
 from node.chain.transaction import Transaction, decode_transaction
@@ -304,6 +305,9 @@ class Cluster:
                 await trio.sleep_forever()
             healed_s = trio.current_time()
             await self._heal(transactions, healed_s)
+            check_agreement(
+                {f"node {item.index}": read_chain(item.node) for item in self.members if item.node}
+            )
             result = StackResult(
                 max(self._blocks, default=0),
                 self.frames,
@@ -328,6 +332,15 @@ class Cluster:
                     for transaction in transactions:
                         self._give(member.node, transaction)
             await trio.sleep(0.25)
+
+
+def read_chain(node: Node) -> list[BlockFact]:
+    """Return what a node's ledger says of its chain."""
+    headers = (node.ledger.header(number) for number in range(node.ledger.head.number + 1))
+    return [
+        BlockFact(item.number, item.hash, item.parent_hash, item.state_root, item.receipt_root)
+        for item in headers
+    ]
 
 
 def run_stack(seed: int, nodes: int = 4, trace: list[str] | None = None) -> StackResult:

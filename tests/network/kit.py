@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from consensus.invariants import BlockFact
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -89,6 +91,16 @@ class Network:
 
     def heights(self):
         return [node.get("height") for node in self.status()]
+
+    def chains(self):
+        """What every node tells of its blocks, for `check_agreement`."""
+        return {node["name"]: list(self._chain(node["url"])) for node in self.nodes}
+
+    def _chain(self, url):
+        for number in range(int(rpc(url, "eth_blockNumber")["result"], 16) + 1):
+            block = rpc(url, "eth_getBlockByNumber", hex(number), False)["result"]
+            names = ("hash", "parentHash", "stateRoot", "receiptsRoot")
+            yield BlockFact(number, *(bytes.fromhex(block[name][2:]) for name in names))
 
     def log(self, node):
         return (self.directory / "127.0.0.1" / node / "log" / "node.log").read_text()

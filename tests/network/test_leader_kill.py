@@ -5,6 +5,7 @@ import json
 import pytest
 import trio
 
+from consensus.invariants import check_agreement
 from experiments.faults import (
     SteadyLoad,
     count_missing,
@@ -44,6 +45,7 @@ async def test_killed_leader_under_load(network):
         assert statuses is not None, "the restarted node caught up without help"
         assert load.longest_gap_s < 2 * VIEW_TIMEOUT_S
         assert await count_missing(plan, issuer, load.acknowledged) == 0
+        check_agreement(await trio.to_thread.run_sync(network.chains))
 
 
 def test_stop_and_start_all_by_restart(network):
