@@ -386,6 +386,10 @@ class Replica:
         views = (state.safety.view, state.safety.to_view)
         return (state.size(), len(state.log.slots), state.stable.height, *views)
 
+    def has_evidence(self, accused: NodeIndex, kind: type) -> bool:
+        """Whether two contradicting messages of a kind are stored against a validator."""
+        return (accused, kind) in self._state.accused
+
     def held_heights(self) -> list[Height]:
         """Return the heights of which something is held (P09)."""
         return list(self._state.log.slots)

@@ -358,7 +358,33 @@ def claims(domain: Domain, message: Message) -> Iterator[Message]:
 
 
 class EvidenceChecker:
-    """P24: evidence proves something, is stored, and never accuses the honest."""
+    """P24: equivocation is noticed; evidence proves it, is stored, and accuses no one honest."""
+
+    def __init__(self) -> None:
+        self._votes: dict[tuple[object, type, Height, NodeIndex], tuple[View, Hash32]] = {}
+
+    def on_vote(self, node: SimNode, message: Message) -> None:
+        """A node has taken a liar's PREPARE or COMMIT: a second one of its kind must show."""
+        replica = node.replica
+        if replica is None or not isinstance(message, Prepare | Commit):
+            return
+        if replica.phase in ("halted", "observing"):
+            return
+        height, sender, kind = message.height, message.sender, type(message)
+        if height not in replica.held_heights():
+            return
+        life = (node.instance, node.incarnation, replica.epoch.first_height)
+        key = (life, kind, height, sender)
+        known = self._votes.get(key)
+        if known is None or message.view > known[0]:
+            self._votes[key] = (message.view, message.digest)
+            return
+        is_double = message.view == known[0] and message.digest != known[1]
+        if is_double and not replica.has_evidence(sender, kind):
+            raise Violation(
+                f"P24 node {node.instance} does not notice two {kind.__name__}s of {sender} "
+                f"at height {height}"
+            )
 
     def on_report(
         self, node: SimNode, verifier: Verifier, evidence: Evidence, honest: frozenset[bytes]

@@ -179,6 +179,8 @@ class Edge:
             raise Violation(f"P03 node {node.instance} executes {proposal.height} without bodies")
         validators = self.compute_change(node, body)
         block_hash = compute_block_hash(parent, effect.digest, validators)
+        if 0 < node.diverges_at <= proposal.height:
+            block_hash = hash_bytes(block_hash)
         node.executed[effect.digest] = block_hash
         node.proposals[effect.digest] = proposal
         delay_ms = self._random.randint(0, 5) + node.execution_ms
@@ -196,6 +198,8 @@ class Edge:
         """Make an executed block durable."""
         if certificate.height <= len(node.chain):
             return  # block sync was faster
+        if node.executed.get(certificate.digest) != certificate.block_hash:
+            raise Violation(f"P11 node {node.instance} commits what it did not compute")
         body = node.bodies[certificate.digest]
         validators = self.compute_change(node, body)
         block = SimBlock(certificate, node.proposals[certificate.digest], body, validators)

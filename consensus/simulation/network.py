@@ -24,11 +24,13 @@ class Network:
         self,
         seed: int,
         rates: Rates,
+        lost_kind: str,
         at: Callable[[int, Callable[[], None]], None],
         deliver: Callable[[SimNode, SimNode, Parcel], None],
     ) -> None:
         self._random = Random(f"network/{seed}")
         self._rates = rates
+        self._lost_kind = lost_kind
         self._at = at
         self._deliver = deliver
         self._cut: dict[Link, int] = {}
@@ -80,7 +82,8 @@ class Network:
         rates, random = self._rates, self._random
         copies = 1
         if self.is_faulty:
-            if rates.drop and random.random() < rates.drop:
+            is_lost = type(parcel).__name__ == self._lost_kind and random.random() < 0.9
+            if is_lost or (rates.drop and random.random() < rates.drop):
                 self.counts["dropped"] += 1
                 return
             if rates.duplicate and random.random() < rates.duplicate:

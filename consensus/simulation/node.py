@@ -49,6 +49,8 @@ class SimNode:
     is_dead: bool = False
     """Whether it is not healed at the end."""
     was_wiped: bool = False
+    diverges_at: int = 0
+    """Height from which on its execution is wrong; 0 for never."""
     replica: Replica | None = None
     records: dict[bytes, Record] = field(default_factory=dict)
     chain: list[SimBlock] = field(default_factory=list)
@@ -73,7 +75,8 @@ class SimNode:
     @property
     def is_correct(self) -> bool:
         """Whether it has to be level with the others at the end."""
-        return self.liar is None and not self.is_twin and not self.is_dead
+        is_sound = self.liar is None and not self.diverges_at
+        return is_sound and not self.is_twin and not self.is_dead
 
     def persist(self, effect: Persist) -> None:
         """Make records durable."""

@@ -23,6 +23,9 @@ Link: TypeAlias = tuple[int, int]
 """From, to: numbers of instances."""
 
 FORMAT: Final = "lowu/plan/1"
+LOSABLE: Final = (
+    "PrePrepare", "Prepare", "Commit", "Checkpoint", "ViewChange", "NewView", "NewView", "Status",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,10 @@ class Plan:
     """Nodes whose execution takes so many milliseconds more."""
     skews: tuple[tuple[int, int], ...] = ()
     """Nodes whose clocks are so many milliseconds ahead or behind."""
+    diverging: tuple[tuple[int, int], ...] = ()
+    """Nodes whose execution goes wrong at a height: they must halt, and count as faulty."""
+    lost_kind: str = ""
+    """Kind of message of which nine in ten are lost before the healing, if any."""
     is_relaying: bool = False
     """Whether links carry messages of other senders: then signatures alone must hold."""
     twins: tuple[int, ...] = ()
@@ -105,7 +112,8 @@ class Plan:
     @property
     def faults(self) -> int:
         """How many faults the plan lists."""
-        return len(self.crashes) + len(self.cuts) + len(self.byzantine) + len(self.dead)
+        faulty = len(self.byzantine) + len(self.dead) + len(self.diverging)
+        return len(self.crashes) + len(self.cuts) + faulty + bool(self.lost_kind)
 
 
 def fault_threshold(plan: Plan, members: Sequence[int]) -> int:
@@ -135,6 +143,9 @@ def draw_plan(seed: int, nodes: int) -> Plan:
     if nodes >= 2 and random.random() < 0.2:
         plan = _draw_changes(random, plan)
     plan = _draw_faulty(random, plan)
+    if random.random() < 0.15:  # what the network may do for a while, an adversary would do
+        heal_ms = plan.heal_ms + random.choice((0, 20_000, 90_000))
+        plan = replace(plan, lost_kind=random.choice(LOSABLE), heal_ms=heal_ms)
     return replace(
         plan,
         crashes=_draw_crashes(random, plan),
@@ -204,7 +215,8 @@ def _fits(plan: Plan, faulty: Sequence[int]) -> bool:
 def keeps_promise(plan: Plan) -> bool:
     """Whether Byzantine, wiped and dead validators hold at most f weight of every set."""
     wiped = [crash.instance for crash in plan.crashes if crash.is_wiped]
-    return _fits(plan, [*(node for node, _ in plan.byzantine), *plan.dead, *plan.twins, *wiped])
+    named = [node for node, _ in (*plan.byzantine, *plan.diverging)]
+    return _fits(plan, [*named, *plan.dead, *plan.twins, *wiped])
 
 
 def _draw_faulty(random: Random, plan: Plan) -> Plan:
@@ -216,7 +228,7 @@ def _draw_faulty(random: Random, plan: Plan) -> Plan:
         for node in order:
             if _fits(plan, [*chosen, node]):
                 chosen.append(node)
-    byzantine, dead = [], []
+    byzantine, dead, diverging = [], [], []
     for node in sorted(chosen):
         kind = random.random()
         if kind < 0.75:
@@ -224,12 +236,14 @@ def _draw_faulty(random: Random, plan: Plan) -> Plan:
             byzantine.append((node, tuple(names)))
         elif kind < 0.9:
             dead.append(node)
-    return replace(plan, byzantine=tuple(byzantine), dead=tuple(dead))
+        else:
+            diverging.append((node, random.randint(1, 6)))
+    return replace(plan, byzantine=tuple(byzantine), dead=tuple(dead), diverging=tuple(diverging))
 
 
 def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
     crashes = []
-    liars = [node for node, _ in plan.byzantine]
+    liars = [node for node, _ in (*plan.byzantine, *plan.diverging)]
     if random.random() < 0.5:
         honest = [node for node in range(len(plan.weights)) if node not in liars]
         for _ in range(random.randint(1, 12)):

@@ -17,7 +17,9 @@ from consensus.simulation.world import RunResult
 
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2
-_LISTS = ("crashes", "cuts", "byzantine", "changes", "dead", "slow", "skews", "submissions")
+_LISTS = (
+    "crashes", "cuts", "byzantine", "changes", "dead", "diverging", "slow", "skews", "submissions",
+)  # fmt: skip
 _RATES = ("drop", "duplicate", "long_delay", "crash_mid_step", "lost_answer")
 
 
@@ -57,6 +59,8 @@ def candidates(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, rates=replace(plan.rates, **change))
     if plan.rates.delay_ms_max > QUIET_DELAY_MS:
         yield replace(plan, rates=replace(plan.rates, delay_ms_max=QUIET_DELAY_MS))
+    if plan.lost_kind:
+        yield replace(plan, lost_kind="")
     if plan.is_relaying:
         yield replace(plan, is_relaying=False)
     equal = replace(plan, weights=(1,) * len(plan.weights))

@@ -96,6 +96,10 @@ class Watch:
         if is_full:
             self._steps.check_bounds(node)
 
+    def on_lie_taken(self, node: SimNode, message: Message) -> None:
+        """A replica has handled a liar's message without refusing it."""
+        self._evidence.on_vote(node, message)
+
     def on_verified(self, node: SimNode, digest: Hash32) -> None:
         """The check of a proposal's bodies is answered."""
         self._steps.on_verified(node, digest)

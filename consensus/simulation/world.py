@@ -77,7 +77,7 @@ class World:
         self.domain = Domain("sim", "group0")
         self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
         self.trace = Trace(is_on=is_traced)
-        self.network = Network(plan.seed, plan.rates, self.at, self._deliver)
+        self.network = Network(plan.seed, plan.rates, plan.lost_kind, self.at, self._deliver)
         self.faults: Counter[str] = Counter()
         self.coverage: Counter[tuple[str, str]] = Counter()
         self.submitted: dict[Hash32, None] = {}
@@ -107,6 +107,7 @@ class World:
             node = SimNode(instance, node_id, Epochs(self._members))
             node.clock_skew_ms, node.execution_ms = skews.get(key, 0), slow.get(key, 0)
             node.is_twin, node.is_dead = key in plan.twins, key in plan.dead
+            node.diverges_at = dict(plan.diverging).get(key, 0)
             if key in liars:
                 random = Random(f"liar/{plan.seed}/{key}")
                 sign = self.signer(node_id)
@@ -229,13 +230,15 @@ class World:
                 self.checkers.on_refused(node, before)
             return
         except ConsensusError:
-            if node.liar is None:
+            if node.liar is None and not node.diverges_at:
                 raise
             self.trace_event(node, "ended", "its own lies caught up with it")
             self.crash(node)
             return
         if node.liar is None:
             self.checkers.on_step(node, effects, is_full=self.inputs % BOUNDS_EVERY == 0)
+            if is_lie and isinstance(event, ev.MessageReceived):
+                self.checkers.on_lie_taken(node, event.verified.message)
         self._perform(node, effects)
 
     def _perform(self, node: SimNode, effects: tuple[Effect, ...]) -> None:
@@ -272,8 +275,9 @@ class World:
                 self.faults["evidence"] += 1
                 self.checkers.on_report(node, evidence)
             case fx.Halt(reason):
-                if node.liar is None:
+                if node.liar is None and not node.diverges_at:
                     raise Violation(f"P11 node {node.instance} halted: {reason}")
+                self.faults["halt"] += 1
             case _:
                 self._ask_edge(node, effect)
 

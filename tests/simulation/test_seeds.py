@@ -86,6 +86,8 @@ def test_swarm_options_reach_everything():
         lambda p: p.skews,
         lambda p: p.cuts,
         lambda p: p.is_relaying,
+        lambda p: p.diverging,
+        lambda p: p.lost_kind,
         lambda p: p.leader_period > 1,
         lambda p: set(p.weights) != {1},
         lambda p: p.window == 1,
