@@ -105,8 +105,6 @@ def restore_votes(state: ReplicaState) -> None:
     """Put this replica's recorded votes back into the log after a restart."""
     index = state.safety.index
     for (height, _), record in sorted(state.safety.votes.items()):
-        if not state.log.is_open(height):
-            continue  # the window is smaller than before the restart
         slot = state.log.slot(height)
         match state.safety.resign_vote(record):
             case Prepare() as prepare:

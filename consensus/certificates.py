@@ -83,20 +83,39 @@ class Verifier:
         except InvalidMessage as error:
             if height > self.epochs.settled_height:
                 raise UnknownEpoch(f"height {height} is above ours: {error}") from error
+            if self._is_of_the_epoch_before(message, epoch):
+                raise UnknownEpoch("from before the validators changed") from error
             raise
         digest = None
         if isinstance(message, PrePrepare):
             digest = compute_digest(self.domain, message.proposal)
         return VerifiedMessage(message, epoch.first_height, digest)
 
+    def _is_of_the_epoch_before(self, message: Message, epoch: Epoch) -> bool:
+        """Whether a message was valid before the change that its sender had not seen yet."""
+        before = self.epochs.at(epoch.first_height - 1)
+        if before == epoch:
+            return False
+        try:
+            self._check_message(message, before)
+        except InvalidMessage:
+            return False
+        return True
+
     def verify_link(self, node_id: bytes, message: Message) -> None:
         """Check that a message came over the link of its sender (rule R-SIG-2).
 
         A NEW-VIEW proves itself and may be passed on.
         """
-        validators = self.epochs.at(reference_height(message)).validators
+        height = reference_height(message)
+        validators = self.epochs.at(height).validators
         if validators.index_of(node_id) != message.sender and not isinstance(message, NewView):
-            raise InvalidMessage("message of another validator than the link's")
+            text = "message of another validator than the link's"
+            before = self.epochs.at(self.epochs.at(height).first_height - 1).validators
+            is_older = before != validators and before.index_of(node_id) == message.sender
+            if is_older or height > self.epochs.settled_height:
+                raise UnknownEpoch(text)  # its sender may know no better, or more than we do
+            raise InvalidMessage(text)
 
     def _check_message(self, message: Message, epoch: Epoch) -> None:
         _check_sender(message.sender, epoch.validators)

@@ -11,9 +11,9 @@ from consensus.effects import CommitBlock, ExecuteProposal, Halt, RequestSync
 from consensus.epochs import Epoch
 from consensus.errors import require_invariant
 from consensus.inputs import BlockCommitted, ProposalExecuted, Verdict
-from consensus.message_log import Slot, record_checkpoint
+from consensus.message_log import MessageLog, Slot, record_checkpoint
 from consensus.messages import Checkpoint, CommitCertificate
-from consensus.state import ReplicaState
+from consensus.state import ReplicaState, effective_window
 from consensus.types import Hash32, NodeIndex
 
 
@@ -25,7 +25,7 @@ def handle_checkpoint(state: ReplicaState, vote: Checkpoint) -> None:
     """
     if vote.height <= state.stable.height:
         return
-    stable_at_least = vote.height - state.config.window
+    stable_at_least = vote.height - state.log.window
     state.note_peer_height(vote.sender, stable_at_least)
     if not state.log.is_open(vote.height):
         if state.is_lagging:
@@ -51,6 +51,8 @@ def _start_execution(state: ReplicaState) -> None:
                 state.executing = slot.digest
                 state.emit(ExecuteProposal(slot.proposal, slot.digest))
             return
+        if slot.proposal is not None and slot.proposal.is_barrier:
+            return  # what stands above it runs on what it leaves behind (R-BAR-1)
         height += 1
 
 
@@ -126,7 +128,7 @@ def handle_block_committed(state: ReplicaState, event: BlockCommitted) -> None:
     _, voters = _quorum_result(state, slot)
     signatures = tuple((index, slot.checkpoints[index].signature) for index in voters)
     certificate = CommitCertificate(event.height, slot.digest, event.block_hash, signatures)
-    epoch = None
+    epoch = state.epoch
     if event.validators is not None:
         require_invariant(
             slot.proposal.is_barrier,
@@ -140,9 +142,9 @@ def become_stable(
     state: ReplicaState,
     certificate: CommitCertificate,
     timestamp_ms: int,
-    epoch: Epoch | None = None,
+    epoch: Epoch,
 ) -> None:
-    """Take a durably committed block as the new low watermark, and enter the epoch it opens."""
+    """Take a durably committed block as the new low watermark; `epoch` decides above it."""
     state.stable = certificate
     state.stable_timestamp_ms = timestamp_ms
     state.log.advance_stable(certificate.height)
@@ -150,7 +152,7 @@ def become_stable(
     state.failed_attempts = 0
     state.committing = None
     state.judge_lag()
-    if epoch is not None and epoch != state.epoch:
+    if epoch != state.epoch:
         _enter_epoch(state, epoch)
 
 
@@ -160,7 +162,7 @@ def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
     state.epoch, state.index = epoch, index
     record = state.safety.enter_epoch(epoch.first_height, -1 if index is None else index)
     state.persist(record)
-    state.log.forget_all()
+    state.log = MessageLog(state.stable.height, effective_window(state.config, epoch))
     state.new_view, state.reproposed_to = None, 0
     state.executing = None
     for indexed in (state.answered, state.peer_heights, state.accused):

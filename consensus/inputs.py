@@ -93,8 +93,8 @@ class Synced:
 
     certificate: CommitCertificate
     timestamp_ms: int
-    epoch: Epoch | None = None
-    """The epoch of the next height, if it is another than before."""
+    epoch: Epoch
+    """The epoch of the next height."""
 
 
 @dataclass(frozen=True, slots=True)

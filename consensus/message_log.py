@@ -149,11 +149,6 @@ class MessageLog:
         for old in [item for item in self.slots if item <= height]:
             del self.slots[old]
 
-    def forget_all(self) -> None:
-        """Forget every vote: they are of validators that no longer decide."""
-        self.slots.clear()
-        self.view_changes.clear()
-
     def size(self) -> int:
         """Return the number of stored messages."""
         votes = sum(

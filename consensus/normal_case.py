@@ -42,6 +42,8 @@ def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32)
         raise InvalidMessage(f"PRE-PREPARE for height {height} above the high watermark")
     if message.sender != state.validators.leader(height, message.view):
         raise InvalidMessage(f"PRE-PREPARE for height {height} not from its leader")
+    if len(message.tx_hashes) > state.config.tx_hashes_max:
+        raise InvalidMessage(f"PRE-PREPARE with {len(message.tx_hashes)} transactions")
     if message.proposal.proposer != message.sender:
         raise InvalidMessage("PRE-PREPARE of a proposal that somebody else built")
     if message.view == state.view and height <= state.reproposed_to:
@@ -192,6 +194,12 @@ def _extends_predecessor(state: ReplicaState, slot: Slot, proposal: Proposal) ->
     return proposal.previous == below[0] and proposal.timestamp_ms > below[1]
 
 
+def _is_final(state: ReplicaState, height: Height) -> bool:
+    """Whether what this replica holds at a height cannot be replaced any more."""
+    slot = state.log.get(height)
+    return height <= state.stable.height or (slot is not None and slot.is_ordered)
+
+
 def _vote_prepare(state: ReplicaState, slot: Slot) -> None:
     proposal = slot.proposal
     if proposal is None or not state.is_current(slot) or slot.verdict is not Verdict.VALID:
@@ -199,7 +207,7 @@ def _vote_prepare(state: ReplicaState, slot: Slot) -> None:
     if state.safety.has_voted(VoteKind.PREPARE, slot.height, state.view):
         return
     extends = _extends_predecessor(state, slot, proposal)
-    if extends is False and not slot.is_ordered:
+    if extends is False and not slot.is_ordered and _is_final(state, slot.height - 1):
         slot.verdict = Verdict.INVALID
     if not extends:
         return

@@ -77,7 +77,7 @@ from consensus.records import (
     Record,
 )
 from consensus.safety import Safety
-from consensus.state import ReplicaConfig, ReplicaState, validate_window
+from consensus.state import ReplicaConfig, ReplicaState, effective_window
 from consensus.types import Height, NodeIndex, Sign, View
 from consensus.validators import ValidatorSet
 from consensus.view_change import (
@@ -88,6 +88,8 @@ from consensus.view_change import (
     settle_below,
     supporters,
 )
+
+_FOR_OBSERVERS = (Synced, LinksChanged, PendingChanged, TimerFired)
 
 
 class Replica:
@@ -101,7 +103,6 @@ class Replica:
         stable: CommitCertificate | None = None,
         stable_timestamp_ms: int = 0,
     ) -> None:
-        validate_window(config.window, len(epoch.validators))
         head = stable if stable is not None else config.genesis
         index = epoch.validators.index_of(config.node_id)
         own = -1 if index is None else index
@@ -110,7 +111,7 @@ class Replica:
             epoch=epoch,
             index=index,
             safety=Safety(config.domain, own, sign, epoch.first_height),
-            log=MessageLog(head.height, config.window),
+            log=MessageLog(head.height, effective_window(config, epoch)),
             stable=head,
             stable_timestamp_ms=stable_timestamp_ms,
         )
@@ -128,12 +129,22 @@ class Replica:
         """Rebuild a replica from its durable records and head; ask the others what it missed.
 
         `epoch` is that of the height above the head.
+
+        Raises:
+            ValueError: the window is too small for what has been voted for.
         """
         replica = cls(config, sign, epoch, stable, stable_timestamp_ms)
         state = replica._state
         known = list(records)
         state.safety.restore(known)
         state.safety.forget(stable.height)
+        highest = max((height for height, _ in state.safety.votes), default=0)
+        if highest > state.log.height_max:
+            raise ValueError(
+                f"this replica has voted up to height {highest} above its head {stable.height}: "
+                f"a window of {state.log.window} would forget it; start with at least "
+                f"{highest - stable.height}"
+            )
         for record in known:
             replica._restore_record(record)
         if state.index is None:
@@ -191,7 +202,7 @@ class Replica:
         state = self._state
         if state.halt_reason is not None and not isinstance(event, Synced):
             return ()
-        if state.index is None and not isinstance(event, Synced | LinksChanged | PendingChanged):
+        if state.index is None and not isinstance(event, _FOR_OBSERVERS):
             return ()
         stable_before = state.stable.height
         try:
@@ -259,6 +270,8 @@ class Replica:
         if state.timers.get(event.timer) != event.number:
             return
         del state.timers[event.timer]
+        if state.index is None:
+            return  # it was started before this node was removed
         if event.timer is TimerId.RESEND:
             handle_resend(state)
         else:
@@ -389,6 +402,11 @@ class Replica:
     def has_evidence(self, accused: NodeIndex, kind: type) -> bool:
         """Whether two contradicting messages of a kind are stored against a validator."""
         return (accused, kind) in self._state.accused
+
+    def is_settled(self, height: Height) -> bool:
+        """Whether a height is final by a certificate above it, without votes here (R-NV-3)."""
+        slot = self._state.log.get(height)
+        return slot is not None and slot.is_ordered and slot.accepted_view < 0
 
     def held_heights(self) -> list[Height]:
         """Return the heights of which something is held (P09)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consensus.codec import MESSAGE_BYTES_MAX, compute_digest
+from consensus.codec import MESSAGE_BYTES_MAX, TX_HASHES_MAX, compute_digest
 from consensus.effects import Broadcast, Effect, Persist, ReportEvidence
 from consensus.epochs import Epoch
 from consensus.inputs import TimerId
@@ -52,16 +52,13 @@ class ReplicaConfig:
     window: int = 50
     """Proposals in flight above the stable height, FISCO BCOS's pipeline_size."""
     timeouts: TimeoutPolicy = field(default_factory=TimeoutPolicy)
+    tx_hashes_max: int = TX_HASHES_MAX
+    """Transactions that a proposal may list; longer ones are refused before they are kept."""
 
 
-def validate_window(window: int, validators: int) -> None:
-    """Raise `ValueError` for a window that cannot work with so many validators."""
-    window_max = compute_window_max(validators)
-    if not 1 <= window <= window_max:
-        raise ValueError(
-            f"window {window}: with {validators} validators it must be in 1..{window_max}, "
-            "or a NEW-VIEW would not fit into a message"
-        )
+def effective_window(config: ReplicaConfig, epoch: Epoch) -> int:
+    """Return the window for an epoch: the configured one, or what its NEW-VIEWs can hold."""
+    return max(1, min(config.window, compute_window_max(len(epoch.validators))))
 
 
 @dataclass(slots=True)
@@ -189,7 +186,7 @@ class ReplicaState:
         """Return the bound of `size` for the window and the number of validators (P21)."""
         n, kinds = len(self.validators), 4
         notes = 2 * n + kinds * n
-        return self.log.size_max(n) + kinds * self.config.window + len(TimerId) + notes
+        return self.log.size_max(n) + kinds * self.log.window + len(TimerId) + notes
 
     def judge_lag(self) -> None:
         """See anew whether more than f weight claims to be two or more blocks ahead (R-LAG-1)."""

@@ -40,7 +40,7 @@ def start_view_change(state: ReplicaState, to_view: View) -> None:
 
 def handle_view_change(state: ReplicaState, message: ViewChange) -> None:
     """Store a VIEW-CHANGE, join if more than f weight is ahead, open the view if we lead."""
-    window_max = message.stable.height + state.config.window
+    window_max = message.stable.height + state.log.window
     if any(item.proposal.height > window_max for item in message.prepared):
         raise InvalidMessage("VIEW-CHANGE certificate above its sender's high watermark")
     state.note_peer_height(message.sender, message.stable.height)
@@ -93,10 +93,19 @@ def _open_view_if_leader(state: ReplicaState) -> None:
 def handle_new_view(state: ReplicaState, message: NewView) -> None:
     """Enter the view that a verified NEW-VIEW opens (its content is checked at the edge)."""
     if message.view <= state.view:
+        if message.view == state.view and message != state.new_view:
+            _learn_what_is_final(state, message)
         return
     if message.view < state.safety.to_view:
         raise InvalidMessage("NEW-VIEW for a view that this replica has already given up")
     enter_view(state, message)
+
+
+def _learn_what_is_final(state: ReplicaState, message: NewView) -> None:
+    """Take from a second NEW-VIEW of our view what it proves to be final, and nothing else."""
+    selection = select_reproposals(state.config.domain, message.view_changes)
+    request_sync(state, selection.stable.height)
+    settle_below(state, selection)
 
 
 def enter_view(state: ReplicaState, message: NewView) -> None:
@@ -111,8 +120,7 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
         if change.view > message.view
     }
     state.reproposed_to = selection.stable.height + len(selection.proposals)
-    if selection.stable.height > state.stable.height:
-        request_sync(state, selection.stable.height)
+    request_sync(state, selection.stable.height)
     settle_below(state, selection)
     kept = {proposal.height: proposal for proposal in selection.proposals}
     for slot in state.log.ascending():
@@ -201,6 +209,8 @@ def replace_failed_leader(state: ReplicaState) -> None:
 
 def _needs_leader(state: ReplicaState, height: Height) -> bool:
     """Whether a height cannot be ordered without its leader: it is not prepared, nor fixed."""
+    if height <= state.reproposed_to:
+        return False
     slot = state.log.get(height)
     if slot is None or not state.is_current(slot):
         return slot is None or not slot.is_ordered

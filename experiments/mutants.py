@@ -15,13 +15,14 @@ import signal
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from random import Random
 from types import FunctionType
 from typing import Any
 
 from consensus.simulation.explore import Finding, run_plan
-from consensus.simulation.mutants import Edit, Mutant
+from consensus.simulation.mutant import Edit, Mutant
 from consensus.simulation.plan import draw_plan
 from consensus.simulation.twins import run_scenario, sample_scenario
 
@@ -143,16 +144,17 @@ def _leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _hunt(task: tuple[Mutant, float, int]) -> Hunt:
-    return hunt(*task)
-
-
 def hunt_all(
     mutants: Sequence[Mutant], seconds: float, jobs: int, first_seed: int = 1
 ) -> Iterable[Hunt]:
     """Hunt each mutant in a process of its own; yield results as they come."""
-    tasks = [(mutant, seconds, first_seed) for mutant in mutants]
-    with multiprocessing.get_context("spawn").Pool(
-        jobs, initializer=_leave_interrupts_to_parent, maxtasksperchild=1
-    ) as pool:
-        yield from pool.imap_unordered(_hunt, tasks, chunksize=1)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        jobs, context, initializer=_leave_interrupts_to_parent, max_tasks_per_child=1
+    )
+    try:
+        futures = [pool.submit(hunt, mutant, seconds, first_seed) for mutant in mutants]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -143,13 +143,17 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
         lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
     )
     proposals = Proposals(genesis, ledger, pool, gateway, scheduler, clock)
-    driver = _build_driver(config, key, ledger, verifier, gateway, scheduler)
+    driver = _build_driver(
+        config, key, ledger, verifier, gateway, scheduler, genesis.block_tx_count_limit
+    )
 
     async def deliver(event: object) -> None:
         if driver is not None:
             await driver.deliver(event)  # type: ignore[arg-type]
 
-    sync = Sync(ledger, gateway, scheduler, deliver, is_validator=driver is not None)
+    sync = Sync(
+        ledger, gateway, scheduler, deliver, verifier.epochs, is_validator=driver is not None
+    )
     sealer = None
     if driver is not None:
         sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver, clock)
@@ -186,6 +190,7 @@ def _build_driver(
     verifier: Verifier,
     gateway: Gateway,
     scheduler: Scheduler,
+    tx_hashes_max: int,
 ) -> Driver | None:
     """Recover the replica from disk; None for an observer."""
     epoch = verifier.epochs.latest
@@ -203,16 +208,20 @@ def _build_driver(
         ledger.genesis_certificate,
         window=config.pipeline_size,
         timeouts=TimeoutPolicy(base_ms=config.consensus_timeout_ms),
+        tx_hashes_max=tx_hashes_max,
     )
     head = ledger.head.number
-    replica, effects = Replica.recover(
-        replica_config,
-        key.sign,
-        epoch,
-        ledger.load_records(),
-        ledger.certificate(head),
-        ledger.header(head).timestamp_ms,
-    )
+    try:
+        replica, effects = Replica.recover(
+            replica_config,
+            key.sign,
+            epoch,
+            ledger.load_records(),
+            ledger.certificate(head),
+            ledger.header(head).timestamp_ms,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{config.folder}: [consensus] pipeline_size: {error}") from error
     return Driver(
         node_id=key.node_id,
         replica=replica,

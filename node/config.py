@@ -65,6 +65,11 @@ class GenesisConfig:
         return ValidatorSet(members, self.leader_period)
 
     @property
+    def governor_address(self) -> bytes:
+        """The account that may change the network, 20 bytes."""
+        return bytes.fromhex(self.governor[2:])
+
+    @property
     def digest(self) -> bytes:
         """Hash over everything here; the proposal digest of block 0."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from node.sync import Sync
 
 INPUTS_MAX = 1024
+UNKNOWN_MAX = 512
 LINK_GRACE_S = 3.0
 """How long a starting node may take to link up before a missing link counts as gone."""
 
@@ -81,6 +82,8 @@ class Driver:
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._is_linked_up = False
+        self._unknown: dict[bytes, tuple[int, int]] = {}
+        """By member: our height, and how much was not taken from it at that height."""
         self.invalid_messages = 0
 
     def attach(self, proposals: Proposals, sealer: Sealer, sync: Sync) -> None:
@@ -138,16 +141,28 @@ class Driver:
             raise BadInput("consensus frame without bytes")
         try:
             message = decode_message(payload)
-            verified = self._verifier.verify_message(message)
             self._verifier.verify_link(node_id, message)
+            verified = self._verifier.verify_message(message)
         except UnknownEpoch as error:
-            log.info("message not taken yet,peer=%s,reason=%s", node_id.hex()[:16], error)
+            self._tolerate(node_id, error)
             return
         except InvalidMessage as error:
             self.invalid_messages += 1
             log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
             raise BadInput(str(error)) from error
         await self.deliver(MessageReceived(verified))
+
+    def _tolerate(self, node_id: bytes, error: UnknownEpoch) -> None:
+        """Drop what may be of other validators than we know, as long as it is not much of it."""
+        height, count = self._unknown.get(node_id, (-1, 0))
+        head = self._ledger.head.number
+        count = count + 1 if height == head else 1
+        self._unknown[node_id] = (head, count)
+        if count == 1:
+            log.info("message not taken yet,peer=%s,reason=%s", node_id.hex()[:16], error)
+        if count > UNKNOWN_MAX:
+            self.invalid_messages += 1
+            raise BadInput(f"{count} messages that nobody can judge at height {head}: {error}")
 
     # --- the loop ---------------------------------------------------------------------------
 

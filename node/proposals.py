@@ -137,7 +137,8 @@ class Proposals:
             raise BadInput(f"more than {BODY_BYTES_MAX} bytes of transactions")
         if sum(item.gas for item in transactions) > BLOCK_GAS_MAX:
             raise BadInput(f"more than {BLOCK_GAS_MAX} gas of transactions")
-        if proposal.is_barrier != any(item.is_system for item in transactions):
+        governor = self._genesis.governor_address
+        if proposal.is_barrier != any(item.is_system(governor) for item in transactions):
             raise BadInput("the barrier flag does not fit the transactions")
         for item in transactions:
             self._pool.validate(item.raw)

@@ -202,7 +202,7 @@ class Scheduler:
             header.tx_root,
             header.timestamp_ms,
             header.sealer,
-            any(item.is_system for item in transactions),
+            any(item.is_system(self._genesis.governor_address) for item in transactions),
         )
         if compute_digest(self._verifier.domain, proposal) != header.proposal_digest:
             raise BadInput(f"block {header.number}: the proposal digest does not fit the header")

@@ -95,7 +95,7 @@ class Sealer:
             tx_root=compute_root(hashes),
             timestamp_ms=max(now_ms, wanted.timestamp_ms_min),
             proposer=wanted.proposer,
-            is_barrier=any(item.is_system for item in chosen),
+            is_barrier=any(item.is_system(self._genesis.governor_address) for item in chosen),
         )
         self._proposals.save(wanted.height, compute_digest(self._domain, proposal), chosen)
         return ProposalBuilt(wanted.view, proposal, hashes)

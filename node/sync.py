@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from consensus.epochs import Epochs
 from consensus.inputs import Synced
 from node.chain.block import decode_block, encode_block
 from node.errors import BadInput
@@ -40,6 +41,7 @@ class Sync:
         gateway: Gateway,
         scheduler: Scheduler,
         deliver: Callable[[Synced], Awaitable[None]],
+        epochs: Epochs,
         *,
         is_validator: bool,
     ) -> None:
@@ -47,6 +49,7 @@ class Sync:
         self._gateway = gateway
         self._scheduler = scheduler
         self._deliver = deliver
+        self._epochs = epochs
         self._is_validator = is_validator
         self._wanted_height = 0
         self._changed = trio.Event()
@@ -155,7 +158,8 @@ class Sync:
             block = decode_block(data)
             imported += await self._scheduler.import_block(block)
             if block.header.number == self._ledger.head.number:
-                await self._deliver(Synced(block.certificate, block.header.timestamp_ms))
+                epoch = self._epochs.at(block.header.number + 1)
+                await self._deliver(Synced(block.certificate, block.header.timestamp_ms, epoch))
         return imported
 
     def answer_blocks(self, start: object, count: object) -> list[bytes]:

@@ -45,6 +45,7 @@ from consensus.simulation.node import compute_tx_root
 from consensus.types import VIEW_MAX, Domain, Hash32, NodeIndex, Sign, hash_bytes
 
 if TYPE_CHECKING:
+    from consensus.replica import Replica
     from consensus.simulation.network import Parcel
     from consensus.simulation.node import SimNode
 
@@ -204,20 +205,39 @@ def _forged_new_view(liar: Liar, message: NewView) -> NewView:
 
 
 def _act_view_lie(liar: Liar, index: NodeIndex) -> list[Post]:
-    """Ask for another view out of the blue, or open one with everything forged."""
+    """Ask for another view out of the blue, or open one that is not ours to open."""
     replica = liar.node.replica
-    if replica is None or liar.random.random() < 0.7:
+    if replica is None or liar.random.random() < 0.6:
         return []
     view = replica.view + liar.random.choice((1, 1, 2, 5))
-    message: Message = ViewChange(view, replica.stable, (), index)
-    if liar.random.random() < 0.5:
-        n = len(replica.validators)
-        view += (index - replica.validators.leader(replica.stable.height + 1, view)) % n
-        changes = tuple(
-            liar.signed(ViewChange(view, replica.stable, (), sender)) for sender in range(n)
-        )
-        message = NewView(view, changes, index)
+    stable = replica.stable
+    message: Message = ViewChange(view, stable, (), index)
+    match liar.random.randrange(5):
+        case 0 if stable.height == 0:
+            message = ViewChange(view, replace(stable, digest=hash_bytes(b"genesis?")), (), index)
+        case 1:  # everything forged
+            n = len(replica.validators)
+            view += (index - replica.validators.leader(stable.height + 1, view)) % n
+            forged = (liar.signed(ViewChange(view, stable, (), sender)) for sender in range(n))
+            message = NewView(view, tuple(forged), index)
+        case 2:  # everything real, and one's own many times
+            own = liar.signed(ViewChange(view, stable, (), index))
+            message = NewView(view, (own,) * replica.validators.quorum, index)
+        case 3 | 4:  # what others really asked for, too few of it, or not ours to open
+            message = _stolen_view(liar, replica, index) or message
     return [(peer, liar.signed(message), 0) for peer in liar.some_peers()]
+
+
+def _stolen_view(liar: Liar, replica: Replica, index: NodeIndex) -> NewView | None:
+    asked = [m for m in liar.memory if isinstance(m, ViewChange) and m.view > replica.view]
+    if not asked:
+        return None
+    view = liar.random.choice(asked).view
+    by_sender = {m.sender: m for m in asked if m.view == view}
+    senders = sorted(by_sender)
+    if liar.random.random() < 0.6:
+        senders = senders[: replica.validators.fault_threshold + 1]
+    return NewView(view, tuple(by_sender[sender] for sender in senders), index)
 
 
 # --- small-scope mutation -------------------------------------------------------------------

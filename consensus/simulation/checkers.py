@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from consensus import effects as fx
-from consensus.certificates import Verifier, reference_height, select_reproposals
+from consensus.certificates import Verifier, reference_height
 from consensus.codec import compute_digest
 from consensus.effects import Effect
-from consensus.epochs import Epoch, Epochs
-from consensus.errors import ConsensusError, InvalidMessage
-from consensus.invariants import check_certificate, is_strong_quorum
+from consensus.epochs import Epochs
+from consensus.errors import ConsensusError, InvalidMessage, InvariantViolation
+from consensus.invariants import check_certificate
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -26,21 +26,17 @@ from consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
-    Proposal,
     ViewChange,
 )
-from consensus.records import EvidenceRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
+from consensus.records import EvidenceRecord, Record, VoteKind, VoteRecord, record_key
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
+from consensus.simulation.violation import Violation
+from consensus.types import Domain, Hash32, Height, NodeIndex, View
 
 VIEW_TIMEOUT_MS_MAX = 15_000
 """Five times the base time-out (rule R-TIME-1)."""
 ANSWERS_MAX = 4
 """How often a peer may be answered within one resend period (P22): two periods may touch."""
-
-
-class Violation(Exception):
-    """A property was broken; the text begins with its number."""
 
 
 class ChainChecker:
@@ -115,114 +111,6 @@ class ChainChecker:
     def on_wipe(self, node: int) -> None:
         """A node lost its disk."""
         self._heights[node] = 0
-
-
-class VoteChecker:
-    """P03 what may be voted for, P05, P06, P07, P14: over everything that honest nodes send."""
-
-    def __init__(self, domain: Domain) -> None:
-        self._domain = domain
-        self._votes: dict[tuple[int, Height, VoteKind, Height, View], tuple[Hash32, Hash32]] = {}
-        self._left: dict[tuple[int, Height], View] = {}
-        self._highest: dict[Height, View] = {}
-        """The highest view that an honest node has asked for, by epoch."""
-        self._offered: set[tuple[Height, View, Hash32]] = set()
-        self._proposals: dict[Hash32, Proposal] = {}
-        self._commits: dict[tuple[Height, Height, View, Hash32], set[NodeIndex]] = {}
-        self._ordered: dict[tuple[Height, Height], tuple[View, Hash32]] = {}
-
-    def on_offer(self, epoch: Epoch, message: Message, digest: Hash32) -> None:
-        """Anybody sent something valid in an epoch: what do leaders offer to be voted for?"""
-        match message:
-            case PrePrepare(view=view, proposal=proposal, sender=sender):
-                if epoch.validators.leader(proposal.height, view) == sender == proposal.proposer:
-                    self._proposals[digest] = proposal
-                    self._offered.add((epoch.first_height, view, digest))
-            case NewView(view=view, view_changes=changes) if changes:
-                for item in select_reproposals(self._domain, changes).proposals:
-                    offered = compute_digest(self._domain, item)
-                    self._offered.add((epoch.first_height, view, offered))
-
-    def on_persist(self, record: Record) -> None:
-        """An honest leader bound itself to a proposal, which a crash may keep from the wire."""
-        if isinstance(record, VoteRecord) and record.kind is VoteKind.PRE_PREPARE:
-            self._offered.add((record.epoch, record.view, record.digest))
-
-    def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
-        """An honest node put a message on the wire; `digest` is that of a PRE-PREPARE."""
-        if node.replica is None:
-            return
-        epoch = node.replica.epoch
-        first, zero = epoch.first_height, ZERO_HASH
-        match message:
-            case PrePrepare(view=view, proposal=proposal):
-                kind, height = VoteKind.PRE_PREPARE, proposal.height
-                self._check(node, VoteRecord(first, kind, height, view, digest, zero))
-            case Prepare(view=view, height=height, digest=voted):
-                self._check_offer(node, (first, view, voted), height)
-                self._check(node, VoteRecord(first, VoteKind.PREPARE, height, view, voted, zero))
-            case Commit(view=view, height=height, digest=voted):
-                self._check_survival(epoch, message)
-                self._check(node, VoteRecord(first, VoteKind.COMMIT, height, view, voted, zero))
-            case Checkpoint(height=height, digest=voted, block_hash=result):
-                kind = VoteKind.CHECKPOINT
-                self._check(node, VoteRecord(first, kind, height, 0, voted, result))
-            case ViewChange(view=view):
-                key = (node.instance, first)
-                self._left[key] = max(view, self._left.get(key, 0))
-                highest = self._highest.get(first, 0)
-                if view > highest + len(epoch.validators):
-                    raise Violation(f"P18 node {node.instance} was dragged to view {view}")
-                self._highest[first] = max(view, highest)
-                record = node.records.get(b"view")
-                is_durable = isinstance(record, ViewRecord) and record.epoch == first
-                if not (is_durable and isinstance(record, ViewRecord) and record.to_view >= view):
-                    raise Violation(
-                        f"P14 node {node.instance} sent VIEW-CHANGE {view} before it was durable"
-                    )
-
-    def _check_offer(self, node: SimNode, offer: tuple[Height, View, Hash32], at: Height) -> None:
-        """P03: PREPARE is for what a leader offered, and not above a barrier in flight."""
-        if offer not in self._offered:
-            raise Violation(f"P03 node {node.instance} prepares {at} in {offer[1]}: never offered")
-        proposal = self._proposals.get(offer[2])
-        below = self._proposals.get(proposal.previous) if proposal is not None else None
-        is_above_barrier = below is not None and below.is_barrier
-        if is_above_barrier and node.replica is not None and node.replica.stable.height < at - 1:
-            raise Violation(f"P03 node {node.instance} prepares {at} above a barrier in flight")
-
-    def _check(self, node: SimNode, vote: VoteRecord) -> None:
-        key = (node.instance, vote.epoch, vote.kind, vote.height, vote.view)
-        result = (vote.digest, vote.block_hash)
-        is_first = key not in self._votes
-        if self._votes.setdefault(key, result) != result:
-            raise Violation(f"P05 node {node.instance} signed two {vote.kind.name} at {key[3:]}")
-        if not is_first:
-            return
-        left = self._left.get((node.instance, vote.epoch), 0)
-        if vote.kind is not VoteKind.CHECKPOINT and vote.view < left:
-            raise Violation(f"P07 node {node.instance} voted in view {vote.view} after leaving it")
-        is_settled = vote.height <= len(node.chain)  # the block is durable, its votes forgotten
-        if not is_settled and node.records.get(record_key(vote)) != vote:
-            raise Violation(
-                f"P14 node {node.instance} sent {vote.kind.name} {key[3:]} before it was durable"
-            )
-
-    def _check_survival(self, epoch: Epoch, vote: Commit) -> None:
-        """P06: once a quorum may have ordered a digest, no later view prepares another."""
-        at = (epoch.first_height, vote.height)
-        ordered = self._ordered.get(at)
-        if ordered is not None and vote.view > ordered[0] and vote.digest != ordered[1]:
-            raise Violation(f"P06 height {vote.height}: prepared anew in view {vote.view}")
-        voters = self._commits.setdefault((*at, vote.view, vote.digest), set())
-        voters.add(vote.sender)
-        if ordered is None and is_strong_quorum(epoch.validators, sorted(voters)):
-            self._ordered[at] = (vote.view, vote.digest)
-
-    def on_wipe(self, node: int) -> None:
-        """A node lost its memory: its former votes bind it no longer, they count as a fault."""
-        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node}
-        self._left = {key: view for key, view in self._left.items() if key[0] != node}
 
 
 @dataclass(slots=True)
@@ -332,6 +220,35 @@ class AuthorChecker:
                     f"P12 {type(claim).__name__} of validator {claim.sender} is believed, "
                     "which it never sent"
                 )
+
+
+def check_accepted(message: Message, epochs: Epochs, genesis: CommitCertificate) -> None:
+    """P04, P12: whatever has been taken as valid holds real quorums, counted here again."""
+    try:
+        if isinstance(message, NewView):
+            _check_new_view(message, epochs)
+            for change in message.view_changes:
+                check_accepted(change, epochs, genesis)
+        elif isinstance(message, ViewChange):
+            if message.stable.height == 0 and message.stable != genesis:
+                raise Violation("P12 another genesis is believed")
+            if message.stable.height > 0:
+                check_certificate(epochs.at(message.stable.height).validators, message.stable)
+            for item in message.prepared:
+                certificate = CommitCertificate(item.proposal.height, b"", b"", item.signatures)
+                check_certificate(epochs.at(item.proposal.height).validators, certificate)
+    except InvariantViolation as error:
+        raise Violation(f"P04 believed of validator {message.sender}: {error}") from error
+
+
+def _check_new_view(message: NewView, epochs: Epochs) -> None:
+    senders = [change.sender for change in message.view_changes]
+    height = max((change.stable.height for change in message.view_changes), default=0) + 1
+    validators = epochs.at(height).validators
+    pairs = tuple((sender, b"") for sender in senders)
+    check_certificate(validators, CommitCertificate(height, b"", b"", pairs))
+    if validators.leader(height, message.view) != message.sender:
+        raise Violation(f"P12 NEW-VIEW {message.view} is believed of validator {message.sender}")
 
 
 def _content(message: Message) -> Message:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from consensus import effects as fx
 from consensus import inputs as ev
 from consensus.codec import compute_digest
-from consensus.epochs import Epoch
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate, Proposal
-from consensus.simulation.checkers import Violation
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
+from consensus.simulation.violation import Violation
 from consensus.types import Hash32, hash_bytes
 from consensus.validators import ValidatorSet
 
@@ -30,7 +29,7 @@ CLOCK_AHEAD_MS_MAX = 15_000
 """Rule R-PP-3."""
 ANNOUNCE_MS = 1_000
 SYNC_BLOCKS_MAX = 16
-LATE_MS = (0, 0, 1, 3, 40)
+LATE_MS = (0, 0, 1, 3, 40, 300)
 """How late a sealed or a fetched block may reach the replica: others may have overtaken it."""
 CENSORED_SHARE = 3
 
@@ -153,13 +152,14 @@ class Edge:
         return None
 
     def _linked_peers(self, node: SimNode) -> list[SimNode]:
-        is_linked = self._world.network.is_linked
+        is_linked, may_fetch = self._world.network.is_linked, self._world.network.may_fetch
         return [
             peer
             for peer in self._world.nodes
             if peer is not node
             and peer.replica is not None
             and is_linked(node.instance, peer.instance)
+            and (may_fetch is None or may_fetch(node, peer))
         ]
 
     # --- execution and commits ----------------------------------------------------------------
@@ -246,7 +246,6 @@ class Edge:
             return
         peer = self._random.choice(ahead)
         head = len(node.chain)
-        epoch_before = node.epochs.latest
         for block in peer.chain[head : head + SYNC_BLOCKS_MAX]:
             offered = block
             if peer.liar is not None and "mishelp" in peer.liar.names:
@@ -255,10 +254,7 @@ class Edge:
                 break
         if len(node.chain) > head:
             last = node.chain[-1]
-            epoch = node.epochs.latest
-            changed: Epoch | None = epoch if epoch != epoch_before else None
-            timestamp_ms = last.proposal.timestamp_ms
-            event = ev.Synced(last.certificate, timestamp_ms, changed)
+            event = ev.Synced(last.certificate, last.proposal.timestamp_ms, node.epochs.latest)
             self._world.answer(node, self._random.choice(LATE_MS), event)
 
     def _forge(self, block: SimBlock) -> SimBlock:

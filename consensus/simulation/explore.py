@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from consensus.errors import ConsensusError
-from consensus.simulation.checkers import Violation
 from consensus.simulation.plan import Plan, draw_plan
+from consensus.simulation.violation import Violation
 from consensus.simulation.world import RunResult, World
 
 TWICE_EVERY = 100

@@ -8,34 +8,11 @@ docs/BUGS.md (B…); L… are mistakes that the rules of docs/PROTOCOL.md are wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from consensus.simulation.mutant import Mutant
+from consensus.simulation.mutant import build_mutant as _mutant
+from consensus.simulation.mutants_of_rules import BROKEN_RULES
 
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A replacement of text in one function of the core."""
-
-    module: str
-    function: str
-    """Qualified name, such as `Slot.accept`."""
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A bug and the edits that put it back."""
-
-    name: str
-    bug: str
-    edits: tuple[Edit, ...]
-
-
-def _mutant(name: str, bug: str, *edits: tuple[str, str, str, str]) -> Mutant:
-    return Mutant(name, bug, tuple(Edit(f"consensus.{edit[0]}", *edit[1:]) for edit in edits))
-
-
-MUTANTS: tuple[Mutant, ...] = (
+PUBLIC_BUGS: tuple[Mutant, ...] = (
     _mutant(
         "B01",
         "a signature does not cover the type of the message",
@@ -340,107 +317,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "if self.proposal is None:",
         ),
     ),
-    _mutant(
-        "L01",
-        "COMMIT for a height without the chain below (R-COM-1)",
-        (
-            "normal_case",
-            "_vote_commit",
-            "lambda s: s.is_ordered or state.safety.has_voted(VoteKind.COMMIT, s.height, state.view)",
-            "lambda s: True",
-        ),
-    ),
-    _mutant(
-        "L02",
-        "votes above a barrier that is not stable (R-BAR-1)",
-        (
-            "state",
-            "ReplicaState.chain_below",
-            "below is None or below.proposal is None or below.proposal.is_barrier",
-            "below is None or below.proposal is None",
-        ),
-        ("normal_case", "advance_ordering", "if slot.proposal.is_barrier:", "if False:"),
-    ),
-    _mutant(
-        "L03",
-        "the leader's list is believed for what a quorum vouches for (R-BODY-1)",
-        (
-            "normal_case",
-            "request_verification",
-            "if message is not None and not is_vouched else None",
-            "if message is not None else None",
-        ),
-    ),
-    _mutant(
-        "L04",
-        "CHECKPOINT of a block executed ahead counts as its sender's head (R-LAG-1)",
-        (
-            "checkpoint",
-            "handle_checkpoint",
-            "stable_at_least = vote.height - state.config.window",
-            "stable_at_least = vote.height",
-        ),
-    ),
-    _mutant(
-        "L05",
-        "the lowest instead of the highest view's certificate is proposed again (R-NV-2)",
-        (
-            "certificates",
-            "select_reproposals",
-            "certificate.view > best[height][0]",
-            "certificate.view < best[height][0]",
-        ),
-    ),
-    _mutant(
-        "L06",
-        "a vote is sent before it is durable (R-SAFE-1)",
-        (
-            "normal_case",
-            "_vote_prepare",
-            (
-                "state.persist(record, ProposalRecord(state.safety.epoch, state.view, proposal))\n"
-                "    state.broadcast(vote)"
-            ),
-            (
-                "state.broadcast(vote)\n"
-                "    state.persist(record, ProposalRecord(state.safety.epoch, state.view, proposal))"
-            ),
-        ),
-    ),
-    _mutant(
-        "L07",
-        "a second vote of one validator replaces its first",
-        (
-            "message_log",
-            "record_phase_vote",
-            "if known is None or vote.view > known.view:",
-            "if known is None or vote.view >= known.view:",
-        ),
-    ),
-    _mutant(
-        "L08",
-        "votes are stored for any height",
-        (
-            "normal_case",
-            "_vote_slot",
-            "if not state.log.is_open(vote.height):",
-            "if False:",
-        ),
-        (
-            "message_log",
-            "MessageLog.slot",
-            'require_invariant(self.is_open(height), f"P09: height {height} outside the watermarks")',
-            "pass",
-        ),
-    ),
-    _mutant(
-        "L09",
-        "a result that contradicts a quorum is committed all the same (R-CP-3)",
-        (
-            "checkpoint",
-            "_start_commit",
-            "if (digest, block_hash) != (slot.digest, slot.executed_hash):",
-            "if False:",
-        ),
-    ),
 )
+
+MUTANTS: tuple[Mutant, ...] = PUBLIC_BUGS + BROKEN_RULES

@@ -38,6 +38,8 @@ class Network:
         self.is_faulty = True
         self.gate: Callable[[SimNode, SimNode, Parcel], bool] | None = None
         """If set, decides which parcels pass (Twins)."""
+        self.may_fetch: Callable[[SimNode, SimNode], bool] | None = None
+        """If set, decides who may fetch from whom (Twins)."""
         self.counts = {"dropped": 0, "duplicated": 0, "delayed": 0, "cut": 0}
 
     def draw_delay_ms(self) -> int:

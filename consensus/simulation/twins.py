@@ -18,7 +18,7 @@ from itertools import product
 from random import Random
 from typing import TypeAlias
 
-from consensus.messages import Checkpoint, Status
+from consensus.messages import Checkpoint, NewView, Status, ViewChange
 from consensus.quorum import compute_fault_threshold
 from consensus.simulation.explore import Finding, guard
 from consensus.simulation.network import Parcel
@@ -128,19 +128,33 @@ class TwinsWorld(World):
         super().__init__(plan_of(scenario), is_traced=is_traced)
         self.scenario = scenario
         self.network.gate = self._passes
+        self.network.may_fetch = self._may_fetch
 
     def _passes(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> bool:
-        """Whether a message passes: it belongs to a view, and that view has its groups."""
-        view = self._view_of(sender, parcel)
+        """Whether a message passes: votes stay in the groups of their view.
+
+        What moves replicas from view to view passes always, or no scenario would see its
+        second view: without a quorum in one group nobody would ask for another.
+        """
+        if isinstance(parcel, ViewChange | NewView | Status):
+            return True
+        return self._hear(sender, receiver, self._view_of(sender, parcel))
+
+    def _hear(self, sender: SimNode, receiver: SimNode, view: int) -> bool:
         if view >= len(self.scenario.views):
             return True
         groups = self.scenario.views[view]
         return groups[sender.instance] == groups[receiver.instance]
 
+    def _may_fetch(self, node: SimNode, peer: SimNode) -> bool:
+        """Whether a node may fetch bodies and blocks from a peer: as it hears its votes."""
+        view = node.replica.view if node.replica is not None else 0
+        return self._hear(peer, node, view)
+
     @staticmethod
     def _view_of(sender: SimNode, parcel: Parcel) -> int:
         """Return the view of a parcel; what has none belongs to its sender's view."""
-        if isinstance(parcel, bytes | Checkpoint | Status):
+        if isinstance(parcel, bytes | Checkpoint):
             return sender.replica.to_view if sender.replica is not None else 0
         return parcel.view
 
@@ -161,6 +175,7 @@ class TwinsWorld(World):
         self.run_until(self.plan.heal_ms, self._are_past_the_scenario)
         healed_ms = self.now_ms
         self.network.gate = None
+        self.network.may_fetch = None
         self.edge.announce_for_ever()
         self.run_until(healed_ms + LIVENESS_MS, self.is_settled)
         if not self.is_settled():

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from consensus.certificates import Verifier, reference_height
-from consensus.effects import Effect
+from consensus.effects import Effect, ExecuteProposal
 from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
 from consensus.messages import Evidence, Message
@@ -16,10 +16,12 @@ from consensus.simulation.checkers import (
     ChainChecker,
     EvidenceChecker,
     StepChecker,
-    Violation,
-    VoteChecker,
+    check_accepted,
 )
 from consensus.simulation.node import SimBlock, SimNode
+from consensus.simulation.plan import keeps_promise
+from consensus.simulation.violation import Violation
+from consensus.simulation.votes import VoteChecker
 from consensus.types import ZERO_HASH, Hash32
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Watch:
         self._authors = AuthorChecker(world.domain)
         self._evidence = EvidenceChecker()
         self._has_liars = bool(world.plan.byzantine)
+        self._is_promise_kept = keeps_promise(world.plan)
+        """Beyond the bound votes may contradict each other: then only forks count (F20)."""
 
     @property
     def _honest(self) -> frozenset[bytes]:
@@ -47,17 +51,19 @@ class Watch:
     def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
         """A node that does not lie sends a message."""
         if node.replica is not None:
-            self._votes.on_offer(node.replica.epoch, message, digest)
-        if node.is_honest:
+            self._votes.on_any(node.replica.epoch, message, digest)
+        if node.is_honest and self._is_promise_kept:
             self._votes.on_send(node, message, digest)
         if self._has_liars:
             self._authors.on_send(node.node_id, message)
 
     def on_persist(self, node: SimNode, records: tuple[Record, ...]) -> None:
         """A node that does not lie makes records durable."""
+        if node.replica is None or node.replica.index is None:
+            return
         for record in records:
-            self._votes.on_persist(record)
-            if self._has_liars and node.replica is not None and node.replica.index is not None:
+            self._votes.on_persist(node.replica.epoch, record, node.replica.index)
+            if self._has_liars:
                 self._authors.on_persist(node.node_id, node.replica.index, record)
 
     def on_lie(self, node: SimNode, message: Message) -> None:
@@ -65,13 +71,14 @@ class Watch:
         with suppress(InvalidMessage):
             verified = self._world.verifier_of(node).verify_message(message)
             epoch = node.epochs.at(reference_height(message))
-            self._votes.on_offer(epoch, message, verified.digest or ZERO_HASH)
+            self._votes.on_any(epoch, message, verified.digest or ZERO_HASH)
 
     def on_accept(self, sender: SimNode, receiver: SimNode, message: Message) -> None:
         """A liar's message has been taken as valid."""
         if receiver.liar is not None:
             return
         self._authors.on_accept(message, receiver.epochs, self._honest)
+        check_accepted(message, receiver.epochs, self._world.genesis)
         if not self._world.plan.is_relaying:
             self._authors.on_link(sender.node_id, message, receiver.epochs)
 
@@ -99,6 +106,11 @@ class Watch:
     def on_lie_taken(self, node: SimNode, message: Message) -> None:
         """A replica has handled a liar's message without refusing it."""
         self._evidence.on_vote(node, message)
+
+    def on_execute(self, node: SimNode, effect: ExecuteProposal) -> None:
+        """A node executes what it takes as ordered."""
+        if node.liar is None and node.replica is not None and self._is_promise_kept:
+            self._votes.on_execute(node, node.replica, effect)
 
     def on_verified(self, node: SimNode, digest: Hash32) -> None:
         """The check of a proposal's bodies is answered."""

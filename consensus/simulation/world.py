@@ -24,14 +24,16 @@ from consensus.effects import Effect
 from consensus.epochs import Epochs
 from consensus.errors import ConsensusError, InvalidMessage
 from consensus.messages import CommitCertificate, Message, PrePrepare
+from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
 from consensus.simulation.byzantine import Liar, Post
-from consensus.simulation.checkers import Violation
 from consensus.simulation.edge import Edge
 from consensus.simulation.network import Network, Parcel
 from consensus.simulation.node import SimNode
 from consensus.simulation.plan import Crash, Plan
+from consensus.simulation.reception import accept_honest
 from consensus.simulation.trace import Trace, describe_parcel
+from consensus.simulation.violation import Violation
 from consensus.simulation.watch import Watch
 from consensus.state import ReplicaConfig
 from consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
@@ -165,7 +167,7 @@ class World:
         config = ReplicaConfig(self.domain, node.node_id, self.genesis, window=self.plan.window)
         stable = node.chain[-1].certificate if node.chain else self.genesis
         timestamp_ms = node.chain[-1].proposal.timestamp_ms if node.chain else 0
-        records = [node.records[key] for key in sorted(node.records)]
+        records = [decode_record(encode_record(node.records[key])) for key in sorted(node.records)]
         node.replica, effects = Replica.recover(
             config, self.signer(node.node_id), node.epochs.latest, records, stable, timestamp_ms
         )
@@ -290,6 +292,7 @@ class World:
             case fx.VerifyProposal():
                 self.edge.verify(node, effect)
             case fx.ExecuteProposal():
+                self.checkers.on_execute(node, effect)
                 self.edge.execute(node, effect)
             case fx.CommitBlock(certificate):
                 self.edge.commit(node, certificate)
@@ -372,7 +375,7 @@ class World:
         if known is None:
             if len(self._verified) > VERIFIED_MAX:
                 self._verified.clear()
-            known = (parcel, verifier.verify_message(parcel))
+            known = (parcel, accept_honest(verifier, sender.node_id, parcel))
             self._verified[key] = known
         return known[1]
 

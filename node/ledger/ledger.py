@@ -35,13 +35,21 @@ class Ledger:
         stored = storage.get(schema.KEY_HEAD)
         if stored is None:
             self.head = Head(0, 0, 0)
-            storage.write(self._block_records(genesis, self.genesis_certificate, self.head))
+            records = self._block_records(genesis, self.genesis_certificate, self.head)
+            storage.write({**records, schema.KEY_FORMAT: schema.FORMAT})
         else:
             self.head = schema.decode_head(stored)
             self._check_start()
 
     def _check_start(self) -> None:
-        """Refuse a database of another chain, or one whose head is not there."""
+        """Refuse a database of another format or chain, or one whose head is not there."""
+        written = self._storage.get(schema.KEY_FORMAT) or b"1"
+        if written != schema.FORMAT:
+            raise StorageError(
+                f"the data is of format {written.decode(errors='replace')}, this Lowu writes "
+                f"{schema.FORMAT.decode()}. Use the Lowu that wrote it, or move the node's data "
+                "folder away: the node then fetches the chain from nodes of this version."
+            )
         stored, _ = self._sealed_header(0)
         if stored.hash != self.genesis_hash:
             raise StorageError(

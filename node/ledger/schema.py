@@ -1,6 +1,6 @@
 """Keys and values of the ledger's records.
 
-M<name>                      head height and totals
+M<name>                      head height and totals, format of the data
 H<height>                    header, commit certificate
 B<height>                    transactions' bytes
 R<height>                    receipts
@@ -26,6 +26,9 @@ from node.chain.block import Header, decode_header, encode_header
 from node.errors import BadInput, StorageError
 
 KEY_HEAD = b"Mhead"
+KEY_FORMAT = b"Mformat"
+FORMAT = b"2"
+"""Raised whenever records or what signatures cover change; data of another format is refused."""
 PREFIX_VOTE = b"V"
 PREFIX_VOTE_END = b"W"
 PREFIX_PROPOSAL = b"P"

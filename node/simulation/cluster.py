@@ -21,7 +21,7 @@ from random import Random
 import trio
 
 from consensus.invariants import BlockFact, check_agreement
-from consensus.simulation.checkers import Violation
+from consensus.simulation.violation import Violation
 from node.app import Node, Surroundings, assemble_node, run_services
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import GenesisConfig, NodeConfig
@@ -237,8 +237,12 @@ class Cluster:
 
     @staticmethod
     async def _serve(node: Node, link: Link, side: int, other: Member) -> None:
-        with suppress(BadInput, trio.BrokenResourceError, trio.ClosedResourceError):
+        try:
             await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
+        except BadInput as error:  # everybody here is honest: nobody is to blame for anything
+            raise Violation(f"P12 {node.config.name} blames node {other.index}: {error}") from error
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
         link.break_off()
 
     def _on_bytes(self, pair: tuple[int, int], side: int, data: bytes) -> None:
@@ -250,6 +254,8 @@ class Cluster:
     async def _strike_for_ever(self) -> None:
         while self.is_faulty:
             await trio.sleep(self.random.choice((0.1, 0.4, 1.5)))
+            if not self.is_faulty:
+                return
             kind = self.random.random()
             if kind < 0.4 and self._links:
                 pair = self.random.choice(sorted(self._links))

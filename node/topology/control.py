@@ -73,7 +73,6 @@ class Control:
 
     def start_supervisor(self) -> None:
         """Start a supervisor in the background and wait until it takes orders."""
-        control_file(self._directory).unlink(missing_ok=True)
         log = supervisor_log(self._directory)
         with log.open("ab") as output:
             process = subprocess.Popen(

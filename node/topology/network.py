@@ -8,8 +8,10 @@ block. If that does not happen in time, the error says for each node what is wro
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import trio
 
 from node.client import ClientError, RemoteError, RpcClient
-from node.errors import PORT_TAKEN_EXIT, NodeError
+from node.errors import PORT_TAKEN_EXIT, ConfigError, NodeError
 from node.topology.control import Control, NotRunning
 from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
 from node.topology.ports import find_free_block, name_ports, reserve_ports
@@ -67,14 +69,18 @@ def _move_to_free_ports(plan: Plan, report: Callable[[str], None]) -> tuple[Plan
     return build_plan(plan.spec, ports), True
 
 
-def _start(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
+def _start(
+    directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]
+) -> tuple[Plan, bool]:
     """Choose ports and start all nodes; return once they are ready, or have ended.
 
     Something else may take a port between the search and the node's own opening of it: then
     the whole network moves on.
     """
     control = Control(directory)
-    with reserve_ports():
+    with reserve_ports(report):
+        if is_tree(directory) and control.is_running():
+            return load_tree(directory), True  # somebody else has just started it
         plan = prepare(directory, spec_text, origin, report)
         report(f"{len(plan.nodes)} nodes planned in {directory}")
         control.start_supervisor()
@@ -82,11 +88,14 @@ def _start(directory: Path, spec_text: str, origin: Path, report: Callable[[str]
             control.order("start")
             states = control.wait_until_settled()
             if all(state["exit_code"] != PORT_TAKEN_EXIT for state in states):
-                break
+                return plan, False
             control.order("stop")
             plan, _ = _move_to_free_ports(plan, report)
             write_ports(plan, directory)
-    return plan
+    raise ConfigError(
+        f"ports were taken by something else {PORT_ATTEMPTS} times while the nodes started; "
+        "stop what takes them, or choose other ports in the network file"
+    )
 
 
 async def bring_up(
@@ -108,13 +117,19 @@ async def bring_up(
     if was_running:
         plan = load_tree(directory)
         await trio.to_thread.run_sync(control.order, "start")
+        await trio.to_thread.run_sync(control.wait_until_settled)
     else:
         # Not abandoned on Ctrl-C: what it starts must be there to be stopped.
-        plan = await trio.to_thread.run_sync(_start, directory, spec_text, origin, report)
+        plan, was_running = await trio.to_thread.run_sync(
+            _start, directory, spec_text, origin, report
+        )
     report("nodes started, waiting for a quorum to commit a block")
     height = await wait_for_block(plan, control, directory, ready_s)
     nodes = {node.name: node for node in plan.nodes}
-    for state in await trio.to_thread.run_sync(control.order, "status"):
+    states: list[dict[str, Any]] = []
+    with suppress(NodeError):
+        states = await trio.to_thread.run_sync(control.order, "status")
+    for state in states:
         if state["pid"] is None:
             report(describe_end(nodes[state["name"]], state["exit_code"], directory))
     return UpResult(plan, time.monotonic() - started, height, was_running)
@@ -151,6 +166,8 @@ async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
             states = await trio.to_thread.run_sync(control.order, "status")
         except NotRunning:
             return "the supervisor has ended"
+        except NodeError:
+            continue  # it is busy; the time-out bounds this
         running = {item["name"] for item in states if item["pid"] is not None}
         weight = sum(weights[name] for name in weights.keys() & running)
         if weight < quorum:
@@ -204,7 +221,7 @@ async def _wait_for_quorum(plan: Plan, tx_hash: str) -> int:
 
     async def watch(node: PlannedNode) -> None:
         async with RpcClient(node.url) as client:
-            receipt = await client.wait_for_receipt(tx_hash, timeout_s=READY_S)
+            receipt = await client.wait_for_receipt(tx_hash, timeout_s=math.inf)
         reached[node.name] = int(receipt["blockNumber"], 16)
         if sum(item.spec.weight for item in voters if item.name in reached) >= quorum:
             done.set()

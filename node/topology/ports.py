@@ -6,7 +6,8 @@ import fcntl
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from node.topology.plan import HOST, PortBlock
 BLOCKS_TRIED = 200
 PORT_MAX = 65_535
 PORTS_NAMED = 4
+RESERVE_S = 10.0
+"""How long to wait for another network that starts; then both look out for themselves."""
 
 
 def is_port_free(port: int) -> bool:
@@ -30,15 +33,23 @@ def is_port_free(port: int) -> bool:
 
 
 @contextmanager
-def reserve_ports() -> Iterator[None]:
+def reserve_ports(report: Callable[[str], None]) -> Iterator[None]:
     """Keep two networks that start at once from choosing the same ports, where that is possible.
 
     Held from the search until the nodes listen. The lock ends with the process. Another user,
     or another TMPDIR, has another lock: a port may still be lost, and the network moves again.
     """
     path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
+    deadline = time.monotonic() + RESERVE_S
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline - time.monotonic() > RESERVE_S - 0.2:
+                    report("another network is starting: waiting for it")
+                time.sleep(0.1)
         yield
 
 

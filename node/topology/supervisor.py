@@ -11,6 +11,7 @@ token stand in ``.lowu/control.json``.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -27,12 +28,13 @@ from typing import Any
 
 from node.process import node_main, redirect_output
 from node.topology.plan import HOST, Plan
-from node.topology.supervisor_files import control_file
+from node.topology.supervisor_files import control_file, supervisor_lock
 from node.topology.tree import load_tree, node_folder
 
 STOP_S = 5.0
 """How long a node may take to stop before it is killed."""
 REQUEST_BYTES_MAX = 64 * 1024
+DESCRIPTORS_MAX = 4096
 PR_SET_PDEATHSIG = 1
 
 
@@ -85,11 +87,10 @@ class Supervisor:
         """Become a node; never returns."""
         code = 1
         try:
-            os.close(self._pipe_write)
-            self._listener.close()
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            _close_all_but(self._pipe_read, ready_pipe)
             _die_with_parent()
             os.chdir(folder)
             redirect_output(folder)
@@ -236,6 +237,15 @@ class Supervisor:
         staging.rename(path)
 
 
+def _close_all_but(*kept: int) -> None:
+    """Close what belongs to the supervisor: its sockets, and other children's pipes."""
+    last = 2
+    for descriptor in sorted(kept):
+        os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, DESCRIPTORS_MAX)
+
+
 def _say_ready(pipe: int) -> None:
     os.write(pipe, b"1")
     os.close(pipe)
@@ -254,6 +264,12 @@ def main() -> int:
     """Run the supervisor of a network folder."""
     directory = Path(sys.argv[1]).resolve()
     plan = load_tree(directory)
+    lock = supervisor_lock(directory).open("a")  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another supervisor already runs this network", file=sys.stderr)
+        return 3
     gc.collect()
     gc.freeze()
     Supervisor(directory, plan).run()

@@ -12,6 +12,11 @@ def control_file(directory: Path) -> Path:
     return directory / META / "control.json"
 
 
+def supervisor_lock(directory: Path) -> Path:
+    """Return the file whose lock the supervisor holds while it runs."""
+    return directory / META / "supervisor.lock"
+
+
 def supervisor_log(directory: Path) -> Path:
     """Return the supervisor's own log."""
     return directory / META / "supervisor.log"

@@ -15,7 +15,14 @@ from lowu.output import Progress, print_table
 @click.command()
 @click.argument("network", default=DEFAULT_NETWORK)
 @directory_option
-@click.option("--timeout", "ready_s", default=60.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout",
+    "ready_s",
+    type=click.FloatRange(min=1, max=86_400),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait.",
+)
 @json_option
 def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
     """Start NETWORK (a bundled name or a TOML file) and wait for its first block."""
@@ -26,12 +33,14 @@ def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
 
     text, origin = read_network(network)
     progress = Progress(is_silent=is_json)
+    was_running = Control(directory).is_running()
     try:
         result = trio.run(bring_up, directory, text, origin, progress, ready_s)
     except NotReady:
         raise  # the nodes stay up, so that they can be looked at
     except BaseException:
-        Control(directory).down()
+        if not was_running:
+            Control(directory).down()
         raise
     if is_json:
         emit_json(
@@ -178,7 +187,7 @@ async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
 def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
     from node.errors import NodeError
     from node.topology.control import Control
-    from node.topology.network import describe_end
+    from node.topology.network import NotReady, describe_end
     from node.topology.tree import load_tree
 
     plan = load_tree(directory)
@@ -192,6 +201,8 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> Non
         (state,) = control.wait_until_settled([node.name])
         if state["pid"] is None:
             raise NodeError(describe_end(node, state["exit_code"], directory))
+        if not state["is_ready"]:
+            raise NotReady(f"{node.name} is not ready yet; see `lowu logs {node.name}`")
     if is_json:
         emit_json(True, {}, node=state)
     else:

@@ -15,6 +15,7 @@ import click
 from lowu.cli import emit_json
 from lowu.options import json_option
 from lowu.output import Progress, print_table
+from node.errors import NodeError
 
 if TYPE_CHECKING:
     from consensus.simulation.explore import Finding, Totals
@@ -37,17 +38,35 @@ def parse_sizes(text: str) -> list[int]:
 
 
 @click.command()
-@click.option("--seeds", default=200, show_default=True, help="How many seeds, or Twins samples.")
-@click.option("--first-seed", default=0, show_default=True, help="The first seed.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="How many seeds, or Twins samples.",
+)
+@click.option(
+    "--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed."
+)
 @click.option("--nodes", default="4,7", show_default=True, help="Network sizes, in turn.")
-@click.option("--jobs", default=0, help="Processes; 0 for one a core.")
+@click.option(
+    "--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0 for one a core."
+)
 @click.option("--trace", is_flag=True, help="Print the events of one seed, replay or scenario.")
-@click.option("--save", type=click.Path(path_type=Path), help="Folder for replay files.")
+@click.option(
+    "--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for replay files."
+)
 @click.option(
     "--replay", type=click.Path(path_type=Path, dir_okay=False), help="Run a replay file again."
 )
 @click.option("--twins", is_flag=True, help="One key, two replicas, every partition pattern.")
-@click.option("--views", default=3, show_default=True, help="Views of a Twins scenario.")
+@click.option(
+    "--views",
+    type=click.IntRange(1, 20),
+    default=3,
+    show_default=True,
+    help="Views of a Twins scenario.",
+)
 @click.option("--exhaustive", is_flag=True, help="All Twins scenarios of 4 nodes, once each.")
 @click.option("--share", default="1/1", help="Of --exhaustive only part I of N, as I/N.")
 @click.option("--scenario", help="Run one Twins scenario, such as 4:1:01001/00000.")
@@ -61,12 +80,26 @@ def parse_sizes(text: str) -> list[int]:
 )
 @click.option("--mutants", is_flag=True, help="Put known bugs back and find each.")
 @click.option("--only", default="", help="Mutants by name, such as B01,L05.")
-@click.option("--seconds", default=600.0, show_default=True, help="CPU time for each mutant.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 86_400),
+    default=600.0,
+    show_default=True,
+    help="CPU time for each mutant.",
+)
 @json_option
 def simulate(**options: Any) -> None:
     """Run seeds with crashes, partitions, loss and liars, and check every step."""
-    if options["seeds"] < 1:
-        raise click.UsageError(f"--seeds {options['seeds']}: at least 1")
+    is_twins = options["twins"] or options["exhaustive"] or options["control"]
+    chosen = {
+        "--mutants": options["mutants"],
+        "--stack full": options["stack"] == "full",
+        "--twins": is_twins or bool(options["scenario"]),
+        "--replay": options["replay"] is not None,
+    }
+    if sum(map(bool, chosen.values())) > 1:
+        names = " and ".join(name for name, is_on in chosen.items() if is_on)
+        raise click.UsageError(f"{names} are different things: run one at a time")
     if options["mutants"]:
         from lowu.simulate_mutants import run_mutants
 
@@ -75,7 +108,7 @@ def simulate(**options: Any) -> None:
         from lowu.simulate_stack import run_stack_seeds
 
         run_stack_seeds(options)
-    elif options["twins"] or options["exhaustive"] or options["control"] or options["scenario"]:
+    elif chosen["--twins"]:
         from lowu.simulate_twins import run_twins
 
         run_twins(options)
@@ -128,6 +161,8 @@ def _run_task(task: tuple[int, int]) -> Any:
 def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> Iterator[Any]:
     """Run a function over tasks, in order, in one process a core."""
     import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from itertools import islice
 
     remaining = iter(tasks)
@@ -138,10 +173,17 @@ def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> I
         yield from map(run, remaining)
         return
     context = multiprocessing.get_context("fork")
-    with context.Pool(count, initializer=_end_quietly) as pool:
-        yield from pool.imap(run, head, chunksize=1)
+    pool = ProcessPoolExecutor(count, context, initializer=_end_quietly)
+    try:
+        yield from pool.map(run, head)
         while chunked := list(islice(remaining, 4_000)):  # never all tasks in memory
-            yield from pool.imap(run, chunked, chunksize=chunk)
+            yield from pool.map(run, chunked, chunksize=chunk)
+    except BrokenProcessPool as error:
+        raise NodeError(
+            "a worker process died, probably for want of memory: run fewer with --jobs"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _end_quietly() -> None:
@@ -262,7 +304,7 @@ def load_replay(path: Path) -> Plan:
     try:
         value = json.loads(path.read_text())
         return plan_from_json(value["plan"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise click.UsageError(f"--replay {path}: not a replay file ({error})") from error
 
 

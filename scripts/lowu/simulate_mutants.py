@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from consensus.simulation.mutants import MUTANTS, Mutant
+from consensus.simulation.mutant import Mutant
+from consensus.simulation.mutants import MUTANTS
 from experiments.mutants import Hunt, hunt_all
 from lowu.cli import emit_json
 from lowu.output import Progress, print_table

@@ -26,6 +26,8 @@ def run_stack_seeds(options: dict[str, Any]) -> None:
     logging.disable(logging.CRITICAL)
     sizes, first = parse_sizes(options["nodes"]), options["first_seed"]
     if options["trace"]:
+        if options["seeds"] != 1:
+            raise click.UsageError("--trace shows one seed: add --seeds 1")
         _show(first, sizes[0], is_json=options["is_json"])
         return
     progress = Progress(is_silent=options["is_json"])
@@ -65,20 +67,30 @@ def run_stack_seeds(options: dict[str, Any]) -> None:
         "recovery_ms_max": round(recovery_s * 1000),
         "seconds": round(elapsed_s, 2),
     }
-    if options["is_json"]:
-        emit_json(not findings, figures, faults=dict(sorted(faults.items())), findings=findings)
-    else:
-        for name, value in figures.items():
-            click.echo(f"{name.replace('_', ' '):<27} {value}")
-        click.echo(f"{'faults':<27} " + ", ".join(f"{n} {c}" for n, c in faults.most_common()))
-        for item in findings[:3]:
-            click.echo(f"\nseed {item['seed']}: {item['violation']}")
-            click.echo(
-                "repeat: lowu simulate --stack full --seeds 1 --trace "
-                f"--first-seed {item['seed']} --nodes {item['nodes']}"
-            )
+    _summarise(figures, faults, findings, is_json=options["is_json"])
     if findings:
         sys.exit(1)
+
+
+def _summarise(
+    figures: dict[str, float],
+    faults: Counter[str],
+    findings: list[dict[str, Any]],
+    *,
+    is_json: bool,
+) -> None:
+    if is_json:
+        emit_json(not findings, figures, faults=dict(sorted(faults.items())), findings=findings)
+        return
+    for name, value in figures.items():
+        click.echo(f"{name.replace('_', ' '):<27} {value}")
+    click.echo(f"{'faults':<27} " + ", ".join(f"{n} {c}" for n, c in faults.most_common()))
+    for item in findings[:3]:
+        click.echo(f"\nseed {item['seed']}: {item['violation']}")
+        click.echo(
+            "repeat: lowu simulate --stack full --seeds 1 --trace "
+            f"--first-seed {item['seed']} --nodes {item['nodes']}"
+        )
 
 
 def _run_task(task: tuple[int, int]) -> tuple[tuple[int, int], StackResult | str]:

@@ -11,6 +11,6 @@ def test_whichever_comes_second_changes_nothing():
     kit.commit(replica, second)
     assert replica.stable.height == 2
     for late in (kit.committed(first), kit.committed(second)):
-        assert replica.step(Synced(late, 5)) == ()
+        assert replica.step(Synced(late, 5, kit.EPOCH)) == ()
     assert replica.step(BlockCommitted(1, b"b" * 32)) == ()
     assert replica.stable.height == 2

@@ -14,12 +14,15 @@ def equivocate(replica, kind=Prepare):
 
 
 def test_both_messages_are_stored_before_the_report():
-    effects = equivocate(kit.replica())
+    replica = kit.replica()
+    effects = equivocate(replica)
+    assert replica.has_evidence(1, Prepare)
     (persist,) = kit.only(Persist, effects)
     (report,) = kit.only(ReportEvidence, effects)
     assert effects.index(persist) < effects.index(report)
     (record,) = persist.records
     assert record == EvidenceRecord(1, report.evidence) and report.evidence.accused == 1
+    assert not kit.replica().has_evidence(1, Prepare)
     for message in (report.evidence.first, report.evidence.second):
         kit.verified(message)
 

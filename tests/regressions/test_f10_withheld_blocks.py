@@ -18,6 +18,7 @@ def test_proposals_below_a_proven_head_are_executed():
     """Found by simulation: the honest had every proposal, and waited for blocks for ever."""
     replica = kit.replica(3)
     effects = kit.deliver(replica, kit.new_view(1, WITHHELD, sender=0))
+    assert replica.is_settled(1) and replica.is_settled(2) and not replica.is_settled(3)
     for item in (FIRST, SECOND):
         effects += kit.make_valid(replica, item)
     assert [effect.proposal for effect in kit.only(ExecuteProposal, effects)] == [FIRST]

@@ -51,6 +51,7 @@ def test_a_removed_validator_observes():
     kit.commit(replica, BARRIER, validators=THREE)
     assert replica.index is None and replica.phase == "observing"
     assert kit.pending(replica) == () and replica.step(kit.TimerFired(1, 1)) == ()
+    assert kit.make_valid(replica, ABOVE) == ()
     replica.step(Synced(kit.committed(ABOVE), 6, kit.Epoch(3, FIVE)))
     assert replica.index == 3 and replica.phase == "normal"
 

@@ -1,15 +1,23 @@
 """Ways in which one faulty validator, or a late answer, once stopped an honest one."""
 
+from dataclasses import replace
+
 import pytest
 
 from consensus import effects as fx
 from consensus import inputs as ev
+from consensus.certificates import Verifier
 from consensus.codec import compute_digest
-from consensus.errors import InvalidMessage
-from consensus.messages import Commit, Prepare, PrePrepare, Status
-from consensus.records import NewViewRecord, ViewRecord
-from consensus.state import compute_window_max
+from consensus.epochs import Epoch, Epochs
+from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
+from consensus.records import NewViewRecord, ViewRecord, VoteKind, VoteRecord
+from consensus.replica import Replica
+from consensus.state import ReplicaConfig, compute_window_max
+from consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
+
+THREE = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(3)))
 
 ITEM = kit.proposal()
 DIGEST = compute_digest(kit.DOMAIN, ITEM)
@@ -97,8 +105,124 @@ def test_a_refused_message_makes_no_slot():
     assert replica.size() == before
 
 
-def test_a_window_whose_new_view_fits_no_message_is_refused():
+def test_the_window_of_an_epoch_is_one_whose_new_view_fits_a_message():
     assert compute_window_max(4) > 1_000
     assert compute_window_max(31) >= 50
-    with pytest.raises(ValueError, match="must be in"):
-        make(window=10**6)
+    assert make(window=10**6)._state.log.window == compute_window_max(4)
+
+
+def test_a_validator_that_was_removed_and_came_back_asks_again():
+    """A timer of before its removal counted as running for ever."""
+    replica = make()
+    barrier = replace(ITEM, is_barrier=True)
+    effects = kit.commit(replica, barrier, validators=THREE)
+    assert replica.index is None
+    for start in only(fx.StartTimer, effects):
+        replica.step(ev.TimerFired(start.timer, start.number))
+    above = kit.proposal(2, kit.digest_of(barrier), b"b", 2, 6)
+    replica.step(ev.Synced(kit.committed(above), 6, Epoch(3, kit.VALIDATORS)))
+    started = only(fx.StartTimer, kit.pending(replica))
+    assert {start.timer for start in started} == {ev.TimerId.VIEW, ev.TimerId.RESEND}
+
+
+def test_a_larger_set_gets_a_smaller_window():
+    sixty = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(60)))
+    replica = make(window=50)
+    kit.commit(replica, replace(ITEM, is_barrier=True), validators=sixty)
+    assert replica._state.log.window == compute_window_max(60) < 50
+
+
+def test_a_window_that_would_forget_votes_is_refused():
+    """A smaller window than before dropped certificates that VIEW-CHANGEs must carry."""
+    high = kit.proposal(6, b"p" * 32)
+    record = VoteRecord(1, VoteKind.COMMIT, 6, 0, kit.digest_of(high), b"\0" * 32)
+    with pytest.raises(ValueError, match="start with at least 6"):
+        kit.recovered(3, [record], window=5)
+    assert kit.recovered(3, [record], window=6)[0].held_heights() == [6]
+
+
+def test_blocks_fetched_in_two_pieces_carry_the_epoch_whichever_comes_first():
+    replica = make()
+    barrier = replace(ITEM, is_barrier=True)
+    above = kit.proposal(2, kit.digest_of(barrier), b"b", 2, 6)
+    replica.step(ev.Synced(kit.committed(above), 6, Epoch(2, THREE)))
+    replica.step(ev.Synced(kit.committed(barrier), 5, Epoch(2, THREE)))
+    assert replica.epoch.first_height == 2 and replica.stable.height == 2
+
+
+def test_messages_of_before_a_change_cost_nobody_the_link():
+    epochs = Epochs(kit.VALIDATORS)
+    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
+    old = kit.vote(Prepare, kit.proposal(2, DIGEST), 1)
+    epochs.on_commit(1, ValidatorSet(tuple(Validator(kit.node_id(i)) for i in (0, 2, 3, 4))))
+    for message in (old, kit.vote(Prepare, kit.proposal(2, DIGEST), 3)):
+        with pytest.raises(UnknownEpoch):
+            verifier.verify_link(kit.node_id(message.sender), message)
+        with pytest.raises(UnknownEpoch, match="before the validators changed"):
+            verifier.verify_message(message)
+    with pytest.raises(InvalidMessage, match="bad signature"):
+        verifier.verify_message(replace(old, signature=b"forged"))
+
+
+def test_a_height_fixed_by_the_view_does_not_need_its_leader():
+    """Node 3 opens view 1 above block 1, which it lacks, and must not leave it again."""
+    replica = make(3)
+    others = frozenset(kit.node_id(i) for i in (0, 1))
+    replica.step(ev.LinksChanged(others))
+    changes = [kit.view_change(i, 1, kit.committed(ITEM)) for i in (0, 1)]
+    effects = [*deliver(replica, changes[0]), *deliver(replica, changes[1])]
+    effects += kit.pending(replica)
+    assert replica.view == 1 and replica.to_view == 1
+    assert len(kit.sent(NewView, effects)) == 1
+
+
+def test_a_proposal_on_another_predecessor_is_bad_only_if_ours_is_final():
+    replica = make(3)
+    ours, theirs = kit.proposal(text=b"ours"), ITEM
+    deliver(replica, kit.offer(ours))
+    kit.make_valid(replica, ours)
+    above = kit.proposal(2, kit.digest_of(theirs), b"b", 2, 6)
+    deliver(replica, kit.offer(above))
+    assert kit.sent(ViewChange, kit.make_valid(replica, above)) == []
+    assert replica.to_view == 0
+
+
+def test_a_second_new_view_tells_what_is_final():
+    """Two NEW-VIEWs of one view may exist; the loser's followers need what the other proves."""
+    replica = make(3)
+    certified = [kit.view_change(i, 1, certificates=[kit.prepared(ITEM)]) for i in (0, 1, 2)]
+    deliver(replica, kit.new_view(1, certified))
+    kit.make_valid(replica, ITEM)
+    higher = [kit.view_change(0, 1, kit.committed(ITEM)), *certified[1:]]
+    new_view = kit.signed(NewView(1, tuple(higher), 3))
+    other = make(0)
+    deliver(other, kit.new_view(1, certified))
+    kit.make_valid(other, ITEM)
+    effects = deliver(other, new_view)
+    assert [effect.proposal for effect in only(fx.ExecuteProposal, effects)] == [ITEM]
+    assert deliver(other, kit.new_view(1, certified)) is not None and other.view == 1
+
+
+def test_nothing_is_executed_above_a_barrier_in_flight():
+    barrier = replace(ITEM, is_barrier=True)
+    above = kit.proposal(2, kit.digest_of(barrier), b"b", 2, 6)
+    changes = [kit.view_change(0, 1, kit.committed(above))]
+    changes += [
+        kit.view_change(i, 1, certificates=[kit.prepared(barrier), kit.prepared(above)])
+        for i in (1, 2)
+    ]
+    replica = make(3)
+    effects = deliver(replica, kit.new_view(1, changes))
+    for item in (barrier, above):
+        effects += kit.make_valid(replica, item)
+    result = ev.ProposalExecuted(1, kit.digest_of(barrier), b"b" * 32)
+    effects += replica.step(result)
+    assert [effect.proposal.height for effect in only(fx.ExecuteProposal, effects)] == [1]
+
+
+def test_a_list_longer_than_a_block_is_refused_before_it_is_kept():
+    config = ReplicaConfig(kit.DOMAIN, kit.node_id(3), kit.GENESIS, tx_hashes_max=2)
+    replica = Replica(config, lambda digest: kit.sign(3, digest), kit.EPOCH)
+    with pytest.raises(InvalidMessage, match="3 transactions"):
+        deliver(replica, kit.offer(ITEM, hashes=(b"h" * 32,) * 3))
+    assert replica.held_heights() == []

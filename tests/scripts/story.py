@@ -225,7 +225,7 @@ class Theatre:
             self.verifier.verify_commit(certificate)
             actor.chain.append((certificate, time_ms))
             self.say(f"{node_}: fetches {certificate.height}")
-            self._step(actor, ev.Synced(certificate, time_ms))
+            self._step(actor, ev.Synced(certificate, time_ms, Epoch(1, self.validators)))
 
     def do_inject(self, from_, to_, kind_, view_="0", height_="1", digest_="x"):
         digest = next((d for d, n in self.names.items() if n == digest_), hash_bytes(b"?"))

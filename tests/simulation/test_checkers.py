@@ -15,11 +15,11 @@ from consensus.simulation.checkers import (
     ChainChecker,
     EvidenceChecker,
     StepChecker,
-    Violation,
-    VoteChecker,
 )
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
 from consensus.simulation.plan import Plan
+from consensus.simulation.violation import Violation
+from consensus.simulation.votes import VoteChecker
 from consensus.simulation.world import World
 from consensus.types import ZERO_HASH, hash_bytes
 from tests.unit import consensus_kit as kit
@@ -112,7 +112,7 @@ class Sender:
                 for item in (self.item, self.other):
                     offer = replace(item, proposer=kit.VALIDATORS.leader(1, view))
                     message = PrePrepare(view, offer, (), offer.proposer)
-                    self.checker.on_offer(kit.EPOCH, message, kit.digest_of(item))
+                    self.checker.on_any(kit.EPOCH, message, kit.digest_of(item))
 
     def store(self, kind, item, view=0, block_hash=ZERO_HASH):
         view = 0 if kind is VoteKind.CHECKPOINT else view
@@ -120,6 +120,7 @@ class Sender:
         self.node.records[record_key(record)] = record
 
     def send(self, message, digest=ZERO_HASH):
+        self.checker.on_any(kit.EPOCH, message, digest)
         self.checker.on_send(self.node, message, digest)
 
 
@@ -144,7 +145,7 @@ def test_p03_a_vote_above_a_barrier_in_flight():
     above = kit.proposal(2, kit.digest_of(barrier), b"b", 2, 6)
     for item in (barrier, above):
         message = PrePrepare(0, item, (), item.proposer)
-        sender.checker.on_offer(kit.EPOCH, message, kit.digest_of(item))
+        sender.checker.on_any(kit.EPOCH, message, kit.digest_of(item))
     sender.store(VoteKind.PREPARE, above)
     with pytest.raises(Violation, match=r"P03 .* above a barrier"):
         sender.send(kit.vote(Prepare, above, 0))
@@ -179,23 +180,97 @@ def test_p05_two_votes_and_p14_votes_ahead_of_the_disk(kind, record):
         sender.send(*message(sender.other))
 
 
-def test_p06_prepared_anew_after_it_was_ordered():
-    checker = VoteChecker(kit.DOMAIN)
-    item, other = kit.proposal(), kit.proposal(text=b"other")
+def make_nodes():
     nodes = []
     for index in range(4):
         node = SimNode(index, kit.node_id(index), Epochs(kit.VALIDATORS))
         node.replica = kit.replica(index)
         nodes.append(node)
-    for index, (what, view) in enumerate([(item, 0), (item, 0), (item, 0), (other, 1)]):
-        record = VoteRecord(1, VoteKind.COMMIT, 1, view, kit.digest_of(what), ZERO_HASH)
-        nodes[index].records[record_key(record)] = record
-        vote = kit.vote(Commit, what, index, view)
-        if index < 3:
-            checker.on_send(nodes[index], vote, ZERO_HASH)
-        else:
-            with pytest.raises(Violation, match="P06 height 1: prepared anew in view 1"):
-                checker.on_send(nodes[index], vote, ZERO_HASH)
+    return nodes
+
+
+def send_commit(checker, node, item, view):
+    record = VoteRecord(1, VoteKind.COMMIT, 1, view, kit.digest_of(item), ZERO_HASH)
+    node.records[record_key(record)] = record
+    vote = kit.vote(Commit, item, node.instance, view)
+    checker.on_any(kit.EPOCH, vote, ZERO_HASH)
+    checker.on_send(node, vote, ZERO_HASH)
+
+
+def test_p06_prepared_anew_after_it_was_ordered():
+    checker, nodes = VoteChecker(kit.DOMAIN), make_nodes()
+    item, other = kit.proposal(), kit.proposal(text=b"other")
+    for node in nodes[:2]:
+        send_commit(checker, node, item, 0)
+    checker.on_any(kit.EPOCH, kit.vote(Commit, item, 2, 0), ZERO_HASH)  # a liar's counts as well
+    with pytest.raises(Violation, match="P06 height 1: prepared anew in view 1"):
+        send_commit(checker, nodes[3], other, 1)
+
+
+def test_p06_two_prepared_in_one_view():
+    checker, nodes = VoteChecker(kit.DOMAIN), make_nodes()
+    send_commit(checker, nodes[0], kit.proposal(), 0)
+    with pytest.raises(Violation, match="P06 height 1: two prepared in view 0"):
+        send_commit(checker, nodes[1], kit.proposal(text=b"other"), 0)
+
+
+def test_p06_executed_without_a_quorum_in_one_view():
+    checker, nodes = VoteChecker(kit.DOMAIN), make_nodes()
+    item = kit.proposal()
+    effect = fx.ExecuteProposal(item, kit.digest_of(item))
+    for index, view in ((0, 0), (1, 0), (2, 1)):
+        checker.on_any(kit.EPOCH, kit.vote(Commit, item, index, view), ZERO_HASH)
+    with pytest.raises(Violation, match="P06 node 0 executes 1, which no quorum committed"):
+        checker.on_execute(nodes[0], nodes[0].replica, effect)
+    checker.on_any(kit.EPOCH, kit.vote(Commit, item, 3, 0), ZERO_HASH)
+    checker.on_execute(nodes[0], nodes[0].replica, effect)
+
+
+def test_p06_a_view_change_without_what_was_committed():
+    checker, (node, *_) = VoteChecker(kit.DOMAIN), make_nodes()
+    send_commit(checker, node, kit.proposal(), 0)
+    node.records[b"view"] = ViewRecord(1, 0, 1)
+    with pytest.raises(Violation, match="P06 node 0 asks for view 1 without the certificate"):
+        checker.on_send(node, kit.view_change(0, 1), ZERO_HASH)
+    certified = kit.view_change(0, 1, certificates=[kit.prepared(kit.proposal())])
+    checker.on_send(node, certified, ZERO_HASH)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        kit.view_change(1, 1, replace(kit.GENESIS, digest=b"x" * 32)),
+        kit.view_change(1, 1, kit.committed(kit.proposal(), signers=(0, 1))),
+        kit.view_change(1, 1, certificates=[kit.prepared(kit.proposal(), signers=(1, 1, 1))]),
+        kit.new_view(1, [kit.view_change(i, 1) for i in (0, 1)]),
+        kit.new_view(1, [kit.view_change(0, 1)] * 3),
+        kit.new_view(1, sender=0),
+    ],
+)
+def test_p04_p12_messages_that_should_not_have_been_taken(message):
+    with pytest.raises(Violation, match=r"P04|P12"):
+        checkers.check_accepted(message, Epochs(kit.VALIDATORS), kit.GENESIS)
+    checkers.check_accepted(kit.new_view(1), Epochs(kit.VALIDATORS), kit.GENESIS)
+
+
+def test_p12_an_honest_message_that_is_refused_or_changed(monkeypatch):
+    from consensus.simulation import reception
+
+    message = kit.new_view(1)
+    reception.accept_honest(kit.VERIFIER, kit.node_id(2), message)
+    with pytest.raises(Violation, match="P12 an honest NewView is refused"):
+        reception.accept_honest(kit.VERIFIER, kit.node_id(2), kit.new_view(1, sender=1))
+    monkeypatch.setattr(reception, "decode_message", lambda data: kit.new_view(2))
+    with pytest.raises(Violation, match="changes on the wire"):
+        reception.accept_honest(kit.VERIFIER, kit.node_id(2), message)
+
+
+def test_p18_a_lone_replica_that_runs_away():
+    checker, (node, *_) = VoteChecker(kit.DOMAIN), make_nodes()
+    node.records[b"view"] = ViewRecord(1, 0, 9)
+    checker.on_send(node, kit.view_change(0, 1), ZERO_HASH)
+    with pytest.raises(Violation, match="P18 node 0 ran from view 1 to 2 alone"):
+        checker.on_send(node, kit.view_change(0, 2), ZERO_HASH)
 
 
 def test_p07_p14_p18_leaving_views():
@@ -208,7 +283,7 @@ def test_p07_p14_p18_leaving_views():
     with pytest.raises(Violation, match="P07 node 0 voted in view 1 after leaving it"):
         sender.send(kit.vote(Prepare, sender.item, 0, 1))
     sender.node.records[b"view"] = ViewRecord(1, 0, 10**9)
-    with pytest.raises(Violation, match="P18 node 0 was dragged"):
+    with pytest.raises(Violation, match="P18 node 0 ran from view 2"):
         sender.send(kit.view_change(0, 10**9))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus.simulation.mutants import MUTANTS, Edit
+from consensus.simulation.mutant import Edit
+from consensus.simulation.mutants import MUTANTS
 from experiments.mutants import MutantError, apply_edit, edited_source, hunt_all
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -181,7 +181,10 @@ def test_a_replay_file_runs_again(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeds", "0"], "at least 1"),
+        (["--seeds", "0"], "not in the range"),
+        (["--jobs", "-1"], "not in the range"),
+        (["--views", "0", "--twins"], "not in the range"),
+        (["--twins", "--mutants"], "different things"),
         (["--nodes", "four"], "expected numbers"),
         (["--nodes", "99"], "1 to 31"),
         (["--trace"], "add --seeds 1"),

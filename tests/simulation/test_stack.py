@@ -10,7 +10,7 @@ from random import Random
 import pytest
 import trio
 
-from consensus.simulation.checkers import Violation
+from consensus.simulation.violation import Violation
 from node.errors import StorageError
 from node.ledger.ledger import Ledger
 from node.simulation.cluster import run_stack

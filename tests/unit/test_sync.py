@@ -15,7 +15,7 @@ def make(blocks=3):
     chain = kit.Chain()
     for number in range(blocks):
         chain.commit(kit.signed(nonce=number))
-    return Sync(chain.ledger, None, None, nothing, is_validator=True)
+    return Sync(chain.ledger, None, None, nothing, None, is_validator=True)
 
 
 @pytest.mark.parametrize("count", [3, 65, 2**31, 10**12])

@@ -90,7 +90,7 @@ def test_a_halted_replica_only_follows():
     assert replica.phase == "halted" and not replica.is_normal
     for event in EVERY_EVENT:
         assert replica.step(event) == ()
-    replica.step(Synced(kit.committed(FIRST), 5))
+    replica.step(Synced(kit.committed(FIRST), 5, kit.EPOCH))
     assert replica.stable.height == 1
     assert replica.step(PendingChanged(True)) == ()
 
@@ -205,7 +205,7 @@ def test_reproposals_beyond_the_own_window_wait():
     certificates = [kit.prepared(item) for item in items]
     changes = [kit.view_change(i, 1, certificates=certificates) for i in (0, 1, 2)]
     replica = kit.replica(window=4)
-    replica.step(Synced(kit.committed(FIRST), 5))
+    replica.step(Synced(kit.committed(FIRST), 5, kit.EPOCH))
     kit.deliver(replica, kit.new_view(1, changes))
     assert replica.held_heights() == [2, 3, 4]
 
@@ -226,7 +226,7 @@ def test_a_synced_block_below_ordered_ones_keeps_them():
     replica = kit.replica(0)
     for item in (FIRST, SECOND):
         kit.order(replica, item, senders=(1, 2, 3))
-    effects = replica.step(Synced(kit.committed(FIRST), 5))
+    effects = replica.step(Synced(kit.committed(FIRST), 5, kit.EPOCH))
     assert [effect.proposal for effect in kit.only(fx.ExecuteProposal, effects)] == [SECOND]
 
 
@@ -234,7 +234,7 @@ def test_a_synced_block_that_contradicts_what_was_ordered_stops_the_node():
     replica = kit.replica()
     kit.order(replica, FIRST)
     with pytest.raises(InvariantViolation, match="P01"):
-        replica.step(Synced(kit.committed(kit.proposal(text=b"other")), 5))
+        replica.step(Synced(kit.committed(kit.proposal(text=b"other")), 5, kit.EPOCH))
 
 
 def test_a_timer_is_stopped_when_nothing_waits():
@@ -273,17 +273,6 @@ def test_records_of_another_epoch_are_left_alone():
     ]
     replica, _ = kit.recovered(3, records)
     assert replica.view == 0 and replica.held_heights() == []
-
-
-def test_a_smaller_window_forgets_what_lies_above_it():
-    high = kit.proposal(6, b"p" * 32)
-    records = [
-        VoteRecord(1, VoteKind.PREPARE, 6, 0, kit.digest_of(high), ZERO_HASH),
-        ProposalRecord(1, 0, high),
-        PreparedRecord(1, kit.prepared(high)),
-    ]
-    assert kit.recovered(3, records, window=8)[0].held_heights() == [6]
-    assert kit.recovered(3, records, window=2)[0].held_heights() == []
 
 
 def test_a_restored_view_drops_what_it_did_not_carry_over():

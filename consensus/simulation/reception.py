@@ -1,0 +1,29 @@
+"""How an honest message must fare at the edge of any node: unchanged, and taken."""
+
+from __future__ import annotations
+
+from consensus.certificates import VerifiedMessage, Verifier
+from consensus.codec import decode_message, encode_message
+from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.messages import Message
+from consensus.simulation.violation import Violation
+
+
+def accept_honest(verifier: Verifier, node_id: bytes, message: Message) -> VerifiedMessage:
+    """Take a message as the wire would carry it from an honest node's link.
+
+    Raises:
+        UnknownEpoch: the receiver does not know its validators yet, or no longer.
+        Violation: an honest message is changed or refused.
+    """
+    kind = type(message).__name__
+    try:
+        if decode_message(encode_message(message)) != message:
+            raise Violation(f"P12 an honest {kind} changes on the wire")
+        verified = verifier.verify_message(message)
+        verifier.verify_link(node_id, message)
+    except UnknownEpoch:
+        raise
+    except InvalidMessage as error:
+        raise Violation(f"P12 an honest {kind} is refused: {error}") from error
+    return verified

@@ -1,0 +1,200 @@
+"""What honest nodes may vote for, and what a view change must carry (P03, P05–P07, P14, P18).
+
+Told of everything that is sent, by whomever, and of what honest nodes persist and execute.
+Everything is kept by epoch: its first height is part of every key.
+"""
+
+from __future__ import annotations
+
+from consensus import effects as fx
+from consensus.certificates import select_reproposals
+from consensus.codec import compute_digest
+from consensus.epochs import Epoch
+from consensus.invariants import is_strong_quorum
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    Message,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Proposal,
+    ViewChange,
+)
+from consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
+from consensus.replica import Replica
+from consensus.simulation.node import SimNode
+from consensus.simulation.violation import Violation
+from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
+
+
+class VoteChecker:
+    """P03 what may be voted for, P05, P06, P07, P14: over everything that honest nodes send."""
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._votes: dict[tuple[int, Height, VoteKind, Height, View], tuple[Hash32, Hash32]] = {}
+        self._left: dict[tuple[int, Height], View] = {}
+        self._asked: dict[Height, dict[NodeIndex, View]] = {}
+        """The highest view that each validator has asked for, by epoch."""
+        self._prepared: dict[tuple[Height, Height, View], Hash32] = {}
+        self._committed_in: dict[tuple[int, Height, Height], View] = {}
+        """The last view in which an honest node sent COMMIT, by node, epoch and height."""
+        self._offered: set[tuple[Height, View, Hash32]] = set()
+        self._proposals: dict[Hash32, Proposal] = {}
+        self._commits: dict[tuple[Height, Height, View, Hash32], set[NodeIndex]] = {}
+        self._ordered: dict[tuple[Height, Height], tuple[View, Hash32]] = {}
+
+    def on_any(self, epoch: Epoch, message: Message, digest: Hash32) -> None:
+        """Anybody sent something valid in an epoch: what is offered, committed, asked for?"""
+        first = epoch.first_height
+        match message:
+            case PrePrepare(view=view, proposal=proposal, sender=sender):
+                if epoch.validators.leader(proposal.height, view) == sender == proposal.proposer:
+                    self._proposals[digest] = proposal
+                    self._offered.add((first, view, digest))
+            case NewView(view=view, view_changes=changes) if changes:
+                for item in select_reproposals(self._domain, changes).proposals:
+                    self._offered.add((first, view, compute_digest(self._domain, item)))
+            case Commit(view=view, height=height, digest=voted, sender=sender):
+                self._note_commit(epoch, height, view, voted, sender)
+            case ViewChange(view=view, sender=sender):
+                asked = self._asked.setdefault(first, {})
+                asked[sender] = max(view, asked.get(sender, 0))
+
+    def _note_commit(
+        self, epoch: Epoch, height: Height, view: View, digest: Hash32, sender: NodeIndex
+    ) -> None:
+        at = (epoch.first_height, height)
+        voters = self._commits.setdefault((*at, view, digest), set())
+        voters.add(sender)
+        if at not in self._ordered and is_strong_quorum(epoch.validators, voters):
+            self._ordered[at] = (view, digest)
+
+    def on_persist(self, epoch: Epoch, record: Record, index: NodeIndex | None) -> None:
+        """A node bound itself to something that a crash may keep from the wire."""
+        if not isinstance(record, VoteRecord) or index is None:
+            return
+        if record.kind is VoteKind.PRE_PREPARE:
+            self._offered.add((record.epoch, record.view, record.digest))
+        elif record.kind is VoteKind.COMMIT:
+            self._note_commit(epoch, record.height, record.view, record.digest, index)
+
+    def on_execute(self, node: SimNode, replica: Replica, effect: fx.ExecuteProposal) -> None:
+        """P06: what is executed was committed by a quorum in one view, or is settled."""
+        height, epoch = effect.proposal.height, replica.epoch
+        if replica.is_settled(height):
+            return
+        for (first, at, _, digest), voters in self._commits.items():
+            is_same = (first, at, digest) == (epoch.first_height, height, effect.digest)
+            if is_same and is_strong_quorum(epoch.validators, voters):
+                return
+        raise Violation(f"P06 node {node.instance} executes {height}, which no quorum committed")
+
+    def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
+        """An honest node put a message on the wire; `digest` is that of a PRE-PREPARE."""
+        if node.replica is None:
+            return
+        epoch = node.replica.epoch
+        first, zero = epoch.first_height, ZERO_HASH
+        match message:
+            case PrePrepare(view=view, proposal=proposal):
+                kind, height = VoteKind.PRE_PREPARE, proposal.height
+                self._check(node, VoteRecord(first, kind, height, view, digest, zero))
+            case Prepare(view=view, height=height, digest=voted):
+                self._check_offer(node, (first, view, voted), height)
+                self._check(node, VoteRecord(first, VoteKind.PREPARE, height, view, voted, zero))
+            case Commit(view=view, height=height, digest=voted):
+                self._check(node, VoteRecord(first, VoteKind.COMMIT, height, view, voted, zero))
+                self._check_survival(node, epoch, message)
+            case Checkpoint(height=height, digest=voted, block_hash=result):
+                kind = VoteKind.CHECKPOINT
+                self._check(node, VoteRecord(first, kind, height, 0, voted, result))
+            case ViewChange():
+                self._check_view_change(node, node.replica, message)
+
+    def _check_view_change(self, node: SimNode, replica: Replica, message: ViewChange) -> None:
+        """P06 what it must carry, P14 that it is durable, P18 that somebody gave cause for it."""
+        first, view = replica.epoch.first_height, message.view
+        carried = {item.proposal.height: item.view for item in message.prepared}
+        for (instance, epoch, height), voted in self._committed_in.items():
+            is_own = (instance, epoch) == (node.instance, first)
+            if is_own and height > message.stable.height and carried.get(height, -1) < voted:
+                raise Violation(
+                    f"P06 node {node.instance} asks for view {view} without the certificate of "
+                    f"height {height} that it committed in view {voted}"
+                )
+        record = node.records.get(b"view")
+        is_durable = isinstance(record, ViewRecord) and (record.epoch, record.to_view) >= (
+            first,
+            view,
+        )
+        if not is_durable:
+            raise Violation(
+                f"P14 node {node.instance} sent VIEW-CHANGE {view} before it was durable"
+            )
+        key = (node.instance, first)
+        before = self._left.get(key, 0)
+        self._left[key] = max(view, before)
+        if view > before:
+            self._check_cause(node, replica, view, before)
+
+    def _check_cause(self, node: SimNode, replica: Replica, view: View, before: View) -> None:
+        """P18: a view is asked for step by step, or because more than f others ask for it."""
+        asked = self._asked.get(replica.epoch.first_height, {})
+        others = {index: at for index, at in asked.items() if index != replica.index}
+        validators = replica.validators
+        if validators.has_honest(index for index, at in others.items() if at >= view):
+            return
+        if before <= replica.view:  # from a view that works: a time-out, or a leader skipped
+            is_caused = view <= replica.view + len(validators)
+        else:  # from one that did not open: a time-out, once a quorum has asked for it
+            backers = [index for index, at in asked.items() if at >= before]
+            is_caused = view == before + 1 and is_strong_quorum(validators, backers)
+        if not is_caused:
+            raise Violation(f"P18 node {node.instance} ran from view {before} to {view} alone")
+
+    def _check_offer(self, node: SimNode, offer: tuple[Height, View, Hash32], at: Height) -> None:
+        """P03: PREPARE is for what a leader offered, and not above a barrier in flight."""
+        if offer not in self._offered:
+            raise Violation(f"P03 node {node.instance} prepares {at} in {offer[1]}: never offered")
+        proposal = self._proposals.get(offer[2])
+        below = self._proposals.get(proposal.previous) if proposal is not None else None
+        is_above_barrier = below is not None and below.is_barrier
+        if is_above_barrier and node.replica is not None and node.replica.stable.height < at - 1:
+            raise Violation(f"P03 node {node.instance} prepares {at} above a barrier in flight")
+
+    def _check(self, node: SimNode, vote: VoteRecord) -> None:
+        key = (node.instance, vote.epoch, vote.kind, vote.height, vote.view)
+        result = (vote.digest, vote.block_hash)
+        is_first = key not in self._votes
+        if self._votes.setdefault(key, result) != result:
+            raise Violation(f"P05 node {node.instance} signed two {vote.kind.name} at {key[3:]}")
+        if not is_first:
+            return
+        left = self._left.get((node.instance, vote.epoch), 0)
+        if vote.kind is not VoteKind.CHECKPOINT and vote.view < left:
+            raise Violation(f"P07 node {node.instance} voted in view {vote.view} after leaving it")
+        is_settled = vote.height <= len(node.chain)  # the block is durable, its votes forgotten
+        if not is_settled and node.records.get(record_key(vote)) != vote:
+            raise Violation(
+                f"P14 node {node.instance} sent {vote.kind.name} {key[3:]} before it was durable"
+            )
+
+    def _check_survival(self, node: SimNode, epoch: Epoch, vote: Commit) -> None:
+        """P06: one digest a view, and nothing else once a quorum may have ordered something."""
+        at = (epoch.first_height, vote.height)
+        ordered = self._ordered.get(at)
+        if ordered is not None and vote.view > ordered[0] and vote.digest != ordered[1]:
+            raise Violation(f"P06 height {vote.height}: prepared anew in view {vote.view}")
+        if self._prepared.setdefault((*at, vote.view), vote.digest) != vote.digest:
+            raise Violation(f"P06 height {vote.height}: two prepared in view {vote.view}")
+        key = (node.instance, *at)
+        self._committed_in[key] = max(vote.view, self._committed_in.get(key, 0))
+
+    def on_wipe(self, node: int) -> None:
+        """A node lost its memory: its former votes bind it no longer, they count as a fault."""
+        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node}
+        self._left = {key: view for key, view in self._left.items() if key[0] != node}
+        kept = {key: view for key, view in self._committed_in.items() if key[0] != node}
+        self._committed_in = kept
