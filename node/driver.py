@@ -8,7 +8,7 @@ node stops. Slow effects run as tasks whose answers come back as inputs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -84,6 +84,8 @@ class Driver:
         self._is_linked_up = False
         self._unknown: dict[bytes, tuple[int, int]] = {}
         """By member: our height, and how much was not taken from it at that height."""
+        self.on_send: Callable[[Message], None] = lambda message: None
+        """Told of every message before it leaves (simulation watches votes here)."""
         self.invalid_messages = 0
 
     def attach(self, proposals: Proposals, sealer: Sealer, sync: Sync) -> None:
@@ -240,6 +242,7 @@ class Driver:
             self._nursery.start_soon(run)
 
     def _transmit(self, node_ids: Sequence[bytes], message: Message) -> None:
+        self.on_send(message)
         self._gateway.broadcast(node_ids, FrameKind.CONSENSUS, encode_message(message))
 
     # --- timers -----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import trio
 
 from consensus.invariants import BlockFact, check_agreement
 from consensus.simulation.violation import Violation
+from consensus.types import Domain
 from node.app import Node, Surroundings, assemble_node, run_services
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import GenesisConfig, NodeConfig
@@ -33,6 +34,7 @@ from node.identity import NodeKey
 from node.simulation.disk import FaultyStorage
 from node.simulation.links import Link
 from node.simulation.virtual_time import run_virtual
+from node.simulation.votes import VoteWatch
 from node.tap import Tap
 
 EPOCH_MS = 1_750_000_000_000
@@ -148,7 +150,8 @@ class Cluster:
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
     _links: dict[tuple[int, int], Link] = field(default_factory=dict)
     _blocks: dict[int, bytes] = field(default_factory=dict)
-    _nursery: trio.Nursery | None = None
+    _cut_until_s: dict[tuple[int, int], float] = field(default_factory=dict)
+    _votes: VoteWatch = field(default_factory=lambda: VoteWatch(Domain("sim", "group0")))
 
     def __post_init__(self) -> None:
         self.random = Random(f"stack/{self.seed}/{self.nodes}")  # noqa: S311  (repeatable)
@@ -182,6 +185,9 @@ class Cluster:
         )  # fmt: skip
         node = assemble_node(genesis, config, on)
         node.events.subscribe(lambda event: self._on_block(member, event.block))
+        if node.driver is not None:
+            ledger = node.ledger
+            node.driver.on_send = lambda message: self._votes.on_send(member.index, ledger, message)
         return node
 
     def _on_block(self, member: Member, block: ExecutedBlock) -> None:
@@ -227,7 +233,8 @@ class Cluster:
         random = Random(f"link/{self.seed}/{pair}")  # noqa: S311
         while True:
             await trio.sleep(0.05 + random.random() * 0.1)
-            if first.node is None or second.node is None:
+            is_cut = self.is_faulty and trio.current_time() < self._cut_until_s.get(pair, 0)
+            if first.node is None or second.node is None or is_cut:
                 continue
             link = Link(random, lambda side, data, pair=pair: self._on_bytes(pair, side, data))  # type: ignore[misc]
             self._links[pair] = link
@@ -261,6 +268,8 @@ class Cluster:
                 pair = self.random.choice(sorted(self._links))
                 if not self._links[pair].is_broken:
                     self.faults["cut"] += 1
+                    outage_s = self.random.choice((0.0, 1.0, 6.0))
+                    self._cut_until_s[pair] = trio.current_time() + outage_s
                     self._links[pair].break_off()
             elif kind < 0.6:
                 member = self.random.choice(self.members)

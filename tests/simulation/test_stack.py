@@ -10,7 +10,8 @@ from random import Random
 import pytest
 import trio
 
-from consensus.simulation.violation import Violation
+from consensus.effects import Persist
+from node.driver import Driver
 from node.errors import StorageError
 from node.ledger.ledger import Ledger
 from node.simulation.cluster import run_stack
@@ -58,7 +59,18 @@ def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     assert run_stack(0).trace_hash != run_stack(1).trace_hash
 
 
-def test_control_a_block_that_is_not_written_is_missed(monkeypatch):
+def first_violation(seeds=12):
+    for seed in range(seeds):
+        try:
+            run_stack(seed)
+        except Exception as error:
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
+            return str(error)
+    return ""
+
+
+def test_control_blocks_that_are_not_written(monkeypatch):
     """A ledger that tells of a block before it is durable is found out."""
     real = Ledger.commit
 
@@ -71,13 +83,24 @@ def test_control_a_block_that_is_not_written_is_missed(monkeypatch):
             storage.write = real_write
 
     monkeypatch.setattr(Ledger, "commit", commit)
-    broken = set()
-    for seed in range(6):
-        try:
-            run_stack(seed)
-        except* (Violation, Exception) as group:
-            broken.add(type(group.exceptions[0]).__name__)
-    assert broken, "no seed noticed"
+    assert first_violation() != ""
+
+
+def test_control_votes_that_are_not_written(monkeypatch):
+    monkeypatch.setattr(Ledger, "save_records", lambda self, records: None)
+    assert first_violation(1).startswith("P14")
+
+
+def test_control_votes_that_are_written_too_late(monkeypatch):
+    def perform(self, effects):
+        for effect in effects:
+            self._perform_one(effect)
+        records = [r for effect in effects if isinstance(effect, Persist) for r in effect.records]
+        if records:
+            self._ledger.save_records(records)
+
+    monkeypatch.setattr(Driver, "_perform", perform)
+    assert first_violation(1).startswith("P14")
 
 
 def test_failed_writes_raise_and_leave_everything_or_nothing():
