@@ -140,7 +140,7 @@ def _second_version(liar: Liar, message: PrePrepare) -> tuple[PrePrepare, frozen
     tx_hashes = message.tx_hashes[:-1] or message.tx_hashes
     proposal = replace(
         message.proposal,
-        timestamp_ms=message.proposal.timestamp_ms + 1,
+        timestamp_ms=message.proposal.timestamp_ms + (first[0] & 1),
         tx_root=compute_tx_root(tx_hashes),
     )
     second = liar.digest(proposal)

@@ -1,0 +1,35 @@
+"""Runs the regression test of each mutant with the bug in place, two at a time.
+
+A program of its own, so that pytest is imported once and each mutant is a fork of it. Prints a
+JSON object: for each mutant pytest's exit code, 1 being what is wanted: the test fails.
+"""
+
+import io
+import json
+import multiprocessing
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+import tests.unit.consensus_kit  # noqa: F401  (warm: the forks share it)
+from consensus.simulation.mutants import MUTANTS
+from experiments.mutants import apply_mutant
+
+FOLDER = Path(__file__).resolve().parents[1] / "regressions"
+
+
+def run(mutant):
+    """Apply a mutant in this process and run its test; return its name and the exit code."""
+    (file,) = FOLDER.glob(f"test_{mutant.name.lower()}_*.py")
+    apply_mutant(mutant)
+    with redirect_stdout(io.StringIO()):
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", str(file)]
+        return mutant.name, int(pytest.main(options))
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    with context.Pool(2, maxtasksperchild=1) as pool:
+        json.dump(dict(pool.imap_unordered(run, MUTANTS, chunksize=1)), sys.stdout)
