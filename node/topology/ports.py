@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from node.errors import ConfigError
 from node.topology.plan import HOST, PortBlock
@@ -42,15 +43,19 @@ def reserve_ports(report: Callable[[str], None]) -> Iterator[None]:
     path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
     deadline = time.monotonic() + RESERVE_S
     with path.open("a") as file:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if deadline - time.monotonic() > RESERVE_S - 0.2:
-                    report("another network is starting: waiting for it")
+        if not _try_lock(file):
+            report("another network is starting: waiting for it")
+            while time.monotonic() < deadline and not _try_lock(file):
                 time.sleep(0.1)
         yield
+
+
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def ports_of(block: PortBlock, nodes: int) -> list[int]:

@@ -228,3 +228,35 @@ def test_networks_that_start_at_once_do_not_collide(tmp_path):
     finally:
         for folder in folders:
             lowu("down", "--dir", folder)
+
+
+def test_two_ups_at_once_on_one_folder_make_one_network(tmp_path):
+    """Regression: the second took the first one's control file, and orphaned its nodes."""
+    folder = tmp_path / "nodes"
+    command = [sys.executable, "-m", "lowu", "up", "dev-4", "--json", "--dir", str(folder)]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    try:
+        results = [json.loads(process.communicate(timeout=90)[0]) for process in started]
+        assert [result["ok"] for result in results] == [True, True]
+        assert len(processes_of(folder)) == 5
+    finally:
+        lowu("down", "--dir", folder)
+    assert processes_of(folder) == []
+
+
+def test_an_up_that_fails_stops_nothing_that_was_running(network):
+    pids = {node["pid"] for node in network.status()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowu", "up", "--dir", str(network.directory)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "nodes started" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert {node["pid"] for node in network.status()} == pids

@@ -147,3 +147,16 @@ def test_a_snapshot_does_not_move(storage):
     sender = signed(nonce=0).sender
     assert before.get(b"a", sender) == b"" != chain.ledger.get(b"a", sender)
     assert chain.ledger.snapshot().get(b"a", sender) == chain.ledger.get(b"a", sender)
+
+
+def test_data_of_another_format_is_refused():
+    """Else nodes would judge old signatures by new rules, and blame each other."""
+    from node.ledger import schema
+
+    chain = Chain()
+    chain.storage.write({schema.KEY_FORMAT: b"1"})
+    with pytest.raises(StorageError, match="format 1, this Lowu writes 2"):
+        Chain(chain.storage)
+    chain.storage.records.pop(schema.KEY_FORMAT)
+    with pytest.raises(StorageError, match="format 1"):
+        Chain(chain.storage)
