@@ -7,6 +7,8 @@ so that partitions do not strand a transaction.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import trio
 
 from node.chain.transaction import Transaction
@@ -19,6 +21,8 @@ from node.txpool import TxPool
 BATCH_S = 0.005
 BATCH_TXS_MAX = 1_000
 BATCH_BYTES_MAX = 1 * MIB
+REPEAT_S = 0.5
+REPEATED_TXS_MAX = 64
 OFFERED_MAX = 50_000
 
 
@@ -48,13 +52,23 @@ class Gossip:
             self._gateway.broadcast(fresh, FrameKind.TRANSACTIONS, batch)
 
     async def run(self) -> None:
-        """Send batches for ever."""
+        """Send batches for ever, and what waits too long once more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._repeat_for_ever)
+            while True:
+                await self._changed.wait()
+                await trio.sleep(BATCH_S)
+                self._changed = trio.Event()
+                offered, self._offered = self._offered, []
+                for batch in _batches(offered):
+                    self._gateway.broadcast(self._gateway.connected, FrameKind.TRANSACTIONS, batch)
+
+    async def _repeat_for_ever(self) -> None:
+        """Offer the oldest waiting transactions again: a link may have been replaced under them."""
         while True:
-            await self._changed.wait()
-            await trio.sleep(BATCH_S)
-            self._changed = trio.Event()
-            offered, self._offered = self._offered, []
-            for batch in _batches(offered):
+            await trio.sleep(REPEAT_S)
+            oldest = list(islice(self._pool.transactions(), REPEATED_TXS_MAX))
+            for batch in _batches([item.raw for item in oldest]):
                 self._gateway.broadcast(self._gateway.connected, FrameKind.TRANSACTIONS, batch)
 
     async def handle(self, node_id: bytes, value: object) -> None:
