@@ -90,12 +90,17 @@ def accept_buffered(state: ReplicaState) -> None:
 
 
 def request_verification(state: ReplicaState, slot: Slot) -> None:
-    """Ask the edge for the bodies of a slot's proposal, once."""
+    """Ask the edge for the bodies of a slot's proposal, once.
+
+    A bad verdict was on the list that the leader sent; it does not stand against a quorum.
+    """
+    is_vouched = slot.is_reproposal or slot.is_ordered
+    if is_vouched and slot.verdict is Verdict.INVALID:
+        slot.verdict = Verdict.UNKNOWN
     if slot.proposal is None or slot.is_fetching or slot.verdict is Verdict.VALID:
         return
     slot.is_fetching = slot.is_asked = True
     message = slot.pre_prepare
-    is_vouched = slot.is_reproposal or slot.is_ordered
     state.emit(
         VerifyProposal(
             slot.proposal,
@@ -255,7 +260,6 @@ def _order(state: ReplicaState, slot: Slot) -> None:
         return
     if any(state.validators.has_quorum(voters) for voters in slot.commit_groups()):
         slot.is_ordered = True
-        slot.verdict = Verdict.UNKNOWN if slot.verdict is Verdict.INVALID else slot.verdict
         request_verification(state, slot)
 
 

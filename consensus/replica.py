@@ -67,7 +67,6 @@ from consensus.normal_case import (
     handle_proposal_verified,
     next_height,
     request_build,
-    request_verification,
 )
 from consensus.records import (
     EvidenceRecord,
@@ -81,11 +80,11 @@ from consensus.state import ReplicaConfig, ReplicaState, effective_window
 from consensus.types import Height, NodeIndex, Sign, View
 from consensus.validators import ValidatorSet
 from consensus.view_change import (
+    adopt_selection,
     handle_new_view,
     handle_view_change,
     handle_view_timeout,
     replace_failed_leader,
-    settle_below,
     supporters,
 )
 
@@ -180,15 +179,8 @@ class Replica:
         for slot in state.log.ascending():
             if slot.proposal is not None and slot.accepted_view != state.view:
                 slot.drop_proposal()
-        selection = select_reproposals(state.config.domain, state.new_view.view_changes)
-        settle_below(state, selection)
-        state.reproposed_to = selection.stable.height + len(selection.proposals)
-        for proposal in selection.proposals:
-            if state.log.is_open(proposal.height):
-                slot = state.log.slot(proposal.height)
-                slot.accept(proposal, state.digest_of(proposal), state.view)
-                slot.is_reproposal = True
-                request_verification(state, slot)
+        changes = state.new_view.view_changes
+        adopt_selection(state, select_reproposals(state.config.domain, changes))
 
     # --- one step -----------------------------------------------------------------------
 

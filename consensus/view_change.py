@@ -119,24 +119,25 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
         for index, change in state.log.view_changes.items()
         if change.view > message.view
     }
-    state.reproposed_to = selection.stable.height + len(selection.proposals)
     request_sync(state, selection.stable.height)
-    settle_below(state, selection)
-    kept = {proposal.height: proposal for proposal in selection.proposals}
+    kept_to = selection.stable.height + len(selection.proposals)
     for slot in state.log.ascending():
-        is_settled = slot.height <= selection.stable.height or slot.proposal is None
-        if slot.height not in kept and not is_settled:
+        if slot.height > kept_to and slot.proposal is not None:
             slot.drop_proposal()
-    for height, proposal in kept.items():
-        if not state.log.is_open(height):
-            continue
-        slot = state.log.slot(height)
-        slot.accept(proposal, state.digest_of(proposal), message.view)
-        slot.is_reproposal = True
-        if slot.verdict is Verdict.INVALID:
-            slot.verdict = Verdict.UNKNOWN
-        request_verification(state, slot)
+    adopt_selection(state, selection)
     accept_buffered(state)
+
+
+def adopt_selection(state: ReplicaState, selection: Selection) -> None:
+    """Take up what the view entered proposes again, and what it makes final."""
+    state.reproposed_to = selection.stable.height + len(selection.proposals)
+    settle_below(state, selection)
+    for proposal in selection.proposals:
+        if state.log.is_open(proposal.height):
+            slot = state.log.slot(proposal.height)
+            slot.accept(proposal, state.digest_of(proposal), state.view)
+            slot.is_reproposal = True
+            request_verification(state, slot)
 
 
 def settle_below(state: ReplicaState, selection: Selection) -> None:
@@ -156,8 +157,6 @@ def settle_below(state: ReplicaState, selection: Selection) -> None:
             return
         slot.accept(proposal, digest, -1)  # of no view: it needs no votes any more
         slot.is_ordered = True
-        if slot.verdict is Verdict.INVALID:
-            slot.verdict = Verdict.UNKNOWN
         request_verification(state, slot)
         digest, height = proposal.previous, height - 1
 
