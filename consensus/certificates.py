@@ -93,7 +93,7 @@ class Verifier:
 
     def _is_of_the_epoch_before(self, message: Message, epoch: Epoch) -> bool:
         """Whether a message was valid before the change that its sender had not seen yet."""
-        before = self.epochs.at(epoch.first_height - 1)
+        before = self.epochs.before(epoch)
         if before == epoch:
             return False
         try:
@@ -108,11 +108,12 @@ class Verifier:
         A NEW-VIEW proves itself and may be passed on.
         """
         height = reference_height(message)
-        validators = self.epochs.at(height).validators
+        epoch = self.epochs.at(height)
+        validators = epoch.validators
         if validators.index_of(node_id) != message.sender and not isinstance(message, NewView):
             text = "message of another validator than the link's"
-            before = self.epochs.at(self.epochs.at(height).first_height - 1).validators
-            is_older = before != validators and before.index_of(node_id) == message.sender
+            before = self.epochs.before(epoch)
+            is_older = before != epoch and before.validators.index_of(node_id) == message.sender
             if is_older or height > self.epochs.settled_height:
                 raise UnknownEpoch(text)  # its sender may know no better, or more than we do
             raise InvalidMessage(text)

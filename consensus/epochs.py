@@ -46,6 +46,10 @@ class Epochs:
                 return epoch
         return self._epochs[0]
 
+    def before(self, epoch: Epoch) -> Epoch:
+        """Return the epoch before one; the first is before itself."""
+        return self.at(epoch.first_height - 1)
+
     def on_commit(self, height: Height, validators: ValidatorSet | None) -> None:
         """Take note of a durably committed block and of the set that it named, if any."""
         self.settled_height = max(self.settled_height, height + 1)
