@@ -325,27 +325,36 @@ _DECODERS: tuple[Callable[[Fields], Message], ...] = (
 )
 
 
-def _unpack(data: bytes) -> object:
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise _fail(f"{len(data)} bytes, more than {MESSAGE_BYTES_MAX}")
+def unpack_bounded(data: bytes, *, items_max: int, lists_max: int) -> Any:
+    """Return the value in msgpack bytes; each list has bounded items, and all are counted.
+
+    Raises:
+        ValueError, TypeError, msgpack.UnpackException, RecursionError: there is none.
+    """
     lists = 0
 
     def count(items: list[Any]) -> list[Any]:
         nonlocal lists
         lists += 1
-        if lists > LISTS_MAX:
+        if lists > lists_max:
             raise ValueError("too many lists")
         return items
 
+    return msgpack.unpackb(
+        data,
+        raw=False,
+        strict_map_key=True,
+        max_map_len=0,
+        max_array_len=items_max,
+        list_hook=count,
+    )
+
+
+def _unpack(data: bytes) -> object:
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise _fail(f"{len(data)} bytes, more than {MESSAGE_BYTES_MAX}")
     try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            max_map_len=0,
-            max_array_len=TX_HASHES_MAX,
-            list_hook=count,
-        )
+        return unpack_bounded(data, items_max=TX_HASHES_MAX, lists_max=LISTS_MAX)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise _fail("not msgpack") from error
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from consensus.codec import unpack_bounded
 from node.errors import BadInput
 
 HEADER = struct.Struct(">IB")
@@ -84,24 +85,8 @@ def encode_frame(kind: FrameKind, value: object) -> bytes:
 
 def decode_payload(frame: Frame) -> Any:
     """Return the value in a frame's payload, or `BadInput`."""
-    lists = 0
-
-    def count(items: list[Any]) -> list[Any]:
-        nonlocal lists
-        lists += 1
-        if lists > LISTS_MAX:
-            raise ValueError("too many lists")
-        return items
-
     try:
-        return msgpack.unpackb(
-            frame.payload,
-            raw=False,
-            strict_map_key=True,
-            max_map_len=0,
-            max_array_len=ITEMS_MAX,
-            list_hook=count,
-        )
+        return unpack_bounded(frame.payload, items_max=ITEMS_MAX, lists_max=LISTS_MAX)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise BadInput(f"{frame.kind.name} frame is not msgpack") from error
 
