@@ -7,8 +7,6 @@ so that partitions do not strand a transaction.
 
 from __future__ import annotations
 
-from itertools import islice
-
 import trio
 
 from node.chain.transaction import Transaction
@@ -33,23 +31,21 @@ class Gossip:
         self._clock = clock
         self._gateway = gateway
         self._pool = pool
-        self._offered: list[bytes] = []
+        self._offered: list[Transaction] = []
         self._changed = trio.Event()
         self._linked: frozenset[bytes] = frozenset()
 
     def offer(self, transaction: Transaction) -> None:
         """Queue a local transaction for everybody."""
         if len(self._offered) < OFFERED_MAX:
-            self._offered.append(transaction.raw)
+            self._offered.append(transaction)
             self._changed.set()
 
     def on_links(self, connected: frozenset[bytes]) -> None:
         """Give our pool to nodes that have just linked up."""
         fresh = connected - self._linked
         self._linked = connected
-        raws = [item.raw for item in self._pool.transactions()]
-        for batch in _batches(raws):
-            self._gateway.broadcast(fresh, FrameKind.TRANSACTIONS, batch)
+        self._send(fresh, self._pool.transactions())
 
     async def run(self) -> None:
         """Send batches for ever, and what waits too long once more."""
@@ -60,16 +56,17 @@ class Gossip:
                 await trio.sleep(BATCH_S)
                 self._changed = trio.Event()
                 offered, self._offered = self._offered, []
-                for batch in _batches(offered):
-                    self._gateway.broadcast(self._gateway.connected, FrameKind.TRANSACTIONS, batch)
+                self._send(self._gateway.connected, offered)
 
     async def _repeat_for_ever(self) -> None:
         """Offer the oldest waiting transactions again: a link may have been replaced under them."""
         while True:
             await trio.sleep(REPEAT_S)
-            oldest = list(islice(self._pool.transactions(), REPEATED_TXS_MAX))
-            for batch in _batches([item.raw for item in oldest]):
-                self._gateway.broadcast(self._gateway.connected, FrameKind.TRANSACTIONS, batch)
+            self._send(self._gateway.connected, self._pool.oldest(REPEATED_TXS_MAX))
+
+    def _send(self, node_ids: frozenset[bytes], transactions: list[Transaction]) -> None:
+        for batch in _batches([item.raw for item in transactions]):
+            self._gateway.broadcast(node_ids, FrameKind.TRANSACTIONS, batch)
 
     async def handle(self, node_id: bytes, value: object) -> None:
         """Admit a batch from a peer; what we know or cannot use is passed over."""

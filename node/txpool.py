@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
 from node.config import BLOCK_GAS_MAX, GenesisConfig
@@ -62,6 +63,10 @@ class TxPool:
     def transactions(self) -> list[Transaction]:
         """Return everything in order of arrival."""
         return [item for item, _ in self._by_hash.values()]
+
+    def oldest(self, count: int) -> list[Transaction]:
+        """Return the first to arrive, at most `count`."""
+        return [item for item, _ in islice(self._by_hash.values(), count)]
 
     def validate(self, raw: bytes) -> Transaction:
         """Decode and check what does not depend on the pool or the state."""
