@@ -50,3 +50,10 @@ def raise_if_fatal(error: Exception) -> None:
     fatal, _ = group.split(StorageError)
     if fatal is not None:
         raise fatal
+
+
+def root_causes(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group of groups, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for item in error.exceptions for cause in root_causes(item)]
+    return [error]

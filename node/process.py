@@ -19,7 +19,7 @@ import trio
 
 from node.app import build_node, run_node
 from node.config import load_genesis, load_node_config
-from node.errors import PORT_TAKEN_EXIT, ConfigError, PortTaken
+from node.errors import PORT_TAKEN_EXIT, ConfigError, PortTaken, root_causes
 from node.logs import start_file_log
 
 THREAD_STACK_BYTES = 64 * 1024 * 1024
@@ -56,12 +56,6 @@ async def _run(folder: Path, parent_pipe: int | None, on_ready: Callable[[], Non
         node.ledger.close()
 
 
-def _root_causes(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [cause for item in error.exceptions for cause in _root_causes(item)]
-    return [error]
-
-
 def node_main(
     folder: Path, parent_pipe: int | None = None, on_ready: Callable[[], None] = lambda: None
 ) -> int:
@@ -80,7 +74,7 @@ def node_main(
         threading.stack_size(THREAD_STACK_BYTES)
         trio.run(_run, folder, parent_pipe, say_ready)
     except BaseException as error:  # the process ends here: say why, in one place
-        causes = _root_causes(error)
+        causes = root_causes(error)
         for cause in causes:
             print(f"{type(cause).__name__}: {cause}", file=sys.stderr, flush=True)
         if all(isinstance(cause, ConfigError) for cause in causes):

@@ -87,12 +87,6 @@ def _exit_code(error: BaseException) -> int:
     return 1 if isinstance(error, (NodeError, ClientError, RemoteError)) else -1
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [cause for item in error.exceptions for cause in _causes(item)]
-    return [error]
-
-
 def main() -> int:
     """Run the command line; every expected error is one clear message, never a traceback."""
     # A shell's background job starts with SIGINT ignored; SIGTERM must end it all the same.
@@ -110,7 +104,9 @@ def main() -> int:
         click.echo("interrupted", err=True)
         return 130
     except BaseException as error:
-        causes = _causes(error)
+        from node.errors import root_causes
+
+        causes = root_causes(error)
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
             click.echo("interrupted", err=True)
             return 130
