@@ -110,7 +110,7 @@ class Supervisor:
                 if child.ready_pipe is not None:
                     os.close(child.ready_pipe)
                 child.ready_pipe, child.is_ready = None, False
-            elif child.ready_pipe is not None:
+            else:
                 self._hear_ready(child)
 
     @staticmethod
