@@ -11,7 +11,7 @@ from __future__ import annotations
 from consensus.checkpoint import become_stable, request_sync
 from consensus.effects import Send
 from consensus.errors import require_invariant
-from consensus.inputs import Synced
+from consensus.inputs import CaughtUp, Synced
 from consensus.messages import Checkpoint, Commit, Message, Prepare, Status
 from consensus.normal_case import request_verification
 from consensus.state import ReplicaState
@@ -99,6 +99,27 @@ def handle_synced(state: ReplicaState, event: Synced) -> None:
             )
     state.executing = None
     become_stable(state, certificate, event.timestamp_ms, event.epoch)
+    _end_abstention(state)
+
+
+def handle_caught_up(state: ReplicaState, event: CaughtUp) -> None:
+    """Work out how far votes may reach that this node has lost (rule R-WIPE-1).
+
+    Its lost head had CHECKPOINTs of a quorum, so some honest one among those asked is at most a
+    window below that head; and it voted at most a window above it.
+    """
+    if state.abstains and state.votes_above is None:
+        state.votes_above = event.height + 2 * state.config.window
+
+
+def _end_abstention(state: ReplicaState) -> None:
+    if state.votes_above is None or state.stable.height < state.votes_above:
+        return
+    state.abstains, state.votes_above = False, None
+    state.index = state.validators.index_of(state.config.node_id)
+    if state.index is not None:
+        state.persist(state.safety.begin(state.index))
+        state.broadcast(state.safety.sign_status(state.stable.height))
 
 
 def restore_votes(state: ReplicaState) -> None:

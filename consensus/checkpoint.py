@@ -158,10 +158,11 @@ def become_stable(
 
 def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
     """Begin in view 0 with other validators; indices and votes of before mean nothing now."""
-    index = epoch.validators.index_of(state.config.node_id)
+    index = None if state.abstains else epoch.validators.index_of(state.config.node_id)
     state.epoch, state.index = epoch, index
     record = state.safety.enter_epoch(epoch.first_height, -1 if index is None else index)
-    state.persist(record)
+    if not state.abstains:  # a record on disk says that nothing before it is lost
+        state.persist(record)
     state.log = MessageLog(state.stable.height, effective_window(state.config, epoch))
     state.new_view, state.reproposed_to = None, 0
     state.executing = None

@@ -98,6 +98,16 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Everything is here, up to `height`, that a quorum less this node has committed by now.
+
+    Only a replica that abstains needs to know (rule R-WIPE-1).
+    """
+
+    height: Height
+
+
+@dataclass(frozen=True, slots=True)
 class PendingChanged:
     """Whether transactions wait to be ordered."""
 
@@ -119,6 +129,7 @@ Input: TypeAlias = (
     | ProposalExecuted
     | BlockCommitted
     | Synced
+    | CaughtUp
     | PendingChanged
     | LinksChanged
 )

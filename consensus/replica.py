@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from consensus.catch_up import (
+    handle_caught_up,
     handle_resend,
     handle_status,
     handle_synced,
@@ -35,6 +36,7 @@ from consensus.epochs import Epoch
 from consensus.errors import InvalidMessage, require_invariant
 from consensus.inputs import (
     BlockCommitted,
+    CaughtUp,
     Input,
     LinksChanged,
     MessageReceived,
@@ -88,7 +90,7 @@ from consensus.view_change import (
     supporters,
 )
 
-_FOR_OBSERVERS = (Synced, LinksChanged, PendingChanged, TimerFired)
+_FOR_OBSERVERS = (Synced, CaughtUp, LinksChanged, PendingChanged, TimerFired)
 
 
 class Replica:
@@ -124,16 +126,22 @@ class Replica:
         records: Iterable[Record],
         stable: CommitCertificate,
         stable_timestamp_ms: int,
+        *,
+        is_memory_lost: bool = False,
     ) -> tuple[Replica, tuple[Effect, ...]]:
         """Rebuild a replica from its durable records and head; ask the others what it missed.
 
-        `epoch` is that of the height above the head.
+        `epoch` is that of the height above the head. A node whose disk was lost abstains until
+        the chain has outgrown what it may have signed (rule R-WIPE-1).
 
         Raises:
             ValueError: the window is too small for what has been voted for.
         """
         replica = cls(config, sign, epoch, stable, stable_timestamp_ms)
         state = replica._state
+        if is_memory_lost:
+            state.abstains, state.index = True, None
+            return replica, ()
         known = list(records)
         state.safety.restore(known)
         state.safety.forget(stable.height)
@@ -223,6 +231,8 @@ class Replica:
                 handle_block_committed(state, event)
             case Synced():
                 handle_synced(state, event)
+            case CaughtUp():
+                handle_caught_up(state, event)
             case PendingChanged(has_pending):
                 state.has_pending = has_pending
             case LinksChanged(connected):
@@ -370,10 +380,12 @@ class Replica:
 
     @property
     def phase(self) -> str:
-        """What this replica is doing: normal, changing view, lagging, observing or halted."""
+        """What this replica is doing: normal, changing, lagging, observing, abstaining, halted."""
         state = self._state
         if state.halt_reason is not None:
             return "halted"
+        if state.abstains:
+            return "abstaining"
         if state.index is None:
             return "observing"
         if state.is_lagging:

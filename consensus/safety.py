@@ -185,6 +185,12 @@ class Safety:
         self.view = self.to_view = 0
         return ViewRecord(first_height, 0, 0)
 
+    def begin(self, index: NodeIndex) -> ViewRecord:
+        """Begin to vote in view 0 of the epoch, having signed nothing that still matters."""
+        require_invariant(not self.votes, "P05: votes are known that were to be lost")
+        self.index = index
+        return ViewRecord(self.epoch, self.view, self.to_view)
+
     def forget(self, stable_height: Height) -> None:
         """Forget votes at or below the stable height; they can no longer matter."""
         for key in [item for item in self.votes if item[0] <= stable_height]:

@@ -92,6 +92,10 @@ class ReplicaState:
     is_lagging: bool = False
     """Rule R-LAG-1, as of the last change of what it depends on."""
     sync_requested: Height = 0
+    abstains: bool = False
+    """Whether what this node has signed is lost, so that it must not vote yet (R-WIPE-1)."""
+    votes_above: Height | None = None
+    """While it abstains: the highest height that it may have voted for; None while unknown."""
     accused: set[tuple[NodeIndex, type]] = field(default_factory=set)
     """Of whom evidence is stored, by kind of message: one each an epoch."""
     halt_reason: str | None = None

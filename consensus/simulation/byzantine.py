@@ -1,11 +1,13 @@
 """Validators that lie: named behaviours over an otherwise honest replica.
 
-A Byzantine node runs the product's replica, holds its own key and nobody else's, and alters
-what leaves it. Each behaviour takes the posts of one message (receiver, parcel, extra delay)
-and returns what is sent instead; some also act by themselves from time to time. One node may
-have several behaviours, applied in the order of their names.
+A Byzantine node runs the product's replica and alters what leaves it. The liars of a run work
+together: they tell the same second versions to the same victims, and may sign with each other's
+keys, but with nobody else's. Each behaviour takes the posts of one message (receiver, parcel,
+extra delay) and returns what is sent instead; some also act by themselves from time to time.
+One node may have several behaviours, applied in the order of their names.
 
     equivocate   two proposals for one height, and votes for both
+    forge        certificates with all the keys that the liars have, and not enough of them
     view_lie     VIEW-CHANGEs without certificates, of far views; forged NEW-VIEWs; false heights
     mutate       every field of every message, changed a little, signed again or not
     replay       old messages of anybody, also under another type
@@ -16,6 +18,7 @@ have several behaviours, applied in the order of their names.
     flood        votes for many heights, views and digests
     garbage      bytes that are no message
     censor       proposals without some clients' transactions
+    withhold     proposals with transactions that only some are shown
     mishelp      wrong bodies and forged blocks for those who ask
 """
 
@@ -41,6 +44,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
+from consensus.simulation.forgery import act_forge, forge
 from consensus.simulation.node import compute_tx_root
 from consensus.types import VIEW_MAX, Domain, Hash32, NodeIndex, Sign, hash_bytes
 
@@ -71,8 +75,15 @@ class Liar:
         self.doubles: dict[Hash32, tuple[Hash32, frozenset[int]]] = {}
         """Digest of a proposal: its second version, and who is told that one."""
         self.peers: list[SimNode] = []
+        self.accomplices: list[Liar] = [self]
+        """All liars of the run, this one too."""
         self._domain = domain
         self._sign = sign
+
+    def join(self, accomplices: list[Liar], peers: list[SimNode]) -> None:
+        """Work together with the other liars of a run."""
+        self.accomplices, self.peers = accomplices, peers
+        self.doubles = accomplices[0].doubles
 
     @property
     def index(self) -> NodeIndex | None:
@@ -423,6 +434,7 @@ BEHAVIOURS: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProx
         "delay": _delay,
         "equivocate": _equivocate,
         "flood": _unchanged,
+        "forge": forge,
         "garbage": _garbage,
         "misexecute": _misexecute,
         "mishelp": _unchanged,
@@ -431,10 +443,11 @@ BEHAVIOURS: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProx
         "replay": _unchanged,
         "silent": _silent,
         "view_lie": _view_lie,
+        "withhold": _unchanged,
     }
 )
-"""What each behaviour does to outgoing posts. censor and mishelp act in the edge."""
+"""What each behaviour does to outgoing posts. censor, mishelp and withhold act in the edge."""
 ACTIONS: Mapping[str, Callable[[Liar, NodeIndex], list[Post]]] = MappingProxyType(
-    {"flood": _act_flood, "replay": _act_replay, "view_lie": _act_view_lie}
+    {"flood": _act_flood, "forge": act_forge, "replay": _act_replay, "view_lie": _act_view_lie}
 )
 """What each behaviour does of its own accord."""

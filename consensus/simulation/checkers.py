@@ -7,7 +7,7 @@ results are computed here once more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 
 from consensus import effects as fx
@@ -42,7 +42,7 @@ ANSWERS_MAX = 4
 class ChainChecker:
     """P01 agreement, P02 prefix, P03 content, P04 certificates, P10, P11, P13."""
 
-    def __init__(self, verifier: Verifier, known: dict[Hash32, None] | None = None) -> None:
+    def __init__(self, verifier: Verifier, known: Container[Hash32] | None = None) -> None:
         self._verifier = verifier
         self._known = known
         genesis = verifier.genesis
@@ -285,7 +285,7 @@ class EvidenceChecker:
         replica = node.replica
         if replica is None or not isinstance(message, Prepare | Commit):
             return
-        if replica.phase in ("halted", "observing"):
+        if replica.phase in ("halted", "observing", "abstaining"):
             return
         height, sender, kind = message.height, message.sender, type(message)
         if height not in replica.held_heights():

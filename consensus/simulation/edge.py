@@ -16,12 +16,14 @@ from consensus import inputs as ev
 from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate, Proposal
+from consensus.simulation.forgery import forge_commit
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
 from consensus.simulation.violation import Violation
 from consensus.types import Hash32, hash_bytes
 from consensus.validators import ValidatorSet
 
 if TYPE_CHECKING:
+    from consensus.simulation.byzantine import Liar
     from consensus.simulation.world import World
 
 SEAL_WAIT_MS = 10
@@ -40,6 +42,7 @@ class Edge:
     def __init__(self, world: World) -> None:
         self._world = world
         self._random = Random(f"edge/{world.plan.seed}")
+        self._rounds = 0
         self._block_txs_max = world.plan.block_txs_max
 
     # --- sealing ----------------------------------------------------------------------------
@@ -69,11 +72,13 @@ class Edge:
             return
         taken = {tx for digest in wanted.ancestors for tx in node.bodies.get(digest, ())}
         ready = [tx for tx in node.pool if tx not in taken]
-        if node.liar is not None and "censor" in node.liar.names:
+        if node.lies_by("censor"):
             ready = [tx for tx in ready if tx[0] % CENSORED_SHARE]
+        if node.lies_by("withhold") and self._world.is_faulty_phase:
+            ready.insert(0, self._world.clients.make_private(node))
         if not ready:
             return
-        system = [tx for tx in ready if tx in self._world.system]
+        system = [tx for tx in ready if tx in self._world.clients.system]
         tx_hashes = (system[0],) if system else tuple(ready[: self._block_txs_max])
         proposal = Proposal(
             wanted.height,
@@ -112,8 +117,8 @@ class Edge:
         body = effect.tx_hashes
         if body is None:
             body = self._fetch(node, proposal, digest)
-        elif not all(tx in node.pool or self._world.is_known(tx) for tx in body):
-            return ev.Verdict.UNKNOWN  # nobody has such a transaction
+        elif not self._has_all(node, body):
+            return ev.Verdict.UNKNOWN
         if body is None:
             return ev.Verdict.UNKNOWN
         if compute_tx_root(body) != proposal.tx_root:
@@ -123,12 +128,16 @@ class Edge:
         node.bodies[digest] = body
         return ev.Verdict.VALID
 
+    def _has_all(self, node: SimNode, body: tuple[Hash32, ...]) -> bool:
+        peers = self._linked_peers(node)
+        return all(self._world.clients.is_obtainable(node, tx_hash, peers) for tx_hash in body)
+
     def _is_sound(self, node: SimNode, effect: fx.VerifyProposal, body: tuple[Hash32, ...]) -> bool:
         """Whether a fresh proposal's content may be voted for."""
         proposal = effect.proposal
         taken = {tx for digest in effect.ancestors for tx in node.bodies.get(digest, ())}
         taken |= node.committed
-        is_barrier = any(tx in self._world.system for tx in body)
+        is_barrier = any(tx in self._world.clients.system for tx in body)
         clock_ms = self._world.now_ms + node.clock_skew_ms
         return (
             0 < len(body) == len(set(body))
@@ -145,8 +154,11 @@ class Edge:
         self._random.shuffle(peers)
         for peer in peers:
             body = peer.bodies.get(digest)
-            if peer.liar is not None and "mishelp" in peer.liar.names:
-                body = tuple(sorted(self._world.system))[:1] + tuple(sorted(peer.pool))[:2]
+            if peer.lies_by("withhold"):
+                continue
+            if peer.lies_by("mishelp"):
+                system = sorted(self._world.clients.system)
+                body = (*system[:1], *sorted(peer.pool)[:2])
             if body is not None and compute_tx_root(body) == proposal.tx_root:
                 return body
         return None
@@ -189,7 +201,8 @@ class Edge:
 
     def compute_change(self, node: SimNode, body: tuple[Hash32, ...]) -> ValidatorSet | None:
         """Return the validators that a block's system transaction names, if others."""
-        named = [self._world.system[tx] for tx in body if tx in self._world.system]
+        system = self._world.clients.system
+        named = [system[tx] for tx in body if tx in system]
         if not named or named[-1] == node.epochs.latest.validators:
             return None
         return named[-1]
@@ -213,16 +226,40 @@ class Edge:
         if self._world.trace.is_on:
             text = f"{block.certificate.height} {block.certificate.block_hash.hex()[:8]}"
             self._world.trace_event(node, "commit", f"{text} txs={len(block.tx_hashes)}")
-        self._world.note_pool(node)
+        self._world.clients.note_pool(node)
 
     # --- block sync -----------------------------------------------------------------------------
 
     def announce_for_ever(self) -> None:
-        """Let every running instance hear, now and then, how far its peers are."""
+        """Let every running instance hear, now and then, how far its peers are.
+
+        Validators may hear of it rarely: they have to notice by themselves what they miss.
+        Only one that has missed a change of the validators cannot: it knows nobody to ask.
+        """
+        self._rounds += 1
+        is_for_all = self._rounds % (self._world.plan.announce_ms // ANNOUNCE_MS) == 0
+        newest = max(node.epochs.latest.first_height for node in self._world.nodes)
         for node in self._world.nodes:
-            if node.replica is not None and not self._world.network.loses():
+            if node.replica is None:
+                continue
+            is_member = node.replica.index is not None and node.replica.epoch.first_height == newest
+            if (is_for_all or not is_member) and not self._world.network.loses():
                 self.sync(node)
+                self._tell_caught_up(node)
         self._world.at(ANNOUNCE_MS, self.announce_for_ever)
+
+    def _tell_caught_up(self, node: SimNode) -> None:
+        """Tell a replica that abstains once nobody is ahead of it, of a quorum less itself."""
+        if node.replica is None or node.replica.phase != "abstaining":
+            return
+        validators = node.epochs.latest.validators
+        asked = {node.node_id: len(node.chain)}
+        for peer in self._linked_peers(node):
+            asked[peer.node_id] = max(len(peer.chain), asked.get(peer.node_id, 0))
+        members = [validators.index_of(node_id) for node_id in asked]
+        is_enough = validators.has_quorum(index for index in members if index is not None)
+        if is_enough and len(node.chain) >= max(asked.values()):
+            self._world.answer(node, 1, ev.CaughtUp(len(node.chain)))
 
     def request_sync(self, node: SimNode) -> None:
         """Fetch blocks soon."""
@@ -239,8 +276,7 @@ class Edge:
         ahead = [
             peer
             for peer in self._linked_peers(node)
-            if len(peer.chain) > len(node.chain)
-            or (peer.liar is not None and "mishelp" in peer.liar.names)
+            if len(peer.chain) > len(node.chain) or peer.lies_by("mishelp")
         ]
         if not ahead or node.replica is None:
             return
@@ -248,8 +284,8 @@ class Edge:
         head = len(node.chain)
         for block in peer.chain[head : head + SYNC_BLOCKS_MAX]:
             offered = block
-            if peer.liar is not None and "mishelp" in peer.liar.names:
-                offered = self._forge(block)
+            if peer.liar is not None and peer.lies_by("mishelp"):
+                offered = self._forge(peer.liar, block)
             if not self._import(node, offered):
                 break
         if len(node.chain) > head:
@@ -257,13 +293,16 @@ class Edge:
             event = ev.Synced(last.certificate, last.proposal.timestamp_ms, node.epochs.latest)
             self._world.answer(node, self._random.choice(LATE_MS), event)
 
-    def _forge(self, block: SimBlock) -> SimBlock:
+    def _forge(self, liar: Liar, block: SimBlock) -> SimBlock:
         certificate = block.certificate
-        match self._random.randrange(3):
+        match self._random.randrange(4):
             case 0:
                 forged = replace(certificate, block_hash=hash_bytes(certificate.block_hash))
             case 1:
                 forged = replace(certificate, signatures=certificate.signatures[:-1])
+            case 2:
+                made_up = forge_commit(liar, replace(certificate, height=certificate.height - 1))
+                forged = replace(made_up, digest=certificate.digest)
             case _:
                 return replace(block, tx_hashes=block.tx_hashes[:-1])
         return replace(block, certificate=forged)

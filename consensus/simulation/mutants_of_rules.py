@@ -205,4 +205,14 @@ BROKEN_RULES: tuple[Mutant, ...] = (
         "another genesis is as good as ours (R-CERT-2)",
         ("certificates", "Verifier.verify_commit", "if certificate != self.genesis:", "if False:"),
     ),
+    _mutant(
+        "L20",
+        "a validator that lost its disk votes as soon as it is level (R-WIPE-1)",
+        (
+            "catch_up",
+            "handle_caught_up",
+            "event.height + 2 * state.config.window",
+            "event.height",
+        ),
+    ),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from consensus.effects import BuildProposal, Persist
 from consensus.epochs import Epochs
 from consensus.messages import CommitCertificate, Proposal
-from consensus.records import Record, height_key_range, record_key
+from consensus.records import Record, ViewRecord, height_key_range, record_key
 from consensus.replica import Replica
 from consensus.types import Hash32, hash_bytes
 from consensus.validators import ValidatorSet
@@ -73,10 +73,20 @@ class SimNode:
         return self.liar is None and not self.is_twin and not self.was_wiped
 
     @property
+    def is_memory_lost(self) -> bool:
+        """Whether its disk was wiped and holds no new record of a view yet (rule R-WIPE-1)."""
+        has_record = any(isinstance(item, ViewRecord) for item in self.records.values())
+        return self.was_wiped and not has_record
+
+    @property
     def is_correct(self) -> bool:
         """Whether it has to be level with the others at the end."""
         is_sound = self.liar is None and not self.diverges_at
         return is_sound and not self.is_twin and not self.is_dead
+
+    def lies_by(self, behaviour: str) -> bool:
+        """Whether it is a liar of this kind."""
+        return self.liar is not None and behaviour in self.liar.names
 
     def persist(self, effect: Persist) -> None:
         """Make records durable."""

@@ -106,14 +106,20 @@ class Plan:
     """Kind of message of which nine in ten are lost before the healing, if any."""
     is_relaying: bool = False
     """Whether links carry messages of other senders: then signatures alone must hold."""
+    announce_ms: int = 1_000
+    """How often validators hear of others' heights without asking, in whole seconds."""
     twins: tuple[int, ...] = ()
     """Nodes that run twice with one key; the second copies are numbered after all nodes."""
 
     @property
+    def faulty(self) -> int:
+        """How many nodes stay faulty after the healing."""
+        return sum(map(len, (self.byzantine, self.dead, self.diverging, self.twins)))
+
+    @property
     def faults(self) -> int:
         """How many faults the plan lists."""
-        faulty = len(self.byzantine) + len(self.dead) + len(self.diverging)
-        return len(self.crashes) + len(self.cuts) + faulty + bool(self.lost_kind)
+        return len(self.crashes) + len(self.cuts) + self.faulty + bool(self.lost_kind)
 
 
 def fault_threshold(plan: Plan, members: Sequence[int]) -> int:
@@ -139,6 +145,7 @@ def draw_plan(seed: int, nodes: int) -> Plan:
         window=random.choice((1, 2, 8, 8, 8, 50)),
         leader_period=random.choice((1, 1, 1, 3)),
         block_txs_max=random.choice((1, 8, 8)),
+        announce_ms=random.choice((1_000, 1_000, 60_000)),
     )
     if nodes >= 2 and random.random() < 0.2:
         plan = _draw_changes(random, plan)
@@ -220,25 +227,33 @@ def keeps_promise(plan: Plan) -> bool:
 
 
 def _draw_faulty(random: Random, plan: Plan) -> Plan:
-    """Draw Byzantine and dead validators within the promise."""
+    """Draw Byzantine, doubled, dead and diverging nodes within the promise, joiners too."""
     chosen: list[int] = []
     if random.random() < 0.7:
-        order = list(plan.members)
+        order = list(range(len(plan.weights)))
         random.shuffle(order)
         for node in order:
             if _fits(plan, [*chosen, node]):
                 chosen.append(node)
-    byzantine, dead, diverging = [], [], []
+    byzantine, twins, dead, diverging = [], [], [], []
     for node in sorted(chosen):
         kind = random.random()
-        if kind < 0.75:
+        if kind < 0.7:
             names = random.sample(sorted(BEHAVIOURS), random.choice((1, 1, 2, 3)))
             byzantine.append((node, tuple(names)))
+        elif kind < 0.8:
+            twins.append(node)
         elif kind < 0.9:
             dead.append(node)
         else:
             diverging.append((node, random.randint(1, 6)))
-    return replace(plan, byzantine=tuple(byzantine), dead=tuple(dead), diverging=tuple(diverging))
+    return replace(
+        plan,
+        byzantine=tuple(byzantine),
+        twins=tuple(twins),
+        dead=tuple(dead),
+        diverging=tuple(diverging),
+    )
 
 
 def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
@@ -254,10 +269,10 @@ def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
             at_ms = random.randint(0, plan.heal_ms)
             crashes += [Crash(at_ms, node, random.randint(1, 500)) for node in honest]
     if random.random() < 0.15:
-        for node in plan.members:
+        for node in range(len(plan.weights)):
             wiped = [crash.instance for crash in crashes if crash.is_wiped]
-            is_free = node not in liars and node not in plan.dead
-            if is_free and _fits(plan, [*liars, *plan.dead, *wiped, node]):
+            lost = [*liars, *plan.dead, *plan.twins]
+            if node not in lost and _fits(plan, [*lost, *wiped, node]):
                 at_ms = random.randint(plan.heal_ms // 4, plan.heal_ms)
                 crashes.append(Crash(at_ms, node, random.choice((100, 2_000)), is_wiped=True))
     return tuple(sorted(crashes, key=lambda crash: (crash.at_ms, crash.instance)))
@@ -266,7 +281,7 @@ def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
 def _draw_cuts(random: Random, plan: Plan) -> tuple[Cut, ...]:
     if random.random() < 0.5:
         return ()
-    nodes = range(len(plan.weights))
+    nodes = range(len(plan.weights) + len(plan.twins))
     cuts: list[Cut] = []
     for _ in range(random.randint(1, 8)):
         at_ms = random.randint(0, plan.heal_ms)
@@ -317,7 +332,7 @@ def clog(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
 
 def swizzle(random: Random, plan: Plan) -> list[Cut]:
     """Clog a subset of nodes one by one, unclog them in another order (F27)."""
-    nodes = range(len(plan.weights))
+    nodes = range(len(plan.weights) + len(plan.twins))
     chosen = random.sample(nodes, random.randint(1, len(nodes)))
     start_ms = random.randint(0, plan.heal_ms)
     ends = [random.randint(1_000, 4_000) for _ in chosen]

@@ -18,7 +18,8 @@ from consensus.simulation.world import RunResult
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2
 _LISTS = (
-    "crashes", "cuts", "byzantine", "changes", "dead", "diverging", "slow", "skews", "submissions",
+    "crashes", "cuts", "byzantine", "changes", "twins", "dead", "diverging", "slow", "skews",
+    "submissions",
 )  # fmt: skip
 _RATES = ("drop", "duplicate", "long_delay", "crash_mid_step", "lost_answer")
 

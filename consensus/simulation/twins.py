@@ -161,14 +161,14 @@ class TwinsWorld(World):
     def is_settled(self) -> bool:
         """Whether every node without a twin has every transaction."""
         honest = [node for node in self.nodes if not node.is_twin]
-        return all(len(node.committed) == len(self.submitted) for node in honest)
+        return all(len(node.committed) == len(self.clients.submitted) for node in honest)
 
     def run(self) -> RunResult:
         """Run the scenario to the end; raise `Violation` if a property is broken."""
         for node in self.nodes:
             self.start(node)
         for at_ms in self.plan.submissions:
-            self.at(at_ms, self.submit)
+            self.at(at_ms, self.clients.submit)
         self.is_faulty_phase = False
         self.network.is_faulty = False
         self.run_until(TRANSACTIONS)

@@ -44,6 +44,10 @@ class VoteChecker:
         self._proposals: dict[Hash32, Proposal] = {}
         self._commits: dict[tuple[Height, Height, View, Hash32], set[NodeIndex]] = {}
         self._ordered: dict[tuple[Height, Height], tuple[View, Hash32]] = {}
+        self._highest: dict[int, Height] = {}
+        """The highest height that each honest or wiped node has voted for."""
+        self._lost: dict[int, Height] = {}
+        """The same, as of when its disk was lost."""
 
     def on_any(self, epoch: Epoch, message: Message, digest: Hash32) -> None:
         """Anybody sent something valid in an epoch: what is offered, committed, asked for?"""
@@ -165,6 +169,7 @@ class VoteChecker:
             raise Violation(f"P03 node {node.instance} prepares {at} above a barrier in flight")
 
     def _check(self, node: SimNode, vote: VoteRecord) -> None:
+        self._highest[node.instance] = max(vote.height, self._highest.get(node.instance, 0))
         key = (node.instance, vote.epoch, vote.kind, vote.height, vote.view)
         result = (vote.digest, vote.block_hash)
         is_first = key not in self._votes
@@ -192,8 +197,22 @@ class VoteChecker:
         key = (node.instance, *at)
         self._committed_in[key] = max(vote.view, self._committed_in.get(key, 0))
 
+    def on_send_after_wipe(self, node: int, message: Message) -> None:
+        """F22: a node that lost its memory votes only above what it may have voted for."""
+        match message:
+            case PrePrepare(proposal=proposal):
+                height = proposal.height
+            case Prepare(height=height) | Commit(height=height) | Checkpoint(height=height):
+                pass
+            case _:
+                return
+        if height <= self._lost.get(node, 0):
+            raise Violation(f"P05 node {node} votes at {height}, where its votes are lost")
+        self._highest[node] = max(height, self._highest.get(node, 0))
+
     def on_wipe(self, node: int) -> None:
-        """A node lost its memory: its former votes bind it no longer, they count as a fault."""
+        """A node lost its memory: its former views count as a fault, its former heights do not."""
+        self._lost[node] = self._highest.get(node, 0)
         self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node}
         self._left = {key: view for key, view in self._left.items() if key[0] != node}
         kept = {key: view for key, view in self._committed_in.items() if key[0] != node}

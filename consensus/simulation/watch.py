@@ -12,6 +12,7 @@ from consensus.errors import InvalidMessage
 from consensus.messages import Evidence, Message
 from consensus.records import Record
 from consensus.simulation.checkers import (
+    VIEW_TIMEOUT_MS_MAX,
     AuthorChecker,
     ChainChecker,
     EvidenceChecker,
@@ -35,12 +36,14 @@ class Watch:
         self._world = world
         epochs = Epochs(world.validators_of(world.plan.members))
         verifier = Verifier(world.domain, epochs, world.genesis, world.is_signed)
-        self._chain = ChainChecker(verifier, world.submitted)
+        self._chain = ChainChecker(verifier, world.clients)
         self._votes = VoteChecker(world.domain)
         self._steps = StepChecker(world.plan.window)
         self._authors = AuthorChecker(world.domain)
         self._evidence = EvidenceChecker()
         self._has_liars = bool(world.plan.byzantine)
+        self._progress_ms = 0
+        self._sent_last: tuple[int, Message] | None = None
         self._is_promise_kept = keeps_promise(world.plan)
         """Beyond the bound votes may contradict each other: then only forks count (F20)."""
 
@@ -50,10 +53,13 @@ class Watch:
 
     def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
         """A node that does not lie sends a message."""
+        self._sent_last = (node.instance, message)
         if node.replica is not None:
             self._votes.on_any(node.replica.epoch, message, digest)
         if node.is_honest and self._is_promise_kept:
             self._votes.on_send(node, message, digest)
+        elif node.was_wiped and not node.is_twin:
+            self._votes.on_send_after_wipe(node.instance, message)
         if self._has_liars:
             self._authors.on_send(node.node_id, message)
 
@@ -73,13 +79,15 @@ class Watch:
             epoch = node.epochs.at(reference_height(message))
             self._votes.on_any(epoch, message, verified.digest or ZERO_HASH)
 
-    def on_accept(self, sender: SimNode, receiver: SimNode, message: Message) -> None:
+    def on_accept(self, receiver: SimNode, message: Message) -> None:
         """A liar's message has been taken as valid."""
-        if receiver.liar is not None:
-            return
-        self._authors.on_accept(message, receiver.epochs, self._honest)
-        check_accepted(message, receiver.epochs, self._world.genesis)
-        if not self._world.plan.is_relaying:
+        if receiver.liar is None:
+            self._authors.on_accept(message, receiver.epochs, self._honest)
+            check_accepted(message, receiver.epochs, self._world.genesis)
+
+    def on_link(self, sender: SimNode, receiver: SimNode, message: Message) -> None:
+        """A liar's message has been taken from a link that carries nothing of others."""
+        if receiver.liar is None:
             self._authors.on_link(sender.node_id, message, receiver.epochs)
 
     def on_refused(self, node: SimNode, before: tuple[int, ...]) -> None:
@@ -96,6 +104,19 @@ class Watch:
         for node in self._world.nodes:
             if node.is_correct and node.replica is not None and node.replica.is_busy:
                 raise Violation(f"P19 node {node.instance} waits for what will never come")
+        self._sent_last = None
+
+    def check_quiet(self) -> None:
+        """P20: some time later still nobody has said anything.
+
+        Unless somebody is faulty, or has asked for a view that nobody else needs: it may not
+        vote in the old one any more, repeats its wish, and is answered.
+        """
+        replicas = [node.replica for node in self._world.nodes]
+        is_asking = any(replica is None or replica.phase == "changing" for replica in replicas)
+        if self._sent_last is not None and not is_asking and self._world.plan.faulty == 0:
+            instance, message = self._sent_last
+            raise Violation(f"P20 node {instance} still sends {type(message).__name__} at rest")
 
     def on_step(self, node: SimNode, effects: tuple[Effect, ...], *, is_full: bool) -> None:
         """An honest node has handled an input."""
@@ -120,6 +141,8 @@ class Watch:
         """A node makes a block durable."""
         if node.liar is None:
             self._chain.on_commit(node.instance, block)
+        if node.is_correct:
+            self._progress_ms = self._world.now_ms
 
     def on_restart(self, node: SimNode) -> None:
         """A node starts from its disk."""
@@ -138,14 +161,18 @@ class Watch:
             verifier = self._world.verifier_of(node)
             self._evidence.on_report(node, verifier, evidence, self._honest)
 
-    def raise_unsettled(self, limit_ms: int) -> None:
-        """Raise P17 with where everybody stands."""
+    def check_progress(self, healed_ms: int) -> None:
+        """P17: after the healing a block comes soon, however many of the leaders are faulty."""
+        limit_ms = (self._world.plan.faulty + 2) * VIEW_TIMEOUT_MS_MAX
+        if self._world.now_ms > max(healed_ms, self._progress_ms) + limit_ms:
+            self.raise_unsettled(limit_ms, "no block for")
+
+    def raise_unsettled(self, limit_ms: int, what: str = "not settled") -> None:
+        """Raise P17 with where everybody stands after the healing."""
         heights = {node.instance: len(node.chain) for node in self._world.nodes}
         views = {
             node.instance: (node.replica.view, node.replica.to_view)
             for node in self._world.nodes
             if node.replica is not None
         }
-        raise Violation(
-            f"P17 not settled {limit_ms} ms after healing: heights {heights} views {views}"
-        )
+        raise Violation(f"P17 {what} {limit_ms} ms after healing: heights {heights} views {views}")

@@ -27,6 +27,7 @@ from consensus.messages import CommitCertificate, Message, PrePrepare
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
 from consensus.simulation.byzantine import Liar, Post
+from consensus.simulation.clients import Clients
 from consensus.simulation.edge import Edge
 from consensus.simulation.network import Network, Parcel
 from consensus.simulation.node import SimNode
@@ -82,21 +83,23 @@ class World:
         self.network = Network(plan.seed, plan.rates, plan.lost_kind, self.at, self._deliver)
         self.faults: Counter[str] = Counter()
         self.coverage: Counter[tuple[str, str]] = Counter()
-        self.submitted: dict[Hash32, None] = {}
-        self.system: dict[Hash32, ValidatorSet] = {}
-        """System transactions, with the validators that each names."""
         self._random = Random(f"world/{plan.seed}")
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
-        self._verified: dict[tuple[int, int], tuple[Message, VerifiedMessage]] = {}
+        self._verified: dict[tuple[int | bytes, int], tuple[Message, VerifiedMessage]] = {}
+        """What has been verified, by identity or bytes, and the receiver's epoch."""
+        self._told: set[bytes] = set()
+        """Lies that the checkers have been told of."""
         self._members = self.validators_of(plan.members)
+        self.clients = Clients(self)
         self.checkers = Watch(self)
         self.nodes = self._make_nodes()
         self.by_node_id: dict[bytes, list[SimNode]] = {}
+        liars = [node.liar for node in self.nodes if node.liar is not None]
         for node in self.nodes:
             self.by_node_id.setdefault(node.node_id, []).append(node)
             if node.liar is not None:
-                node.liar.peers = [peer for peer in self.nodes if peer is not node]
+                node.liar.join(liars, [peer for peer in self.nodes if peer is not node])
         self.edge = Edge(self)
 
     def _make_nodes(self) -> list[SimNode]:
@@ -169,14 +172,17 @@ class World:
         timestamp_ms = node.chain[-1].proposal.timestamp_ms if node.chain else 0
         records = [decode_record(encode_record(node.records[key])) for key in sorted(node.records)]
         node.replica, effects = Replica.recover(
-            config, self.signer(node.node_id), node.epochs.latest, records, stable, timestamp_ms
+            config,
+            self.signer(node.node_id),
+            node.epochs.latest,
+            records,
+            stable,
+            timestamp_ms,
+            is_memory_lost=node.is_memory_lost,
         )
         self.trace_event(node, "start", f"height={len(node.chain)}")
         self._perform(node, effects)
-        for tx_hash in self.submitted:
-            if tx_hash not in node.committed and not self.network.loses():
-                node.pool[tx_hash] = None
-        self.note_pool(node)
+        self.clients.refill(node)
         self._announce_links()
 
     def crash(self, node: SimNode) -> None:
@@ -330,14 +336,25 @@ class World:
 
     def _post(self, node: SimNode, posts: list[Post]) -> None:
         """Send what a liar wants to be sent, as the bytes that a wire would carry."""
+        last, data = None, b""
         for peer, parcel, extra_ms in posts:
-            try:
-                data = parcel if isinstance(parcel, bytes) else encode_message(parcel)
-            except (OverflowError, TypeError, ValueError):
-                continue  # not even its sender can write this
-            with suppress(InvalidMessage):
-                self.checkers.on_lie(node, decode_message(data))
+            if parcel is not last:
+                try:
+                    data = parcel if isinstance(parcel, bytes) else encode_message(parcel)
+                except (OverflowError, TypeError, ValueError):
+                    continue  # not even its sender can write this
+                last = parcel
+                self._tell_of_lie(node, data)
             self.network.post(node, peer, data, extra_ms)
+
+    def _tell_of_lie(self, node: SimNode, data: bytes) -> None:
+        if data in self._told:
+            return
+        if len(self._told) > VERIFIED_MAX:
+            self._told.clear()
+        with suppress(InvalidMessage):
+            self.checkers.on_lie(node, decode_message(data))
+            self._told.add(data)
 
     def _act_for_ever(self, node: SimNode) -> None:
         if node.liar is not None and node.replica is not None:
@@ -362,22 +379,31 @@ class World:
 
     def _accept(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> VerifiedMessage:
         """Decode and verify, as the edge of a node does; cached, as honest messages repeat."""
-        verifier = self.verifier_of(receiver)
-        if isinstance(parcel, bytes):
-            message = decode_message(parcel)
-            if not self.plan.is_relaying:
-                verifier.verify_link(sender.node_id, message)
-            verified = verifier.verify_message(message)
-            self.checkers.on_accept(sender, receiver, message)
-            return verified
-        key = (id(parcel), receiver.epochs.latest.first_height)
+        is_lie = isinstance(parcel, bytes)
+        epoch = receiver.epochs.latest.first_height
+        key = (parcel if isinstance(parcel, bytes) else id(parcel), epoch)
         known = self._verified.get(key)
         if known is None:
             if len(self._verified) > VERIFIED_MAX:
                 self._verified.clear()
-            known = (parcel, accept_honest(verifier, sender.node_id, parcel))
-            self._verified[key] = known
+            known = self._verify(sender, receiver, parcel)
+            if receiver.liar is None:
+                self._verified[key] = known
+        if is_lie and not self.plan.is_relaying:
+            self.verifier_of(receiver).verify_link(sender.node_id, known[0])
+            self.checkers.on_link(sender, receiver, known[0])
         return known[1]
+
+    def _verify(
+        self, sender: SimNode, receiver: SimNode, parcel: Parcel
+    ) -> tuple[Message, VerifiedMessage]:
+        verifier = self.verifier_of(receiver)
+        if not isinstance(parcel, bytes):
+            return parcel, accept_honest(verifier, sender.node_id, parcel)
+        message = decode_message(parcel)
+        verified = verifier.verify_message(message)
+        self.checkers.on_accept(receiver, message)
+        return message, verified
 
     def _announce_links(self) -> None:
         for node in self.nodes:
@@ -390,41 +416,14 @@ class World:
                 )
                 self.answer(node, 1, ev.LinksChanged(up))
 
-    # --- clients --------------------------------------------------------------------------------
-
-    def is_known(self, tx_hash: Hash32) -> bool:
-        """Whether a client has sent this transaction."""
-        return tx_hash in self.submitted
-
-    def submit(self, members: tuple[int, ...] | None = None) -> None:
-        """Submit a fresh transaction, or one that names validators; gossip does the rest."""
-        tx_hash = hash_bytes(b"tx%d" % len(self.submitted))
-        self.submitted[tx_hash] = None
-        if members is not None:
-            self.system[tx_hash] = self.validators_of(members)
-        self._gossip(tx_hash)
-
-    def _gossip(self, tx_hash: Hash32) -> None:
-        for node in self.nodes:
-            if node.replica is None or tx_hash in node.committed:
-                continue
-            if not self.network.loses():
-                node.pool[tx_hash] = None
-                self.note_pool(node)
-
-    def note_pool(self, node: SimNode) -> None:
-        """Tell an instance whether transactions wait there."""
-        self.edge.notice(node)
-        self.answer(node, 0, ev.PendingChanged(bool(node.pool)))
-
     # --- a whole run ------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
         plan = self.plan
         for at_ms in plan.submissions:
-            self.at(at_ms, self.submit)
+            self.at(at_ms, self.clients.submit)
         for change in plan.changes:
-            self.at(change.at_ms, lambda members=change.members: self.submit(members))  # type: ignore[misc]
+            self.at(change.at_ms, lambda members=change.members: self.clients.submit(members))  # type: ignore[misc]
         for crash in plan.crashes:
             self.at(crash.at_ms, lambda crash=crash: self._strike(crash))  # type: ignore[misc]
         for cut in plan.cuts:
@@ -453,16 +452,16 @@ class World:
             elif not node.is_dead and node.replica is None:
                 self.start(node)
         self._announce_links()
-        for tx_hash in self.submitted:
-            self._gossip(tx_hash)
+        self.clients.gossip_all()
 
     def is_settled(self) -> bool:
         """Whether every transaction is committed on every correct node, at one height."""
-        correct = [node for node in self.nodes if node.is_correct]
-        count = len(self.submitted)
-        return all(len(node.committed) == count for node in correct) and (
-            len({len(node.chain) for node in correct}) == 1
-        )
+        heights = {len(node.chain) for node in self.nodes if node.is_correct}
+        return len(heights) == 1 and self.clients.are_served()
+
+    def _is_done(self, healed_ms: int) -> bool:
+        self.checkers.check_progress(healed_ms)
+        return self.is_settled()
 
     def run(self) -> RunResult:
         """Run both phases; raise `Violation` if a property is broken."""
@@ -472,12 +471,14 @@ class World:
         self.run_until(self.plan.heal_ms)
         healed_ms = self.now_ms
         self.heal()
-        self.run_until(healed_ms + LIVENESS_MS, self.is_settled)
+        self.run_until(healed_ms + LIVENESS_MS, lambda: self._is_done(healed_ms))
         if not self.is_settled():
             self.checkers.raise_unsettled(LIVENESS_MS)
         result = self._result(healed_ms)
         self.run_until(self.now_ms + REST_MS)
         self.checkers.on_rest()
+        self.run_until(self.now_ms + REST_MS)
+        self.checkers.check_quiet()
         return result
 
     def _result(self, healed_ms: int) -> RunResult:

@@ -7,7 +7,7 @@ import pytest
 from consensus import effects as fx
 from consensus.epochs import Epoch, Epochs
 from consensus.inputs import TimerId
-from consensus.messages import Checkpoint, Commit, Evidence, Prepare, PrePrepare
+from consensus.messages import Checkpoint, Commit, Evidence, Prepare, PrePrepare, Status
 from consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.simulation import checkers
 from consensus.simulation.checkers import (
@@ -407,9 +407,22 @@ def test_p17_and_p19_at_the_end():
     world.run_until(50)
     with pytest.raises(Violation, match="P17 not settled"):
         world.checkers.raise_unsettled(1)
+    world.now_ms = 90_000
+    world.checkers.check_progress(healed_ms=60_000)
+    with pytest.raises(Violation, match="P17 no block for 30000 ms after healing"):
+        world.checkers.check_progress(healed_ms=59_999)
     world.nodes[2].replica._state.executing = b"never answered"
     with pytest.raises(Violation, match="P19 node 2 waits"):
         world.checkers.on_rest()
+
+
+def test_p20_after_everything_is_answered():
+    world = quiet_world()
+    world.run()
+    world.checkers.check_quiet()
+    world.checkers.on_send(world.nodes[1], Status(0, 1, 1), ZERO_HASH)
+    with pytest.raises(Violation, match="P20 node 1 still sends Status"):
+        world.checkers.check_quiet()
 
 
 # --- faults of the world itself, which the checkers must see ------------------------------------

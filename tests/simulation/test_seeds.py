@@ -79,6 +79,7 @@ def test_swarm_options_reach_everything():
     drawn = {name for plan in plans for _, names in plan.byzantine for name in names}
     assert drawn == set(BEHAVIOURS) and set(ACTIONS) <= drawn
     assert any(crash.is_wiped for plan in plans for crash in plan.crashes)
+    assert any(node >= 7 for plan in plans for node, _ in plan.byzantine)  # a joiner
     for has in (
         lambda p: p.dead,
         lambda p: p.changes,
@@ -88,6 +89,8 @@ def test_swarm_options_reach_everything():
         lambda p: p.is_relaying,
         lambda p: p.diverging,
         lambda p: p.lost_kind,
+        lambda p: p.twins,
+        lambda p: p.announce_ms > 1_000,
         lambda p: p.leader_period > 1,
         lambda p: set(p.weights) != {1},
         lambda p: p.window == 1,

@@ -1,0 +1,98 @@
+"""The clients of a simulated network, and the gossip that carries what they send.
+
+A liar may also make *private* transactions and show them to some nodes only: these must be
+fetched from whoever has them, and may or may not be committed.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from consensus import inputs as ev
+from consensus.simulation.node import SimNode
+from consensus.types import Hash32, hash_bytes
+from consensus.validators import ValidatorSet
+
+if TYPE_CHECKING:
+    from consensus.simulation.world import World
+
+
+class Clients:
+    """What has been sent, by whom it is known, and who is told."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = Random(f"clients/{world.plan.seed}")
+        self.submitted: dict[Hash32, None] = {}
+        """Of honest clients: all of it must be committed in the end."""
+        self.private: dict[Hash32, None] = {}
+        """Of liars."""
+        self.system: dict[Hash32, ValidatorSet] = {}
+        """System transactions, with the validators that each names."""
+
+    def __contains__(self, tx_hash: object) -> bool:
+        """Whether anybody at all has made this transaction."""
+        return tx_hash in self.submitted or tx_hash in self.private
+
+    def submit(self, members: tuple[int, ...] | None = None) -> None:
+        """Send a fresh transaction, or one that names validators; gossip does the rest."""
+        tx_hash = hash_bytes(b"tx%d" % len(self.submitted))
+        self.submitted[tx_hash] = None
+        if members is not None:
+            self.system[tx_hash] = self._world.validators_of(members)
+        self._gossip(tx_hash)
+
+    def make_private(self, maker: SimNode) -> Hash32:
+        """Make a transaction that its maker shows to some others only."""
+        tx_hash = hash_bytes(b"private%d" % len(self.private))
+        self.private[tx_hash] = None
+        peers = [node for node in self._world.nodes if node is not maker]
+        for node in self._random.sample(peers, self._random.randint(0, len(peers))):
+            if node.replica is not None:
+                node.pool[tx_hash] = None
+                self.note_pool(node)
+        return tx_hash
+
+    def is_obtainable(self, node: SimNode, tx_hash: Hash32, peers: list[SimNode]) -> bool:
+        """Whether a node has a transaction, or can fetch it from an honest one of its peers."""
+        return (
+            tx_hash in node.pool
+            or tx_hash in self.submitted
+            or any(tx_hash in peer.pool and peer.liar is None for peer in peers)
+        )
+
+    def refill(self, node: SimNode) -> None:
+        """Give a node that has just started what its peers still hold."""
+        for tx_hash in self.submitted:
+            if tx_hash not in node.committed and not self._world.network.loses():
+                node.pool[tx_hash] = None
+        self.note_pool(node)
+
+    def gossip_all(self) -> None:
+        """Carry everything that some correct node knows to all of them, unless it is lost."""
+        held = {tx_hash for node in self._world.nodes if node.is_correct for tx_hash in node.pool}
+        for tx_hash in (*self.submitted, *(item for item in self.private if item in held)):
+            self._gossip(tx_hash)
+
+    def _gossip(self, tx_hash: Hash32) -> None:
+        for node in self._world.nodes:
+            if node.replica is None or tx_hash in node.committed:
+                continue
+            if not self._world.network.loses():
+                node.pool[tx_hash] = None
+                self.note_pool(node)
+
+    def note_pool(self, node: SimNode) -> None:
+        """Tell an instance whether transactions wait there."""
+        self._world.edge.notice(node)
+        self._world.answer(node, 0, ev.PendingChanged(bool(node.pool)))
+
+    def are_served(self) -> bool:
+        """Whether every correct node has committed everything that was sent to it."""
+        count = len(self.submitted)
+        return all(
+            not node.pool and len(node.committed) >= count
+            for node in self._world.nodes
+            if node.is_correct
+        )
