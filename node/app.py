@@ -14,6 +14,7 @@ import trio
 
 from consensus.certificates import Verifier
 from consensus.epochs import Epochs
+from consensus.records import ViewRecord
 from consensus.replica import Replica
 from consensus.state import ReplicaConfig, compute_window_max
 from consensus.timeouts import TimeoutPolicy
@@ -29,6 +30,7 @@ from node.execution.account_db import decode_account
 from node.execution.executor import ExecutedBlock
 from node.execution.flat_state import TABLE_ACCOUNT
 from node.execution.genesis import build_genesis
+from node.first_start import end_first_start, is_first_start
 from node.gateway.frames import FrameKind
 from node.gateway.gateway import Gateway
 from node.gateway.tls import build_contexts
@@ -109,6 +111,8 @@ class Surroundings:
     """TLS contexts of the gateway; None if links are handed to it."""
     run: Callable[[Callable[[], object]], Awaitable[object]] = run_in_thread
     """How long work is run."""
+    is_first_start: bool = True
+    """Whether an empty disk is new, not lost."""
 
 
 def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
@@ -118,14 +122,25 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
     storage = RocksStorage(config.data_path)
-    surroundings = Surroundings(key, build_genesis(genesis), storage, SystemClock(), tap, contexts)
-    return assemble_node(genesis, config, surroundings)
+    surroundings = Surroundings(
+        key,
+        build_genesis(genesis),
+        storage,
+        SystemClock(),
+        tap,
+        contexts,
+        is_first_start=is_first_start(config),
+    )
+    node = assemble_node(genesis, config, surroundings)
+    end_first_start(config)
+    return node
 
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) -> Node:
     """Connect all parts of a node; nothing runs yet."""
     key, clock = on.key, on.clock
-    ledger = Ledger(on.storage, on.genesis_block)
+    first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
+    ledger = Ledger(on.storage, on.genesis_block, [first_view] if on.is_first_start else ())
     events = Events()
     verifier = build_verifier(genesis, ledger)
     gateway = Gateway(
@@ -211,14 +226,23 @@ def _build_driver(
         tx_hashes_max=tx_hashes_max,
     )
     head = ledger.head.number
+    records = ledger.load_records()
+    is_memory_lost = not any(isinstance(item, ViewRecord) for item in records)
+    if is_memory_lost:
+        log.warning(
+            "abstaining: the data of this validator was lost; it votes again when the chain has "
+            "outgrown what it may have signed,height=%d",
+            head,
+        )
     try:
         replica, effects = Replica.recover(
             replica_config,
             key.sign,
             epoch,
-            ledger.load_records(),
+            records,
             ledger.certificate(head),
             ledger.header(head).timestamp_ms,
+            is_memory_lost=is_memory_lost,
         )
     except ValueError as error:
         raise ConfigError(f"{config.folder}: [consensus] pipeline_size: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from consensus.epochs import Epochs
-from consensus.inputs import Synced
+from consensus.inputs import CaughtUp, Synced
 from node.chain.block import decode_block, encode_block
 from node.errors import BadInput
 from node.gateway.frames import MIB, FrameKind
@@ -40,7 +40,7 @@ class Sync:
         ledger: Ledger,
         gateway: Gateway,
         scheduler: Scheduler,
-        deliver: Callable[[Synced], Awaitable[None]],
+        deliver: Callable[[Synced | CaughtUp], Awaitable[None]],
         epochs: Epochs,
         *,
         is_validator: bool,
@@ -56,6 +56,9 @@ class Sync:
         self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
         self.is_syncing = False
         self._attempts = 0
+        self._heard: set[bytes] = set()
+        """Who has told its height since the start, until a quorum has."""
+        self._is_caught_up = not is_validator
 
     def request(self, height: int) -> None:
         """Fetch up to `height` now: consensus knows that it exists."""
@@ -73,7 +76,9 @@ class Sync:
         match value:
             case [int(height), bytes(block_hash)] if height >= 0 and len(block_hash) == 32:
                 self.peer_heights[node_id] = (height, block_hash)
-                if height > self._ledger.head.number:
+                if not self._is_caught_up:
+                    self._heard.add(node_id)
+                if not self._is_caught_up or height > self._ledger.head.number:
                     self._changed.set()
             case _:
                 raise BadInput("malformed sync status")
@@ -92,6 +97,7 @@ class Sync:
             while True:
                 if not self._is_behind():
                     self._changed = trio.Event()
+                    await self._tell_caught_up()
                     await self._changed.wait()
                     continue
                 if await self._is_worth_fetching():
@@ -100,6 +106,16 @@ class Sync:
                         await self._fetch_round()
                     finally:
                         self.is_syncing = False
+
+    async def _tell_caught_up(self) -> None:
+        """Tell consensus once that nobody is ahead, of a quorum that includes this node."""
+        validators = self._epochs.latest.validators
+        heard = {self._gateway.node_id} | self._heard
+        members = {index for index in map(validators.index_of, heard) if index is not None}
+        if not self._is_caught_up and validators.has_quorum(members):
+            self._is_caught_up = True
+            self._heard.clear()
+            await self._deliver(CaughtUp(self._ledger.head.number))
 
     def _is_behind(self) -> bool:
         return max(self.known_highest, self._wanted_height) > self._ledger.head.number

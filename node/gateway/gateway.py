@@ -51,7 +51,7 @@ class Gateway:
         contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None,
         tap: Tap,
     ) -> None:
-        self._node_id = node_id
+        self.node_id = node_id
         self._members = frozenset(members)
         self._genesis_hash = genesis_hash
         self._contexts = contexts
@@ -225,7 +225,7 @@ class Gateway:
     def _admit(self, node_id: bytes) -> None:
         if node_id not in self._members:
             raise BadInput(f"node {node_id.hex()[:16]} is not a member of the group")
-        if node_id == self._node_id:
+        if node_id == self.node_id:
             raise BadInput("link to this node itself, or another node with the same node id")
         if trio.current_time() < self._banned_until.get(node_id, 0):
             raise BadInput(f"node {node_id.hex()[:16]} is banned for now")
@@ -234,8 +234,8 @@ class Gateway:
         """Take a new link, or keep the old one if that one was dialled by the smaller id."""
         old = self._peers.get(peer.node_id)
         if old is not None:
-            dialer = self._node_id if peer.is_dialer else peer.node_id
-            if old.is_dialer != peer.is_dialer and dialer != min(self._node_id, peer.node_id):
+            dialer = self.node_id if peer.is_dialer else peer.node_id
+            if old.is_dialer != peer.is_dialer and dialer != min(self.node_id, peer.node_id):
                 return False
             old.close()
         self._peers[peer.node_id] = peer

@@ -27,7 +27,10 @@ HEADER_CACHE_MAX = 512
 class Ledger:
     """A chain over a storage. Not safe for two writers; reads may come from other threads."""
 
-    def __init__(self, storage: Storage, genesis: ExecutedBlock) -> None:
+    def __init__(
+        self, storage: Storage, genesis: ExecutedBlock, first_records: Iterable[Record] = ()
+    ) -> None:
+        """Open a chain, or begin it with its genesis block and with records of consensus."""
         self._storage = storage
         self._headers: OrderedDict[int, tuple[Header, CommitCertificate]] = OrderedDict()
         self.genesis_hash = genesis.header.hash
@@ -36,7 +39,8 @@ class Ledger:
         if stored is None:
             self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
-            storage.write({**records, schema.KEY_FORMAT: schema.FORMAT})
+            signed = {vote_key(item): encode_record(item) for item in first_records}
+            storage.write({**records, **signed, schema.KEY_FORMAT: schema.FORMAT})
         else:
             self.head = schema.decode_head(stored)
             self._check_start()
@@ -181,9 +185,7 @@ class Ledger:
 
     def save_records(self, records: Iterable[Record]) -> None:
         """Make vote records durable."""
-        self._storage.write(
-            {schema.PREFIX_VOTE + record_key(item): encode_record(item) for item in records}
-        )
+        self._storage.write({vote_key(item): encode_record(item) for item in records})
 
     def load_records(self) -> list[Record]:
         """Return all vote records."""
@@ -203,6 +205,11 @@ class Ledger:
     def close(self) -> None:
         """Close the storage."""
         self._storage.close()
+
+
+def vote_key(record: Record) -> bytes:
+    """Return the key of a consensus record."""
+    return schema.PREFIX_VOTE + record_key(record)
 
 
 class _Snapshot:

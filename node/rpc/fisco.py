@@ -141,9 +141,10 @@ class FiscoMethods:
             "isConsensusNode": replica is not None,
             "blockNumber": head,
             "hash": self._node.header(head).hash.hex(),
-            "timeout": replica is not None and not replica.is_normal,
+            "timeout": replica is not None and replica.phase == "changing",
             "changeCycle": replica.failed_attempts if replica is not None else 0,
             "view": replica.view if replica is not None else 0,
+            "phase": replica.phase if replica is not None else "observing",
             "connectedNodeList": len(connected),
             "consensusNodeList": [
                 {

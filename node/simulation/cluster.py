@@ -21,6 +21,7 @@ from random import Random
 import trio
 
 from consensus.invariants import BlockFact, check_agreement
+from consensus.messages import Message, Status
 from consensus.simulation.violation import Violation
 from consensus.types import Domain
 from node.app import Node, Surroundings, assemble_node, run_services
@@ -31,6 +32,7 @@ from node.errors import BadInput, StorageError
 from node.execution.executor import ExecutedBlock
 from node.execution.genesis import build_genesis
 from node.identity import NodeKey
+from node.ledger.ledger import Ledger
 from node.simulation.disk import FaultyStorage
 from node.simulation.links import Link
 from node.simulation.virtual_time import run_virtual
@@ -64,6 +66,8 @@ class Member:
     key: NodeKey
     storage: FaultyStorage
     skew_ms: int
+    is_first_start: bool = True
+    is_wipe_due: bool = False
     height: int = 0
     """What it has told to be committed."""
     node: Node | None = None
@@ -142,6 +146,9 @@ class Cluster:
     seed: int
     nodes: int = 4
     random: Random = field(init=False)
+    window: int = field(init=False)
+    _wiped: int = field(init=False)
+    """The one node that may lose its disk: that counts as a fault."""
     members: list[Member] = field(init=False)
     faults: Counter[str] = field(default_factory=Counter)
     frames: int = 0
@@ -156,6 +163,8 @@ class Cluster:
     def __post_init__(self) -> None:
         self.random = Random(f"stack/{self.seed}/{self.nodes}")  # noqa: S311  (repeatable)
         rate = self.random.choice(DISK_FAILURE_RATES)
+        self.window = self.random.choice((1, 2, 50))
+        self._wiped = self.random.randrange(self.nodes) if self.random.random() < 0.5 else -1
         skews = self.random.choice(((0,), (0, 0, 300, -300), (0, 5_000, -5_000)))
         self.members = [
             Member(
@@ -178,17 +187,30 @@ class Cluster:
 
     def _assemble(self, member: Member) -> Node:
         genesis, block = _genesis(self.nodes)
-        config = NodeConfig(f"node{member.index}", Path(), "sim", 0, 0, 0, ())
+        config = NodeConfig(
+            f"node{member.index}", Path(), "sim", 0, 0, 0, (), pipeline_size=self.window
+        )
         on = Surroundings(
             member.key, block, member.storage, VirtualClock(member.skew_ms), Tap(None), None,
-            run_inline,
+            run_inline, member.is_first_start,
         )  # fmt: skip
         node = assemble_node(genesis, config, on)
+        member.is_first_start = False
         node.events.subscribe(lambda event: self._on_block(member, event.block))
         if node.driver is not None:
             ledger = node.ledger
-            node.driver.on_send = lambda message: self._votes.on_send(member.index, ledger, message)
+            node.driver.on_send = lambda message: self._on_send(member, ledger, message)
         return node
+
+    def _on_send(self, member: Member, ledger: Ledger, message: Message) -> None:
+        """Watch a vote; now and then its sender loses its disk right after it, when it hurts."""
+        self._votes.on_send(member.index, ledger, message)
+        is_vote = not isinstance(message, Status)
+        if member.scope is None or not is_vote or member.index != self._wiped:
+            return
+        if self.is_faulty and self.random.random() < 0.1:
+            member.is_wipe_due = True
+            member.scope.cancel()
 
     def _on_block(self, member: Member, block: ExecutedBlock) -> None:
         header = block.header
@@ -218,7 +240,16 @@ class Cluster:
             finally:
                 self._unlink(member.index)
                 member.node, member.scope = None, None
+            if member.is_wipe_due:
+                self._wipe(member)
             await trio.sleep(self.random.choice((0.05, 0.5, 3.0)) if self.is_faulty else 0.05)
+
+    def _wipe(self, member: Member) -> None:
+        self.faults["wipe"] += 1
+        self.note(f"{member.index} wipe")
+        member.is_wipe_due, member.height = False, 0
+        member.storage.wipe()
+        self._votes.on_wipe(member.index)
 
     def _unlink(self, index: int) -> None:
         for pair, link in self._links.items():

@@ -35,6 +35,10 @@ class FaultyStorage(MemoryStorage):
             raise StorageError("simulated failure of a sync")
         super().write(puts, deletes)
 
+    def wipe(self) -> None:
+        """Lose everything."""
+        self.records.clear()
+
     def reopen(self) -> None:
         """Start again from what is there."""
         self.is_failed = False

@@ -16,6 +16,8 @@ class VoteWatch:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._votes: dict[tuple[int, VoteKind, int, int], tuple[bytes, bytes]] = {}
+        self._lost: dict[int, int] = {}
+        """The highest height that a node had voted for when its disk was lost."""
 
     def on_send(self, node: int, ledger: Ledger, message: Message) -> None:
         """A node is about to send a message."""
@@ -27,6 +29,8 @@ class VoteWatch:
         vote = self._vote_of(message)
         if vote is None:
             return
+        if vote.height <= self._lost.get(node, 0):
+            raise Violation(f"P05 node {node} votes at {vote.height}, where its votes are lost")
         key = (node, vote.kind, vote.height, vote.view)
         if self._votes.setdefault(key, (vote.digest, vote.block_hash)) != (
             vote.digest,
@@ -37,6 +41,11 @@ class VoteWatch:
         is_settled = vote.height <= ledger.head.number
         if not is_settled and stored.get(record_key(vote)) != vote:
             raise Violation(f"P14 node {node} sends {vote.kind.name} {key[2:]}: not durable")
+
+    def on_wipe(self, node: int) -> None:
+        """A node loses its disk: it must not vote again where it may have voted (R-WIPE-1)."""
+        heights = [height for at, _, height, _ in self._votes if at == node]
+        self._lost[node] = max(heights, default=0)
 
     def _vote_of(self, message: Message) -> VoteRecord | None:
         match message:

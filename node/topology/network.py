@@ -18,6 +18,7 @@ from typing import Any
 
 import trio
 
+from node import first_start
 from node.client import ClientError, RemoteError, RpcClient
 from node.errors import PORT_TAKEN_EXIT, ConfigError, NodeError
 from node.topology.control import Control, NotRunning
@@ -264,8 +265,14 @@ async def _describe(node: PlannedNode) -> str:
         status = await read_status(node)
     except (ClientError, RemoteError) as error:
         return f"but not answering: {error}"
+    state = f"view {status['view']}"
+    if status["is_abstaining"]:
+        state = (
+            "abstaining as its data was lost (if the whole chain begins anew, remove all data and "
+            f"write conf/{first_start.NAME} in the node's folder)"
+        )
     return (
-        f"height {status['height']}, view {status['view']}, linked to {status['peers']} nodes; "
+        f"height {status['height']}, {state}, linked to {status['peers']} nodes; "
         f"see `lowu logs {node.name}`"
     )
 
@@ -282,7 +289,8 @@ async def read_status(node: PlannedNode) -> dict[str, Any]:
         "hash": block["hash"],
         "state_root": block["stateRoot"],
         "view": consensus["view"],
-        "is_changing_view": consensus["timeout"],
+        "is_changing_view": consensus["phase"] == "changing",
+        "is_abstaining": consensus["phase"] == "abstaining",
         "leader": consensus["leaderIndex"],
         "index": consensus["index"],
         "peers": peers,

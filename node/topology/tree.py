@@ -18,6 +18,8 @@ from pathlib import Path
 
 from node.config import dump_genesis, dump_node_config, load_node_config
 from node.errors import ConfigError
+from node.first_start import TEXT as FIRST_START_TEXT
+from node.first_start import marker_path
 from node.topology.certificates import (
     Issued,
     issue_agency_ca,
@@ -112,6 +114,7 @@ def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agenc
     _write(conf / "ssl.key", issued.key_pem, 0o600)
     _write(conf / "node.pem", node.key.to_pem(), 0o600)
     _write(conf / "node.nodeid", node.key.node_id.hex() + "\n")
+    _write(marker_path(conf), FIRST_START_TEXT)
     _write(folder / "config.genesis", dump_genesis(plan.genesis))
     _write(folder / "start.sh", START_SCRIPT.format(name=node.name), 0o755)
     _write(folder / "stop.sh", STOP_SCRIPT.format(name=node.name), 0o755)

@@ -150,6 +150,8 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
     view = entry.get("view", "-") if entry["kind"] == "validator" else "-"
     if entry.get("is_changing_view"):
         view = f"{view} (changing)"
+    if entry.get("is_abstaining"):
+        view = "(abstaining)"
     return (
         entry["name"],
         entry["institution"],

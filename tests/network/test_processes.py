@@ -129,7 +129,7 @@ def test_a_port_lost_between_search_and_use_moves_the_network(tmp_path, monkeypa
 
 
 def test_a_wiped_node_fetches_the_chain_again(network):
-    """F21, F22: blocks with verified certificates, re-executed."""
+    """F21, F22: blocks with verified certificates, re-executed; no vote where it had voted."""
     import shutil
 
     network.order("stop", "node3")
@@ -139,6 +139,10 @@ def test_a_wiped_node_fetches_the_chain_again(network):
     hashes = {node["hash"] for node in network.status()}
     assert len(hashes) == 1
     assert "synced" in network.log("node3")
+    assert "the data of this validator was lost" in network.log("node3")
+    abstaining = [node["name"] for node in network.status() if node["is_abstaining"]]
+    assert abstaining == ["node3"]
+    assert "(abstaining)" in lowu("status", "--dir", network.directory).stdout
 
 
 def test_a_node_with_another_genesis_says_so(network):

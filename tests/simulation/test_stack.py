@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -14,6 +15,7 @@ from consensus.effects import Persist
 from node.driver import Driver
 from node.errors import StorageError
 from node.ledger.ledger import Ledger
+from node.simulation import cluster
 from node.simulation.cluster import run_stack
 from node.simulation.disk import FaultyStorage
 from node.simulation.links import Link
@@ -101,6 +103,17 @@ def test_control_votes_that_are_written_too_late(monkeypatch):
 
     monkeypatch.setattr(Driver, "_perform", perform)
     assert first_violation(1).startswith("P14")
+
+
+def test_control_a_wiped_node_that_votes_at_once(monkeypatch):
+    """R-WIPE-1: whoever takes lost data for a first start votes twice."""
+    real = cluster.assemble_node
+
+    def assemble(genesis, config, on):
+        return real(genesis, config, replace(on, is_first_start=True))
+
+    monkeypatch.setattr(cluster, "assemble_node", assemble)
+    assert "where its votes are lost" in first_violation()
 
 
 def test_failed_writes_raise_and_leave_everything_or_nothing():
