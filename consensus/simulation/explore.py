@@ -7,7 +7,7 @@ hundred is run twice with a trace, and both traces must be equal.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.errors import ConsensusError
@@ -91,23 +91,10 @@ def run_seed(seed: int, nodes: int) -> RunResult | Finding:
     return first
 
 
-def trace_of(plan: Plan) -> tuple[list[str], str]:
-    """Run a plan with a trace; return its last lines and its hash."""
-    world = World(plan, is_traced=True)
-    try:
-        world.run()
-    except Exception as error:  # noqa: BLE001  (as above)
-        world.trace_event(None, "VIOLATION", f"{type(error).__name__}: {error}")
-    return list(world.trace.lines), world.trace.hexdigest()
-
-
-def campaign(
-    seeds: Iterable[int],
-    sizes: Sequence[int],
-    run: Callable[[int, int], RunResult | Finding] = run_seed,
-) -> Iterator[Totals]:
-    """Run seeds, sizes in turn, yielding the running totals after each."""
-    totals = Totals()
-    for position, seed in enumerate(seeds):
-        totals.add(run(seed, sizes[position % len(sizes)]))
-        yield totals
+def run_traced(world: World) -> tuple[str, list[str]]:
+    """Run a traced world; return what it broke, or "", and the last lines of its trace."""
+    found = guard(world.plan, world.run)
+    text = found.text if isinstance(found, Finding) else ""
+    if text:
+        world.trace_event(None, "VIOLATION", text)
+    return text, list(world.trace.lines)

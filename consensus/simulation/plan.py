@@ -112,14 +112,17 @@ class Plan:
     """Nodes that run twice with one key; the second copies are numbered after all nodes."""
 
     @property
-    def faulty(self) -> int:
-        """How many nodes stay faulty after the healing."""
-        return sum(map(len, (self.byzantine, self.dead, self.diverging, self.twins)))
+    def faulty(self) -> frozenset[int]:
+        """Nodes that are no help after the healing either: those with lost disks abstain."""
+        named = [node for node, _ in (*self.byzantine, *self.diverging)]
+        wiped = [crash.instance for crash in self.crashes if crash.is_wiped]
+        return frozenset((*named, *self.dead, *self.twins, *wiped))
 
     @property
     def faults(self) -> int:
         """How many faults the plan lists."""
-        return len(self.crashes) + len(self.cuts) + self.faulty + bool(self.lost_kind)
+        faulty = sum(map(len, (self.byzantine, self.dead, self.diverging, self.twins)))
+        return len(self.crashes) + len(self.cuts) + faulty + bool(self.lost_kind)
 
 
 def fault_threshold(plan: Plan, members: Sequence[int]) -> int:
@@ -221,9 +224,7 @@ def _fits(plan: Plan, faulty: Sequence[int]) -> bool:
 
 def keeps_promise(plan: Plan) -> bool:
     """Whether Byzantine, wiped and dead validators hold at most f weight of every set."""
-    wiped = [crash.instance for crash in plan.crashes if crash.is_wiped]
-    named = [node for node, _ in (*plan.byzantine, *plan.diverging)]
-    return _fits(plan, [*named, *plan.dead, *plan.twins, *wiped])
+    return _fits(plan, sorted(plan.faulty))
 
 
 def _draw_faulty(random: Random, plan: Plan) -> Plan:

@@ -180,7 +180,7 @@ class TwinsWorld(World):
         self.run_until(healed_ms + LIVENESS_MS, self.is_settled)
         if not self.is_settled():
             self.checkers.raise_unsettled(LIVENESS_MS)
-        return self._result(healed_ms)
+        return self._result(self.now_ms - healed_ms)
 
     def _are_past_the_scenario(self) -> bool:
         views = len(self.scenario.views)

@@ -114,7 +114,7 @@ class Watch:
         """
         replicas = [node.replica for node in self._world.nodes]
         is_asking = any(replica is None or replica.phase == "changing" for replica in replicas)
-        if self._sent_last is not None and not is_asking and self._world.plan.faulty == 0:
+        if self._sent_last is not None and not is_asking and not self._world.plan.faulty:
             instance, message = self._sent_last
             raise Violation(f"P20 node {instance} still sends {type(message).__name__} at rest")
 
@@ -163,7 +163,7 @@ class Watch:
 
     def check_progress(self, healed_ms: int) -> None:
         """P17: after the healing a block comes soon, however many of the leaders are faulty."""
-        limit_ms = (self._world.plan.faulty + 2) * VIEW_TIMEOUT_MS_MAX
+        limit_ms = (len(self._world.plan.faulty) + 2) * VIEW_TIMEOUT_MS_MAX
         if self._world.now_ms > max(healed_ms, self._progress_ms) + limit_ms:
             self.raise_unsettled(limit_ms, "no block for")
 

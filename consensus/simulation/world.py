@@ -474,14 +474,14 @@ class World:
         self.run_until(healed_ms + LIVENESS_MS, lambda: self._is_done(healed_ms))
         if not self.is_settled():
             self.checkers.raise_unsettled(LIVENESS_MS)
-        result = self._result(healed_ms)
+        recovery_ms = self.now_ms - healed_ms
         self.run_until(self.now_ms + REST_MS)
         self.checkers.on_rest()
         self.run_until(self.now_ms + REST_MS)
         self.checkers.check_quiet()
-        return result
+        return self._result(recovery_ms)
 
-    def _result(self, healed_ms: int) -> RunResult:
+    def _result(self, recovery_ms: int) -> RunResult:
         correct = [node for node in self.nodes if node.is_correct]
         self.faults.update(self.network.counts)
         return RunResult(
@@ -489,7 +489,7 @@ class World:
             inputs=self.inputs,
             view_max=max((node.replica.view for node in correct if node.replica), default=0),
             virtual_ms=self.now_ms,
-            recovery_ms=self.now_ms - healed_ms,
+            recovery_ms=recovery_ms,
             faults=self.faults,
             coverage=self.coverage,
             trace_hash=self.trace.hexdigest() if self.trace.is_on else "",

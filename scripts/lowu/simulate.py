@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowu.campaign import (
+    FINDINGS_SHOWN,
+    Stopwatch,
+    list_tasks,
+    parse_sizes,
+    print_figures,
+    run_parallel,
+)
 from lowu.cli import emit_json
 from lowu.options import json_option
 from lowu.output import Progress, print_table
-from node.errors import NodeError
 
 if TYPE_CHECKING:
     from consensus.simulation.explore import Finding, Totals
     from consensus.simulation.plan import Plan
-
-PROGRESS_S = 1.0
-FINDINGS_SHOWN = 3
-NODES_MAX = 31
-
-
-def parse_sizes(text: str) -> list[int]:
-    """Return the network sizes in ``4,7``."""
-    try:
-        sizes = [int(item) for item in text.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--nodes {text}: expected numbers such as 4,7") from error
-    if not all(1 <= size <= NODES_MAX for size in sizes):
-        raise click.UsageError(f"--nodes {text}: each must be 1 to {NODES_MAX}")
-    return sizes
 
 
 @click.command()
@@ -131,21 +120,13 @@ def simulate(**options: Any) -> None:
 def _run_seeds(options: dict[str, Any]) -> None:
     from consensus.simulation.explore import Totals
 
-    sizes, first = parse_sizes(options["nodes"]), options["first_seed"]
     progress = Progress(is_silent=options["is_json"])
-    started = shown = time.monotonic()
-    totals = Totals()
-    tasks = [
-        (seed, sizes[position % len(sizes)])
-        for position, seed in enumerate(range(first, first + options["seeds"]))
-    ]
+    tasks, watch, totals = list_tasks(options), Stopwatch(), Totals()
     for found in run_parallel(_run_task, tasks, options["jobs"]):
         totals.add(found)
-        now = time.monotonic()
-        if now - shown >= PROGRESS_S:
-            shown = now
-            progress(_describe_progress(totals, len(tasks), now - started))
-    elapsed_s = time.monotonic() - started
+        if watch.is_due():
+            progress(_describe_progress(totals, len(tasks), watch.elapsed_s))
+    elapsed_s = watch.elapsed_s
     findings = [_shrink(item, options["save"], progress) for item in totals.findings[:20]]
     _summarise(totals, elapsed_s, findings, is_json=options["is_json"])
     if totals.findings:
@@ -156,42 +137,6 @@ def _run_task(task: tuple[int, int]) -> Any:
     from consensus.simulation.explore import run_seed
 
     return run_seed(*task)
-
-
-def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> Iterator[Any]:
-    """Run a function over tasks, in order, in one process a core."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from itertools import islice
-
-    remaining = iter(tasks)
-    head = list(islice(remaining, 20))
-    count = jobs or os.cpu_count() or 1
-    if count == 1 or len(head) < 20:
-        yield from map(run, head)
-        yield from map(run, remaining)
-        return
-    context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(count, context, initializer=_end_quietly)
-    try:
-        yield from pool.map(run, head)
-        while chunked := list(islice(remaining, 4_000)):  # never all tasks in memory
-            yield from pool.map(run, chunked, chunksize=chunk)
-    except BrokenProcessPool as error:
-        raise NodeError(
-            "a worker process died, probably for want of memory: run fewer with --jobs"
-        ) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_quietly() -> None:
-    """Let a worker be ended by its pool, and leave Ctrl-C to the parent."""
-    import signal
-
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _describe_progress(totals: Totals, seeds: int, elapsed_s: float) -> str:
@@ -244,9 +189,7 @@ def _summarise(
             findings=[_describe_finding(item, path) for item, path in findings],
         )
         return
-    for name, value in figures.items():
-        click.echo(f"{name.replace('_', ' '):<27} {value}")
-    click.echo(f"{'faults':<27} " + ", ".join(f"{n} {c}" for n, c in totals.faults.most_common()))
+    print_figures(figures, totals.faults)
     _print_coverage(coverage)
     for finding, path in findings[:FINDINGS_SHOWN]:
         _show_finding(finding, path)
@@ -275,11 +218,12 @@ def _describe_finding(finding: Finding, path: Path | None) -> dict[str, Any]:
 
 
 def _show_finding(finding: Finding, path: Path | None) -> None:
-    from consensus.simulation.explore import TRACE_LINES_SHOWN, trace_of
+    from consensus.simulation.explore import TRACE_LINES_SHOWN, run_traced
+    from consensus.simulation.world import World
 
     described = _describe_finding(finding, path)
     click.echo(f"\nseed {finding.plan.seed}, {described['nodes']} nodes: {finding.text}")
-    click.echo("\n".join(trace_of(finding.plan)[0][-TRACE_LINES_SHOWN:]))
+    click.echo("\n".join(run_traced(World(finding.plan, is_traced=True))[1][-TRACE_LINES_SHOWN:]))
     click.echo(f"repeat: {described['repeat']} --trace")
     if path is not None:
         click.echo(f"the shrunk run: lowu simulate --replay {path}")
@@ -310,11 +254,12 @@ def load_replay(path: Path) -> Plan:
 
 def _show_plan(plan: Plan, *, is_json: bool) -> None:
     """Run one plan with a trace; exit 1 if it breaks a property."""
-    from consensus.simulation.explore import Finding, run_plan, trace_of
+    from consensus.simulation.explore import run_traced
+    from consensus.simulation.world import World
 
-    found = run_plan(plan)
-    text = found.text if isinstance(found, Finding) else ""
-    lines, digest = trace_of(plan)
+    world = World(plan, is_traced=True)
+    text, lines = run_traced(world)
+    digest = world.trace.hexdigest()
     if is_json:
         emit_json(not text, {"faults": plan.faults}, violation=text, trace_hash=digest)
     else:

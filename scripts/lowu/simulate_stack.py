@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections import Counter
 from typing import Any
 
 import click
 
+from lowu.campaign import FINDINGS_SHOWN, Stopwatch, list_tasks, print_figures, run_parallel
 from lowu.cli import emit_json
 from lowu.output import Progress
-from lowu.simulate import PROGRESS_S, parse_sizes, run_parallel
+from node.errors import root_causes
 from node.simulation.cluster import StackResult, run_stack
 from node.simulation.virtual_time import check_private_names
 
@@ -24,18 +24,13 @@ def run_stack_seeds(options: dict[str, Any]) -> None:
     """Run seeds of the whole node; exit 1 if one breaks a property."""
     check_private_names()
     logging.disable(logging.CRITICAL)
-    sizes, first = parse_sizes(options["nodes"]), options["first_seed"]
+    tasks = list_tasks(options)
     if options["trace"]:
         if options["seeds"] != 1:
             raise click.UsageError("--trace shows one seed: add --seeds 1")
-        _show(first, sizes[0], is_json=options["is_json"])
+        _show(*tasks[0], is_json=options["is_json"])
         return
-    progress = Progress(is_silent=options["is_json"])
-    started = shown = time.monotonic()
-    tasks = [
-        (seed, sizes[position % len(sizes)])
-        for position, seed in enumerate(range(first, first + options["seeds"]))
-    ]
+    watch, progress = Stopwatch(), Progress(is_silent=options["is_json"])
     count = blocks = frames = compared = 0
     virtual_s = recovery_s = 0.0
     faults: Counter[str] = Counter()
@@ -51,12 +46,10 @@ def run_stack_seeds(options: dict[str, Any]) -> None:
             virtual_s += found.virtual_s
             recovery_s = max(recovery_s, found.recovery_s)
             faults.update(found.faults)
-        now = time.monotonic()
-        if now - shown >= PROGRESS_S:
-            shown = now
-            rate = count / (now - started)
+        if watch.is_due():
+            rate = count / watch.elapsed_s
             progress(f"{count}/{len(tasks)} seeds, {rate:.1f}/s, {len(findings)} violations")
-    elapsed_s = time.monotonic() - started
+    elapsed_s = watch.elapsed_s
     figures = {
         "seeds": count,
         "blocks": blocks,
@@ -82,10 +75,8 @@ def _summarise(
     if is_json:
         emit_json(not findings, figures, faults=dict(sorted(faults.items())), findings=findings)
         return
-    for name, value in figures.items():
-        click.echo(f"{name.replace('_', ' '):<27} {value}")
-    click.echo(f"{'faults':<27} " + ", ".join(f"{n} {c}" for n, c in faults.most_common()))
-    for item in findings[:3]:
+    print_figures(figures, faults)
+    for item in findings[:FINDINGS_SHOWN]:
         click.echo(f"\nseed {item['seed']}: {item['violation']}")
         click.echo(
             "repeat: lowu simulate --stack full --seeds 1 --trace "
@@ -106,8 +97,7 @@ def _run_task(task: tuple[int, int]) -> tuple[tuple[int, int], StackResult | str
 
 
 def _explain(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = root_causes(error)[0]
     text = str(error)
     return text if text[:1] == "P" and text[1:3].isdigit() else f"{type(error).__name__}: {text}"
 

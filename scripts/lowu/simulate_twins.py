@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable
 from itertools import islice
 from random import Random
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from consensus.quorum import compute_fault_threshold
-from consensus.simulation.explore import Finding
+from consensus.simulation.explore import Finding, run_traced
 from consensus.simulation.twins import (
     Scenario,
     TwinsWorld,
@@ -21,9 +20,9 @@ from consensus.simulation.twins import (
     run_scenario,
     sample_scenario,
 )
+from lowu.campaign import FINDINGS_SHOWN, Stopwatch, parse_sizes, print_figures, run_parallel
 from lowu.cli import emit_json
 from lowu.output import Progress
-from lowu.simulate import PROGRESS_S, parse_sizes, run_parallel
 
 EXHAUSTIVE_NODES = 4
 
@@ -36,8 +35,7 @@ def run_twins(options: dict[str, Any]) -> None:
     is_control = options["control"]
     if is_control and options["exhaustive"]:
         raise click.UsageError("--control draws samples: leave out --exhaustive")
-    progress = Progress(is_silent=options["is_json"])
-    started = shown = time.monotonic()
+    watch, progress = Stopwatch(), Progress(is_silent=options["is_json"])
     count = heights = inputs = 0
     findings: list[tuple[Scenario, Finding]] = []
     for scenario, found in run_parallel(_run_task, _scenarios(options), options["jobs"], chunk=32):
@@ -47,13 +45,11 @@ def run_twins(options: dict[str, Any]) -> None:
         else:
             heights += found.heights
             inputs += found.inputs
-        now = time.monotonic()
-        if now - shown >= PROGRESS_S:
-            shown = now
-            rate = count / (now - started)
+        if watch.is_due():
+            rate = count / watch.elapsed_s
             progress(f"{count} scenarios, {rate:.0f}/s, {len(findings)} violations")
     forks = sum(found.property_id == "P01" for _, found in findings)
-    elapsed_s = time.monotonic() - started
+    elapsed_s = watch.elapsed_s
     figures = {
         "scenarios": count,
         "violations": len(findings),
@@ -121,9 +117,8 @@ def _summarise(
     if is_json:
         emit_json(is_ok, figures, findings=shown)
         return
-    for name, value in figures.items():
-        click.echo(f"{name.replace('_', ' '):<27} {value}")
-    for item in shown[:3]:
+    print_figures(figures)
+    for item in shown[:FINDINGS_SHOWN]:
         click.echo(f"\n{item['violation']}\nrepeat: {item['repeat']}")
 
 
@@ -133,16 +128,11 @@ def _show(text: str, *, is_json: bool) -> None:
         world = TwinsWorld(scenario, is_traced=True)
     except (ValueError, IndexError) as error:
         raise click.UsageError(f"--scenario {text}: {error}") from error
-    found = run_scenario(scenario)
-    try:
-        world.run()
-    except Exception as error:  # noqa: BLE001  (shown below; the run above tells what it is)
-        world.trace_event(None, "VIOLATION", str(error))
-    violation = found.text if isinstance(found, Finding) else ""
+    violation, lines = run_traced(world)
     if is_json:
         emit_json(not violation, {}, violation=violation, trace_hash=world.trace.hexdigest())
     else:
-        click.echo("\n".join(world.trace.lines))
+        click.echo("\n".join(lines))
         click.echo(f"{scenario.describe()}: {violation or 'no violation'}")
     if violation:
         sys.exit(1)

@@ -1,9 +1,6 @@
 """Whole networks in virtual time: seeds, determinism, shrinking, replay, and the command."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.simulation.byzantine import ACTIONS, BEHAVIOURS
-from consensus.simulation.explore import Finding, Totals, campaign, run_plan, run_seed, trace_of
+from consensus.simulation.explore import Finding, Totals, run_plan, run_seed
 from consensus.simulation.plan import (
     Plan,
     draw_plan,
@@ -22,6 +19,7 @@ from consensus.simulation.plan import (
 from consensus.simulation.shrink import candidates, shrink
 from consensus.simulation.world import RunResult, World
 from lowu.simulate import dump_replay, load_replay
+from tests.simulation.kit import output_under_hash_seeds, simulate
 
 SEEDS_A_CHUNK = 50
 
@@ -31,13 +29,17 @@ def test_seeds(chunk):
     """500 seeds over four sizes: no violation, everything committed after healing."""
     first = 10_000 + chunk * SEEDS_A_CHUNK
     totals = Totals()
-    for totals in campaign(range(first, first + SEEDS_A_CHUNK), (4, 7, 5, 6)):
-        pass
+    for seed in range(first, first + SEEDS_A_CHUNK):
+        totals.add(run_seed(seed, (4, 7, 5, 6)[seed % 4]))
     failed = [
         f"{f.text} (seed {f.plan.seed}, {len(f.plan.members)} nodes)" for f in totals.findings
     ]
     assert failed == []
     assert totals.blocks > totals.seeds
+
+
+def hash_of(plan):
+    return run_plan(plan, is_traced=True).trace_hash
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 10, 13, 22, 31])
@@ -49,22 +51,12 @@ def test_other_sizes(nodes):
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
-        "from consensus.simulation.explore import trace_of;"
+        "from consensus.simulation.explore import run_plan;"
         "from consensus.simulation.plan import draw_plan;"
-        "print([trace_of(draw_plan(seed, 4))[1] for seed in range(6)])"
+        "plans = [draw_plan(seed, 4) for seed in range(6)];"
+        "print([run_plan(plan, is_traced=True).trace_hash for plan in plans])"
     )
-    hashes = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("0", "1", "4711")
-    ]
-    assert hashes[0] == hashes[1] == hashes[2]
-    assert trace_of(draw_plan(0, 4))[1] in hashes[0]
+    assert hash_of(draw_plan(0, 4)) in output_under_hash_seeds(code)
 
 
 def test_a_run_is_the_same_with_and_without_a_trace():
@@ -153,17 +145,8 @@ def test_shrinking_is_bounded_and_keeps_the_property():
 # --- the command ----------------------------------------------------------------------------
 
 
-def lowu(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "lowu", "simulate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_command_tells_figures():
-    done = lowu("--seeds", "30", "--nodes", "4", "--json")
+    done = simulate("--seeds", "30", "--nodes", "4", "--json")
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["ok"]
     assert result["figures"]["seeds"] == 30 and result["figures"]["violations"] == 0
@@ -177,8 +160,8 @@ def test_a_replay_file_runs_again(tmp_path):
     path = tmp_path / "run.json"
     path.write_text(dump_replay(plan, "P01 pretended"))
     assert load_replay(path) == plan
-    done = lowu("--replay", str(path))
-    assert done.returncode == 0 and trace_of(plan)[1] in done.stdout
+    done = simulate("--replay", str(path))
+    assert done.returncode == 0 and hash_of(plan) in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -199,7 +182,7 @@ def test_a_replay_file_runs_again(tmp_path):
     ],
 )
 def test_wrong_options_are_explained(arguments, message):
-    done = lowu(*arguments)
+    done = simulate(*arguments)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
@@ -207,11 +190,11 @@ def test_a_violation_is_shown_with_trace_and_commands(tmp_path, monkeypatch, cap
     """The whole way of a finding: shrunk, stored, explained."""
     from click.testing import CliRunner
 
-    from lowu.simulate import simulate
+    from lowu.simulate import simulate as command
 
     monkeypatch.setattr("consensus.simulation.world.LIVENESS_MS", 1)
     arguments = ["--seeds", "2", "--nodes", "4", "--save", str(tmp_path), "--jobs", "1"]
-    done = CliRunner().invoke(simulate, arguments)
+    done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 1
     assert "P17 not settled" in done.output and "repeat: lowu simulate --seeds 1" in done.output
     (path, *_) = sorted(tmp_path.iterdir())

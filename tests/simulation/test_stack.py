@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from random import Random
 
@@ -20,6 +17,7 @@ from node.simulation.cluster import run_stack
 from node.simulation.disk import FaultyStorage
 from node.simulation.links import Link
 from node.simulation.virtual_time import check_private_names, run_virtual
+from tests.simulation.kit import output_under_hash_seeds, simulate
 
 
 @pytest.fixture(autouse=True)
@@ -47,17 +45,7 @@ def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
         "from node.simulation.cluster import run_stack;"
         "print([run_stack(seed).trace_hash for seed in range(6)])"
     )
-    hashes = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("0", "4711")
-    }
-    assert len(hashes) == 1 and run_stack(0).trace_hash in hashes.pop()
+    assert run_stack(0).trace_hash in output_under_hash_seeds(code)
     assert run_stack(0).trace_hash != run_stack(1).trace_hash
 
 
@@ -159,13 +147,7 @@ def test_links_keep_order_and_break_at_both_ends():
 
 
 def test_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "lowu", "simulate", "--stack", "full", "--seeds", "8", "--nodes",
-         "4", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+    done = simulate("--stack", "full", "--seeds", "8", "--nodes", "4", "--json")
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["ok"], done.stdout
     assert result["figures"]["seeds"] == 8 and result["figures"]["violations"] == 0

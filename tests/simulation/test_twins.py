@@ -1,8 +1,6 @@
 """Twins: the generator counts right, f twins never fork the chain, f + 1 do."""
 
 import json
-import subprocess
-import sys
 from itertools import islice
 from random import Random
 
@@ -16,6 +14,7 @@ from consensus.simulation.twins import (
     run_scenario,
     sample_scenario,
 )
+from tests.simulation.kit import simulate
 
 BELL = [1, 1, 2, 5, 15, 52, 203]
 SAMPLES_A_CHUNK = 200
@@ -73,12 +72,7 @@ def test_the_same_scenario_gives_the_same_run():
 
 
 def lowu_json(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "lowu", "simulate", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = simulate(*arguments, "--json")
     return done.returncode, json.loads(done.stdout)
 
 

@@ -1,0 +1,99 @@
+"""What all campaigns of ``lowu simulate`` share: tasks, worker processes, progress, figures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from node.errors import NodeError
+
+PROGRESS_S = 1.0
+NODES_MAX = 31
+FINDINGS_SHOWN = 3
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Return the network sizes in ``4,7``."""
+    try:
+        sizes = [int(item) for item in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--nodes {text}: expected numbers such as 4,7") from error
+    if not all(1 <= size <= NODES_MAX for size in sizes):
+        raise click.UsageError(f"--nodes {text}: each must be 1 to {NODES_MAX}")
+    return sizes
+
+
+def list_tasks(options: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return every seed with the size of its network, sizes in turn."""
+    sizes, first = parse_sizes(options["nodes"]), options["first_seed"]
+    return [(first + i, sizes[i % len(sizes)]) for i in range(options["seeds"])]
+
+
+def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> Iterator[Any]:
+    """Run a function over tasks, in order, in one process a core."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from itertools import islice
+
+    remaining = iter(tasks)
+    head = list(islice(remaining, 20))
+    count = jobs or os.cpu_count() or 1
+    if count == 1 or len(head) < 20:
+        yield from map(run, head)
+        yield from map(run, remaining)
+        return
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(count, context, initializer=_end_quietly)
+    try:
+        yield from pool.map(run, head)
+        while chunked := list(islice(remaining, 4_000)):  # never all tasks in memory
+            yield from pool.map(run, chunked, chunksize=chunk)
+    except BrokenProcessPool as error:
+        raise NodeError(
+            "a worker process died, probably for want of memory: run fewer with --jobs"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_quietly() -> None:
+    """Let a worker be ended by its pool, and leave Ctrl-C to the parent."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Stopwatch:
+    """Measures a campaign, and tells once a second that it is time to say how it goes."""
+
+    def __init__(self) -> None:
+        self._started = self._shown = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def is_due(self) -> bool:
+        """Whether it is time again."""
+        now = time.monotonic()
+        if now - self._shown < PROGRESS_S:
+            return False
+        self._shown = now
+        return True
+
+
+def print_figures(figures: Mapping[str, float], faults: Counter[str] | None = None) -> None:
+    """Print the summary of a campaign for a person."""
+    for name, value in figures.items():
+        click.echo(f"{name.replace('_', ' '):<27} {value}")
+    if faults is not None:
+        counts = ", ".join(f"{name} {count}" for name, count in faults.most_common())
+        click.echo(f"{'faults':<27} {counts}")
