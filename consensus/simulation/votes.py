@@ -21,7 +21,7 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
+from consensus.records import NewViewRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.replica import Replica
 from consensus.simulation.node import SimNode
 from consensus.simulation.violation import Violation
@@ -57,14 +57,18 @@ class VoteChecker:
                 if epoch.validators.leader(proposal.height, view) == sender == proposal.proposer:
                     self._proposals[digest] = proposal
                     self._offered.add((first, view, digest))
-            case NewView(view=view, view_changes=changes) if changes:
-                for item in select_reproposals(self._domain, changes).proposals:
-                    self._offered.add((first, view, compute_digest(self._domain, item)))
+            case NewView():
+                self._note_new_view(first, message)
             case Commit(view=view, height=height, digest=voted, sender=sender):
                 self._note_commit(epoch, height, view, voted, sender)
             case ViewChange(view=view, sender=sender):
                 asked = self._asked.setdefault(first, {})
                 asked[sender] = max(view, asked.get(sender, 0))
+
+    def _note_new_view(self, first: Height, message: NewView) -> None:
+        if message.view_changes:
+            for item in select_reproposals(self._domain, message.view_changes).proposals:
+                self._offered.add((first, message.view, compute_digest(self._domain, item)))
 
     def _note_commit(
         self, epoch: Epoch, height: Height, view: View, digest: Hash32, sender: NodeIndex
@@ -77,6 +81,8 @@ class VoteChecker:
 
     def on_persist(self, epoch: Epoch, record: Record, index: NodeIndex | None) -> None:
         """A node bound itself to something that a crash may keep from the wire."""
+        if isinstance(record, NewViewRecord):
+            self._note_new_view(record.epoch, record.new_view)
         if not isinstance(record, VoteRecord) or index is None:
             return
         if record.kind is VoteKind.PRE_PREPARE:

@@ -8,7 +8,14 @@ from consensus import effects as fx
 from consensus.epochs import Epoch, Epochs
 from consensus.inputs import TimerId
 from consensus.messages import Checkpoint, Commit, Evidence, Prepare, PrePrepare, Status
-from consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord, record_key
+from consensus.records import (
+    EvidenceRecord,
+    NewViewRecord,
+    ViewRecord,
+    VoteKind,
+    VoteRecord,
+    record_key,
+)
 from consensus.simulation import checkers
 from consensus.simulation.checkers import (
     AuthorChecker,
@@ -205,6 +212,21 @@ def test_p06_prepared_anew_after_it_was_ordered():
     checker.on_any(kit.EPOCH, kit.vote(Commit, item, 2, 0), ZERO_HASH)  # a liar's counts as well
     with pytest.raises(Violation, match="P06 height 1: prepared anew in view 1"):
         send_commit(checker, nodes[3], other, 1)
+
+
+def test_p03_what_a_new_view_on_disk_proposes_again_is_offered():
+    """Its leader may crash before it sends it, and vote for it when it comes back (seed 568)."""
+    checker, (node, *_) = VoteChecker(kit.DOMAIN), make_nodes()
+    changes = tuple(
+        kit.view_change(i, 1, certificates=[kit.prepared(kit.proposal())]) for i in range(3)
+    )
+    vote = kit.vote(Prepare, kit.proposal(), 0, 1)
+    record = VoteRecord(1, VoteKind.PREPARE, 1, 1, vote.digest, ZERO_HASH)
+    node.records[record_key(record)] = record
+    with pytest.raises(Violation, match="P03 node 0 prepares 1 in 1: never offered"):
+        checker.on_send(node, vote, ZERO_HASH)
+    checker.on_persist(kit.EPOCH, NewViewRecord(1, kit.new_view(1, changes)), 0)
+    checker.on_send(node, vote, ZERO_HASH)
 
 
 def test_p06_two_prepared_in_one_view():
