@@ -150,7 +150,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
         contexts=on.contexts,
         tap=on.tap,
     )
-    scheduler = Scheduler(genesis, ledger, verifier, events, on.run)
+    scheduler = Scheduler(genesis, ledger, verifier, events, on.run, config.evm)
     pool = TxPool(
         genesis,
         config.pool_limit,

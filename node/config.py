@@ -11,6 +11,7 @@ import configparser
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,15 @@ BLOCK_TX_COUNT_MAX = 10_000
 TX_GAS_LIMIT_MIN = 100_000
 BLOCK_GAS_MAX = 100_000_000
 """Sum of the gas limits in one block: some 20 s of py-evm at the very worst (docs/adr/0005)."""
+
+
+class Engine(StrEnum):
+    """What runs contracts. All give the same results."""
+
+    COMPILED = "compiled"
+    INTERPRETED = "interpreted"
+    BOTH = "both"
+    """Each message runs twice, and a difference stops the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class NodeConfig:
     pipeline_size: int = 50
     pool_limit: int = 15_000
     tx_expiration_s: int = 600
+    evm: Engine = Engine.COMPILED
     tap: bool = False
     """Copy everything sent or received, before encryption, to log/tap.bin."""
     log_level: str = "info"
@@ -257,6 +268,10 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
     p2p = _Section(path, parser, "p2p")
     consensus = _Section(path, parser, "consensus")
     pool = _Section(path, parser, "txpool")
+    executor = _Section(path, parser, "executor")
+    engines = ", ".join(Engine)
+    if executor.text("evm") not in list(Engine):
+        raise executor.error("evm", f"{executor.text('evm')!r} is not one of {engines}")
     level = _Section(path, parser, "log").text("level")
     if level not in ("trace", "debug", "info", "warning", "error"):
         raise ConfigError(f"{path}: [log] level: {level!r} is not a log level")
@@ -273,6 +288,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         pipeline_size=consensus.integer("pipeline_size", 1, 1_000),
         pool_limit=pool.integer("limit", 1, 10_000_000),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
+        evm=Engine(executor.text("evm")),
         tap=_Section(path, parser, "others").flag("tap", False),
         log_level=level,
     )
@@ -315,6 +331,9 @@ def dump_node_config(config: NodeConfig) -> str:
         "[txpool]",
         f"limit={config.pool_limit}",
         f"txs_expiration_time={config.tx_expiration_s}",
+        "",
+        "[executor]",
+        f"evm={config.evm}",
         "",
         "[log]",
         f"level={config.log_level}",

@@ -5,7 +5,9 @@ NodeError
 │   └── PortTaken
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   └── InvalidTransaction
-└── StorageError      the disk's: corruption or a failed sync; the process stops
+└── FatalError        this node cannot go on; the process stops
+    ├── StorageError      the disk's: corruption or a failed sync
+    └── EngineMismatch    ours: two EVM engines disagree
 """
 
 PORT_TAKEN_EXIT = 5
@@ -36,18 +38,26 @@ class InvalidTransaction(BadInput):
         self.code = code
 
 
-class StorageError(NodeError):
+class FatalError(NodeError):
+    """Going on could harm: the node stops."""
+
+
+class StorageError(FatalError):
     """A record is damaged, or a write could not be made durable."""
 
 
+class EngineMismatch(FatalError):
+    """The compiled and the interpreted EVM differ on a message (``evm=both``)."""
+
+
 def raise_if_fatal(error: Exception) -> None:
-    """Raise a `StorageError` again that a task ended with, alone or in a group.
+    """Raise a `FatalError` again that a task ended with, alone or in a group.
 
     For the boundary around one connection: whatever a peer or client provokes costs that
     connection, but a node whose disk fails must stop.
     """
     group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
-    fatal, _ = group.split(StorageError)
+    fatal, _ = group.split(FatalError)
     if fatal is not None:
         raise fatal
 

@@ -8,6 +8,7 @@ the import of fetched blocks: whoever comes second finds the work done (B35).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import trio
@@ -19,7 +20,7 @@ from consensus.invariants import check_certificate
 from consensus.messages import CommitCertificate, Proposal
 from node.chain.block import Block
 from node.chain.transaction import Transaction, decode_transaction
-from node.config import GenesisConfig
+from node.config import Engine, GenesisConfig
 from node.errors import BadInput, StorageError
 from node.events import BlockCommittedEvent, Events
 from node.execution.evm import BlockContext
@@ -44,12 +45,14 @@ class Scheduler:
         verifier: Verifier,
         events: Events,
         run: Callable[[Callable[[], T]], Awaitable[T]] = run_in_thread,
+        engine: Engine = Engine.COMPILED,
     ) -> None:
         self._genesis = genesis
         self._ledger = ledger
         self._verifier = verifier
         self._events = events
         self._run = run
+        self._engine = engine
         self._validators = genesis.validators
         self._executed: dict[bytes, tuple[ExecutedBlock, bytes]] = {}
         """By proposal digest, with the digest of the proposal below."""
@@ -69,6 +72,7 @@ class Scheduler:
             self._genesis.tx_gas_limit,
             self._genesis.web3_chain_id,
             block_hash,
+            self._engine,
         )
 
     def _parent(self, previous: bytes) -> Parent:
@@ -125,9 +129,7 @@ class Scheduler:
         def block_hash(wanted: int) -> bytes | None:
             return uncommitted.get(wanted) or context.block_hash(wanted)
 
-        return BlockContext(
-            context.number, context.time_s, context.gas_limit, context.chain_id, block_hash
-        )
+        return replace(context, block_hash=block_hash)
 
     async def commit(self, certificate: CommitCertificate) -> None:
         """Make an executed block durable; nothing happens if it is already."""

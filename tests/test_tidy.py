@@ -101,7 +101,14 @@ def test_owners():
             "consensus/checkpoint.py",
             "consensus/view_change.py",
         },
-        r"from eth\.|import eth\b": {"node/execution/account_db.py", "node/execution/evm.py"},
+        r"from eth\.|import eth\b": {
+            "node/execution/account_db.py",
+            "node/execution/evm.py",
+            "node/execution/machine.py",
+            "node/execution/compiler/code.py",
+            "node/execution/compiler/engine.py",
+            "node/execution/compiler/runtime.py",
+        },
         r"\.sync = True": {"node/ledger/rocks.py"},
     }
     for pattern, allowed in owners.items():

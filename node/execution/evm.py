@@ -7,9 +7,8 @@ exist. EVM time is seconds.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eth._utils.address import generate_contract_address
@@ -35,11 +34,12 @@ from node.chain.transaction import (
     compute_init_code_gas,
     compute_intrinsic_gas,
 )
+from node.config import Engine
+from node.errors import EngineMismatch
 from node.execution.account_db import FlatAccountDB
+from node.execution.compiler.engine import CompiledComputation
 from node.execution.flat_state import StateKey, StateReader
-
-# py-evm warns of this opcode. A node whose warnings are errors must not execute differently.
-warnings.filterwarnings("ignore", message="SELFDESTRUCT opcode present")
+from node.execution.machine import InterpretedComputation
 
 REFUND_QUOTIENT_MAX = 5
 """EIP-3529: at most a fifth of the gas used comes back."""
@@ -59,7 +59,7 @@ _STATUS_BY_ERROR: tuple[tuple[type[VMError], Status], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class BlockContext:
-    """What the EVM can see of its block."""
+    """What the EVM can see of its block, and what runs it."""
 
     number: int
     time_s: int
@@ -67,6 +67,7 @@ class BlockContext:
     chain_id: int
     block_hash: Callable[[int], bytes | None]
     """Hash of an earlier block by number, for BLOCKHASH."""
+    engine: Engine = Engine.COMPILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
     """Cancun over the flat account database."""
 
     account_db_class = FlatAccountDB
+    computation_class = InterpretedComputation
 
     def set_system_contracts(self) -> None:
         """Deploy nothing: there is no beacon chain below this ledger."""
@@ -107,11 +109,20 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
         self._account_db.set_transient(address, slot, value)
 
 
+class _CompiledCancunState(_FlatCancunState):
+    """The same, running contracts compiled to Python."""
+
+    computation_class = CompiledComputation
+
+
 class Evm:
     """The EVM over one block: executes transactions in order and collects their writes."""
 
     def __init__(self, state: StateReader, block: BlockContext) -> None:
         self._block = block
+        self._other: Evm | None = None
+        if block.engine is Engine.BOTH:
+            self._other = Evm(state, replace(block, engine=Engine.INTERPRETED))
         context = ExecutionContext(
             coinbase=ZERO_ADDRESS,
             timestamp=block.time_s,
@@ -124,7 +135,9 @@ class Evm:
             base_fee_per_gas=0,
             excess_blob_gas=0,
         )
-        self._state: Any = _FlatCancunState(state, context, bytes(32))
+        is_interpreted = block.engine is Engine.INTERPRETED
+        state_class = _FlatCancunState if is_interpreted else _CompiledCancunState
+        self._state: Any = state_class(state, context, bytes(32))
         self._accounts: FlatAccountDB = self._state._account_db
 
     def get_nonce(self, address: bytes) -> int:
@@ -133,10 +146,24 @@ class Evm:
 
     def writes(self) -> dict[StateKey, bytes]:
         """Return everything written so far."""
-        return self._accounts.writes()
+        writes = self._accounts.writes()
+        if self._other is not None:
+            _compare("the writes", writes, self._other.writes())
+        return writes
 
     def execute(self, transaction: Transaction) -> Outcome:
-        """Run a transaction. One that fails still uses its nonce and its gas."""
+        """Run a transaction. One that fails still uses its nonce and its gas.
+
+        Raises:
+            EngineMismatch: two engines run, and differ.
+        """
+        outcome = self._execute(transaction)
+        if self._other is not None:
+            what = f"transaction 0x{transaction.hash.hex()}"
+            _compare(what, outcome, self._other.execute(transaction))
+        return outcome
+
+    def _execute(self, transaction: Transaction) -> Outcome:
         intrinsic_gas = compute_intrinsic_gas(transaction)
         if transaction.gas > self._block.gas_limit or transaction.gas < intrinsic_gas:
             self._accounts.increment_nonce(transaction.sender)
@@ -155,7 +182,11 @@ class Evm:
 
     def call(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> Outcome:
         """Run a message as a transaction of `sender` with that gas would run."""
-        return self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
+        outcome = self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
+        if self._other is not None:
+            what = f"a call to 0x{to.hex()} with 0x{data.hex()}"
+            _compare(what, outcome, self._other.call(sender, to, value, data, gas))
+        return outcome
 
     def create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
         """Run creation code for a contract at a chosen address (genesis only)."""
@@ -233,6 +264,14 @@ class Evm:
             output=computation.output,
             logs=logs,
             contract_address=b"" if error is not None else created,
+        )
+
+
+def _compare(what: str, compiled: object, interpreted: object) -> None:
+    if compiled != interpreted:
+        raise EngineMismatch(
+            f"the compiled EVM differs from py-evm on {what}: {compiled} instead of "
+            f"{interpreted}. Please report it; until then set [executor] evm=interpreted."
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from node.errors import BadInput, StorageError
+from node.errors import BadInput, FatalError
 from node.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -135,7 +135,7 @@ class Dispatcher:
             raise RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s") from error
         except BadInput as error:
             raise RpcError(INVALID_PARAMS, str(error)) from error
-        except (RpcError, StorageError):
+        except (RpcError, FatalError):
             raise
         except Exception as error:  # a client must never see a traceback
             log.exception("method failed,method=%s", name)

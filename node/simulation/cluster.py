@@ -24,11 +24,13 @@ from consensus.invariants import BlockFact, check_agreement
 from consensus.messages import Message, Status
 from consensus.simulation.violation import Violation
 from consensus.types import Domain
+from contracts.registry import HASH_REGISTRY_ADDRESS, Role, Suite, encode_register_anchor
 from node.app import Node, Surroundings, assemble_node, run_services
 from node.chain.transaction import Transaction, decode_transaction
-from node.config import GenesisConfig, NodeConfig
+from node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
 from node.crypto import compute_public_key
 from node.errors import BadInput, StorageError
+from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.execution.executor import ExecutedBlock
 from node.execution.genesis import build_genesis
 from node.identity import NodeKey
@@ -43,6 +45,9 @@ EPOCH_MS = 1_750_000_000_000
 LIVENESS_S = 200.0
 TRANSACTIONS_MAX = 12
 CHAIN_ID = 20_200
+ISSUER = int(Role.ISSUER)
+_EAGER_CACHE = CodeCache(credit_a_frame=10**9)
+"""Runs are short: contracts are compiled at once, and compared with py-evm."""
 DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
 
 
@@ -109,6 +114,10 @@ def _genesis(nodes: int) -> tuple[GenesisConfig, ExecutedBlock]:
         sealers=tuple((compute_public_key(key).hex(), 1) for key in keys),
         observers=(),
         governor="0x" + "99" * 20,
+        orgs=tuple(
+            OrgEntry(number + 1, f"org{number}", 1 + number % 2, ISSUER, address, "11" * 64, (1,))
+            for number, address in enumerate(_account_addresses())
+        ),
     )
     return genesis, build_genesis(genesis)
 
@@ -117,19 +126,34 @@ def _private_key(index: int) -> bytes:
     return hashlib.sha256(b"lowu/sim/node/%d" % index).digest()
 
 
+def _account_key(number: int) -> bytes:
+    return hashlib.sha256(b"lowu/sim/%d" % number).digest()
+
+
+@lru_cache
+def _account_addresses() -> tuple[str, ...]:
+    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports)
+
+    return tuple(Account.from_key(_account_key(number)).address.lower() for number in range(3))
+
+
 @lru_cache
 def _transactions() -> tuple[Transaction, ...]:
-    """Return signed transactions of three accounts, in order of nonce for each."""
-    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports)
+    """Return registrations of three issuers, in order of nonce for each."""
+    from eth_account import Account  # noqa: PLC0415  (as above)
 
     found = []
     for position in range(TRANSACTIONS_MAX):
-        account = Account.from_key(hashlib.sha256(b"lowu/sim/%d" % (position % 3)).digest())
+        account = Account.from_key(_account_key(position % 3))
+        anchor = hashlib.sha256(b"anchor %d" % position).digest()
         signed = account.sign_transaction(
             {
-                "to": account.address,
+                "to": HASH_REGISTRY_ADDRESS,
+                "data": encode_register_anchor(
+                    anchor, schema=1, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
+                ),
                 "value": 0,
-                "gas": 21_000,
+                "gas": 250_000,
                 "gasPrice": 0,
                 "nonce": position // 3,
                 "chainId": CHAIN_ID,
@@ -188,7 +212,15 @@ class Cluster:
     def _assemble(self, member: Member) -> Node:
         genesis, block = _genesis(self.nodes)
         config = NodeConfig(
-            f"node{member.index}", Path(), "sim", 0, 0, 0, (), pipeline_size=self.window
+            f"node{member.index}",
+            Path(),
+            "sim",
+            0,
+            0,
+            0,
+            (),
+            pipeline_size=self.window,
+            evm=Engine.BOTH,
         )
         on = Surroundings(
             member.key, block, member.storage, VirtualClock(member.skew_ms), Tap(None), None,
@@ -392,4 +424,8 @@ def read_chain(node: Node) -> list[BlockFact]:
 def run_stack(seed: int, nodes: int = 4, trace: list[str] | None = None) -> StackResult:
     """Run one seed of the whole node; raise `Violation` if a property is broken."""
     cluster = Cluster(seed, nodes, trace=trace)
-    return run_virtual(seed, cluster.run)
+    usual, CompiledComputation.cache = CompiledComputation.cache, _EAGER_CACHE
+    try:
+        return run_virtual(seed, cluster.run)
+    finally:
+        CompiledComputation.cache = usual

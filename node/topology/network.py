@@ -20,12 +20,20 @@ import trio
 
 from node import first_start
 from node.client import ClientError, RemoteError, RpcClient
+from node.config import Engine
 from node.errors import PORT_TAKEN_EXIT, ConfigError, NodeError
 from node.topology.control import Control, NotRunning
 from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
 from node.topology.ports import find_free_block, name_ports, reserve_ports
 from node.topology.spec import parse_spec
-from node.topology.tree import is_tree, load_tree, node_folder, write_ports, write_tree
+from node.topology.tree import (
+    is_tree,
+    load_tree,
+    node_folder,
+    write_engine,
+    write_ports,
+    write_tree,
+)
 
 READY_S = 60.0
 PORT_ATTEMPTS = 5
@@ -48,7 +56,13 @@ class UpResult:
     was_running: bool
 
 
-def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]) -> Plan:
+def prepare(
+    directory: Path,
+    spec_text: str,
+    origin: Path,
+    report: Callable[[str], None],
+    engine: Engine | None = None,
+) -> Plan:
     """Return the plan of the network in a folder, writing its tree if it is new."""
     plan = load_tree(directory) if is_tree(directory) else build_plan(parse_spec(spec_text, origin))
     plan, has_moved = _move_to_free_ports(plan, report)
@@ -56,6 +70,8 @@ def prepare(directory: Path, spec_text: str, origin: Path, report: Callable[[str
         write_tree(plan, spec_text, directory)
     elif has_moved:
         write_ports(plan, directory)
+    if engine is not None:
+        write_engine(plan, directory, engine)
     return plan
 
 
@@ -71,7 +87,11 @@ def _move_to_free_ports(plan: Plan, report: Callable[[str], None]) -> tuple[Plan
 
 
 def _start(
-    directory: Path, spec_text: str, origin: Path, report: Callable[[str], None]
+    directory: Path,
+    spec_text: str,
+    origin: Path,
+    report: Callable[[str], None],
+    engine: Engine | None,
 ) -> tuple[Plan, bool]:
     """Choose ports and start all nodes; return once they are ready, or have ended.
 
@@ -82,7 +102,7 @@ def _start(
     with reserve_ports(report):
         if is_tree(directory) and control.is_running():
             return load_tree(directory), True  # somebody else has just started it
-        plan = prepare(directory, spec_text, origin, report)
+        plan = prepare(directory, spec_text, origin, report, engine)
         report(f"{len(plan.nodes)} nodes planned in {directory}")
         control.start_supervisor()
         for _ in range(PORT_ATTEMPTS):
@@ -105,8 +125,11 @@ async def bring_up(
     origin: Path,
     report: Callable[[str], None] = lambda text: None,
     ready_s: float = READY_S,
+    engine: Engine | None = None,
 ) -> UpResult:
     """Start a network and return once a quorum has committed a block.
+
+    `engine` is written into the configuration of all nodes; None leaves it.
 
     Raises:
         ConfigError: the network file, the folder or the ports cannot be used.
@@ -116,13 +139,18 @@ async def bring_up(
     control = Control(directory)
     was_running = is_tree(directory) and control.is_running()
     if was_running:
+        if engine is not None:
+            raise ConfigError(
+                f"{directory}: its nodes are running; `lowu down --dir {directory}` first, "
+                "then they can start with another EVM"
+            )
         plan = load_tree(directory)
         await trio.to_thread.run_sync(control.order, "start")
         await trio.to_thread.run_sync(control.wait_until_settled)
     else:
         # Not abandoned on Ctrl-C: what it starts must be there to be stopped.
         plan, was_running = await trio.to_thread.run_sync(
-            _start, directory, spec_text, origin, report
+            _start, directory, spec_text, origin, report, engine
         )
     report("nodes started, waiting for a quorum to commit a block")
     height = await wait_for_block(plan, control, directory, ready_s)

@@ -16,7 +16,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from node.config import dump_genesis, dump_node_config, load_node_config
+from node.config import Engine, dump_genesis, dump_node_config, load_node_config
 from node.errors import ConfigError
 from node.first_start import TEXT as FIRST_START_TEXT
 from node.first_start import marker_path
@@ -144,6 +144,14 @@ def write_ports(plan: Plan, directory: Path) -> None:
         _write(folder / "config.ini", dump_node_config(config))
         _write(folder / "nodes.json", json.dumps(peers, indent=2) + "\n")
     _write(directory / META / "ports.json", json.dumps(asdict(plan.ports)) + "\n")
+
+
+def write_engine(plan: Plan, directory: Path, engine: Engine) -> None:
+    """Set which EVM all nodes run from their next start."""
+    for node in plan.nodes:
+        folder = node_folder(directory, node)
+        config = replace(load_node_config(folder, node.name), evm=engine)
+        _write(folder / "config.ini", dump_node_config(config))
 
 
 def load_tree(directory: Path) -> Plan:

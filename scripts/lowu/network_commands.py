@@ -23,11 +23,17 @@ from lowu.output import Progress, print_table
     show_default=True,
     help="Seconds to wait.",
 )
+@click.option(
+    "--evm",
+    type=click.Choice(["compiled", "interpreted", "both"]),
+    help="What runs contracts; both: compare them, and stop on a difference.",
+)
 @json_option
-def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
+def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: bool) -> None:
     """Start NETWORK (a bundled name or a TOML file) and wait for its first block."""
     import trio
 
+    from node.config import Engine
     from node.topology.control import Control
     from node.topology.network import NotReady, bring_up
 
@@ -35,7 +41,8 @@ def up(network: str, directory: Path, ready_s: float, is_json: bool) -> None:
     progress = Progress(is_silent=is_json)
     was_running = Control(directory).is_running()
     try:
-        result = trio.run(bring_up, directory, text, origin, progress, ready_s)
+        engine = Engine(evm) if evm else None
+        result = trio.run(bring_up, directory, text, origin, progress, ready_s, engine)
     except NotReady:
         raise  # the nodes stay up, so that they can be looked at
     except BaseException:

@@ -170,6 +170,11 @@ def test_up_gives_up_at_once_when_too_few_nodes_can_run(network):
     assert "node0: running, height" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_another_evm_needs_a_start(shared):
+    done = lowu("up", "--evm", "both", "--dir", shared.directory, check=False)
+    assert done.returncode == 2 and "`lowu down --dir" in done.stderr
+
+
 def test_unknown_nodes_and_folders_are_explained(shared, tmp_path):
     done = lowu("stop", "nod1", "--dir", shared.directory, check=False)
     assert done.returncode == 2 and "node0 (qianhai-ix)" in done.stderr

@@ -9,8 +9,12 @@ import pytest
 import trio
 
 from consensus.effects import Persist
+from node.chain.receipt import Status
 from node.driver import Driver
 from node.errors import StorageError
+from node.execution.compiler import runtime
+from node.execution.evm import BlockContext, Evm
+from node.execution.flat_state import EmptyState, LayeredState
 from node.ledger.ledger import Ledger
 from node.simulation import cluster
 from node.simulation.cluster import run_stack
@@ -58,6 +62,22 @@ def first_violation(seeds=12):
                 error = error.exceptions[0]
             return str(error)
     return ""
+
+
+def test_registrations_succeed_and_are_compiled():
+    genesis, block = cluster._genesis(4)
+    context = BlockContext(1, 1, genesis.tx_gas_limit, genesis.web3_chain_id, lambda number: None)
+    evm = Evm(LayeredState(EmptyState(), block.writes), context)
+    outcomes = {evm.execute(item).status for item in cluster._transactions()}
+    assert outcomes == {Status.SUCCESS}
+    run_stack(1)
+    assert cluster._EAGER_CACHE.operations > 500
+
+
+def test_control_an_engine_that_differs(monkeypatch):
+    """Nodes of a simulation run both engines: a wrong one stops them."""
+    monkeypatch.setattr(runtime, "GAS_SSTORE_SET", runtime.GAS_SSTORE_SET - 1)
+    assert "the compiled EVM differs from py-evm" in first_violation(3)
 
 
 def test_control_blocks_that_are_not_written(monkeypatch):

@@ -220,7 +220,7 @@ def reference():
     return base, params, {address: rich}
 
 
-@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")  # of the reference
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_run_as_in_py_evm(name, reference):
     base, params, state = reference

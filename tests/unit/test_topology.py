@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from node.config import dump_genesis, dump_node_config, load_genesis, load_node_config
+from node.config import Engine, dump_genesis, dump_node_config, load_genesis, load_node_config
 from node.errors import ConfigError
 from node.topology.plan import PortBlock, build_plan
 from node.topology.ports import find_free_block
 from node.topology.spec import load_spec, parse_spec
-from node.topology.tree import is_tree, load_tree, node_folder, write_tree
+from node.topology.tree import is_tree, load_tree, node_folder, write_engine, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ROOT / "configs" / "networks"
@@ -134,6 +134,7 @@ def test_a_tree_is_read_back(tree):
         ("config.genesis", "consensus_type=pbft", "consensus_type=raft", "use pbft"),
         ("config.genesis", "gas_limit=", "gas_limit=x", "is not an integer"),
         ("config.genesis", "node.1=", "node.1=zz", "cannot be read"),
+        ("config.ini", "evm=compiled", "evm=fast", "not one of compiled, interpreted, both"),
         ("config.genesis", "[tx]", "[xt]", "section [tx] is missing"),
         ("config.genesis", "org.0={", "org.0=", "cannot be read"),
         ("config.ini", "listen_port=30300", "listen_port=99999", "outside 1..65535"),
@@ -159,6 +160,15 @@ def test_configuration_round_trips(tree):
     assert dump_genesis(plan.genesis).count("node.") == 4
     config = plan.node_config(plan.nodes[0], directory)
     assert "listen_port=30300" in dump_node_config(config)
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_the_evm_of_all_nodes_is_chosen(tree, engine):
+    plan, directory = tree
+    write_engine(plan, directory, engine)
+    configs = [load_node_config(node_folder(directory, node), node.name) for node in plan.nodes]
+    assert [config.evm for config in configs] == [engine] * 4
+    assert configs[0].peers == plan.node_config(plan.nodes[0], directory).peers
 
 
 def test_free_ports_are_found():

@@ -1,0 +1,143 @@
+"""The computation class that runs compiled units, and the bounded cache of them.
+
+Compiling takes some 15 µs an opcode, a frame in py-evm at least 25 µs. A contract may have
+`CREDIT_A_FRAME` opcodes compiled for each frame that it ran: whoever deploys contracts for the
+compiler's sake pays for frames in proportion. The cache holds a bounded number of opcodes and
+drops the contracts that were used longest ago.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Any, ClassVar
+
+from eth.exceptions import Halt
+from eth.vm.logic.invalid import InvalidOpcode
+
+from node.execution.compiler.code import MISFIT, Code, Unit, UnitFunction, analyse
+from node.execution.compiler.operations import WORD_MAX
+from node.execution.compiler.runtime import NAMESPACE
+from node.execution.compiler.tracer import OPERATIONS_MAX, Tracer
+from node.execution.machine import InterpretedComputation
+
+CREDIT_A_FRAME = 16
+CACHED_OPERATIONS_MAX = 200_000
+CACHED_CODES_MAX = 1_024
+
+
+class CodeCache:
+    """Analysed and compiled contracts by their bytecode. Threads may share one."""
+
+    def __init__(
+        self,
+        credit_a_frame: int = CREDIT_A_FRAME,
+        operations_max: int = CACHED_OPERATIONS_MAX,
+        codes_max: int = CACHED_CODES_MAX,
+    ) -> None:
+        self._credit_a_frame = credit_a_frame
+        self._operations_max = operations_max
+        self._codes_max = codes_max
+        self._codes: OrderedDict[bytes, Code] = OrderedDict()
+        self._lock = Lock()
+        self.operations = 0
+        """Opcodes compiled, of all contracts held."""
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def find(self, data: bytes) -> Code:
+        """Return what is known of a contract, and note that it runs once more."""
+        with self._lock:
+            code = self._codes.get(data)
+            if code is None:
+                code = self._codes[data] = analyse(data)
+                self._drop_oldest()
+            else:
+                self._codes.move_to_end(data)
+            code.frames += 1
+            return code
+
+    def compile(self, code: Code, unit: Unit, opcodes: Any) -> UnitFunction | None:
+        """Compile a unit, if its contract has earned it."""
+        with self._lock:
+            if unit.function is None and self._may_compile(code):
+                tracer = Tracer(code, unit.pc, unit.facts)
+                unit.function = _build(code, tracer, opcodes)
+                code.operations += tracer.operations
+                if code.data in self._codes:
+                    self.operations += tracer.operations
+                self._drop_oldest()
+            return unit.function
+
+    def _may_compile(self, code: Code) -> bool:
+        return code.operations + OPERATIONS_MAX <= self._credit_a_frame * code.frames
+
+    def _drop_oldest(self) -> None:
+        while len(self._codes) > self._codes_max or (
+            self.operations > self._operations_max and len(self._codes) > 1
+        ):
+            _, dropped = self._codes.popitem(last=False)
+            self.operations -= dropped.operations
+
+
+def _build(code: Code, tracer: Tracer, opcodes: Any) -> UnitFunction:
+    text = tracer.write()
+    namespace = {**NAMESPACE, "M": WORD_MAX, "JUMP": code.find_jump}
+    for name, opcode in tracer.known.items():
+        namespace[name] = opcodes[opcode]
+    exec(compile(text, "<contract>", "exec"), namespace)  # noqa: S102  (text of our own making)
+    function: UnitFunction = namespace["unit"]
+    return function
+
+
+class CompiledComputation(InterpretedComputation):
+    """A frame that runs compiled code where there is some, and py-evm's loop elsewhere."""
+
+    cache: ClassVar[CodeCache] = CodeCache()
+
+    @classmethod
+    def apply_computation(
+        cls, state: Any, message: Any, transaction_context: Any, parent_computation: Any = None
+    ) -> Any:
+        """Run one frame; errors end up in it, as in py-evm."""
+        with cls(state, message, transaction_context) as computation:
+            if computation.is_origin_computation:
+                computation.contracts_created = []
+                if message.is_create:
+                    cls.consume_initcode_gas_cost(computation)
+            if parent_computation is not None:
+                computation.contracts_created = parent_computation.contracts_created
+            if message.is_create:
+                computation.contracts_created.append(message.storage_address)
+            precompile = computation.precompiles.get(message.code_address)
+            if precompile is not None:
+                if not message.is_delegation:
+                    precompile(computation)
+            elif message.code:
+                computation.run()
+        return computation
+
+    def run(self) -> None:
+        """Run the frame's code from its beginning."""
+        code = self.cache.find(self.msg.code)
+        stack, meter, number = self._stack.values, self._gas_meter, 0
+        try:
+            while number >= 0:
+                unit = code.units[number]
+                function = unit.function or self.cache.compile(code, unit, self.opcodes)
+                number = MISFIT if function is None else function(self, stack, meter)
+                if number == MISFIT:
+                    self.interpret(unit.pc)
+        except Halt:
+            pass
+
+    def interpret(self, pc: int) -> None:
+        """Run the rest of the frame in py-evm's way; raises `Halt` at its end."""
+        self.code.program_counter = pc
+        opcodes = self.opcodes
+        for opcode in self.code:
+            function = opcodes.get(opcode)
+            if function is None:
+                function = InvalidOpcode(opcode)
+            function(computation=self)

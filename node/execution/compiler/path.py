@@ -1,0 +1,93 @@
+"""What the tracer knows along one path through the code: stack, memory, gas owed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+WORD = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A word on the symbolic stack: a constant, or a local variable of the compiled function."""
+
+    text: str
+    """How compiled code names it."""
+    bits: int = 256
+    constant: int | None = None
+
+
+def constant(word: int) -> Value:
+    """Return a known word."""
+    word = int(word)
+    return Value(str(word) if word < 1 << 64 else hex(word), word.bit_length(), word)
+
+
+@dataclass(slots=True)
+class Path:
+    """One straight line.
+
+    The stack is what is left of the stack at the entry (or after the last interpreted opcode),
+    `items` on top of it. `base` entries were taken off; `entries` maps a depth at the entry to
+    the variable that holds it, or to a known constant.
+    """
+
+    pc: int
+    indent: int
+    items: list[Value] = field(default_factory=list)
+    base: int = 0
+    entries: dict[int, Value] = field(default_factory=dict)
+    shift: int = 0
+    """By how much the real stack has grown since the unit's entry."""
+    owed: int = 0
+    """Gas that is due and not taken yet."""
+    memory_min: int = 0
+    """A length that memory surely has."""
+    words: dict[int, Value] = field(default_factory=dict)
+    """Memory words that are known, by offset."""
+    seen: set[tuple[object, ...]] = field(default_factory=set)
+    """Jump destinations passed, with height and facts: coming back to one is a loop."""
+
+    def branch(self, pc: int) -> Path:
+        """Return a copy that goes on elsewhere, one level deeper."""
+        return Path(
+            pc,
+            self.indent + 1,
+            list(self.items),
+            self.base,
+            dict(self.entries),
+            self.shift,
+            self.owed,
+            self.memory_min,
+            dict(self.words),
+            set(self.seen),
+        )
+
+    @property
+    def height(self) -> int:
+        """Height of the stack, relative to the unit's entry."""
+        return self.shift - self.base + len(self.items)
+
+    def facts(self, destinations: frozenset[int]) -> tuple[tuple[int, int], ...]:
+        """Return which stack items are surely certain jump destinations: return addresses."""
+        found = [
+            (depth, item.constant)
+            for depth, item in enumerate(reversed(self.items), 1)
+            if item.constant is not None and item.constant in destinations
+        ]
+        found += [
+            (depth - self.base + len(self.items), item.constant)
+            for depth, item in sorted(self.entries.items())
+            if depth > self.base and item.constant is not None
+        ]
+        return tuple(found)
+
+    def remember_word(self, offset: int, value: Value) -> None:
+        """Note a memory word that was written or read; forget what it overlaps."""
+        self.forget_words(offset, WORD)
+        self.words[offset] = value
+
+    def forget_words(self, offset: int, size: int) -> None:
+        """Forget known words that a write touches."""
+        for at in [at for at in self.words if offset - WORD < at < offset + size]:
+            del self.words[at]

@@ -1,0 +1,209 @@
+"""What compiled code calls. Names are short in the compiled text only; see `NAMESPACE`.
+
+Each function that charges gas takes what is left, charges in the interpreter's order, and
+returns what is left then; `OutOfGas` ends the frame, which burns its gas and undoes its
+writes, so nothing else needs to be put back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eth.exceptions import (
+    InvalidInstruction,
+    InvalidJumpDestination,
+    OutOfBoundsRead,
+    OutOfGas,
+    Revert,
+    WriteProtection,
+)
+
+from node.crypto import keccak256
+from node.execution.compiler import arithmetic
+
+GAS_WARM, GAS_COLD_SLOAD, GAS_SSTORE_SET, GAS_SSTORE_RESET = 100, 2_100, 20_000, 2_900
+REFUND_CLEAR, SSTORE_SENTRY = 4_800, 2_300
+GAS_PER_LOG_BYTE, GAS_PER_COPIED_WORD, GAS_PER_HASHED_WORD, GAS_PER_EXP_BYTE = 8, 3, 6, 50
+ZEROS = bytes(32)
+
+
+def _memory_cost(length: int) -> int:
+    words = length >> 5
+    return 3 * words + words * words // 512
+
+
+def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[int, int, Any]:
+    """Extend memory to hold `size` bytes at `start`.
+
+    `owed` gas is due already and stays due. Returns the gas left, the length and the memory.
+    """
+    memory = computation._memory
+    before = len(memory._bytes)
+    if size:
+        after = (start + size + 31) & ~31
+        if after > before:
+            gas -= _memory_cost(after) - _memory_cost(before)
+            if gas < owed:
+                raise OutOfGas("memory")
+            memory.extend(start, size)
+            before = after
+    return gas, before, memory._bytes
+
+
+def charge(gas: int, amount: int) -> int:
+    """Take gas."""
+    gas -= amount
+    if gas < 0:
+        raise OutOfGas("operation")
+    return gas
+
+
+def sload(accounts: Any, address: bytes, gas: int, slot: int) -> tuple[int, int]:
+    """Read a storage slot; return the gas left and the word."""
+    key = (address, slot)
+    if key in accounts._warm_slots:
+        gas -= GAS_WARM
+    else:
+        accounts.mark_storage_warm(address, slot)
+        gas -= GAS_COLD_SLOAD
+    if gas < 0:
+        raise OutOfGas("SLOAD")
+    found = accounts._storage.get(key)
+    return gas, accounts.get_storage(address, slot) if found is None else found
+
+
+def sstore(computation: Any, accounts: Any, gas: int, slot: int, value: int) -> int:
+    """Write a storage slot (EIP-2200, 2929, 3529); return the gas left."""
+    if gas <= SSTORE_SENTRY:
+        raise OutOfGas("SSTORE below 2300 gas")
+    address = computation.msg.storage_address
+    current = accounts.get_storage(address, slot)
+    original = accounts.get_storage(address, slot, from_journal=False)
+    cost, refund = GAS_WARM, 0
+    if current != value:
+        if original == current:
+            cost = GAS_SSTORE_RESET if original else GAS_SSTORE_SET
+            if original and not value:
+                refund = REFUND_CLEAR
+        else:
+            if original:
+                refund += REFUND_CLEAR * ((value == 0) - (current == 0))
+            if original == value:
+                refund += (GAS_SSTORE_RESET if original else GAS_SSTORE_SET) - GAS_WARM
+    if not accounts.is_storage_warm(address, slot):
+        accounts.mark_storage_warm(address, slot)
+        cost += GAS_COLD_SLOAD
+    gas -= cost
+    if gas < 0:
+        raise OutOfGas("SSTORE")
+    if refund:
+        computation._gas_meter.gas_refunded += refund
+    accounts.set_storage(address, slot, value)
+    return gas
+
+
+def hash_memory(computation: Any, gas: int, start: int, size: int) -> tuple[int, int, Any, int]:
+    """Hash memory; return the gas left, the memory's length, the memory, and the word."""
+    gas, length, memory = grow(computation, gas, 0, start, size)
+    gas -= GAS_PER_HASHED_WORD * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("KECCAK256")
+    digest = keccak256(bytes(memory[start : start + size]) if size else b"")
+    return gas, length, memory, int.from_bytes(digest, "big")
+
+
+def copy_in(
+    computation: Any, gas: int, source: bytes, target: int, start: int, size: int
+) -> tuple[int, int, Any]:
+    """Copy from call data, code or returned data into memory, padded with zeros."""
+    gas, length, memory = grow(computation, gas, 0, target, size)
+    gas -= GAS_PER_COPIED_WORD * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("copy")
+    if size:
+        memory[target : target + size] = bytes(source[start : start + size]).ljust(size, b"\0")
+    return gas, length, memory
+
+
+def copy_returned(
+    computation: Any, gas: int, target: int, start: int, size: int
+) -> tuple[int, int, Any]:
+    """Copy returned data, which must reach far enough."""
+    if start + size > len(computation.return_data):
+        raise OutOfBoundsRead("RETURNDATACOPY")
+    return copy_in(computation, gas, computation.return_data, target, start, size)
+
+
+def copy_within(
+    computation: Any, gas: int, target: int, source: int, size: int
+) -> tuple[int, int, Any]:
+    """Copy memory to memory (EIP-5656)."""
+    gas, length, memory = grow(computation, gas, 0, max(target, source), size)
+    gas -= GAS_PER_COPIED_WORD * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("MCOPY")
+    if size:
+        memory[target : target + size] = memory[source : source + size]
+    return gas, length, memory
+
+
+def log(
+    computation: Any, gas: int, start: int, size: int, topics: tuple[int, ...]
+) -> tuple[int, int, Any]:
+    """Add a log entry; the gas for it and its topics is taken already."""
+    gas -= GAS_PER_LOG_BYTE * size
+    if gas < 0:
+        raise OutOfGas("LOG")
+    gas, length, memory = grow(computation, gas, 0, start, size)
+    number = computation.transaction_context.get_next_log_counter()
+    data = bytes(memory[start : start + size]) if size else b""
+    computation._log_entries.append((number, computation.msg.storage_address, topics, data))
+    return gas, length, memory
+
+
+def exponent(gas: int, base: int, power: int) -> tuple[int, int]:
+    """Return the gas left and base to the power."""
+    gas -= GAS_PER_EXP_BYTE * ((power.bit_length() + 7) >> 3)
+    if gas < 0:
+        raise OutOfGas("EXP")
+    return gas, pow(base, power, 1 << 256)
+
+
+def output_of(memory: Any, start: int, size: int) -> bytes:
+    """Return what a frame gives back."""
+    return bytes(memory[start : start + size]) if size else b""
+
+
+def word_of(item: int | bytes) -> int:
+    """Return a stack item of py-evm as a word."""
+    return int.from_bytes(item, "big") if isinstance(item, bytes) else item
+
+
+NAMESPACE: dict[str, Any] = {
+    "I": int.from_bytes,
+    "Z": ZEROS,
+    "SIGN": arithmetic.SIGN,
+    "sdiv": arithmetic.sdiv,
+    "smod": arithmetic.smod,
+    "signextend": arithmetic.signextend,
+    "byte": arithmetic.byte,
+    "sar": arithmetic.sar,
+    "grow": grow,
+    "charge": charge,
+    "sload": sload,
+    "sstore": sstore,
+    "hash_memory": hash_memory,
+    "copy_in": copy_in,
+    "copy_returned": copy_returned,
+    "copy_within": copy_within,
+    "log": log,
+    "exponent": exponent,
+    "output_of": output_of,
+    "word_of": word_of,
+    "OutOfGas": OutOfGas,
+    "Revert": Revert,
+    "WriteProtection": WriteProtection,
+    "InvalidInstruction": InvalidInstruction,
+    "InvalidJumpDestination": InvalidJumpDestination,
+}
+"""The globals of compiled code."""

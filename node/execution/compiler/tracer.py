@@ -1,0 +1,190 @@
+"""Tracing one unit of code: where it goes on, branches, leaves and ends.
+
+The tracer follows the code from the unit's entry with a symbolic stack. Constants are folded,
+jumps to known places are followed, and each opcode becomes at most a few lines. At a branch the
+side that ends soon is nested, or an exit to another unit, and the other side goes on. Gas is
+added up and taken before anything that could fail, end the frame, or be seen from outside.
+"""
+
+from __future__ import annotations
+
+from node.execution.compiler import operations as op
+from node.execution.compiler.code import MISFIT, Code, Facts
+from node.execution.compiler.handlers import operate
+from node.execution.compiler.path import Path, Value, constant
+from node.execution.compiler.writer import Writer
+
+STACK_MAX = 1024
+OPERATIONS_MAX = 700
+"""Opcodes in one unit; what comes after is another unit."""
+NESTED_MAX = 80
+"""Opcodes of a side branch that is nested."""
+
+
+class Tracer(Writer):
+    """Writes the function of one unit."""
+
+    def __init__(self, code: Code, pc: int, facts: Facts) -> None:
+        super().__init__(code)
+        self._data = code.data
+        self._pc = pc
+        self._facts = facts
+        self._count = 0
+        self._is_loop = False
+
+    @property
+    def operations(self) -> int:
+        """How many opcodes were traced."""
+        return self._count
+
+    def write(self) -> str:
+        """Return the text of the unit's function, named ``unit``."""
+        path = Path(self._pc, 0)
+        path.entries = {depth: constant(word) for depth, word in self._facts}
+        self._trace(path, OPERATIONS_MAX)
+        return "\n".join(self._frame())
+
+    def _frame(self) -> list[str]:
+        fits = f"len(S) < {self.need} or len(S) > {STACK_MAX - self.room}"
+        head = ["def unit(C, S, G):", " gas = G.gas_remaining"]
+        if "memory" in self.uses:
+            head += [" m = C._memory._bytes", " ml = len(m)"]
+        if "accounts" in self.uses:
+            head += [" A = C.state._account_db", " SA = C.msg.storage_address"]
+        if "data" in self.uses:
+            head.append(" D = C.msg.data_as_bytes + Z")
+        if self._is_loop:
+            head.append(" while True:")
+        pad = "  " if self._is_loop else " "
+        head += [
+            f"{pad}if {fits}:",
+            f"{pad} G.gas_remaining = gas",
+            f"{pad} return {MISFIT}",
+        ]
+        return head + [pad + line for line in self.lines]
+
+    def _exit(self, path: Path, pc: int) -> None:
+        """Leave for another unit, or begin this one again."""
+        facts = path.facts(self.code.destinations)
+        self.settle_stack(path)
+        self.take_owed(path)
+        if (pc, facts) == (self._pc, self._facts):
+            self._is_loop = True
+            self.emit(path, "continue")
+            return
+        self.emit(path, "G.gas_remaining = gas")
+        self.emit(path, f"return {self.code.unit_number(pc, facts)}")
+
+    def _fail(self, path: Path, error: object) -> None:
+        self.take_owed(path)
+        self.emit(path, f"raise {type(error).__name__}({str(error)!r})")
+
+    # --- following the code -------------------------------------------------------------------
+
+    def _trace(self, path: Path, limit: int) -> None:
+        """Write code for a path until it ends."""
+        data, last = self._data, self._count + limit
+        while True:
+            pc = path.pc
+            opcode = data[pc] if pc < len(data) else op.STOP
+            if self._count >= last and opcode not in (op.STOP, op.RETURN, op.REVERT):
+                self._exit(path, pc)
+                return
+            self._count += 1
+            path.pc = pc + 1
+            if opcode == op.JUMP:
+                if not self._jump(path):
+                    return
+            elif opcode == op.JUMPI:
+                if not self._jump_if(path):
+                    return
+            elif opcode == op.JUMPDEST:
+                if self._is_known(path, pc):
+                    self._exit(path, pc)
+                    return
+                path.owed += 1
+            elif not operate(self, path, opcode):
+                return
+
+    def _is_known(self, path: Path, pc: int) -> bool:
+        """Whether this path has come by here before, in the same way; note that it has."""
+        key = (pc, path.height, path.facts(self.code.destinations))
+        if key in path.seen:
+            return True
+        path.seen.add(key)
+        return False
+
+    def _jump(self, path: Path) -> bool:
+        target = self.pop(path)
+        path.owed += 8
+        if target.constant is None:
+            self.settle_stack(path)
+            self.take_owed(path)
+            self.emit(path, "G.gas_remaining = gas")
+            self.emit(path, f"return JUMP({target.text})")
+            return False
+        return self._go(path, target.constant)
+
+    def _go(self, path: Path, target: int) -> bool:
+        if target not in self.code.destinations:
+            self._fail(path, self.code.jump_error(target))
+            return False
+        path.pc = target
+        return True
+
+    def _jump_if(self, path: Path) -> bool:
+        target, condition = self.pop(path), self.pop(path)
+        path.owed += 10
+        if condition.constant is not None:
+            if not condition.constant:
+                return True
+            if target.constant is not None:
+                return self._go(path, target.constant)
+        taken = path.branch(path.pc)
+        if target.constant is None:
+            self.emit(path, f"if {condition.text}:")
+            self.settle_stack(taken)
+            self.take_owed(taken)
+            self.emit(taken, "G.gas_remaining = gas")
+            self.emit(taken, f"return JUMP({target.text})")
+            return True
+        taken.pc = target.constant
+        if taken.pc not in self.code.destinations:
+            self.emit(path, f"if {condition.text}:")
+            self._fail(taken, self.code.jump_error(taken.pc))
+            return True
+        self._divide(path, taken, condition)
+        return True
+
+    def _divide(self, path: Path, taken: Path, condition: Value) -> None:
+        """Nest the side that ends soon, go on with the other."""
+        if not self._ends_soon(taken.pc) and self._ends_soon(path.pc):
+            aside = path.branch(path.pc)
+            self.emit(path, f"if not {condition.text}:")
+            self._trace(aside, NESTED_MAX)
+            path.pc = taken.pc
+            return
+        self.emit(path, f"if {condition.text}:")
+        if self._ends_soon(taken.pc):
+            self._trace(taken, NESTED_MAX)
+        else:
+            self._exit(taken, taken.pc)
+
+    def _ends_soon(self, pc: int) -> bool:
+        """Whether the code from here ends the frame without a branch, after few opcodes."""
+        data, before = self._data, -1
+        for _ in range(NESTED_MAX):
+            opcode = data[pc] if pc < len(data) else op.STOP
+            if opcode in (op.STOP, op.RETURN, op.REVERT, 0xFE, 0xFF):
+                return True
+            if opcode == op.JUMPI:
+                return False
+            if opcode == op.JUMP:
+                if before not in self.code.destinations:
+                    return False
+                pc = before
+                continue
+            width = opcode - op.PUSH0 if op.PUSH0 <= opcode <= op.PUSH32 else 0
+            before = int.from_bytes(data[pc + 1 : pc + 1 + width], "big") if width else -1
+            pc += 1 + width
+        return False

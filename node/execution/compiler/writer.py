@@ -1,0 +1,123 @@
+"""Writing a unit's function: lines, variables, the symbolic stack, and gas that is owed."""
+
+from __future__ import annotations
+
+from node.execution.compiler.code import Code
+from node.execution.compiler.path import WORD, Path, Value, constant
+
+_MEMORY_KNOWN_MAX = 1 << 16
+
+
+class Writer:
+    """Collects the text of one unit."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.lines: list[str] = []
+        self.need = 0
+        """Items that the stack must hold at the entry."""
+        self.room = 0
+        """Items by which the stack may grow."""
+        self.uses: set[str] = set()
+        """Of memory, accounts and data: what the function looks up at its start."""
+        self.known: dict[str, int] = {}
+        """Names of py-evm's opcode functions that the text calls, with the opcodes."""
+        self._names = 0
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def emit(self, path: Path, text: str) -> None:
+        """Add a line."""
+        self.lines.append(" " * path.indent + text)
+
+    def fresh(self) -> str:
+        """Return the name of a new variable."""
+        self._names += 1
+        return f"v{self._names}"
+
+    def assign(self, path: Path, text: str, bits: int = 256) -> Value:
+        """Put an expression into a new variable."""
+        value = Value(self.fresh(), bits)
+        self.emit(path, f"{value.text} = {text}")
+        return value
+
+    # --- the stack ----------------------------------------------------------------------------
+
+    def entry(self, path: Path, depth: int) -> Value:
+        """Return an item that was on the stack at the entry, loading it if need be."""
+        self.need = max(self.need, depth - path.shift)
+        found = path.entries.get(depth)
+        if found is None:
+            found = path.entries[depth] = self.assign(path, f"S[-{depth}]")
+        return found
+
+    def pop(self, path: Path) -> Value:
+        """Take the top of the symbolic stack."""
+        if path.items:
+            return path.items.pop()
+        path.base += 1
+        return self.entry(path, path.base)
+
+    def push(self, path: Path, value: Value) -> None:
+        """Put a word on the symbolic stack."""
+        path.items.append(value)
+        self.room = max(self.room, path.height)
+
+    def hold(self, path: Path, count: int) -> None:
+        """Bring at least `count` items from the entry stack into `items`."""
+        while len(path.items) < count:
+            path.base += 1
+            path.items.insert(0, self.entry(path, path.base))
+
+    def settle_stack(self, path: Path) -> None:
+        """Write the symbolic stack back to the real one, and begin anew on top of it."""
+        items, base = path.items, path.base
+        kept = 0
+        while kept < min(base, len(items)) and items[kept] is path.entries.get(base - kept):
+            kept += 1
+        facts = path.facts(self.code.destinations)
+        fresh, gone = items[kept:], base - kept
+        texts = ", ".join(item.text for item in fresh)
+        if gone and fresh:
+            self.emit(path, f"S[-{gone}:] = ({texts},)")
+        elif gone:
+            self.emit(path, f"del S[-{gone}:]")
+        elif len(fresh) == 1:
+            self.emit(path, f"S.append({texts})")
+        elif fresh:
+            self.emit(path, f"S += ({texts},)")
+        path.shift = path.height
+        path.items, path.base = [], 0
+        path.entries = {depth: constant(word) for depth, word in facts}
+
+    # --- gas and ends -------------------------------------------------------------------------
+
+    def take_owed(self, path: Path) -> None:
+        """Take the gas that is owed, and fail if there is too little."""
+        if path.owed:
+            self.emit(path, f"gas -= {path.owed}")
+            self.emit(path, 'if gas < 0: raise OutOfGas("code")')
+            path.owed = 0
+
+    def take_in(self, path: Path) -> str:
+        """Return gas less what is owed, for a helper that refuses what is below zero."""
+        owed, path.owed = path.owed, 0
+        return f"gas - {owed}" if owed else "gas"
+
+    def grow(self, path: Path, start: Value, size: Value) -> None:
+        """Make sure that memory reaches so far, charging for it."""
+        self.uses.add("memory")
+        if size.constant == 0:
+            return
+        call = f"gas, ml, m = grow(C, gas, {path.owed}, {start.text}, {size.text})"
+        if start.constant is not None and size.constant is not None:
+            end = (start.constant + size.constant + WORD - 1) // WORD * WORD
+            if end <= path.memory_min:
+                return
+            self.emit(path, f"if ml < {end}: {call}")
+            if end <= _MEMORY_KNOWN_MAX:
+                path.memory_min = end
+        elif size.constant is not None:
+            self.emit(path, f"if {start.text} + {size.text} > ml: {call}")
+        else:
+            self.emit(path, f"if {size.text} and {start.text} + {size.text} > ml: {call}")

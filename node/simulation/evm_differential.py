@@ -1,0 +1,59 @@
+"""Running programs in both EVM engines and comparing everything that can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+from node.config import Engine
+from node.crypto import keccak256
+from node.execution.account_db import encode_account, encode_slot
+from node.execution.evm import BlockContext, Evm, Outcome
+from node.execution.flat_state import (
+    TABLE_ACCOUNT,
+    TABLE_CODE,
+    TABLE_STORAGE,
+    EmptyState,
+    LayeredState,
+    StateKey,
+)
+from node.simulation.evm_programs import ADDRESSES, SENDER, Program, draw_program
+
+CONTEXT = BlockContext(7, 1_700_000_000, 30_000_000, 20_200, lambda number: bytes([number]) * 32)
+
+
+def state_of(program: Program) -> LayeredState:
+    """Return the state that a program runs on."""
+    writes: dict[StateKey, bytes] = {
+        (TABLE_ACCOUNT, SENDER): encode_account((0, 10**6, keccak256(b"")))
+    }
+    for address, code in zip(ADDRESSES, program.codes, strict=True):
+        code_hash = keccak256(code)
+        writes[TABLE_ACCOUNT, address] = encode_account((1, 100, code_hash))
+        writes[TABLE_CODE, code_hash] = code
+        for slot, word in program.storage:
+            if word:
+                writes[TABLE_STORAGE, encode_slot(address, slot)] = bytes([word])
+    return LayeredState(EmptyState(), writes)
+
+
+def run_program(
+    program: Program, *, is_compiled: bool
+) -> tuple[list[Outcome], dict[StateKey, bytes]]:
+    """Run a program twice on one state: the second time finds it warm and changed."""
+    engine = Engine.COMPILED if is_compiled else Engine.INTERPRETED
+    evm = Evm(state_of(program), replace(CONTEXT, engine=engine))
+    outcomes = [
+        evm.call(SENDER, ADDRESSES[0], program.value, program.data, program.gas) for _ in range(2)
+    ]
+    return outcomes, evm.writes()
+
+
+def find_differences(seed: int, count: int) -> Iterator[tuple[int, Program]]:
+    """Yield the programs of a seed on which the engines differ, with their numbers."""
+    random = Random(seed)  # noqa: S311  (repeatable, not secret)
+    for number in range(count):
+        program = draw_program(random)
+        if run_program(program, is_compiled=False) != run_program(program, is_compiled=True):
+            yield number, program

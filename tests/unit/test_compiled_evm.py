@@ -1,0 +1,221 @@
+"""The compiled EVM is equal to py-evm, earns its compilation, and stays within bounds."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.chain.receipt import Status
+from node.config import Engine
+from node.errors import EngineMismatch
+from node.execution.compiler import runtime
+from node.execution.compiler.code import analyse
+from node.execution.compiler.engine import CodeCache, CompiledComputation
+from node.execution.compiler.operations import EXPRESSIONS
+from node.execution.compiler.tracer import OPERATIONS_MAX, Tracer
+from node.execution.evm import Evm
+from node.simulation.evm_differential import CONTEXT, find_differences, run_program, state_of
+from node.simulation.evm_programs import ADDRESSES, SENDER, Program, draw_program
+from tests.unit import node_kit as kit
+from tests.unit.test_execution import register
+
+WORD_MAX = 2**256 - 1
+EDGES = (0, 1, 2, 31, 32, 255, 256, 2**255 - 1, 2**255, 2**255 + 1, WORD_MAX - 1, WORD_MAX)
+words = st.sampled_from(EDGES) | st.integers(0, WORD_MAX)
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch):
+    """Compile everything at its first run."""
+    cache = CodeCache(credit_a_frame=10**9)
+    monkeypatch.setattr(CompiledComputation, "cache", cache)
+    return cache
+
+
+def both(code, data=b"", gas=10**6, others=(b"", b"")):
+    """Run a contract in both engines; return the compiled outcome, having compared all."""
+    program = Program((code, *others), ((0, 0), (1, 7)), data, 0, gas)
+    compiled = run_program(program, is_compiled=True)
+    assert compiled == run_program(program, is_compiled=False)
+    return compiled[0][0]
+
+
+def push(word):
+    return b"\x7f" + word.to_bytes(32, "big")
+
+
+RETURN_TOP = bytes.fromhex("60005260206000f3")
+
+
+# --- equality -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", range(8))
+def test_random_programs_run_alike(chunk):
+    assert list(find_differences(1_000 + chunk, 100)) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(EXPRESSIONS)), words, words, words)
+def test_every_expression_folded_and_computed(opcode, a, b, c):
+    """Of constants it is folded, of call data computed; py-evm gives the same."""
+    pops = EXPRESSIONS[opcode].pops
+    operands = (a, b, c)[:pops]
+    folded = b"".join(push(item) for item in reversed(operands)) + bytes([opcode]) + RETURN_TOP
+    loads = b"".join(bytes([0x60, 32 * i, 0x35]) for i in reversed(range(pops)))
+    data = b"".join(item.to_bytes(32, "big") for item in operands)
+    computed = loads + bytes([opcode]) + RETURN_TOP
+    one, two = both(folded), both(computed, data)
+    assert one.output == two.output == EXPRESSIONS[opcode].fold(*operands).to_bytes(32, "big")
+
+
+def test_a_registration_with_every_amount_of_gas():
+    """Wherever gas runs out, both engines end in the same way."""
+    chain = kit.Chain()
+    enough = Evm(chain.ledger, kit.context()).execute(register()).gas_used
+    seen = set()
+    for gas in [*range(21_000, enough, 521), enough - 1, enough]:
+        transaction = replace(register(), gas=gas)
+        outcomes = [
+            Evm(chain.ledger, replace(kit.context(), engine=engine)).execute(transaction)
+            for engine in (Engine.COMPILED, Engine.INTERPRETED)
+        ]
+        assert outcomes[0] == outcomes[1]
+        seen.add(outcomes[0].status)
+    assert {Status.SUCCESS, Status.OUT_OF_GAS} <= seen
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("5b600056", Status.OUT_OF_GAS),  # for ever
+        ("600456005b", Status.SUCCESS),
+        ("6003565b", Status.SUCCESS),
+        ("600556", Status.BAD_JUMP_DESTINATION),  # beyond the end
+        ("6001605b56", Status.BAD_JUMP_DESTINATION),
+        ("6003605b56", Status.BAD_JUMP_DESTINATION),
+        ("600356605b", Status.BAD_JUMP_DESTINATION),
+        ("600456605b", Status.BAD_INSTRUCTION),  # into the data of a PUSH
+        ("60003556", Status.BAD_JUMP_DESTINATION),  # a computed jump
+        ("6001600357005b", Status.BAD_JUMP_DESTINATION),
+        ("01", Status.STACK_UNDERFLOW),
+        ("5b6001600056", Status.UNKNOWN),  # the stack overflows
+        ("61ffff600052", Status.SUCCESS),
+        ("7fff", Status.SUCCESS),  # PUSH cut off by the end
+        ("60ff60005360005160005260206000f3", Status.SUCCESS),
+        ("6000600060003e", Status.SUCCESS),
+        ("6001600060003e", Status.UNKNOWN),  # beyond what was returned
+        ("600160001960205260005460015560206000fd", Status.REVERT),
+        ("fe", Status.BAD_INSTRUCTION),
+        ("0c", Status.BAD_INSTRUCTION),
+        ("7f" + "ff" * 32 + "6000f3", Status.OUT_OF_GAS),
+        ("60ff7f" + "ff" * 32 + "52", Status.OUT_OF_GAS),
+    ],
+)
+def test_ends_of_frames(code, status):
+    assert both(bytes.fromhex(code)).status is status
+
+
+def test_loops_run_in_one_unit(eager):
+    """Sum from 1 to 100: the back edge of a loop does not leave the function."""
+    code = bytes.fromhex("600060645b808201915060019003806004575060005260206000f3")
+    outcome = both(code)
+    assert int.from_bytes(outcome.output, "big") == 5050
+    (held,) = (item for item in eager._codes.values() if item.data == code)
+    assert sum(unit.function is not None for unit in held.units) == 2
+
+
+def test_a_stack_near_its_limit_is_left_to_the_interpreter():
+    """1,020 items, then a unit that needs room for more."""
+    code = b"\x5f" * 1_020 + b"\x5b" + b"\x5f" * 4 + b"\x00"
+    assert both(code).status is Status.SUCCESS
+    assert both(code[:-1] + b"\x5f\x00").status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize("gas", range(2_290, 2_312, 3))
+def test_the_sentry_of_sstore(gas):
+    both(bytes.fromhex("6001600055"), gas=gas + 6)
+
+
+def test_writes_in_static_calls_are_refused():
+    writer = bytes.fromhex("60016000555b00")
+    target = int.from_bytes(ADDRESSES[1], "big").to_bytes(20, "big")
+    caller = bytes.fromhex("600060006000600073") + target + bytes.fromhex("5afa") + RETURN_TOP
+    assert int.from_bytes(both(caller, others=(writer, b"")).output, "big") == 0
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+def test_a_contract_earns_its_compilation(monkeypatch):
+    """44 frames for the first unit; until then, and beyond its credit, py-evm runs it."""
+    cache = CodeCache()
+    monkeypatch.setattr(CompiledComputation, "cache", cache)
+    code = bytes.fromhex("600160015500")
+    program = Program((code, b"", b""), (), b"", 0, 50_000)
+    frames = -(-OPERATIONS_MAX // 16)
+    for _ in range(frames // 2 - 1):
+        run_program(program, is_compiled=True)
+    assert cache.operations == 0
+    for _ in range(2):
+        run_program(program, is_compiled=True)
+    assert cache.operations == 4
+
+
+def test_the_cache_is_bounded():
+    cache = CodeCache(credit_a_frame=10**9, operations_max=50, codes_max=5)
+    for number in range(20):
+        code = cache.find(b"\x60" + bytes([number]) + b"\x5b" * 30)
+        cache.compile(code, code.units[0], CompiledComputation.opcodes)
+        assert len(cache) <= 5 and cache.operations <= 50 + 33
+
+
+def test_units_of_one_entry_are_few():
+    code = analyse(b"\x5b" * 100)
+    numbers = {code.unit_number(50, ((1, known),)) for known in range(20)}
+    assert len(numbers) == 5 and len(code.units) == 6
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"\x5b" * 24_576,
+        b"\x60\x01\x60\x00\x57" * 4_915,
+        b"\x5f\x35\x60\x08\x57\x5b\x5b\x5b\x5b" * 2_700,
+        b"\x80" * 24_576,
+        b"\x34\x61\x01\x00\x57" * 4_915,
+        b"\x5b\x34\x60\x00\x57\x5b\x34\x60\x05\x57" * 2_400,
+    ],
+)
+def test_one_unit_of_hostile_code_is_bounded(code):
+    tracer = Tracer(analyse(code), 0, ())
+    text = tracer.write()
+    assert tracer.operations <= 3 * OPERATIONS_MAX and len(text) < 400_000
+
+
+# --- both at once ---------------------------------------------------------------------------
+
+
+def test_running_both_passes_what_is_equal():
+    program = draw_program(Random(3))
+    evm = Evm(state_of(program), replace(CONTEXT, engine=Engine.BOTH))
+    arguments = (SENDER, ADDRESSES[0], program.value, program.data, program.gas)
+    outcomes = [evm.call(*arguments) for _ in range(2)]
+    assert (outcomes, evm.writes()) == run_program(program, is_compiled=True)
+
+
+@pytest.mark.parametrize("name", ["GAS_COLD_SLOAD", "GAS_SSTORE_SET", "GAS_PER_HASHED_WORD"])
+def test_running_both_stops_on_a_difference(name, monkeypatch):
+    monkeypatch.setattr(runtime, name, getattr(runtime, name) + 1)
+    chain = kit.Chain()
+    evm = Evm(chain.ledger, replace(kit.context(), engine=Engine.BOTH))
+    with pytest.raises(EngineMismatch, match="differs from py-evm on transaction 0x"):
+        evm.execute(register())
+
+
+def test_the_differential_finds_a_wrong_operation(monkeypatch):
+    monkeypatch.setitem(runtime.NAMESPACE, "sar", lambda a, b: b >> min(a, 255))
+    monkeypatch.setitem(runtime.NAMESPACE, "byte", lambda a, b: 0)
+    assert list(find_differences(1, 300)) != []
