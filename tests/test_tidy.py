@@ -107,6 +107,7 @@ def test_owners():
             "node/execution/machine.py",
             "node/execution/compiler/code.py",
             "node/execution/compiler/engine.py",
+            "node/execution/compiler/frames.py",
             "node/execution/compiler/runtime.py",
         },
         r"\.sync = True": {"node/ledger/rocks.py"},

@@ -13,9 +13,14 @@ from threading import Lock
 from typing import Any, ClassVar
 
 from eth.exceptions import Halt
+from eth.vm.code_stream import CodeStream
+from eth.vm.gas_meter import GasMeter, allow_negative_refund_strategy
 from eth.vm.logic.invalid import InvalidOpcode
+from eth.vm.memory import Memory
+from eth.vm.stack import Stack
 
 from node.execution.compiler.code import MISFIT, Code, Unit, UnitFunction, analyse
+from node.execution.compiler.frames import call
 from node.execution.compiler.operations import WORD_MAX
 from node.execution.compiler.runtime import NAMESPACE
 from node.execution.compiler.tracer import OPERATIONS_MAX, Tracer
@@ -83,7 +88,7 @@ class CodeCache:
 
 def _build(code: Code, tracer: Tracer, opcodes: Any) -> UnitFunction:
     text = tracer.write()
-    namespace = {**NAMESPACE, "M": WORD_MAX, "JUMP": code.find_jump}
+    namespace = {**NAMESPACE, "M": WORD_MAX, "JUMP": code.find_jump, "call": call}
     for name, opcode in tracer.known.items():
         namespace[name] = opcodes[opcode]
     exec(compile(text, "<contract>", "exec"), namespace)  # noqa: S102  (text of our own making)
@@ -95,6 +100,29 @@ class CompiledComputation(InterpretedComputation):
     """A frame that runs compiled code where there is some, and py-evm's loop elsewhere."""
 
     cache: ClassVar[CodeCache] = CodeCache()
+
+    def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
+        """Set up a frame as py-evm does, without checking its own message again."""
+        self.state, self.msg, self.transaction_context = state, message, transaction_context
+        self._gas_meter = meter = GasMeter.__new__(GasMeter)
+        meter.refund_strategy = allow_negative_refund_strategy
+        meter.start_gas = meter.gas_remaining = message.gas
+        meter.gas_refunded = 0
+        self._stack, self._memory = Stack(), Memory()
+        self._code_stream = None
+        self.children: list[Any] = []
+        self.accounts_to_delete: list[bytes] = []
+        self.beneficiaries: list[bytes] = []
+        self._log_entries: list[Any] = []
+        self.data_floor_cost = 0
+        state._account_db.mark_address_warm(state.coinbase)  # EIP-3651
+
+    @property
+    def code(self) -> Any:
+        """The code as py-evm's opcodes read it; few frames need it."""
+        if self._code_stream is None:
+            self._code_stream = CodeStream(self.msg.code)
+        return self._code_stream
 
     @classmethod
     def apply_computation(

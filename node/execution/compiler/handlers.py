@@ -9,6 +9,7 @@ from node.execution.compiler import operations as op
 from node.execution.compiler.code import DONE
 from node.execution.compiler.operations import ENVIRONMENT, EXPRESSIONS, INTERPRETED, WORD_MAX
 from node.execution.compiler.path import WORD, Path, Value, constant
+from node.execution.compiler.runtime import GAS_PER_EXP_BYTE
 from node.execution.compiler.writer import Writer
 
 
@@ -30,6 +31,8 @@ def operate(out: Writer, path: Path, opcode: int) -> bool:
         out.push(path, out.assign(path, text, bits))
     elif opcode in INTERPRETED:
         return _interpret(out, path, opcode)
+    elif opcode in (op.CALL, op.DELEGATECALL, op.STATICCALL):
+        _call(out, path, opcode)
     elif op.LOG0 <= opcode <= op.LOG4:
         _log(out, path, opcode - op.LOG0)
     elif opcode in (op.STOP, op.RETURN, op.REVERT):
@@ -112,6 +115,24 @@ def _interpret(out: Writer, path: Path, opcode: int) -> bool:
     return True
 
 
+def _call(out: Writer, path: Path, opcode: int) -> None:
+    given = [out.pop(path) for _ in range(7 if opcode == op.CALL else 6)]
+    if opcode != op.CALL:
+        given.insert(2, constant(0))
+    name, result = f"op_{opcode:02x}", out.fresh()
+    out.known[name] = opcode
+    out.uses.add("memory")
+    texts = ", ".join(item.text for item in given)
+    called = f"call(C, {out.take_in(path)}, {opcode}, {name}, ({texts}))"
+    out.emit(path, f"gas, ml, m, {result} = {called}")
+    target, room = given[5], given[6]
+    if target.constant is None or room.constant is None:
+        path.words.clear()
+    else:
+        path.forget_words(target.constant, room.constant)
+    out.push(path, Value(result, 1))
+
+
 def _log(out: Writer, path: Path, topics: int) -> None:
     start, size = out.pop(path), out.pop(path)
     words = [out.pop(path).text for _ in range(topics)]
@@ -147,6 +168,10 @@ def _end(out: Writer, path: Path, opcode: int) -> None:
 def _exponent(out: Writer, path: Path) -> None:
     base, power = out.pop(path), out.pop(path)
     path.owed += 10
+    if base.constant is not None and power.constant is not None:
+        path.owed += GAS_PER_EXP_BYTE * ((power.constant.bit_length() + 7) // 8)
+        out.push(path, constant(pow(base.constant, power.constant, WORD_MAX + 1)))
+        return
     name = out.fresh()
     call = f"exponent({out.take_in(path)}, {base.text}, {power.text})"
     out.emit(path, f"gas, {name} = {call}")

@@ -20,7 +20,7 @@ EXP, KECCAK, POP = 0x0A, 0x20, 0x50
 CALLDATALOAD, CALLDATACOPY, CODECOPY, RETURNDATACOPY, MCOPY = 0x35, 0x37, 0x39, 0x3E, 0x5E
 MLOAD, MSTORE, MSTORE8, SLOAD, SSTORE = 0x51, 0x52, 0x53, 0x54, 0x55
 PUSH0, PUSH1, PUSH32, DUP1, SWAP1, LOG0, LOG4 = 0x5F, 0x60, 0x7F, 0x80, 0x90, 0xA0, 0xA4
-RETURN, REVERT = 0xF3, 0xFD
+CALL, RETURN, DELEGATECALL, STATICCALL, REVERT = 0xF1, 0xF3, 0xF4, 0xFA, 0xFD
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,7 @@ INTERPRETED: Mapping[int, tuple[int, int]] = MappingProxyType(
     {
         0x31: (1, 1), 0x3B: (1, 1), 0x3C: (4, 0), 0x3F: (1, 1), 0x40: (1, 1), 0x41: (0, 1),
         0x44: (0, 1), 0x47: (0, 1), 0x49: (1, 1), 0x4A: (0, 1), 0x5C: (1, 1), 0x5D: (2, 0),
-        0xF0: (3, 1), 0xF1: (7, 1), 0xF2: (7, 1), 0xF4: (6, 1), 0xF5: (4, 1), 0xFA: (6, 1),
-        0xFF: (1, 0),
+        0xF0: (3, 1), 0xF2: (7, 1), 0xF5: (4, 1), 0xFF: (1, 0),
     }
 )  # fmt: skip
 """Opcodes left to py-evm's own functions: how many items each pops and pushes."""

@@ -27,27 +27,26 @@ GAS_PER_LOG_BYTE, GAS_PER_COPIED_WORD, GAS_PER_HASHED_WORD, GAS_PER_EXP_BYTE = 8
 ZEROS = bytes(32)
 
 
-def _memory_cost(length: int) -> int:
-    words = length >> 5
-    return 3 * words + words * words // 512
-
-
 def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[int, int, Any]:
     """Extend memory to hold `size` bytes at `start`.
 
     `owed` gas is due already and stays due. Returns the gas left, the length and the memory.
     """
-    memory = computation._memory
-    before = len(memory._bytes)
+    memory = computation._memory._bytes
+    length = len(memory)
     if size:
         after = (start + size + 31) & ~31
-        if after > before:
-            gas -= _memory_cost(after) - _memory_cost(before)
+        if after > length:
+            old, new = length >> 5, after >> 5
+            gas -= 3 * (new - old) + new * new // 512 - old * old // 512
             if gas < owed:
                 raise OutOfGas("memory")
-            memory.extend(start, size)
-            before = after
-    return gas, before, memory._bytes
+            try:
+                memory.extend(bytes(after - length))
+            except BufferError:  # somebody holds a view of it: leave it to them
+                memory = computation._memory._bytes = memory + bytes(after - length)
+            return gas, after, memory
+    return gas, length, memory
 
 
 def charge(gas: int, amount: int) -> int:
@@ -77,8 +76,11 @@ def sstore(computation: Any, accounts: Any, gas: int, slot: int, value: int) -> 
     if gas <= SSTORE_SENTRY:
         raise OutOfGas("SSTORE below 2300 gas")
     address = computation.msg.storage_address
-    current = accounts.get_storage(address, slot)
-    original = accounts.get_storage(address, slot, from_journal=False)
+    key = (address, slot)
+    current = accounts._storage.get(key)
+    if current is None:
+        current = accounts.get_storage(address, slot)
+    original = accounts._original.get(key, current)
     cost, refund = GAS_WARM, 0
     if current != value:
         if original == current:
@@ -90,7 +92,7 @@ def sstore(computation: Any, accounts: Any, gas: int, slot: int, value: int) -> 
                 refund += REFUND_CLEAR * ((value == 0) - (current == 0))
             if original == value:
                 refund += (GAS_SSTORE_RESET if original else GAS_SSTORE_SET) - GAS_WARM
-    if not accounts.is_storage_warm(address, slot):
+    if key not in accounts._warm_slots:
         accounts.mark_storage_warm(address, slot)
         cost += GAS_COLD_SLOAD
     gas -= cost
