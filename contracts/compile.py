@@ -15,15 +15,19 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SOLC_VERSION = "0.8.11"
+SOURCES = ("solidity", "workloads")
+"""Folders: the registry, and contracts that only benchmarks and tests run."""
 
 
 def compile_sources(solc_dir: Path) -> dict[str, str]:
     """Return the artifact text of each contract by name, compiled afresh."""
-    command = ["node", str(HERE / "compile.mjs"), str(HERE / "solidity"), str(solc_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"solc failed:\n{done.stderr}")
-    artifacts: dict[str, dict[str, object]] = json.loads(done.stdout)
+    artifacts: dict[str, dict[str, object]] = {}
+    for folder in SOURCES:
+        command = ["node", str(HERE / "compile.mjs"), str(HERE / folder), str(solc_dir)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"solc failed:\n{done.stderr}")
+        artifacts |= json.loads(done.stdout)
     found = {str(value["compiler"]).partition("+")[0] for value in artifacts.values()}
     if found != {SOLC_VERSION}:
         raise SystemExit(f"solc {', '.join(sorted(found))} is installed; {SOLC_VERSION} is needed")

@@ -1,0 +1,91 @@
+"""``lowu bench``: measurements, always paired in one run, with the machine and the spread."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+
+import click
+
+from lowu.options import json_option
+
+_PACKAGES = ("py-evm", "coincurve", "rocksdict", "trio", "msgpack")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Several measurements of one thing."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return median(self.values)
+
+    def describe(self, digits: int = 1) -> str:
+        """Return the median with the range."""
+        low, high = min(self.values), max(self.values)
+        return f"{self.median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def describe_machine() -> dict[str, object]:
+    """Return what a measurement depends on."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": versions,
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model n")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def print_machine(machine: dict[str, object]) -> None:
+    """Print a line about the machine."""
+    click.echo(
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}, "
+        f"{machine['system']}, Python {machine['python']}"
+    )
+
+
+def ratios(slow: Sequence[float], fast: Sequence[float]) -> Spread:
+    """Return how many times faster, round by round."""
+    return Spread(tuple(a / b for a, b in zip(slow, fast, strict=True)))
+
+
+@click.group()
+def bench() -> None:
+    """Measure this machine, always two things against each other in one run."""
+
+
+@bench.command()
+@click.option(
+    "--rounds", type=click.IntRange(3, 100), default=7, show_default=True, help="Paired runs."
+)
+@click.option("--only", default="", help="Cases by name, such as register_anchor,hashing.")
+@json_option
+def evm(rounds: int, only: str, is_json: bool) -> None:
+    """Compare the compiled EVM with py-evm's interpreter, contract by contract."""
+    from lowu.bench_evm import run_bench_evm
+
+    run_bench_evm(rounds, only, is_json=is_json)
