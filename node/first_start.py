@@ -24,14 +24,14 @@ TEXT = (
 log = logging.getLogger("INITIALIZER")
 
 
-def marker_path(conf_path: Path) -> Path:
+def marker_path(folder: Path) -> Path:
     """Return where the marker of a node is."""
-    return conf_path / NAME
+    return folder / NAME
 
 
 def is_first_start(config: NodeConfig) -> bool:
     """Whether the marker says that this node has never run."""
-    return marker_path(config.conf_path).exists()
+    return marker_path(config.folder).exists()
 
 
 def end_first_start(config: NodeConfig) -> None:
@@ -40,10 +40,10 @@ def end_first_start(config: NodeConfig) -> None:
     Raises:
         ConfigError: it cannot be removed; a later loss of the data would go unnoticed.
     """
-    marker = marker_path(config.conf_path)
+    marker = marker_path(config.folder)
     try:
         marker.unlink(missing_ok=True)
-        folder = os.open(config.conf_path, os.O_RDONLY)
+        folder = os.open(config.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

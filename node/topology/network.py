@@ -297,7 +297,7 @@ async def _describe(node: PlannedNode) -> str:
     if status["is_abstaining"]:
         state = (
             "abstaining as its data was lost (if the whole chain begins anew, remove all data and "
-            f"write conf/{first_start.NAME} in the node's folder)"
+            f"write a file {first_start.NAME} into the folder of each node)"
         )
     return (
         f"height {status['height']}, {state}, linked to {status['peers']} nodes; "

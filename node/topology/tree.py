@@ -114,7 +114,7 @@ def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agenc
     _write(conf / "ssl.key", issued.key_pem, 0o600)
     _write(conf / "node.pem", node.key.to_pem(), 0o600)
     _write(conf / "node.nodeid", node.key.node_id.hex() + "\n")
-    _write(marker_path(conf), FIRST_START_TEXT)
+    _write(marker_path(folder), FIRST_START_TEXT)
     _write(folder / "config.genesis", dump_genesis(plan.genesis))
     _write(folder / "start.sh", START_SCRIPT.format(name=node.name), 0o755)
     _write(folder / "stop.sh", STOP_SCRIPT.format(name=node.name), 0o755)

@@ -38,9 +38,9 @@ def start(folder):
 
 
 def test_a_new_node_votes_and_goes_on_voting(folder):
-    assert "Its first start removes this file" in (folder / "conf" / NAME).read_text()
+    assert "Its first start removes this file" in (folder / NAME).read_text()
     assert start(folder) == "normal"
-    assert not (folder / "conf" / NAME).exists()
+    assert not (folder / NAME).exists()
     assert start(folder) == "normal"
 
 
@@ -55,14 +55,14 @@ def test_a_node_that_lost_its_data_abstains_and_says_so(folder, caplog):
 
 def test_a_marker_that_survived_a_crash_is_consumed(folder):
     start(folder)
-    (folder / "conf" / NAME).write_text("as if the process had died between the two writes")
+    (folder / NAME).write_text("as if the process had died between the two writes")
     assert start(folder) == "normal"
     shutil.rmtree(folder / "data")
     assert start(folder) == "abstaining"
 
 
 def test_a_marker_that_cannot_be_removed_is_an_error(folder):
-    marker = folder / "conf" / NAME
+    marker = folder / NAME
     marker.unlink()
     marker.mkdir()
     with pytest.raises(ConfigError, match="cannot be removed"):
