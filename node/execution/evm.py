@@ -190,6 +190,13 @@ class Evm:
 
     def create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
         """Run creation code for a contract at a chosen address (genesis only)."""
+        outcome = self._create_at(sender, address, init_code, gas)
+        if self._other is not None:
+            other = self._other.create_at(sender, address, init_code, gas)
+            _compare(f"the creation of 0x{address.hex()}", outcome, other)
+        return outcome
+
+    def _create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
         message = Message(
             gas=gas,
             to=b"",

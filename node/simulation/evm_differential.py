@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from node.config import Engine
 from node.crypto import keccak256
@@ -18,6 +20,7 @@ from node.execution.flat_state import (
     LayeredState,
     StateKey,
 )
+from node.execution.machine import InterpretedComputation
 from node.simulation.evm_programs import ADDRESSES, SENDER, Program, draw_program
 
 CONTEXT = BlockContext(7, 1_700_000_000, 30_000_000, 20_200, lambda number: bytes([number]) * 32)
@@ -48,6 +51,28 @@ def run_program(
         evm.call(SENDER, ADDRESSES[0], program.value, program.data, program.gas) for _ in range(2)
     ]
     return outcomes, evm.writes()
+
+
+class StepCounter(dict[int, Any]):
+    """Opcodes of the interpreter, counting how often one is looked up."""
+
+    steps = 0
+
+    def __getitem__(self, opcode: int) -> Any:
+        """Return the function of an opcode, and count the step."""
+        StepCounter.steps += 1
+        return super().__getitem__(opcode)
+
+
+@contextmanager
+def counted_steps() -> Iterator[Callable[[], int]]:
+    """Count the opcodes that the interpreter runs meanwhile."""
+    usual, before = InterpretedComputation.opcodes, StepCounter.steps
+    InterpretedComputation.opcodes = StepCounter(usual)
+    try:
+        yield lambda: StepCounter.steps - before
+    finally:
+        InterpretedComputation.opcodes = usual
 
 
 def find_differences(seed: int, count: int) -> Iterator[tuple[int, Program]]:

@@ -7,7 +7,9 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 
@@ -89,3 +91,29 @@ def evm(rounds: int, only: str, is_json: bool) -> None:
     from lowu.bench_evm import run_bench_evm
 
     run_bench_evm(rounds, only, is_json=is_json)
+
+
+@bench.command()
+@click.option(
+    "--programs",
+    type=click.IntRange(0),
+    default=2_000,
+    show_default=True,
+    help="How many random programs.",
+)
+@click.option(
+    "--contracts",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with artifacts of npm packages, to call at random.",
+)
+@click.option(
+    "--calls", type=click.IntRange(0), default=2_000, show_default=True, help="Calls of contracts."
+)
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0: one a core.")
+@json_option
+def differential(**options: Any) -> None:
+    """Run both EVM engines side by side, on random programs and on real contracts."""
+    from lowu.bench_differential import run_differential
+
+    run_differential(options)

@@ -1,11 +1,13 @@
 """``lowu bench``: what it prints, and that the compiled engine is worth having."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from lowu.bench import Spread, bench, ratios
+from node.execution.compiler import runtime
 from node.execution.compiler.engine import CompiledComputation
 
 
@@ -40,3 +42,25 @@ def test_engines_for_a_person():
 def test_unknown_cases_are_explained():
     done = CliRunner().invoke(bench, ["evm", "--only", "nothing"])
     assert done.exit_code == 2 and "there are register_anchor" in done.output
+
+
+ARTIFACTS = str(Path(__file__).resolve().parents[2] / "contracts" / "artifacts")
+
+
+def test_the_differential_of_programs_and_contracts():
+    arguments = ["differential", "--programs", "40", "--contracts", ARTIFACTS, "--calls", "60"]
+    done = CliRunner().invoke(bench, [*arguments, "--json"])
+    result = json.loads(done.output)
+    assert done.exit_code == 0 and result["ok"], done.output
+    figures = result["figures"]
+    assert figures["programs"] == 40 and figures["calls"] == 60 and figures["differences"] == 0
+    assert figures["steps"] > 3_000
+    assert {"HashRegistry", "OrgRegistry", "Token", "SmallBank"} <= set(result["contracts"])
+    assert {"SUCCESS", "REVERT"} <= result["outcomes"].keys()
+
+
+def test_the_differential_tells_of_differences(monkeypatch):
+    monkeypatch.setattr(runtime, "GAS_PER_HASHED_WORD", 7)
+    arguments = ["differential", "--programs", "0", "--contracts", ARTIFACTS, "--calls", "100"]
+    done = CliRunner().invoke(bench, arguments)
+    assert done.exit_code == 1 and "the compiled EVM differs from py-evm" in done.output
