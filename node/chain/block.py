@@ -13,6 +13,7 @@ import rlp
 from consensus.codec import decode_commit_certificate, encode_commit_certificate
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate
+from node.chain.rlp_encode import encode_rlp
 from node.crypto import keccak256
 from node.errors import BadInput
 
@@ -61,7 +62,7 @@ class Block:
 
 def encode_header(header: Header) -> bytes:
     """Return the canonical bytes of a header."""
-    encoded: bytes = rlp.encode(
+    return encode_rlp(
         [
             header.version,
             header.number,
@@ -78,7 +79,6 @@ def encode_header(header: Header) -> bytes:
             header.extra_data,
         ]
     )
-    return encoded
 
 
 def decode_header(data: bytes) -> Header:
@@ -113,14 +113,13 @@ def decode_header(data: bytes) -> Header:
 
 def encode_block(block: Block) -> bytes:
     """Return the bytes of a block as sync sends it."""
-    encoded: bytes = rlp.encode(
+    return encode_rlp(
         [
             encode_header(block.header),
             list(block.transactions),
             encode_commit_certificate(block.certificate),
         ]
     )
-    return encoded
 
 
 def decode_block(data: bytes) -> Block:

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 import rlp
 
+from node.chain.rlp_encode import Item, encode_rlp
 from node.crypto import keccak256
 from node.errors import StorageError
 
@@ -60,8 +61,8 @@ class Receipt:
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """Return the canonical bytes: the leaf of the receipt tree and the stored form."""
-    logs = [[log.address, list(log.topics), log.data] for log in receipt.logs]
-    encoded: bytes = rlp.encode(
+    logs: list[Item] = [[log.address, list(log.topics), log.data] for log in receipt.logs]
+    return encode_rlp(
         [
             receipt.tx_hash,
             int(receipt.status),
@@ -71,7 +72,6 @@ def encode_receipt(receipt: Receipt) -> bytes:
             logs,
         ]
     )
-    return encoded
 
 
 def decode_receipt(data: bytes) -> Receipt:

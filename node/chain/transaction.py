@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import rlp
 
+from node.chain.rlp_encode import encode_rlp
 from node.crypto import compute_address, keccak256, recover_public_key
 from node.errors import BadInput, InvalidTransaction
 
@@ -141,7 +142,7 @@ def _decode_legacy(raw: bytes) -> Transaction:
         v=v,
         r=r,
         s=s,
-        sender=_recover_sender(keccak256(rlp.encode(signed)), y_parity, r, s),
+        sender=_recover_sender(keccak256(encode_rlp(signed)), y_parity, r, s),
     )
 
 
@@ -155,7 +156,7 @@ def _decode_typed(raw: bytes, kind: int, fee_fields: int) -> Transaction:
     r, s = _uint(rest[6], UINT256_MAX, "r"), _uint(rest[7], UINT256_MAX, "s")
     if fees[0] > fees[-1]:
         raise InvalidTransaction("priority fee is above the fee cap")
-    signing_hash = keccak256(bytes([kind]) + rlp.encode(fields[:-3]))
+    signing_hash = keccak256(bytes([kind]) + encode_rlp(fields[:-3]))
     return Transaction(
         raw=raw,
         hash=keccak256(raw),

@@ -14,6 +14,7 @@ import rlp
 from eth.abc import AccountDatabaseAPI
 from eth.constants import EMPTY_SHA3
 
+from node.chain.rlp_encode import encode_rlp
 from node.crypto import keccak256
 from node.execution.flat_state import (
     TABLE_ACCOUNT,
@@ -32,8 +33,7 @@ def encode_account(account: Account) -> bytes:
     """Return the stored bytes of an account; b"" for one that is empty (EIP-161)."""
     if account == _ABSENT:
         return b""
-    encoded: bytes = rlp.encode(list(account))
-    return encoded
+    return encode_rlp(list(account))
 
 
 def decode_account(data: bytes) -> Account:

@@ -23,6 +23,7 @@ from consensus.codec import decode_commit_certificate, encode_commit_certificate
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate
 from node.chain.block import Header, decode_header, encode_header
+from node.chain.rlp_encode import encode_rlp
 from node.errors import BadInput, StorageError
 
 KEY_HEAD = b"Mhead"
@@ -88,8 +89,7 @@ def decode_sealed_header(data: bytes) -> tuple[Header, CommitCertificate]:
 
 def encode_list(items: Iterable[bytes]) -> bytes:
     """Return the stored bytes of a list of byte strings."""
-    encoded: bytes = rlp.encode(list(items))
-    return encoded
+    return encode_rlp(list(items))
 
 
 def decode_list(data: bytes) -> tuple[bytes, ...]:

@@ -19,6 +19,7 @@ from node.chain.block import (
 )
 from node.chain.merkle import build_path, compute_root, compute_root_from_path
 from node.chain.receipt import Log, Receipt, Status, compute_bloom, decode_receipt, encode_receipt
+from node.chain.rlp_encode import encode_rlp
 from node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
 from node.errors import BadInput, InvalidTransaction, StorageError
 from tests.unit.node_kit import ACCOUNT, CHAIN_ID, signed
@@ -154,3 +155,19 @@ def test_account_kinds_of_signers_recover():
     for _ in range(5):
         account = Account.create()
         assert signed(account).sender.hex() == account.address[2:].lower()
+
+
+ITEMS = st.recursive(
+    st.binary(max_size=70) | st.integers(0, 2**256), lambda inner: st.lists(inner, max_size=20)
+)
+
+
+@given(ITEMS)
+def test_rlp_is_written_as_the_library_does(item):
+    assert encode_rlp(item) == rlp.encode(item)
+
+
+@pytest.mark.parametrize("size", [55, 56, 255, 256, 65_535, 65_536])
+def test_rlp_of_long_strings_and_lists(size):
+    assert encode_rlp(b"x" * size) == rlp.encode(b"x" * size)
+    assert encode_rlp([b"x"] * size) == rlp.encode([b"x"] * size)
