@@ -1,13 +1,12 @@
 """py-evm's account database over the flat state.
 
-Changes are journaled: every write pushes its undo onto one list, a checkpoint is a position in
-that list, and reverting pops down to it. That is cheaper than py-evm's layered journals and
-trie, and it is all that the EVM needs within a transaction.
+Changes are journaled: every write pushes where it was and what was there onto one list, a
+checkpoint is a position in that list, and reverting pops down to it. That is cheaper than
+py-evm's layered journals and trie, and it is all that the EVM needs within a transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import rlp
@@ -25,6 +24,7 @@ from node.execution.flat_state import (
 )
 
 _ABSENT = (0, 0, EMPTY_SHA3)
+_MISSING = object()
 Account = tuple[int, int, bytes]
 """Nonce, balance, code hash."""
 
@@ -60,9 +60,10 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self._changed_accounts: set[bytes] = set()
         self._changed_storage: set[tuple[bytes, int]] = set()
         self._changed_code: set[bytes] = set()
-        self._undo: list[Callable[[], object]] = []
-        self._warm_addresses: set[bytes] = set()
-        self._warm_slots: set[tuple[bytes, int]] = set()
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        """Mapping, key and former value, or `_MISSING`."""
+        self._warm_addresses: dict[bytes, None] = {}
+        self._warm_slots: dict[tuple[bytes, int], None] = {}
         self._original: dict[tuple[bytes, int], int] = {}
         self._transient: dict[tuple[bytes, int], bytes] = {}
         self._state_root = state_root
@@ -78,7 +79,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
 
     def _set(self, address: bytes, account: Account) -> None:
         before = self._get(address)
-        self._undo.append(lambda: self._accounts.__setitem__(address, before))
+        self._undo.append((self._accounts, address, before))
         self._accounts[address] = account
         self._changed_accounts.add(address)
 
@@ -154,10 +155,13 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         return found
 
     def set_storage(self, address: bytes, slot: int, value: int) -> None:
-        key = (address, slot)
-        before = self.get_storage(address, slot)
-        self._original.setdefault(key, before)
-        self._undo.append(lambda: self._storage.__setitem__(key, before))
+        self.write_slot((address, slot), self.get_storage(address, slot), value)
+
+    def write_slot(self, key: tuple[bytes, int], before: int, value: int) -> None:
+        """Set a slot whose value before is known."""
+        if key not in self._original:
+            self._original[key] = before
+        self._undo.append((self._storage, key, before))
         self._storage[key] = value
         self._changed_storage.add(key)
 
@@ -175,7 +179,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         """Set a value of transient storage; it ends with the transaction."""
         key = (address, slot)
         before = self._transient.get(key, b"")
-        self._undo.append(lambda: self._transient.__setitem__(key, before))
+        self._undo.append((self._transient, key, before))
         self._transient[key] = value
 
     # --- access lists (EIP-2929) ----------------------------------------------------------
@@ -185,8 +189,8 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
 
     def mark_address_warm(self, address: bytes) -> None:
         if address not in self._warm_addresses:
-            self._warm_addresses.add(address)
-            self._undo.append(lambda: self._warm_addresses.discard(address))
+            self._warm_addresses[address] = None
+            self._undo.append((self._warm_addresses, address, _MISSING))
 
     def is_storage_warm(self, address: bytes, slot: int) -> bool:
         return (address, slot) in self._warm_slots
@@ -194,8 +198,8 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
     def mark_storage_warm(self, address: bytes, slot: int) -> None:
         key = (address, slot)
         if key not in self._warm_slots:
-            self._warm_slots.add(key)
-            self._undo.append(lambda: self._warm_slots.discard(key))
+            self._warm_slots[key] = None
+            self._undo.append((self._warm_slots, key, _MISSING))
 
     # --- checkpoints ----------------------------------------------------------------------
 
@@ -204,7 +208,11 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
 
     def discard(self, checkpoint: int) -> None:
         while len(self._undo) > checkpoint:
-            self._undo.pop()()
+            mapping, key, before = self._undo.pop()
+            if before is _MISSING:
+                del mapping[key]
+            else:
+                mapping[key] = before
 
     def commit(self, checkpoint: int) -> None:
         pass  # the undo entries stay, for an outer checkpoint

@@ -62,11 +62,13 @@ def sload(accounts: Any, address: bytes, gas: int, slot: int) -> tuple[int, int]
     key = (address, slot)
     if key in accounts._warm_slots:
         gas -= GAS_WARM
+        if gas < 0:
+            raise OutOfGas("SLOAD")
     else:
-        accounts.mark_storage_warm(address, slot)
         gas -= GAS_COLD_SLOAD
-    if gas < 0:
-        raise OutOfGas("SLOAD")
+        if gas < 0:
+            raise OutOfGas("SLOAD")
+        accounts.mark_storage_warm(address, slot)
     found = accounts._storage.get(key)
     return gas, accounts.get_storage(address, slot) if found is None else found
 
@@ -100,7 +102,7 @@ def sstore(computation: Any, accounts: Any, gas: int, slot: int, value: int) -> 
         raise OutOfGas("SSTORE")
     if refund:
         computation._gas_meter.gas_refunded += refund
-    accounts.set_storage(address, slot, value)
+    accounts.write_slot(key, current, value)
     return gas
 
 
