@@ -149,9 +149,39 @@ def _shuffle(writer: _Writer) -> None:
         writer.word()
 
 
+def _frame(writer: _Writer) -> None:
+    """Work around a memory offset that is known at run time only, as compiled contracts do."""
+    random = writer.random
+    writer.op(random.choice((0x36, 0x59, 0x34)), 0, 1)
+    for _ in range(random.randint(1, 6)):
+        writer.push(random.choice((random.randrange(200), 2**20, WORDS[-1])))
+        writer.push(random.choice((0, 4, 31, 32, 36, 64, 2**20, WORDS[-1], WORDS[-2])))
+        writer.op(0x82, 0, 1)
+        writer.op(0x01, 2, 1)
+        kind = random.random()
+        if kind < 0.5:
+            writer.op(random.choice((0x52, 0x53)), 2, 0)
+        elif kind < 0.7:
+            writer.op(0x51, 1, 1)
+            writer.op(0x50, 1, 0)
+            writer.op(0x50, 1, 0)
+        elif kind < 0.85:
+            writer.op(0x20, 2, 1)
+            writer.op(0x50, 1, 0)
+        else:
+            writer.op(0x5A, 0, 1)
+            writer.push(random.randrange(4))
+            writer.op(0x55, 2, 0)
+            writer.op(0x52, 2, 0)
+    writer.op(0x50, 1, 0)
+
+
 def _memory(writer: _Writer) -> None:
     random = writer.random
     kind = random.random()
+    if kind < 0.15:
+        _frame(writer)
+        return
     if kind < 0.3:
         writer.need(1)
         writer.small()

@@ -12,6 +12,8 @@ from node.execution.compiler.path import WORD, Path, Value, constant
 from node.execution.compiler.runtime import GAS_PER_EXP_BYTE
 from node.execution.compiler.writer import Writer
 
+_DELTA_MAX = 1 << 20
+
 
 def operate(out: Writer, path: Path, opcode: int) -> bool:
     """Write one opcode that is no jump; return whether the path goes on."""
@@ -75,6 +77,8 @@ def _express(out: Writer, path: Path, opcode: int) -> None:
     if None not in words:
         out.push(path, constant(expression.fold(*words)))
         return
+    if opcode == op.ADD and _offset(out, path, operands):
+        return
     bits = expression.bits(*(item.bits for item in operands))
     kept = _unmasked(opcode, operands)
     if kept is not None:
@@ -87,6 +91,20 @@ def _express(out: Writer, path: Path, opcode: int) -> None:
         template = _shift(opcode, words[0])
     texts = dict(zip("abc", (item.text for item in operands), strict=False))
     out.push(path, out.assign(path, template.format(**texts), bits))
+
+
+def _offset(out: Writer, path: Path, operands: list[Value]) -> bool:
+    """Write the sum of a constant and a variable that is known to be small, if it is one."""
+    for number, value in (operands, operands[::-1]):
+        if number.constant is None or value.constant is not None:
+            continue
+        delta = value.delta + number.constant
+        if value.root in path.covered and delta < _DELTA_MAX:
+            name = out.fresh()
+            out.emit(path, f"{name} = {value.root} + {delta}")
+            out.push(path, Value(name, 64, None, value.root, delta))
+            return True
+    return False
 
 
 def _interpret(out: Writer, path: Path, opcode: int) -> bool:
@@ -116,6 +134,7 @@ def _interpret(out: Writer, path: Path, opcode: int) -> bool:
 
 
 def _call(out: Writer, path: Path, opcode: int) -> None:
+    path.growth = None
     given = [out.pop(path) for _ in range(7 if opcode == op.CALL else 6)]
     if opcode != op.CALL:
         given.insert(2, constant(0))
@@ -271,6 +290,7 @@ def _gas(out: Writer, path: Path) -> None:
 
 def _memory_size(out: Writer, path: Path) -> None:
     out.uses.add("memory")
+    path.growth = None
     path.owed += 2
     out.push(path, out.assign(path, "ml", 64))
 

@@ -15,6 +15,14 @@ class Value:
     """How compiled code names it."""
     bits: int = 256
     constant: int | None = None
+    base: str = ""
+    """If set, this is that variable plus `delta`, without overflow."""
+    delta: int = 0
+
+    @property
+    def root(self) -> str:
+        """The variable that offsets in memory are told apart by."""
+        return self.base or self.text
 
 
 def constant(word: int) -> Value:
@@ -43,6 +51,11 @@ class Path:
     """Gas that is due and not taken yet."""
     memory_min: int = 0
     """A length that memory surely has."""
+    covered: dict[str, int] = field(default_factory=dict)
+    """How far behind a variable memory surely reaches; the variable is then small."""
+    growth: tuple[int, str, int] | None = None
+    """Line, variable and gas owed of the last check of memory, if it may still reach further:
+    nothing since then could fail, or tell how much gas is left, but for want of gas."""
     words: dict[int, Value] = field(default_factory=dict)
     """Memory words that are known, by offset."""
     seen: set[tuple[object, ...]] = field(default_factory=set)
@@ -59,6 +72,8 @@ class Path:
             self.shift,
             self.owed,
             self.memory_min,
+            dict(self.covered),
+            None,
             dict(self.words),
             set(self.seen),
         )

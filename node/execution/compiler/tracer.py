@@ -135,6 +135,7 @@ class Tracer(Writer):
     def _jump_if(self, path: Path) -> bool:
         target, condition = self.pop(path), self.pop(path)
         path.owed += 10
+        path.growth = None
         if condition.constant is not None:
             if not condition.constant:
                 return True

@@ -94,6 +94,7 @@ class Writer:
 
     def take_owed(self, path: Path) -> None:
         """Take the gas that is owed, and fail if there is too little."""
+        path.growth = None
         if path.owed:
             self.emit(path, f"gas -= {path.owed}")
             self.emit(path, 'if gas < 0: raise OutOfGas("code")')
@@ -118,6 +119,25 @@ class Writer:
             if end <= _MEMORY_KNOWN_MAX:
                 path.memory_min = end
         elif size.constant is not None:
-            self.emit(path, f"if {start.text} + {size.text} > ml: {call}")
+            self._cover(path, start, size.constant)
         else:
             self.emit(path, f"if {size.text} and {start.text} + {size.text} > ml: {call}")
+
+    def _cover(self, path: Path, start: Value, size: int) -> None:
+        """Check that memory reaches behind a variable; reach further in the last check if it may.
+
+        Growing a little early costs the same, and fails only if it would have failed later.
+        """
+        root, end = start.root, start.delta + size
+        if end <= path.covered.get(root, -1):
+            return
+        path.covered[root] = end
+        if path.growth is not None and path.growth[1] == root:
+            line, _, owed = path.growth
+        else:
+            line, owed = len(self.lines), path.owed
+            self.lines.append("")
+        path.growth = line, root, owed
+        call = f"grow(C, gas, {owed}, {root}, {end})"
+        indent = " " * path.indent
+        self.lines[line] = f"{indent}if {root} + {end} > ml: gas, ml, m = {call}"
