@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from random import Random
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from consensus.codec import compute_digest, encode_message, signing_digest
 from consensus.messages import (
@@ -268,7 +268,14 @@ def _mutated(liar: Liar, parcel: Parcel) -> Parcel:
     return liar.signed(changed) if liar.random.random() < 0.7 else changed
 
 
-def mutate_value(liar: Liar, value: Any) -> Any:
+class Mutator(Protocol):
+    """Chance, and older messages to take fields from."""
+
+    random: Random
+    memory: deque[Message]
+
+
+def mutate_value(liar: Mutator, value: Any) -> Any:
     """Return `value` with one small thing in it changed."""
     random = liar.random
     if isinstance(value, bool):

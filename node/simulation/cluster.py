@@ -36,6 +36,7 @@ from node.execution.genesis import build_genesis
 from node.identity import NodeKey
 from node.ledger.ledger import Ledger
 from node.simulation.disk import FaultyStorage
+from node.simulation.liar import GatewayLiar
 from node.simulation.links import Link
 from node.simulation.virtual_time import run_virtual
 from node.simulation.votes import VoteWatch
@@ -45,6 +46,7 @@ EPOCH_MS = 1_750_000_000_000
 LIVENESS_S = 200.0
 TRANSACTIONS_MAX = 12
 CHAIN_ID = 20_200
+DOMAIN = Domain("sim", "group0")
 ISSUER = int(Role.ISSUER)
 _EAGER_CACHE = CodeCache(credit_a_frame=10**9)
 """Runs are short: contracts are compiled at once, and compared with py-evm."""
@@ -101,8 +103,9 @@ async def run_inline(work: Callable[[], object]) -> object:
 
 
 @lru_cache
-def _genesis(nodes: int) -> tuple[GenesisConfig, ExecutedBlock]:
+def _genesis(nodes: int, observers: int) -> tuple[GenesisConfig, ExecutedBlock]:
     keys = [_private_key(index) for index in range(nodes)]
+    watching = [_private_key(index) for index in range(nodes, nodes + observers)]
     genesis = GenesisConfig(
         chain_id="sim",
         group_id="group0",
@@ -112,7 +115,7 @@ def _genesis(nodes: int) -> tuple[GenesisConfig, ExecutedBlock]:
         block_tx_count_limit=4,
         leader_period=1,
         sealers=tuple((compute_public_key(key).hex(), 1) for key in keys),
-        observers=(),
+        observers=tuple(compute_public_key(key).hex() for key in watching),
         governor="0x" + "99" * 20,
         orgs=tuple(
             OrgEntry(number + 1, f"org{number}", 1 + number % 2, ISSUER, address, "11" * 64, (1,))
@@ -169,10 +172,13 @@ class Cluster:
 
     seed: int
     nodes: int = 4
+    """Validators; some runs have an observer as well."""
     random: Random = field(init=False)
     window: int = field(init=False)
     _wiped: int = field(init=False)
     """The one node that may lose its disk: that counts as a fault."""
+    _liar: int = field(init=False)
+    """Or the one that lies."""
     members: list[Member] = field(init=False)
     faults: Counter[str] = field(default_factory=Counter)
     frames: int = 0
@@ -182,13 +188,16 @@ class Cluster:
     _links: dict[tuple[int, int], Link] = field(default_factory=dict)
     _blocks: dict[int, bytes] = field(default_factory=dict)
     _cut_until_s: dict[tuple[int, int], float] = field(default_factory=dict)
-    _votes: VoteWatch = field(default_factory=lambda: VoteWatch(Domain("sim", "group0")))
+    _votes: VoteWatch = field(default_factory=lambda: VoteWatch(DOMAIN))
 
     def __post_init__(self) -> None:
         self.random = Random(f"stack/{self.seed}/{self.nodes}")  # noqa: S311  (repeatable)
         rate = self.random.choice(DISK_FAILURE_RATES)
         self.window = self.random.choice((1, 2, 50))
         self._wiped = self.random.randrange(self.nodes) if self.random.random() < 0.5 else -1
+        self._liar = -1
+        if self._wiped < 0 and self.random.random() < 0.5:
+            self._liar = self.random.randrange(self.nodes)
         skews = self.random.choice(((0,), (0, 0, 300, -300), (0, 5_000, -5_000)))
         self.members = [
             Member(
@@ -197,7 +206,7 @@ class Cluster:
                 FaultyStorage(Random(f"disk/{self.seed}/{index}"), rate),  # noqa: S311
                 self.random.choice(skews),
             )
-            for index in range(self.nodes)
+            for index in range(self.nodes + self.random.choice((0, 0, 1)))
         ]
 
     def note(self, text: str) -> None:
@@ -210,7 +219,7 @@ class Cluster:
     # --- nodes ------------------------------------------------------------------------------
 
     def _assemble(self, member: Member) -> Node:
-        genesis, block = _genesis(self.nodes)
+        genesis, block = _genesis(self.nodes, len(self.members) - self.nodes)
         config = NodeConfig(
             f"node{member.index}",
             Path(),
@@ -232,6 +241,9 @@ class Cluster:
         if node.driver is not None:
             ledger = node.ledger
             node.driver.on_send = lambda message: self._on_send(member, ledger, message)
+        if member.index == self._liar:
+            random = Random(f"liar/{self.seed}")  # noqa: S311
+            GatewayLiar(random, member.key, DOMAIN, node.gateway)
         return node
 
     def _on_send(self, member: Member, ledger: Ledger, message: Message) -> None:
@@ -302,15 +314,17 @@ class Cluster:
             link = Link(random, lambda side, data, pair=pair: self._on_bytes(pair, side, data))  # type: ignore[misc]
             self._links[pair] = link
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve, first.node, link, 0, second)
-                nursery.start_soon(self._serve, second.node, link, 1, first)
+                nursery.start_soon(self._serve, first.node, link, 0, first, second)
+                nursery.start_soon(self._serve, second.node, link, 1, second, first)
 
-    @staticmethod
-    async def _serve(node: Node, link: Link, side: int, other: Member) -> None:
+    async def _serve(self, node: Node, link: Link, side: int, own: Member, other: Member) -> None:
         try:
             await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
-        except BadInput as error:  # everybody here is honest: nobody is to blame for anything
-            raise Violation(f"P12 {node.config.name} blames node {other.index}: {error}") from error
+        except BadInput as error:
+            if self._liar not in (own.index, other.index):  # nobody honest is to blame
+                text = f"P12 {node.config.name} blames node {other.index}: {error}"
+                raise Violation(text) from error
+            self.faults["blame"] += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         link.break_off()
@@ -358,6 +372,8 @@ class Cluster:
         missing = []
         heads = set()
         for member in self.members:
+            if member.index == self._liar:
+                continue
             if member.node is None:
                 missing.append(f"node {member.index} is down")
                 continue

@@ -65,7 +65,7 @@ def first_violation(seeds=12):
 
 
 def test_registrations_succeed_and_are_compiled():
-    genesis, block = cluster._genesis(4)
+    genesis, block = cluster._genesis(4, 0)
     context = BlockContext(1, 1, genesis.tx_gas_limit, genesis.web3_chain_id, lambda number: None)
     evm = Evm(LayeredState(EmptyState(), block.writes), context)
     outcomes = {evm.execute(item).status for item in cluster._transactions()}
@@ -122,6 +122,12 @@ def test_control_a_wiped_node_that_votes_at_once(monkeypatch):
 
     monkeypatch.setattr(cluster, "assemble_node", assemble)
     assert "where its votes are lost" in first_violation()
+
+
+def test_liars_are_blamed_and_borne():
+    """What a liar's gateway sends is refused or borne; who sends it is banned for a while."""
+    blamed = sum(run_stack(seed).faults["blame"] for seed in range(200, 212))
+    assert blamed > 0
 
 
 def test_failed_writes_raise_and_leave_everything_or_nothing():

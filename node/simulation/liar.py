@@ -1,0 +1,63 @@
+"""A validator of whole nodes that lies: what leaves its gateway is altered, and signed again.
+
+Its replica is honest and so is its disk; the others must bear whatever reaches them, and may
+ban it. The alterations are those of the core's simulation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+
+from consensus.codec import decode_message, encode_message, signing_digest
+from consensus.messages import Message
+from consensus.simulation.byzantine import mutate_value
+from consensus.types import Domain
+from node.gateway.frames import FrameKind
+from node.gateway.gateway import Gateway
+from node.identity import NodeKey
+
+MEMORY_MAX = 64
+FIRST_EPOCH = 1
+
+
+class GatewayLiar:
+    """Stands between a node and its gateway."""
+
+    def __init__(self, random: Random, key: NodeKey, domain: Domain, gateway: Gateway) -> None:
+        self.random = random
+        self.memory: deque[Message] = deque(maxlen=MEMORY_MAX)
+        self.lies = 0
+        self._key = key
+        self._domain = domain
+        self._broadcast = gateway.broadcast
+        gateway.broadcast = self.broadcast  # type: ignore[method-assign]
+
+    def broadcast(self, node_ids: Iterable[bytes], kind: FrameKind, value: object) -> None:
+        """Send what the gateway is asked to send, or something else to each."""
+        for node_id in node_ids:
+            values = [value]
+            if kind is FrameKind.CONSENSUS and isinstance(value, bytes):
+                values = self._alter(value)
+            for item in values:
+                self._broadcast([node_id], kind, item)
+
+    def _alter(self, data: bytes) -> list[object]:
+        message = decode_message(data)
+        self.memory.append(message)
+        kind = self.random.random()
+        if kind > 0.3:
+            return [data]
+        self.lies += 1
+        if kind < 0.1:
+            return []
+        if kind < 0.18:
+            return [data, encode_message(self.random.choice(self.memory))]
+        try:
+            changed: Message = mutate_value(self, message)
+            signature = self._key.sign(signing_digest(self._domain, FIRST_EPOCH, changed))
+            return [encode_message(replace(changed, signature=signature))]
+        except (OverflowError, TypeError, ValueError):
+            return [data]  # it cannot even be written
