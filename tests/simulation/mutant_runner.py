@@ -1,12 +1,14 @@
 """Runs the regression test of each mutant with the bug in place, two at a time.
 
 A program of its own, so that pytest is imported once and each mutant is a fork of it. Prints a
-JSON object: for each mutant pytest's exit code, 1 being what is wanted: the test fails.
+JSON object: for each mutant pytest's exit code, 1 being what is wanted: the test fails. Without
+any mutant all of them pass.
 """
 
 import io
 import json
 import multiprocessing
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -24,12 +26,19 @@ def run(mutant):
     """Apply a mutant in this process and run its test; return its name and the exit code."""
     (file,) = FOLDER.glob(f"test_{mutant.name.lower()}_*.py")
     apply_mutant(mutant)
+    return mutant.name, run_tests(file)
+
+
+def run_tests(path):
+    """Run tests as all mutants' tests are run; return pytest's exit code."""
     with redirect_stdout(io.StringIO()):
-        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", str(file)]
-        return mutant.name, int(pytest.main(options))
+        options = ["-q", "-x", "-c", os.devnull, "-p", "no:cacheprovider", str(path)]
+        return int(pytest.main(options))
 
 
 if __name__ == "__main__":
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each fork would load them anew
     context = multiprocessing.get_context("fork")
     with context.Pool(2, maxtasksperchild=1) as pool:
-        json.dump(dict(pool.imap_unordered(run, MUTANTS, chunksize=1)), sys.stdout)
+        codes = dict(pool.imap_unordered(run, MUTANTS, chunksize=1))
+    json.dump({**codes, "no mutant": run_tests(FOLDER)}, sys.stdout)
