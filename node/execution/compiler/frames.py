@@ -13,7 +13,7 @@ from eth.exceptions import OutOfGas, VMError
 from eth.vm.message import Message
 
 from node.execution.compiler.operations import CALL, DELEGATECALL, STATICCALL
-from node.execution.compiler.runtime import grow, word_of
+from node.execution.compiler.runtime import grow, read_memory, word_of
 
 GAS_COLD_ACCOUNT, GAS_WARM_ACCOUNT = 2_600, 100
 _ADDRESS_MAX = (1 << 160) - 1
@@ -56,7 +56,7 @@ def call(
     if not code:
         computation.return_data = b""
         return gas, length, memory, 1
-    data = bytes(memory[start : start + size]) if size else b""
+    data = read_memory(memory, start, size)
     message = _message(computation.msg, opcode, granted, address, data, code)
     child = _run(computation, accounts, message)
     output = child.output

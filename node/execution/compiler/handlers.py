@@ -43,8 +43,7 @@ def operate(out: Writer, path: Path, opcode: int) -> bool:
     elif opcode in _HANDLERS:
         _HANDLERS[opcode](out, path)
     else:
-        out.take_owed(path)
-        out.emit(path, f'raise InvalidInstruction("opcode {opcode:#x}")')
+        out.fail(path, "InvalidInstruction", f"opcode {opcode:#x}")
         return False
     return True
 
@@ -113,10 +112,8 @@ def _interpret(out: Writer, path: Path, opcode: int) -> bool:
     out.hold(path, pops)
     out.settle_stack(path)
     out.take_owed(path)
-    name = f"op_{opcode:02x}"
-    out.known[name] = opcode
     out.emit(path, "G.gas_remaining = gas")
-    out.emit(path, f"{name}(computation=C)")
+    out.emit(path, f"{out.name_function(opcode)}(computation=C)")
     if opcode == 0xFF:  # SELFDESTRUCT has ended the frame
         out.emit(path, f"return {DONE}")
         return False
@@ -138,8 +135,7 @@ def _call(out: Writer, path: Path, opcode: int) -> None:
     given = [out.pop(path) for _ in range(7 if opcode == op.CALL else 6)]
     if opcode != op.CALL:
         given.insert(2, constant(0))
-    name, result = f"op_{opcode:02x}", out.fresh()
-    out.known[name] = opcode
+    name, result = out.name_function(opcode), out.fresh()
     out.uses.add("memory")
     texts = ", ".join(item.text for item in given)
     called = f"call(C, {out.take_in(path)}, {opcode}, {name}, ({texts}))"
@@ -171,15 +167,13 @@ def _refuse_if_static(out: Writer, path: Path) -> None:
 
 def _end(out: Writer, path: Path, opcode: int) -> None:
     if opcode == op.STOP:
-        out.take_owed(path)
-        out.emit(path, "G.gas_remaining = gas")
-        out.emit(path, f"return {DONE}")
+        out.leave(path, DONE)
         return
     start, size = out.pop(path), out.pop(path)
     out.grow(path, start, size)
     out.take_owed(path)
     out.emit(path, "G.gas_remaining = gas")
-    output = "b''" if size.constant == 0 else f"output_of(m, {start.text}, {size.text})"
+    output = "b''" if size.constant == 0 else f"read_memory(m, {start.text}, {size.text})"
     out.emit(path, f"C._output = {output}")
     out.emit(path, "raise Revert(C._output)" if opcode == op.REVERT else f"return {DONE}")
 
@@ -207,12 +201,17 @@ def _keccak(out: Writer, path: Path) -> None:
     out.push(path, Value(name))
 
 
+def _word_at(start: Value) -> str:
+    """Return the slice of a word."""
+    end = str(start.constant + WORD) if start.constant is not None else f"{start.text} + {WORD}"
+    return f"{start.text}:{end}"
+
+
 def _load_call_data(out: Writer, path: Path) -> None:
     out.uses.add("data")
     start = out.pop(path)
     path.owed += 3
-    end = str(start.constant + WORD) if start.constant is not None else f"{start.text} + {WORD}"
-    out.push(path, out.assign(path, f'I(D[{start.text}:{end}], "big")'))
+    out.push(path, out.assign(path, f'I(D[{_word_at(start)}], "big")'))
 
 
 def _copy(out: Writer, path: Path, helper: str, source: str) -> None:
@@ -234,8 +233,7 @@ def _load(out: Writer, path: Path) -> None:
         out.push(path, path.words[at])
         return
     out.grow(path, start, constant(WORD))
-    end = str(at + WORD) if at is not None else f"{start.text} + {WORD}"
-    value = out.assign(path, f'I(m[{start.text}:{end}], "big")')
+    value = out.assign(path, f'I(m[{_word_at(start)}], "big")')
     if at is not None:
         path.remember_word(at, value)
     out.push(path, value)
@@ -246,11 +244,10 @@ def _store(out: Writer, path: Path) -> None:
     path.owed += 3
     out.grow(path, start, constant(WORD))
     at = start.constant
-    end = str(at + WORD) if at is not None else f"{start.text} + {WORD}"
     text = f'{value.text}.to_bytes({WORD}, "big")'
     if value.constant is not None:
         text = repr(value.constant.to_bytes(WORD, "big"))
-    out.emit(path, f"m[{start.text}:{end}] = {text}")
+    out.emit(path, f"m[{_word_at(start)}] = {text}")
     if at is None:
         path.words.clear()
     else:

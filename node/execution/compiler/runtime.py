@@ -49,26 +49,16 @@ def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[
     return gas, length, memory
 
 
-def charge(gas: int, amount: int) -> int:
-    """Take gas."""
-    gas -= amount
-    if gas < 0:
-        raise OutOfGas("operation")
-    return gas
-
-
 def sload(accounts: Any, address: bytes, gas: int, slot: int) -> tuple[int, int]:
     """Read a storage slot; return the gas left and the word."""
     key = (address, slot)
     if key in accounts._warm_slots:
         gas -= GAS_WARM
-        if gas < 0:
-            raise OutOfGas("SLOAD")
     else:
-        gas -= GAS_COLD_SLOAD
-        if gas < 0:
-            raise OutOfGas("SLOAD")
         accounts.mark_storage_warm(address, slot)
+        gas -= GAS_COLD_SLOAD
+    if gas < 0:
+        raise OutOfGas("SLOAD")
     found = accounts._storage.get(key)
     return gas, accounts.get_storage(address, slot) if found is None else found
 
@@ -106,13 +96,21 @@ def sstore(computation: Any, accounts: Any, gas: int, slot: int, value: int) -> 
     return gas
 
 
+def _grow_by_words(
+    computation: Any, gas: int, start: int, size: int, gas_a_word: int
+) -> tuple[int, int, Any]:
+    """Extend memory, and charge for each word of what is worked on there."""
+    gas, length, memory = grow(computation, gas, 0, start, size)
+    gas -= gas_a_word * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("words")
+    return gas, length, memory
+
+
 def hash_memory(computation: Any, gas: int, start: int, size: int) -> tuple[int, int, Any, int]:
     """Hash memory; return the gas left, the memory's length, the memory, and the word."""
-    gas, length, memory = grow(computation, gas, 0, start, size)
-    gas -= GAS_PER_HASHED_WORD * ((size + 31) >> 5)
-    if gas < 0:
-        raise OutOfGas("KECCAK256")
-    digest = keccak256(bytes(memory[start : start + size]) if size else b"")
+    gas, length, memory = _grow_by_words(computation, gas, start, size, GAS_PER_HASHED_WORD)
+    digest = keccak256(read_memory(memory, start, size))
     return gas, length, memory, int.from_bytes(digest, "big")
 
 
@@ -120,10 +118,7 @@ def copy_in(
     computation: Any, gas: int, source: bytes, target: int, start: int, size: int
 ) -> tuple[int, int, Any]:
     """Copy from call data, code or returned data into memory, padded with zeros."""
-    gas, length, memory = grow(computation, gas, 0, target, size)
-    gas -= GAS_PER_COPIED_WORD * ((size + 31) >> 5)
-    if gas < 0:
-        raise OutOfGas("copy")
+    gas, length, memory = _grow_by_words(computation, gas, target, size, GAS_PER_COPIED_WORD)
     if size:
         memory[target : target + size] = bytes(source[start : start + size]).ljust(size, b"\0")
     return gas, length, memory
@@ -142,10 +137,8 @@ def copy_within(
     computation: Any, gas: int, target: int, source: int, size: int
 ) -> tuple[int, int, Any]:
     """Copy memory to memory (EIP-5656)."""
-    gas, length, memory = grow(computation, gas, 0, max(target, source), size)
-    gas -= GAS_PER_COPIED_WORD * ((size + 31) >> 5)
-    if gas < 0:
-        raise OutOfGas("MCOPY")
+    reach = max(target, source)
+    gas, length, memory = _grow_by_words(computation, gas, reach, size, GAS_PER_COPIED_WORD)
     if size:
         memory[target : target + size] = memory[source : source + size]
     return gas, length, memory
@@ -160,7 +153,7 @@ def log(
         raise OutOfGas("LOG")
     gas, length, memory = grow(computation, gas, 0, start, size)
     number = computation.transaction_context.get_next_log_counter()
-    data = bytes(memory[start : start + size]) if size else b""
+    data = read_memory(memory, start, size)
     computation._log_entries.append((number, computation.msg.storage_address, topics, data))
     return gas, length, memory
 
@@ -173,8 +166,8 @@ def exponent(gas: int, base: int, power: int) -> tuple[int, int]:
     return gas, pow(base, power, 1 << 256)
 
 
-def output_of(memory: Any, start: int, size: int) -> bytes:
-    """Return what a frame gives back."""
+def read_memory(memory: Any, start: int, size: int) -> bytes:
+    """Return a copy of memory; of size 0 from anywhere."""
     return bytes(memory[start : start + size]) if size else b""
 
 
@@ -193,7 +186,6 @@ NAMESPACE: dict[str, Any] = {
     "byte": arithmetic.byte,
     "sar": arithmetic.sar,
     "grow": grow,
-    "charge": charge,
     "sload": sload,
     "sstore": sstore,
     "hash_memory": hash_memory,
@@ -202,7 +194,7 @@ NAMESPACE: dict[str, Any] = {
     "copy_within": copy_within,
     "log": log,
     "exponent": exponent,
-    "output_of": output_of,
+    "read_memory": read_memory,
     "word_of": word_of,
     "OutOfGas": OutOfGas,
     "Revert": Revert,

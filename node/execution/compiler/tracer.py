@@ -26,16 +26,11 @@ class Tracer(Writer):
 
     def __init__(self, code: Code, pc: int, facts: Facts) -> None:
         super().__init__(code)
-        self._data = code.data
         self._pc = pc
         self._facts = facts
-        self._count = 0
-        self._is_loop = False
-
-    @property
-    def operations(self) -> int:
+        self.operations = 0
         """How many opcodes were traced."""
-        return self._count
+        self._is_loop = False
 
     def write(self) -> str:
         """Return the text of the unit's function, named ``unit``."""
@@ -67,30 +62,34 @@ class Tracer(Writer):
         """Leave for another unit, or begin this one again."""
         facts = path.facts(self.code.destinations)
         self.settle_stack(path)
-        self.take_owed(path)
         if (pc, facts) == (self._pc, self._facts):
             self._is_loop = True
+            self.take_owed(path)
             self.emit(path, "continue")
             return
-        self.emit(path, "G.gas_remaining = gas")
-        self.emit(path, f"return {self.code.unit_number(pc, facts)}")
+        self.leave(path, self.code.unit_number(pc, facts))
 
-    def _fail(self, path: Path, error: object) -> None:
-        self.take_owed(path)
-        self.emit(path, f"raise {type(error).__name__}({str(error)!r})")
+    def _exit_computed(self, path: Path, target: Value) -> None:
+        """Leave for wherever a computed jump leads."""
+        self.settle_stack(path)
+        self.leave(path, f"JUMP({target.text})")
+
+    def _refuse_jump(self, path: Path, target: int) -> None:
+        error = self.code.jump_error(target)
+        self.fail(path, type(error).__name__, str(error))
 
     # --- following the code -------------------------------------------------------------------
 
     def _trace(self, path: Path, limit: int) -> None:
         """Write code for a path until it ends."""
-        data, last = self._data, self._count + limit
+        data, last = self.code.data, self.operations + limit
         while True:
             pc = path.pc
             opcode = data[pc] if pc < len(data) else op.STOP
-            if self._count >= last and opcode not in (op.STOP, op.RETURN, op.REVERT):
+            if self.operations >= last and opcode not in (op.STOP, op.RETURN, op.REVERT):
                 self._exit(path, pc)
                 return
-            self._count += 1
+            self.operations += 1
             path.pc = pc + 1
             if opcode == op.JUMP:
                 if not self._jump(path):
@@ -118,16 +117,13 @@ class Tracer(Writer):
         target = self.pop(path)
         path.owed += 8
         if target.constant is None:
-            self.settle_stack(path)
-            self.take_owed(path)
-            self.emit(path, "G.gas_remaining = gas")
-            self.emit(path, f"return JUMP({target.text})")
+            self._exit_computed(path, target)
             return False
         return self._go(path, target.constant)
 
     def _go(self, path: Path, target: int) -> bool:
         if target not in self.code.destinations:
-            self._fail(path, self.code.jump_error(target))
+            self._refuse_jump(path, target)
             return False
         path.pc = target
         return True
@@ -144,36 +140,34 @@ class Tracer(Writer):
         taken = path.branch(path.pc)
         if target.constant is None:
             self.emit(path, f"if {condition.text}:")
-            self.settle_stack(taken)
-            self.take_owed(taken)
-            self.emit(taken, "G.gas_remaining = gas")
-            self.emit(taken, f"return JUMP({target.text})")
+            self._exit_computed(taken, target)
             return True
         taken.pc = target.constant
         if taken.pc not in self.code.destinations:
             self.emit(path, f"if {condition.text}:")
-            self._fail(taken, self.code.jump_error(taken.pc))
+            self._refuse_jump(taken, taken.pc)
             return True
         self._divide(path, taken, condition)
         return True
 
     def _divide(self, path: Path, taken: Path, condition: Value) -> None:
         """Nest the side that ends soon, go on with the other."""
-        if not self._ends_soon(taken.pc) and self._ends_soon(path.pc):
+        is_short = self._ends_soon(taken.pc)
+        if not is_short and self._ends_soon(path.pc):
             aside = path.branch(path.pc)
             self.emit(path, f"if not {condition.text}:")
             self._trace(aside, NESTED_MAX)
             path.pc = taken.pc
             return
         self.emit(path, f"if {condition.text}:")
-        if self._ends_soon(taken.pc):
+        if is_short:
             self._trace(taken, NESTED_MAX)
         else:
             self._exit(taken, taken.pc)
 
     def _ends_soon(self, pc: int) -> bool:
         """Whether the code from here ends the frame without a branch, after few opcodes."""
-        data, before = self._data, -1
+        data, before = self.code.data, -1
         for _ in range(NESTED_MAX):
             opcode = data[pc] if pc < len(data) else op.STOP
             if opcode in (op.STOP, op.RETURN, op.REVERT, 0xFE, 0xFF):

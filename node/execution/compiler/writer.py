@@ -100,6 +100,23 @@ class Writer:
             self.emit(path, 'if gas < 0: raise OutOfGas("code")')
             path.owed = 0
 
+    def leave(self, path: Path, result: object) -> None:
+        """Return from the unit, with the gas that is left in the meter."""
+        self.take_owed(path)
+        self.emit(path, "G.gas_remaining = gas")
+        self.emit(path, f"return {result}")
+
+    def fail(self, path: Path, error: str, text: str) -> None:
+        """Raise an error by its name, unless the gas does not last so far."""
+        self.take_owed(path)
+        self.emit(path, f"raise {error}({text!r})")
+
+    def name_function(self, opcode: int) -> str:
+        """Return the name of py-evm's function for an opcode."""
+        name = f"op_{opcode:02x}"
+        self.known[name] = opcode
+        return name
+
     def take_in(self, path: Path) -> str:
         """Return gas less what is owed, for a helper that refuses what is below zero."""
         owed, path.owed = path.owed, 0
