@@ -28,6 +28,24 @@ from consensus.simulation.violation import Violation
 from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
 
 
+def vote_of(epoch: Height, message: Message, digest: Hash32) -> VoteRecord | None:
+    """Return the record that must be durable before a vote leaves; None if it is no vote.
+
+    `digest` is that of a PRE-PREPARE's proposal.
+    """
+    match message:
+        case PrePrepare(view=view, proposal=proposal):
+            kind = VoteKind.PRE_PREPARE
+            return VoteRecord(epoch, kind, proposal.height, view, digest, ZERO_HASH)
+        case Prepare(view=view, height=height, digest=voted):
+            return VoteRecord(epoch, VoteKind.PREPARE, height, view, voted, ZERO_HASH)
+        case Commit(view=view, height=height, digest=voted):
+            return VoteRecord(epoch, VoteKind.COMMIT, height, view, voted, ZERO_HASH)
+        case Checkpoint(height=height, digest=voted, block_hash=result):
+            return VoteRecord(epoch, VoteKind.CHECKPOINT, height, 0, voted, result)
+    return None
+
+
 class VoteChecker:
     """P03 what may be voted for, P05, P06, P07, P14: over everything that honest nodes send."""
 
@@ -106,22 +124,17 @@ class VoteChecker:
         if node.replica is None:
             return
         epoch = node.replica.epoch
-        first, zero = epoch.first_height, ZERO_HASH
-        match message:
-            case PrePrepare(view=view, proposal=proposal):
-                kind, height = VoteKind.PRE_PREPARE, proposal.height
-                self._check(node, VoteRecord(first, kind, height, view, digest, zero))
-            case Prepare(view=view, height=height, digest=voted):
-                self._check_offer(node, (first, view, voted), height)
-                self._check(node, VoteRecord(first, VoteKind.PREPARE, height, view, voted, zero))
-            case Commit(view=view, height=height, digest=voted):
-                self._check(node, VoteRecord(first, VoteKind.COMMIT, height, view, voted, zero))
-                self._check_survival(node, epoch, message)
-            case Checkpoint(height=height, digest=voted, block_hash=result):
-                kind = VoteKind.CHECKPOINT
-                self._check(node, VoteRecord(first, kind, height, 0, voted, result))
-            case ViewChange():
-                self._check_view_change(node, node.replica, message)
+        first = epoch.first_height
+        if isinstance(message, Prepare):
+            offer = (first, message.view, message.digest)
+            self._check_offer(node, offer, message.height)
+        vote = vote_of(first, message, digest)
+        if vote is not None:
+            self._check(node, vote)
+        if isinstance(message, Commit):
+            self._check_survival(node, epoch, message)
+        elif isinstance(message, ViewChange):
+            self._check_view_change(node, node.replica, message)
 
     def _check_view_change(self, node: SimNode, replica: Replica, message: ViewChange) -> None:
         """P06 what it must carry, P14 that it is durable, P18 that somebody gave cause for it."""
@@ -205,16 +218,12 @@ class VoteChecker:
 
     def on_send_after_wipe(self, node: int, message: Message) -> None:
         """F22: a node that lost its memory votes only above what it may have voted for."""
-        match message:
-            case PrePrepare(proposal=proposal):
-                height = proposal.height
-            case Prepare(height=height) | Commit(height=height) | Checkpoint(height=height):
-                pass
-            case _:
-                return
-        if height <= self._lost.get(node, 0):
-            raise Violation(f"P05 node {node} votes at {height}, where its votes are lost")
-        self._highest[node] = max(height, self._highest.get(node, 0))
+        vote = vote_of(0, message, ZERO_HASH)
+        if vote is None:
+            return
+        if vote.height <= self._lost.get(node, 0):
+            raise Violation(f"P05 node {node} votes at {vote.height}, where its votes are lost")
+        self._highest[node] = max(vote.height, self._highest.get(node, 0))
 
     def on_wipe(self, node: int) -> None:
         """A node lost its memory: its former views count as a fault, its former heights do not."""

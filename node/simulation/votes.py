@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from consensus.codec import compute_digest
-from consensus.messages import Checkpoint, Commit, Message, Prepare, PrePrepare, ViewChange
-from consensus.records import ViewRecord, VoteKind, VoteRecord, record_key
+from consensus.messages import Message, PrePrepare, ViewChange
+from consensus.records import ViewRecord, VoteKind, record_key
 from consensus.simulation.violation import Violation
+from consensus.simulation.votes import vote_of
 from consensus.types import ZERO_HASH, Domain
 from node.ledger.ledger import Ledger
 
@@ -26,7 +27,10 @@ class VoteWatch:
             if not views or views[0].to_view < message.view:
                 raise Violation(f"P14 node {node} sends VIEW-CHANGE {message.view}: not durable")
             return
-        vote = self._vote_of(message)
+        digest = ZERO_HASH
+        if isinstance(message, PrePrepare):
+            digest = compute_digest(self._domain, message.proposal)
+        vote = vote_of(1, message, digest)
         if vote is None:
             return
         if vote.height <= self._lost.get(node, 0):
@@ -46,17 +50,3 @@ class VoteWatch:
         """A node loses its disk: it must not vote again where it may have voted (R-WIPE-1)."""
         heights = [height for at, _, height, _ in self._votes if at == node]
         self._lost[node] = max(heights, default=0)
-
-    def _vote_of(self, message: Message) -> VoteRecord | None:
-        match message:
-            case PrePrepare(view=view, proposal=proposal):
-                digest = compute_digest(self._domain, proposal)
-                kind, height = VoteKind.PRE_PREPARE, proposal.height
-                return VoteRecord(1, kind, height, view, digest, ZERO_HASH)
-            case Prepare(view=view, height=height, digest=digest):
-                return VoteRecord(1, VoteKind.PREPARE, height, view, digest, ZERO_HASH)
-            case Commit(view=view, height=height, digest=digest):
-                return VoteRecord(1, VoteKind.COMMIT, height, view, digest, ZERO_HASH)
-            case Checkpoint(height=height, digest=digest, block_hash=block_hash):
-                return VoteRecord(1, VoteKind.CHECKPOINT, height, 0, digest, block_hash)
-        return None
