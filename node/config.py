@@ -269,9 +269,9 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
     consensus = _Section(path, parser, "consensus")
     pool = _Section(path, parser, "txpool")
     executor = _Section(path, parser, "executor")
-    engines = ", ".join(Engine)
-    if executor.text("evm") not in list(Engine):
-        raise executor.error("evm", f"{executor.text('evm')!r} is not one of {engines}")
+    engine = executor.text("evm")
+    if engine not in list(Engine):
+        raise executor.error("evm", f"{engine!r} is not one of {', '.join(Engine)}")
     level = _Section(path, parser, "log").text("level")
     if level not in ("trace", "debug", "info", "warning", "error"):
         raise ConfigError(f"{path}: [log] level: {level!r} is not a log level")
@@ -288,7 +288,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         pipeline_size=consensus.integer("pipeline_size", 1, 1_000),
         pool_limit=pool.integer("limit", 1, 10_000_000),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
-        evm=Engine(executor.text("evm")),
+        evm=Engine(engine),
         tap=_Section(path, parser, "others").flag("tap", False),
         log_level=level,
     )

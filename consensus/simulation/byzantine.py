@@ -35,7 +35,6 @@ from consensus.codec import compute_digest, encode_message, signing_digest
 from consensus.messages import (
     Checkpoint,
     Commit,
-    CommitCertificate,
     Message,
     NewView,
     Prepare,
@@ -44,7 +43,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.simulation.forgery import act_forge, forge
+from consensus.simulation.forgery import act_forge, forge, invent_commit
 from consensus.simulation.node import compute_tx_root
 from consensus.types import VIEW_MAX, Domain, Hash32, NodeIndex, Sign, hash_bytes
 
@@ -180,7 +179,7 @@ def _false_view(liar: Liar, parcel: Parcel) -> Parcel:
                     replace(parcel, prepared=prepared[1:]),
                     replace(parcel, view=view + random.choice((1, 2, 1_000))),
                     replace(parcel, view=VIEW_MAX - 1),
-                    replace(parcel, stable=_forged_certificate(parcel.stable)),
+                    replace(parcel, stable=invent_commit(parcel.stable)),
                 )
             )
             return liar.signed(changed)
@@ -189,12 +188,6 @@ def _false_view(liar: Liar, parcel: Parcel) -> Parcel:
         case Status(stable_height=height):
             return liar.signed(replace(parcel, stable_height=height + random.choice((1, 3, 2**40))))
     return parcel
-
-
-def _forged_certificate(certificate: CommitCertificate) -> CommitCertificate:
-    """Return a certificate of a block that does not exist, with whatever signatures there are."""
-    height, digest = certificate.height + 1, hash_bytes(certificate.digest)
-    return replace(certificate, height=height, digest=digest, block_hash=hash_bytes(digest))
 
 
 def _forged_new_view(liar: Liar, message: NewView) -> NewView:

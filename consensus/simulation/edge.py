@@ -57,16 +57,10 @@ class Edge:
         if node.building is None or node.is_seal_due or not node.pool:
             return
         node.is_seal_due = True
-        incarnation = node.incarnation
-
-        def seal() -> None:
-            if node.incarnation == incarnation:
-                node.is_seal_due = False
-                self._seal(node)
-
-        self._world.at(SEAL_WAIT_MS, seal)
+        self._world.later(node, SEAL_WAIT_MS, lambda: self._seal(node))
 
     def _seal(self, node: SimNode) -> None:
+        node.is_seal_due = False
         wanted = node.building
         if wanted is None:
             return
@@ -97,15 +91,13 @@ class Edge:
 
     def verify(self, node: SimNode, effect: fx.VerifyProposal) -> None:
         """Obtain and check the bodies of a proposal."""
-        incarnation = node.incarnation
 
         def answer() -> None:
-            if node.incarnation == incarnation:
-                verdict = self._judge(node, effect)
-                event = ev.ProposalVerified(effect.proposal.height, effect.digest, verdict)
-                self._world.step(node, event)
+            verdict = self._judge(node, effect)
+            event = ev.ProposalVerified(effect.proposal.height, effect.digest, verdict)
+            self._world.step(node, event)
 
-        self._world.at(self._random.randint(0, 3), answer)
+        self._world.later(node, self._random.randint(0, 3), answer)
 
     def _judge(self, node: SimNode, effect: fx.VerifyProposal) -> ev.Verdict:
         proposal, digest = effect.proposal, effect.digest
@@ -263,13 +255,8 @@ class Edge:
 
     def request_sync(self, node: SimNode) -> None:
         """Fetch blocks soon."""
-        incarnation = node.incarnation
-
-        def fetch() -> None:
-            if node.incarnation == incarnation:
-                self.sync(node)
-
-        self._world.at(self._world.network.draw_delay_ms(), fetch)
+        delay_ms = self._world.network.draw_delay_ms()
+        self._world.later(node, delay_ms, lambda: self.sync(node))
 
     def sync(self, node: SimNode) -> None:
         """Fetch blocks from a peer that claims to have more; check, execute, commit them."""

@@ -72,11 +72,17 @@ def forge_view_change(liar: Liar, change: ViewChange) -> ViewChange:
 
 
 def forge_commit(liar: Liar, below: CommitCertificate) -> CommitCertificate:
-    """Return a certificate of a block that does not exist, on top of one that does."""
-    height, digest = below.height + 1, hash_bytes(below.digest)
-    block_hash = hash_bytes(digest)
+    """Return a certificate of a block that does not exist, signed as well as the liars can."""
+    made_up = invent_commit(below)
+    height, digest, block_hash = made_up.height, made_up.digest, made_up.block_hash
     signatures = _signatures(liar, lambda index: Checkpoint(height, digest, block_hash, index))
-    return CommitCertificate(height, digest, block_hash, signatures)
+    return replace(made_up, signatures=signatures)
+
+
+def invent_commit(below: CommitCertificate) -> CommitCertificate:
+    """Return a certificate of a block that does not exist, with the signatures of the last."""
+    digest = hash_bytes(below.digest)
+    return replace(below, height=below.height + 1, digest=digest, block_hash=hash_bytes(digest))
 
 
 def _forge_prepared(liar: Liar, change: ViewChange) -> PreparedCertificate:

@@ -272,7 +272,7 @@ def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
     if random.random() < 0.15:
         for node in range(len(plan.weights)):
             wiped = [crash.instance for crash in crashes if crash.is_wiped]
-            lost = [*liars, *plan.dead, *plan.twins]
+            lost = plan.faulty
             if node not in lost and _fits(plan, [*lost, *wiped, node]):
                 at_ms = random.randint(plan.heal_ms // 4, plan.heal_ms)
                 crashes.append(Crash(at_ms, node, random.choice((100, 2_000)), is_wiped=True))

@@ -148,6 +148,16 @@ class World:
         self._sequence += 1
         heapq.heappush(self._queue, (self.now_ms + delay_ms, self._sequence, action))
 
+    def later(self, node: SimNode, delay_ms: int, action: Callable[[], None]) -> None:
+        """Run `action` for an instance after a delay, unless it has crashed meanwhile."""
+        incarnation = node.incarnation
+
+        def act() -> None:
+            if node.incarnation == incarnation:
+                action()
+
+        self.at(delay_ms, act)
+
     def run_until(self, end_ms: int, is_done: Callable[[], bool] | None = None) -> None:
         """Run events up to a virtual time, or until `is_done`."""
         while self._queue and self._queue[0][0] <= end_ms:
@@ -211,13 +221,7 @@ class World:
 
     def answer(self, node: SimNode, delay_ms: int, event: ev.Input) -> None:
         """Give an instance an input after a delay, unless it has crashed meanwhile."""
-        incarnation = node.incarnation
-
-        def deliver() -> None:
-            if node.incarnation == incarnation:
-                self.step(node, event)
-
-        self.at(delay_ms, deliver)
+        self.later(node, delay_ms, lambda: self.step(node, event))
 
     def step(self, node: SimNode, event: ev.Input, *, is_lie: bool = False) -> None:
         """Feed one input to a node's replica and perform the effects."""
@@ -308,18 +312,17 @@ class World:
     def _start_timer(self, node: SimNode, effect: fx.StartTimer) -> None:
         timer, number = effect.timer, effect.number
         node.timers[timer.value] = number
-        incarnation = node.incarnation
 
         def fire() -> None:
             # A stopped timer may still fire late now and then, as a queued time-out would.
             is_current = node.timers.get(timer.value) == number
-            if node.incarnation == incarnation and (is_current or number % 4 == 0):
-                if is_current:
-                    del node.timers[timer.value]
-                    self.trace_event(node, "timer", timer.value)
+            if is_current:
+                del node.timers[timer.value]
+                self.trace_event(node, "timer", timer.value)
+            if is_current or number % 4 == 0:
                 self.step(node, ev.TimerFired(timer, number))
 
-        self.at(effect.delay_ms, fire)
+        self.later(node, effect.delay_ms, fire)
 
     # --- messages -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import click
@@ -116,21 +117,16 @@ def _register(number: int) -> bytes:
     )
 
 
-class _Runner:
-    """Runs the messages of a case with one engine on a fresh state."""
-
-    def __init__(self, writes: WriteSet, case: Case) -> None:
-        self._writes = writes
-        self._case = case
-
-    def run(self, engine: Engine, count: int) -> tuple[float, tuple[list[Outcome], WriteSet]]:
-        """Return CPU µs a message, and everything that came of it."""
-        evm = Evm(LayeredState(EmptyState(), self._writes), replace(CONTEXT, engine=engine))
-        messages = [self._case.data(number) for number in range(count)]
-        started = time.process_time()
-        outcomes = [evm.call(ISSUER, self._case.to, 0, data, GAS) for data in messages]
-        elapsed_s = time.process_time() - started
-        return elapsed_s / count * 1e6, (outcomes, evm.writes())
+def _run(
+    writes: WriteSet, case: Case, engine: Engine, count: int
+) -> tuple[float, tuple[list[Outcome], WriteSet]]:
+    """Run messages on a fresh state; return CPU µs a message, and everything that came of it."""
+    evm = Evm(LayeredState(EmptyState(), writes), replace(CONTEXT, engine=engine))
+    messages = [case.data(number) for number in range(count)]
+    started = time.process_time()
+    outcomes = [evm.call(ISSUER, case.to, 0, data, GAS) for data in messages]
+    elapsed_s = time.process_time() - started
+    return elapsed_s / count * 1e6, (outcomes, evm.writes())
 
 
 def measure(writes: WriteSet, case: Case, rounds: int) -> Measured:
@@ -139,18 +135,18 @@ def measure(writes: WriteSet, case: Case, rounds: int) -> Measured:
     Raises:
         RuntimeError: the engines differ, or the message fails.
     """
-    runner = _Runner(writes, case)
-    slow_us, (outcomes, _) = runner.run(Engine.INTERPRETED, 3)
+    run = partial(_run, writes, case)
+    slow_us, (outcomes, _) = run(Engine.INTERPRETED, 3)
     if any(outcome.status != 0 for outcome in outcomes):
         raise RuntimeError(f"{case.name} fails: {outcomes[0].status.name}")
     CompiledComputation.cache = CodeCache(credit_a_frame=10**9)
-    first_us, _ = runner.run(Engine.COMPILED, 1)
+    first_us, _ = run(Engine.COMPILED, 1)
     count = max(3, min(2_000, int(ROUND_S * 1e6 / slow_us)))
-    runner.run(Engine.COMPILED, count)
+    run(Engine.COMPILED, count)
     interpreted, compiled = [], []
     for _ in range(rounds):
-        slow, expected = runner.run(Engine.INTERPRETED, count)
-        fast, found = runner.run(Engine.COMPILED, count)
+        slow, expected = run(Engine.INTERPRETED, count)
+        fast, found = run(Engine.COMPILED, count)
         if found != expected:
             raise RuntimeError(f"{case.name}: the engines differ")
         interpreted.append(slow)
