@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import rlp
-
 from consensus.codec import decode_commit_certificate, encode_commit_certificate
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate
-from node.chain.rlp_encode import encode_rlp
+from node.chain.rlp_codec import decode_rlp, encode_rlp
 from node.crypto import keccak256
 from node.errors import BadInput
 
@@ -84,7 +82,7 @@ def encode_header(header: Header) -> bytes:
 def decode_header(data: bytes) -> Header:
     """Return the header in `data`; `BadInput` unless the bytes are its one encoding."""
     try:
-        fields = rlp.decode(data, strict=True)
+        fields = decode_rlp(data)
         numbers = [int.from_bytes(fields[i], "big") for i in (0, 1, 7, 8, 9)]
         hashes = fields[2:7]
         header = Header(
@@ -104,7 +102,7 @@ def decode_header(data: bytes) -> Header:
         )
         is_shaped = len(fields) == 13 and all(len(item) == 32 for item in hashes)
         is_canonical = is_shaped and encode_header(header) == data
-    except (rlp.RLPException, ValueError, TypeError, IndexError, RecursionError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise BadInput("malformed block header") from error
     if not is_canonical:
         raise BadInput("block header is not in canonical form")
@@ -127,7 +125,7 @@ def decode_block(data: bytes) -> Block:
     if len(data) > BLOCK_BYTES_MAX:
         raise BadInput(f"block of {len(data)} bytes; at most {BLOCK_BYTES_MAX}")
     try:
-        header, transactions, certificate = rlp.decode(data, strict=True)
+        header, transactions, certificate = decode_rlp(data)
         if len(transactions) > TX_COUNT_MAX or not all(
             isinstance(item, bytes) for item in transactions
         ):
@@ -135,5 +133,5 @@ def decode_block(data: bytes) -> Block:
         return Block(
             decode_header(header), tuple(transactions), decode_commit_certificate(certificate)
         )
-    except (rlp.RLPException, ValueError, TypeError, InvalidMessage, RecursionError) as error:
+    except (ValueError, TypeError, InvalidMessage) as error:
         raise BadInput("malformed block") from error

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-import rlp
-
-from node.chain.rlp_encode import Item, encode_rlp
+from node.chain.rlp_codec import Item, decode_rlp, encode_rlp
 from node.crypto import keccak256
 from node.errors import StorageError
 
@@ -77,7 +75,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
 def decode_receipt(data: bytes) -> Receipt:
     """Return the stored receipt; `StorageError` if the bytes are not one."""
     try:
-        tx_hash, status, gas_used, address, output, logs = rlp.decode(data)
+        tx_hash, status, gas_used, address, output, logs = decode_rlp(data)
         return Receipt(
             tx_hash,
             Status(int.from_bytes(status, "big")),
@@ -86,7 +84,7 @@ def decode_receipt(data: bytes) -> Receipt:
             output,
             tuple(Log(item[0], tuple(item[1]), item[2]) for item in logs),
         )
-    except (rlp.RLPException, ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise StorageError("stored receipt is malformed") from error
 
 

@@ -7,14 +7,11 @@ that do not encode back to themselves are refused, so a hash stands for one tran
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import rlp
-
-from node.chain.rlp_encode import encode_rlp
+from node.chain.rlp_codec import decode_rlp_list, encode_rlp, encode_rlp_list
 from node.crypto import compute_address, keccak256, recover_public_key
 from node.errors import BadInput, InvalidTransaction
 
@@ -91,14 +88,12 @@ def _access_list(value: object) -> AccessList:
     return tuple(entries)
 
 
-def _decode_rlp(data: bytes) -> Sequence[Any]:
+def _decode_rlp(data: bytes) -> tuple[list[Any], list[int]]:
+    """Return the fields, and where in `data` each begins."""
     try:
-        fields = rlp.decode(data, strict=True)
-    except (rlp.RLPException, RecursionError) as error:
-        raise InvalidTransaction("transaction is not RLP") from error
-    if not isinstance(fields, list):
-        raise InvalidTransaction("transaction is not an RLP list")
-    return fields
+        return decode_rlp_list(data)
+    except ValueError as error:
+        raise InvalidTransaction(f"transaction is not an RLP list: {error}") from error
 
 
 def _recover_sender(signing_hash: bytes, y_parity: int, r: int, s: int) -> bytes:
@@ -110,21 +105,23 @@ def _recover_sender(signing_hash: bytes, y_parity: int, r: int, s: int) -> bytes
 
 
 def _decode_legacy(raw: bytes) -> Transaction:
-    fields = _decode_rlp(raw)
+    fields, edges = _decode_rlp(raw)
     if len(fields) != 9:
         raise InvalidTransaction(f"legacy transaction has {len(fields)} fields instead of 9")
     v = _uint(fields[6], UINT64_MAX, "v")
     r = _uint(fields[7], UINT256_MAX, "r")
     s = _uint(fields[8], UINT256_MAX, "s")
     if v in (27, 28):
-        chain_id, signed = None, list(fields[:6])
+        chain_id, signed = None, b""
         y_parity = v - 27
     elif v >= 35:
         chain_id = (v - 35) // 2
         y_parity = (v - 35) % 2
-        signed = [*fields[:6], chain_id, b"", b""]
+        signed = encode_rlp(chain_id) + b"\x80\x80"
     else:
         raise InvalidTransaction(f"v {v} is neither 27, 28 nor an EIP-155 value")
+    # What was signed is what was sent, up to the signature: its bytes need no second encoding.
+    signed = encode_rlp_list((raw[edges[0] : edges[6]], signed))
     gas_price = _uint(fields[1], UINT256_MAX, "gas price")
     return Transaction(
         raw=raw,
@@ -142,12 +139,13 @@ def _decode_legacy(raw: bytes) -> Transaction:
         v=v,
         r=r,
         s=s,
-        sender=_recover_sender(keccak256(encode_rlp(signed)), y_parity, r, s),
+        sender=_recover_sender(keccak256(signed), y_parity, r, s),
     )
 
 
 def _decode_typed(raw: bytes, kind: int, fee_fields: int) -> Transaction:
-    fields = _decode_rlp(raw[1:])
+    payload = raw[1:]
+    fields, edges = _decode_rlp(payload)
     if len(fields) != 10 + fee_fields:
         raise InvalidTransaction(f"type {kind} transaction has {len(fields)} fields")
     fees = [_uint(fields[2 + i], UINT256_MAX, "fee per gas") for i in range(fee_fields)]
@@ -156,7 +154,7 @@ def _decode_typed(raw: bytes, kind: int, fee_fields: int) -> Transaction:
     r, s = _uint(rest[6], UINT256_MAX, "r"), _uint(rest[7], UINT256_MAX, "s")
     if fees[0] > fees[-1]:
         raise InvalidTransaction("priority fee is above the fee cap")
-    signing_hash = keccak256(bytes([kind]) + encode_rlp(fields[:-3]))
+    signing_hash = keccak256(raw[:1] + encode_rlp_list((payload[edges[0] : edges[-4]],)))
     return Transaction(
         raw=raw,
         hash=keccak256(raw),

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import rlp
 from eth.abc import AccountDatabaseAPI
 from eth.constants import EMPTY_SHA3
 
-from node.chain.rlp_encode import encode_rlp
+from node.chain.rlp_codec import decode_rlp, encode_rlp
 from node.crypto import keccak256
 from node.execution.flat_state import (
     TABLE_ACCOUNT,
@@ -40,7 +39,7 @@ def decode_account(data: bytes) -> Account:
     """Return the account in stored bytes."""
     if not data:
         return _ABSENT
-    nonce, balance, code_hash = rlp.decode(data)
+    nonce, balance, code_hash = decode_rlp(data)
     return int.from_bytes(nonce, "big"), int.from_bytes(balance, "big"), code_hash
 
 
@@ -57,8 +56,9 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self._accounts: dict[bytes, Account] = {}
         self._storage: dict[tuple[bytes, int], int] = {}
         self._code: dict[bytes, bytes] = {}
-        self._changed_accounts: set[bytes] = set()
-        self._changed_storage: set[tuple[bytes, int]] = set()
+        self._first_accounts: dict[bytes, Account] = {}
+        self._first_storage: dict[tuple[bytes, int], int] = {}
+        """What was written to, with what the state below holds there."""
         self._changed_code: set[bytes] = set()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         """Mapping, key and former value, or `_MISSING`."""
@@ -81,7 +81,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         before = self._get(address)
         self._undo.append((self._accounts, address, before))
         self._accounts[address] = account
-        self._changed_accounts.add(address)
+        self._first_accounts.setdefault(address, before)
 
     def get_balance(self, address: bytes) -> int:
         return self._get(address)[1]
@@ -163,7 +163,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
             self._original[key] = before
         self._undo.append((self._storage, key, before))
         self._storage[key] = value
-        self._changed_storage.add(key)
+        self._first_storage.setdefault(key, before)
 
     def delete_storage(self, address: bytes) -> None:
         """Clear the slots written in this block (EIP-6780: only fresh contracts vanish)."""
@@ -228,20 +228,20 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
     def writes(self) -> dict[StateKey, bytes]:
         """Return what differs from the state below, as stored bytes."""
         found: dict[StateKey, bytes] = {}
-        for address in self._changed_accounts:
-            self._note(found, TABLE_ACCOUNT, address, encode_account(self._accounts[address]))
-        for key in self._changed_storage:
+        for address, before in self._first_accounts.items():
+            account = self._accounts[address]
+            if account != before:
+                found[TABLE_ACCOUNT, address] = encode_account(account)
+        for key, word in self._first_storage.items():
             value = self._storage[key]
-            data = value.to_bytes((value.bit_length() + 7) // 8, "big")
-            self._note(found, TABLE_STORAGE, encode_slot(*key), data)
-        live_code = {self._accounts[address][2] for address in self._changed_accounts}
+            if value != word:
+                data = value.to_bytes((value.bit_length() + 7) // 8, "big")
+                found[TABLE_STORAGE, encode_slot(*key)] = data
+        live_code = {self._accounts[address][2] for address in self._first_accounts}
         for code_hash in self._changed_code & live_code:
-            self._note(found, TABLE_CODE, code_hash, self._code[code_hash])
+            if not self._state.get(TABLE_CODE, code_hash):
+                found[TABLE_CODE, code_hash] = self._code[code_hash]
         return found
-
-    def _note(self, found: dict[StateKey, bytes], table: bytes, key: bytes, value: bytes) -> None:
-        if self._state.get(table, key) != value:
-            found[table, key] = value
 
     # --- what a trie would do -------------------------------------------------------------
 

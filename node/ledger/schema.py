@@ -17,13 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgpack
-import rlp
 
 from consensus.codec import decode_commit_certificate, encode_commit_certificate
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate
 from node.chain.block import Header, decode_header, encode_header
-from node.chain.rlp_encode import encode_rlp
+from node.chain.rlp_codec import decode_rlp, encode_rlp
 from node.errors import BadInput, StorageError
 
 KEY_HEAD = b"Mhead"
@@ -94,7 +93,7 @@ def encode_list(items: Iterable[bytes]) -> bytes:
 
 def decode_list(data: bytes) -> tuple[bytes, ...]:
     """Return a stored list of byte strings."""
-    return tuple(rlp.decode(data))
+    return tuple(decode_rlp(data))
 
 
 def encode_position(number: int, index: int) -> bytes:

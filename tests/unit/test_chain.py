@@ -1,6 +1,7 @@
 """Transactions, receipts, headers, blocks, Merkle trees: encodings and hostile bytes."""
 
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import rlp
@@ -19,7 +20,7 @@ from node.chain.block import (
 )
 from node.chain.merkle import build_path, compute_root, compute_root_from_path
 from node.chain.receipt import Log, Receipt, Status, compute_bloom, decode_receipt, encode_receipt
-from node.chain.rlp_encode import encode_rlp
+from node.chain.rlp_codec import DEPTH_MAX, decode_rlp, decode_rlp_list, encode_rlp
 from node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
 from node.errors import BadInput, InvalidTransaction, StorageError
 from tests.unit.node_kit import ACCOUNT, CHAIN_ID, signed
@@ -171,3 +172,57 @@ def test_rlp_is_written_as_the_library_does(item):
 def test_rlp_of_long_strings_and_lists(size):
     assert encode_rlp(b"x" * size) == rlp.encode(b"x" * size)
     assert encode_rlp([b"x"] * size) == rlp.encode([b"x"] * size)
+    assert decode_rlp(rlp.encode(b"x" * size)) == b"x" * size
+    assert decode_rlp(rlp.encode([b"x"] * size)) == [b"x"] * size
+
+
+def plain(item):
+    """Bytes and lists of what the library decodes."""
+    return item if isinstance(item, bytes) else [plain(member) for member in item]
+
+
+def outcome(decode, data):
+    try:
+        return plain(decode(data))
+    except (rlp.RLPException, ValueError):
+        return None
+
+
+@given(ITEMS, st.data())
+def test_rlp_is_read_as_strictly_as_by_the_library(item, data):
+    encoded = bytearray(rlp.encode(item))
+    assert outcome(decode_rlp, bytes(encoded)) == outcome(rlp.decode, bytes(encoded))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(encoded) - 1))
+        encoded[place] = data.draw(
+            st.sampled_from((0, 1, 0x7F, 0x80, 0x81, 0xB7, 0xB8, 0xC0, 0xFF))
+        )
+        if data.draw(st.booleans()):
+            del encoded[data.draw(st.integers(1, len(encoded))) :]
+    assert outcome(decode_rlp, bytes(encoded)) == outcome(rlp.decode, bytes(encoded))
+
+
+@given(st.binary(max_size=80))
+def test_rlp_of_random_bytes(data):
+    assert outcome(decode_rlp, data) == outcome(rlp.decode, data)
+
+
+def test_rlp_list_says_where_its_items_are():
+    data = rlp.encode([b"a", b"bc" * 40, [b"d"], b""])
+    items, edges = decode_rlp_list(data)
+    assert items == [b"a", b"bc" * 40, [b"d"], b""]
+    assert [rlp.decode(data[start:end]) for start, end in pairwise(edges)] == items
+    for wrong in (b"", b"a", b"\x80", data[:-1], data + b"a"):
+        with pytest.raises(ValueError, match="RLP"):
+            decode_rlp_list(wrong)
+
+
+def test_rlp_is_not_nested_for_ever():
+    nested: object = b""
+    for _ in range(DEPTH_MAX):
+        nested = [nested]
+    assert decode_rlp(rlp.encode(nested)) == nested
+    with pytest.raises(ValueError, match="deeply"):
+        decode_rlp(rlp.encode([nested]))
+    with pytest.raises(InvalidTransaction, match="deeply"):
+        decode_transaction(rlp.encode([nested]))
