@@ -201,17 +201,27 @@ contract OrgRegistry {
     }
 
     /// @notice Whether an organisation is accredited for a schema at this block.
-    function isAccredited(uint16 org, uint32 schema) external view returns (bool) {
+    function isAccredited(uint16 org, uint32 schema) public view returns (bool) {
         Accreditation storage item = accreditations[org][schema];
         return item.isGranted && (item.untilHeight == 0 || block.number < item.untilHeight);
     }
 
     /// @notice The organisation of an active account with a role, or revert with the reason.
-    function requireRole(address account, uint8 role) external view returns (uint16 org) {
+    function requireRole(address account, uint8 role) public view returns (uint16 org) {
         Account storage item = accounts[account];
         if (item.roles == 0) revert RegistryError(UNKNOWN_ACCOUNT);
         if (item.roles & role == 0) revert RegistryError(ROLE_REQUIRED);
         if (orgs[item.org].status != ORG_ACTIVE) revert RegistryError(ORG_NOT_ACTIVE);
         return item.org;
+    }
+
+    /// @notice The same, and whether that organisation is accredited for a schema.
+    function requireRoleFor(address account, uint8 role, uint32 schema)
+        external
+        view
+        returns (uint16 org, bool accredited)
+    {
+        org = requireRole(account, role);
+        return (org, isAccredited(org, schema));
     }
 }
