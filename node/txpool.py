@@ -91,21 +91,22 @@ class TxPool:
     def add(self, raw: bytes, now_s: float, *, is_local: bool) -> Transaction:
         """Admit a transaction, or raise `InvalidTransaction` with the reason."""
         transaction = self.validate(raw)
-        self._check_place(transaction)
+        nonce = self._check_place(transaction)
         self._by_hash[transaction.hash] = (transaction, now_s)
         self._size_bytes += len(raw)
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = transaction
-        self._note_sender(transaction.sender)
+        self._note_sender(transaction.sender, nonce)
         self.on_added(transaction, is_local)
         return transaction
 
-    def _check_place(self, transaction: Transaction) -> None:
+    def _check_place(self, transaction: Transaction) -> int:
+        """Return the sender's committed nonce, if there is a place for the transaction."""
         if transaction.hash in self._by_hash:
             raise InvalidTransaction("already known", code=ALREADY_KNOWN)
-        if self._is_committed(transaction.hash):
-            raise InvalidTransaction("already known: it is in the chain", code=ALREADY_KNOWN)
         nonce = self._get_nonce(transaction.sender)
         if transaction.nonce < nonce:
+            if self._is_committed(transaction.hash):
+                raise InvalidTransaction("already known: it is in the chain", code=ALREADY_KNOWN)
             raise InvalidTransaction(
                 f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}", code=-32000
             )
@@ -125,6 +126,7 @@ class TxPool:
                 f"the pool is full ({len(self._by_hash)} transactions); try again later",
                 code=POOL_FULL,
             )
+        return nonce
 
     def pending_nonce(self, sender: bytes) -> int:
         """Return the nonce after a sender's last ready transaction."""
@@ -168,7 +170,7 @@ class TxPool:
             nonce = self._get_nonce(sender)
             for old in [item for item in waiting if item < nonce]:
                 self._drop(waiting.pop(old))
-            self._note_sender(sender)
+            self._note_sender(sender, nonce)
 
     def expire(self, before_s: float) -> list[Transaction]:
         """Drop transactions that arrived before a time; return them."""
@@ -179,7 +181,7 @@ class TxPool:
                 break
             self._drop(transaction)
             del self._by_sender[transaction.sender][transaction.nonce]
-            self._note_sender(transaction.sender)
+            self._note_sender(transaction.sender, self._get_nonce(transaction.sender))
             dropped.append(transaction)
         return dropped
 
@@ -187,9 +189,9 @@ class TxPool:
         if self._by_hash.pop(transaction.hash, None) is not None:
             self._size_bytes -= len(transaction.raw)
 
-    def _note_sender(self, sender: bytes) -> None:
+    def _note_sender(self, sender: bytes, nonce: int) -> None:
         waiting = self._by_sender.get(sender)
-        if waiting and self._get_nonce(sender) in waiting:
+        if waiting and nonce in waiting:
             self._ready_senders.add(sender)
         else:
             self._ready_senders.discard(sender)

@@ -38,6 +38,7 @@ from node.config import Engine
 from node.errors import EngineMismatch
 from node.execution.account_db import FlatAccountDB
 from node.execution.compiler.engine import CompiledComputation
+from node.execution.compiler.frames import build_message
 from node.execution.flat_state import StateKey, StateReader
 from node.execution.machine import InterpretedComputation
 
@@ -229,15 +230,15 @@ class Evm:
         if accounts.get_balance(sender) < value:
             accounts.lock_changes()
             return Outcome(Status.NOT_ENOUGH_CASH, intrinsic_gas, b"", (), b"")
-        message = Message(
-            gas=gas - intrinsic_gas,
-            to=to,
-            sender=sender,
-            value=value,
-            data=data if to else b"",
-            code=accounts.get_code(to) if to else data,
-            create_address=created or None,
+        message = build_message(
+            gas - intrinsic_gas,
+            to,
+            sender,
+            value,
+            data if to else b"",
+            accounts.get_code(to) if to else data,
         )
+        message.storage_address = created or None
         computation = self._compute(message, sender)
         outcome = self._finish(computation, gas, created)
         accounts.lock_changes()
@@ -256,18 +257,24 @@ class Evm:
         return machine.apply_message(self._state, message, context)
 
     def _finish(self, computation: Any, gas: int, created: bytes) -> Outcome:
+        error = computation._error
         gas_used = gas - computation.get_gas_remaining()
-        refund = min(computation.get_gas_refund(), gas_used // REFUND_QUOTIENT_MAX)
-        error = computation.error if computation.is_error else None
-        for address in computation.get_accounts_for_deletion():
-            self._accounts.delete_account(address)
+        refund, entries = 0, []
+        frames = [computation] if error is None else []
+        for frame in frames:  # grows while it is walked; py-evm asks all frames for each thing
+            refund += frame._gas_meter.gas_refunded
+            entries += frame._log_entries
+            for address in frame.accounts_to_delete:
+                self._accounts.delete_account(address)
+            frames += [child for child in frame.children if child._error is None]
+        entries.sort()
         logs = tuple(
-            Log(address, tuple(topic.to_bytes(32, "big") for topic in topics), data)
-            for address, topics, data in computation.get_log_entries()
+            Log(address, tuple([topic.to_bytes(32, "big") for topic in topics]), data)
+            for _, address, topics, data in entries
         )
         return Outcome(
             status=_status_of(error),
-            gas_used=gas_used - refund,
+            gas_used=gas_used - min(refund, gas_used // REFUND_QUOTIENT_MAX),
             output=computation.output,
             logs=logs,
             contract_address=b"" if error is not None else created,

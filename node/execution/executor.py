@@ -32,6 +32,8 @@ class ExecutedBlock:
     header: Header
     transactions: tuple[Transaction, ...]
     receipts: tuple[Receipt, ...]
+    receipt_records: tuple[bytes, ...]
+    """The receipts encoded: the leaves of their tree, and what is stored."""
     writes: WriteSet
 
 
@@ -91,6 +93,7 @@ def execute_block(
         raise BadInput(f"block {proposal.height} does not stand on block {below.number}")
     evm = Evm(parent.state, block)
     receipts, gas_used = execute_transactions(evm, transactions)
+    receipt_records = tuple(encode_receipt(receipt) for receipt in receipts)
     writes = evm.writes()
     header = Header(
         version=VERSION,
@@ -98,7 +101,7 @@ def execute_block(
         parent_hash=below.hash,
         proposal_digest=digest,
         tx_root=proposal.tx_root,
-        receipt_root=compute_root([encode_receipt(receipt) for receipt in receipts]),
+        receipt_root=compute_root(receipt_records),
         state_root=compute_state_root(below.state_root, writes),
         gas_used=gas_used,
         timestamp_ms=proposal.timestamp_ms,
@@ -107,7 +110,7 @@ def execute_block(
         weights=tuple(item.weight for item in validators.validators),
         extra_data=b"",
     )
-    return ExecutedBlock(header, transactions, receipts, writes)
+    return ExecutedBlock(header, transactions, receipts, receipt_records, writes)
 
 
 def call(

@@ -61,7 +61,7 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
         weights=tuple(item.weight for item in validators.validators),
         extra_data=b"",
     )
-    return ExecutedBlock(header, (), (), writes)
+    return ExecutedBlock(header, (), (), (), writes)
 
 
 def _check(outcome: Outcome, what: str) -> None:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable
 from consensus.messages import CommitCertificate
 from consensus.records import Record, decode_record, encode_record, height_key_range, record_key
 from node.chain.block import Block, Header
-from node.chain.receipt import Receipt, decode_receipt, encode_receipt
+from node.chain.receipt import Receipt, decode_receipt
 from node.errors import StorageError
 from node.execution.executor import ExecutedBlock, Parent
 from node.execution.flat_state import StateReader
 from node.ledger import schema
 from node.ledger.schema import Head, height_key, state_key
+from node.ledger.state_cache import StateCache
 from node.ledger.storage import Storage
 
 HEADER_CACHE_MAX = 512
@@ -32,6 +33,7 @@ class Ledger:
     ) -> None:
         """Open a chain, or begin it with its genesis block and with records of consensus."""
         self._storage = storage
+        self._cache = StateCache()
         self._headers: OrderedDict[int, tuple[Header, CommitCertificate]] = OrderedDict()
         self.genesis_hash = genesis.header.hash
         self.genesis_certificate = build_genesis_certificate(genesis.header)
@@ -40,7 +42,8 @@ class Ledger:
             self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
             signed = {vote_key(item): encode_record(item) for item in first_records}
-            storage.write({**records, **signed, schema.KEY_FORMAT: schema.FORMAT})
+            form = {schema.KEY_FORMAT: schema.FORMAT}
+            storage.write({**_state_records(genesis), **records, **signed, **form})
         else:
             self.head = schema.decode_head(stored)
             self._check_start()
@@ -67,7 +70,13 @@ class Ledger:
 
     def get(self, table: bytes, key: bytes) -> bytes:
         """Return a value of the committed state, or b""."""
-        return self._storage.get(state_key(table, key)) or b""
+        wanted = state_key(table, key)
+        value = self._cache.get(wanted)
+        if value is None:
+            commits = self._cache.commits
+            value = self._storage.get(wanted) or b""
+            self._cache.remember(wanted, value, commits)
+        return value
 
     def snapshot(self) -> StateReader:
         """Return the committed state as it is now, whatever is committed later."""
@@ -152,8 +161,10 @@ class Ledger:
             self.head.tx_count + len(executed.transactions),
             self.head.failed_tx_count + failed,
         )
-        puts = self._block_records(executed, certificate, head)
+        state = _state_records(executed)
+        puts = {**state, **self._block_records(executed, certificate, head)}
         self._storage.write(puts, self._settled_keys(header.number))
+        self._cache.on_commit(state)
         self._remember(header.number, (header, certificate))
         self.head = head
 
@@ -162,14 +173,14 @@ class Ledger:
     ) -> dict[bytes, bytes]:
         header = executed.header
         number = header.number
-        puts = {state_key(table, key): value for (table, key), value in executed.writes.items()}
-        for index, item in enumerate(executed.transactions):
-            puts[b"T" + item.hash] = schema.encode_position(number, index)
+        puts = {
+            b"T" + item.hash: schema.encode_position(number, index)
+            for index, item in enumerate(executed.transactions)
+        }
         bodies = (item.raw for item in executed.transactions)
-        receipts = (encode_receipt(item) for item in executed.receipts)
         puts[height_key(b"H", number)] = schema.encode_sealed_header(header, certificate)
         puts[height_key(b"B", number)] = schema.encode_list(bodies)
-        puts[height_key(b"R", number)] = schema.encode_list(receipts)
+        puts[height_key(b"R", number)] = schema.encode_list(executed.receipt_records)
         puts[b"N" + header.hash] = number.to_bytes(8, "big")
         puts[schema.KEY_HEAD] = schema.encode_head(head)
         return puts
@@ -205,6 +216,10 @@ class Ledger:
     def close(self) -> None:
         """Close the storage."""
         self._storage.close()
+
+
+def _state_records(executed: ExecutedBlock) -> dict[bytes, bytes]:
+    return {state_key(table, key): value for (table, key), value in executed.writes.items()}
 
 
 def vote_key(record: Record) -> bytes:

@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rocksdict import DBCompressionType, Options, Rdict, ReadOptions, WriteBatch, WriteOptions
+from rocksdict import (
+    BlockBasedOptions,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
 
 from node.errors import ConfigError, StorageError
 from node.ledger.storage import open_record, seal_record
 
+BLOOM_BITS = 10
+"""For each key, so that one in a hundred absent keys is looked for on the disk."""
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 LOG_FILE_BYTES = 4 * 1024 * 1024
 
@@ -29,6 +39,9 @@ class RocksStorage:
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
         options.set_max_log_file_size(LOG_FILE_BYTES)
         options.set_keep_log_file_num(2)
+        blocks = BlockBasedOptions()
+        blocks.set_bloom_filter(BLOOM_BITS, False)  # new records are looked for before they exist
+        options.set_block_based_table_factory(blocks)
         path.mkdir(parents=True, exist_ok=True)
         try:
             self._db = Rdict(str(path), options)

@@ -206,7 +206,7 @@ def test_running_both_passes_what_is_equal():
     assert (outcomes, evm.writes()) == run_program(program, is_compiled=True)
 
 
-@pytest.mark.parametrize("name", ["GAS_COLD_SLOAD", "GAS_SSTORE_SET", "GAS_PER_HASHED_WORD"])
+@pytest.mark.parametrize("name", ["GAS_COLD_SLOAD", "GAS_SSTORE_SET", "GAS_PER_LOG_BYTE"])
 def test_running_both_stops_on_a_difference(name, monkeypatch):
     monkeypatch.setattr(runtime, name, getattr(runtime, name) + 1)
     chain = kit.Chain()

@@ -57,7 +57,7 @@ def call(
         computation.return_data = b""
         return gas, length, memory, 1
     data = read_memory(memory, start, size)
-    message = _message(computation.msg, opcode, granted, address, data, code)
+    message = _child_message(computation.msg, opcode, granted, address, data, code)
     child = _run(computation, accounts, message)
     output = child.output
     if room and output:
@@ -78,22 +78,31 @@ def _call_in_py_evm(
     return meter.gas_remaining, len(memory), memory, word_of(stack.pop())
 
 
-def _message(parent: Any, opcode: int, gas: int, address: bytes, data: bytes, code: bytes) -> Any:
-    """Return a child's message, made of values that are known to be valid."""
+def build_message(
+    gas: int, to: bytes, sender: bytes, value: int, data: bytes, code: bytes, depth: int = 0
+) -> Any:
+    """Return a message as py-evm's constructor does, of values that are known to be valid."""
     message = Message.__new__(Message)
-    is_delegate = opcode == DELEGATECALL
+    message.gas, message.to, message.sender, message.value = gas, to, sender, value
+    message.data, message.code, message.depth = data, code, depth
+    message._code_address = message._storage_address = None
+    message.should_transfer_value = True
+    message.is_static = message._is_delegation = False
+    message.refund = 0
+    return message
+
+
+def _child_message(
+    parent: Any, opcode: int, gas: int, address: bytes, data: bytes, code: bytes
+) -> Any:
     own = parent.storage_address
-    message.gas, message.data, message.code = gas, data, code
-    message.to = own if is_delegate else address
-    message.sender = parent.sender if is_delegate else own
-    message.value = parent.value if is_delegate else 0
-    message.depth = parent.depth + 1
-    message.code_address = address if is_delegate else None
-    message.storage_address = None
+    if opcode == DELEGATECALL:
+        message = build_message(gas, own, parent.sender, parent.value, data, code, parent.depth + 1)
+        message._code_address = address
+    else:
+        message = build_message(gas, address, own, 0, data, code, parent.depth + 1)
     message.should_transfer_value = opcode == CALL
     message.is_static = parent.is_static or opcode == STATICCALL
-    message.is_delegation = False
-    message.refund = 0
     return message
 
 
@@ -110,5 +119,11 @@ def _run(parent: Any, accounts: Any, message: Any) -> Any:
             child._gas_meter.gas_remaining = 0
         accounts.discard(checkpoint)
     parent.return_data = child.output
-    parent.children.append(child)
+    if child._error is None and (
+        child.children
+        or child._log_entries
+        or child.accounts_to_delete
+        or child._gas_meter.gas_refunded
+    ):
+        parent.children.append(child)  # py-evm collects from it when the transaction ends
     return child

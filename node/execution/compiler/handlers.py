@@ -9,7 +9,7 @@ from node.execution.compiler import operations as op
 from node.execution.compiler.code import DONE
 from node.execution.compiler.operations import ENVIRONMENT, EXPRESSIONS, INTERPRETED, WORD_MAX
 from node.execution.compiler.path import WORD, Path, Value, constant
-from node.execution.compiler.runtime import GAS_PER_EXP_BYTE
+from node.execution.compiler.runtime import GAS_PER_EXP_BYTE, GAS_PER_HASHED_WORD
 from node.execution.compiler.writer import Writer
 
 _DELTA_MAX = 1 << 20
@@ -195,15 +195,21 @@ def _keccak(out: Writer, path: Path) -> None:
     start, size = out.pop(path), out.pop(path)
     path.owed += 30
     out.uses.add("memory")
+    if size.constant is not None and size.constant <= _DELTA_MAX:
+        out.grow(path, start, size)
+        path.owed += GAS_PER_HASHED_WORD * ((size.constant + WORD - 1) // WORD)
+        text = _span(start, size.constant) if size.constant else ":0"
+        out.push(path, out.assign(path, f'I(K(m[{text}]), "big")'))
+        return
     name = out.fresh()
     call = f"hash_memory(C, {out.take_in(path)}, {start.text}, {size.text})"
     out.emit(path, f"gas, ml, m, {name} = {call}")
     out.push(path, Value(name))
 
 
-def _word_at(start: Value) -> str:
-    """Return the slice of a word."""
-    end = str(start.constant + WORD) if start.constant is not None else f"{start.text} + {WORD}"
+def _span(start: Value, size: int = WORD) -> str:
+    """Return the slice of some bytes, of a word if nothing else is said."""
+    end = str(start.constant + size) if start.constant is not None else f"{start.text} + {size}"
     return f"{start.text}:{end}"
 
 
@@ -211,7 +217,7 @@ def _load_call_data(out: Writer, path: Path) -> None:
     out.uses.add("data")
     start = out.pop(path)
     path.owed += 3
-    out.push(path, out.assign(path, f'I(D[{_word_at(start)}], "big")'))
+    out.push(path, out.assign(path, f'I(D[{_span(start)}], "big")'))
 
 
 def _copy(out: Writer, path: Path, helper: str, source: str) -> None:
@@ -233,7 +239,7 @@ def _load(out: Writer, path: Path) -> None:
         out.push(path, path.words[at])
         return
     out.grow(path, start, constant(WORD))
-    value = out.assign(path, f'I(m[{_word_at(start)}], "big")')
+    value = out.assign(path, f'I(m[{_span(start)}], "big")')
     if at is not None:
         path.remember_word(at, value)
     out.push(path, value)
@@ -247,7 +253,7 @@ def _store(out: Writer, path: Path) -> None:
     text = f'{value.text}.to_bytes({WORD}, "big")'
     if value.constant is not None:
         text = repr(value.constant.to_bytes(WORD, "big"))
-    out.emit(path, f"m[{_word_at(start)}] = {text}")
+    out.emit(path, f"m[{_span(start)}] = {text}")
     if at is None:
         path.words.clear()
     else:

@@ -178,6 +178,7 @@ def word_of(item: int | bytes) -> int:
 
 NAMESPACE: dict[str, Any] = {
     "I": int.from_bytes,
+    "K": keccak256,
     "Z": ZEROS,
     "SIGN": arithmetic.SIGN,
     "sdiv": arithmetic.sdiv,
