@@ -8,6 +8,7 @@ are identified by their hash).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -37,6 +38,10 @@ class RemoteError(Exception):
 
 class TransactionTimeout(ClientError):
     """No receipt in time. Whether the transaction will be committed is unknown: ask again."""
+
+
+def _remote_error(error: dict[str, Any]) -> RemoteError:
+    return RemoteError(error.get("code", 0), error.get("message", ""), error.get("data"))
 
 
 class RpcClient:
@@ -84,9 +89,31 @@ class RpcClient:
         if not isinstance(answer, dict) or answer.get("id") != self._id:
             raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
         if "error" in answer:
-            error = answer["error"]
-            raise RemoteError(error.get("code", 0), error.get("message", ""), error.get("data"))
+            raise _remote_error(answer["error"])
         return answer.get("result")
+
+    async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
+        """Call a method once for each list of parameters, in one request.
+
+        Returns the results in order; the `RemoteError` itself where the node refused.
+
+        Raises:
+            ClientError: the node could not be asked.
+        """
+        requests = [
+            {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
+            for position, item in enumerate(params)
+        ]
+        if not requests:
+            return []
+        answers = await self._exchange(json.dumps(requests).encode())
+        known = {item.get("id"): item for item in answers if isinstance(item, dict)}
+        if not isinstance(answers, list) or known.keys() != set(range(len(requests))):
+            raise ClientError(f"{self.url}: the answer to a batch of {method} is not JSON-RPC")
+        return [
+            _remote_error(item["error"]) if "error" in item else item.get("result")
+            for item in (known[position] for position in range(len(requests)))
+        ]
 
     async def wait_for_receipt(self, tx_hash: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """Return a transaction's receipt once it is committed on this node.

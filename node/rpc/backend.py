@@ -27,13 +27,14 @@ from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
-from node.rpc.errors import RESOURCE_NOT_FOUND, RpcError
+from node.rpc.errors import LIMIT_EXCEEDED, RESOURCE_NOT_FOUND, RpcError
 from node.scheduler import Scheduler
 from node.sync import Sync
 from node.txpool import TxPool
 
 CALLS_MAX = 2
 PLACED_BLOCKS_MAX = 8
+AWAITED_MAX = 10_000
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ class Backend:
         self._calls = trio.CapacityLimiter(CALLS_MAX)
         self._placed: OrderedDict[int, list[PlacedTransaction]] = OrderedDict()
         self._listeners: set[Callable[[BlockCommittedEvent], None]] = set()
+        self._awaited: dict[bytes, trio.Event] = {}
+        """Transactions that clients wait for, with what tells that one is committed."""
 
     # --- blocks -----------------------------------------------------------------------------
 
@@ -181,6 +184,30 @@ class Backend:
         """Pass a committed block on."""
         for listener in list(self._listeners):
             listener(event)
+        if self._awaited:
+            for transaction in event.block.transactions:
+                if transaction.hash in self._awaited:
+                    self._awaited.pop(transaction.hash).set()
+
+    async def wait_for(self, tx_hash: bytes, timeout_s: float) -> PlacedTransaction | None:
+        """Return a transaction once it is committed; None if it is not in time.
+
+        Raises:
+            RpcError: too many clients wait already.
+        """
+        found = self.find_transaction(tx_hash)
+        if found is not None:
+            return found
+        if tx_hash not in self._awaited and len(self._awaited) >= AWAITED_MAX:
+            raise RpcError(LIMIT_EXCEEDED, f"{AWAITED_MAX} transactions are waited for already")
+        committed = self._awaited.setdefault(tx_hash, trio.Event())
+        try:
+            with trio.move_on_after(timeout_s):
+                await committed.wait()
+        finally:
+            if not committed.is_set() and not committed.statistics().tasks_waiting:
+                self._awaited.pop(tx_hash, None)
+        return self.find_transaction(tx_hash)
 
     def check_group(self, params: list[object]) -> None:
         """Refuse a FISCO call for another group."""

@@ -32,6 +32,7 @@ from node.rpc.errors import (
     NOT_SUPPORTED,
     RESOURCE_NOT_FOUND,
     SERVER_ERROR,
+    TIMED_OUT,
     RpcError,
     invalid_params,
 )
@@ -41,7 +42,14 @@ from node.version import CLIENT_VERSION
 
 ERROR_STRING = bytes.fromhex("08c379a0")
 FEE_HISTORY_BLOCKS_MAX = 1024
+SYNC_MS, SYNC_MS_MAX = 2_000, 20_000
+"""How long eth_sendRawTransactionSync waits, unless asked to, and at most."""
 LATEST_TAGS = ("latest", "pending", "safe", "finalized")
+
+
+def _parse_timeout(value: object) -> int:
+    """Return milliseconds given as a number, as EIP-7966 has it, or as a quantity."""
+    return value if type(value) is int and value > 0 else parse_quantity(value, "timeout")
 
 
 class EthMethods:
@@ -141,6 +149,17 @@ class EthMethods:
             return to_data(self._node.send(parse_data(raw, "transaction")).hash)
         except InvalidTransaction as error:
             raise RpcError(error.code, str(error)) from error
+
+    async def eth_sendRawTransactionSync(self, raw: object, timeout_ms: object = None) -> Any:
+        """EIP-7966: the receipt, as soon as the transaction is committed on this node."""
+        wait_ms = SYNC_MS if timeout_ms is None else _parse_timeout(timeout_ms)
+        tx_hash = parse_data(self.eth_sendRawTransaction(raw), "transaction hash", 32)
+        wait_s = min(wait_ms, SYNC_MS_MAX) / 1000
+        placed = await self._node.wait_for(tx_hash, wait_s)
+        if placed is None:
+            text = f"not committed within {wait_s:g} s; it may still be: ask for its receipt"
+            raise RpcError(TIMED_OUT, text, to_data(tx_hash))
+        return receipt_object(placed)
 
     async def eth_call(
         self, message: object, tag: object = "latest", overrides: object = None

@@ -93,6 +93,48 @@ def evm(rounds: int, only: str, is_json: bool) -> None:
     run_bench_evm(rounds, only, is_json=is_json)
 
 
+plot_option = click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a plot into this file (.png, .svg, .pdf).",
+)
+
+
+@bench.command()
+@click.option("--nodes", type=click.IntRange(1, 31), default=4, show_default=True)
+@click.option(
+    "--against", default="anvil,eth-tester", show_default=True, help="What to measure against."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Paired runs."
+)
+@click.option(
+    "--registrations",
+    type=click.IntRange(100, 1_000_000),
+    default=8_000,
+    show_default=True,
+    help="In each run.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1, 1_000), default=1, show_default=True, help="In a request."
+)
+@plot_option
+@json_option
+def throughput(
+    nodes: int,
+    against: str,
+    rounds: int,
+    registrations: int,
+    batch: int,
+    plot: Path | None,
+    is_json: bool,
+) -> None:
+    """Compare registrations a second, committed on all nodes, with anvil and eth-tester."""
+    from lowu.bench_throughput import run_throughput
+
+    run_throughput(nodes, against, rounds, registrations, batch, plot, is_json=is_json)
+
+
 @bench.command()
 @click.option(
     "--programs",
