@@ -83,7 +83,7 @@ class Verifier:
         except InvalidMessage as error:
             if height > self.epochs.settled_height:
                 raise UnknownEpoch(f"height {height} is above ours: {error}") from error
-            if self._is_of_the_epoch_before(message, epoch):
+            if any(self._is_of(before, message) for before in self.epochs.before(epoch)):
                 raise UnknownEpoch("from before the validators changed") from error
             raise
         digest = None
@@ -91,13 +91,10 @@ class Verifier:
             digest = compute_digest(self.domain, message.proposal)
         return VerifiedMessage(message, epoch.first_height, digest)
 
-    def _is_of_the_epoch_before(self, message: Message, epoch: Epoch) -> bool:
-        """Whether a message was valid before the change that its sender had not seen yet."""
-        before = self.epochs.before(epoch)
-        if before == epoch:
-            return False
+    def _is_of(self, epoch: Epoch, message: Message) -> bool:
+        """Whether a message was valid in an epoch whose end its sender had not seen yet."""
         try:
-            self._check_message(message, before)
+            self._check_message(message, epoch)
         except InvalidMessage:
             return False
         return True
@@ -112,8 +109,10 @@ class Verifier:
         validators = epoch.validators
         if validators.index_of(node_id) != message.sender and not isinstance(message, NewView):
             text = "message of another validator than the link's"
-            before = self.epochs.before(epoch)
-            is_older = before != epoch and before.validators.index_of(node_id) == message.sender
+            is_older = any(
+                before.validators.index_of(node_id) == message.sender
+                for before in self.epochs.before(epoch)
+            )
             if is_older or height > self.epochs.settled_height:
                 raise UnknownEpoch(text)  # its sender may know no better, or more than we do
             raise InvalidMessage(text)
@@ -152,12 +151,16 @@ class Verifier:
             if not self._is_signed(epoch, vote_of(index), signature):
                 raise InvalidMessage(f"certificate signature of validator {index} is bad")
 
-    def verify_prepared(self, certificate: PreparedCertificate) -> None:
-        """Check a prepared certificate (rule R-CERT-1)."""
+    def verify_prepared(self, certificate: PreparedCertificate, epoch: Epoch) -> None:
+        """Check a prepared certificate against the epoch of who shows it (rule R-CERT-1).
+
+        Its height may be one that a later epoch decides: what was prepared there before the
+        change came to nothing, and is a true certificate all the same.
+        """
         proposal = certificate.proposal
         digest = compute_digest(self.domain, proposal)
         self._check_signatures(
-            self.epochs.at(proposal.height),
+            epoch,
             certificate.signatures,
             lambda index: Prepare(certificate.view, proposal.height, digest, index),
         )
@@ -189,7 +192,7 @@ class Verifier:
                 raise InvalidMessage("certificate names a proposer that does not exist")
         self.verify_commit(message.stable)
         for certificate in message.prepared:
-            self.verify_prepared(certificate)
+            self.verify_prepared(certificate, epoch)
 
     def _check_new_view(self, message: NewView, epoch: Epoch) -> None:
         height = reference_height(message)
@@ -203,7 +206,9 @@ class Verifier:
         for change in message.view_changes:
             if change.view != message.view:
                 raise InvalidMessage("NEW-VIEW holds a VIEW-CHANGE for another view")
-            if self.epochs.at(reference_height(change)) != epoch:
+            # Not above it either: the NEW-VIEW's own height is the highest. A sender that did not
+            # know of the next epoch may be one height into it, and is judged by this one.
+            if reference_height(change) < epoch.first_height:
                 raise InvalidMessage("NEW-VIEW holds a VIEW-CHANGE of another epoch")
             self._check_message(change, epoch)
         if not epoch.validators.has_quorum(senders):

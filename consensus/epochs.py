@@ -14,6 +14,9 @@ from consensus.errors import require_invariant
 from consensus.types import Height
 from consensus.validators import ValidatorSet
 
+EPOCHS_BACK_MAX = 4
+"""How many changes of validators an honest message may be behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -46,9 +49,10 @@ class Epochs:
                 return epoch
         return self._epochs[0]
 
-    def before(self, epoch: Epoch) -> Epoch:
-        """Return the epoch before one; the first is before itself."""
-        return self.at(epoch.first_height - 1)
+    def before(self, epoch: Epoch) -> list[Epoch]:
+        """Return the epochs before one, the newest first, at most `EPOCHS_BACK_MAX`."""
+        older = [item for item in self._epochs if item.first_height < epoch.first_height]
+        return older[: -EPOCHS_BACK_MAX - 1 : -1]
 
     def on_commit(self, height: Height, validators: ValidatorSet | None) -> None:
         """Take note of a durably committed block and of the set that it named, if any."""

@@ -164,6 +164,57 @@ def test_messages_of_before_a_change_cost_nobody_the_link():
         verifier.verify_message(replace(old, signature=b"forged"))
 
 
+def judged_before_and_after(message, *sets):
+    """Verify a message before any change, then forget to blame it after changes at 1, 2, …"""
+    epochs = Epochs(kit.VALIDATORS)
+    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
+    assert verifier.verify_message(message).message == message
+    for height, validators in enumerate(sets, start=1):
+        epochs.on_commit(height, validators)
+    with pytest.raises(UnknownEpoch, match="before the validators changed"):
+        verifier.verify_message(message)
+    with pytest.raises(InvalidMessage):
+        verifier.verify_message(replace(message, signature=b"forged"))
+    return verifier
+
+
+def test_a_new_view_of_before_a_change_costs_nobody_the_link():
+    """Somebody had block 1 certified, and did not know yet that it names other validators."""
+    changes = [kit.view_change(0, 1, kit.committed(ITEM)), *map(kit.view_change, (1, 2), (1, 1))]
+    message = kit.new_view(1, changes, sender=3)
+    judged_before_and_after(message, THREE).verify_link(kit.node_id(0), message)
+
+
+def test_certificates_above_a_change_were_true_all_the_same():
+    """Seed 18030 of 4 nodes: heights prepared above a proposal that gave way to a barrier."""
+    above = kit.proposal(2, DIGEST, b"b", 2, 6)
+    changes = [kit.view_change(i, 1, certificates=[kit.prepared(above)]) for i in (0, 1, 3)]
+    message = kit.new_view(1, changes)
+    epochs = Epochs(kit.VALIDATORS)
+    epochs.on_commit(1, THREE)
+    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
+    assert verifier.verify_message(message).message == message
+
+
+def test_an_honest_message_may_be_some_changes_behind():
+    two, five = (
+        ValidatorSet(tuple(Validator(kit.node_id(i)) for i in members))
+        for members in ((0, 1), (0, 1, 2, 4, 5))
+    )
+    message = kit.vote(Prepare, kit.proposal(4, DIGEST), 3)
+    sets = (THREE, two, five, kit.VALIDATORS)
+    verifier = judged_before_and_after(message, *sets[:3])
+    with pytest.raises(UnknownEpoch, match="than the link's"):
+        verifier.verify_link(kit.node_id(3), message)
+    with pytest.raises(InvalidMessage, match="than the link's"):
+        verifier.verify_link(kit.node_id(3), replace(message, sender=2))
+    behind = Epochs(kit.VALIDATORS)
+    for height, validators in enumerate((*sets, THREE), start=1):
+        behind.on_commit(height, validators)
+    assert [epoch.first_height for epoch in behind.before(behind.latest)] == [5, 4, 3, 2]
+    assert behind.before(behind.at(1)) == []
+
+
 def test_a_height_fixed_by_the_view_does_not_need_its_leader():
     """Node 3 opens view 1 above block 1, which it lacks, and must not leave it again."""
     replica = make(3)

@@ -6,7 +6,11 @@ import pytest
 
 from consensus import effects as fx
 from consensus.certificates import Verifier
-from consensus.codec import decode_prepared_certificate, encode_prepared_certificate
+from consensus.codec import (
+    decode_prepared_certificate,
+    encode_prepared_certificate,
+    signing_digest,
+)
 from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage, InvariantViolation
 from consensus.inputs import (
@@ -172,11 +176,15 @@ def test_certificates_name_proposers_that_exist():
 def test_a_new_view_of_two_epochs_is_refused():
     epochs = Epochs(kit.VALIDATORS)
     epochs.on_commit(1, ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(5))))
-    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, lambda node, digest, signature: True)
     changes = [kit.view_change(0, 1, kit.committed(FIRST))]
     changes += [kit.view_change(i, 1) for i in (1, 2, 3)]
+    message = NewView(1, tuple(changes), 3, b"s")
+    of_the_first = signing_digest(kit.DOMAIN, 1, message)
+    verifier = Verifier(
+        kit.DOMAIN, epochs, kit.GENESIS, lambda node, digest, signature: digest != of_the_first
+    )
     with pytest.raises(InvalidMessage, match="another epoch"):
-        verifier.verify_message(NewView(1, tuple(changes), 3, b"s"))
+        verifier.verify_message(message)
     assert epochs.at(0).first_height == 1
     epochs.on_commit(1, None)
     assert len(epochs.latest.validators) == 5
