@@ -81,6 +81,7 @@ class Driver:
         self._noted = trio.Event()
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        self._has_pending = False
         self._is_linked_up = False
         self._unknown: dict[bytes, tuple[int, int]] = {}
         """By member: our height, and how much was not taken from it at that height."""
@@ -102,7 +103,9 @@ class Driver:
 
     def note_pending(self, has_pending: bool) -> None:
         """Tell whether transactions wait; only the latest note counts."""
-        self._note(PendingChanged(has_pending))
+        if has_pending is not self._has_pending:
+            self._has_pending = has_pending
+            self._note(PendingChanged(has_pending))
 
     def note_links(self, connected: frozenset[bytes]) -> None:
         """Tell which nodes are linked; only the latest note counts.

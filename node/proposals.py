@@ -141,7 +141,8 @@ class Proposals:
         if proposal.is_barrier != any(item.is_system(governor) for item in transactions):
             raise BadInput("the barrier flag does not fit the transactions")
         for item in transactions:
-            self._pool.validate(item.raw)
+            if self._pool.get(item.hash) is not item:  # what is in the pool has been checked
+                self._pool.validate(item.raw)
 
     def _check_time(self, proposal: Proposal) -> None:
         ahead_ms = proposal.timestamp_ms - self._clock.now_ms()

@@ -1,7 +1,7 @@
 """The sealer: builds a proposal when this node leads and transactions wait.
 
-As in FISCO BCOS a block is sealed when it is full, or when `min_seal_time` has passed since
-the first transaction was seen. No empty blocks.
+A block is sealed when it is full, or when `min_seal_time` has passed since it was asked for: a
+lone transaction on a quiet network does not wait, and under load blocks fill up. No empty blocks.
 """
 
 from __future__ import annotations
@@ -44,16 +44,25 @@ class Sealer:
         self._proposals = proposals
         self._deliver = deliver
         self._wanted: BuildProposal | None = None
+        self._since_s = 0.0
+        """When it was asked for."""
+        self._is_collecting = False
         self._changed = trio.Event()
 
     def request(self, effect: BuildProposal | None) -> None:
         """Take a new order, or None to forget the old one."""
         self._wanted = effect
-        self.notice()
+        self._since_s = trio.current_time()
+        self._changed.set()
 
     def notice(self) -> None:
-        """Something changed: an order, or the pool."""
-        self._changed.set()
+        """The pool changed."""
+        if self._wanted is not None and (not self._is_collecting or self._is_full):
+            self._changed.set()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._pool) >= self._genesis.block_tx_count_limit
 
     async def run(self) -> None:
         """Seal for ever."""
@@ -71,12 +80,12 @@ class Sealer:
 
     async def _collect(self, wanted: BuildProposal) -> None:
         """Give more transactions the time to arrive, unless the block is full."""
-        with trio.move_on_after(self._wait_s):
-            while self._wanted is wanted:
-                if len(self._pool) >= self._genesis.block_tx_count_limit:
-                    return
+        self._is_collecting = True
+        with trio.move_on_at(self._since_s + self._wait_s):
+            while self._wanted is wanted and not self._is_full:
                 self._changed = trio.Event()
                 await self._changed.wait()
+        self._is_collecting = False
 
     def _select(self, wanted: BuildProposal) -> list[Transaction]:
         if not self._pool.has_ready:

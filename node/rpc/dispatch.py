@@ -128,9 +128,10 @@ class Dispatcher:
 
     async def _run(self, name: str, method: Method, values: list[Any]) -> Any:
         try:
+            if not method.is_async:
+                return method.handler(*values)
             with trio.fail_after(REQUEST_S):
-                result = method.handler(*values)
-                return await _resolve(result) if method.is_async else result
+                return await _resolve(method.handler(*values))
         except trio.TooSlowError as error:
             raise RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s") from error
         except BadInput as error:

@@ -18,6 +18,7 @@ import trio
 from node.errors import raise_if_fatal
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import Methods
+from node.rpc.plain_http import CORS, find_body, render_answer
 from node.rpc.websocket import serve_websocket
 from node.tap import Tap
 
@@ -28,12 +29,6 @@ ARRIVAL_S = 20.0
 """How long the rest of a begun request may take (slow-loris)."""
 LINGER_S = 2.0
 RECEIVE_BYTES = 64 * 1024
-
-CORS = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "POST, OPTIONS"),
-    ("access-control-allow-headers", "content-type"),
-]
 
 log = logging.getLogger("RPC")
 
@@ -83,6 +78,34 @@ class _HttpConnection:
 
     async def run(self) -> None:
         """Serve requests until the client goes or breaks the protocol."""
+        rest = await self._serve_plain()
+        if rest:
+            self._http.receive_data(rest)
+            await self._serve_by_h11()
+
+    async def _serve_plain(self) -> bytes:
+        """Serve plain requests; return what arrived of the first other one, b"" at the end."""
+        data = b""
+        while True:
+            bounds = find_body(data, BODY_BYTES_MAX)
+            if bounds is None:
+                if data:
+                    return data
+                with trio.move_on_after(IDLE_S):
+                    data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+                if not data:
+                    return b""
+                continue
+            body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
+            await self._stream.send_all(render_answer(await self._answer(body)))
+
+    async def _answer(self, body: bytes) -> bytes:
+        self._tap.received(body)
+        answer = await self._dispatcher.answer(body)
+        self._tap.sent(answer)
+        return answer
+
+    async def _serve_by_h11(self) -> None:
         while True:
             try:
                 with trio.move_on_after(IDLE_S) as idle:
@@ -116,8 +139,9 @@ class _HttpConnection:
                 await self._send(go_on)
             self._http.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
 
-    async def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
+    async def _send(self, *events: h11.Event) -> None:
+        """Send events together: each sending on its own costs more than making them all."""
+        data = b"".join([self._http.send(event) or b"" for event in events])
         if data:
             await self._stream.send_all(data)
 
@@ -137,10 +161,7 @@ class _HttpConnection:
             hint = b'{"error":"send JSON-RPC requests with POST"}'
             await self._respond(405, b"" if request.method == b"HEAD" else hint)
         else:
-            self._tap.received(body)
-            answer = await self._dispatcher.answer(body)
-            self._tap.sent(answer)
-            await self._respond(200, answer)
+            await self._respond(200, await self._answer(body))
         is_over = self._http.our_state is h11.MUST_CLOSE or self._http.their_state is h11.MUST_CLOSE
         return not is_over and self._http.our_state is h11.DONE
 
@@ -163,10 +184,8 @@ class _HttpConnection:
             ("content-length", str(len(body))),
             *CORS,
         ]
-        await self._send(h11.Response(status_code=status, headers=headers))
-        if body:
-            await self._send(h11.Data(data=body))
-        await self._send(h11.EndOfMessage())
+        response = h11.Response(status_code=status, headers=headers)
+        await self._send(response, h11.Data(data=body), h11.EndOfMessage())
 
     async def _refuse(self, status: int, reason: str) -> None:
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
@@ -178,9 +197,8 @@ class _HttpConnection:
             ("connection", "close"),
         ]
         try:
-            await self._send(h11.Response(status_code=status, headers=headers))
-            await self._send(h11.Data(data=body))
-            await self._send(h11.EndOfMessage())
+            response = h11.Response(status_code=status, headers=headers)
+            await self._send(response, h11.Data(data=body), h11.EndOfMessage())
         except h11.LocalProtocolError:
             log.debug("connection was beyond an answer")
             return

@@ -6,7 +6,8 @@ import { join } from "node:path";
 const [url, artifactPath, modules] = process.argv.slice(2);
 const { JsonRpcProvider, Wallet, ContractFactory } = createRequire(join(modules, "x.js"))("ethers");
 const artifact = JSON.parse(readFileSync(artifactPath, "utf8"));
-const provider = new JsonRpcProvider(url);
+// A block takes less time than ethers keeps an answer for: a second nonce would be the first.
+const provider = new JsonRpcProvider(url, undefined, { cacheTimeout: -1 });
 const wallet = Wallet.createRandom().connect(provider);
 const factory = new ContractFactory(artifact.abi, artifact.bytecode, wallet);
 const contract = await factory.deploy(wallet.address);
