@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lowu.options import json_option
+from lowu.options import DEFAULT_NETWORK, json_option
 
 _PACKAGES = ("py-evm", "coincurve", "rocksdict", "trio", "msgpack")
 
@@ -133,6 +133,70 @@ def throughput(
     from lowu.bench_throughput import run_throughput
 
     run_throughput(nodes, against, rounds, registrations, batch, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option("--nodes", type=click.IntRange(1, 31), default=4, show_default=True)
+@click.option(
+    "--idle",
+    type=click.IntRange(10, 100_000),
+    default=500,
+    show_default=True,
+    help="Registrations sent one at a time.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 600),
+    default=20.0,
+    show_default=True,
+    help="How long half of the highest rate is kept up.",
+)
+@plot_option
+@json_option
+def latency(nodes: int, idle: int, seconds: float, plot: Path | None, is_json: bool) -> None:
+    """Time registrations to their receipts, one at a time and at half of saturation."""
+    from lowu.bench_latency import run_latency
+
+    run_latency(nodes, idle, seconds, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--verifications",
+    type=click.IntRange(100, 1_000_000),
+    default=4_000,
+    show_default=True,
+    help="In each run.",
+)
+@json_option
+def read(rounds: int, verifications: int, is_json: bool) -> None:
+    """Compare verifications a second, single and batched, with anvil."""
+    from lowu.bench_read import run_read
+
+    run_read(rounds, verifications, is_json=is_json)
+
+
+@bench.command()
+@click.argument("network", default=DEFAULT_NETWORK)
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@json_option
+def start(network: str, rounds: int, is_json: bool) -> None:
+    """Time `lowu up` of NETWORK from the command to its first committed block."""
+    from lowu.bench_start import run_start
+
+    run_start(network, rounds, is_json=is_json)
+
+
+@bench.command()
+@click.argument("network", default=DEFAULT_NETWORK)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@json_option
+def memory(network: str, rounds: int, is_json: bool) -> None:
+    """Take the proportional memory of every node of NETWORK after its start."""
+    from lowu.bench_start import run_memory
+
+    run_memory(network, rounds, is_json=is_json)
 
 
 @bench.command()

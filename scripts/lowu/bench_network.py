@@ -64,12 +64,12 @@ def sign_for(plan: Plan, count: int, issuers: int | None = None) -> list[Issuer]
 
 
 @contextmanager
-def running_network(nodes: int, text: str | None = None) -> Iterator[Running]:
+def running_network(text: str) -> Iterator[Running]:
     """Start a network as `lowu up` does, in a temporary folder; stop and remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="lowu-bench-")) / "nodes"
     control = Control(folder)
     try:
-        up = trio.run(bring_up, folder, text or build_network(nodes), Path(f"load-{nodes}"))
+        up = trio.run(bring_up, folder, text, Path("bench"))
         pids = {item["name"]: int(item["pid"]) for item in control.order("status")}
         yield Running(up, pids)
     finally:

@@ -18,7 +18,7 @@ from statistics import median
 import click
 import trio
 
-from experiments.load import Issuer, offer
+from experiments.load import Issuer, build_network, offer
 from lowu.bench import Spread, describe_machine, print_machine, ratios
 from lowu.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.bench_rivals import (
@@ -96,7 +96,7 @@ def run_throughput(
 
 
 def _measure_lowu(found: Measured, nodes: int, issuers: Sequence[Issuer], batch: int) -> None:
-    with running_network(nodes) as network:
+    with running_network(build_network(nodes)) as network:
         before = network.cpu_s()
         offered = trio.run(partial(offer, batch=batch), issuers, network.urls)
         after = network.cpu_s()
