@@ -82,6 +82,10 @@ class Proposals:
         self._remember(height, digest, found)
         return found
 
+    def is_next(self, height: int) -> bool:
+        """Whether everything below a height is committed."""
+        return height == self._ledger.head.number + 1
+
     def in_flight(self, height: int, ancestors: Sequence[bytes]) -> list[Transaction] | None:
         """Return the transactions of uncommitted ancestors of `height`; None if unknown."""
         if height - len(ancestors) > self._ledger.head.number + 1:

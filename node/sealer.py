@@ -1,7 +1,8 @@
 """The sealer: builds a proposal when this node leads and transactions wait.
 
-A block is sealed when it is full, or when `min_seal_time` has passed since it was asked for: a
-lone transaction on a quiet network does not wait, and under load blocks fill up. No empty blocks.
+A block is sealed when it is full, when all below it are committed, or when `min_seal_time` has
+passed since it was asked for: a lone transaction on a quiet network does not wait, and under
+load a block fills up while the one below is decided. No empty blocks.
 """
 
 from __future__ import annotations
@@ -57,12 +58,13 @@ class Sealer:
 
     def notice(self) -> None:
         """The pool changed."""
-        if self._wanted is not None and (not self._is_collecting or self._is_full):
+        wanted = self._wanted
+        if wanted is not None and (not self._is_collecting or self._is_due(wanted)):
             self._changed.set()
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._pool) >= self._genesis.block_tx_count_limit
+    def _is_due(self, wanted: BuildProposal) -> bool:
+        is_full = len(self._pool) >= self._genesis.block_tx_count_limit
+        return is_full or self._proposals.is_next(wanted.height)
 
     async def run(self) -> None:
         """Seal for ever."""
@@ -79,10 +81,10 @@ class Sealer:
                 await self._deliver(self._build(wanted, chosen))
 
     async def _collect(self, wanted: BuildProposal) -> None:
-        """Give more transactions the time to arrive, unless the block is full."""
+        """Give more transactions the time to arrive, as long as that delays nothing."""
         self._is_collecting = True
         with trio.move_on_at(self._since_s + self._wait_s):
-            while self._wanted is wanted and not self._is_full:
+            while self._wanted is wanted and not self._is_due(wanted):
                 self._changed = trio.Event()
                 await self._changed.wait()
         self._is_collecting = False
