@@ -26,7 +26,8 @@ REGISTRATION_GAS = 250_000
 CONNECTIONS = 8
 """Of each issuer, each with one request at a time."""
 IN_FLIGHT_MAX = 4_000
-POLL_S = 0.02
+POLL_S = 0.05
+"""Asking costs a node a little; being late costs the result a little."""
 STALLED_S = 30.0
 SYNC_MS = 20_000
 """How long a node is asked to wait for a registration to be committed."""
@@ -67,14 +68,18 @@ class Timed:
     failures: list[str] = field(default_factory=list)
 
 
-def build_network(nodes: int, name: str = "load") -> str:
-    """Return a network file of unnamed banks, evenly split over the boundary, each a validator."""
+def build_network(nodes: int, **settings: int) -> str:
+    """Return a network file of unnamed banks, evenly split over the boundary, each a validator.
+
+    `settings` are entries of its section ``[network]``.
+    """
     lines = [
         "# Unnamed banks, evenly split over the boundary: a network for load.",
         "",
         "[network]",
-        f'name = "{name}-{nodes}"',
+        f'name = "load-{nodes}"',
         f"seed = {nodes}",
+        *(f"{name} = {value}" for name, value in settings.items()),
     ]
     for number in range(1, nodes + 1):
         side, which = (("SZ", "深圳"), ("HK", "香港"))[(number - 1) % 2]

@@ -39,6 +39,7 @@ from node.identity import NodeKey, load_node_key
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
 from node.ledger.storage import Storage
+from node.metrics import CpuTimes
 from node.proposals import Proposals
 from node.rpc.backend import Backend
 from node.rpc.methods import build_methods
@@ -136,11 +137,17 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     return node
 
 
+def _open_ledger(genesis: GenesisConfig, on: Surroundings, cpu: CpuTimes) -> Ledger:
+    """Open the chain; one that begins here has the record of its first view."""
+    first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
+    return Ledger(on.storage, on.genesis_block, [first_view] if on.is_first_start else (), cpu)
+
+
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) -> Node:
     """Connect all parts of a node; nothing runs yet."""
     key, clock = on.key, on.clock
-    first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
-    ledger = Ledger(on.storage, on.genesis_block, [first_view] if on.is_first_start else ())
+    cpu = CpuTimes()
+    ledger = _open_ledger(genesis, on, cpu)
     events = Events()
     verifier = build_verifier(genesis, ledger)
     gateway = Gateway(
@@ -150,7 +157,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
         contexts=on.contexts,
         tap=on.tap,
     )
-    scheduler = Scheduler(genesis, ledger, verifier, events, on.run, config.evm)
+    scheduler = Scheduler(genesis, ledger, verifier, events, on.run, config.evm, cpu)
     pool = TxPool(
         genesis,
         config.pool_limit,
@@ -159,7 +166,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     )
     proposals = Proposals(genesis, ledger, pool, gateway, scheduler, clock)
     driver = _build_driver(
-        config, key, ledger, verifier, gateway, scheduler, genesis.block_tx_count_limit
+        config, key, ledger, verifier, gateway, scheduler, genesis.block_tx_count_limit, cpu
     )
 
     async def deliver(event: object) -> None:
@@ -173,9 +180,9 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     if driver is not None:
         sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver, clock)
         driver.attach(proposals, sealer, sync)
-    gossip = Gossip(gateway, pool, clock)
+    gossip = Gossip(gateway, pool, clock, cpu)
     backend = Backend(
-        genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver, clock
+        genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver, clock, cpu
     )
     rpc = RpcServer(build_methods(backend), on.tap)
     node = Node(
@@ -206,6 +213,7 @@ def _build_driver(
     gateway: Gateway,
     scheduler: Scheduler,
     tx_hashes_max: int,
+    cpu: CpuTimes,
 ) -> Driver | None:
     """Recover the replica from disk; None for an observer."""
     epoch = verifier.epochs.latest
@@ -254,6 +262,7 @@ def _build_driver(
         gateway=gateway,
         ledger=ledger,
         scheduler=scheduler,
+        cpu=cpu,
     )
 
 

@@ -36,6 +36,7 @@ from node.errors import BadInput, NodeError
 from node.gateway.frames import FrameKind
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
+from node.metrics import CpuTimes, Part
 
 if TYPE_CHECKING:
     from node.proposals import Proposals
@@ -68,6 +69,7 @@ class Driver:
         gateway: Gateway,
         ledger: Ledger,
         scheduler: Scheduler,
+        cpu: CpuTimes,
     ) -> None:
         self._node_id = node_id
         self.replica = replica
@@ -76,6 +78,7 @@ class Driver:
         self._gateway = gateway
         self._ledger = ledger
         self._scheduler = scheduler
+        self._cpu = cpu
         self._send, self._receive = trio.open_memory_channel[Input](INPUTS_MAX)
         self._notes: dict[type, Input] = {}
         self._noted = trio.Event()
@@ -145,9 +148,10 @@ class Driver:
         if not isinstance(payload, bytes):
             raise BadInput("consensus frame without bytes")
         try:
-            message = decode_message(payload)
-            self._verifier.verify_link(node_id, message)
-            verified = self._verifier.verify_message(message)
+            with self._cpu.measure(Part.CONSENSUS):
+                message = decode_message(payload)
+                self._verifier.verify_link(node_id, message)
+                verified = self._verifier.verify_message(message)
         except UnknownEpoch as error:
             self._tolerate(node_id, error)
             return
@@ -184,7 +188,9 @@ class Driver:
     def _handle(self, event: Input) -> None:
         view_before = self.replica.view, self.replica.to_view
         try:
-            self._perform(self.replica.step(event))
+            with self._cpu.measure(Part.CONSENSUS):
+                effects = self.replica.step(event)
+            self._perform(effects)
         except InvalidMessage as error:
             self.invalid_messages += 1
             log.info("message refused,reason=%s", error)

@@ -7,6 +7,8 @@ A node that links up gets our whole pool, so that partitions do not strand a tra
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from node.chain.transaction import Transaction
@@ -14,12 +16,15 @@ from node.clock import Clock
 from node.errors import BadInput, InvalidTransaction
 from node.gateway.frames import MIB, FrameKind
 from node.gateway.gateway import Gateway
+from node.metrics import CpuTimes, Part
 from node.txpool import TxPool
 
 BATCH_S = 0.02
 """Time between two batches: every batch costs everybody about as much as three transactions."""
 BATCH_TXS_MAX = 1_000
 BATCH_BYTES_MAX = 1 * MIB
+ADMITTED_AT_ONCE = 20
+"""Then other tasks may run."""
 REPEAT_S = 0.5
 REPEATED_TXS_MAX = 64
 OFFERED_MAX = 50_000
@@ -28,8 +33,9 @@ OFFERED_MAX = 50_000
 class Gossip:
     """Spreads and takes transactions."""
 
-    def __init__(self, gateway: Gateway, pool: TxPool, clock: Clock) -> None:
+    def __init__(self, gateway: Gateway, pool: TxPool, clock: Clock, cpu: CpuTimes) -> None:
         self._clock = clock
+        self._cpu = cpu
         self._gateway = gateway
         self._pool = pool
         self._offered: list[Transaction] = []
@@ -73,15 +79,18 @@ class Gossip:
         """Admit a batch from a peer; what we know or cannot use is passed over."""
         if not isinstance(value, list) or len(value) > BATCH_TXS_MAX:
             raise BadInput("transaction batch is not a short list")
-        for position, raw in enumerate(value):
+        for start in range(0, len(value), ADMITTED_AT_ONCE):
+            with self._cpu.measure(Part.ADMISSION):
+                self._admit(value[start : start + ADMITTED_AT_ONCE])
+            await trio.lowlevel.checkpoint()
+
+    def _admit(self, raws: list[object]) -> None:
+        now_s = self._clock.elapsed_s()
+        for raw in raws:
             if not isinstance(raw, bytes):
                 raise BadInput("transaction is not bytes")
-            try:
-                self._pool.add(raw, self._clock.elapsed_s(), is_local=False)
-            except InvalidTransaction:
-                continue
-            if position % 20 == 19:
-                await trio.lowlevel.checkpoint()
+            with suppress(InvalidTransaction):
+                self._pool.add(raw, now_s, is_local=False)
 
 
 def _batches(raws: list[bytes]) -> list[list[bytes]]:

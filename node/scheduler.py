@@ -26,6 +26,7 @@ from node.events import BlockCommittedEvent, Events
 from node.execution.evm import BlockContext
 from node.execution.executor import ExecutedBlock, Parent, execute_block
 from node.ledger.ledger import Ledger
+from node.metrics import CpuTimes, Part
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Scheduler:
         events: Events,
         run: Callable[[Callable[[], T]], Awaitable[T]] = run_in_thread,
         engine: Engine = Engine.COMPILED,
+        cpu: CpuTimes | None = None,
     ) -> None:
         self._genesis = genesis
         self._ledger = ledger
@@ -53,6 +55,7 @@ class Scheduler:
         self._events = events
         self._run = run
         self._engine = engine
+        self._cpu = cpu or CpuTimes()
         self._validators = genesis.validators
         self._executed: dict[bytes, tuple[ExecutedBlock, bytes]] = {}
         """By proposal digest, with the digest of the proposal below."""
@@ -112,7 +115,10 @@ class Scheduler:
         context = self._context_on(parent, proposal)
 
         def work() -> ExecutedBlock:
-            return execute_block(parent, proposal, digest, transactions, self._validators, context)
+            with self._cpu.measure(Part.EXECUTION):
+                return execute_block(
+                    parent, proposal, digest, transactions, self._validators, context
+                )
 
         return await self._run(work)  # type: ignore[arg-type,return-value]
 

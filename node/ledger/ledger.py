@@ -21,6 +21,7 @@ from node.ledger import schema
 from node.ledger.schema import Head, height_key, state_key
 from node.ledger.state_cache import StateCache
 from node.ledger.storage import Storage
+from node.metrics import CpuTimes, Part
 
 HEADER_CACHE_MAX = 512
 
@@ -29,10 +30,15 @@ class Ledger:
     """A chain over a storage. Not safe for two writers; reads may come from other threads."""
 
     def __init__(
-        self, storage: Storage, genesis: ExecutedBlock, first_records: Iterable[Record] = ()
+        self,
+        storage: Storage,
+        genesis: ExecutedBlock,
+        first_records: Iterable[Record] = (),
+        cpu: CpuTimes | None = None,
     ) -> None:
         """Open a chain, or begin it with its genesis block and with records of consensus."""
         self._storage = storage
+        self._cpu = cpu or CpuTimes()
         self._cache = StateCache()
         self._headers: OrderedDict[int, tuple[Header, CommitCertificate]] = OrderedDict()
         self.genesis_hash = genesis.header.hash
@@ -162,8 +168,9 @@ class Ledger:
             self.head.failed_tx_count + failed,
         )
         state = _state_records(executed)
-        puts = {**state, **self._block_records(executed, certificate, head)}
-        self._storage.write(puts, self._settled_keys(header.number))
+        with self._cpu.measure(Part.STORAGE):
+            puts = {**state, **self._block_records(executed, certificate, head)}
+            self._storage.write(puts, self._settled_keys(header.number))
         self._cache.on_commit(state)
         self._remember(header.number, (header, certificate))
         self.head = head
@@ -196,7 +203,8 @@ class Ledger:
 
     def save_records(self, records: Iterable[Record]) -> None:
         """Make vote records durable."""
-        self._storage.write({vote_key(item): encode_record(item) for item in records})
+        with self._cpu.measure(Part.STORAGE):
+            self._storage.write({vote_key(item): encode_record(item) for item in records})
 
     def load_records(self) -> list[Record]:
         """Return all vote records."""
@@ -206,7 +214,8 @@ class Ledger:
     def save_proposal(self, number: int, digest: bytes, transactions: Iterable[bytes]) -> None:
         """Make the bodies of a proposal durable; needed before this node votes for it."""
         key = schema.proposal_key(number, digest)
-        self._storage.write({key: schema.encode_list(transactions)})
+        with self._cpu.measure(Part.STORAGE):
+            self._storage.write({key: schema.encode_list(transactions)})
 
     def load_proposal(self, number: int, digest: bytes) -> tuple[bytes, ...] | None:
         """Return the bodies of a proposal, or None."""

@@ -27,6 +27,7 @@ from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
+from node.metrics import CpuTimes, Part
 from node.rpc.errors import LIMIT_EXCEEDED, RESOURCE_NOT_FOUND, RpcError
 from node.scheduler import Scheduler
 from node.sync import Sync
@@ -68,8 +69,10 @@ class Backend:
         sync: Sync,
         driver: Driver | None,
         clock: Clock,
+        cpu: CpuTimes,
     ) -> None:
         self._clock = clock
+        self.cpu = cpu
         self.genesis = genesis
         self.config = config
         self.node_id = node_id
@@ -171,7 +174,8 @@ class Backend:
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""
-        return self.pool.add(raw, self._clock.elapsed_s(), is_local=True)
+        with self.cpu.measure(Part.ADMISSION):
+            return self.pool.add(raw, self._clock.elapsed_s(), is_local=True)
 
     # --- subscriptions ----------------------------------------------------------------------
 

@@ -42,6 +42,11 @@ class FiscoMethods:
         driver = self._node.driver
         return driver.replica.view if driver is not None else 0
 
+    def getCpuTimes(self, *params: object) -> dict[str, float]:
+        """CPU seconds of the node's process by part (an own method)."""
+        self._node.check_group(list(params))
+        return self._node.cpu.read()
+
     def getConsensusEvidence(self, *params: object) -> list[dict[str, Any]]:
         """Stored proofs of equivocation, each with both signed messages (an own method)."""
         self._node.check_group(list(params))

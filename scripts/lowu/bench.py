@@ -161,6 +161,23 @@ def latency(nodes: int, idle: int, seconds: float, plot: Path | None, is_json: b
 
 
 @bench.command()
+@click.option("--nodes", default="4,7,10,13,16", show_default=True, help="Network sizes.")
+@click.option(
+    "--registrations", type=click.IntRange(100, 1_000_000), default=4_000, show_default=True
+)
+@click.option(
+    "--block", type=click.IntRange(1, 10_000), default=200, show_default=True, help="In a block."
+)
+@plot_option
+@json_option
+def scale(nodes: str, registrations: int, block: int, plot: Path | None, is_json: bool) -> None:
+    """Measure throughput, latency and CPU a registration by part, for networks of several sizes."""
+    from lowu.bench_scale import run_scale
+
+    run_scale(nodes, registrations, block, plot, is_json=is_json)
+
+
+@bench.command()
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option(
     "--verifications",

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import trio
 
-from experiments.load import Issuer, Timed, build_network, offer, offer_one_by_one, offer_steadily
+from experiments.load import Timed, build_network, offer, offer_one_by_one, offer_steadily
 from lowu.bench import describe_machine, print_machine
-from lowu.bench_network import Running, plan_load, running_network, sign_for
+from lowu.bench_network import Running, Shares, plan_load, running_network, sign_for
 from lowu.cli import emit_json
 from lowu.output import Progress, print_table
 from lowu.plots import check_plot, draw_lines
@@ -43,7 +43,7 @@ def run_latency(
     busy_max = int(busy_s * 5_000)
     progress("signing registrations")
     issuers = sign_for(plan, WARM_UP + idle_count + SATURATING + busy_max)
-    work = _Shares(issuers)
+    work = Shares(issuers)
     with running_network(build_network(nodes)) as network:
         trio.run(offer_one_by_one, work.take(WARM_UP), network.urls)
         idle = trio.run(offer_one_by_one, work.take(idle_count), network.urls)
@@ -60,23 +60,7 @@ def run_latency(
         progress(f"plot in {plot}")
 
 
-class _Shares:
-    """Registrations of several issuers, handed out share by share."""
-
-    def __init__(self, issuers: Sequence[Issuer]) -> None:
-        self._issuers = issuers
-        self._used = 0
-
-    def take(self, count: int) -> list[Issuer]:
-        """Return the next `count` registrations, evenly of all issuers."""
-        start, self._used = self._used, self._used + -(-count // len(self._issuers))
-        return [
-            Issuer(item.address, item.first_nonce + start, item.raws[start : self._used])
-            for item in self._issuers
-        ]
-
-
-def _saturate(network: Running, work: _Shares) -> float:
+def _saturate(network: Running, work: Shares) -> float:
     offered = trio.run(offer, work.take(SATURATING), network.urls)
     return offered.count / offered.commit_s
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,22 @@ def sign_for(plan: Plan, count: int, issuers: int | None = None) -> list[Issuer]
     return [
         sign_registrations(item.account_key, chain_id, -(-count // len(chosen))) for item in chosen
     ]
+
+
+class Shares:
+    """Registrations of several issuers, handed out share by share."""
+
+    def __init__(self, issuers: Sequence[Issuer]) -> None:
+        self._issuers = issuers
+        self._used = 0
+
+    def take(self, count: int) -> list[Issuer]:
+        """Return the next `count` registrations, evenly of all issuers."""
+        start, self._used = self._used, self._used + -(-count // len(self._issuers))
+        return [
+            Issuer(item.address, item.first_nonce + start, item.raws[start : self._used])
+            for item in self._issuers
+        ]
 
 
 @contextmanager

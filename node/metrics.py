@@ -1,0 +1,47 @@
+"""What a node measures of itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from threading import Lock
+
+
+class Part(StrEnum):
+    """What CPU time is spent on. The rest is wire, HTTP and the event loop."""
+
+    ADMISSION = "admission"
+    """Decoding transactions, recovering their senders, taking them into the pool."""
+    EXECUTION = "execution"
+    """Running blocks: contracts, receipts, roots."""
+    CONSENSUS = "consensus"
+    """Checking consensus messages and deciding what they mean."""
+    STORAGE = "storage"
+    """Writing to disk."""
+
+
+class CpuTimes:
+    """CPU seconds of a node by part. Any thread may measure."""
+
+    def __init__(self) -> None:
+        self._spent_s = dict.fromkeys(Part, 0.0)
+        self._lock = Lock()
+
+    @contextmanager
+    def measure(self, part: Part) -> Iterator[None]:
+        """Count what this thread spends inside; nothing inside may wait for another task."""
+        started = time.thread_time()
+        try:
+            yield
+        finally:
+            spent_s = time.thread_time() - started
+            with self._lock:
+                self._spent_s[part] += spent_s
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds so far by part, and of the whole process."""
+        with self._lock:
+            parts = {part.value: spent_s for part, spent_s in self._spent_s.items()}
+        return {**parts, "process": time.process_time()}
