@@ -65,8 +65,8 @@ class LightClient:
             raise ClientError(f"{self.url}: not connected")
         try:
             await stream.send_all(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
-            data = await stream.receive_some(RECEIVE_BYTES)
-            while (end := data.find(b"\r\n\r\n")) < 0 and data:
+            data = await self._more(stream, b"")
+            while (end := data.find(b"\r\n\r\n")) < 0:
                 data = await self._more(stream, data)
             start = end + 4
             stop = start + self._length(data[:end])

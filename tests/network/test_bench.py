@@ -1,0 +1,35 @@
+"""``lowu bench`` on real networks: that it measures, and prints what scripts read."""
+
+from tests.network.kit import lowu, lowu_json
+
+
+def test_throughput():
+    found = lowu_json("bench", "throughput", "--against", "", "--rounds", 1, "--registrations", 400)
+    figures = found["figures"]
+    assert figures["registrations_per_second"] > 0 and figures["cpu_us_follower"] > 0
+    assert "ratio_anvil_median" not in figures and found["machine"]["cores"] >= 1
+
+
+def test_latency():
+    figures = lowu_json("bench", "latency", "--idle", 20, "--seconds", 1)["figures"]
+    assert 0 < figures["idle_p50_ms"] <= figures["idle_p99_ms"] <= figures["idle_p99.9_ms"]
+    assert figures["half_load_count"] > 0 and figures["half_load_failures"] == 0
+
+
+def test_scale_by_part():
+    found = lowu_json("bench", "scale", "--nodes", "4", "--registrations", 400)
+    (network,) = found["networks"]
+    parts = network["cpu_us"]
+    assert parts["process"] >= parts["admission"] + parts["execution"] > 0
+    assert set(parts) == {
+        "admission", "execution", "consensus", "storage", "rest", "process",
+    }  # fmt: skip
+
+
+def test_memory():
+    assert 1 < lowu_json("bench", "memory", "dev-4", "--rounds", 1)["figures"]["pss_mb_node"] < 200
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_measuring(tmp_path):
+    done = lowu("bench", "latency", "--plot", tmp_path / "plot.txt", check=False)
+    assert done.returncode == 2 and ".png, .svg, .pdf" in done.stderr
