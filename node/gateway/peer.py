@@ -7,6 +7,7 @@ blocks this node. A link that is silent for `SILENCE_S` is closed.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -118,16 +119,17 @@ class Peer:
 
     async def _read(self, handle: Handler) -> None:
         decoder = FrameDecoder()
-        while True:
-            with trio.move_on_after(SILENCE_S) as silence:
+        with trio.CancelScope() as silence:  # one for all frames: making one takes long
+            while True:
+                silence.deadline = trio.current_time() + SILENCE_S
                 data = await self._receive()
-            if silence.cancelled_caught:
-                raise BadInput(f"silent for {SILENCE_S:.0f} s")
-            if not data:
-                return
-            for frame in decoder.receive(data):
-                if frame.kind is not FrameKind.PING:
-                    await handle(self, frame)
+                silence.deadline = math.inf
+                if not data:
+                    return
+                for frame in decoder.receive(data):
+                    if frame.kind is not FrameKind.PING:
+                        await handle(self, frame)
+        raise BadInput(f"silent for {SILENCE_S:.0f} s")
 
     async def _receive(self) -> bytes:
         try:

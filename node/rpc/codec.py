@@ -8,7 +8,16 @@ from typing import Any
 from node.rpc.errors import invalid_params
 
 _QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]*)\Z")
-_DATA = re.compile(r"0x([0-9a-fA-F]{2})*\Z")
+
+
+def _from_hex(text: str) -> bytes | None:
+    """Return the bytes in 0x…, None if it is anything else."""
+    try:
+        found = bytes.fromhex(text[2:])
+    except ValueError:
+        return None
+    # Spaces between bytes are skipped there; then it is shorter than the text says.
+    return found if text.startswith("0x") and 2 * len(found) + 2 == len(text) else None
 
 
 def to_quantity(number: int) -> str:
@@ -32,9 +41,9 @@ def parse_quantity(value: object, what: str) -> int:
 
 def parse_data(value: object, what: str, size: int | None = None) -> bytes:
     """Return the bytes in a hex string, of a given size if one is given."""
-    if not isinstance(value, str) or not _DATA.match(value):
+    found = _from_hex(value) if isinstance(value, str) else None
+    if found is None:
         raise invalid_params(f"{what}: expected hex data such as 0x1234, got {_show(value)}")
-    found = bytes.fromhex(value[2:])
     if size is not None and len(found) != size:
         raise invalid_params(f"{what}: expected {size} bytes, got {len(found)}")
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -86,18 +87,21 @@ class _HttpConnection:
     async def _serve_plain(self) -> bytes:
         """Serve plain requests; return what arrived of the first other one, b"" at the end."""
         data = b""
-        while True:
-            bounds = find_body(data, BODY_BYTES_MAX)
-            if bounds is None:
-                if data:
+        with trio.CancelScope() as idle:  # one for all requests: making one takes long
+            while True:
+                bounds = find_body(data, BODY_BYTES_MAX)
+                if bounds is not None:
+                    body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
+                    await self._stream.send_all(render_answer(await self._answer(body)))
+                elif data:
                     return data
-                with trio.move_on_after(IDLE_S):
+                else:
+                    idle.deadline = trio.current_time() + IDLE_S
                     data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
-                if not data:
-                    return b""
-                continue
-            body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
-            await self._stream.send_all(render_answer(await self._answer(body)))
+                    idle.deadline = math.inf
+                    if not data:
+                        return b""
+        return b""
 
     async def _answer(self, body: bytes) -> bytes:
         self._tap.received(body)
