@@ -195,6 +195,33 @@ def read(rounds: int, verifications: int, is_json: bool) -> None:
 
 
 @bench.command()
+@click.option(
+    "--records", default="1000,10000,50000", show_default=True, help="Where to measure on the way."
+)
+@plot_option
+@json_option
+def state(records: str, plot: Path | None, is_json: bool) -> None:
+    """Measure a registration and a verification against the number of records, on one chain."""
+    from lowu.bench_state import run_state
+
+    run_state(records, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option("--nodes", type=click.IntRange(4, 31), default=4, show_default=True)
+@click.option(
+    "--registrations", type=click.IntRange(100, 1_000_000), default=5_000, show_default=True
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@json_option
+def sync(nodes: int, registrations: int, rounds: int, is_json: bool) -> None:
+    """Time how fast a node catches up with registrations that it missed."""
+    from lowu.bench_state import run_sync
+
+    run_sync(nodes, registrations, rounds, is_json=is_json)
+
+
+@bench.command()
 @click.argument("network", default=DEFAULT_NETWORK)
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @json_option

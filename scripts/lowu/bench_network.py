@@ -24,6 +24,7 @@ from node.topology.spec import parse_spec
 class Running:
     """A network that is up."""
 
+    folder: Path
     up: UpResult
     pids: dict[str, int]
     """By node."""
@@ -87,7 +88,7 @@ def running_network(text: str) -> Iterator[Running]:
     try:
         up = trio.run(bring_up, folder, text, Path("bench"))
         pids = {item["name"]: int(item["pid"]) for item in control.order("status")}
-        yield Running(up, pids)
+        yield Running(folder, up, pids)
     finally:
         control.down()
         shutil.rmtree(folder.parent, ignore_errors=True)

@@ -33,3 +33,13 @@ def test_memory():
 def test_a_plot_that_cannot_be_drawn_is_refused_before_measuring(tmp_path):
     done = lowu("bench", "latency", "--plot", tmp_path / "plot.txt", check=False)
     assert done.returncode == 2 and ".png, .svg, .pdf" in done.stderr
+
+
+def test_state_and_sync():
+    figures = lowu_json("bench", "state", "--records", "200,400")["figures"]
+    assert figures["register_us_400"] > 0 and figures["verify_us_200"] > 0
+    assert 200 < figures["disk_bytes_400"] < 20_000
+    done = lowu("bench", "state", "--records", "300", check=False)
+    assert done.returncode == 2 and "multiple of 200" in done.stderr
+    figures = lowu_json("bench", "sync", "--registrations", 200, "--rounds", 1)["figures"]
+    assert figures["synced_per_second"] > 0 and figures["cpu_us_synced"] > 0
