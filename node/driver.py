@@ -283,6 +283,9 @@ class Driver:
     async def _verify(self, effect: fx.VerifyProposal) -> None:
         verdict = await self._proposals.verify(effect)
         await self.deliver(ProposalVerified(effect.proposal.height, effect.digest, verdict))
+        transactions = self._proposals.get(effect.proposal.height, effect.digest)
+        if verdict is Verdict.VALID and transactions is not None:
+            await self._scheduler.speculate(effect.proposal, effect.digest, transactions)
 
     async def _execute(self, effect: fx.ExecuteProposal) -> None:
         proposal, digest = effect.proposal, effect.digest

@@ -28,6 +28,9 @@ from node.execution.executor import ExecutedBlock, Parent, execute_block
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part
 
+SPECULATED_MAX = 2
+"""Results held for one height, of which at most one will be committed."""
+
 T = TypeVar("T")
 
 
@@ -78,18 +81,21 @@ class Scheduler:
             self._engine,
         )
 
+    def _uncommitted(self, previous: bytes) -> list[ExecutedBlock]:
+        """Return the executed blocks from the committed head up to a proposal, the lowest first."""
+        head = self._ledger.header(self._ledger.head.number)
+        found: list[ExecutedBlock] = []
+        while previous != head.proposal_digest:
+            if previous not in self._executed:
+                raise BadInput("the block below has not been executed here")
+            executed, previous = self._executed[previous]
+            found.append(executed)
+        return found[::-1]
+
     def _parent(self, previous: bytes) -> Parent:
         """Return the block below, stacked on the committed head and on nothing older."""
-        head = self._ledger.header(self._ledger.head.number)
-        above: list[ExecutedBlock] = []
-        while previous != head.proposal_digest:
-            found = self._executed.get(previous)
-            if found is None:
-                raise BadInput("the block below has not been executed here")
-            executed, previous = found
-            above.append(executed)
-        parent = Parent(head, self._ledger)
-        for executed in reversed(above):
+        parent = self._ledger.parent()
+        for executed in self._uncommitted(previous):
             parent = parent.extended(executed)
         return parent
 
@@ -100,10 +106,26 @@ class Scheduler:
         async with self.lock:
             if proposal.height <= self._ledger.head.number:
                 return None
-            parent = self._parent(proposal.previous)
-            executed = await self._execute(parent, proposal, digest, transactions)
-            self._executed[digest] = (executed, proposal.previous)
-            return executed.header.hash
+            if digest not in self._executed:
+                parent = self._parent(proposal.previous)
+                executed = await self._execute(parent, proposal, digest, transactions)
+                self._executed[digest] = (executed, proposal.previous)
+            return self._executed[digest][0].header.hash
+
+    async def speculate(
+        self, proposal: Proposal, digest: bytes, transactions: tuple[Transaction, ...]
+    ) -> None:
+        """Execute a proposal that has been accepted while it is being agreed on.
+
+        Only if nobody waits for this node meanwhile: the block below is committed, and nothing
+        else runs. If the proposal is ordered, `execute` finds the result; if another one is, the
+        result goes when that is committed. At most `SPECULATED_MAX` at a height: a view each.
+        """
+        height = self._ledger.head.number + 1
+        rivals = sum(item.header.number == height for item, _ in self._executed.values())
+        is_next = proposal.height == height and not self.lock.locked()
+        if is_next and rivals < SPECULATED_MAX:
+            await self.execute(proposal, digest, transactions)
 
     async def _execute(
         self,
@@ -112,7 +134,7 @@ class Scheduler:
         digest: bytes,
         transactions: tuple[Transaction, ...],
     ) -> ExecutedBlock:
-        context = self._context_on(parent, proposal)
+        context = self._context_on(proposal)
 
         def work() -> ExecutedBlock:
             with self._cpu.measure(Part.EXECUTION):
@@ -122,15 +144,13 @@ class Scheduler:
 
         return await self._run(work)  # type: ignore[arg-type,return-value]
 
-    def _context_on(self, parent: Parent, proposal: Proposal) -> BlockContext:
-        """Like `block_context`, but BLOCKHASH also sees blocks not yet committed."""
+    def _context_on(self, proposal: Proposal) -> BlockContext:
+        """Like `block_context`, but BLOCKHASH also sees the blocks below not yet committed."""
         context = self.block_context(proposal.height, proposal.timestamp_ms)
         uncommitted = {
             executed.header.number: executed.header.hash
-            for executed, _ in self._executed.values()
-            if self._ledger.head.number < executed.header.number < proposal.height
+            for executed in self._uncommitted(proposal.previous)
         }
-        uncommitted[parent.header.number] = parent.header.hash
 
         def block_hash(wanted: int) -> bytes | None:
             return uncommitted.get(wanted) or context.block_hash(wanted)

@@ -90,3 +90,43 @@ async def test_fetched_blocks_are_executed_and_compared():
     assert not await importer.import_block(block)
     assert committed == [1]
     assert target.ledger.header(1) == source.ledger.header(1)
+
+
+def proposed(height, previous, time_ms):
+    transactions = (signed(nonce=height - 1),)
+    root = compute_root([item.hash for item in transactions])
+    proposal = Proposal(height, previous, root, time_ms, 0)
+    return proposal, compute_digest(kit.DOMAIN, proposal), transactions
+
+
+async def test_what_was_accepted_is_executed_before_it_is_ordered():
+    chain, scheduler, committed = make()
+    runs = []
+
+    async def run(work):
+        runs.append(work)
+        return work()
+
+    scheduler._run = run
+    previous = chain.ledger.header(0).proposal_digest
+    chosen, other, third = (proposed(1, previous, time_ms) for time_ms in (2_000, 2_500, 3_000))
+    above = proposed(2, chosen[1], 4_000)
+    for item in (other, chosen, third, above):
+        await scheduler.speculate(*item)
+    assert len(runs) == 2, "a third view at this height, and what is above it, have to wait"
+    block_hash = await scheduler.execute(*chosen)
+    assert len(runs) == 2
+    await scheduler.execute(*above)
+    assert scheduler._context_on(above[0]).block_hash(1) == block_hash
+    assert scheduler._executed[other[1]][0].header.hash != block_hash
+    signatures = ((0, b""), (1, b""), (2, b""))
+    await scheduler.commit(CommitCertificate(1, chosen[1], block_hash, signatures))
+    assert committed == [1] and list(scheduler._executed) == [above[1]]
+
+
+async def test_nothing_is_speculated_while_something_runs():
+    chain, scheduler, _ = make()
+    item = proposed(1, chain.ledger.header(0).proposal_digest, 2_000)
+    async with scheduler.lock:
+        await scheduler.speculate(*item)
+    assert scheduler._executed == {}
