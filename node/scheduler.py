@@ -121,10 +121,12 @@ class Scheduler:
         else runs. If the proposal is ordered, `execute` finds the result; if another one is, the
         result goes when that is committed. At most `SPECULATED_MAX` at a height: a view each.
         """
-        height = self._ledger.head.number + 1
+        head = self._ledger.header(self._ledger.head.number)
+        height = head.number + 1
+        # What an accepted proposal stands on is not checked yet: that is for its PREPARE.
+        is_next = (proposal.height, proposal.previous) == (height, head.proposal_digest)
         rivals = sum(item.header.number == height for item, _ in self._executed.values())
-        is_next = proposal.height == height and not self.lock.locked()
-        if is_next and rivals < SPECULATED_MAX:
+        if is_next and rivals < SPECULATED_MAX and not self.lock.locked():
             await self.execute(proposal, digest, transactions)
 
     async def _execute(

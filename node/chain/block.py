@@ -18,6 +18,8 @@ from node.errors import BadInput
 VERSION = 1
 BLOCK_BYTES_MAX = 32 * 1024 * 1024
 TX_COUNT_MAX = 100_000
+NUMBER_MAX = 2**63 - 1
+"""Of every number in a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,12 @@ def decode_header(data: bytes) -> Header:
             weights=tuple(int.from_bytes(item, "big") for item in fields[11]),
             extra_data=fields[12],
         )
-        is_shaped = len(fields) == 13 and all(len(item) == 32 for item in hashes)
+        is_shaped = (
+            len(fields) == 13
+            and all(isinstance(item, bytes) and len(item) == 32 for item in hashes)
+            and all(isinstance(item, bytes) for item in header.sealer_list)
+            and max((*numbers, *header.weights)) <= NUMBER_MAX
+        )
         is_canonical = is_shaped and encode_header(header) == data
     except (ValueError, TypeError, IndexError) as error:
         raise BadInput("malformed block header") from error

@@ -7,6 +7,7 @@ is a new record, which hardly anybody reads soon.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
 
@@ -20,7 +21,7 @@ class StateCache:
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._values: dict[bytes, bytes] = {}
+        self._values: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = Lock()
         self.commits = 0
         """How often the state has changed: what was read before may be old."""
@@ -48,15 +49,12 @@ class StateCache:
                     self._values[key] = value
                     self.size_bytes += len(value) - len(known)
                 elif known is not None:
-                    self._forget(key)
+                    self.size_bytes -= _size(key, self._values.pop(key))
             self._fit()
 
     def _fit(self) -> None:
         while self.size_bytes > self._bytes_max:
-            self._forget(next(iter(self._values)))
-
-    def _forget(self, key: bytes) -> None:
-        self.size_bytes -= _size(key, self._values.pop(key))
+            self.size_bytes -= _size(*self._values.popitem(last=False))
 
 
 def _size(key: bytes, value: bytes) -> int:

@@ -18,7 +18,7 @@ CORS = [
 ]
 _HEAD = re.compile(
     rb"POST /[!-~]{0,256} HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[ \t]*[!-~ \t]{0,1024}\r\n){1,64}+)\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}+:[!-~ \t]{0,1024}+\r\n){1,64}+)\r\n"
 )
 _MEANS_MORE = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"))
 """Headers with which a request is more than its head and its body."""

@@ -28,6 +28,8 @@ CONNECTIONS_MAX = 1_000
 IDLE_S = 120.0
 ARRIVAL_S = 20.0
 """How long the rest of a begun request may take (slow-loris)."""
+SEND_S = 60.0
+"""How long a client may take to read an answer."""
 LINGER_S = 2.0
 RECEIVE_BYTES = 64 * 1024
 
@@ -92,13 +94,15 @@ class _HttpConnection:
                 bounds = find_body(data, BODY_BYTES_MAX)
                 if bounds is not None:
                     body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
-                    await self._stream.send_all(render_answer(await self._answer(body)))
+                    idle.deadline = math.inf  # an answer has time-outs of its own
+                    answer = render_answer(await self._answer(body))
+                    idle.deadline = trio.current_time() + SEND_S
+                    await self._stream.send_all(answer)
                 elif data:
                     return data
                 else:
                     idle.deadline = trio.current_time() + IDLE_S
                     data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
-                    idle.deadline = math.inf
                     if not data:
                         return b""
         return b""
@@ -147,7 +151,10 @@ class _HttpConnection:
         """Send events together: each sending on its own costs more than making them all."""
         data = b"".join([self._http.send(event) or b"" for event in events])
         if data:
-            await self._stream.send_all(data)
+            with trio.move_on_after(SEND_S) as limit:
+                await self._stream.send_all(data)
+            if limit.cancelled_caught:
+                raise trio.BrokenResourceError("the client does not read its answer")
 
     async def _handle(self, request: h11.Request) -> bool:
         """Answer one request; return whether the connection can serve another."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from random import Random
 
 from consensus.codec import decode_message, encode_message, signing_digest
-from consensus.messages import Message
+from consensus.messages import Message, PrePrepare
 from consensus.simulation.byzantine import mutate_value
 from consensus.types import Domain
 from node.gateway.frames import FrameKind
@@ -57,6 +57,9 @@ class GatewayLiar:
             return [data, encode_message(self.random.choice(self.memory))]
         try:
             changed: Message = mutate_value(self, message)
+            if isinstance(message, PrePrepare) and kind > 0.24:  # on nothing that anybody has
+                nowhere = replace(message.proposal, previous=self.random.randbytes(32))
+                changed = replace(message, proposal=nowhere)
             signature = self._key.sign(signing_digest(self._domain, FIRST_EPOCH, changed))
             return [encode_message(replace(changed, signature=signature))]
         except (OverflowError, TypeError, ValueError):

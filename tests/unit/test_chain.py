@@ -1,6 +1,7 @@
 """Transactions, receipts, headers, blocks, Merkle trees: encodings and hostile bytes."""
 
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -120,6 +121,26 @@ def test_header_and_block_round_trip():
     assert decode_block(encode_block(block)) == block
     with pytest.raises(BadInput):
         decode_block(encode_block(block)[:-1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": 2**63},
+        {"number": 10**5_000},
+        {"gas_used": 2**64},
+        {"weights": (1, 2**63)},
+        {"sealer_list": ([b"n"],)},
+        {"tx_root": [b"t"] * 32},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_headers_hold_what_they_should(changes):
+    """A number of thousands of digits ended the node that wanted to print it."""
+    with pytest.raises(BadInput):
+        decode_header(encode_header(replace(HEADER, **changes)))
+    largest = replace(HEADER, number=2**63 - 1)
+    assert decode_header(encode_header(largest)) == largest
 
 
 def test_receipt_round_trip():

@@ -195,6 +195,17 @@ def test_one_unit_of_hostile_code_is_bounded(code):
     assert tracer.operations <= 3 * OPERATIONS_MAX and len(text) < 400_000
 
 
+def test_gas_for_hashing_much_is_taken_before_the_work():
+    """Many hashes of memory that is there already, with gas for none of them."""
+    small, large = (bytes.fromhex(f"61{size:04x}60002050") for size in (0x100, 0x5A80))
+    text = Tracer(analyse(small * 3), 0, ()).write()
+    assert "K(m[" in text and "hash_memory" not in text
+    text = Tracer(analyse(large * 3), 0, ()).write()
+    assert "K(m[" not in text and text.count("hash_memory") == 3
+    for gas in range(3_000, 20_000, 611):
+        both(large * 20 + RETURN_TOP, gas=gas)
+
+
 # --- both at once ---------------------------------------------------------------------------
 
 

@@ -45,6 +45,7 @@ def test_a_plain_request_is_found():
         PLAIN.replace(b"Content-Length: 17", b"Content-Length: 17\r\nUpgrade: websocket"),
         PLAIN.replace(b"Content-Length: 17", b"Content-Length: 17\r\nConnection: close"),
         PLAIN.replace(b"Host: a:1", b"Host: a:1\r\nx: " + b"y" * 9_000),
+        PLAIN.replace(b"Host: a:1", b"Host: a:1\r\nx:" + b" " * 7_000 + b"\x01"),
     ],
 )
 def test_what_is_not_plain_is_left_to_h11(data):

@@ -124,6 +124,13 @@ async def test_what_was_accepted_is_executed_before_it_is_ordered():
     assert committed == [1] and list(scheduler._executed) == [above[1]]
 
 
+async def test_what_stands_on_nothing_is_not_speculated():
+    """Any leader could stop every node with it: nothing is known of what it stands on."""
+    _, scheduler, _ = make()
+    await scheduler.speculate(*proposed(1, b"x" * 32, 2_000))
+    assert scheduler._executed == {}
+
+
 async def test_nothing_is_speculated_while_something_runs():
     chain, scheduler, _ = make()
     item = proposed(1, chain.ledger.header(0).proposal_digest, 2_000)

@@ -13,6 +13,8 @@ from node.execution.compiler.runtime import GAS_PER_EXP_BYTE, GAS_PER_HASHED_WOR
 from node.execution.compiler.writer import Writer
 
 _DELTA_MAX = 1 << 20
+_HASHED_MAX = 256
+"""Bytes hashed in place, before their gas is taken; more could be much work for little gas."""
 
 
 def operate(out: Writer, path: Path, opcode: int) -> bool:
@@ -195,7 +197,7 @@ def _keccak(out: Writer, path: Path) -> None:
     start, size = out.pop(path), out.pop(path)
     path.owed += 30
     out.uses.add("memory")
-    if size.constant is not None and size.constant <= _DELTA_MAX:
+    if size.constant is not None and size.constant <= _HASHED_MAX:
         out.grow(path, start, size)
         path.owed += GAS_PER_HASHED_WORD * ((size.constant + WORD - 1) // WORD)
         text = _span(start, size.constant) if size.constant else ":0"
