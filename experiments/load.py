@@ -6,8 +6,9 @@ eth_sendRawTransaction over HTTP. A registration counts once every watched node 
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -53,8 +54,6 @@ class Offered:
     """What became of a load."""
 
     count: int
-    send_s: float
-    """Until the last one was taken by a node."""
     commit_s: float
     """Until the last one was committed on all nodes watched."""
 
@@ -64,7 +63,7 @@ class Timed:
     """Registrations sent one by one: how long each took, and what failed."""
 
     latencies_ms: list[float] = field(default_factory=list)
-    """From the moment that each was due to its receipt."""
+    """From the moment that each was due to its receipt; `SYNC_MS` for those that failed."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -135,8 +134,8 @@ class _Progress:
 
     def __init__(self, issuers: Sequence[Issuer], urls: Sequence[str]) -> None:
         self.issuers = issuers
-        self.wanted = {issuer.address: len(issuer.raws) for issuer in issuers}
-        self._committed = {url: dict.fromkeys(self.wanted, 0) for url in urls}
+        self._wanted = {issuer.address: len(issuer.raws) for issuer in issuers}
+        self._committed = {url: dict.fromkeys(self._wanted, 0) for url in urls}
         self._changed = trio.Event()
 
     def committed(self, address: str) -> int:
@@ -146,7 +145,7 @@ class _Progress:
     @property
     def is_done(self) -> bool:
         """Whether everything is on all nodes."""
-        return all(self.committed(item) >= count for item, count in self.wanted.items())
+        return all(self.committed(item) >= count for item, count in self._wanted.items())
 
     def note(self, url: str, nonces: Sequence[int]) -> None:
         """A node tells the next nonce of each issuer."""
@@ -170,6 +169,7 @@ async def offer(
     issuers: Sequence[Issuer],
     urls: Sequence[str],
     *,
+    watched: Sequence[str] = (),
     batch: int = 1,
     connections: int = CONNECTIONS,
     in_flight_max: int = IN_FLIGHT_MAX,
@@ -178,34 +178,31 @@ async def offer(
 
     Each issuer talks to one node, and to the next of `urls` than the issuer before, over several
     `connections` that send `batch` registrations in a request. What is in flight together stays
-    below `in_flight_max`.
+    below `in_flight_max`. Nodes in `watched` have to commit everything too.
 
     Raises:
         LoadError: a node refuses, or nothing is committed any more.
     """
-    progress = _Progress(issuers, urls)
-    room = in_flight_max // len(issuers)
-    send_s = 0.0
+    everybody = list(dict.fromkeys((*urls, *watched)))
+    progress = _Progress(issuers, everybody)
+    room = max(1, in_flight_max // len(issuers))
+    bodies = [_render(issuer, min(batch, room)) for issuer in issuers]
     try:
         async with trio.open_nursery() as nursery:
             started = time.monotonic()
-
-            async def send(issuer: Issuer, url: str) -> None:
-                nonlocal send_s
-                await _send(issuer, url, progress, batch, connections, room)
-                send_s = max(send_s, time.monotonic() - started)
-
-            for url in urls:
+            for url in everybody:
                 nursery.start_soon(_watch, url, progress)
             for position, issuer in enumerate(issuers):
-                nursery.start_soon(send, issuer, urls[position % len(urls)])
+                url, requests = urls[position % len(urls)], iter(bodies[position])
+                for _ in range(connections):
+                    nursery.start_soon(_send, issuer, url, progress, requests, room)
             while not progress.is_done:
                 await progress.wait()
             commit_s = time.monotonic() - started
             nursery.cancel_scope.cancel()
-    except* (ClientError, LoadError) as group:
+    except* ClientError as group:
         raise LoadError("; ".join(str(error) for error in _leaves(group))) from group
-    return Offered(sum(progress.wanted.values()), send_s, commit_s)
+    return Offered(sum(len(issuer.raws) for issuer in issuers), commit_s)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -215,26 +212,27 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
+def _render(issuer: Issuer, batch: int) -> list[tuple[int, bytes]]:
+    """Return requests in the order of nonces, each with how many registrations end with it."""
+    found = []
+    for start in range(0, len(issuer.raws), batch):
+        raws = issuer.raws[start : start + batch]
+        body = render_calls("eth_sendRawTransaction", [[raw] for raw in raws])
+        found.append((start + len(raws), body))
+    return found
+
+
 async def _send(
-    issuer: Issuer, url: str, progress: _Progress, batch: int, connections: int, room: int
+    issuer: Issuer, url: str, progress: _Progress, requests: Iterator[tuple[int, bytes]], room: int
 ) -> None:
-    """Send an issuer's registrations over several connections, in the order of their nonces."""
-    starts = iter(range(0, len(issuer.raws), batch))
-
-    async def work() -> None:
-        async with LightClient(url) as client:
-            for start in starts:
-                raws = issuer.raws[start : start + batch]
-                body = render_calls("eth_sendRawTransaction", [[raw] for raw in raws])
-                while start + len(raws) - progress.committed(issuer.address) > max(room, batch):
-                    await progress.wait()
-                answer = await client.post(body)
-                if b'"error"' in answer:
-                    raise LoadError(f"{url} refuses a registration: {answer[:300].decode()}")
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(connections):
-            nursery.start_soon(work)
+    """Send requests over one connection, beside others that send of the same."""
+    async with LightClient(url) as client:
+        for end, body in requests:
+            while end - progress.committed(issuer.address) > room:
+                await progress.wait()
+            answer = await client.post(body)
+            if b'"error"' in answer:
+                raise LoadError(f"{url} refuses a registration: {answer[:300].decode()}")
 
 
 async def _watch(url: str, progress: _Progress) -> None:
@@ -242,8 +240,22 @@ async def _watch(url: str, progress: _Progress) -> None:
     async with RpcClient(url) as client:
         while True:
             answers = await client.call_many("eth_getTransactionCount", addresses)
+            for answer in answers:
+                if isinstance(answer, RemoteError):
+                    raise LoadError(f"{url} does not tell a nonce: {answer}")
             progress.note(url, [int(answer, 16) for answer in answers])
             await trio.sleep(POLL_S)
+
+
+async def count_successes(url: str) -> int:
+    """Return how many transactions of a chain have succeeded, by the receipts of all blocks."""
+    async with RpcClient(url) as client:
+        height = int(await client.call("eth_blockNumber"), 16)
+        found = 0
+        for number in range(1, height + 1):
+            receipts = await client.call("eth_getBlockReceipts", hex(number))
+            found += sum(receipt["status"] == "0x1" for receipt in receipts)
+        return found
 
 
 # --- one by one, or at a rate -----------------------------------------------------------------
@@ -255,43 +267,45 @@ class _Clients:
     def __init__(self, stack: AsyncExitStack, url: str) -> None:
         self._stack = stack
         self._url = url
-        self._idle: list[RpcClient] = []
+        self._idle: list[LightClient] = []
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[RpcClient]:
+    async def take(self) -> AsyncIterator[LightClient]:
         client = (
             self._idle.pop()
             if self._idle
-            else await self._stack.enter_async_context(RpcClient(self._url))
+            else await self._stack.enter_async_context(LightClient(self._url))
         )
-        try:
-            yield client
-        finally:
-            self._idle.append(client)
+        yield client
+        self._idle.append(client)  # not after an error: the connection may be broken
 
 
-async def _register(client: RpcClient, raw: str, due_s: float, timed: Timed) -> None:
+async def _register(clients: _Clients, raw: str, due_s: float, timed: Timed) -> None:
     """Send a registration and wait for its receipt."""
-    try:
-        receipt = await client.call("eth_sendRawTransactionSync", raw, SYNC_MS)
-    except (ClientError, RemoteError) as error:
-        timed.failures.append(str(error))
-        return
-    timed.latencies_ms.append((time.monotonic() - due_s) * 1_000)
-    if receipt["status"] != "0x1":
-        timed.failures.append(f"registration failed: {receipt}")
+    body = render_calls("eth_sendRawTransactionSync", [[raw, SYNC_MS]])
+    failure = f"no answer within {2 * SYNC_MS} ms"
+    receipt = None
+    with trio.move_on_after(2 * SYNC_MS / 1_000):
+        try:
+            async with clients.take() as client:
+                answer = json.loads(await client.post(body))
+                receipt, failure = answer.get("result"), str(answer.get("error", answer))
+        except (ClientError, ValueError) as error:
+            failure = str(error)
+    if receipt is not None and receipt["status"] == "0x1":
+        timed.latencies_ms.append((time.monotonic() - due_s) * 1_000)
+    else:
+        timed.latencies_ms.append(float(SYNC_MS))
+        timed.failures.append(failure)
 
 
 async def offer_one_by_one(issuers: Sequence[Issuer], urls: Sequence[str]) -> Timed:
     """Send each registration once the one before is committed, to one node after the other."""
     timed = Timed()
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(RpcClient(url)) for url in urls]
-        for turn in range(max(len(issuer.raws) for issuer in issuers)):
-            for position, issuer in enumerate(issuers):
-                if turn < len(issuer.raws):
-                    client = clients[position % len(clients)]
-                    await _register(client, issuer.raws[turn], time.monotonic(), timed)
+        clients = [_Clients(stack, url) for url in urls]
+        for raw, which in _in_turn(issuers, len(urls)):
+            await _register(clients[which], raw, time.monotonic(), timed)
     return timed
 
 
@@ -303,23 +317,22 @@ async def offer_steadily(
     Latencies count from when each was due, so that a node that stalls is not spared.
     """
     timed = Timed()
-    turns = max(len(issuer.raws) for issuer in issuers)
-    order = [
-        (raw[turn], position % len(urls))
-        for turn in range(turns)
-        for position, raw in enumerate(issuer.raws for issuer in issuers)
-        if turn < len(raw)
-    ]
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        pools = [_Clients(stack, url) for url in urls]
-
-        async def send(raw: str, pool: _Clients, due_s: float) -> None:
-            async with pool.take() as client:
-                await _register(client, raw, due_s, timed)
-
+        clients = [_Clients(stack, url) for url in urls]
         started = time.monotonic()
-        for number, (raw, which) in enumerate(order):
+        for number, (raw, which) in enumerate(_in_turn(issuers, len(urls))):
             due_s = started + number / rate_per_s
             await trio.sleep(max(0.0, due_s - time.monotonic()))
-            nursery.start_soon(send, raw, pools[which], due_s)
+            nursery.start_soon(_register, clients[which], raw, due_s, timed)
     return timed
+
+
+def _in_turn(issuers: Sequence[Issuer], nodes: int) -> list[tuple[str, int]]:
+    """Return the registrations of all issuers in turn, each with the number of its node."""
+    turns = max(len(issuer.raws) for issuer in issuers)
+    return [
+        (issuer.raws[turn], position % nodes)
+        for turn in range(turns)
+        for position, issuer in enumerate(issuers)
+        if turn < len(issuer.raws)
+    ]

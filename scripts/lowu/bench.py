@@ -1,83 +1,19 @@
-"""``lowu bench``: measurements, always paired in one run, with the machine and the spread."""
+"""``lowu bench``: the commands and their options; each measures in a module of its own."""
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 
 from lowu.options import DEFAULT_NETWORK, json_option
 
-_PACKAGES = ("py-evm", "coincurve", "rocksdict", "trio", "msgpack")
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Several measurements of one thing."""
-
-    values: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-        return median(self.values)
-
-    def describe(self, digits: int = 1) -> str:
-        """Return the median with the range."""
-        low, high = min(self.values), max(self.values)
-        return f"{self.median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-
-def describe_machine() -> dict[str, object]:
-    """Return what a measurement depends on."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count() or 1,
-        "load": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": versions,
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model n")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def print_machine(machine: dict[str, object]) -> None:
-    """Print a line about the machine."""
-    click.echo(
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}, "
-        f"{machine['system']}, Python {machine['python']}"
-    )
-
-
-def ratios(slow: Sequence[float], fast: Sequence[float]) -> Spread:
-    """Return how many times faster, round by round."""
-    return Spread(tuple(a / b for a, b in zip(slow, fast, strict=True)))
-
 
 @click.group()
 def bench() -> None:
-    """Measure this machine, always two things against each other in one run."""
+    """Measure Lowu on this machine; against others where there is something to beat, in one run."""
 
 
 @bench.command()
@@ -91,6 +27,17 @@ def evm(rounds: int, only: str, is_json: bool) -> None:
     from lowu.bench_evm import run_bench_evm
 
     run_bench_evm(rounds, only, is_json=is_json)
+
+
+def rounds_option(default: int) -> Callable[[Any], Any]:
+    """Add ``--rounds``."""
+    return click.option(
+        "--rounds",
+        type=click.IntRange(1, 100),
+        default=default,
+        show_default=True,
+        help="How often, each time afresh.",
+    )
 
 
 plot_option = click.option(
@@ -137,6 +84,7 @@ def throughput(
 
 @bench.command()
 @click.option("--nodes", type=click.IntRange(1, 31), default=4, show_default=True)
+@rounds_option(3)
 @click.option(
     "--idle",
     type=click.IntRange(10, 100_000),
@@ -153,15 +101,18 @@ def throughput(
 )
 @plot_option
 @json_option
-def latency(nodes: int, idle: int, seconds: float, plot: Path | None, is_json: bool) -> None:
+def latency(
+    nodes: int, rounds: int, idle: int, seconds: float, plot: Path | None, is_json: bool
+) -> None:
     """Time registrations to their receipts, one at a time and at half of saturation."""
     from lowu.bench_latency import run_latency
 
-    run_latency(nodes, idle, seconds, plot, is_json=is_json)
+    run_latency(nodes, rounds, idle, seconds, plot, is_json=is_json)
 
 
 @bench.command()
 @click.option("--nodes", default="4,7,10,13,16", show_default=True, help="Network sizes.")
+@rounds_option(3)
 @click.option(
     "--registrations", type=click.IntRange(100, 1_000_000), default=4_000, show_default=True
 )
@@ -170,15 +121,18 @@ def latency(nodes: int, idle: int, seconds: float, plot: Path | None, is_json: b
 )
 @plot_option
 @json_option
-def scale(nodes: str, registrations: int, block: int, plot: Path | None, is_json: bool) -> None:
+def scale(
+    nodes: str, rounds: int, registrations: int, block: int, plot: Path | None, is_json: bool
+) -> None:
     """Measure throughput, latency and CPU a registration by part, for networks of several sizes."""
     from lowu.bench_scale import run_scale
 
-    run_scale(nodes, registrations, block, plot, is_json=is_json)
+    run_scale(nodes, rounds, registrations, block, plot, is_json=is_json)
 
 
 @bench.command()
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option("--against", default="anvil", show_default=True, help="What to measure against.")
+@rounds_option(5)
 @click.option(
     "--verifications",
     type=click.IntRange(100, 1_000_000),
@@ -186,25 +140,27 @@ def scale(nodes: str, registrations: int, block: int, plot: Path | None, is_json
     show_default=True,
     help="In each run.",
 )
+@plot_option
 @json_option
-def read(rounds: int, verifications: int, is_json: bool) -> None:
+def read(against: str, rounds: int, verifications: int, plot: Path | None, is_json: bool) -> None:
     """Compare verifications a second, single and batched, with anvil."""
     from lowu.bench_read import run_read
 
-    run_read(rounds, verifications, is_json=is_json)
+    run_read(against, rounds, verifications, plot, is_json=is_json)
 
 
 @bench.command()
 @click.option(
     "--records", default="1000,10000,50000", show_default=True, help="Where to measure on the way."
 )
+@rounds_option(3)
 @plot_option
 @json_option
-def state(records: str, plot: Path | None, is_json: bool) -> None:
+def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     """Measure a registration and a verification against the number of records, on one chain."""
     from lowu.bench_state import run_state
 
-    run_state(records, plot, is_json=is_json)
+    run_state(records, rounds, plot, is_json=is_json)
 
 
 @bench.command()
@@ -212,35 +168,38 @@ def state(records: str, plot: Path | None, is_json: bool) -> None:
 @click.option(
     "--registrations", type=click.IntRange(100, 1_000_000), default=5_000, show_default=True
 )
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@rounds_option(3)
+@plot_option
 @json_option
-def sync(nodes: int, registrations: int, rounds: int, is_json: bool) -> None:
+def sync(nodes: int, registrations: int, rounds: int, plot: Path | None, is_json: bool) -> None:
     """Time how fast a node catches up with registrations that it missed."""
-    from lowu.bench_state import run_sync
+    from lowu.bench_sync import run_sync
 
-    run_sync(nodes, registrations, rounds, is_json=is_json)
+    run_sync(nodes, registrations, rounds, plot, is_json=is_json)
 
 
 @bench.command()
 @click.argument("network", default=DEFAULT_NETWORK)
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@rounds_option(5)
+@plot_option
 @json_option
-def start(network: str, rounds: int, is_json: bool) -> None:
+def start(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     """Time `lowu up` of NETWORK from the command to its first committed block."""
     from lowu.bench_start import run_start
 
-    run_start(network, rounds, is_json=is_json)
+    run_start(network, rounds, plot, is_json=is_json)
 
 
 @bench.command()
 @click.argument("network", default=DEFAULT_NETWORK)
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@rounds_option(5)
+@plot_option
 @json_option
-def memory(network: str, rounds: int, is_json: bool) -> None:
+def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     """Take the proportional memory of every node of NETWORK after its start."""
     from lowu.bench_start import run_memory
 
-    run_memory(network, rounds, is_json=is_json)
+    run_memory(network, rounds, plot, is_json=is_json)
 
 
 @bench.command()

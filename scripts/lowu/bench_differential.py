@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lowu.bench import describe_machine, print_machine
+from lowu.bench_report import describe_machine, print_machine
 from lowu.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
 from lowu.cli import emit_json
 from lowu.output import Progress

@@ -23,7 +23,7 @@ from contracts.registry import (
     encode_get_record,
     encode_register_anchor,
 )
-from lowu.bench import Spread, describe_machine, print_machine, ratios
+from lowu.bench_report import Spread, describe_machine, print_machine, ratios
 from lowu.cli import emit_json
 from lowu.output import Progress, print_table
 from node.config import Engine, GenesisConfig, OrgEntry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import trio
 
 from experiments.load import Issuer, build_network, sign_registrations
 from lowu.output import Progress
+from node.errors import NodeError
 from node.topology.control import Control
 from node.topology.network import UpResult, bring_up
 from node.topology.plan import Plan, build_plan
@@ -40,14 +41,21 @@ class Running:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU time of a process so far, user and system, in seconds."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+    """Return the CPU time of a process and its children so far, user and system, in seconds."""
+    try:
+        process = psutil.Process(pid)
+        times = [item.cpu_times() for item in (process, *process.children(recursive=True))]
+    except psutil.NoSuchProcess as error:
+        raise NodeError(f"process {pid} ended while it was measured") from error
+    return float(sum(item.user + item.system for item in times))
 
 
 def pss_mb(pid: int) -> float:
     """Return the proportional memory of a process: what is shared counts by its share."""
-    return float(psutil.Process(pid).memory_full_info().pss) / 1e6
+    info = psutil.Process(pid).memory_full_info()
+    if not hasattr(info, "pss"):
+        raise NodeError("proportional memory is known on Linux only")
+    return float(info.pss) / 1e6
 
 
 def plan_load(nodes: int) -> Plan:
@@ -57,27 +65,22 @@ def plan_load(nodes: int) -> Plan:
 
 def sign_for(plan: Plan, count: int, issuers: int | None = None) -> list[Issuer]:
     """Return `count` registrations, evenly signed by the first institutions of a network."""
-    chosen = plan.institutions[: issuers or len(plan.institutions)]
-    chain_id = plan.genesis.web3_chain_id
-    return [
-        sign_registrations(item.account_key, chain_id, -(-count // len(chosen))) for item in chosen
-    ]
+    return Shares(plan, issuers).take(count)
 
 
 class Shares:
-    """Registrations of several issuers, handed out share by share."""
+    """Registrations of several issuers, signed as they are handed out."""
 
-    def __init__(self, issuers: Sequence[Issuer]) -> None:
-        self._issuers = issuers
+    def __init__(self, plan: Plan, issuers: int | None = None) -> None:
+        self._chain_id = plan.genesis.web3_chain_id
+        self._keys = [item.account_key for item in plan.institutions[:issuers]]
         self._used = 0
 
     def take(self, count: int) -> list[Issuer]:
         """Return the next `count` registrations, evenly of all issuers."""
-        start, self._used = self._used, self._used + -(-count // len(self._issuers))
-        return [
-            Issuer(item.address, item.first_nonce + start, item.raws[start : self._used])
-            for item in self._issuers
-        ]
+        start, each = self._used, -(-count // len(self._keys))
+        self._used += each
+        return [sign_registrations(key, self._chain_id, each, start) for key in self._keys]
 
 
 @contextmanager
@@ -87,11 +90,16 @@ def running_network(text: str) -> Iterator[Running]:
     control = Control(folder)
     try:
         up = trio.run(bring_up, folder, text, Path("bench"))
-        pids = {item["name"]: int(item["pid"]) for item in control.order("status")}
-        yield Running(folder, up, pids)
+        states = control.order("status")
+        ended = [item["name"] for item in states if item["pid"] is None]
+        if ended:
+            raise NodeError(f"{', '.join(ended)} ended after the start; see `lowu up`")
+        yield Running(folder, up, {item["name"]: int(item["pid"]) for item in states})
     finally:
-        control.down()
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        try:
+            control.down()
+        finally:
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def tell(progress: Progress, number: int, rounds: int, text: str) -> None:

@@ -7,7 +7,7 @@ systems hold the same records, and get the same requests over the same connectio
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,11 @@ import trio
 
 from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
 from experiments.light_client import LightClient, render_calls
-from experiments.load import Issuer, build_network, offer
-from lowu.bench import Spread, describe_machine, print_machine, ratios
+from experiments.load import build_network, offer
 from lowu.bench_network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.bench_rivals import find_anvil, running_anvil
-from lowu.cli import emit_json
-from lowu.output import Progress, print_table
+from lowu.bench_report import Report, ratios
+from lowu.bench_rivals import find_anvil, parse_rivals, running_anvil
+from lowu.output import Progress
 from node.client import ClientError
 from node.topology.plan import Plan
 
@@ -29,49 +28,61 @@ RECORDS = 400
 CONNECTIONS = 8
 BATCH = 100
 NODES = 4
+WARM_UP = 10
+READ_S = 120.0
+_UNKNOWN = b'"result":"0x' + b"0" * 64 * 11
+"""What getRecord answers for a record that is not there: eleven words of zeros."""
 
 
 @dataclass(slots=True)
 class Measured:
-    """Verifications a second, and CPU µs a verification, round by round."""
+    """Of one system, round by round."""
 
-    single: list[float] = field(default_factory=list)
-    batched: list[float] = field(default_factory=list)
+    single_per_s: list[float] = field(default_factory=list)
+    batched_per_s: list[float] = field(default_factory=list)
     cpu_single_us: list[float] = field(default_factory=list)
     cpu_batched_us: list[float] = field(default_factory=list)
 
 
-def run_read(rounds: int, count: int, *, is_json: bool) -> None:
+def run_read(against: str, rounds: int, count: int, plot: Path | None, *, is_json: bool) -> None:
     """Measure, and print."""
     progress = Progress(is_silent=is_json)
+    report = Report(is_json=is_json, plot=plot)
     plan = plan_load(NODES)
-    anvil = find_anvil(progress)
+    anvil = find_anvil(progress) if "anvil" in parse_rivals(against) else None
+    if against and anvil is None:
+        report.note_missing("anvil: it is not in the PATH, and npm could not fetch it")
     issuers = sign_for(plan, RECORDS)
     ours, theirs = Measured(), Measured()
-    for number in range(rounds):
+
+    def measure_lowu() -> None:
         with running_network(build_network(NODES)) as network:
             trio.run(offer, issuers, network.urls)
             _measure(ours, plan, network.urls[0], network.pids["node0"], count)
-        text = f"Lowu {ours.single[-1]:.0f} a second, batched {ours.batched[-1]:.0f}"
+
+    def measure_anvil() -> None:
         if anvil is not None:
-            _measure_anvil(theirs, anvil, plan, issuers, count)
-            text += f"; anvil {theirs.single[-1]:.0f} and {theirs.batched[-1]:.0f}"
+            with running_anvil(anvil, plan.genesis, 0.2) as rival:
+                report.note_version("anvil", rival.version)
+                trio.run(offer, issuers, [rival.url])
+                _measure(theirs, plan, rival.url, rival.pid, count)
+
+    steps: list[Callable[[], None]] = [measure_lowu, measure_anvil]
+    for number in range(rounds):
+        for step in steps if number % 2 == 0 else steps[::-1]:
+            step()
+        text = f"Lowu {ours.single_per_s[-1]:.0f} a second, batched {ours.batched_per_s[-1]:.0f}"
+        if theirs.single_per_s:
+            text += f"; anvil {theirs.single_per_s[-1]:.0f} and {theirs.batched_per_s[-1]:.0f}"
         tell(progress, number, rounds, text)
-    _report(ours, theirs, rounds, is_json=is_json)
-
-
-def _measure_anvil(
-    found: Measured, program: Path, plan: Plan, issuers: Sequence[Issuer], count: int
-) -> None:
-    with running_anvil(program, plan.genesis, 1) as rival:
-        trio.run(offer, issuers, [rival.url])
-        _measure(found, plan, rival.url, rival.pid, count)
+    _report(report, ours, theirs, rounds)
 
 
 def _measure(found: Measured, plan: Plan, url: str, pid: int, count: int) -> None:
+    trio.run(_read, url, _bodies(plan, WARM_UP * BATCH, BATCH))
     for batch, speeds, costs in (
-        (1, found.single, found.cpu_single_us),
-        (BATCH, found.batched, found.cpu_batched_us),
+        (1, found.single_per_s, found.cpu_single_us),
+        (BATCH, found.batched_per_s, found.cpu_batched_us),
     ):
         bodies = _bodies(plan, count, batch)
         before = cpu_s(pid)
@@ -105,37 +116,34 @@ async def _read(url: str, bodies: Sequence[bytes]) -> float:
         async with LightClient(url) as client:
             for body in remaining:
                 answer = await client.post(body)
-                if b'"error"' in answer or b'"result":"0x0000' not in answer:
+                wanted = body.count(b"eth_call")
+                if answer.count(b'"result":"0x') != wanted or _UNKNOWN in answer:
                     raise ClientError(f"{url} does not verify a record: {answer[:200]!r}")
 
     started = time.monotonic()
-    async with trio.open_nursery() as nursery:
-        for _ in range(CONNECTIONS):
-            nursery.start_soon(work)
+    with trio.move_on_after(READ_S) as limit:
+        async with trio.open_nursery() as nursery:
+            for _ in range(CONNECTIONS):
+                nursery.start_soon(work)
+    if limit.cancelled_caught:
+        raise ClientError(f"{url}: {len(bodies)} requests were not answered in {READ_S:.0f} s")
     return time.monotonic() - started
 
 
-def _report(ours: Measured, theirs: Measured, rounds: int, *, is_json: bool) -> None:
-    spreads = {
-        "verifications_per_second": Spread(tuple(ours.single)),
-        "verifications_per_second_batched": Spread(tuple(ours.batched)),
-        "cpu_us_verification": Spread(tuple(ours.cpu_single_us)),
-        "cpu_us_verification_batched": Spread(tuple(ours.cpu_batched_us)),
-    }
-    if theirs.single:
-        spreads |= {
-            "anvil_per_second": Spread(tuple(theirs.single)),
-            "anvil_per_second_batched": Spread(tuple(theirs.batched)),
-            "ratio_anvil": ratios(ours.single, theirs.single),
-            "ratio_anvil_batched": ratios(ours.batched, theirs.batched),
-        }
-    if is_json:
-        figures = {name: round(spread.median, 3) for name, spread in spreads.items()}
-        emit_json(True, figures, machine=describe_machine())
-        return
-    rows = [
-        (name.replace("_", " "), spread.describe(2 if "ratio" in name else 0))
-        for name, spread in spreads.items()
-    ]
-    print_table(f"one node, median and range of {rounds} rounds", ("figure", "value"), rows)
-    print_machine(describe_machine())
+def _report(report: Report, ours: Measured, theirs: Measured, rounds: int) -> None:
+    report.add("verifications_per_second", ours.single_per_s, 0)
+    report.add("verifications_per_second_batched", ours.batched_per_s, 0)
+    report.add("cpu_us_verification", ours.cpu_single_us, 0)
+    report.add("cpu_us_verification_batched", ours.cpu_batched_us, 0)
+    report.add("anvil_per_second", theirs.single_per_s, 0)
+    report.add("anvil_per_second_batched", theirs.batched_per_s, 0)
+    report.add("cpu_us_anvil", theirs.cpu_single_us, 0)
+    report.add("cpu_us_anvil_batched", theirs.cpu_batched_us, 0)
+    if theirs.single_per_s:
+        single = ratios(ours.single_per_s, theirs.single_per_s)
+        batched = ratios(ours.batched_per_s, theirs.batched_per_s)
+        report.add("ratio_anvil_median", single.values, 2)
+        report.add("ratio_anvil_batched_median", batched.values, 2)
+    report.emit(f"verifications by one node, median and range of {rounds} rounds")
+    names = {"verifications_per_second": "Lowu, one node", "anvil_per_second": "anvil"}
+    report.draw_rounds(names, "verifications a second")

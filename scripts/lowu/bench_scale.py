@@ -1,98 +1,91 @@
 """``lowu bench scale``: what more replicas cost, by part.
 
-Every network gets the same load in blocks of the same size, so that what grows is what the number
-of replicas makes grow. All processes share this machine: throughput falls as they are added, the
-CPU time of one replica for one registration need not.
+Every network gets the same load in blocks of the same size, all of it through its first node, so
+that the others are followers at every size. All processes share this machine: throughput falls
+as they are added, the CPU time of one follower for one registration need not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+import click
 import trio
 
 from experiments.load import build_network, offer, offer_one_by_one
-from lowu.bench import describe_machine, print_machine
-from lowu.bench_latency import percentile
-from lowu.bench_network import Running, Shares, plan_load, running_network, sign_for
+from lowu.bench_network import Running, Shares, plan_load, running_network
+from lowu.bench_report import Report, Spread, percentile
 from lowu.campaign import parse_sizes
-from lowu.cli import emit_json
-from lowu.output import Progress, print_table
-from lowu.plots import check_plot, draw_lines
+from lowu.output import Progress
+from lowu.plots import Points
 from node.client import RpcClient
 from node.metrics import Part
 
 IDLE_REGISTRATIONS = 60
+IN_FLIGHT_MAX = 4_000
+"""Below what the pool and a sender's window of nonces hold."""
+ISSUERS = 4
+NODES_MIN = 2
 REST = "rest"
-"""Wire, HTTP and the event loop: what is in no other part."""
+"""Of a follower: wire, the event loop, the disk's own threads, whatever is in no other part."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Measured:
-    """One network."""
+    """One size, round by round."""
 
-    nodes: int
-    per_second: float
-    idle_p50_ms: float
-    block_size: float
+    per_second: list[float] = field(default_factory=list)
+    idle_p50_ms: list[float] = field(default_factory=list)
+    block_size: list[float] = field(default_factory=list)
     """Registrations a block, on average."""
-    cpu_us: dict[str, float]
-    """CPU a registration of the median replica, by part and as a whole (`process`)."""
+    cpu_us: dict[str, list[float]] = field(default_factory=dict)
+    """CPU a registration of the median follower, by part and as a whole (`process`)."""
 
 
 def run_scale(
-    sizes_text: str, count: int, block_size: int, plot: Path | None, *, is_json: bool
+    sizes_text: str, rounds: int, count: int, block_size: int, plot: Path | None, *, is_json: bool
 ) -> None:
     """Measure, and print."""
     progress = Progress(is_silent=is_json)
-    check_plot(plot)
-    found = []
-    for nodes in parse_sizes(sizes_text):
-        found.append(_measure(nodes, count, block_size))
-        last = found[-1]
-        progress(
-            f"{nodes} nodes: {last.per_second:.0f} a second, {last.cpu_us['process']:.0f} µs of "
-            f"CPU a registration on each"
-        )
-    _report(found, count, is_json=is_json)
-    if plot is not None:
-        series = {
-            part: [(float(item.nodes), item.cpu_us[part]) for item in found]
-            for part in (*Part, REST, "process")
-        }
-        draw_lines(plot, series, "replicas", "µs of CPU a registration on each")
-        progress(f"plot in {plot}")
+    report = Report(is_json=is_json, plot=plot)
+    sizes = sorted(set(parse_sizes(sizes_text)))
+    if sizes[0] < NODES_MIN:
+        raise click.UsageError(f"--nodes {sizes_text}: a follower needs at least {NODES_MIN} nodes")
+    found = {nodes: Measured() for nodes in sizes}
+    for number in range(rounds):
+        for nodes in sizes:
+            item = found[nodes]
+            _measure(item, nodes, count, block_size)
+            progress(
+                f"round {number + 1} of {rounds}, {nodes} nodes: {item.per_second[-1]:.0f} a "
+                f"second, {item.cpu_us['process'][-1]:.0f} µs of CPU a registration on a follower"
+            )
+    _report(report, found, rounds, count)
 
 
-def _measure(nodes: int, count: int, block_size: int) -> Measured:
-    plan = plan_load(nodes)
-    work = Shares(sign_for(plan, IDLE_REGISTRATIONS + count, issuers=4))
-    text = build_network(nodes, block_tx_count_limit=block_size)
-    with running_network(text) as network:
-        idle = trio.run(offer_one_by_one, work.take(IDLE_REGISTRATIONS), network.urls)
+def _measure(found: Measured, nodes: int, count: int, block_size: int) -> None:
+    work = Shares(plan_load(nodes), issuers=min(nodes, ISSUERS))
+    with running_network(build_network(nodes, block_tx_count_limit=block_size)) as network:
+        entry = network.urls[:1]
+        idle = trio.run(offer_one_by_one, work.take(IDLE_REGISTRATIONS), entry)
         before, height = _read(network)
-        offered = trio.run(
-            partial(offer, in_flight_max=4 * block_size), work.take(count), network.urls
-        )
+        in_flight_max = min(4 * block_size, IN_FLIGHT_MAX)
+        send = partial(offer, watched=network.urls, in_flight_max=in_flight_max)
+        offered = trio.run(send, work.take(count), entry)
         after, top = _read(network)
-    costs = [
-        {part: (now[part] - then[part]) / offered.count * 1e6 for part in now}
-        for now, then in zip(after, before, strict=True)
-    ]
-    cpu_us = {part: median(cost[part] for cost in costs) for part in costs[0]}
-    cpu_us[REST] = cpu_us["process"] - sum(cpu_us[part] for part in Part)
-    return Measured(
-        nodes,
-        offered.count / offered.commit_s,
-        percentile(idle.latencies_ms, 50),
-        offered.count / max(1, top - height),
-        cpu_us,
-    )
+    found.per_second.append(offered.count / offered.commit_s)
+    found.idle_p50_ms.append(percentile(idle.latencies_ms, 50))
+    found.block_size.append(offered.count / max(1, top - height))
+    costs = []
+    for then, now in list(zip(before, after, strict=True))[1:]:
+        cost = {part: (now[part] - then[part]) / offered.count * 1e6 for part in now}
+        costs.append({**cost, REST: cost["process"] - sum(cost[part] for part in Part)})
+    for part in costs[0]:
+        found.cpu_us.setdefault(part, []).append(median(cost[part] for cost in costs))
 
 
 def _read(network: Running) -> tuple[list[dict[str, float]], int]:
@@ -109,38 +102,27 @@ def _read(network: Running) -> tuple[list[dict[str, float]], int]:
     return trio.run(ask)
 
 
-def _report(found: Sequence[Measured], count: int, *, is_json: bool) -> None:
-    parts = (*Part, REST)
-    first, last = found[0], found[-1]
-    growth = last.cpu_us["process"] / first.cpu_us["process"] - 1
-    figures: dict[str, float] = {"registrations": count, "cpu_growth": round(growth, 3)}
-    for item in found:
-        figures[f"per_second_{item.nodes}"] = round(item.per_second, 1)
-        figures[f"idle_p50_ms_{item.nodes}"] = round(item.idle_p50_ms, 1)
-        figures[f"cpu_us_{item.nodes}"] = round(item.cpu_us["process"], 1)
-    if is_json:
-        networks: list[dict[str, Any]] = [
-            {
-                "nodes": item.nodes,
-                "block_size": round(item.block_size, 1),
-                "cpu_us": {name: round(value, 1) for name, value in item.cpu_us.items()},
-            }
-            for item in found
+def _report(report: Report, found: dict[int, Measured], rounds: int, count: int) -> None:
+    first, last = (list(found.values())[position].cpu_us["process"] for position in (0, -1))
+    for nodes, item in found.items():
+        report.add(f"per_second_{nodes}", item.per_second, 0)
+        report.add(f"idle_p50_ms_{nodes}", item.idle_p50_ms)
+        report.add(f"block_size_{nodes}", item.block_size, 0)
+        for part in ("process", *Part, REST):
+            name = "cpu_us" if part == "process" else f"cpu_us_{part}"
+            report.add(f"{name}_{nodes}", item.cpu_us[part], 0)
+    growth = [b / a - 1 for a, b in zip(first, last, strict=True)]
+    report.add("cpu_growth", growth, 2)
+    title = f"{count} registrations, CPU µs a registration of the median follower, {rounds} rounds"
+    report.emit(title, figures={"registrations": count})
+    report.draw(_series(found), "replicas", "µs of CPU a registration on a follower")
+
+
+def _series(found: dict[int, Measured]) -> dict[str, Points]:
+    parts: Sequence[str] = ("process", *Part, REST)
+    return {
+        part: [
+            (float(nodes), Spread(tuple(item.cpu_us[part])).median) for nodes, item in found.items()
         ]
-        emit_json(True, figures, machine=describe_machine(), networks=networks)
-        return
-    columns = ("nodes", "a second", "idle p50 ms", "in a block", "CPU µs", *parts)
-    rows = [
-        (
-            item.nodes,
-            f"{item.per_second:.0f}",
-            f"{item.idle_p50_ms:.0f}",
-            f"{item.block_size:.0f}",
-            f"{item.cpu_us['process']:.0f}",
-            *(f"{item.cpu_us[part]:.0f}" for part in parts),
-        )
-        for item in found
-    ]
-    title = f"{count} registrations; CPU µs a registration on the median replica"
-    print_table(title, columns, rows)
-    print_machine(describe_machine())
+        for part in parts
+    }

@@ -1,30 +1,29 @@
-"""``lowu bench state`` and ``sync``: what a long chain costs, and how fast a node catches up."""
+"""``lowu bench state``: what a registration and a verification cost once many records are there."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import click
-import trio
 
 from consensus.codec import compute_digest
 from consensus.messages import CommitCertificate, Proposal
 from consensus.types import Domain
 from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
-from experiments.load import build_network, offer, sign_registrations
-from lowu.bench import Spread, describe_machine, print_machine
-from lowu.bench_network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.cli import emit_json
-from lowu.output import Progress, print_table
-from lowu.plots import check_plot, draw_lines
+from experiments.load import sign_registrations
+from lowu.bench_network import plan_load, tell
+from lowu.bench_report import Report, ratios
+from lowu.output import Progress
+from lowu.plots import Points
 from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction, decode_transaction
-from node.client import ClientError, RpcClient
 from node.config import GenesisConfig
 from node.errors import NodeError
 from node.execution.evm import BlockContext
@@ -32,56 +31,77 @@ from node.execution.executor import call, execute_block
 from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
-from node.topology.control import Control
 from node.topology.plan import Plan
 
 BLOCK_SIZE = 200
 READS = 500
-SYNC_S = 300.0
-POLL_S = 0.02
+VERIFIED = 3
+LAST_BLOCKS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Measured:
-    """What a registration and a verification take once so many records are there."""
+    """What a registration and a verification take once so many records are there, by round."""
 
-    records: int
-    register_us: float
-    """CPU of running and storing, a registration, over the last blocks."""
-    verify_us: float
-    disk_bytes: int
+    register_us: list[float] = field(default_factory=list)
+    """CPU of running and storing, a registration, in the median of the last blocks."""
+    verify_us: list[float] = field(default_factory=list)
+    """CPU of a verification."""
+    disk_bytes: list[float] = field(default_factory=list)
     """On disk, a record."""
 
 
-def run_state(counts_text: str, plot: Path | None, *, is_json: bool) -> None:
-    """Fill a chain on disk, and measure on the way."""
+def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
+    """Fill a chain on disk, and measure on the way; again for every round."""
     progress = Progress(is_silent=is_json)
-    check_plot(plot)
+    report = Report(is_json=is_json, plot=plot)
     counts = _parse_counts(counts_text)
     plan = plan_load(4)
-    folder = Path(tempfile.mkdtemp(prefix="lowu-bench-"))
-    found: list[Measured] = []
+    found: dict[int, Measured] = {count: Measured() for count in counts}
+    blocks = _sign_blocks(plan, counts[-1])
+    progress(f"{counts[-1]} registrations signed")
+    for number in range(rounds):
+        folder = Path(tempfile.mkdtemp(prefix="lowu-bench-"))
+        try:
+            _fill(found, _Chain(plan.genesis, folder), blocks, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        shown = ", ".join(f"{item.register_us[-1]:.0f}" for item in found.values())
+        tell(progress, number, rounds, f"{shown} µs a registration")
+    for count, item in found.items():
+        report.add(f"register_us_{count}", item.register_us, 0)
+        report.add(f"verify_us_{count}", item.verify_us, 0)
+        report.add(f"disk_bytes_{count}", item.disk_bytes, 0)
+    first, last = found[counts[0]], found[counts[-1]]
+    report.add("register_growth", ratios(last.register_us, first.register_us).values, 2)
+    report.add("verify_growth", ratios(last.verify_us, first.verify_us).values, 2)
+    report.emit(
+        f"CPU µs of running and storing a registration, of a verification, and bytes on disk a "
+        f"record, against the number of records; median and range of {rounds}"
+    )
+    series: dict[str, Points] = {
+        "registration": [(float(n), median(item.register_us)) for n, item in found.items()],
+        "verification": [(float(n), median(item.verify_us)) for n, item in found.items()],
+    }
+    report.draw(series, "records", "µs of CPU")
+
+
+def _fill(
+    found: dict[int, Measured],
+    chain: _Chain,
+    blocks: Sequence[tuple[Transaction, ...]],
+    folder: Path,
+) -> None:
     try:
-        chain = _Chain(plan.genesis, folder)
-        blocks = _sign_blocks(plan, counts[-1])
-        for count in counts:
-            missing = (count - chain.records) // BLOCK_SIZE
-            costs_us = [chain.append(next(blocks)) for _ in range(missing)]
-            last = sorted(costs_us[-20:])
-            found.append(
-                Measured(count, last[len(last) // 2], chain.verify(), _size(folder) // count)
-            )
-            progress(f"{count} records: {found[-1].register_us:.0f} µs a registration")
-        chain.close()
+        costs_us: list[float] = []
+        for count, item in found.items():
+            while chain.records < count:
+                costs_us.append(chain.append(blocks[chain.records // BLOCK_SIZE]))
+            item.register_us.append(median(costs_us[1:][-LAST_BLOCKS:] or costs_us))
+            item.verify_us.append(median(chain.verify() for _ in range(VERIFIED)))
+            item.disk_bytes.append(_size(folder) / count)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    _report_state(found, is_json=is_json)
-    if plot is not None:
-        series = {
-            "registration": [(float(item.records), item.register_us) for item in found],
-            "verification": [(float(item.records), item.verify_us) for item in found],
-        }
-        draw_lines(plot, series, "records", "µs of CPU")
+        chain.close()
 
 
 def _parse_counts(text: str) -> list[int]:
@@ -94,17 +114,17 @@ def _parse_counts(text: str) -> list[int]:
     return counts
 
 
-def _sign_blocks(plan: Plan, count: int) -> Iterator[tuple[Transaction, ...]]:
-    """Yield blocks of registrations of one institution, signed as they are needed."""
+def _sign_blocks(plan: Plan, count: int) -> list[tuple[Transaction, ...]]:
+    """Return blocks of registrations of one institution."""
     issuer = plan.institutions[0]
     chain_id = plan.genesis.web3_chain_id
-    for start in range(0, count, BLOCK_SIZE):
-        signed = sign_registrations(issuer.account_key, chain_id, BLOCK_SIZE, start)
-        yield tuple(decode_transaction(bytes.fromhex(raw[2:])) for raw in signed.raws)
+    raws = sign_registrations(issuer.account_key, chain_id, count).raws
+    found = [decode_transaction(bytes.fromhex(raw[2:])) for raw in raws]
+    return [tuple(found[start : start + BLOCK_SIZE]) for start in range(0, count, BLOCK_SIZE)]
 
 
 class _Chain:
-    """A chain of one process: blocks are run and stored as a node does, and decided by nobody."""
+    """A chain of one process: blocks are run and stored as in a node, and decided by nobody."""
 
     def __init__(self, genesis: GenesisConfig, folder: Path) -> None:
         self._genesis = genesis
@@ -167,76 +187,8 @@ class _Chain:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _report_state(found: Sequence[Measured], *, is_json: bool) -> None:
-    if is_json:
-        figures: dict[str, float] = {
-            "register_growth": round(found[-1].register_us / found[0].register_us, 3),
-            "verify_growth": round(found[-1].verify_us / found[0].verify_us, 3),
-        }
-        for item in found:
-            figures[f"register_us_{item.records}"] = round(item.register_us, 1)
-            figures[f"verify_us_{item.records}"] = round(item.verify_us, 1)
-            figures[f"disk_bytes_{item.records}"] = item.disk_bytes
-        emit_json(True, figures, machine=describe_machine())
-        return
-    rows = [
-        (item.records, f"{item.register_us:.0f}", f"{item.verify_us:.0f}", item.disk_bytes)
-        for item in found
-    ]
-    columns = ("records", "registration µs", "verification µs", "bytes a record on disk")
-    print_table("CPU of running and storing, against the number of records", columns, rows)
-    print_machine(describe_machine())
-
-
-# --- catching up --------------------------------------------------------------------------------
-
-
-def run_sync(nodes: int, count: int, rounds: int, *, is_json: bool) -> None:
-    """Let a node miss a load, start it again, and time how it catches up."""
-    progress = Progress(is_silent=is_json)
-    issuers = sign_for(plan_load(nodes), count, issuers=1)
-    speeds, costs = [], []
-    for number in range(rounds):
-        with running_network(build_network(nodes)) as network:
-            control = Control(network.folder)
-            late = network.up.plan.nodes[-1]
-            control.order("kill", [late.name])
-            others = [url for url in network.urls if url != late.url]
-            trio.run(offer, issuers, others)
-            started = time.monotonic()
-            control.order("start", [late.name])
-            trio.run(_wait_for_level, late.url, others[0])
-            speeds.append(count / (time.monotonic() - started))
-            (state,) = control.order("status", [late.name])
-            costs.append(cpu_s(int(state["pid"])) / count * 1e6)
-        tell(progress, number, rounds, f"{speeds[-1]:.0f} registrations a second")
-    if is_json:
-        figures = {
-            "synced_per_second": round(Spread(tuple(speeds)).median, 1),
-            "cpu_us_synced": round(Spread(tuple(costs)).median, 1),
-        }
-        emit_json(True, figures, machine=describe_machine())
-        return
-    rows = [
-        ("registrations caught up a second, start included", Spread(tuple(speeds)).describe(0)),
-        ("CPU µs a registration, start included", Spread(tuple(costs)).describe(0)),
-    ]
-    print_table(f"{count} registrations missed by one of {nodes} nodes", ("what", "value"), rows)
-    print_machine(describe_machine())
-
-
-async def _wait_for_level(url: str, other: str) -> None:
-    """Return once a node has the height of another."""
-    with trio.fail_after(SYNC_S):
-        async with RpcClient(url) as client, RpcClient(other) as level:
-            wanted = int(await level.call("eth_blockNumber"), 16)
-            while True:
-                try:
-                    if int(await client.call("eth_blockNumber"), 16) >= wanted:
-                        return
-                except ClientError:
-                    pass  # it is still starting
-                await trio.sleep(POLL_S)
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # the engine removes files when it likes
+            found += path.stat().st_size if path.is_file() else 0
+    return found

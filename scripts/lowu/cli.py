@@ -30,7 +30,7 @@ _COMMANDS = {
     "validate": ("lowu.network_commands", "Check a network file."),
     "build-chain": ("lowu.build_chain", "Write a FISCO BCOS-like tree of nodes."),
     "simulate": ("lowu.simulate", "Run the consensus core in deterministic simulation."),
-    "bench": ("lowu.bench", "Measure the EVM engines, and compare them."),
+    "bench": ("lowu.bench", "Measure speed, latency, memory; compare with others."),
     "version": ("lowu.network_commands", "Show versions."),
 }
 

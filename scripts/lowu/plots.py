@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from node.errors import ConfigError
 
 SIZE_INCHES = (8, 4.5)
+Points: TypeAlias = list[tuple[float, float]]
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -22,10 +23,12 @@ def check_plot(path: Path | None) -> None:
     _load()
 
 
-def draw_lines(
-    path: Path, series: dict[str, list[tuple[float, float]]], x_label: str, y_label: str
-) -> None:
-    """Draw lines through points, one for each name, and save the picture."""
+def draw_lines(path: Path, series: dict[str, Points], x_label: str, y_label: str) -> None:
+    """Draw lines through points, one for each name, and save the picture.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
     pyplot = _load()
     figure, axes = pyplot.subplots(figsize=SIZE_INCHES, layout="constrained")
     for name, points in series.items():
@@ -35,8 +38,12 @@ def draw_lines(
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path)
-    pyplot.close(figure)
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: cannot be written ({error.strerror})") from error
+    finally:
+        pyplot.close(figure)
 
 
 def _load() -> Any:

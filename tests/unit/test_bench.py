@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lowu.bench import Spread, bench, ratios
+from lowu.bench import bench
+from lowu.bench_report import Spread, ratios
 from node.execution.compiler import runtime
 from node.execution.compiler.engine import CompiledComputation
 

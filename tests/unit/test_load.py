@@ -9,8 +9,8 @@ import trio
 
 from experiments.light_client import LightClient, render_calls
 from experiments.load import LoadError, build_network, offer, sign_registrations
-from lowu.bench_latency import percentile
 from lowu.bench_network import Shares, plan_load
+from lowu.bench_report import percentile
 from lowu.bench_rivals import list_accounts, parse_rivals
 from node.chain.transaction import decode_transaction
 from node.client import ClientError
@@ -34,10 +34,12 @@ def test_registrations_have_their_nonces_in_order():
     found = [decode_transaction(bytes.fromhex(raw[2:])) for raw in issuer.raws]
     assert [item.nonce for item in found] == [5, 6, 7]
     assert {"0x" + item.sender.hex() for item in found} == {issuer.address.lower()}
-    first, second = Shares([issuer]).take(1), Shares([issuer]).take(5)
-    assert (first[0].raws, second[0].raws) == (issuer.raws[:1], issuer.raws)
-    shares = Shares([issuer])
-    assert [shares.take(2)[0].first_nonce, shares.take(1)[0].first_nonce] == [5, 7]
+    shares = Shares(plan_load(4), issuers=2)
+    first, second = shares.take(3), shares.take(2)
+    assert [(item.first_nonce, len(item.raws)) for item in first + second] == [
+        (0, 2), (0, 2), (2, 1), (2, 1),
+    ]  # fmt: skip
+    assert [item.address for item in first] == [item.address for item in second]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(50, 2), (75, 3), (76, 4), (99.9, 4), (1, 1)])
