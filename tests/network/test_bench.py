@@ -1,6 +1,11 @@
 """``lowu bench`` on real networks: that it measures, and prints what scripts read."""
 
-from tests.network.kit import lowu, lowu_json
+import os
+import signal
+import subprocess
+import sys
+
+from tests.network.kit import lowu, lowu_json, processes_of, wait_until
 
 
 def test_throughput():
@@ -44,3 +49,25 @@ def test_state_and_sync():
     assert done.returncode == 2 and "multiple of 200" in done.stderr
     figures = lowu_json("bench", "sync", "--registrations", 200, "--rounds", 1)["figures"]
     assert figures["synced_per_second"] > 0 and figures["cpu_us_synced"] > 0
+
+
+def test_reads_and_the_start():
+    options = ("--against", "", "--rounds", 1, "--verifications", 200)
+    figures = lowu_json("bench", "read", *options)["figures"]
+    assert figures["verifications_per_second"] > 0 and figures["cpu_us_verification_batched"] > 0
+    figures = lowu_json("bench", "start", "dev-4", "--rounds", 1)["figures"]
+    assert figures["first_block_seconds"] > figures["seconds_after_the_imports"] > 0
+
+
+def test_an_interrupted_bench_leaves_nothing_behind(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowu", "bench", "latency", "--rounds", "1"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: len(processes_of(tmp_path)) > 4, "a network runs")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert processes_of(tmp_path) == []
+    assert list(tmp_path.glob("lowu-bench-*")) == []
