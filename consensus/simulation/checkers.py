@@ -234,9 +234,10 @@ def check_accepted(message: Message, epochs: Epochs, genesis: CommitCertificate)
                 raise Violation("P12 another genesis is believed")
             if message.stable.height > 0:
                 check_certificate(epochs.at(message.stable.height).validators, message.stable)
+            shown_in = epochs.at(message.stable.height + 1)  # R-CERT-1, not that of its height
             for item in message.prepared:
                 certificate = CommitCertificate(item.proposal.height, b"", b"", item.signatures)
-                check_certificate(epochs.at(item.proposal.height).validators, certificate)
+                check_certificate(shown_in.validators, certificate)
     except InvariantViolation as error:
         raise Violation(f"P04 believed of validator {message.sender}: {error}") from error
 

@@ -29,6 +29,7 @@ from consensus.simulation.violation import Violation
 from consensus.simulation.votes import VoteChecker
 from consensus.simulation.world import World
 from consensus.types import ZERO_HASH, hash_bytes
+from consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 TX = hash_bytes(b"tx")
@@ -273,6 +274,18 @@ def test_p04_p12_messages_that_should_not_have_been_taken(message):
     with pytest.raises(Violation, match=r"P04|P12"):
         checkers.check_accepted(message, Epochs(kit.VALIDATORS), kit.GENESIS)
     checkers.check_accepted(kit.new_view(1), Epochs(kit.VALIDATORS), kit.GENESIS)
+
+
+def test_what_a_view_change_carries_is_counted_among_those_who_signed_it():
+    """Seed 79923 of 7 nodes: a height prepared before a change that made the quorum larger."""
+    epochs = Epochs(kit.VALIDATORS)
+    epochs.on_commit(1, ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(7))))
+    above = kit.prepared(kit.proposal(2, kit.digest_of(kit.proposal())))
+    checkers.check_accepted(kit.view_change(0, 1, certificates=[above]), epochs, kit.GENESIS)
+    few = replace(above, signatures=above.signatures[:2])
+    with pytest.raises(Violation, match="P04 believed"):
+        message = kit.view_change(0, 1, certificates=[few])
+        checkers.check_accepted(message, epochs, kit.GENESIS)
 
 
 def test_p12_an_honest_message_that_is_refused_or_changed(monkeypatch):
