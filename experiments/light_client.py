@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from node.client import ClientError
+from node.client import ClientError, build_requests
 
 RECEIVE_BYTES = 64 * 1024
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
@@ -23,10 +23,7 @@ _LENGTH = b"\r\ncontent-length:"
 
 def render_calls(method: str, params: Sequence[Sequence[Any]]) -> bytes:
     """Return the body that calls a method once, or as a batch for more lists of parameters."""
-    calls = [
-        {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
-        for position, item in enumerate(params)
-    ]
+    calls = build_requests(method, params)
     return json.dumps(calls[0] if len(calls) == 1 else calls, separators=(",", ":")).encode()
 
 

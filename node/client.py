@@ -40,6 +40,14 @@ class TransactionTimeout(ClientError):
     """No receipt in time. Whether the transaction will be committed is unknown: ask again."""
 
 
+def build_requests(method: str, params: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return a request for each list of parameters; their ids are their places."""
+    return [
+        {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
+        for position, item in enumerate(params)
+    ]
+
+
 def _remote_error(error: dict[str, Any]) -> RemoteError:
     return RemoteError(error.get("code", 0), error.get("message", ""), error.get("data"))
 
@@ -100,10 +108,7 @@ class RpcClient:
         Raises:
             ClientError: the node could not be asked.
         """
-        requests = [
-            {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
-            for position, item in enumerate(params)
-        ]
+        requests = build_requests(method, params)
         if not requests:
             return []
         answers = await self._exchange(json.dumps(requests).encode())

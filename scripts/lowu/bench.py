@@ -40,6 +40,17 @@ def rounds_option(default: int) -> Callable[[Any], Any]:
     )
 
 
+def registrations_option(default: int) -> Callable[[Any], Any]:
+    """Add ``--registrations``."""
+    return click.option(
+        "--registrations",
+        type=click.IntRange(100, 1_000_000),
+        default=default,
+        show_default=True,
+        help="In each run.",
+    )
+
+
 plot_option = click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,16 +63,8 @@ plot_option = click.option(
 @click.option(
     "--against", default="anvil,eth-tester", show_default=True, help="What to measure against."
 )
-@click.option(
-    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Paired runs."
-)
-@click.option(
-    "--registrations",
-    type=click.IntRange(100, 1_000_000),
-    default=8_000,
-    show_default=True,
-    help="In each run.",
-)
+@rounds_option(5)
+@registrations_option(8_000)
 @click.option(
     "--batch", type=click.IntRange(1, 1_000), default=1, show_default=True, help="In a request."
 )
@@ -113,9 +116,7 @@ def latency(
 @bench.command()
 @click.option("--nodes", default="4,7,10,13,16", show_default=True, help="Network sizes.")
 @rounds_option(3)
-@click.option(
-    "--registrations", type=click.IntRange(100, 1_000_000), default=4_000, show_default=True
-)
+@registrations_option(4_000)
 @click.option(
     "--block", type=click.IntRange(1, 10_000), default=200, show_default=True, help="In a block."
 )
@@ -165,9 +166,7 @@ def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
 
 @bench.command()
 @click.option("--nodes", type=click.IntRange(4, 31), default=4, show_default=True)
-@click.option(
-    "--registrations", type=click.IntRange(100, 1_000_000), default=5_000, show_default=True
-)
+@registrations_option(5_000)
 @rounds_option(3)
 @plot_option
 @json_option

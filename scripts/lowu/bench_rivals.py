@@ -6,6 +6,7 @@ contracts. They are not dependencies: anvil comes from the PATH or from npm, eth
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -60,9 +61,8 @@ ANVIL_MODES = (
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A running server, and how it was started."""
+    """A running server."""
 
-    name: str
     url: str
     pid: int
     version: str
@@ -192,7 +192,7 @@ def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iter
             if version is None:
                 text = (Path(folder) / "log").read_text(errors="replace").strip()[-500:]
                 raise NodeError(f"anvil did not start: {text}")
-            yield Rival("anvil", url, process.pid, version)
+            yield Rival(url, process.pid, version)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it was started through, too
@@ -217,13 +217,9 @@ async def _ask_version(url: str, process: subprocess.Popen[bytes]) -> str | None
 # --- eth-tester -------------------------------------------------------------------------------
 
 
-def load_eth_tester() -> Any:
-    """Return eth-tester's module, None if it is not installed."""
-    try:
-        import eth_tester
-    except ImportError:
-        return None
-    return eth_tester
+def is_eth_tester_installed() -> bool:
+    """Whether eth-tester can be imported."""
+    return importlib.util.find_spec("eth_tester") is not None
 
 
 def build_eth_tester(genesis: GenesisConfig) -> Any:

@@ -25,7 +25,7 @@ from lowu.bench_rivals import (
     Mode,
     build_eth_tester,
     find_anvil,
-    load_eth_tester,
+    is_eth_tester_installed,
     parse_rivals,
     running_anvil,
 )
@@ -61,9 +61,10 @@ class Bench:
         self._batch = batch
         self._progress = progress
         self.found = Measured()
-        self.genesis: GenesisConfig = plan_load(nodes).genesis
+        plan = plan_load(nodes)
+        self.genesis: GenesisConfig = plan.genesis
         progress(f"signing {count} registrations")
-        self.issuers = sign_for(plan_load(nodes), count, issuers=max(1, nodes - 1))
+        self.issuers = sign_for(plan, count, issuers=max(1, nodes - 1))
 
     def measure_lowu(self) -> None:
         """Offer everything to a network; its last node gets nothing but gossip."""
@@ -146,7 +147,7 @@ def run_throughput(
     anvil = find_anvil(progress) if "anvil" in rivals else None
     if "anvil" in rivals and anvil is None:
         report.note_missing("anvil: it is not in the PATH, and npm could not fetch it")
-    has_eth_tester = "eth-tester" in rivals and load_eth_tester() is not None
+    has_eth_tester = "eth-tester" in rivals and is_eth_tester_installed()
     if "eth-tester" in rivals and not has_eth_tester:
         report.note_missing("eth-tester: `pip install 'lowu[bench]'` brings it")
     bench = Bench(nodes, count, batch, progress)
