@@ -6,8 +6,8 @@ shows 1 for success and 0 for the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from node.chain.rlp_codec import Item, decode_rlp, encode_rlp
 from node.crypto import keccak256
@@ -31,8 +31,7 @@ class Status(IntEnum):
     NONCE_CHECK_FAIL = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """One event emitted by a contract."""
 
     address: bytes
@@ -40,8 +39,7 @@ class Log:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Result of one transaction. `contract_address` is empty unless one was created."""
 
     tx_hash: bytes

@@ -7,9 +7,8 @@ that do not encode back to themselves are refused, so a hash stands for one tran
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from node.chain.rlp_codec import decode_rlp_list, encode_rlp, encode_rlp_list
 from node.crypto import compute_address, keccak256, recover_public_key
@@ -28,8 +27,7 @@ SYSTEM_CONTRACTS = frozenset(number.to_bytes(20, "big") for number in (0x1000, 0
 AccessList: TypeAlias = tuple[tuple[bytes, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A decoded transaction. `to` is empty for a contract creation."""
 
     raw: bytes

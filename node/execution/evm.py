@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 from eth._utils.address import generate_contract_address
 from eth.exceptions import (
@@ -38,7 +39,7 @@ from node.config import Engine
 from node.errors import EngineMismatch
 from node.execution.account_db import FlatAccountDB
 from node.execution.compiler.engine import CompiledComputation
-from node.execution.compiler.frames import build_message
+from node.execution.compiler.frames import build_message, run_frame
 from node.execution.flat_state import StateKey, StateReader
 from node.execution.machine import InterpretedComputation
 
@@ -71,8 +72,7 @@ class BlockContext:
     engine: Engine = Engine.COMPILED
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Result of a message: a transaction, a call, or a deployment."""
 
     status: Status
@@ -108,6 +108,15 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
 
     def set_transient_storage(self, address: bytes, slot: int, value: bytes) -> None:
         self._account_db.set_transient(address, slot, value)
+
+
+class _Context(CancunTransactionContext):  # type: ignore[misc]
+    """What frames of one transaction share, without checking an address that is one."""
+
+    def __init__(self, origin: bytes) -> None:
+        self._gas_price, self._origin, self._log_counter = 0, origin, count()
+        self._blob_versioned_hashes: list[bytes] = []
+        self._authorization_list: list[Any] = []
 
 
 class _CompiledCancunState(_FlatCancunState):
@@ -198,6 +207,7 @@ class Evm:
         return outcome
 
     def _create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
+        self._accounts.mark_address_warm(ZERO_ADDRESS)
         message = Message(
             gas=gas,
             to=b"",
@@ -245,8 +255,8 @@ class Evm:
         return outcome
 
     def _compute(self, message: Message, origin: bytes) -> Any:
-        context = CancunTransactionContext(gas_price=0, origin=origin, blob_versioned_hashes=[])
-        machine = self._state.computation_class
+        context = _Context(origin)
+        machine: Any = self._state.computation_class
         if message.is_create:
             if self._accounts.account_has_code_or_nonce(message.storage_address):
                 computation = self._state.get_computation(message, context)
@@ -254,11 +264,17 @@ class Evm:
                 computation.consume_gas(message.gas, reason="contract address is taken")
                 return computation
             return machine.apply_create_message(self._state, message, context)
+        is_plain = not message.value and message.to not in machine._precompiles
+        if machine is CompiledComputation and is_plain:
+            frame = machine(self._state, message, context)
+            frame.contracts_created = []
+            run_frame(frame, self._accounts)
+            return frame
         return machine.apply_message(self._state, message, context)
 
     def _finish(self, computation: Any, gas: int, created: bytes) -> Outcome:
         error = computation._error
-        gas_used = gas - computation.get_gas_remaining()
+        gas_used = gas - computation._gas_meter.gas_remaining
         refund, entries = 0, []
         frames = [computation] if error is None else []
         for frame in frames:  # grows while it is walked; py-evm asks all frames for each thing

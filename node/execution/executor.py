@@ -7,7 +7,7 @@ a value (`ExecutedBlock`): nothing is written until the ledger commits it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from consensus.messages import Proposal
 from consensus.validators import ValidatorSet
@@ -160,4 +160,4 @@ def estimate_gas(
 def _run_with_gas(
     state: StateReader, block: BlockContext, template: Transaction, gas: int
 ) -> Outcome:
-    return Evm(state, block).execute(replace(template, gas=gas))
+    return Evm(state, block).execute(template._replace(gas=gas))

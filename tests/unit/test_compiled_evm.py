@@ -14,9 +14,15 @@ from node.execution.compiler import runtime
 from node.execution.compiler.code import analyse
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.execution.compiler.operations import EXPRESSIONS
-from node.execution.compiler.tracer import OPERATIONS_MAX, Tracer
+from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
 from node.execution.evm import Evm
-from node.simulation.evm_differential import CONTEXT, find_differences, run_program, state_of
+from node.simulation.evm_differential import (
+    CONTEXT,
+    RUNS,
+    find_differences,
+    run_program,
+    state_of,
+)
 from node.simulation.evm_programs import ADDRESSES, SENDER, Program, draw_program
 from tests.unit import node_kit as kit
 from tests.unit.test_execution import register
@@ -28,8 +34,8 @@ words = st.sampled_from(EDGES) | st.integers(0, WORD_MAX)
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
-    """Compile everything at its first run."""
-    cache = CodeCache(credit_a_frame=10**9)
+    """Compile everything at its first run, and join every branch once it was taken."""
+    cache = CodeCache(credit_a_frame=10**9, join_every=1)
     monkeypatch.setattr(CompiledComputation, "cache", cache)
     return cache
 
@@ -37,9 +43,10 @@ def eager(monkeypatch):
 def both(code, data=b"", gas=10**6, others=(b"", b"")):
     """Run a contract in both engines; return the compiled outcome, having compared all."""
     program = Program((code, *others), ((0, 0), (1, 7)), data, 0, gas)
-    compiled = run_program(program, is_compiled=True)
-    assert compiled == run_program(program, is_compiled=False)
-    return compiled[0][0]
+    expected = run_program(program, is_compiled=False)
+    for _ in range(RUNS):
+        assert run_program(program, is_compiled=True) == expected
+    return expected[0][0]
 
 
 def push(word):
@@ -77,7 +84,7 @@ def test_a_registration_with_every_amount_of_gas():
     enough = Evm(chain.ledger, kit.context()).execute(register()).gas_used
     seen = set()
     for gas in [*range(21_000, enough, 521), enough - 1, enough]:
-        transaction = replace(register(), gas=gas)
+        transaction = register()._replace(gas=gas)
         outcomes = [
             Evm(chain.ledger, replace(kit.context(), engine=engine)).execute(transaction)
             for engine in (Engine.COMPILED, Engine.INTERPRETED)
@@ -146,6 +153,82 @@ def test_writes_in_static_calls_are_refused():
     assert int.from_bytes(both(caller, others=(writer, b"")).output, "big") == 0
 
 
+def branching(count):
+    """Code that tests the first word of its input against 1 to `count`, one by one.
+
+    Each test leads to a function of its own, with a branch in it, that returns the number.
+    """
+    head, bodies = bytearray(bytes.fromhex("5f35")), bytearray()
+    start = 2 + 8 * count + 1
+    for number in range(1, count + 1):
+        at = start + len(bodies)
+        head += bytes.fromhex(f"8060{number:02x}1461{at:04x}57")
+        # JUMPDEST; if the second word is set, return number + 1, else number
+        bodies += bytes.fromhex(f"5b60203561{at + 17:04x}5760{number:02x}5f5260205ff300")
+        bodies += bytes.fromhex(f"5b60{number + 1:02x}5f5260205ff3")
+    return bytes(head) + b"\x00" + bytes(bodies)
+
+
+def test_branches_that_are_taken_are_joined(eager):
+    code = branching(20)
+    for number in (3, 3, 7, 19, 3):
+        for flag in (0, 1):
+            data = number.to_bytes(32, "big") + flag.to_bytes(32, "big")
+            assert int.from_bytes(both(code, data).output, "big") == number + flag
+    units = eager.find(code).units
+    assert len(units[0].joined) >= 3
+    before = sum(unit.departures for unit in units)
+    assert int.from_bytes(both(code, (7).to_bytes(64, "big")[32:]).output, "big") == 7
+    assert sum(unit.departures for unit in units) == before
+
+
+CALL_SECOND = bytes.fromhex("5f5f5f5f5f73") + ADDRESSES[1] + bytes.fromhex("5af150")
+"""CALL of the second contract with all gas."""
+
+
+@pytest.mark.parametrize(
+    ("code", "others"),
+    [
+        ("60015460015401", ("", "")),  # a slot read twice
+        ("600160015560015460025560015460025401", ("", "")),  # written, read
+        # read; the second contract calls back, which writes it; read again
+        ("5f35601857600154CALL600154015f5260205ff300", ("", "")),
+        ("6001545f5260205f205f5260205f2060015f52", ("", "")),  # the same words hashed, and others
+        ("60015f5260016020525f60402060405f20505f60205360405f2001", ("", "")),
+    ],
+)
+def test_what_is_known_of_slots_and_hashes_holds(code, others):
+    text = code.replace("CALL", CALL_SECOND.hex())
+    second = bytes.fromhex("60075f525f5f60205f5f73") + ADDRESSES[0] + bytes.fromhex("5af100")
+    whole = bytes.fromhex(text) + RETURN_TOP
+    for gas in (10**6, 60_000, 30_000, 5_000):
+        both(whole, gas=gas, others=(second, b""))
+
+
+def test_a_slot_is_read_again_after_a_write_by_another_name():
+    code = bytes.fromhex("6001545060095f3555600154") + RETURN_TOP
+    assert int.from_bytes(both(code, (1).to_bytes(32, "big")).output, "big") == 9
+
+
+def test_a_slot_is_read_again_after_a_call(eager):
+    """The second contract calls back with input; then the first one writes slot 1 and ends."""
+    write = bytes.fromhex("5b600960015500")
+    main = bytes.fromhex("600154") + CALL_SECOND + bytes.fromhex("600154") + RETURN_TOP
+    head = bytes.fromhex(f"3661{4 + len(main) + 1:04x}57")
+    code = head + main + write
+    second = bytes.fromhex("5f5f60205f5f73") + ADDRESSES[0] + bytes.fromhex("5af100")
+    code = code[:2] + (len(head) + len(main)).to_bytes(2, "big") + code[4:]
+    outcome = both(code, others=(second, b""))
+    assert int.from_bytes(outcome.output, "big") == 9
+
+
+@pytest.mark.parametrize("size", [0x20, 0xFE0, 0x1000, 0x1020, 0x4000])
+def test_memory_of_a_known_length_costs_what_it_must(size):
+    code = bytes.fromhex(f"60016001525961{size:04x}526002604052595f5260205ff3")
+    for gas in (*range(3, 200, 7), 2_000, 10_000):
+        both(code, gas=gas)
+
+
 # --- what it costs --------------------------------------------------------------------------------
 
 
@@ -193,6 +276,10 @@ def test_one_unit_of_hostile_code_is_bounded(code):
     tracer = Tracer(analyse(code), 0, ())
     text = tracer.write()
     assert tracer.operations <= 3 * OPERATIONS_MAX and len(text) < 400_000
+    joined = Tracer(tracer.code, 0, (), frozenset(range(100_000)))
+    text = joined.write()
+    assert joined.operations <= 3 * JOINED_OPERATIONS_MAX and len(text) < 1_200_000
+    compile(text, "joined", "exec")
 
 
 def test_gas_for_hashing_much_is_taken_before_the_work():

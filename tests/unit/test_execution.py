@@ -163,7 +163,7 @@ def test_estimates_are_the_least_gas_that_works():
     gas, outcome = estimate_gas(chain.ledger, kit.context(), template, 10**7)
     assert outcome.status is Status.SUCCESS
     for limit, expected in ((gas, Status.SUCCESS), (gas - 1, Status.OUT_OF_GAS)):
-        ran = Evm(chain.ledger, kit.context()).execute(replace(template, gas=limit))
+        ran = Evm(chain.ledger, kit.context()).execute(template._replace(gas=limit))
         assert (ran.status is Status.SUCCESS) is (expected is Status.SUCCESS)
 
 

@@ -28,7 +28,12 @@ class Unit:
     pc: int
     facts: Facts
     function: UnitFunction | None = None
-    is_refused: bool = False
+    departures: int = 0
+    """How often it handed over to another unit."""
+    branches: frozenset[int] = frozenset()
+    """Units that its branches leave for."""
+    joined: frozenset[int] = frozenset()
+    """Units that were joined into it."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """The computation class that runs compiled units, and the bounded cache of them.
 
 Compiling takes some 15 µs an opcode, a frame in py-evm at least 25 µs. A contract may have
-`CREDIT_A_FRAME` opcodes compiled for each frame that it ran: whoever deploys contracts for the
-compiler's sake pays for frames in proportion. The cache holds a bounded number of opcodes and
-drops the contracts that were used longest ago.
+`CREDIT_A_FRAME` opcodes compiled, or compiled anew, for each frame that it ran: whoever
+deploys contracts for the compiler's sake pays for frames in proportion. The cache holds a
+bounded number of opcodes and drops the contracts that were used longest ago.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from node.execution.compiler.code import MISFIT, Code, Unit, UnitFunction, analy
 from node.execution.compiler.frames import call
 from node.execution.compiler.operations import WORD_MAX
 from node.execution.compiler.runtime import NAMESPACE
-from node.execution.compiler.tracer import OPERATIONS_MAX, Tracer
+from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
 from node.execution.machine import InterpretedComputation
 
 CREDIT_A_FRAME = 16
+JOIN_EVERY = 64
+"""Each so many times that a unit hands over, the branch it took is joined into it."""
 CACHED_OPERATIONS_MAX = 200_000
 CACHED_CODES_MAX = 1_024
 
@@ -37,10 +39,12 @@ class CodeCache:
     def __init__(
         self,
         credit_a_frame: int = CREDIT_A_FRAME,
+        join_every: int = JOIN_EVERY,
         operations_max: int = CACHED_OPERATIONS_MAX,
         codes_max: int = CACHED_CODES_MAX,
     ) -> None:
         self._credit_a_frame = credit_a_frame
+        self.join_every = join_every
         self._operations_max = operations_max
         self._codes_max = codes_max
         self._codes: OrderedDict[bytes, Code] = OrderedDict()
@@ -66,17 +70,29 @@ class CodeCache:
     def compile(self, code: Code, unit: Unit, opcodes: Any) -> UnitFunction | None:
         """Compile a unit, if its contract has earned it."""
         with self._lock:
-            if unit.function is None and self._may_compile(code):
-                tracer = Tracer(code, unit.pc, unit.facts)
-                unit.function = _build(code, tracer, opcodes)
-                code.operations += tracer.operations
-                if code.data in self._codes:
-                    self.operations += tracer.operations
-                self._drop_oldest()
+            if unit.function is None and self._may_compile(code, OPERATIONS_MAX):
+                self._write(code, unit, opcodes)
             return unit.function
 
-    def _may_compile(self, code: Code) -> bool:
-        return code.operations + OPERATIONS_MAX <= self._credit_a_frame * code.frames
+    def join(self, code: Code, unit: Unit, number: int, opcodes: Any) -> None:
+        """Compile a unit anew with another one in the branch that leads there, if it may."""
+        with self._lock:
+            is_new = number in unit.branches and number not in unit.joined
+            if is_new and self._may_compile(code, JOINED_OPERATIONS_MAX):
+                unit.joined |= {number}
+                self._write(code, unit, opcodes)
+
+    def _may_compile(self, code: Code, operations: int) -> bool:
+        return code.operations + operations <= self._credit_a_frame * code.frames
+
+    def _write(self, code: Code, unit: Unit, opcodes: Any) -> None:
+        tracer = Tracer(code, unit.pc, unit.facts, unit.joined)
+        unit.function = _build(code, tracer, opcodes)
+        unit.branches = frozenset(tracer.branches)
+        code.operations += tracer.operations
+        if code.data in self._codes:
+            self.operations += tracer.operations
+        self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         while len(self._codes) > self._codes_max or (
@@ -102,7 +118,10 @@ class CompiledComputation(InterpretedComputation):
     cache: ClassVar[CodeCache] = CodeCache()
 
     def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
-        """Set up a frame as py-evm does, without checking its own message again."""
+        """Set up a frame as py-evm does, without checking its own message again.
+
+        The coinbase is warm already (EIP-3651): transactions begin with that.
+        """
         self.state, self.msg, self.transaction_context = state, message, transaction_context
         self._gas_meter = meter = GasMeter.__new__(GasMeter)
         meter.refund_strategy = allow_negative_refund_strategy
@@ -115,7 +134,6 @@ class CompiledComputation(InterpretedComputation):
         self.beneficiaries: list[bytes] = []
         self._log_entries: list[Any] = []
         self.data_floor_cost = 0
-        state._account_db.mark_address_warm(state.coinbase)  # EIP-3651
 
     @property
     def code(self) -> Any:
@@ -147,15 +165,20 @@ class CompiledComputation(InterpretedComputation):
         return computation
 
     def run(self) -> None:
-        """Run the frame's code from its beginning."""
-        code = self.cache.find(self.msg.code)
+        """Run the frame's code from its beginning; `VMError` if it fails."""
+        cache = self.cache
+        code = cache.find(self.msg.code)
         stack, meter, number = self._stack.values, self._gas_meter, 0
         try:
             while number >= 0:
                 unit = code.units[number]
-                function = unit.function or self.cache.compile(code, unit, self.opcodes)
+                function = unit.function or cache.compile(code, unit, self.opcodes)
                 number = MISFIT if function is None else function(self, stack, meter)
-                if number == MISFIT:
+                if number > 0:
+                    unit.departures += 1
+                    if unit.departures % cache.join_every == 0:
+                        cache.join(code, unit, number, self.opcodes)
+                elif number == MISFIT:
                     self.interpret(unit.pc)
         except Halt:
             pass

@@ -106,18 +106,23 @@ def _child_message(
     return message
 
 
-def _run(parent: Any, accounts: Any, message: Any) -> Any:
-    """Run a child frame; its writes are undone if it fails."""
+def run_frame(frame: Any, accounts: Any) -> None:
+    """Run a frame's code. An error ends up in it, as in py-evm, and its writes are undone."""
     checkpoint = accounts.record()
+    try:
+        if frame.msg.code:
+            frame.run()
+    except VMError as error:
+        frame._error = error
+        if error.burns_gas:
+            frame._gas_meter.gas_remaining = 0
+        accounts.discard(checkpoint)
+
+
+def _run(parent: Any, accounts: Any, message: Any) -> Any:
     child = parent.__class__(parent.state, message, parent.transaction_context)
     child.contracts_created = parent.contracts_created
-    try:
-        child.run()
-    except VMError as error:
-        child._error = error
-        if error.burns_gas:
-            child._gas_meter.gas_remaining = 0
-        accounts.discard(checkpoint)
+    run_frame(child, accounts)
     parent.return_data = child.output
     if child._error is None and (
         child.children

@@ -9,7 +9,7 @@ from node.execution.compiler import operations as op
 from node.execution.compiler.code import DONE
 from node.execution.compiler.operations import ENVIRONMENT, EXPRESSIONS, INTERPRETED, WORD_MAX
 from node.execution.compiler.path import WORD, Path, Value, constant
-from node.execution.compiler.runtime import GAS_PER_EXP_BYTE, GAS_PER_HASHED_WORD
+from node.execution.compiler.runtime import GAS_PER_EXP_BYTE, GAS_PER_HASHED_WORD, GAS_WARM
 from node.execution.compiler.writer import Writer
 
 _DELTA_MAX = 1 << 20
@@ -124,7 +124,7 @@ def _interpret(out: Writer, path: Path, opcode: int) -> bool:
         out.uses.add("memory")
         out.emit(path, "m = C._memory._bytes")
         out.emit(path, "ml = len(m)")
-    path.words.clear()
+    path.forget()
     path.entries = {depth - pops: item for depth, item in path.entries.items() if depth > pops}
     path.shift -= pops
     if pushes:
@@ -143,6 +143,8 @@ def _call(out: Writer, path: Path, opcode: int) -> None:
     called = f"call(C, {out.take_in(path)}, {opcode}, {name}, ({texts}))"
     out.emit(path, f"gas, ml, m, {result} = {called}")
     target, room = given[5], given[6]
+    path.length = None
+    path.slots.clear()
     if target.constant is None or room.constant is None:
         path.words.clear()
     else:
@@ -160,6 +162,7 @@ def _log(out: Writer, path: Path, topics: int) -> None:
     texts = "".join(f"{word}, " for word in words)
     call = f"log(C, {out.take_in(path)}, {start.text}, {size.text}, ({texts}))"
     out.emit(path, f"gas, ml, m = {call}")
+    path.length = None
 
 
 def _refuse_if_static(out: Writer, path: Path) -> None:
@@ -200,12 +203,16 @@ def _keccak(out: Writer, path: Path) -> None:
     if size.constant is not None and size.constant <= _HASHED_MAX:
         out.grow(path, start, size)
         path.owed += GAS_PER_HASHED_WORD * ((size.constant + WORD - 1) // WORD)
-        text = _span(start, size.constant) if size.constant else ":0"
-        out.push(path, out.assign(path, f'I(K(m[{text}]), "big")'))
+        words = path.known_words(start, size)
+        if not words or words not in path.hashes:
+            text = _span(start, size.constant) if size.constant else ":0"
+            path.hashes[words] = out.assign(path, f'I(K(m[{text}]), "big")')
+        out.push(path, path.hashes[words])
         return
     name = out.fresh()
     call = f"hash_memory(C, {out.take_in(path)}, {start.text}, {size.text})"
     out.emit(path, f"gas, ml, m, {name} = {call}")
+    path.length = None
     out.push(path, Value(name))
 
 
@@ -230,6 +237,7 @@ def _copy(out: Writer, path: Path, helper: str, source: str) -> None:
     if helper == "copy_returned":
         out.take_owed(path)  # it fails in another way than for want of gas
     out.emit(path, f"gas, ml, m = {helper}(C, {out.take_in(path)}, {arguments})")
+    path.length = None
     path.words.clear()
 
 
@@ -275,9 +283,13 @@ def _store_byte(out: Writer, path: Path) -> None:
 
 def _load_storage(out: Writer, path: Path) -> None:
     out.uses.add("accounts")
-    slot, name = out.pop(path), out.fresh()
-    out.emit(path, f"gas, {name} = sload(A, SA, {out.take_in(path)}, {slot.text})")
-    out.push(path, Value(name))
+    slot = out.pop(path)
+    if slot.text in path.slots:
+        path.owed += GAS_WARM
+    else:
+        value = path.slots[slot.text] = Value(out.fresh())
+        out.emit(path, f"gas, {value.text} = sload(A, SA, {out.take_in(path)}, {slot.text})")
+    out.push(path, path.slots[slot.text])
 
 
 def _store_storage(out: Writer, path: Path) -> None:
@@ -285,6 +297,8 @@ def _store_storage(out: Writer, path: Path) -> None:
     slot, value = out.pop(path), out.pop(path)
     _refuse_if_static(out, path)
     out.emit(path, f"gas = sstore(C, A, gas, {slot.text}, {value.text})")
+    path.slots.clear()  # what has another name may be the same slot
+    path.slots[slot.text] = value
 
 
 def _gas(out: Writer, path: Path) -> None:

@@ -51,6 +51,8 @@ class Path:
     """Gas that is due and not taken yet."""
     memory_min: int = 0
     """A length that memory surely has."""
+    length: int | None = None
+    """The length that memory has, if that is known: as long as the code alone decides it."""
     covered: dict[str, int] = field(default_factory=dict)
     """How far behind a variable memory surely reaches; the variable is then small."""
     growth: tuple[int, str, int] | None = None
@@ -58,6 +60,10 @@ class Path:
     nothing since then could fail, or tell how much gas is left, but for want of gas."""
     words: dict[int, Value] = field(default_factory=dict)
     """Memory words that are known, by offset."""
+    hashes: dict[tuple[str, ...], Value] = field(default_factory=dict)
+    """Hashes of known words."""
+    slots: dict[str, Value] = field(default_factory=dict)
+    """Storage slots that are warm, with their values."""
     seen: set[tuple[object, ...]] = field(default_factory=set)
     """Jump destinations passed, with height and facts: coming back to one is a loop."""
 
@@ -72,9 +78,12 @@ class Path:
             self.shift,
             self.owed,
             self.memory_min,
+            self.length,
             dict(self.covered),
             None,
             dict(self.words),
+            dict(self.hashes),
+            dict(self.slots),
             set(self.seen),
         )
 
@@ -96,6 +105,20 @@ class Path:
             if depth > self.base and item.constant is not None
         ]
         return tuple(found)
+
+    def forget(self) -> None:
+        """Forget memory and storage: something else than this code has worked on them."""
+        self.length = None
+        self.words.clear()
+        self.slots.clear()
+
+    def known_words(self, start: Value, size: Value) -> tuple[str, ...]:
+        """Return the names of the words in a span of memory; nothing if one is not known."""
+        if start.constant is None or size.constant is None or size.constant % WORD:
+            return ()
+        offsets = range(start.constant, start.constant + size.constant, WORD)
+        found = [self.words.get(offset) for offset in offsets]
+        return tuple(item.text for item in found if item is not None) if all(found) else ()
 
     def remember_word(self, offset: int, value: Value) -> None:
         """Note a memory word that was written or read; forget what it overlaps."""

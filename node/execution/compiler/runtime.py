@@ -27,6 +27,11 @@ GAS_PER_LOG_BYTE, GAS_PER_COPIED_WORD, GAS_PER_HASHED_WORD, GAS_PER_EXP_BYTE = 8
 ZEROS = bytes(32)
 
 
+def compute_memory_gas(words: int) -> int:
+    """Return what memory of so many words costs."""
+    return 3 * words + words * words // 512
+
+
 def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[int, int, Any]:
     """Extend memory to hold `size` bytes at `start`.
 
@@ -37,8 +42,7 @@ def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[
     if size:
         after = (start + size + 31) & ~31
         if after > length:
-            old, new = length >> 5, after >> 5
-            gas -= 3 * (new - old) + new * new // 512 - old * old // 512
+            gas -= compute_memory_gas(after >> 5) - compute_memory_gas(length >> 5)
             if gas < owed:
                 raise OutOfGas("memory")
             try:

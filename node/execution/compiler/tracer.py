@@ -2,8 +2,10 @@
 
 The tracer follows the code from the unit's entry with a symbolic stack. Constants are folded,
 jumps to known places are followed, and each opcode becomes at most a few lines. At a branch the
-side that ends soon is nested, or an exit to another unit, and the other side goes on. Gas is
-added up and taken before anything that could fail, end the frame, or be seen from outside.
+side that ends soon is nested, or an exit to another unit, and the other side goes on. An exit
+that is often taken is joined: the other unit's code is nested instead, with all that is known
+there. Gas is added up and taken before anything that could fail, end the frame, or be seen from
+outside.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from node.execution.compiler.writer import Writer
 STACK_MAX = 1024
 OPERATIONS_MAX = 700
 """Opcodes in one unit; what comes after is another unit."""
+JOINED_OPERATIONS_MAX = 2_000
+"""The same of a unit that others were joined into."""
+INDENT_MAX = 40
+"""Branches nested in each other; Python itself takes a hundred."""
 NESTED_MAX = 80
 """Opcodes of a side branch that is nested."""
 
@@ -24,10 +30,15 @@ NESTED_MAX = 80
 class Tracer(Writer):
     """Writes the function of one unit."""
 
-    def __init__(self, code: Code, pc: int, facts: Facts) -> None:
+    def __init__(
+        self, code: Code, pc: int, facts: Facts, joined: frozenset[int] = frozenset()
+    ) -> None:
         super().__init__(code)
         self._pc = pc
         self._facts = facts
+        self._joined = joined
+        self.branches: set[int] = set()
+        """Units that branches of this one leave for; they could be joined into it."""
         self.operations = 0
         """How many opcodes were traced."""
         self._is_loop = False
@@ -36,7 +47,10 @@ class Tracer(Writer):
         """Return the text of the unit's function, named ``unit``."""
         path = Path(self._pc, 0)
         path.entries = {depth: constant(word) for depth, word in self._facts}
-        self._trace(path, OPERATIONS_MAX)
+        if self._pc == 0 and 0 not in self.code.destinations:
+            path.length = 0  # nothing jumps here: the frame begins
+        self._limit = JOINED_OPERATIONS_MAX if self._joined else OPERATIONS_MAX
+        self._trace(path, self._limit)
         return "\n".join(self._frame())
 
     def _frame(self) -> list[str]:
@@ -162,7 +176,13 @@ class Tracer(Writer):
         self.emit(path, f"if {condition.text}:")
         if is_short:
             self._trace(taken, NESTED_MAX)
+            return
+        number = self.code.unit_number(taken.pc, taken.facts(self.code.destinations))
+        left = self._limit - self.operations
+        if number in self._joined and left > 0 and taken.indent <= INDENT_MAX:
+            self._trace(taken, left)
         else:
+            self.branches.add(number)
             self._exit(taken, taken.pc)
 
     def _ends_soon(self, pc: int) -> bool:

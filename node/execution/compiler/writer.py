@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from node.execution.compiler.code import Code
 from node.execution.compiler.path import WORD, Path, Value, constant
+from node.execution.compiler.runtime import compute_memory_gas
 
 _MEMORY_KNOWN_MAX = 1 << 16
+_EXTENDED_MAX = 1 << 12
+"""Memory that is extended before its gas is taken; more could be much work for little gas."""
 
 
 class Writer:
@@ -132,13 +135,26 @@ class Writer:
             end = (start.constant + size.constant + WORD - 1) // WORD * WORD
             if end <= path.memory_min:
                 return
+            if path.length is not None and end <= _EXTENDED_MAX:
+                self._extend(path, path.length, end)
+                return
+            path.length = None
             self.emit(path, f"if ml < {end}: {call}")
             if end <= _MEMORY_KNOWN_MAX:
                 path.memory_min = end
         elif size.constant is not None:
+            path.length = None
             self._cover(path, start, size.constant)
         else:
+            path.length = None
             self.emit(path, f"if {size.text} and {start.text} + {size.text} > ml: {call}")
+
+    def _extend(self, path: Path, length: int, end: int) -> None:
+        """Extend memory of a known length: what that costs is known too."""
+        path.owed += compute_memory_gas(end // WORD) - compute_memory_gas(length // WORD)
+        self.emit(path, f"m.extend(bytes({end - length}))")
+        self.emit(path, f"ml = {end}")
+        path.length = path.memory_min = end
 
     def _cover(self, path: Path, start: Value, size: int) -> None:
         """Check that memory reaches behind a variable; reach further in the last check if it may.
