@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from threading import Lock
 
@@ -29,19 +28,33 @@ class CpuTimes:
         self._spent_s = dict.fromkeys(Part, 0.0)
         self._lock = Lock()
 
-    @contextmanager
-    def measure(self, part: Part) -> Iterator[None]:
+    def measure(self, part: Part) -> AbstractContextManager[None]:
         """Count what this thread spends inside; nothing inside may wait for another task."""
-        started = time.thread_time()
-        try:
-            yield
-        finally:
-            spent_s = time.thread_time() - started
-            with self._lock:
-                self._spent_s[part] += spent_s
+        return _Span(self, part)
+
+    def add(self, part: Part, spent_s: float) -> None:
+        """Count CPU seconds."""
+        with self._lock:
+            self._spent_s[part] += spent_s
 
     def read(self) -> dict[str, float]:
         """Return the seconds so far by part, and of the whole process."""
         with self._lock:
             parts = {part.value: spent_s for part, spent_s in self._spent_s.items()}
         return {**parts, "process": time.process_time()}
+
+
+class _Span:
+    """A class rather than a generator: it opens around every transaction."""
+
+    __slots__ = ("_part", "_started_s", "_times")
+
+    def __init__(self, times: CpuTimes, part: Part) -> None:
+        self._times = times
+        self._part = part
+
+    def __enter__(self) -> None:
+        self._started_s = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._times.add(self._part, time.thread_time() - self._started_s)

@@ -32,6 +32,7 @@ REQUEST_S = 30.0
 DEPTH_MAX = 64
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """Possessive, and to the end of the text if unclosed: linear whatever a client sends."""
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 Extra: TypeAlias = Mapping[str, Callable[[list[Any]], Any]]
@@ -164,4 +165,4 @@ def _failure(request_id: Any, error: RpcError) -> dict[str, Any]:
 
 
 def _encode(response: dict[str, Any]) -> bytes:
-    return json.dumps(response, separators=(",", ":")).encode()
+    return _ENCODER.encode(response).encode()
