@@ -145,7 +145,7 @@ class TxPool:
         chosen: list[Transaction] = []
         done: set[bytes] = set()
         for transaction, _ in self._by_hash.values():
-            if len(chosen) >= limit:
+            if len(chosen) >= limit or len(done) == len(self._by_sender):
                 break
             if transaction.sender not in done:
                 done.add(transaction.sender)

@@ -165,6 +165,23 @@ def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
 
 
 @bench.command()
+@click.option(
+    "--blocks",
+    type=click.IntRange(1, 50),
+    default=10,
+    show_default=True,
+    help="Of 200 registrations, each round.",
+)
+@rounds_option(5)
+@json_option
+def path(blocks: int, rounds: int, is_json: bool) -> None:
+    """Time what a replica does with a registration, step by step, in one process."""
+    from lowu.bench_path import run_path
+
+    run_path(blocks, rounds, is_json=is_json)
+
+
+@bench.command()
 @click.option("--nodes", type=click.IntRange(4, 31), default=4, show_default=True)
 @registrations_option(5_000)
 @rounds_option(3)

@@ -13,27 +13,16 @@ from statistics import median
 
 import click
 
-from consensus.codec import compute_digest
-from consensus.messages import CommitCertificate, Proposal
-from consensus.types import Domain
 from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
-from experiments.load import sign_registrations
+from lowu.bench_chain import BLOCK_SIZE, Chain, sign_blocks
 from lowu.bench_network import plan_load, tell
 from lowu.bench_report import Report, ratios
 from lowu.output import Progress
 from lowu.plots import Points
-from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction, decode_transaction
-from node.config import GenesisConfig
 from node.errors import NodeError
-from node.execution.evm import BlockContext
-from node.execution.executor import call, execute_block
-from node.execution.genesis import build_genesis
-from node.ledger.ledger import Ledger
-from node.ledger.rocks import RocksStorage
-from node.topology.plan import Plan
+from node.execution.executor import call
 
-BLOCK_SIZE = 200
 READS = 500
 VERIFIED = 3
 LAST_BLOCKS = 20
@@ -58,12 +47,12 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
     counts = _parse_counts(counts_text)
     plan = plan_load(4)
     found: dict[int, Measured] = {count: Measured() for count in counts}
-    blocks = _sign_blocks(plan, counts[-1])
+    blocks = [tuple(map(decode_transaction, raws)) for raws in sign_blocks(plan, counts[-1])]
     progress(f"{counts[-1]} registrations signed")
     for number in range(rounds):
         folder = Path(tempfile.mkdtemp(prefix="lowu-bench-"))
         try:
-            _fill(found, _Chain(plan.genesis, folder), blocks, folder)
+            _fill(found, Chain(plan.genesis, folder), blocks, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         shown = ", ".join(f"{item.register_us[-1]:.0f}" for item in found.values())
@@ -88,7 +77,7 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
 
 def _fill(
     found: dict[int, Measured],
-    chain: _Chain,
+    chain: Chain,
     blocks: Sequence[tuple[Transaction, ...]],
     folder: Path,
 ) -> None:
@@ -96,9 +85,9 @@ def _fill(
         costs_us: list[float] = []
         for count, item in found.items():
             while chain.records < count:
-                costs_us.append(chain.append(blocks[chain.records // BLOCK_SIZE]))
+                costs_us.append(_append(chain, blocks[chain.records // BLOCK_SIZE]))
             item.register_us.append(median(costs_us[1:][-LAST_BLOCKS:] or costs_us))
-            item.verify_us.append(median(chain.verify() for _ in range(VERIFIED)))
+            item.verify_us.append(median(_verify(chain) for _ in range(VERIFIED)))
             item.disk_bytes.append(_size(folder) / count)
     finally:
         chain.close()
@@ -114,76 +103,30 @@ def _parse_counts(text: str) -> list[int]:
     return counts
 
 
-def _sign_blocks(plan: Plan, count: int) -> list[tuple[Transaction, ...]]:
-    """Return blocks of registrations of one institution."""
-    issuer = plan.institutions[0]
-    chain_id = plan.genesis.web3_chain_id
-    raws = sign_registrations(issuer.account_key, chain_id, count).raws
-    found = [decode_transaction(bytes.fromhex(raw[2:])) for raw in raws]
-    return [tuple(found[start : start + BLOCK_SIZE]) for start in range(0, count, BLOCK_SIZE)]
+def _append(chain: Chain, transactions: tuple[Transaction, ...]) -> float:
+    """Run and store a block; return CPU µs a transaction."""
+    proposed = chain.propose(transactions)
+    started = time.process_time()
+    chain.commit(chain.execute(proposed, transactions))
+    return (time.process_time() - started) / len(transactions) * 1e6
 
 
-class _Chain:
-    """A chain of one process: blocks are run and stored as in a node, and decided by nobody."""
-
-    def __init__(self, genesis: GenesisConfig, folder: Path) -> None:
-        self._genesis = genesis
-        self._ledger = Ledger(RocksStorage(folder), build_genesis(genesis))
-        self._domain = Domain(genesis.chain_id, genesis.group_id)
-        self.records = 0
-
-    def close(self) -> None:
-        """Close the disk."""
-        self._ledger.close()
-
-    def _context(self) -> BlockContext:
-        head = self._ledger.header(self._ledger.head.number)
-        return BlockContext(
-            head.number + 1,
-            head.timestamp_ms // 1000 + 1,
-            self._genesis.tx_gas_limit,
-            self._genesis.web3_chain_id,
-            lambda number: None,
+def _verify(chain: Chain) -> float:
+    """Read records all over the chain; return CPU µs a verification."""
+    step = max(1, chain.records // READS)
+    started = time.process_time()
+    for number in range(READS):
+        anchor = (number * step % chain.records + 1).to_bytes(32, "big")
+        outcome = call(
+            chain.ledger.snapshot(),
+            chain.context(),
+            sender=bytes(20),
+            to=HASH_REGISTRY_ADDRESS,
+            data=encode_get_record(1, anchor),
         )
-
-    def append(self, transactions: tuple[Transaction, ...]) -> float:
-        """Run and store a block; return CPU µs a transaction."""
-        head = self._ledger.header(self._ledger.head.number)
-        root = compute_root([item.hash for item in transactions])
-        context = self._context()
-        proposal = Proposal(
-            context.number, head.proposal_digest, root, context.time_s * 1000, 0, False
-        )
-        digest = compute_digest(self._domain, proposal)
-        validators = self._genesis.validators
-        started = time.process_time()
-        executed = execute_block(
-            self._ledger.parent(), proposal, digest, transactions, validators, context
-        )
-        certificate = CommitCertificate(proposal.height, digest, executed.header.hash, ())
-        self._ledger.commit(executed, certificate)
-        spent_s = time.process_time() - started
-        if not all(receipt.is_success for receipt in executed.receipts):
-            raise NodeError("a registration failed")
-        self.records += len(transactions)
-        return spent_s / len(transactions) * 1e6
-
-    def verify(self) -> float:
-        """Read records all over the chain; return CPU µs a verification."""
-        step = max(1, self.records // READS)
-        started = time.process_time()
-        for number in range(READS):
-            anchor = (number * step % self.records + 1).to_bytes(32, "big")
-            outcome = call(
-                self._ledger.snapshot(),
-                self._context(),
-                sender=bytes(20),
-                to=HASH_REGISTRY_ADDRESS,
-                data=encode_get_record(1, anchor),
-            )
-            if not any(outcome.output):
-                raise NodeError("a record is missing")
-        return (time.process_time() - started) / READS * 1e6
+        if not any(outcome.output):
+            raise NodeError("a record is missing")
+    return (time.process_time() - started) / READS * 1e6
 
 
 def _size(folder: Path) -> int:

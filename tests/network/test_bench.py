@@ -41,6 +41,16 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_measuring(tmp_path):
     assert done.returncode == 2 and ".png, .svg, .pdf" in done.stderr
 
 
+def test_the_path_of_a_registration():
+    figures = lowu_json("bench", "path", "--blocks", 1, "--rounds", 2)["figures"]
+    steps = sum(
+        figures[f"{step}_us"]
+        for step in ("decode", "admit", "propose", "save", "contracts", "results", "commit")
+    )
+    assert 0 < figures["recover_us"] < figures["together_us"]
+    assert 0 < steps < 1.5 * figures["together_us"]
+
+
 def test_state_and_sync():
     figures = lowu_json("bench", "state", "--records", "200,400", "--rounds", 1)["figures"]
     assert figures["register_us_400"] > 0 and figures["verify_us_200"] > 0

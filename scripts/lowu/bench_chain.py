@@ -1,0 +1,103 @@
+"""A chain of one process, for benches: blocks are run and stored as in a node, without votes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from consensus.codec import compute_digest
+from consensus.messages import CommitCertificate, Proposal
+from consensus.types import Domain
+from experiments.load import sign_registrations
+from node.chain.merkle import compute_root
+from node.chain.transaction import Transaction
+from node.config import GenesisConfig
+from node.errors import NodeError
+from node.execution.evm import BlockContext
+from node.execution.executor import ExecutedBlock, execute_block
+from node.execution.genesis import build_genesis
+from node.ledger.ledger import Ledger
+from node.ledger.rocks import RocksStorage
+from node.topology.plan import Plan
+
+BLOCK_SIZE = 200
+
+
+def sign_blocks(plan: Plan, count: int) -> list[list[bytes]]:
+    """Return registrations of one institution, a block's worth in each list."""
+    issuer = plan.institutions[0]
+    signed = sign_registrations(issuer.account_key, plan.genesis.web3_chain_id, count)
+    raws = [bytes.fromhex(raw[2:]) for raw in signed.raws]
+    return [raws[start : start + BLOCK_SIZE] for start in range(0, count, BLOCK_SIZE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A block that is to be run, and what its contracts may see."""
+
+    proposal: Proposal
+    digest: bytes
+    context: BlockContext
+
+
+class Chain:
+    """A ledger on disk, and how a block comes into it."""
+
+    def __init__(self, genesis: GenesisConfig, folder: Path) -> None:
+        self._genesis = genesis
+        self._domain = Domain(genesis.chain_id, genesis.group_id)
+        self.ledger = Ledger(RocksStorage(folder), build_genesis(genesis))
+        self.records = 0
+
+    def close(self) -> None:
+        """Close the disk."""
+        self.ledger.close()
+
+    def context(self) -> BlockContext:
+        """Return what the next block's contracts may see."""
+        head = self.ledger.header(self.ledger.head.number)
+        return BlockContext(
+            head.number + 1,
+            head.timestamp_ms // 1000 + 1,
+            self._genesis.tx_gas_limit,
+            self._genesis.web3_chain_id,
+            lambda number: None,
+        )
+
+    def propose(self, transactions: Sequence[Transaction]) -> Proposed:
+        """Return the next block."""
+        context = self.context()
+        proposal = Proposal(
+            context.number,
+            self.ledger.header(self.ledger.head.number).proposal_digest,
+            compute_root([item.hash for item in transactions]),
+            context.time_s * 1000,
+            0,
+            False,
+        )
+        return Proposed(proposal, compute_digest(self._domain, proposal), context)
+
+    def execute(self, block: Proposed, transactions: Sequence[Transaction]) -> ExecutedBlock:
+        """Run a block on the head."""
+        return execute_block(
+            self.ledger.parent(),
+            block.proposal,
+            block.digest,
+            tuple(transactions),
+            self._genesis.validators,
+            block.context,
+        )
+
+    def commit(self, executed: ExecutedBlock) -> None:
+        """Store a block, synced.
+
+        Raises:
+            NodeError: a transaction in it has failed.
+        """
+        header = executed.header
+        certificate = CommitCertificate(header.number, header.proposal_digest, header.hash, ())
+        self.ledger.commit(executed, certificate)
+        if not all(receipt.is_success for receipt in executed.receipts):
+            raise NodeError("a registration failed")
+        self.records += len(executed.receipts)
