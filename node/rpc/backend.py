@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import trio
 
@@ -33,11 +32,8 @@ from node.scheduler import Scheduler
 from node.sync import Sync
 from node.txpool import TxPool
 
-CALLS_MAX = 2
 PLACED_BLOCKS_MAX = 8
 AWAITED_MAX = 10_000
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,6 @@ class Backend:
         self.sync = sync
         self.driver = driver
         self._scheduler = scheduler
-        self._calls = trio.CapacityLimiter(CALLS_MAX)
         self._placed: OrderedDict[int, list[PlacedTransaction]] = OrderedDict()
         self._listeners: set[Callable[[BlockCommittedEvent], None]] = set()
         self._awaited: dict[bytes, trio.Event] = {}
@@ -154,23 +149,18 @@ class Backend:
         now_ms = max(self._clock.now_ms(), head.timestamp_ms + 1)
         return self._scheduler.block_context(head.number + 1, now_ms)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._calls, abandon_on_cancel=True)
-
-    async def call(
+    def call(
         self, sender: bytes, to: bytes, value: int, data: bytes, gas: int | None
-    ) -> Outcome:
-        """Run a message on the committed state."""
+    ) -> Callable[[], Outcome]:
+        """Return what runs a message on the committed state of now."""
         block, state = self._next_block(), self.ledger.snapshot()
-        return await self._in_thread(
-            lambda: call(state, block, sender=sender, to=to, value=value, data=data, gas=gas)
-        )
+        return lambda: call(state, block, sender=sender, to=to, value=value, data=data, gas=gas)
 
-    async def estimate_gas(self, template: Transaction) -> tuple[int, Outcome]:
-        """Return the gas that a transaction needs, and how it ran."""
+    def estimate_gas(self, template: Transaction) -> Callable[[], tuple[int, Outcome]]:
+        """Return what finds the gas that a transaction needs, and how it ran."""
         block, state = self._next_block(), self.ledger.snapshot()
         gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
-        return await self._in_thread(lambda: estimate_gas(state, block, template, gas_max))
+        return lambda: estimate_gas(state, block, template, gas_max)
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""

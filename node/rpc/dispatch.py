@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import trio
 
 from node.errors import BadInput, FatalError
+from node.rpc.call_runner import Beside, Call, CallRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -30,6 +31,8 @@ BATCH_MAX = 1_000
 BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_S = 30.0
 DEPTH_MAX = 64
+TOGETHER_MAX = 64
+"""Requests of a batch whose calls go to a thread together."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """Possessive, and to the end of the text if unclosed: linear whatever a client sends."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -62,6 +65,7 @@ class Dispatcher:
 
     def __init__(self, methods: Methods) -> None:
         self._table = methods.table
+        self._runner = CallRunner()
 
     async def answer(self, body: bytes, extra: Extra | None = None) -> bytes:
         """Return the response to a body; empty if it holds only notifications.
@@ -88,19 +92,46 @@ class Dispatcher:
     async def _batch(self, requests: list[Any], extra: Extra) -> bytes:
         parts: list[bytes] = []
         size = 0
-        for request in requests:
-            await trio.lowlevel.checkpoint()
-            response = await self._one(request, extra)
-            if response is None:
-                continue
-            if size > BATCH_RESPONSE_BYTES_MAX:
-                error = RpcError(LIMIT_EXCEEDED, "the answer to this batch is too large")
-                response = _failure(response.get("id"), error)
-            parts.append(_encode(response))
-            size += len(parts[-1])
+        for start in range(0, len(requests), TOGETHER_MAX):
+            responses = []
+            for request in requests[start : start + TOGETHER_MAX]:
+                await trio.lowlevel.checkpoint()
+                responses.append(await self._begin(request, extra))
+            found = [item for item in responses if item is not None]
+            await self._finish(found)
+            for response in found:
+                is_too_large = size > BATCH_RESPONSE_BYTES_MAX
+                parts.append(_encode(_too_large(response) if is_too_large else response))
+                size += len(parts[-1])
         return b"[" + b",".join(parts) + b"]" if parts else b""
 
     async def _one(self, request: Any, extra: Extra) -> dict[str, Any] | None:
+        response = await self._begin(request, extra)
+        if response is not None:
+            await self._finish([response])
+        return response
+
+    async def _finish(self, responses: list[dict[str, Any]]) -> None:
+        """Put results in the place of work that is to be done beside the event loop."""
+        open_ones = [item for item in responses if isinstance(item.get("result"), Beside)]
+        if not open_ones:
+            return
+        calls = [Call(item["result"].work) for item in open_ones]
+        with trio.move_on_after(REQUEST_S):
+            await self._runner.run(calls)
+        for response, call in zip(open_ones, calls, strict=True):
+            if call.done.is_set() and call.error is None:
+                response["result"] = call.result
+                continue
+            error = call.error if call.done.is_set() else trio.TooSlowError()
+            del response["result"]
+            response["error"] = _explain("a call", error).to_object()
+
+    async def _begin(self, request: Any, extra: Extra) -> dict[str, Any] | None:
+        """Return the response to a request, None to a notification.
+
+        Its result may be `Beside`: then `_finish` has to get it.
+        """
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return _failure(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))
         request_id = request.get("id")
@@ -133,15 +164,8 @@ class Dispatcher:
                 return method.handler(*values)
             with trio.fail_after(REQUEST_S):
                 return await _resolve(method.handler(*values))
-        except trio.TooSlowError as error:
-            raise RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s") from error
-        except BadInput as error:
-            raise RpcError(INVALID_PARAMS, str(error)) from error
-        except (RpcError, FatalError):
-            raise
-        except Exception as error:  # a client must never see a traceback
-            log.exception("method failed,method=%s", name)
-            raise RpcError(INTERNAL_ERROR, "internal error; see the node's log") from error
+        except Exception as error:
+            raise _explain(name, error) from error
 
 
 async def _resolve(result: Awaitable[Any]) -> Any:
@@ -158,6 +182,26 @@ def _check_count(name: str, method: Method, values: list[Any]) -> None:
             INVALID_PARAMS,
             f"{name} takes {method.params_min} to {upper} parameters, got {len(values)}",
         )
+
+
+def _explain(name: str, error: Exception | None) -> RpcError:
+    """Return what a client may know of a failure; only a fatal one is raised on."""
+    match error:
+        case RpcError():
+            return error
+        case trio.TooSlowError():
+            return RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s")
+        case BadInput():
+            return RpcError(INVALID_PARAMS, str(error))
+        case FatalError():
+            raise error
+    log.error("method failed,method=%s", name, exc_info=error)  # a client never sees a traceback
+    return RpcError(INTERNAL_ERROR, "internal error; see the node's log")
+
+
+def _too_large(response: dict[str, Any]) -> dict[str, Any]:
+    error = RpcError(LIMIT_EXCEEDED, "the answer to this batch is too large")
+    return _failure(response.get("id"), error)
 
 
 def _failure(request_id: Any, error: RpcError) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from node.crypto import keccak256
 from node.errors import InvalidTransaction
 from node.execution.evm import Outcome
 from node.rpc.backend import Backend
+from node.rpc.call_runner import Beside
 from node.rpc.codec import (
     parse_address,
     parse_data,
@@ -161,26 +162,34 @@ class EthMethods:
             raise RpcError(TIMED_OUT, text, to_data(tx_hash))
         return receipt_object(placed)
 
-    async def eth_call(
-        self, message: object, tag: object = "latest", overrides: object = None
-    ) -> str:
+    def eth_call(self, message: object, tag: object = "latest", overrides: object = None) -> Beside:
         self._check_latest(tag)
         if overrides:
             raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
         wanted = _parse_message(message)
-        outcome = await self._node.call(
+        run = self._node.call(
             wanted.sender, wanted.to, wanted.value, wanted.data, wanted.gas or None
         )
-        if outcome.status is not Status.SUCCESS:
-            _raise_failure(outcome)
-        return to_data(outcome.output)
 
-    async def eth_estimateGas(self, message: object, tag: object = "latest") -> str:
+        def work() -> str:
+            outcome = run()
+            if outcome.status is not Status.SUCCESS:
+                _raise_failure(outcome)
+            return to_data(outcome.output)
+
+        return Beside(work)
+
+    def eth_estimateGas(self, message: object, tag: object = "latest") -> Beside:
         self._check_latest(tag)
-        gas, outcome = await self._node.estimate_gas(_parse_message(message))
-        if outcome.status is not Status.SUCCESS:
-            _raise_failure(outcome)
-        return to_quantity(gas)
+        run = self._node.estimate_gas(_parse_message(message))
+
+        def work() -> str:
+            gas, outcome = run()
+            if outcome.status is not Status.SUCCESS:
+                _raise_failure(outcome)
+            return to_quantity(gas)
+
+        return Beside(work)
 
     def eth_getTransactionByHash(self, tx_hash: object) -> Any:
         wanted = parse_data(tx_hash, "transaction hash", 32)
