@@ -21,9 +21,6 @@ from node.txpool import TxPool
 
 BATCH_S = 0.02
 """Time between two batches: every batch costs everybody about as much as three transactions."""
-BUSY_BATCH_S = 0.05
-BUSY_TXS = 6
-"""After a batch of more, the next one waits longer: much waits for a block anyway."""
 BATCH_TXS_MAX = 1_000
 BATCH_BYTES_MAX = 1 * MIB
 ADMITTED_AT_ONCE = 20
@@ -66,7 +63,7 @@ class Gossip:
                 self._changed = trio.Event()
                 offered, self._offered = self._offered, []
                 self._send(self._gateway.connected, offered)
-                await trio.sleep(BUSY_BATCH_S if len(offered) > BUSY_TXS else BATCH_S)
+                await trio.sleep(BATCH_S)
 
     async def _repeat_for_ever(self) -> None:
         """Offer the oldest waiting transactions again: a link may have been replaced under them."""
