@@ -32,6 +32,7 @@ const artifacts = {};
 for (const name of names) {
   const contractName = name.replace(".sol", "");
   const contract = output.contracts[name][contractName];
+  if (contract.evm.bytecode.object === "") continue; // abstract: part of others
   artifacts[contractName] = {
     contractName,
     sourceName: name,

@@ -1,4 +1,4 @@
-"""Typed bindings of OrgRegistry and HashRegistry: addresses, roles, states, errors, calls.
+"""Typed bindings of the registry's contracts: addresses, roles, states, errors, calls.
 
 The numbers here are frozen: they are part of the on-chain interface.
 """
@@ -16,6 +16,9 @@ from contracts.abi import Function, load_artifact
 
 ORG_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a001")
 HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002")
+CONSENT_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a003")
+VERIFICATION_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a004")
+GOVERNANCE_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a005")
 """Where genesis puts the contracts."""
 
 ERROR_SELECTOR = keccak(text="RegistryError(uint16)")[:4]
@@ -63,6 +66,39 @@ class OrgStatus(IntEnum):
     EXITED = 3
 
 
+class SchemaStatus(IntEnum):
+    """Standing of a document schema."""
+
+    UNKNOWN = 0
+    ACTIVE = 1
+    PAUSED = 2
+    DEPRECATED = 3
+
+
+class AnchorKind(IntEnum):
+    """What a record's anchor stands for."""
+
+    SINGLE = 0
+    BATCH = 1
+
+
+class ProposalStatus(IntEnum):
+    """How far a proposal of the consortium has come."""
+
+    UNKNOWN = 0
+    OPEN = 1
+    PASSED = 2
+    REJECTED = 3
+
+
+class VerdictClass(IntEnum):
+    """All that the chain is told of a verdict."""
+
+    ACCEPT = 1
+    REJECT = 2
+    INDETERMINATE = 3
+
+
 class Suite(IntEnum):
     """Hash and signature suite of an anchored document."""
 
@@ -79,26 +115,40 @@ class RevokeReason(IntEnum):
     ISSUED_IN_ERROR = 3
     SUBJECT_REQUEST = 4
     KEY_COMPROMISED = 5
+    ERASED = 6
     OTHER = 15
 
 
 class RegistryErrorCode(IntEnum):
-    """Frozen error numbers: 1xxx authorisation, 2xxx input, 3xxx state."""
+    """Frozen error numbers: 1xxx authorisation, 2xxx input, 3xxx state, 4xxx policy, 5xxx votes."""
 
     UNKNOWN_ACCOUNT = 1001
     ROLE_REQUIRED = 1002
     ORG_NOT_ACTIVE = 1003
     NOT_ACCREDITED = 1004
+    SIGNATURE_INVALID = 1006
     ZERO_ANCHOR = 2001
     BAD_SCHEMA = 2002
     BAD_SUITE = 2003
     BAD_VALIDITY = 2004
+    BAD_PROOF = 2005
+    BATCH_LIMIT = 2006
     MALFORMED = 2007
     ALREADY_REGISTERED_CONFLICT = 3001
     NOT_FOUND = 3002
     NOT_ACTIVE = 3003
     ALREADY_REVOKED = 3004
     TERMINAL_STATE = 3005
+    ALREADY_WITNESSED = 3006
+    SELF_WITNESS = 3007
+    PRESENTATION_CONSUMED = 3008
+    CONSENT_NOT_LIVE = 3009
+    QUOTA_EXCEEDED = 4001
+    WITNESS_REQUIRED = 4002
+    JURISDICTION_RULE = 4003
+    SCHEMA_PAUSED = 4004
+    NO_SUCH_PROPOSAL = 5001
+    ALREADY_VOTED = 5002
 
 
 SCHEMA_IDS: dict[str, int] = {
@@ -125,8 +175,44 @@ class AnchorRecord:
     valid_until_day: int
     registered_height: int
     registered_time: int
+    kind: AnchorKind
+    witness_count: int
     state_height: int
+    count: int
+    """Leaves of a batch, else 0."""
+    min_witness: int
+    """Witnesses that it needs, by its schema's policy when it was registered."""
     superseded_by: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A document schema, and the policy that it carries."""
+
+    status: SchemaStatus
+    jurisdiction: int
+    """0 for any."""
+    min_witness: int
+    is_cross_witnessed: bool
+    sensitivity: int
+    version: int
+    max_age_s: int
+    """0 for no limit."""
+    registered_height: int
+    status_height: int
+    schema_hash: bytes
+    must_disclose_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A consent in the log. A height of 0 means: has not happened."""
+
+    holder_key: bytes
+    """Address of the key that signed it."""
+    granted_height: int
+    withdrawn_height: int
+    expires_at_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +225,8 @@ class Org:
     status: OrgStatus
     admitted_height: int
     status_height: int
+    quota_per_block: int
+    """Registrations; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,29 +294,27 @@ def encode_get_record(issuer: int, anchor: bytes) -> bytes:
 
 def decode_record(data: bytes) -> AnchorRecord:
     """Return the record in the answer of getRecord."""
-    fields = hash_function("getRecord").decode_output(data)[0]
-    key_id, schema, suite, flags, state, reason, day, height, time, state_height, newer = fields
-    return AnchorRecord(
-        key_id,
-        schema,
-        suite,
-        flags,
-        AnchorState(state),
-        reason,
-        day,
-        height,
-        time,
-        state_height,
-        newer,
-    )
+    fields = list(hash_function("getRecord").decode_output(data)[0])
+    fields[4], fields[9] = AnchorState(fields[4]), AnchorKind(fields[9])
+    return AnchorRecord(*fields)
+
+
+def decode_schema(data: bytes) -> Schema:
+    """Return the schema in the answer of getSchema."""
+    status, *rest = org_function("getSchema").decode_output(data)[0]
+    return Schema(SchemaStatus(status), *rest)
+
+
+def decode_consent(data: bytes) -> Consent:
+    """Return the consent in the answer of getConsent."""
+    key, *rest = load_artifact("ConsentLog").functions["getConsent"].decode_output(data)[0]
+    return Consent(bytes.fromhex(key[2:]), *rest)
 
 
 def decode_org(data: bytes) -> Org:
     """Return the organisation in the answer of getOrg."""
-    meta, jurisdiction, roles, status, admitted, changed = org_function("getOrg").decode_output(
-        data
-    )[0]
-    return Org(meta, jurisdiction, roles, OrgStatus(status), admitted, changed)
+    meta, jurisdiction, roles, status, *rest = org_function("getOrg").decode_output(data)[0]
+    return Org(meta, jurisdiction, roles, OrgStatus(status), *rest)
 
 
 def decode_key(data: bytes) -> OrgKey:

@@ -1,29 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.11;
 
+import "./SchemaRegistry.sol";
+
 /// @title Organisations, their accounts, signing keys and accreditations.
-/// @notice Deployed by genesis. Governors admit organisations and accredit them for document
-/// schemas; administrators of an organisation manage its accounts and keys. Only block numbers
-/// and block time are used, never a caller's clock. No free text is stored.
-contract OrgRegistry {
-    /// Frozen error numbers: 1xxx authorisation, 2xxx input, 3xxx state.
-    error RegistryError(uint16 code);
-
-    uint16 internal constant UNKNOWN_ACCOUNT = 1001;
-    uint16 internal constant ROLE_REQUIRED = 1002;
-    uint16 internal constant ORG_NOT_ACTIVE = 1003;
-    uint16 internal constant MALFORMED = 2007;
-    uint16 internal constant NOT_FOUND = 3002;
-    uint16 internal constant TERMINAL_STATE = 3005;
-
-    uint8 public constant ROLE_ADMIN = 1;
-    uint8 public constant ROLE_ISSUER = 2;
-    uint8 public constant ROLE_VERIFIER = 4;
-    uint8 public constant ROLE_WITNESS = 8;
-    uint8 public constant ROLE_OPERATOR = 16;
-    uint8 public constant ROLE_REGULATOR = 32;
-    uint8 public constant ROLE_GOVERNOR = 64;
-
+/// @notice Deployed by genesis. Governors (the account named there, and the Governance contract,
+/// that is, a vote) admit organisations, register schemas and accredit organisations for them;
+/// administrators of an organisation manage its accounts and keys. Only block numbers and block
+/// time are used, never a caller's clock. No free text is stored.
+contract OrgRegistry is SchemaRegistry {
     uint8 public constant ORG_ACTIVE = 1;
     uint8 public constant ORG_SUSPENDED = 2;
     uint8 public constant ORG_EXITED = 3;
@@ -35,6 +20,7 @@ contract OrgRegistry {
         uint8 status;
         uint64 admittedHeight;
         uint64 statusHeight;
+        uint32 quotaPerBlock; // registrations; 0 for no limit
     }
 
     struct Account {
@@ -63,6 +49,7 @@ contract OrgRegistry {
 
     event OrgAdmitted(uint16 indexed org, bytes32 metaHash, uint8 jurisdiction, uint8 roles);
     event OrgStatusChanged(uint16 indexed org, uint8 status);
+    event QuotaSet(uint16 indexed org, uint32 perBlock);
     event AccountChanged(uint16 indexed org, address indexed account, uint8 roles);
     event KeyAdded(uint16 indexed org, uint16 indexed keyId, uint8 suite);
     event KeyRetired(uint16 indexed org, uint16 indexed keyId);
@@ -70,21 +57,30 @@ contract OrgRegistry {
     event Accredited(uint16 indexed org, uint32 indexed schema, uint64 untilHeight);
     event Disaccredited(uint16 indexed org, uint32 indexed schema);
 
-    constructor(address governor) {
+    /// Active organisations with the governor's role, by jurisdiction: who may vote.
+    mapping(uint8 => uint16) private governorCounts;
+
+    constructor(address governor, address governance) {
         accounts[governor] = Account(0, ROLE_GOVERNOR);
         emit AccountChanged(0, governor, ROLE_GOVERNOR);
+        accounts[governance] = Account(0, ROLE_GOVERNOR);
+        emit AccountChanged(0, governance, ROLE_GOVERNOR);
     }
 
-    modifier onlyGovernor() {
-        if (accounts[msg.sender].roles & ROLE_GOVERNOR == 0) revert RegistryError(ROLE_REQUIRED);
+    function isGovernor(address account) private view returns (bool) {
+        Account storage item = accounts[account];
+        return item.org == 0 && item.roles & ROLE_GOVERNOR != 0;
+    }
+
+    modifier onlyGovernor() override {
+        ensure(isGovernor(msg.sender), ROLE_REQUIRED);
         _;
     }
 
     modifier onlyAdminOf(uint16 org) {
         Account storage caller = accounts[msg.sender];
-        bool isGovernor = caller.roles & ROLE_GOVERNOR != 0;
         bool isAdmin = caller.org == org && caller.roles & ROLE_ADMIN != 0;
-        if (!isGovernor && !isAdmin) revert RegistryError(ROLE_REQUIRED);
+        ensure(isAdmin || isGovernor(msg.sender), ROLE_REQUIRED);
         _;
     }
 
@@ -97,19 +93,45 @@ contract OrgRegistry {
         external
         onlyGovernor
     {
-        if (org == 0 || jurisdiction == 0 || jurisdiction > 4) revert RegistryError(MALFORMED);
+        if (org == 0 || jurisdiction == 0 || jurisdiction > JURISDICTION_MAX) {
+            revert RegistryError(MALFORMED);
+        }
         if (orgs[org].status != 0) revert RegistryError(TERMINAL_STATE);
         uint64 height = uint64(block.number);
-        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height);
+        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height, 0);
+        if (roles & ROLE_GOVERNOR != 0) governorCounts[jurisdiction]++;
         emit OrgAdmitted(org, metaHash, jurisdiction, roles);
     }
 
-    function setOrgStatus(uint16 org, uint8 status) external onlyGovernor onlyKnown(org) {
+    /// @notice Suspend an organisation, let it back, or end its membership. A regulator may
+    /// suspend, and nothing else.
+    function setOrgStatus(uint16 org, uint8 status) external onlyKnown(org) {
+        if (!isGovernor(msg.sender)) {
+            requireRole(msg.sender, ROLE_REGULATOR);
+            ensure(status == ORG_SUSPENDED, ROLE_REQUIRED);
+        }
+        Org storage item = orgs[org];
         if (status < ORG_ACTIVE || status > ORG_EXITED) revert RegistryError(MALFORMED);
-        if (orgs[org].status == ORG_EXITED) revert RegistryError(TERMINAL_STATE);
-        orgs[org].status = status;
-        orgs[org].statusHeight = uint64(block.number);
+        if (item.status == ORG_EXITED) revert RegistryError(TERMINAL_STATE);
+        if (item.roles & ROLE_GOVERNOR != 0) {
+            if (item.status == ORG_ACTIVE) governorCounts[item.jurisdiction]--;
+            if (status == ORG_ACTIVE) governorCounts[item.jurisdiction]++;
+        }
+        item.status = status;
+        item.statusHeight = uint64(block.number);
         emit OrgStatusChanged(org, status);
+    }
+
+    /// @notice Limit how many anchors an organisation may register in a block; 0 for no limit.
+    function setQuota(uint16 org, uint32 perBlock) external onlyGovernor onlyKnown(org) {
+        orgs[org].quotaPerBlock = perBlock;
+        emit QuotaSet(org, perBlock);
+    }
+
+    /// @notice Give up the caller's power to govern alone: from then on votes decide.
+    function renounceGovernor() external onlyGovernor {
+        delete accounts[msg.sender];
+        emit AccountChanged(0, msg.sender, 0);
     }
 
     /// @notice Give an account roles in an organisation; roles 0 removes it.
@@ -215,13 +237,40 @@ contract OrgRegistry {
         return item.org;
     }
 
-    /// @notice The same, and whether that organisation is accredited for a schema.
-    function requireRoleFor(address account, uint8 role, uint32 schema)
+    /// @notice What an issuer's registration under a schema depends on: the issuer, whether it is
+    /// accredited, the schema's status, the witnesses it needs, and the issuer's quota a block.
+    function authorise(address account, uint32 schema)
         external
         view
-        returns (uint16 org, bool accredited)
+        returns (
+            uint16 org,
+            bool accredited,
+            uint8 schemaStatus,
+            uint8 minWitness,
+            uint32 quotaPerBlock
+        )
+    {
+        org = requireRole(account, ROLE_ISSUER);
+        (schemaStatus, minWitness) = policyOf(schema);
+        return (org, isAccredited(org, schema), schemaStatus, minWitness, orgs[org].quotaPerBlock);
+    }
+
+    /// @notice An active account with a role: its organisation and where that stands.
+    function requireMember(address account, uint8 role)
+        external
+        view
+        returns (uint16 org, uint8 jurisdiction)
     {
         org = requireRole(account, role);
-        return (org, isAccredited(org, schema));
+        return (org, orgs[org].jurisdiction);
+    }
+
+    function jurisdictionOf(uint16 org) external view returns (uint8) {
+        return orgs[org].jurisdiction;
+    }
+
+    /// @notice How many active organisations of a jurisdiction may vote.
+    function countGovernors(uint8 jurisdiction) external view returns (uint16) {
+        return governorCounts[jurisdiction];
     }
 }

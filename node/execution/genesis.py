@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from contracts.abi import load_artifact
 from contracts.registry import (
+    CONSENT_LOG_ADDRESS,
+    GOVERNANCE_ADDRESS,
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    VERIFICATION_LOG_ADDRESS,
     Suite,
     decode_registry_error,
     org_function,
@@ -26,6 +30,9 @@ from node.execution.executor import ExecutedBlock
 from node.execution.flat_state import EmptyState, compute_state_root
 
 GENESIS_GAS = 30_000_000
+SENSITIVE = 2
+"""Of 0 to 3: what is about persons or firms, as all documents here are."""
+SCHEMA_NAMES = {number: name for name, number in SCHEMA_IDS.items()}
 
 
 def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
@@ -42,6 +49,8 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
     )
     governor = bytes.fromhex(genesis.governor[2:])
     _deploy(evm, governor)
+    for schema in sorted({schema for org in genesis.orgs for schema in org.schemas}):
+        _register_schema(evm, governor, schema)
     for org in genesis.orgs:
         _enrol(evm, governor, org)
     writes = evm.writes()
@@ -71,11 +80,31 @@ def _check(outcome: Outcome, what: str) -> None:
         raise ConfigError(f"genesis: {what} failed: {reason}")
 
 
+_CONTRACTS = (
+    ("OrgRegistry", ORG_REGISTRY_ADDRESS, (None, GOVERNANCE_ADDRESS)),
+    ("HashRegistry", HASH_REGISTRY_ADDRESS, (ORG_REGISTRY_ADDRESS,)),
+    ("ConsentLog", CONSENT_LOG_ADDRESS, (ORG_REGISTRY_ADDRESS,)),
+    ("VerificationLog", VERIFICATION_LOG_ADDRESS, (ORG_REGISTRY_ADDRESS, CONSENT_LOG_ADDRESS)),
+    ("Governance", GOVERNANCE_ADDRESS, (ORG_REGISTRY_ADDRESS,)),
+)
+"""Name, address and constructor's arguments, all addresses; None stands for the governor."""
+
+
 def _deploy(evm: Evm, governor: bytes) -> None:
-    org = load_artifact("OrgRegistry").encode_deploy(("address",), (governor,))
-    _check(evm.create_at(governor, ORG_REGISTRY_ADDRESS, org, GENESIS_GAS), "OrgRegistry")
-    hashes = load_artifact("HashRegistry").encode_deploy(("address",), (ORG_REGISTRY_ADDRESS,))
-    _check(evm.create_at(governor, HASH_REGISTRY_ADDRESS, hashes, GENESIS_GAS), "HashRegistry")
+    for name, address, arguments in _CONTRACTS:
+        values = [governor if item is None else item for item in arguments]
+        code = load_artifact(name).encode_deploy(["address"] * len(values), values)
+        _check(evm.create_at(governor, address, code, GENESIS_GAS), name)
+
+
+def _register_schema(evm: Evm, governor: bytes, schema: int) -> None:
+    """Make a schema known that some organisation is accredited for: no witness, no age."""
+    name = SCHEMA_NAMES.get(schema, f"schema {schema}")
+    data = org_function("registerSchema").encode_call(
+        schema, 1, keccak256(name.encode()), 0, 0, 0, False, bytes(32), SENSITIVE
+    )
+    outcome = evm.call(governor, ORG_REGISTRY_ADDRESS, 0, data, GENESIS_GAS)
+    _check(outcome, f"registerSchema {schema}")
 
 
 def _enrol(evm: Evm, governor: bytes, org: OrgEntry) -> None:

@@ -31,12 +31,64 @@ def test_artifacts_are_what_the_sources_compile_to(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_calls_of_the_frozen_interface():
-    names = load_artifact("HashRegistry").functions
-    assert {"registerAnchor", "revoke", "supersede", "getRecord", "getStatusAt"} <= names.keys()
-    events = load_artifact("HashRegistry").events
-    assert {"AnchorRegistered", "AnchorRevoked", "AnchorSuperseded"} == events.keys()
-    assert names["registerAnchor"].selector.hex() == "730e9e1a"
+FROZEN = {
+    "OrgRegistry": {
+        "accredit": "0cfd6e32",
+        "addKey": "5c17f08d",
+        "admitOrg": "d38d841f",
+        "deprecateSchema": "dd5ef318",
+        "disaccredit": "03f7e2cd",
+        "pauseSchema": "c33151ad",
+        "registerSchema": "f599c109",
+        "renounceGovernor": "e026049c",
+        "reportCompromised": "e720dbf6",
+        "retireKey": "7a2358a7",
+        "setAccount": "f136258e",
+        "setOrgStatus": "ae33a0fc",
+        "setQuota": "6722ef0a",
+    },
+    "HashRegistry": {
+        "getLeafStatus": "4eed6fa6",
+        "getRecord": "f00a30b2",
+        "getStatusAt": "6862585b",
+        "markErased": "3f38e210",
+        "registerAnchor": "730e9e1a",
+        "registerBatch": "a18471b7",
+        "reinstate": "89099a63",
+        "revoke": "917758fe",
+        "revokeLeaf": "a34a16bc",
+        "supersede": "f13cb8cd",
+        "suspend": "b1c4235d",
+        "witness": "b5722907",
+    },
+    "ConsentLog": {"grant": "8b41ddac", "isLive": "cedd3a0e", "withdraw": "410e2069"},
+    "VerificationLog": {"consume": "e480cde0", "getConsumption": "9422fd8a"},
+    "Governance": {"propose": "8e8de720", "setWeight": "166b6000", "vote": "c9d27afe"},
+}
+SIZE_MAX = 24_576
+"""EIP-170."""
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_calls_of_the_frozen_interface(name):
+    functions = load_artifact(name).functions
+    assert {item: functions[item].selector.hex() for item in FROZEN[name]} == FROZEN[name]
+    assert len(load_artifact(name).bytecode) < SIZE_MAX
+
+
+def test_events_of_the_registry():
+    assert load_artifact("HashRegistry").events.keys() == {
+        "AnchorActivated",
+        "AnchorErased",
+        "AnchorRegistered",
+        "AnchorReinstated",
+        "AnchorRevoked",
+        "AnchorSuperseded",
+        "AnchorSuspended",
+        "BatchRegistered",
+        "LeafRevoked",
+        "Witnessed",
+    }
     assert int(Role.GOVERNOR) == 64
 
 

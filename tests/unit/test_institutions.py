@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.registry import (
     Accreditation,
+    AnchorKind,
     AnchorRecord,
     AnchorState,
     Org,
@@ -204,9 +205,23 @@ class FakeRegistry:
         header = package.header
         self.height, self.time_s = 10, NOW_S + 60
         self.record = AnchorRecord(
-            1, 1, 1, 0, AnchorState.ACTIVE, 0, header.valid_until_day, 5, NOW_S + 5, 5, bytes(32)
+            1,
+            1,
+            1,
+            0,
+            AnchorState.ACTIVE,
+            0,
+            header.valid_until_day,
+            5,
+            NOW_S + 5,
+            AnchorKind.SINGLE,
+            0,
+            5,
+            0,
+            0,
+            bytes(32),
         )
-        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0)
+        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0)
         self.key = OrgKey(1, 0, 0, 0, KEY.public_key)
         self.accreditation = Accreditation(True, 0, 0)
         self.is_down = False
@@ -343,8 +358,11 @@ async def test_no_changed_byte_is_accepted(package):
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"org": Org(bytes(32), 0, 0, OrgStatus.UNKNOWN, 0, 0)}, "ISSUER_UNKNOWN(1)"),
-        ({"org": Org(bytes(32), 1, 3, OrgStatus.SUSPENDED, 0, 0)}, "ISSUER_SUSPENDED(SUSPENDED)"),
+        ({"org": Org(bytes(32), 0, 0, OrgStatus.UNKNOWN, 0, 0, 0)}, "ISSUER_UNKNOWN(1)"),
+        (
+            {"org": Org(bytes(32), 1, 3, OrgStatus.SUSPENDED, 0, 0, 0)},
+            "ISSUER_SUSPENDED(SUSPENDED)",
+        ),
         ({"accreditation": Accreditation(False, 0, 0)}, "ISSUER_NOT_ACCREDITED(cn.ecr/1)"),
         ({"accreditation": Accreditation(True, 0, 5)}, "ISSUER_NOT_ACCREDITED(cn.ecr/1)"),
         ({"accreditation": Accreditation(True, 6, 0)}, "ISSUER_NOT_ACCREDITED(cn.ecr/1)"),

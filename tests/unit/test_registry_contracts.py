@@ -1,0 +1,412 @@
+"""What the registry's contracts allow, refuse and remember; every call in both EVM engines."""
+
+from hashlib import sha256
+
+import pytest
+from eth_keys import keys
+
+from contracts.registry import (
+    AnchorState,
+    RegistryErrorCode,
+    Role,
+    VerdictClass,
+)
+from tests.unit.registry_world import SCHEMA, Refused, World, account_of, refused
+
+ANCHOR, OTHER = b"\x07" * 32, b"\x08" * 32
+DAY_S = 86_400
+CODE = RegistryErrorCode
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+# --- registering ----------------------------------------------------------------------------------
+
+
+def test_the_same_registration_again_changes_nothing(world):
+    assert world.register(ANCHOR, day=30, flags=5) is False
+    assert world.events() == ["AnchorRegistered"]
+    assert world.gas_used + 21_000 + 16 * 196 < 120_000
+    before = world.hashes("issuer-hk", "getRecord", 1, ANCHOR)
+    world.pass_blocks(5)
+    assert world.register(ANCHOR, day=30, flags=5) is True
+    assert world.events() == [] and world.hashes("issuer-hk", "getRecord", 1, ANCHOR) == before
+    for changes in ({"day": 31}, {"flags": 4}, {"key": 2}, {"suite": 2}, {"schema": 9}):
+        fields = {"day": 30, "flags": 5} | changes
+        refused(CODE.ALREADY_REGISTERED_CONFLICT, world.register, ANCHOR, **fields)
+    world.hashes("issuer-sz", "revoke", ANCHOR, 1)
+    assert world.register(ANCHOR, day=30, flags=5) is True
+    assert world.state_of(ANCHOR) == AnchorState.REVOKED
+
+
+def test_a_squatter_fills_a_record_of_his_own(world):
+    world.register(ANCHOR, who="issuer-hk")
+    assert world.state_of(ANCHOR, issuer=1) == AnchorState.NONE
+    world.register(ANCHOR, who="issuer-sz", flags=1)
+    world.hashes("issuer-hk", "revoke", ANCHOR, 1)
+    assert world.state_of(ANCHOR, issuer=1) == AnchorState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"schema": 0}, CODE.BAD_SCHEMA),
+        ({"suite": 0}, CODE.BAD_SUITE),
+        ({"suite": 4}, CODE.BAD_SUITE),
+        ({"key": 0}, CODE.MALFORMED),
+        ({"schema": 77}, CODE.NOT_ACCREDITED),
+        ({"who": "verifier-hk"}, CODE.ROLE_REQUIRED),
+        ({"who": b"\x55" * 20}, CODE.UNKNOWN_ACCOUNT),
+        ({"who": "governor"}, CODE.ROLE_REQUIRED),
+        ({"anchor": bytes(32)}, CODE.ZERO_ANCHOR),
+        ({"day": 1}, CODE.BAD_VALIDITY),
+    ],
+)
+def test_registrations_that_are_refused(world, changes, code):
+    world.pass_blocks(seconds=3 * DAY_S)
+    fields = {"anchor": ANCHOR} | changes
+    refused(code, world.register, **fields)
+    assert world.state_of(ANCHOR) == AnchorState.NONE
+
+
+def test_schemas_are_paused_deprecated_and_known_once(world):
+    world.org("governor", "pauseSchema", SCHEMA, True)
+    refused(CODE.SCHEMA_PAUSED, world.register, ANCHOR)
+    world.org("governor", "pauseSchema", SCHEMA, False)
+    world.register(ANCHOR)
+    world.org("governor", "deprecateSchema", SCHEMA)
+    refused(CODE.BAD_SCHEMA, world.register, OTHER)
+    assert world.register(ANCHOR) is True and world.state_of(ANCHOR) == AnchorState.ACTIVE
+    refused(CODE.TERMINAL_STATE, world.org, "governor", "pauseSchema", SCHEMA, False)
+    particulars = (1, b"h" * 32, 0, 0, 0, False, bytes(32), 0)
+    refused(CODE.TERMINAL_STATE, world.org, "governor", "registerSchema", SCHEMA, *particulars)
+    refused(CODE.ROLE_REQUIRED, world.org, "issuer-sz", "registerSchema", 9, *particulars)
+    refused(CODE.NOT_FOUND, world.org, "governor", "deprecateSchema", 9)
+
+
+def test_a_quota_counts_the_registrations_of_a_block(world):
+    world.org("governor", "setQuota", 1, 3)
+    for number in range(3):
+        world.register(bytes([9, number]) + bytes(30))
+    refused(CODE.QUOTA_EXCEEDED, world.register, ANCHOR)
+    assert world.register(bytes([9, 0]) + bytes(30)) is True
+    world.register(ANCHOR, who="issuer-hk")
+    world.pass_blocks()
+    world.register(ANCHOR)
+
+
+# --- states ---------------------------------------------------------------------------------------
+
+
+def test_the_state_at_every_height(world):
+    expected = {0: AnchorState.NONE}
+
+    def at_next_height(state, name=None, *arguments):
+        world.pass_blocks()
+        if name is not None:
+            world.hashes("issuer-sz", name, *arguments)
+        expected[world.height] = state
+
+    at_next_height(AnchorState.NONE)
+    world.pass_blocks()
+    world.register(ANCHOR)
+    world.register(OTHER)
+    expected[world.height] = AnchorState.ACTIVE
+    at_next_height(AnchorState.SUSPENDED, "suspend", ANCHOR)
+    at_next_height(AnchorState.SUSPENDED)
+    at_next_height(AnchorState.ACTIVE, "reinstate", ANCHOR)
+    at_next_height(AnchorState.SUPERSEDED, "supersede", ANCHOR, OTHER)
+    at_next_height(AnchorState.SUPERSEDED)
+    at_next_height(AnchorState.ERASED, "markErased", ANCHOR, b"r" * 32)
+    world.pass_blocks()
+    for height, state in expected.items():
+        assert world.hashes("regulator", "getStatusAt", 1, ANCHOR, height) == state, height
+    assert world.hashes("regulator", "getRecord", 1, ANCHOR)[-1] == OTHER
+    assert world.hashes("regulator", "getErasureReceipt", 1, ANCHOR) == b"r" * 32
+
+
+CHANGES = {
+    "revoke": (3,),
+    "suspend": (),
+    "reinstate": (),
+    "supersede": (OTHER,),
+    "markErased": (b"r" * 32,),
+}
+ALLOWED = {
+    AnchorState.PENDING_WITNESS: {"revoke", "markErased"},
+    AnchorState.ACTIVE: {"revoke", "suspend", "supersede", "markErased"},
+    AnchorState.SUSPENDED: {"revoke", "reinstate", "markErased"},
+    AnchorState.REVOKED: {"markErased"},
+    AnchorState.SUPERSEDED: {"markErased"},
+    AnchorState.ERASED: set(),
+}
+RESULT = {
+    "revoke": AnchorState.REVOKED,
+    "suspend": AnchorState.SUSPENDED,
+    "reinstate": AnchorState.ACTIVE,
+    "supersede": AnchorState.SUPERSEDED,
+    "markErased": AnchorState.ERASED,
+}
+
+
+def bring_to(world, state):
+    """Register the anchor and bring it into a state; another one of its schema is active."""
+    schema = SCHEMA
+    if state is AnchorState.PENDING_WITNESS:
+        schema = 20
+        world.org("governor", "registerSchema", schema, 1, b"h" * 32, 0, 0, 1, False, bytes(32), 0)
+        world.org("governor", "accredit", 1, schema, 0)
+    world.register(ANCHOR, schema=schema)
+    world.register(OTHER)
+    path = {
+        AnchorState.SUSPENDED: "suspend",
+        AnchorState.REVOKED: "revoke",
+        AnchorState.SUPERSEDED: "supersede",
+        AnchorState.ERASED: "markErased",
+    }
+    if state in path:
+        world.hashes("issuer-sz", path[state], ANCHOR, *CHANGES[path[state]])
+    assert world.state_of(ANCHOR) == state
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("state", ALLOWED)
+def test_every_change_in_every_state(world, state, name):
+    bring_to(world, state)
+    call = ("issuer-sz", name, ANCHOR, *CHANGES[name])
+    if name in ALLOWED[state]:
+        world.hashes(*call)
+        assert world.state_of(ANCHOR) == RESULT[name]
+    else:
+        with pytest.raises(Refused):
+            world.hashes(*call)
+        assert world.state_of(ANCHOR) == state
+    with pytest.raises(Refused) as failure:
+        world.hashes("issuer-hk", name, ANCHOR, *CHANGES[name])
+    assert failure.value.code is CODE.NOT_FOUND
+
+
+def test_anchors_are_replaced_by_active_ones_of_their_schema(world):
+    world.register(ANCHOR)
+    refused(CODE.NOT_FOUND, world.hashes, "issuer-sz", "supersede", ANCHOR, OTHER)
+    refused(CODE.MALFORMED, world.hashes, "issuer-sz", "supersede", ANCHOR, ANCHOR)
+    world.register(OTHER)
+    world.hashes("issuer-sz", "suspend", OTHER)
+    refused(CODE.NOT_ACTIVE, world.hashes, "issuer-sz", "supersede", ANCHOR, OTHER)
+    refused(CODE.MALFORMED, world.hashes, "issuer-sz", "revoke", ANCHOR, 16)
+
+
+# --- witnesses ------------------------------------------------------------------------------------
+
+
+def witnessed_schema(world, count, is_crossed):
+    world.org("governor", "registerSchema", 30, 1, b"h" * 32, 0, 0, count, is_crossed, bytes(32), 3)
+    world.org("governor", "accredit", 1, 30, 0)
+    world.register(ANCHOR, schema=30)
+    assert world.state_of(ANCHOR) == AnchorState.PENDING_WITNESS
+
+
+def test_an_anchor_is_active_with_enough_witnesses(world):
+    witnessed_schema(world, 2, False)
+    refused(CODE.ROLE_REQUIRED, world.hashes, "issuer-hk", "witness", 1, ANCHOR)
+    world.hashes("witness-sz", "witness", 1, ANCHOR)
+    assert world.events() == ["Witnessed"]
+    refused(CODE.ALREADY_WITNESSED, world.hashes, "witness-sz", "witness", 1, ANCHOR)
+    assert world.state_of(ANCHOR) == AnchorState.PENDING_WITNESS
+    world.pass_blocks()
+    world.hashes("witness-hk", "witness", 1, ANCHOR)
+    assert world.events() == ["Witnessed", "AnchorActivated"]
+    assert world.state_of(ANCHOR) == AnchorState.ACTIVE
+    refused(CODE.NOT_ACTIVE, world.hashes, "witness-hk", "witness", 1, ANCHOR)
+    refused(CODE.NOT_FOUND, world.hashes, "witness-hk", "witness", 1, OTHER)
+    pending = AnchorState.PENDING_WITNESS
+    assert world.hashes("regulator", "getStatusAt", 1, ANCHOR, world.height - 1) == pending
+
+
+def test_a_witness_from_the_other_side_may_be_asked_for(world):
+    witnessed_schema(world, 1, True)
+    world.hashes("witness-sz", "witness", 1, ANCHOR)
+    assert world.state_of(ANCHOR) == AnchorState.PENDING_WITNESS
+    world.hashes("witness-hk", "witness", 1, ANCHOR)
+    assert world.state_of(ANCHOR) == AnchorState.ACTIVE
+
+
+def test_nobody_witnesses_his_own(world):
+    roles = int(Role.ADMIN | Role.ISSUER | Role.WITNESS)
+    world.org("governor", "admitOrg", 9, b"m" * 32, 1, roles)
+    world.org("governor", "setAccount", 9, account_of("both"), roles)
+    witnessed_schema(world, 1, False)
+    world.org("governor", "accredit", 9, 30, 0)
+    world.register(OTHER, who="both", schema=30)
+    refused(CODE.SELF_WITNESS, world.hashes, "both", "witness", 9, OTHER)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def leaf(anchor):
+    return sha256(b"dvp1-b0" + anchor).digest()
+
+
+def tree(leaves):
+    """Return the root, and the path of each leaf (RFC 9162), written down by recursion."""
+    if len(leaves) == 1:
+        return leaves[0], [[]]
+    split = 1 << ((len(leaves) - 1).bit_length() - 1)
+    (left, left_paths), (right, right_paths) = tree(leaves[:split]), tree(leaves[split:])
+    paths = [[*path, right] for path in left_paths] + [[*path, left] for path in right_paths]
+    return sha256(b"dvp1-b1" + left + right).digest(), paths
+
+
+def anchors(count):
+    return [sha256(bytes([number])).digest() for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
+def test_every_leaf_of_a_batch_is_found_by_its_path_only(world, count):
+    items = anchors(count)
+    root, paths = tree([leaf(item) for item in items])
+    assert world.hashes("issuer-sz", "registerBatch", root, count, SCHEMA, 1, 0, 1, 0) is False
+    for index, (anchor, path) in enumerate(zip(items, paths, strict=True)):
+        found = world.hashes("verifier-hk", "getLeafStatus", 1, root, anchor, index, path)
+        assert found[0] == AnchorState.ACTIVE
+        wrong = [
+            (anchor, index + 1, path),
+            (anchor, count, path),
+            (ANCHOR, index, path),
+            (anchor, index, [*path, root]),
+            (root, index, path),
+        ]
+        if path:
+            wrong += [(anchor, index, path[:-1]), (anchor, index, path[::-1])][: len(path)]
+        for bad_anchor, bad_index, bad_path in wrong:
+            if (bad_anchor, bad_index, bad_path) != (anchor, index, path):
+                refused(
+                    CODE.BAD_PROOF,
+                    world.hashes,
+                    "verifier-hk",
+                    "getLeafStatus",
+                    1,
+                    root,
+                    bad_anchor,
+                    bad_index,
+                    bad_path,
+                )
+
+
+def test_one_document_of_a_batch_is_revoked_alone(world):
+    items = anchors(5)
+    root, paths = tree([leaf(item) for item in items])
+    world.hashes("issuer-sz", "registerBatch", root, 5, SCHEMA, 1, 0, 1, 0)
+    revoke = ("issuer-sz", "revokeLeaf", root, items[3], 3, paths[3], 2)
+    world.hashes(*revoke)
+    assert world.events() == ["LeafRevoked"]
+    refused(CODE.ALREADY_REVOKED, world.hashes, *revoke)
+    refused(CODE.NOT_FOUND, world.hashes, "issuer-hk", *revoke[1:])
+    states = [
+        world.hashes("verifier-hk", "getLeafStatus", 1, root, item, index, paths[index])[0]
+        for index, item in enumerate(items)
+    ]
+    assert states == [1, 1, 1, AnchorState.REVOKED, 1]
+    world.hashes("issuer-sz", "suspend", root)
+    found = world.hashes("verifier-hk", "getLeafStatus", 1, root, items[3], 3, paths[3])
+    assert found[0] == AnchorState.REVOKED
+    world.hashes("issuer-sz", "revoke", root, 5)
+    found = world.hashes("verifier-hk", "getLeafStatus", 1, root, items[0], 0, paths[0])
+    assert found[:2] == (AnchorState.REVOKED, 5)
+
+
+def test_batches_are_bounded_and_told_from_anchors(world):
+    for count in (0, 65_537):
+        arguments = (ANCHOR, count, SCHEMA, 1, 0, 1, 0)
+        refused(CODE.BATCH_LIMIT, world.hashes, "issuer-sz", "registerBatch", *arguments)
+    assert world.hashes("issuer-sz", "registerBatch", ANCHOR, 65_536, SCHEMA, 1, 0, 1, 0) is False
+    refused(CODE.ALREADY_REGISTERED_CONFLICT, world.register, ANCHOR)
+    arguments = (ANCHOR, 65_535, SCHEMA, 1, 0, 1, 0)
+    conflict = CODE.ALREADY_REGISTERED_CONFLICT
+    refused(conflict, world.hashes, "issuer-sz", "registerBatch", *arguments)
+    world.register(OTHER)
+    refused(CODE.BAD_PROOF, world.hashes, "issuer-sz", "revokeLeaf", OTHER, OTHER, 0, [], 1)
+
+
+# --- consents and presentations -------------------------------------------------------------------
+
+
+CONSENT = b"\x0c" * 32
+HOLDER = keys.PrivateKey(b"\x31" * 32)
+STRANGER = keys.PrivateKey(b"\x32" * 32)
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+def consent_signature(world, key, expires_at, is_withdrawal):
+    message = world.call(
+        "verifier-hk", "ConsentLog", "messageOf", CONSENT, expires_at, is_withdrawal
+    )
+    signature = key.sign_msg_hash(message)
+    return signature.v + 27, signature.r.to_bytes(32, "big"), signature.s.to_bytes(32, "big")
+
+
+def is_live(world):
+    return world.call("verifier-hk", "ConsentLog", "isLive", CONSENT)
+
+
+def test_a_consent_is_granted_expires_and_is_withdrawn_by_its_key(world):
+    expires_at = world.time_s + 100
+    granted = consent_signature(world, HOLDER, expires_at, False)
+    assert not is_live(world)
+    grant = ("ConsentLog", "grant", CONSENT, expires_at, *granted)
+    assert world.call("verifier-hk", *grant) is False and is_live(world)
+    assert world.call("issuer-sz", *grant) is True
+    refused(CODE.ROLE_REQUIRED, world.call, "regulator", *grant)
+    by_stranger = consent_signature(world, STRANGER, expires_at, False)
+    again = ("ConsentLog", "grant", CONSENT, expires_at, *by_stranger)
+    refused(CODE.ALREADY_REGISTERED_CONFLICT, world.call, "verifier-hk", *again)
+    withdraw = ("ConsentLog", "withdraw", CONSENT)
+    bad = consent_signature(world, STRANGER, expires_at, True)
+    refused(CODE.SIGNATURE_INVALID, world.call, "verifier-hk", *withdraw, *bad)
+    refused(CODE.SIGNATURE_INVALID, world.call, "verifier-hk", *withdraw, *granted)
+    good = consent_signature(world, HOLDER, expires_at, True)
+    v, r, s = good
+    high = (ORDER - int.from_bytes(s, "big")).to_bytes(32, "big")
+    refused(CODE.SIGNATURE_INVALID, world.call, "verifier-hk", *withdraw, 55 - v, r, high)
+    world.call("issuer-sz", *withdraw, *good)
+    assert not is_live(world)
+    refused(CODE.TERMINAL_STATE, world.call, "issuer-sz", *withdraw, *good)
+    assert world.call("issuer-sz", *grant) is True and not is_live(world)
+
+
+def test_a_consent_ends_by_itself(world):
+    expires_at = world.time_s + 100
+    signature = consent_signature(world, HOLDER, expires_at, False)
+    world.call("verifier-hk", "ConsentLog", "grant", CONSENT, expires_at, *signature)
+    world.pass_blocks(seconds=99)
+    assert is_live(world)
+    world.pass_blocks(seconds=1)
+    assert not is_live(world)
+    late = consent_signature(world, HOLDER, world.time_s, False)
+    other = World()
+    other.pass_blocks(seconds=world.time_s - other.time_s)
+    arguments = ("ConsentLog", "grant", CONSENT, other.time_s, *late)
+    refused(CODE.BAD_VALIDITY, other.call, "verifier-hk", *arguments)
+
+
+def test_a_presentation_is_used_up_once(world):
+    consume = ("VerificationLog", "consume", ANCHOR, bytes(32), int(VerdictClass.ACCEPT))
+    refused(CODE.ROLE_REQUIRED, world.call, "issuer-sz", *consume)
+    world.call("verifier-hk", *consume)
+    refused(CODE.PRESENTATION_CONSUMED, world.call, "verifier-hk", *consume)
+    found = world.call("regulator", "VerificationLog", "getConsumption", ANCHOR)
+    assert found == (5, VerdictClass.ACCEPT, world.height)
+    for presentation, verdict in ((bytes(32), 1), (OTHER, 0), (OTHER, 4)):
+        arguments = ("VerificationLog", "consume", presentation, bytes(32), verdict)
+        refused(CODE.MALFORMED, world.call, "verifier-hk", *arguments)
+    under_consent = ("VerificationLog", "consume", OTHER, CONSENT, 2)
+    refused(CODE.CONSENT_NOT_LIVE, world.call, "verifier-hk", *under_consent)
+    expires_at = world.time_s + 100
+    signature = consent_signature(world, HOLDER, expires_at, False)
+    world.call("verifier-hk", "ConsentLog", "grant", CONSENT, expires_at, *signature)
+    world.call("verifier-hk", *under_consent)
