@@ -62,7 +62,7 @@ contract Governance is RegistryBase {
         uint64 blocks
     ) external returns (uint256 proposal) {
         (uint16 org, ) = voters.requireMember(msg.sender, ROLE_GOVERNOR);
-        ensure(target != address(0) && data.length >= 4, MALFORMED);
+        ensure(target.code.length != 0 && data.length >= 4, MALFORMED);
         ensure(blocks != 0 && blocks <= BLOCKS_MAX, MALFORMED);
         proposal = ++proposalCount;
         uint64 height = uint64(block.number);

@@ -189,6 +189,8 @@ contract OrgRegistry is SchemaRegistry {
         if (schema == 0 || (untilHeight != 0 && untilHeight <= block.number)) {
             revert RegistryError(MALFORMED);
         }
+        uint8 where = schemaJurisdiction(schema);
+        ensure(where == 0 || where == orgs[org].jurisdiction, JURISDICTION_RULE);
         accreditations[org][schema] = Accreditation(true, uint64(block.number), untilHeight);
         emit Accredited(org, schema, untilHeight);
     }

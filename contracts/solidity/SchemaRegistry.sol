@@ -16,7 +16,7 @@ abstract contract SchemaRegistry is RegistryBase {
 
     struct Schema {
         uint8 status; // 0 unknown
-        uint8 jurisdiction; // 0 for any
+        uint8 jurisdiction; // of its issuers; 0 for any
         uint8 minWitness; // witnesses before an anchor is active
         bool isCrossWitnessed; // at least one of them from another jurisdiction
         uint8 sensitivity; // 0 public to 3 sensitive
@@ -93,6 +93,13 @@ abstract contract SchemaRegistry is RegistryBase {
 
     function getSchema(uint32 schema) external view returns (Schema memory) {
         return schemas[schema];
+    }
+
+    /// Where the issuers of a schema must stand, 0 for anywhere.
+    function schemaJurisdiction(uint32 schema) internal view returns (uint8) {
+        Schema storage item = schemas[schema];
+        ensure(item.status != 0, BAD_SCHEMA);
+        return item.jurisdiction;
     }
 
     /// What registering under a schema depends on.

@@ -60,6 +60,7 @@ def test_votes_are_for_governors_in_good_standing_and_in_time(world):
     refused(CODE.NO_SUCH_PROPOSAL, vote, world, "issuer-sz", 5)
     refused(CODE.MALFORMED, propose, world, b"\1\2\3")
     refused(CODE.MALFORMED, propose, world, ADMIT, blocks=0)
+    refused(CODE.MALFORMED, propose, world, ADMIT, target=b"\x01" * 20)
     proposal = propose(world, ADMIT, blocks=3)
     world.org("regulator", "setOrgStatus", 2, 2)
     refused(CODE.ORG_NOT_ACTIVE, vote, world, "issuer-hk", proposal)

@@ -87,6 +87,15 @@ def test_schemas_are_paused_deprecated_and_known_once(world):
     refused(CODE.NOT_FOUND, world.org, "governor", "deprecateSchema", 9)
 
 
+def test_accreditation_is_for_known_schemas_and_where_they_are_of(world):
+    refused(CODE.BAD_SCHEMA, world.org, "governor", "accredit", 1, 40, 0)
+    particulars = (1, b"h" * 32, 2, 0, 0, False, bytes(32), 0)
+    world.org("governor", "registerSchema", 40, *particulars)
+    refused(CODE.JURISDICTION_RULE, world.org, "governor", "accredit", 1, 40, 0)
+    world.org("governor", "accredit", 2, 40, 0)
+    world.register(ANCHOR, who="issuer-hk", schema=40)
+
+
 def test_a_quota_counts_the_registrations_of_a_block(world):
     world.org("governor", "setQuota", 1, 3)
     for number in range(3):
