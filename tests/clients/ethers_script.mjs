@@ -10,7 +10,7 @@ const artifact = JSON.parse(readFileSync(artifactPath, "utf8"));
 const provider = new JsonRpcProvider(url, undefined, { cacheTimeout: -1 });
 const wallet = Wallet.createRandom().connect(provider);
 const factory = new ContractFactory(artifact.abi, artifact.bytecode, wallet);
-const contract = await factory.deploy(wallet.address);
+const contract = await factory.deploy(wallet.address, wallet.address);
 await contract.waitForDeployment();
 const sent = await contract.admitOrg(5, "0x" + "01".repeat(32), 1, 7);
 const receipt = await sent.wait();

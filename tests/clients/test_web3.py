@@ -30,7 +30,7 @@ def send(w3, account, transaction):
 def deployed(w3):
     account = Account.create()
     contract = w3.eth.contract(abi=ARTIFACT.abi, bytecode=ARTIFACT.bytecode)
-    built = contract.constructor(account.address).build_transaction(
+    built = contract.constructor(account.address, account.address).build_transaction(
         {"from": account.address, "nonce": 0}
     )
     receipt = send(w3, account, built)
