@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.11;
 
+import "./IMembers.sol";
 import "./RegistryBase.sol";
-
-interface IMembers {
-    function requireMember(address account, uint8 role)
-        external
-        view
-        returns (uint16 org, uint8 jurisdiction);
-}
 
 /// @title Consents by hash: given, withdrawn, live or not. What was consented to is not here.
 /// @notice A holder has no account. Holders sign with a key of their own, made for one consent;

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.11;
 
+import "./IMembers.sol";
 import "./RegistryBase.sol";
 
-interface IVoters {
-    function requireMember(address account, uint8 role)
-        external
-        view
-        returns (uint16 org, uint8 jurisdiction);
-
+interface IVoters is IMembers {
     function countGovernors(uint8 jurisdiction) external view returns (uint16);
 }
 

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.11;
 
+import "./IMembers.sol";
 import "./RegistryBase.sol";
 
-interface IOrgRegistry {
+interface IOrgRegistry is IMembers {
     function requireRole(address account, uint8 role) external view returns (uint16 org);
-
-    function requireMember(address account, uint8 role)
-        external
-        view
-        returns (uint16 org, uint8 jurisdiction);
 
     function authorise(address account, uint32 schema)
         external
@@ -50,9 +46,6 @@ contract HashRegistry is RegistryBase {
     uint8 public constant REASON_MAX = 15;
     uint8 public constant REASON_ERASED = 6;
     uint32 public constant BATCH_MAX = 65_536;
-
-    uint8 private constant SCHEMA_ACTIVE = 1;
-    uint8 private constant SCHEMA_PAUSED_STATE = 2;
 
     // Two words and supersededBy; `fill` knows where each member is.
     struct Record {

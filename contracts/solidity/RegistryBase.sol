@@ -46,6 +46,10 @@ abstract contract RegistryBase {
     uint8 internal constant ROLE_REGULATOR = 32;
     uint8 internal constant ROLE_GOVERNOR = 64;
 
+    uint8 internal constant SCHEMA_ACTIVE = 1;
+    uint8 internal constant SCHEMA_PAUSED_STATE = 2;
+    uint8 internal constant SCHEMA_DEPRECATED = 3;
+
     uint8 internal constant JURISDICTION_MAX = 4; // 1 SZ, 2 HK, 3 MO, 4 SG
 
     function ensure(bool holds, uint16 code) internal pure {

@@ -7,10 +7,6 @@ import "./RegistryBase.sol";
 /// @notice Part of OrgRegistry, at the same address: who may register what is asked with one
 /// call. A schema is a number and the hash of its published text; the text is not here.
 abstract contract SchemaRegistry is RegistryBase {
-    uint8 public constant SCHEMA_ACTIVE = 1;
-    uint8 public constant SCHEMA_PAUSED_STATE = 2;
-    uint8 public constant SCHEMA_DEPRECATED = 3;
-
     uint8 internal constant SENSITIVITY_MAX = 3;
     uint8 internal constant WITNESSES_MAX = 15;
 

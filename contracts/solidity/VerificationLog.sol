@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.11;
 
+import "./IMembers.sol";
 import "./RegistryBase.sol";
-
-interface IVerifiers {
-    function requireMember(address account, uint8 role)
-        external
-        view
-        returns (uint16 org, uint8 jurisdiction);
-}
 
 interface IConsents {
     function isLive(bytes32 consent) external view returns (bool);
@@ -27,7 +21,7 @@ contract VerificationLog is RegistryBase {
         uint64 height;
     }
 
-    IVerifiers public immutable members;
+    IMembers public immutable members;
     IConsents public immutable consents;
     mapping(bytes32 => Consumption) private consumptions;
 
@@ -37,7 +31,7 @@ contract VerificationLog is RegistryBase {
         uint8 verdictClass
     );
 
-    constructor(IVerifiers registry, IConsents consentLog) {
+    constructor(IMembers registry, IConsents consentLog) {
         members = registry;
         consents = consentLog;
     }

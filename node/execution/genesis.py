@@ -7,6 +7,8 @@ The state root, and with it the genesis hash, follows from the configuration alo
 
 from __future__ import annotations
 
+from functools import partial
+
 from contracts.abi import load_artifact
 from contracts.registry import (
     CONSENT_LOG_ADDRESS,
@@ -97,22 +99,22 @@ def _deploy(evm: Evm, governor: bytes) -> None:
         _check(evm.create_at(governor, address, code, GENESIS_GAS), name)
 
 
+def _govern(evm: Evm, governor: bytes, whom: str, function: str, *arguments: object) -> None:
+    """Call OrgRegistry as the governor."""
+    data = org_function(function).encode_call(*arguments)
+    outcome = evm.call(governor, ORG_REGISTRY_ADDRESS, 0, data, GENESIS_GAS)
+    _check(outcome, f"{function} for {whom}")
+
+
 def _register_schema(evm: Evm, governor: bytes, schema: int) -> None:
     """Make a schema known that some organisation is accredited for: no witness, no age."""
     name = SCHEMA_NAMES.get(schema, f"schema {schema}")
-    data = org_function("registerSchema").encode_call(
-        schema, 1, keccak256(name.encode()), 0, 0, 0, False, bytes(32), SENSITIVE
-    )
-    outcome = evm.call(governor, ORG_REGISTRY_ADDRESS, 0, data, GENESIS_GAS)
-    _check(outcome, f"registerSchema {schema}")
+    particulars = (1, keccak256(name.encode()), 0, 0, 0, False, bytes(32), SENSITIVE)
+    _govern(evm, governor, name, "registerSchema", schema, *particulars)
 
 
 def _enrol(evm: Evm, governor: bytes, org: OrgEntry) -> None:
-    def send(function: str, *arguments: object) -> None:
-        data = org_function(function).encode_call(*arguments)
-        outcome = evm.call(governor, ORG_REGISTRY_ADDRESS, 0, data, GENESIS_GAS)
-        _check(outcome, f"{function} for organisation {org.name}")
-
+    send = partial(_govern, evm, governor, f"organisation {org.name}")
     send("admitOrg", org.id, keccak256(org.name.encode()), org.jurisdiction, org.roles)
     send("setAccount", org.id, bytes.fromhex(org.account[2:]), org.roles)
     send("addKey", org.id, 1, int(Suite.SHA256_P256), bytes.fromhex(org.key))

@@ -204,10 +204,13 @@ def _keccak(out: Writer, path: Path) -> None:
         out.grow(path, start, size)
         path.owed += GAS_PER_HASHED_WORD * ((size.constant + WORD - 1) // WORD)
         words = path.known_words(start, size)
-        if not words or words not in path.hashes:
+        value = path.hashes.get(words)
+        if value is None:
             text = _span(start, size.constant) if size.constant else ":0"
-            path.hashes[words] = out.assign(path, f'I(K(m[{text}]), "big")')
-        out.push(path, path.hashes[words])
+            value = out.assign(path, f'I(K(m[{text}]), "big")')
+            if words:
+                path.hashes[words] = value
+        out.push(path, value)
         return
     name = out.fresh()
     call = f"hash_memory(C, {out.take_in(path)}, {start.text}, {size.text})"
