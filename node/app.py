@@ -285,7 +285,7 @@ def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs)
         if driver is not None and sealer is not None:
             driver.note_pending(pool.has_ready)
             sealer.notice()
-        node.sync.announce()
+        node.sync.announce_to_observers()
         backend.on_block(event)
         logging.getLogger("CONSENSUS").info(
             "[PBFT][METRIC]^^^^^^^^Report,sealer=%d,txs=%d,committedIndex=%d,committedHash=%s,"

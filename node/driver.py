@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -30,7 +31,7 @@ from consensus.inputs import (
     TimerId,
     Verdict,
 )
-from consensus.messages import Message
+from consensus.messages import Checkpoint, Commit, Message, Prepare
 from consensus.replica import Replica
 from node.errors import BadInput, NodeError
 from node.gateway.frames import FrameKind
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 INPUTS_MAX = 1024
 UNKNOWN_MAX = 512
+HANDLED_AT_ONCE = 8
+"""Inputs after which other tasks may run."""
 LINK_GRACE_S = 3.0
 """How long a starting node may take to link up before a missing link counts as gone."""
 
@@ -102,7 +105,10 @@ class Driver:
 
     async def deliver(self, event: Input) -> None:
         """Queue an input; waits while the queue is full."""
-        await self._send.send(event)
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            await self._send.send(event)
 
     def note_pending(self, has_pending: bool) -> None:
         """Tell whether transactions wait; only the latest note counts."""
@@ -151,6 +157,8 @@ class Driver:
             with self._cpu.measure(Part.CONSENSUS):
                 message = decode_message(payload)
                 self._verifier.verify_link(node_id, message)
+                if self._is_settled(message):
+                    return
                 verified = self._verifier.verify_message(message)
         except UnknownEpoch as error:
             self._tolerate(node_id, error)
@@ -160,6 +168,12 @@ class Driver:
             log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
             raise BadInput(str(error)) from error
         await self.deliver(MessageReceived(verified))
+
+    def _is_settled(self, message: Message) -> bool:
+        """Whether a message is a vote on what is committed here: the replica would drop it."""
+        if not isinstance(message, Prepare | Commit | Checkpoint):
+            return False
+        return message.height <= self.replica.stable.height
 
     def _tolerate(self, node_id: bytes, error: UnknownEpoch) -> None:
         """Drop what may be of other validators than we know, as long as it is not much of it."""
@@ -182,8 +196,11 @@ class Driver:
             self._perform(self._first_effects)
             nursery.start_soon(self._end_link_grace)
             nursery.start_soon(self._deliver_notes)
-            async for event in self._receive:
-                self._handle(event)
+            while True:
+                self._handle(await self._receive.receive())
+                with suppress(trio.WouldBlock):  # a change of tasks costs as much as a step
+                    for _ in range(HANDLED_AT_ONCE - 1):
+                        self._handle(self._receive.receive_nowait())
 
     def _handle(self, event: Input) -> None:
         view_before = self.replica.view, self.replica.to_view

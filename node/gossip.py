@@ -7,7 +7,9 @@ A node that links up gets our whole pool, so that partitions do not strand a tra
 
 from __future__ import annotations
 
+from bisect import bisect
 from contextlib import suppress
+from itertools import count
 
 import trio
 
@@ -66,10 +68,18 @@ class Gossip:
                 await trio.sleep(BATCH_S)
 
     async def _repeat_for_ever(self) -> None:
-        """Offer the oldest waiting transactions again: a link may have been replaced under them."""
-        while True:
+        """Offer the oldest waiting transactions again: a link may have been replaced under them.
+
+        To one peer at a time: the k-th node of the network turns to the (k + t)-th in round t, so
+        that in each round everybody hears from somebody, and at most once.
+        """
+        for turn in count():
             await trio.sleep(REPEAT_S)
-            self._send(self._gateway.connected, self._pool.oldest(REPEATED_TXS_MAX))
+            waiting = self._pool.oldest(REPEATED_TXS_MAX, self._clock.elapsed_s() - REPEAT_S)
+            others = sorted(self._gateway.connected)
+            if others and waiting:
+                own = bisect(others, self._gateway.node_id)
+                self._send(frozenset([others[(own + turn) % len(others)]]), waiting)
 
     def _send(self, node_ids: frozenset[bytes], transactions: list[Transaction]) -> None:
         for batch in _batches([item.raw for item in transactions]):

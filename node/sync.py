@@ -1,9 +1,9 @@
 """Block sync: a node that was away fetches blocks with certificates and re-executes them.
 
-Every node announces its height after each commit and every few seconds. A node behind asks a
-peer that is ahead for a bounded range, checks each certificate, executes each block and
-compares the header. A peer that sends something wrong is banned for a while and another one is
-asked (F23).
+Every node announces its height every few seconds, and after each commit to those who do not
+vote: CHECKPOINTs tell the others. A node behind asks a peer that is ahead for a bounded range,
+checks each certificate, executes each block and compares the header. A peer that sends something
+wrong is banned for a while and another one is asked (F23).
 """
 
 from __future__ import annotations
@@ -67,9 +67,17 @@ class Sync:
 
     def announce(self) -> None:
         """Tell all peers where this node stands."""
+        self._announce_to(self._gateway.connected)
+
+    def announce_to_observers(self) -> None:
+        """Tell the peers that see no CHECKPOINTs."""
+        voters = {item.node_id for item in self._epochs.latest.validators.validators}
+        self._announce_to(self._gateway.connected - voters)
+
+    def _announce_to(self, node_ids: frozenset[bytes]) -> None:
         head = self._ledger.head.number
         status = [head, self._ledger.header(head).hash]
-        self._gateway.broadcast(self._gateway.connected, FrameKind.SYNC_STATUS, status)
+        self._gateway.broadcast(node_ids, FrameKind.SYNC_STATUS, status)
 
     async def handle_status(self, node_id: bytes, value: Any) -> None:
         """Note a peer's height."""

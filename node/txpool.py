@@ -64,9 +64,10 @@ class TxPool:
         """Return everything in order of arrival."""
         return [item for item, _ in self._by_hash.values()]
 
-    def oldest(self, count: int) -> list[Transaction]:
-        """Return the first to arrive, at most `count`."""
-        return [item for item, _ in islice(self._by_hash.values(), count)]
+    def oldest(self, count: int, before_s: float) -> list[Transaction]:
+        """Return the first to arrive, at most `count`, of those that came before a time."""
+        first = islice(self._by_hash.values(), count)
+        return [item for item, arrived_s in first if arrived_s < before_s]
 
     def validate(self, raw: bytes) -> Transaction:
         """Decode and check what does not depend on the pool or the state."""

@@ -20,6 +20,7 @@ from node.errors import BadInput, ConfigError, raise_if_fatal
 from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
+from node.gateway.tls_stream import TlsStream
 from node.tap import Tap
 
 HANDSHAKE_S = 10.0
@@ -144,8 +145,7 @@ class Gateway:
             return
         self._connections += 1
         try:
-            tls = trio.SSLStream(stream, self._context(is_server=True), server_side=True)
-            await self._serve(tls, is_dialer=False, what="inbound")
+            await self._serve(stream, is_dialer=False, what="inbound")
         finally:
             self._connections -= 1
 
@@ -165,23 +165,25 @@ class Gateway:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, RETRY_S_MAX)
                 continue
-            tls = trio.SSLStream(stream, self._context(is_server=False), server_hostname=None)
-            found = await self._serve(tls, is_dialer=True, what=f"{host}:{port}")
+            found = await self._serve(stream, is_dialer=True, what=f"{host}:{port}")
             known = found or known
             if known is None or known not in self._peers:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, RETRY_S_MAX)
 
     async def _serve(
-        self, tls: trio.SSLStream[trio.SocketStream], *, is_dialer: bool, what: str
+        self, stream: trio.SocketStream, *, is_dialer: bool, what: str
     ) -> bytes | None:
         """Authenticate a connection and run it to its end; return whose it was."""
         node_id: bytes | None = None
+        tls: TlsStream | None = None
+        is_server = not is_dialer
         try:
             async with self._handshakes:
                 with trio.fail_after(HANDSHAKE_S):
-                    await tls.do_handshake()
-            node_id = read_node_id(tls.getpeercert(binary_form=True))
+                    context = self._context(is_server=is_server)
+                    tls = await TlsStream.negotiate(stream, context, is_server=is_server)
+            node_id = read_node_id(tls.get_certificate())
             await self.serve_link(tls, node_id, is_dialer=is_dialer)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._log_refusal(what, f"handshake failed: {error.__cause__ or error}")
@@ -193,7 +195,7 @@ class Gateway:
             raise_if_fatal(error)
             log.warning("link failed,peer=%s", what, exc_info=error)
         finally:
-            with trio.move_on_after(0.5, shield=True):
+            if tls is not None:
                 await trio.aclose_forcefully(tls)
         return node_id
 

@@ -1,5 +1,7 @@
 """One link to one node: a writer that serves three bounded queues, a reader of frames.
 
+Small frames leave at once if nothing waits before them and the socket takes them; only what is
+left waits in a queue for the writer, which puts many frames into one write.
 A queue that is full drops its oldest frame (votes and status are asked for again; transactions
 are gossiped anew by others), so a peer that does not read costs bounded memory and never
 blocks this node. A link that is silent for `SILENCE_S` is closed.
@@ -23,11 +25,17 @@ from node.gateway.frames import (
     FrameKind,
     encode_frame,
 )
+from node.gateway.tls_stream import TlsStream
 
 QUEUE_FRAMES_MAX = (4096, 256, 256)
 """Frames a priority class may hold back for a peer: consensus, sync, transactions."""
 QUEUE_BYTES_MAX = (64 * MIB, 64 * MIB, 32 * MIB)
 RECEIVE_BYTES = 64 * 1024
+SENT_AT_ONCE_BYTES = 16 * 1024
+"""Larger frames leave by the writer, so that nothing else waits for their encryption."""
+WRITE_BYTES = 64 * 1024
+STEPS_AT_ONCE = 8
+"""Reads and frames of one link after which other tasks may run."""
 PING_S = 5.0
 SILENCE_S = 20.0
 
@@ -44,6 +52,12 @@ class Peer:
         """Whether this node opened the connection."""
         self.dropped_frames = 0
         self._stream = stream
+        self._fast = stream if isinstance(stream, TlsStream) else None
+        self._is_open = False
+        self._is_writing = False
+        """Whether the writer holds bytes that must leave before any other."""
+        self._rest = b""
+        """The rest of a frame that left in part; the next bytes to be written."""
         self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
         self._sizes_bytes = [0, 0, 0]
         self._wake = trio.Event()
@@ -55,7 +69,14 @@ class Peer:
         self.send_encoded(kind, encode_frame(kind, value))
 
     def send_encoded(self, kind: FrameKind, data: bytes) -> None:
-        """Queue a frame; never blocks."""
+        """Send a frame, or queue it; never blocks."""
+        if self._fast is not None and len(data) <= SENT_AT_ONCE_BYTES and self._is_idle():
+            data = self._send_now(self._fast, data)
+            if not data:
+                return
+            self._rest = data
+            self._wake.set()
+            return
         priority = FRAME_PRIORITY[kind]
         queue, sizes = self._queues[priority], self._sizes_bytes
         while queue and (
@@ -68,9 +89,20 @@ class Peer:
         sizes[priority] += len(data)
         self._wake.set()
 
+    def _is_idle(self) -> bool:
+        return self._is_open and not self._is_writing and not self._rest and not any(self._queues)
+
+    def _send_now(self, stream: TlsStream, data: bytes) -> bytes:
+        try:
+            return data[stream.send_now(data) :]
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.close()
+            return b""
+
     async def run(self, handle: Handler) -> None:
         """Serve the link until it fails or is closed; `BadInput` if the peer is to blame."""
         fault: BadInput | None = None
+        self._is_open = True
         try:
             with self.scope:
                 async with trio.open_nursery() as nursery:
@@ -82,6 +114,7 @@ class Peer:
                         fault = error
                     nursery.cancel_scope.cancel()
         finally:
+            self._is_open = False
             self.closed.set()
             with trio.move_on_after(0.5, shield=True):
                 await trio.aclose_forcefully(self._stream)
@@ -92,23 +125,34 @@ class Peer:
         """End the link soon."""
         self.scope.cancel()
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> bytes:
+        """Take what is to be written next: frames of one class, as many as make one write."""
+        if self._rest:
+            data, self._rest = self._rest, b""
+            return data
         for priority, queue in enumerate(self._queues):
             if queue:
-                data = queue.popleft()
-                self._sizes_bytes[priority] -= len(data)
-                return data
-        return None
+                frames = [queue.popleft()]
+                size = len(frames[0])
+                while queue and size + len(queue[0]) <= WRITE_BYTES:
+                    size += len(queue[0])
+                    frames.append(queue.popleft())
+                self._sizes_bytes[priority] -= size
+                return b"".join(frames)
+        return b""
 
     async def _write(self) -> None:
         try:
             while True:
                 data = self._next()
-                if data is None:
+                if not data:
                     self._wake = trio.Event()
                     await self._wake.wait()
                     continue
-                await self._stream.send_all(data)
+                self._is_writing = True
+                for start in range(0, len(data), WRITE_BYTES):
+                    await self._stream.send_all(memoryview(data)[start : start + WRITE_BYTES])
+                self._is_writing = False
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.close()
 
@@ -119,6 +163,7 @@ class Peer:
 
     async def _read(self, handle: Handler) -> None:
         decoder = FrameDecoder()
+        steps = 0
         with trio.CancelScope() as silence:  # one for all frames: making one takes long
             while True:
                 silence.deadline = trio.current_time() + SILENCE_S
@@ -126,9 +171,14 @@ class Peer:
                 silence.deadline = math.inf
                 if not data:
                     return
-                for frame in decoder.receive(data):
+                frames = decoder.receive(data)
+                for frame in frames:
                     if frame.kind is not FrameKind.PING:
                         await handle(self, frame)
+                steps += 1 + len(frames)
+                if steps >= STEPS_AT_ONCE:
+                    steps = 0
+                    await trio.lowlevel.checkpoint()
         raise BadInput(f"silent for {SILENCE_S:.0f} s")
 
     async def _receive(self) -> bytes:
