@@ -1,7 +1,7 @@
 """Finding out what was missed, and helping others to (PROTOCOL.md section 7).
 
-STATUS is the pull: a replica that waits says where it stands, and each validator answers with
-what the asker may lack: the proof of a newer view, its own VIEW-CHANGE, its own votes above
+STATUS is the pull: a replica that waits in vain says where it stands, and each validator answers
+with what the asker may lack: the proof of a newer view, its own VIEW-CHANGE, its own votes above
 the asker's stable height, or its own STATUS if it has more blocks. Each asker is answered at
 most once per resend period (B14, P22).
 """
@@ -56,13 +56,17 @@ def _what_asker_may_lack(state: ReplicaState, message: Status) -> list[Message]:
 
 
 def handle_resend(state: ReplicaState) -> None:
-    """Ask again for what is missing; repeat an unanswered VIEW-CHANGE."""
+    """Ask again for what is missing; repeat an unanswered VIEW-CHANGE.
+
+    Whose head has risen during the period lacks nothing yet (rule R-CU-1).
+    """
     state.answered.clear()
+    has_risen = state.stable.height > state.resend_height
     is_behind, wanted = _is_behind(state), state.sync_requested
     state.sync_requested = 0
     if is_behind:
         request_sync(state, wanted)
-    if not needs_resend(state):
+    if not needs_resend(state) or (has_risen and not state.safety.is_changing):
         return
     for slot in state.log.ascending():
         if state.is_current(slot) or slot.is_ordered:

@@ -318,6 +318,7 @@ class Replica:
                 state.emit(CancelTimer(TimerId.VIEW))
         is_armed = TimerId.RESEND in state.timers
         if not is_armed and (state.answered or needs_resend(state)):
+            state.resend_height = state.stable.height
             self._start_timer(TimerId.RESEND, timeouts.resend_ms)
 
     def _start_timer(self, timer: TimerId, delay_ms: int) -> None:

@@ -87,6 +87,8 @@ class ReplicaState:
     timers: dict[TimerId, int] = field(default_factory=dict)
     """Running timers with the number of their start."""
     timers_started: int = 0
+    resend_height: Height = 0
+    """The stable height when the resend timer was started."""
     answered: set[NodeIndex] = field(default_factory=set)
     peer_heights: dict[NodeIndex, Height] = field(default_factory=dict)
     is_lagging: bool = False

@@ -173,12 +173,14 @@ async def offer(
     batch: int = 1,
     connections: int = CONNECTIONS,
     in_flight_max: int = IN_FLIGHT_MAX,
+    poll_s: float = POLL_S,
 ) -> Offered:
     """Offer everything as fast as the nodes take it, and wait until all have committed all.
 
     Each issuer talks to one node, and to the next of `urls` than the issuer before, over several
     `connections` that send `batch` registrations in a request. What is in flight together stays
-    below `in_flight_max`. Nodes in `watched` have to commit everything too.
+    below `in_flight_max`. Nodes in `watched` have to commit everything too; all are asked for
+    nonces every `poll_s` seconds.
 
     Raises:
         LoadError: a node refuses, or nothing is committed any more.
@@ -191,7 +193,7 @@ async def offer(
         async with trio.open_nursery() as nursery:
             started = time.monotonic()
             for url in everybody:
-                nursery.start_soon(_watch, url, progress)
+                nursery.start_soon(_watch, url, progress, poll_s)
             for position, issuer in enumerate(issuers):
                 url, requests = urls[position % len(urls)], iter(bodies[position])
                 for _ in range(connections):
@@ -235,7 +237,7 @@ async def _send(
                 raise LoadError(f"{url} refuses a registration: {answer[:300].decode()}")
 
 
-async def _watch(url: str, progress: _Progress) -> None:
+async def _watch(url: str, progress: _Progress, poll_s: float) -> None:
     addresses = [[issuer.address, "latest"] for issuer in progress.issuers]
     async with RpcClient(url) as client:
         while True:
@@ -244,7 +246,7 @@ async def _watch(url: str, progress: _Progress) -> None:
                 if isinstance(answer, RemoteError):
                     raise LoadError(f"{url} does not tell a nonce: {answer}")
             progress.note(url, [int(answer, 16) for answer in answers])
-            await trio.sleep(POLL_S)
+            await trio.sleep(poll_s)
 
 
 async def count_successes(url: str) -> int:

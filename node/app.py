@@ -284,7 +284,7 @@ def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs)
         proposals.on_block(header.number)
         if driver is not None and sealer is not None:
             driver.note_pending(pool.has_ready)
-            sealer.notice()
+            sealer.on_block(len(event.block.transactions))
         node.sync.announce_to_observers()
         backend.on_block(event)
         logging.getLogger("CONSENSUS").info(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -156,15 +157,26 @@ class Proposals:
     async def _has_right_nonces(
         self, effect: VerifyProposal, transactions: Sequence[Transaction]
     ) -> bool:
-        """Check that nonces follow on the chain below; False while that is unknown."""
+        """Check that nonces follow on the chain below; False while that is unknown.
+
+        Right nonces are right whatever the disk does meanwhile. Wrong ones may be those of a
+        block that is being committed, and are looked at again between two commits.
+        """
+        height, ancestors = effect.proposal.height, effect.ancestors
         with trio.move_on_after(ANCESTOR_WAIT_S):
             while True:
-                async with self._scheduler.lock:
-                    taken = self.in_flight(effect.proposal.height, effect.ancestors)
-                    if taken is not None:
+                changed = self._changed
+                taken = self.in_flight(height, ancestors)
+                if taken is not None:
+                    with suppress(InvalidTransaction):
                         self._check_nonces(taken, transactions)
                         return True
-                    changed = self._changed
+                    async with self._scheduler.lock:
+                        taken = self.in_flight(height, ancestors)
+                        if taken is not None:
+                            self._check_nonces(taken, transactions)
+                            return True
+                        continue
                 await changed.wait()
         return False
 

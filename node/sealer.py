@@ -1,8 +1,8 @@
 """The sealer: builds a proposal when this node leads and transactions wait.
 
 A block is sealed when it is full, when all below it are committed, or when `min_seal_time` has
-passed since it was asked for: a lone transaction on a quiet network does not wait, and under
-load a block fills up while the one below is decided. No empty blocks.
+passed since it was asked for. After a block of many the next one waits as long for more: a lone
+transaction on a quiet network does not wait, and under load a block fills up. No empty blocks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from node.clock import Clock
 from node.config import GenesisConfig, NodeConfig
 from node.proposals import Proposals
 from node.txpool import TxPool
+
+BUSY_BLOCK_SIZE = 8
+"""Transactions in a block after which more are expected: each block costs every replica as much
+CPU as some thirty transactions."""
 
 
 class Sealer:
@@ -47,6 +51,7 @@ class Sealer:
         self._wanted: BuildProposal | None = None
         self._since_s = 0.0
         """When it was asked for."""
+        self._busy_until_s = 0.0
         self._is_collecting = False
         self._changed = trio.Event()
 
@@ -56,6 +61,12 @@ class Sealer:
         self._since_s = trio.current_time()
         self._changed.set()
 
+    def on_block(self, size: int) -> None:
+        """A block was committed; after one of many the next has a moment to fill."""
+        if size >= BUSY_BLOCK_SIZE:
+            self._busy_until_s = trio.current_time() + self._wait_s
+        self.notice()
+
     def notice(self) -> None:
         """The pool changed."""
         wanted = self._wanted
@@ -63,8 +74,20 @@ class Sealer:
             self._changed.set()
 
     def _is_due(self, wanted: BuildProposal) -> bool:
-        is_full = len(self._pool) >= self._genesis.block_tx_count_limit
-        return is_full or self._proposals.is_next(wanted.height)
+        if self._is_full(wanted):
+            return True
+        return self._proposals.is_next(wanted.height) and not self._is_busy()
+
+    def _is_busy(self) -> bool:
+        return trio.current_time() < self._busy_until_s
+
+    def _is_full(self, wanted: BuildProposal) -> bool:
+        """Whether as many wait as a block holds, besides those in the blocks below."""
+        limit = self._genesis.block_tx_count_limit
+        if len(self._pool) < limit:
+            return False
+        taken = self._proposals.in_flight(wanted.height, wanted.ancestors)
+        return taken is not None and len(self._pool) - len(taken) >= limit
 
     async def run(self) -> None:
         """Seal for ever."""
@@ -83,7 +106,7 @@ class Sealer:
     async def _collect(self, wanted: BuildProposal) -> None:
         """Give more transactions the time to arrive, as long as that delays nothing."""
         self._is_collecting = True
-        with trio.move_on_at(self._since_s + self._wait_s):
+        with trio.move_on_at(max(self._since_s + self._wait_s, self._busy_until_s)):
             while self._wanted is wanted and not self._is_due(wanted):
                 self._changed = trio.Event()
                 await self._changed.wait()

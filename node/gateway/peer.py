@@ -53,6 +53,10 @@ class Peer:
         self.dropped_frames = 0
         self._stream = stream
         self._fast = stream if isinstance(stream, TlsStream) else None
+        self._fault: BadInput | None = None
+        """Why the peer is to blame for the end of the link."""
+        self._silent_since_s = math.inf
+        """Since when nothing comes; infinite while something is being handled."""
         self._is_open = False
         self._is_writing = False
         """Whether the writer holds bytes that must leave before any other."""
@@ -101,7 +105,6 @@ class Peer:
 
     async def run(self, handle: Handler) -> None:
         """Serve the link until it fails or is closed; `BadInput` if the peer is to blame."""
-        fault: BadInput | None = None
         self._is_open = True
         try:
             with self.scope:
@@ -111,15 +114,15 @@ class Peer:
                     try:
                         await self._read(handle)
                     except BadInput as error:
-                        fault = error
+                        self._fault = error
                     nursery.cancel_scope.cancel()
         finally:
             self._is_open = False
             self.closed.set()
             with trio.move_on_after(0.5, shield=True):
                 await trio.aclose_forcefully(self._stream)
-        if fault is not None:
-            raise fault
+        if self._fault is not None:
+            raise self._fault
 
     def close(self) -> None:
         """End the link soon."""
@@ -157,29 +160,30 @@ class Peer:
             self.close()
 
     async def _ping(self) -> None:
-        while True:
-            await trio.sleep(PING_S)
+        """Show that this node lives, and see that the other one does."""
+        while trio.current_time() - self._silent_since_s < SILENCE_S:
             self.send(FrameKind.PING, 0)
+            await trio.sleep(PING_S)
+        self._fault = BadInput(f"silent for {SILENCE_S:.0f} s")
+        self.close()
 
     async def _read(self, handle: Handler) -> None:
         decoder = FrameDecoder()
         steps = 0
-        with trio.CancelScope() as silence:  # one for all frames: making one takes long
-            while True:
-                silence.deadline = trio.current_time() + SILENCE_S
-                data = await self._receive()
-                silence.deadline = math.inf
-                if not data:
-                    return
-                frames = decoder.receive(data)
-                for frame in frames:
-                    if frame.kind is not FrameKind.PING:
-                        await handle(self, frame)
-                steps += 1 + len(frames)
-                if steps >= STEPS_AT_ONCE:
-                    steps = 0
-                    await trio.lowlevel.checkpoint()
-        raise BadInput(f"silent for {SILENCE_S:.0f} s")
+        while True:
+            self._silent_since_s = trio.current_time()
+            data = await self._receive()
+            self._silent_since_s = math.inf
+            if not data:
+                return
+            frames = decoder.receive(data)
+            for frame in frames:
+                if frame.kind is not FrameKind.PING:
+                    await handle(self, frame)
+            steps += 1 + len(frames)
+            if steps >= STEPS_AT_ONCE:
+                steps = 0
+                await trio.lowlevel.checkpoint()
 
     async def _receive(self) -> bytes:
         try:

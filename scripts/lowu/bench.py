@@ -118,7 +118,11 @@ def latency(
 @rounds_option(3)
 @registrations_option(4_000)
 @click.option(
-    "--block", type=click.IntRange(1, 10_000), default=200, show_default=True, help="In a block."
+    "--block",
+    type=click.IntRange(1, 10_000),
+    default=1_000,
+    show_default=True,
+    help="In a block at most.",
 )
 @plot_option
 @json_option

@@ -230,6 +230,16 @@ def test_blocks_are_asked_for_again_while_enough_claim_them():
     assert [effect.height for effect in kit.only(fx.RequestSync, again)] == [3]
 
 
+def test_who_makes_progress_does_not_ask():
+    replica = kit.replica()
+    effects = kit.pending(replica)
+    kit.commit(replica, FIRST)
+    effects = kit.fire(replica, kit.timer(effects, TimerId.RESEND))
+    assert kit.sent(Status, effects) == []
+    effects = kit.fire(replica, kit.timer(effects, TimerId.RESEND))
+    assert [message.stable_height for message in kit.sent(Status, effects)] == [1]
+
+
 def test_a_synced_block_below_ordered_ones_keeps_them():
     replica = kit.replica(0)
     for item in (FIRST, SECOND):
