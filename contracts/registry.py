@@ -269,6 +269,31 @@ def hash_function(name: str) -> Function:
     return load_artifact("HashRegistry").functions[name]
 
 
+def consent_function(name: str) -> Function:
+    """Return a function of ConsentLog."""
+    return load_artifact("ConsentLog").functions[name]
+
+
+def verification_function(name: str) -> Function:
+    """Return a function of VerificationLog."""
+    return load_artifact("VerificationLog").functions[name]
+
+
+def encode_grant(consent: bytes, expires_at_s: int, v: int, r: bytes, s: bytes) -> bytes:
+    """Return the call data that logs a consent, with its ledger key's signature."""
+    return consent_function("grant").encode_call(consent, expires_at_s, v, r, s)
+
+
+def encode_withdraw(consent: bytes, v: int, r: bytes, s: bytes) -> bytes:
+    """Return the call data that ends a consent, with its ledger key's signature."""
+    return consent_function("withdraw").encode_call(consent, v, r, s)
+
+
+def encode_consume(presentation: bytes, consent: bytes, verdict: VerdictClass) -> bytes:
+    """Return the call data that uses up a presentation; 32 zero bytes name no consent."""
+    return verification_function("consume").encode_call(presentation, consent, int(verdict))
+
+
 def encode_register_anchor(
     anchor: bytes, *, schema: int, key_id: int, valid_until_day: int, suite: Suite, flags: int = 0
 ) -> bytes:
@@ -307,7 +332,7 @@ def decode_schema(data: bytes) -> Schema:
 
 def decode_consent(data: bytes) -> Consent:
     """Return the consent in the answer of getConsent."""
-    key, *rest = load_artifact("ConsentLog").functions["getConsent"].decode_output(data)[0]
+    key, *rest = consent_function("getConsent").decode_output(data)[0]
     return Consent(bytes.fromhex(key[2:]), *rest)
 
 

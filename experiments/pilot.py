@@ -7,26 +7,20 @@ a revoked and a never-registered report.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from contracts.registry import RevokeReason
+from experiments.cast import Cast
+from institutions.consent import Purpose
 from institutions.documents import (
-    Document,
     build_enterprise_report,
     build_kyc_file,
     build_owner_report,
 )
-from institutions.holder import Holder
-from institutions.issuer import Issued, Issuer
+from institutions.issuer import Issued
 from institutions.package import encode_package
-from institutions.registry import Registry, Signer
-from institutions.signing import DocumentKey
 from institutions.verdicts import Report
-from institutions.verifier import Verifier
-from node.client import RpcClient
-from node.topology.plan import Plan, derive_key
 
 ACTORS = ("szcredit", "nova", "baihang", "fusion", "bea-cn", "bea-hk")
 """Institutions that the scenarios need."""
@@ -54,57 +48,6 @@ class ScenarioResult:
         return self.got == verdict and is_code_there
 
 
-@dataclass(slots=True)
-class Cast:
-    """The institutions and holders of the pilot, each talking to its own node."""
-
-    issuers: dict[str, Issuer]
-    verifiers: dict[str, Verifier]
-    holders: dict[str, Holder]
-    now_s: Callable[[], int]
-    documents: list[Document] = field(default_factory=list)
-    anchors: list[bytes] = field(default_factory=list)
-
-    async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
-        """Have an issuer build, register and hand over a document."""
-        self.documents.append(document)
-        issued = await self.issuers[issuer].issue(
-            document,
-            audience=audience,
-            holder_key=self.holders[holder].key.public_key,
-            issued_at_s=self.now_s(),
-        )
-        self.anchors.append(issued.anchor)
-        self.holders[holder].receive(encode_package(issued.package))
-        return issued
-
-
-@asynccontextmanager
-async def open_cast(plan: Plan, now_s: Callable[[], int]) -> AsyncIterator[Cast]:
-    """Connect the pilot's institutions to their nodes."""
-    issuers: dict[str, Issuer] = {}
-    verifiers: dict[str, Verifier] = {}
-    async with AsyncExitStack() as stack:
-        for item in plan.institutions:
-            client = await stack.enter_async_context(RpcClient(item.node.url))
-            name = item.spec.id
-            if item.spec.schemas:
-                issuers[name] = Issuer(
-                    name=name,
-                    org_id=item.org_id,
-                    jurisdiction=item.spec.side.name,
-                    signer=Signer(client, item.account_key),
-                    document_key=DocumentKey(item.document_key),
-                )
-            verifiers[name] = Verifier(name=name, registry=Registry(client))
-        seed = plan.spec.settings.seed
-        holders = {
-            name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}")))
-            for name in ("acme-sz", "owner", "corp-sz", "corp-hk")
-        }
-        yield Cast(issuers, verifiers, holders, now_s)
-
-
 def _result(name: str, expected: str, report: Report, height: int) -> ScenarioResult:
     return ScenarioResult(name, expected, report.verdict.value, tuple(report.codes), height)
 
@@ -117,8 +60,7 @@ async def play_enterprise(cast: Cast) -> ScenarioResult:
     """E1: a credit report goes south."""
     document = build_enterprise_report(1, cast.now_s(), ACME_USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
-    shown = cast.holders["acme-sz"].present(issued.package.header.doc_id, "nova")
-    report = await cast.verifiers["nova"].verify(shown)
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("E1 szcredit → nova", "ACCEPT", report, _height(issued))
 
 
@@ -126,8 +68,7 @@ async def play_owner(cast: Cast) -> ScenarioResult:
     """E2: a business owner shows some fields of a report, and hides the rest."""
     document = build_owner_report(2, cast.now_s())
     issued = await cast.issue("baihang", document, "owner", "fusion")
-    shown = cast.holders["owner"].present(issued.package.header.doc_id, "fusion", OWNER_FIELDS)
-    report = await cast.verifiers["fusion"].verify(shown)
+    report = await cast.hand_over("owner", issued, document, "fusion", OWNER_FIELDS)
     return _result("E2 baihang → fusion, selected fields", "ACCEPT", report, _height(issued))
 
 
@@ -135,10 +76,8 @@ async def play_owner_hiding(cast: Cast) -> ScenarioResult:
     """E2, refused: the owner also hides the months that the schema demands."""
     document = build_owner_report(3, cast.now_s())
     issued = await cast.issue("baihang", document, "owner", "fusion")
-    shown = cast.holders["owner"].present(
-        issued.package.header.doc_id, "fusion", ("/header/report_no", "/score")
-    )
-    report = await cast.verifiers["fusion"].verify(shown)
+    shown = ("/header/report_no", "/score")
+    report = await cast.hand_over("owner", issued, document, "fusion", OWNER_FIELDS, shown=shown)
     return _result(
         "E2 overdue months hidden", "REJECT MANDATORY_FIELD_HIDDEN", report, _height(issued)
     )
@@ -148,8 +87,9 @@ async def play_group_south(cast: Cast) -> ScenarioResult:
     """E10: a company file goes from the mainland bank to Hong Kong."""
     document = build_kyc_file(4, cast.now_s())
     issued = await cast.issue("bea-cn", document, "corp-sz", "bea-hk")
-    shown = cast.holders["corp-sz"].present(issued.package.header.doc_id, "bea-hk")
-    report = await cast.verifiers["bea-hk"].verify(shown)
+    report = await cast.hand_over(
+        "corp-sz", issued, document, "bea-hk", purpose=Purpose.KYC_REFRESH
+    )
     return _result("E10 bea-cn → bea-hk", "ACCEPT", report, _height(issued))
 
 
@@ -157,8 +97,9 @@ async def play_group_north(cast: Cast) -> ScenarioResult:
     """E10 in the other direction."""
     document = build_kyc_file(5, cast.now_s(), is_hong_kong=True)
     issued = await cast.issue("bea-hk", document, "corp-hk", "bea-cn")
-    shown = cast.holders["corp-hk"].present(issued.package.header.doc_id, "bea-cn")
-    report = await cast.verifiers["bea-cn"].verify(shown)
+    report = await cast.hand_over(
+        "corp-hk", issued, document, "bea-cn", purpose=Purpose.KYC_REFRESH
+    )
     return _result("E10 bea-hk → bea-cn", "ACCEPT", report, _height(issued))
 
 
@@ -174,7 +115,8 @@ async def play_tampered(cast: Cast) -> ScenarioResult:
             for leaf in issued.package.disclosures
         ),
     )
-    report = await cast.verifiers["nova"].verify(encode_package(changed))
+    cast.holders["acme-sz"].receive(encode_package(changed))
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("E3 tampered amount", f"REJECT TAMPERED_FIELD({path})", report, _height(issued))
 
 
@@ -185,7 +127,8 @@ async def play_revoked(cast: Cast) -> ScenarioResult:
     receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
     anchor = replace(issued.package.anchors[0], registered_height=int(receipt["blockNumber"], 16))
     package = replace(issued.package, anchors=(anchor,))
-    report = await cast.verifiers["nova"].verify(encode_package(package))
+    cast.holders["acme-sz"].receive(encode_package(package))
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("revoked report", "REJECT REVOKED(CORRECTED)", report, _height(issued))
 
 
@@ -193,13 +136,15 @@ async def play_unregistered(cast: Cast) -> ScenarioResult:
     """A report in the issuer's form that was never registered."""
     document = build_enterprise_report(8, cast.now_s(), ACME_USCC)
     cast.documents.append(document)
-    package, _ = cast.issuers["szcredit"].build_package(
+    package = cast.issuers["szcredit"].build_package(
         document,
         audience="nova",
         holder_key=cast.holders["acme-sz"].key.public_key,
         issued_at_s=cast.now_s(),
     )
-    report = await cast.verifiers["nova"].verify(encode_package(package))
+    cast.holders["acme-sz"].receive(encode_package(package))
+    issued = Issued(package, package.anchors[0].anchor, {})
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("never registered report", "REJECT NOT_REGISTERED", report, 0)
 
 

@@ -1,47 +1,134 @@
 """The holder: a company or person who carries packages and decides what to show to whom.
 
-The holder has no account on the ledger and talks to no node.
+The holder has no account on the ledger and talks to no node. A consent is logged by an
+institution that the holder hands it to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable, Iterable
 
-from institutions.package import Package, decode_package, encode_package
+from institutions.consent import (
+    Basis,
+    ConsentReceipt,
+    LedgerConsent,
+    ledger_address,
+    sign_for_ledger,
+)
+from institutions.forms import covers
+from institutions.package import Package, decode_package
+from institutions.presentation import Presentation, build_presentation, encode_presentation, seal
+from institutions.requests import Request
 from institutions.signing import DocumentKey
+
+CONSENT_VALID_S = 30 * 86_400
+RETENTION_DAYS = 365
 
 
 class Holder:
-    """Keeps packages by document id."""
+    """Keeps packages, and the consents given, by document id and receiver."""
 
-    def __init__(self, name: str, key: DocumentKey) -> None:
+    def __init__(
+        self,
+        name: str,
+        key: DocumentKey,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self.name = name
         self.key = key
+        self._random = randomness
         self._packages: dict[str, Package] = {}
+        self._ledger_keys: dict[bytes, bytes] = {}
+        """By consent: the key that can end it."""
 
     def receive(self, data: bytes) -> str:
-        """Take a package from an issuer; return its document id. `PackageError` if malformed."""
+        """Take a package from an issuer; return its document id. `FormError` if malformed."""
         package = decode_package(data)
         self._packages[package.header.doc_id] = package
         return package.header.doc_id
 
-    def present(self, doc_id: str, audience: str, fields: Iterable[str] | None = None) -> bytes:
-        """Return a package for one receiver: its anchor, and the fields chosen.
+    def consent(
+        self,
+        doc_id: str,
+        request: Request,
+        *,
+        now_s: int,
+        fields: Iterable[str] | None = None,
+        purpose: str | None = None,
+        valid_s: int = CONSENT_VALID_S,
+    ) -> ConsentReceipt:
+        """Agree that a document is shown as a request asks, or more narrowly.
 
-        `fields` are path prefixes; None shows everything. Fields that the schema demands are
-        not added silently: a receiver refuses a package that hides them.
+        Both boxes, across the boundary and for sensitive data, are set: this holder is asked
+        about each and says yes.
+        """
+        header = self._packages[doc_id].header
+        ledger_key = self._draw_ledger_key()
+        chosen = request.fields if fields is None else tuple(fields)
+        receipt = ConsentReceipt(
+            receipt_id=self._random(16).hex(),
+            holder_key=self.key.public_key.hex(),
+            doc_id=doc_id,
+            provider_org=header.issuer_org,
+            receiver=request.receiver,
+            purpose=request.purpose if purpose is None else purpose,
+            fields=(*header.must_disclose, *chosen),
+            basis=Basis.PIPL if header.jurisdiction == "SZ" else Basis.PDPO,
+            is_cross_border=True,
+            is_sensitive=True,
+            retention_days=RETENTION_DAYS,
+            onward_transfer="",
+            issued_at=now_s,
+            expires_at=now_s + valid_s,
+            ledger_key=ledger_address(ledger_key),
+        ).signed(self.key)
+        self._ledger_keys[receipt.digest] = ledger_key
+        return receipt
+
+    def _draw_ledger_key(self) -> bytes:
+        # Below 2^255, so that it is a private key of secp256k1 whatever is drawn.
+        number = int.from_bytes(self._random(32), "big") >> 1
+        return max(1, number).to_bytes(32, "big")
+
+    def authorise(
+        self, receipt: ConsentReceipt, chain_id: int, *, is_withdrawal: bool = False
+    ) -> LedgerConsent:
+        """Return what an institution sends to the ledger to log a consent, or to end it."""
+        key = self._ledger_keys[receipt.digest]
+        return sign_for_ledger(key, chain_id, receipt, is_withdrawal=is_withdrawal)
+
+    def build(
+        self,
+        doc_id: str,
+        request: Request,
+        consent: ConsentReceipt | None,
+        fields: Iterable[str] | None = None,
+    ) -> Presentation:
+        """Return a signed presentation of the fields asked for, or of those chosen.
+
+        Fields that the schema demands are not added to a choice silently: a receiver refuses
+        what hides them.
 
         Raises:
             KeyError: no such document, or none of its anchors is for that receiver.
+            ValueError: none of its fields is chosen.
         """
         package = self._packages[doc_id]
-        if not any(item.audience == audience for item in package.anchors):
-            raise KeyError(f"document {doc_id} was not issued for {audience}")
-        prefixes = None if fields is None else tuple(fields)
+        must = package.header.must_disclose
+        chosen = (*must, *request.fields) if fields is None else tuple(fields)
+        shown = build_presentation(package, request, consent, lambda path: covers(chosen, path))
+        return shown.signed(self.key)
 
-        def keep(path: str) -> bool:
-            return prefixes is None or any(
-                path == prefix or path.startswith(prefix + "/") for prefix in prefixes
-            )
-
-        return encode_package(package.disclosed(keep, audience))
+    def present(
+        self,
+        doc_id: str,
+        request: Request,
+        consent: ConsentReceipt | None,
+        fields: Iterable[str] | None = None,
+        *,
+        password: str = "",
+    ) -> bytes:
+        """Return a presentation, sealed to whom the request is from."""
+        shown = self.build(doc_id, request, consent, fields)
+        return seal(encode_presentation(shown), request, password)

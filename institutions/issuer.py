@@ -19,29 +19,29 @@ from contracts.registry import (
     encode_supersede,
 )
 from institutions.documents import Document
-from institutions.leaves import build_leaves, compute_root, hash_leaf
+from institutions.leaves import Leaf, build_leaves, compute_root, hash_leaf
 from institutions.package import (
     SUITE,
     VERSION,
     Anchor,
     Header,
     Package,
+    Profile,
     compute_anchor,
     compute_subject_commitment,
+    find_file_digest,
 )
 from institutions.registry import Signer
-from institutions.schemas import DAY_S, SCHEMAS
+from institutions.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.signing import DocumentKey
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A package with what only the issuer and the holder keep."""
+    """A package that is registered, with the anchor registered last."""
 
     package: Package
     anchor: bytes
-    subject_salt: bytes
-    """Opens the header's subject commitment; goes to receivers that know the subject."""
     receipt: dict[str, Any]
     """Receipt of the registration, as the node gave it."""
 
@@ -76,8 +76,9 @@ class Issuer:
         holder_key: bytes,
         issued_at_s: int,
         supersedes: bytes = b"",
-    ) -> tuple[Package, bytes]:
-        """Return a package that nobody has registered yet, and the subject's salt."""
+        profile: Profile = Profile.FIELDS,
+    ) -> Package:
+        """Return a package that nobody has registered yet."""
         schema = SCHEMAS[document.schema]
         leaves = build_leaves(document.content, self._random(32))
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
@@ -89,6 +90,7 @@ class Issuer:
         header = Header(
             v=VERSION,
             suite=SUITE,
+            profile=profile,
             doc_id=self._random(16).hex(),
             schema=schema.id,
             issuer_org=self.org_id,
@@ -104,18 +106,22 @@ class Issuer:
             supersedes=supersedes.hex(),
             jurisdiction=self._jurisdiction,
             sensitivity=schema.sensitivity,
-            must_disclose=schema.must_disclose,
+            must_disclose=must_disclose(schema.id, profile),
         )
-        blind = self._random(32)
-        digest = header.doc_digest
-        package = Package(
+        disclosures = tuple(leaf for leaf in leaves if leaf.path)
+        return Package(
             header=header,
-            disclosures=tuple(leaf for leaf in leaves if leaf.path),
+            disclosures=disclosures,
             leaves=hashes,
-            anchors=(Anchor(audience, blind, compute_anchor(digest, blind)),),
-            issuer_signature=self._key.sign(digest),
+            anchors=(self._blind(header, disclosures, audience),),
+            issuer_signature=self._key.sign(header.doc_digest),
+            subject_salt=subject_salt,
         )
-        return package, subject_salt
+
+    def _blind(self, header: Header, disclosures: tuple[Leaf, ...], audience: str) -> Anchor:
+        blind = self._random(32)
+        anchor = compute_anchor(header, blind, find_file_digest(disclosures))
+        return Anchor(audience, blind, anchor)
 
     async def issue(
         self,
@@ -125,20 +131,22 @@ class Issuer:
         holder_key: bytes,
         issued_at_s: int,
         supersedes: bytes = b"",
+        profile: Profile = Profile.FIELDS,
     ) -> Issued:
         """Build a package and register its anchor; return once that is committed."""
-        package, subject_salt = self.build_package(
+        package = self.build_package(
             document,
             audience=audience,
             holder_key=holder_key,
             issued_at_s=issued_at_s,
             supersedes=supersedes,
+            profile=profile,
         )
         (anchor,) = package.anchors
         receipt = await self._register(package, anchor.anchor)
         placed = replace(anchor, registered_height=int(receipt["blockNumber"], 16))
         package = replace(package, anchors=(placed,))
-        return Issued(package, anchor.anchor, subject_salt, receipt)
+        return Issued(package, anchor.anchor, receipt)
 
     async def _register(self, package: Package, anchor: bytes) -> dict[str, Any]:
         call = encode_register_anchor(
@@ -152,17 +160,12 @@ class Issuer:
 
     async def add_audience(self, issued: Issued, audience: str) -> Issued:
         """Register another anchor of the same document, for another receiver."""
-        blind = self._random(32)
-        anchor = compute_anchor(issued.package.header.doc_digest, blind)
-        receipt = await self._register(issued.package, anchor)
-        height = int(receipt["blockNumber"], 16)
-        anchors = (*issued.package.anchors, Anchor(audience, blind, anchor, height))
-        return replace(
-            issued,
-            package=replace(issued.package, anchors=anchors),
-            anchor=anchor,
-            receipt=receipt,
-        )
+        package = issued.package
+        anchor = self._blind(package.header, package.disclosures, audience)
+        receipt = await self._register(package, anchor.anchor)
+        anchor = replace(anchor, registered_height=int(receipt["blockNumber"], 16))
+        package = replace(package, anchors=(*package.anchors, anchor))
+        return Issued(package, anchor.anchor, receipt)
 
     async def revoke(self, anchor: bytes, reason: RevokeReason) -> dict[str, Any]:
         """Withdraw an anchor for good."""

@@ -35,7 +35,25 @@ class LeafType(IntEnum):
     DATE = 6
     EMPTY_ARRAY = 7
     EMPTY_OBJECT = 8
+    FILE = 9
     PAD = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that stands in a document by its digest and size; its bytes travel beside it."""
+
+    data: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.data).digest()
+
+    @property
+    def value(self) -> str:
+        """What the leaf says of the file."""
+        return f"sha-256:{self.digest.hex()}:{len(self.data)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +98,8 @@ def _describe(value: Any) -> tuple[LeafType, str]:
             return LeafType.EMPTY_OBJECT, ""
         case list():
             return LeafType.EMPTY_ARRAY, ""
+        case Attachment():
+            return LeafType.FILE, value.value
     raise ValueError(f"{type(value).__name__} cannot stand in a document")
 
 
@@ -136,12 +156,17 @@ def hash_leaf(schema_number: int, leaf: Leaf) -> bytes:
     ).digest()
 
 
+def split(count: int) -> int:
+    """Return how many of several leaves stand left: the largest power of two below (RFC 9162)."""
+    return 1 << ((count - 1).bit_length() - 1)
+
+
 def compute_root(hashes: Sequence[bytes]) -> bytes:
-    """Return the Merkle root over leaf hashes (RFC 9162 split, nothing duplicated)."""
+    """Return the Merkle root over leaf hashes; nothing is duplicated."""
     if not hashes:
-        raise ValueError("a document has at least one leaf")
+        raise ValueError("a tree has at least one leaf")
     if len(hashes) == 1:
         return hashes[0]
-    middle = 1 << ((len(hashes) - 1).bit_length() - 1)
+    middle = split(len(hashes))
     left, right = compute_root(hashes[:middle]), compute_root(hashes[middle:])
     return hashlib.sha256(b"\x01" + left + right).digest()

@@ -1,19 +1,29 @@
-"""The carried package: what an issuer hands to a holder and a holder to a receiver.
+"""The package: what an issuer hands to a holder (docs/PACKAGE.md).
 
-One canonical JSON object. The header is always disclosed and signed (through `doc_digest`); the
-disclosures are the fields shown; `leaves` are the hashes of all leaves, so that a receiver can
-tell which field was changed; `anchors` hold one blinded anchor for each audience. Only anchors
-go on chain.
+One canonical JSON object. The header is always disclosed and signed (through `doc_digest`);
+`disclosures` are all fields with their salts; `leaves` are the hashes of all leaves; `anchors`
+hold one anchor for each audience. Only anchors go on chain. What a holder shows to a receiver is
+a presentation, made from a package.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
+from institutions.forms import (
+    INTEGER_MAX,
+    FormError,
+    read_hex,
+    read_integer,
+    read_list,
+    read_object,
+    read_paths,
+    read_text,
+)
 from institutions.leaves import LEAVES_MAX, Leaf, LeafType
 
 FORMAT = "dvp1"
@@ -23,12 +33,21 @@ PACKAGE_BYTES_MAX = 4 * 1024 * 1024
 ANCHORS_MAX = 64
 
 
-class PackageError(ValueError):
-    """Bytes that are not a package; `is_version` if only the version is not supported."""
+BATCH_DEPTH_MAX = 16
+"""A batch has at most 65,536 documents."""
+FILE_PATH = "/file"
+"""Where a document of a file profile has its only field."""
 
-    def __init__(self, text: str, *, is_version: bool = False) -> None:
-        super().__init__(text)
-        self.is_version = is_version
+
+class Profile(StrEnum):
+    """What an anchor is made from; the ledger takes all alike. For research: what each shows."""
+
+    FIELDS = "fields"
+    """The header's digest, which binds salted fields, and a blind."""
+    FILE_BLIND = "file-blind"
+    """The digest of a file, and a blind."""
+    FILE_PLAIN = "file-plain"
+    """The digest of a file, as it is (the practice that is reported)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,7 @@ class Header:
 
     v: int
     suite: str
+    profile: Profile
     doc_id: str
     schema: str
     issuer_org: int
@@ -69,8 +89,18 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchPlace:
+    """Where an anchor stands in a registered batch."""
+
+    root: bytes
+    index: int
+    path: tuple[bytes, ...]
+    """Sibling hashes from the anchor up."""
+
+
+@dataclass(frozen=True, slots=True)
 class Anchor:
-    """A blinded anchor for one audience."""
+    """A document's anchor for one audience."""
 
     audience: str
     blind: bytes
@@ -78,30 +108,54 @@ class Anchor:
     registered_height: int = 0
     """Block of its registration, as the issuer was told: a hint how far a node must be to know
     it. 0 if unknown; proves nothing."""
+    batch: BatchPlace | None = None
+
+    @property
+    def registered(self) -> bytes:
+        """What stands on chain: the anchor, or the root of its batch."""
+        return self.anchor if self.batch is None else self.batch.root
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A document as it is carried."""
+    """A document as its holder has it."""
 
     header: Header
     disclosures: tuple[Leaf, ...]
     leaves: tuple[bytes, ...]
     anchors: tuple[Anchor, ...]
     issuer_signature: bytes
+    subject_salt: bytes
+    """Opens the subject commitment; for receivers that know the subject."""
 
-    def disclosed(self, keep: Callable[[str], bool], audience: str) -> Package:
-        """Return what a receiver is shown: the fields to keep, and its own anchor only."""
-        return replace(
-            self,
-            disclosures=tuple(leaf for leaf in self.disclosures if keep(leaf.path)),
-            anchors=tuple(item for item in self.anchors if item.audience == audience),
-        )
+    def anchor_for(self, audience: str) -> Anchor:
+        """Return the anchor for a receiver; `KeyError` if the document has none."""
+        for item in self.anchors:
+            if item.audience == audience:
+                return item
+        raise KeyError(f"document {self.header.doc_id} was not issued for {audience}")
 
 
-def compute_anchor(doc_digest: bytes, blind: bytes) -> bytes:
-    """Return the anchor of a document for the audience that knows `blind`."""
-    return hashlib.sha256(b"dvp1-anchor" + doc_digest + blind).digest()
+def compute_anchor(header: Header, blind: bytes, file_digest: bytes = b"") -> bytes:
+    """Return a document's anchor for the audience that knows `blind`.
+
+    `file_digest` is that of the file, for the file profiles.
+    """
+    match header.profile:
+        case Profile.FIELDS:
+            return hashlib.sha256(b"dvp1-anchor" + header.doc_digest + blind).digest()
+        case Profile.FILE_BLIND:
+            return hashlib.sha256(b"dvp1-anchor" + file_digest + blind).digest()
+        case Profile.FILE_PLAIN:
+            return file_digest
+
+
+def find_file_digest(disclosures: tuple[Leaf, ...]) -> bytes:
+    """Return the digest in the file leaf of a file profile; empty if it is not shown."""
+    for leaf in disclosures:
+        if leaf.path == FILE_PATH and leaf.type is LeafType.FILE:
+            return bytes.fromhex(leaf.value.split(":")[1])
+    return b""
 
 
 def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> bytes:
@@ -111,124 +165,170 @@ def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> byte
     return hashlib.sha256(b"dvp1-subj" + framed).digest()
 
 
+# --- encoding -------------------------------------------------------------------------------------
+
+
+def header_fields(header: Header) -> dict[str, Any]:
+    """Return a header as it stands in JSON."""
+    return {**asdict(header), "must_disclose": list(header.must_disclose)}
+
+
+def leaf_fields(leaf: Leaf) -> list[Any]:
+    """Return a disclosure as it stands in JSON."""
+    return [leaf.index, leaf.path, int(leaf.type), leaf.value, leaf.salt.hex()]
+
+
+def anchor_fields(item: Anchor) -> list[Any]:
+    """Return an anchor as it stands in JSON."""
+    batch = item.batch
+    place = batch and [batch.root.hex(), batch.index, [step.hex() for step in batch.path]]
+    return [
+        item.audience,
+        item.blind.hex(),
+        item.anchor.hex(),
+        item.registered_height,
+        place,
+    ]
+
+
 def encode_package(package: Package) -> bytes:
     """Return the bytes of a package."""
-    header = {**asdict(package.header), "must_disclose": list(package.header.must_disclose)}
     return encode_canonical(
         {
             "format": FORMAT,
-            "header": header,
-            "disclosures": [
-                [leaf.index, leaf.path, int(leaf.type), leaf.value, leaf.salt.hex()]
-                for leaf in package.disclosures
-            ],
+            "header": header_fields(package.header),
+            "disclosures": [leaf_fields(leaf) for leaf in package.disclosures],
             "leaves": [item.hex() for item in package.leaves],
-            "anchors": [
-                [item.audience, item.blind.hex(), item.anchor.hex(), item.registered_height]
-                for item in package.anchors
-            ],
+            "anchors": [anchor_fields(item) for item in package.anchors],
             "issuer_signature": package.issuer_signature.hex(),
+            "subject_salt": package.subject_salt.hex(),
         }
     )
 
 
-_HEADER_TYPES: dict[str, type] = {
-    "v": int,
-    "suite": str,
-    "doc_id": str,
-    "schema": str,
-    "issuer_org": int,
-    "key_id": int,
-    "report_time": int,
-    "issued_at": int,
-    "valid_from": int,
-    "valid_until": int,
-    "holder_key": str,
-    "subject_commitment": str,
-    "leaf_count": int,
-    "root": str,
-    "supersedes": str,
-    "jurisdiction": str,
-    "sensitivity": int,
-    "must_disclose": tuple,
-}
+# --- decoding -------------------------------------------------------------------------------------
+
+_PACKAGE_KEYS = (
+    "format",
+    "header",
+    "disclosures",
+    "leaves",
+    "anchors",
+    "issuer_signature",
+    "subject_salt",
+)
+_HEADER_INTEGERS = (
+    "v",
+    "issuer_org",
+    "key_id",
+    "report_time",
+    "issued_at",
+    "valid_from",
+    "valid_until",
+    "leaf_count",
+    "sensitivity",
+)
+_HEADER_TEXTS = ("suite", "profile", "schema", "supersedes", "jurisdiction")
+_HEADER_HEX = {"doc_id": 16, "root": 32, "subject_commitment": 32, "holder_key": 64}
+_HEADER_KEYS = (*_HEADER_INTEGERS, *_HEADER_TEXTS, *_HEADER_HEX, "must_disclose")
+
+
+def read_format(value: object, wanted: str) -> None:
+    """Refuse a value of another format, or of another version of it."""
+    if isinstance(value, dict) and value.get("format") != wanted:
+        raise FormError(f"format {value.get('format')!r} is not {wanted}", is_version=True)
+
+
+def read_json(data: bytes) -> Any:
+    """Return the value in canonical bytes of bounded size."""
+    try:
+        return decode_canonical(data, PACKAGE_BYTES_MAX)
+    except CanonicalError as error:
+        raise FormError(str(error)) from error
 
 
 def decode_package(data: bytes) -> Package:
-    """Return the package in `data`; `PackageError` says what is wrong with its form."""
-    try:
-        raw = decode_canonical(data, PACKAGE_BYTES_MAX)
-        keys = {"format", "header", "disclosures", "leaves", "anchors", "issuer_signature"}
-        if not isinstance(raw, dict) or set(raw) != keys:
-            raise PackageError(f"a package is an object with {', '.join(sorted(keys))}")
-        if raw["format"] != FORMAT:
-            raise PackageError(f"format {raw['format']!r} is not {FORMAT}", is_version=True)
-        header = _decode_header(raw["header"])
-        return Package(
-            header,
-            tuple(_decode_leaf(item) for item in _list(raw["disclosures"], LEAVES_MAX)),
-            tuple(_hex(item, 32) for item in _list(raw["leaves"], LEAVES_MAX)),
-            tuple(_decode_anchor(item) for item in _list(raw["anchors"], ANCHORS_MAX)),
-            _hex(raw["issuer_signature"], 64),
+    """Return the package in `data`; `FormError` says what is wrong with its form."""
+    raw = read_json(data)
+    read_format(raw, FORMAT)
+    read_object(raw, _PACKAGE_KEYS, "package")
+    return Package(
+        read_header(raw["header"]),
+        read_leaves(raw["disclosures"]),
+        tuple(
+            read_hex(item, 32, "leaves") for item in read_list(raw["leaves"], LEAVES_MAX, "leaves")
+        ),
+        tuple(read_anchor(item) for item in read_list(raw["anchors"], ANCHORS_MAX, "anchors")),
+        read_hex(raw["issuer_signature"], 64, "issuer_signature"),
+        read_hex(raw["subject_salt"], 32, "subject_salt"),
+    )
+
+
+def read_header(value: object) -> Header:
+    """Return the header in a JSON value."""
+    raw = read_object(value, _HEADER_KEYS, "header")
+    profiles = [item.value for item in Profile]
+    if raw["v"] != VERSION or raw["suite"] != SUITE or raw["profile"] not in profiles:
+        raise FormError(
+            f"version {raw['v']!r} with suite {raw['suite']!r} and profile {raw['profile']!r} is "
+            "not supported",
+            is_version=True,
         )
-    except CanonicalError as error:
-        raise PackageError(str(error)) from error
+    for name in _HEADER_INTEGERS:
+        read_integer(raw[name], name)
+    for name in _HEADER_TEXTS:
+        read_text(raw[name], name)
+    for name, size in _HEADER_HEX.items():
+        read_hex(raw[name], size, name)
+    paths = read_paths(raw["must_disclose"], LEAVES_MAX, "must_disclose")
+    return Header(**{**raw, "must_disclose": paths, "profile": Profile(raw["profile"])})
 
 
-def _decode_header(raw: object) -> Header:
-    if not isinstance(raw, dict) or set(raw) != set(_HEADER_TYPES):
-        raise PackageError("the header has missing or unknown fields")
-    if raw["v"] != VERSION or raw["suite"] != SUITE:
-        raise PackageError(
-            f"version {raw['v']!r} with suite {raw['suite']!r} is not supported", is_version=True
-        )
-    values: dict[str, Any] = {
-        **raw,
-        "must_disclose": tuple(_list(raw["must_disclose"], LEAVES_MAX)),
-    }
-    for name, kind in _HEADER_TYPES.items():
-        if type(values[name]) is not kind:
-            raise PackageError(f"header field {name} has a wrong type")
-        if kind is int and not 0 <= values[name] < 2**53:
-            raise PackageError(f"header field {name} is out of range")
-    if not all(isinstance(path, str) for path in values["must_disclose"]):
-        raise PackageError("header field must_disclose has a wrong type")
-    for name, size in (
-        ("doc_id", 16),
-        ("root", 32),
-        ("subject_commitment", 32),
-        ("holder_key", 64),
-    ):
-        _hex(values[name], size)
-    return Header(**values)
+def read_leaves(value: object) -> tuple[Leaf, ...]:
+    """Return the disclosures in a JSON value."""
+    return tuple(_read_leaf(item) for item in read_list(value, LEAVES_MAX, "disclosures"))
 
 
-def _list(value: object, size_max: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) > size_max:
-        raise PackageError(f"expected a list of at most {size_max}")
-    return value
-
-
-def _hex(value: object, size: int) -> bytes:
-    if not isinstance(value, str) or len(value) != 2 * size or value != value.lower():
-        raise PackageError(f"expected {size} bytes in lower-case hex")
-    try:
-        return bytes.fromhex(value)
-    except ValueError as error:
-        raise PackageError("not hex") from error
-
-
-def _decode_leaf(raw: object) -> Leaf:
+def _read_leaf(raw: object) -> Leaf:
     match raw:
         case [int(index), str(path), int(kind), str(value), salt] if 0 <= index < LEAVES_MAX:
             if kind not in list(LeafType) or LeafType(kind) is LeafType.PAD:
-                raise PackageError(f"leaf type {kind} cannot be disclosed")
-            return Leaf(index, path, LeafType(kind), value, _hex(salt, 32))
-    raise PackageError("a disclosure is [index, path, type, value, salt]")
+                raise FormError(f"disclosures: leaf type {kind} cannot be disclosed")
+            if LeafType(kind) is LeafType.FILE:
+                _read_file_value(value)
+            return Leaf(index, path, LeafType(kind), value, read_hex(salt, 32, "salt"))
+    raise FormError("disclosures: [index, path, type, value, salt] each")
 
 
-def _decode_anchor(raw: object) -> Anchor:
+def _read_file_value(value: str) -> None:
+    name, _, rest = value.partition(":")
+    digest, _, size = rest.partition(":")
+    if name != "sha-256" or not size.isdecimal():
+        raise FormError("disclosures: a file is sha-256:digest:size")
+    read_hex(digest, 32, "digest of a file")
+
+
+def read_anchor(raw: object) -> Anchor:
+    """Return the anchor in a JSON value."""
     match raw:
-        case [str(audience), blind, anchor, int(height)] if 0 <= height < 2**48:
-            return Anchor(audience, _hex(blind, 32), _hex(anchor, 32), height)
-    raise PackageError("an anchor is [audience, blind, anchor, height]")
+        case [audience, blind, anchor, height, place]:
+            return Anchor(
+                read_text(audience, "audience"),
+                read_hex(blind, 32, "blind"),
+                read_hex(anchor, 32, "anchor"),
+                read_integer(height, "height of an anchor", INTEGER_MAX),
+                None if place is None else _read_place(place),
+            )
+    raise FormError("anchors: [audience, blind, anchor, height, batch] each")
+
+
+def _read_place(raw: object) -> BatchPlace:
+    match raw:
+        case [root, index, path]:
+            steps = read_list(path, BATCH_DEPTH_MAX, "path in a batch")
+            return BatchPlace(
+                read_hex(root, 32, "root of a batch"),
+                read_integer(index, "index in a batch", 2**BATCH_DEPTH_MAX - 1),
+                tuple(read_hex(step, 32, "path in a batch") for step in steps),
+            )
+    raise FormError("anchors: a batch is [root, index, path]")

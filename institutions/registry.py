@@ -5,26 +5,35 @@ A call that a contract refuses raises `RegistryRefused` with the frozen error nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import trio
 from eth_account import Account
 
 from contracts.registry import (
+    CONSENT_LOG_ADDRESS,
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
+    VERIFICATION_LOG_ADDRESS,
     Accreditation,
     AnchorRecord,
+    AnchorState,
+    Consent,
     Org,
     OrgKey,
     RegistryErrorCode,
+    consent_function,
     decode_accreditation,
+    decode_consent,
     decode_key,
     decode_org,
     decode_record,
     decode_registry_error,
     encode_get_record,
+    hash_function,
     org_function,
+    verification_function,
 )
 from node.client import ClientError, RemoteError, RpcClient
 
@@ -78,6 +87,32 @@ class Registry:
         """Return an organisation's accreditation for a schema."""
         data = org_function("getAccreditation").encode_call(org, schema)
         return decode_accreditation(await self._read(ORG_REGISTRY_ADDRESS, data))
+
+    async def get_consent(self, consent: bytes) -> Consent:
+        """Return a consent; its granted height is 0 if there is none."""
+        data = consent_function("getConsent").encode_call(consent)
+        return decode_consent(await self._read(CONSENT_LOG_ADDRESS, data))
+
+    async def is_consumed(self, presentation: bytes) -> bool:
+        """Whether a presentation has been used up."""
+        call = verification_function("getConsumption")
+        data = await self._read(VERIFICATION_LOG_ADDRESS, call.encode_call(presentation))
+        return bool(call.decode_output(data)[0][1])
+
+    async def get_leaf_status(
+        self, issuer: int, root: bytes, anchor: bytes, index: int, path: Sequence[bytes]
+    ) -> tuple[AnchorState, int]:
+        """Return state and reason of a document in a batch; NONE if it is not in it."""
+        call = hash_function("getLeafStatus")
+        data = call.encode_call(issuer, root, anchor, index, list(path))
+        try:
+            answer = await self._read(HASH_REGISTRY_ADDRESS, data)
+        except RegistryRefused as error:
+            if error.code in (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND):
+                return AnchorState.NONE, 0
+            raise
+        state, reason, _ = call.decode_output(answer)
+        return AnchorState(state), reason
 
     async def get_latest_block(self) -> dict[str, Any]:
         """Return number, hash and time (seconds) of the node's latest block."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.registry import SCHEMA_IDS
+from institutions.package import FILE_PATH, Profile
 
 DAY_S = 86_400
 
@@ -63,3 +64,8 @@ SCHEMAS: dict[str, Schema] = {
         ),
     )
 }
+
+
+def must_disclose(schema: str, profile: Profile) -> tuple[str, ...]:
+    """Return the paths that a holder may not hide; a file profile has one field only."""
+    return SCHEMAS[schema].must_disclose if profile is Profile.FIELDS else (FILE_PATH,)

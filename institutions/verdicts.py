@@ -1,4 +1,4 @@
-"""What a verification found: six ordered checks, every code, and a verdict.
+"""What a verification found: nine ordered checks, every code, and a verdict.
 
 A report says "authentic and unaltered since its registration", never "true".
 """
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Check(Enum):
-    """The checks, in order. (V7 to V9 concern holder, consent and replay.)."""
+    """The checks, in order."""
 
     PACKAGE = "V1"
     INTEGRITY = "V2"
@@ -18,6 +18,9 @@ class Check(Enum):
     ANCHOR = "V4"
     STATUS = "V5"
     TIME = "V6"
+    HOLDER = "V7"
+    CONSENT = "V8"
+    REPLAY = "V9"
 
 
 class Result(Enum):
@@ -57,6 +60,17 @@ class Code(Enum):
     EXPIRED = "EXPIRED"
     STALE = "STALE"
     REGISTERED_LATE = "REGISTERED_LATE"
+    HOLDER_PROOF_MISSING = "HOLDER_PROOF_MISSING"
+    HOLDER_MISMATCH = "HOLDER_MISMATCH"
+    SUBJECT_MISMATCH = "SUBJECT_MISMATCH"
+    CONSENT_MISSING = "CONSENT_MISSING"
+    CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
+    CONSENT_EXPIRED = "CONSENT_EXPIRED"
+    PURPOSE_MISMATCH = "PURPOSE_MISMATCH"
+    FIELDS_NOT_CONSENTED = "FIELDS_NOT_CONSENTED"
+    WRONG_AUDIENCE = "WRONG_AUDIENCE"
+    PRESENTATION_EXPIRED = "PRESENTATION_EXPIRED"
+    REPLAYED = "REPLAYED"
     FRESHNESS_UNKNOWN = "FRESHNESS_UNKNOWN"
 
 

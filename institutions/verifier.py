@@ -1,249 +1,297 @@
-"""The verifier: recomputes a package and compares it with the ledger on its own side.
+"""The verifier: asks for a presentation, recomputes it, and compares it with the ledger.
 
 All checks run even after one has failed, so that a report lists every reason. What could not
-be read from a node is UNKNOWN, never a pass.
+be read from a node is UNKNOWN, never a pass. Nodes of other sides can be asked too: a node that
+lies or lags then shows.
 """
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import trio
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from contracts.registry import (
-    Accreditation,
-    AnchorRecord,
-    AnchorState,
-    Org,
-    OrgKey,
-    OrgStatus,
-    RevokeReason,
-    Suite,
+    VERIFICATION_LOG_ADDRESS,
+    RegistryErrorCode,
+    VerdictClass,
+    encode_consume,
 )
-from institutions.leaves import compute_root, hash_leaf
-from institutions.package import Package, PackageError, compute_anchor, decode_package
-from institutions.registry import ClientError, Registry, RegistryRefused
+from institutions.checks import (
+    Expectation,
+    LedgerView,
+    check_anchor,
+    check_consent,
+    check_holder,
+    check_integrity,
+    check_issuer,
+    check_replay,
+    check_status,
+    check_time,
+    report_malformed,
+)
+from institutions.documents import Subject
+from institutions.forms import FormError
+from institutions.presentation import NONCE_BYTES, Presentation, decode_presentation, unseal
+from institutions.registry import ClientError, Registry, RegistryRefused, Signer
+from institutions.requests import Request
 from institutions.schemas import SCHEMAS
-from institutions.signing import is_signed_by
-from institutions.verdicts import Check, Code, Finding, Line, Report, Result
+from institutions.signing import DocumentKey
+from institutions.verdicts import Check, Code, Finding, Line, Report, Result, Verdict
 
-HEIGHT_WAIT_S = 5.0
-HEIGHT_POLL_S = 0.02
-_TAMPERED_SHOWN_MAX = 16
+AGREE_WAIT_S = 5.0
+"""How long sides may differ, or lag behind a registration, before that counts."""
+AGREE_POLL_S = 0.05
+REQUEST_VALID_S = 15 * 60
+
+NO_FILES: Mapping[str, bytes] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerView:
-    """What a node said, read at one time."""
+@dataclass(slots=True)
+class _Asked:
+    """A request of ours, and what became of it."""
 
-    height: int
-    block_hash: str
-    block_time_s: int
-    record: AnchorRecord
-    org: Org
-    key: OrgKey
-    accreditation: Accreditation
+    request: Request
+    sealing_key: bytes
+    is_used: bool = False
 
 
 class Verifier:
-    """An institution that checks presented packages."""
+    """An institution that checks what holders present to it."""
 
-    def __init__(self, *, name: str, registry: Registry, max_age_s: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        org_id: int,
+        jurisdiction: str,
+        registry: Registry,
+        document_key: DocumentKey,
+        signer: Signer | None = None,
+        other_sides: Sequence[Registry] = (),
+        max_age_s: int | None = None,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self.name = name
-        self._registry = registry
+        self._org_id = org_id
+        self._jurisdiction = jurisdiction
+        self._registries = (registry, *other_sides)
+        self._key = document_key
+        self._signer = signer
+        """Who uses presentations up on the ledger; None to note them here only."""
         self._max_age_s = max_age_s
-        """This receiver's own limit on a report's age, if stricter than the schema's."""
+        self._random = randomness
+        self._asked: dict[bytes, _Asked] = {}
 
-    async def verify(self, data: bytes) -> Report:
-        """Check a presented package completely."""
+    def request(
+        self, *, schema: str, purpose: str, now_s: int, fields: Sequence[str] = ()
+    ) -> Request:
+        """Return a request to hand to a holder."""
+        nonce, secret = self._random(NONCE_BYTES), self._random(32)
+        sealing_key = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+        request = Request(
+            receiver=self.name,
+            receiver_org=self._org_id,
+            schema=schema,
+            purpose=purpose,
+            fields=tuple(fields),
+            nonce=nonce.hex(),
+            issued_at=now_s,
+            expires_at=now_s + REQUEST_VALID_S,
+            sealing_key=sealing_key.hex(),
+        ).signed(self._key)
+        self._asked[nonce] = _Asked(request, secret)
+        return request
+
+    async def receive(
+        self,
+        sealed: bytes,
+        subject: Subject,
+        *,
+        password: str = "",
+        files: Mapping[str, bytes] = NO_FILES,
+    ) -> Report:
+        """Open, check and, if it is accepted, use up what a holder has sent."""
+        asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
-            package = decode_package(data)
-        except PackageError as error:
-            return _malformed(error)
-        if package.header.schema not in SCHEMAS:
-            detail = f"schema {package.header.schema}"
-            return _malformed(PackageError(detail, is_version=True))
-        own = [item for item in package.anchors if item.audience == self.name]
-        if len(own) != 1:
-            return _malformed(PackageError(f"no anchor for {self.name}"))
-        await self._wait_for_height(own[0].registered_height)
-        view = await self._read_ledger(package, own[0].anchor)
-        lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(package, self.name)]
-        if view is None:
-            lines += [
-                Line(check, Result.UNKNOWN, [Finding(Code.FRESHNESS_UNKNOWN)])
-                for check in (Check.ISSUER, Check.ANCHOR, Check.STATUS, Check.TIME)
+            if asked is None:
+                raise FormError("sealed for no request of ours")
+            shown = decode_presentation(unseal(sealed, asked.sealing_key, password))
+        except FormError as error:
+            return report_malformed(error)
+        report = await self._verify(shown, subject, files)
+        if report.verdict is not Verdict.ACCEPT:
+            return report
+        return await self._use_up(shown, report)
+
+    async def verify(
+        self, data: bytes, subject: Subject, *, files: Mapping[str, bytes] = NO_FILES
+    ) -> Report:
+        """Check an unsealed presentation completely; it is not used up."""
+        try:
+            shown = decode_presentation(data)
+        except FormError as error:
+            return report_malformed(error)
+        return await self._verify(shown, subject, files)
+
+    async def _verify(
+        self, shown: Presentation, subject: Subject, files: Mapping[str, bytes]
+    ) -> Report:
+        if shown.header.schema not in SCHEMAS:
+            text = f"schema {shown.header.schema}"
+            return report_malformed(FormError(text, is_version=True))
+        asked = self._asked.get(shown.nonce)
+        expected = Expectation(
+            receiver=self.name,
+            jurisdiction=self._jurisdiction,
+            subject=subject,
+            request=None if asked is None else asked.request,
+            is_used=asked is not None and asked.is_used,
+            max_age_s=self._max_age_s,
+        )
+        views = await self._read_sides(shown)
+        lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, files)]
+        lines += _merge([_check_ledger(shown, view, self._max_age_s) for view in views])
+        _note_disagreement(lines[3], views)
+        lines.append(check_holder(shown, expected))
+        lines += _merge(
+            [
+                [check_consent(shown, view, expected), check_replay(shown, view, expected)]
+                for view in views
             ]
-        else:
-            lines += [
-                check_issuer(package, view),
-                check_anchor(package, view),
-                check_status(view),
-                self._check_time(package, view),
-            ]
+        )
         return Report(tuple(lines))
 
-    async def _wait_for_height(self, height: int) -> None:
-        """Give this side's node a moment to reach a block that the other side has already."""
-        with trio.move_on_after(HEIGHT_WAIT_S):
-            while True:
-                try:
-                    block = await self._registry.get_latest_block()
-                except ClientError:
-                    return
-                if block["number"] >= height:
-                    return
-                await trio.sleep(HEIGHT_POLL_S)
-
-    async def _read_ledger(self, package: Package, anchor: bytes) -> LedgerView | None:
-        header = package.header
-        org_id, key_id = header.issuer_org & 0xFFFF, header.key_id & 0xFFFF
+    async def _use_up(self, shown: Presentation, report: Report) -> Report:
+        """Note an accepted presentation, on the ledger first: who comes second is refused."""
+        asked = self._asked[shown.nonce]
+        if asked.is_used:
+            return _with_finding(report, Result.FAIL, Finding(Code.REPLAYED))
+        asked.is_used = True
+        if self._signer is None:
+            return report
+        consent = bytes(32) if shown.consent is None else shown.consent.digest
+        call = encode_consume(shown.id, consent, VerdictClass.ACCEPT)
         try:
-            record = await self._registry.get_record(org_id, anchor)
-            org = await self._registry.get_org(org_id)
-            key = await self._registry.get_key(org_id, key_id)
-            number = SCHEMAS[header.schema].number
-            accreditation = await self._registry.get_accreditation(org_id, number)
-            block = await self._registry.get_latest_block()
-        except (ClientError, RegistryRefused):
-            return None
-        return LedgerView(
-            block["number"], block["hash"], block["time"], record, org, key, accreditation
-        )
+            await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
+        except RegistryRefused as error:
+            asked.is_used = False
+            codes = {
+                RegistryErrorCode.PRESENTATION_CONSUMED: Code.REPLAYED,
+                RegistryErrorCode.CONSENT_NOT_LIVE: Code.CONSENT_WITHDRAWN,
+            }
+            if error.code not in codes:
+                raise
+            return _with_finding(report, Result.FAIL, Finding(codes[error.code]))
+        except ClientError as error:
+            asked.is_used = False
+            finding = Finding(Code.FRESHNESS_UNKNOWN, f"not used up: {error}")
+            return _with_finding(report, Result.UNKNOWN, finding)
+        return report
 
-    def _check_time(self, package: Package, view: LedgerView) -> Line:
-        header, record = package.header, view.record
-        schema = SCHEMAS[header.schema]
-        now_s = view.block_time_s
-        max_age_s = min(self._max_age_s or schema.max_age_s, schema.max_age_s)
-        findings = []
-        if now_s < header.valid_from:
-            findings.append(Finding(Code.NOT_YET_VALID))
-        if now_s > header.valid_until:
-            findings.append(Finding(Code.EXPIRED))
-        if now_s - header.report_time > max_age_s:
-            findings.append(Finding(Code.STALE))
-        is_known = record.state is not AnchorState.NONE
-        delay_s = record.registered_time - header.issued_at
-        if is_known and delay_s > schema.max_registration_delay_s:
-            findings.append(Finding(Code.REGISTERED_LATE))
-        return _line(Check.TIME, findings, {"block_time": now_s, "height": view.height})
+    # --- reading ----------------------------------------------------------------------------
+
+    async def _read_sides(self, shown: Presentation) -> list[LedgerView | None]:
+        """Read from every side, again for a moment while they differ or lag behind."""
+        views: list[LedgerView | None] = []
+        with trio.move_on_after(AGREE_WAIT_S):
+            while True:
+                views = await self._read_all(shown)
+                known = [view for view in views if view is not None]
+                highest = max((view.height for view in known), default=0)
+                is_there = all(
+                    min(view.height, highest) >= shown.anchor.registered_height for view in known
+                )
+                if is_there and len({repr(view.facts) for view in known}) <= 1:
+                    break
+                await trio.sleep(AGREE_POLL_S)
+        return views or [None] * len(self._registries)
+
+    async def _read_all(self, shown: Presentation) -> list[LedgerView | None]:
+        views: list[LedgerView | None] = [None] * len(self._registries)
+
+        async def read(position: int, registry: Registry) -> None:
+            try:
+                views[position] = await read_view(registry, shown)
+            except (ClientError, RegistryRefused):
+                views[position] = None
+
+        async with trio.open_nursery() as nursery:
+            for position, registry in enumerate(self._registries):
+                nursery.start_soon(read, position, registry)
+        return views
 
 
-def _line(check: Check, findings: list[Finding], evidence: dict[str, str | int]) -> Line:
-    return Line(check, Result.FAIL if findings else Result.PASS, findings, evidence)
-
-
-def _malformed(error: PackageError) -> Report:
-    code = Code.PKG_UNSUPPORTED_VERSION if error.is_version else Code.PKG_MALFORMED
-    first = Line(Check.PACKAGE, Result.FAIL, [Finding(code, str(error))])
-    rest = [Line(check, Result.SKIPPED) for check in Check if check is not Check.PACKAGE]
-    return Report((first, *rest))
-
-
-def check_integrity(package: Package, audience: str) -> Line:
-    """V2: fields, proof, header and anchor belong together."""
-    header = package.header
-    schema = SCHEMAS[header.schema]
-    findings: list[Finding] = []
-    if len(package.leaves) != header.leaf_count or not package.leaves:
-        findings.append(Finding(Code.PROOF_INVALID, "leaf count"))
-    elif compute_root(package.leaves).hex() != header.root:
-        findings.append(Finding(Code.PROOF_INVALID, "root"))
-    places = [(leaf.index, leaf.path.encode()) for leaf in package.disclosures]
-    is_ordered = all(
-        first[0] < second[0] and first[1] < second[1]
-        for first, second in itertools.pairwise(places)
+async def read_view(registry: Registry, shown: Presentation) -> LedgerView:
+    """Ask one node for all that a presentation depends on."""
+    header, place = shown.header, shown.anchor.batch
+    org_id, key_id = header.issuer_org & 0xFFFF, header.key_id & 0xFFFF
+    block = await registry.get_latest_block()
+    record = await registry.get_record(org_id, shown.anchor.registered)
+    state, reason = record.state, record.reason
+    if place is not None:
+        leaf = (place.root, shown.anchor.anchor, place.index, place.path)
+        state, reason = await registry.get_leaf_status(org_id, *leaf)
+    consent = shown.consent
+    return LedgerView(
+        node=registry.client.url,
+        height=block["number"],
+        block_hash=block["hash"],
+        block_time_s=block["time"],
+        record=record,
+        state=state,
+        reason=reason,
+        org=await registry.get_org(org_id),
+        key=await registry.get_key(org_id, key_id),
+        accreditation=await registry.get_accreditation(org_id, SCHEMAS[header.schema].number),
+        consent=None if consent is None else await registry.get_consent(consent.digest),
+        is_consumed=await registry.is_consumed(shown.id),
     )
-    if not is_ordered:
-        findings.append(Finding(Code.PROOF_INVALID, "order of fields"))
-    tampered = [
-        leaf.path
-        for leaf in package.disclosures
-        if leaf.index >= len(package.leaves)
-        or hash_leaf(schema.number, leaf) != package.leaves[leaf.index]
+
+
+def _check_ledger(
+    shown: Presentation, view: LedgerView | None, max_age_s: int | None
+) -> list[Line]:
+    if view is None:
+        return [
+            Line(check, Result.UNKNOWN, [Finding(Code.FRESHNESS_UNKNOWN)])
+            for check in (Check.ISSUER, Check.ANCHOR, Check.STATUS, Check.TIME)
+        ]
+    return [
+        check_issuer(shown, view),
+        check_anchor(shown, view),
+        check_status(view),
+        check_time(shown, view, max_age_s),
     ]
-    findings += [Finding(Code.TAMPERED_FIELD, path) for path in tampered[:_TAMPERED_SHOWN_MAX]]
-    (own,) = [item for item in package.anchors if item.audience == audience]
-    is_anchored = compute_anchor(header.doc_digest, own.blind) == own.anchor
-    if not is_anchored or header.must_disclose != schema.must_disclose:
-        findings.append(Finding(Code.TAMPERED_HEADER))
-    shown = {leaf.path for leaf in package.disclosures}
-    hidden = [path for path in schema.must_disclose if path not in shown]
-    findings += [Finding(Code.MANDATORY_FIELD_HIDDEN, path) for path in hidden]
-    evidence: dict[str, str | int] = {
-        "doc_digest": header.doc_digest.hex(),
-        "fields_shown": len(package.disclosures),
-        "leaves": len(package.leaves),
-    }
-    return _line(Check.INTEGRITY, findings, evidence)
 
 
-def check_issuer(package: Package, view: LedgerView) -> Line:
-    """V3: the issuer was entitled to issue this when it was registered, and signed it."""
-    header, org, key = package.header, view.org, view.key
-    is_registered = view.record.state is not AnchorState.NONE
-    at = view.record.registered_height if is_registered else view.height
-    findings: list[Finding] = []
-    if org.status is OrgStatus.UNKNOWN or header.issuer_org > 0xFFFF:
-        findings.append(Finding(Code.ISSUER_UNKNOWN, str(header.issuer_org)))
-    elif org.status is not OrgStatus.ACTIVE:
-        findings.append(Finding(Code.ISSUER_SUSPENDED, org.status.name))
-    if not view.accreditation.covers(at):
-        findings.append(Finding(Code.ISSUER_NOT_ACCREDITED, header.schema))
-    if key.retired_height and key.retired_height <= at:
-        findings.append(Finding(Code.KEY_RETIRED_BEFORE, str(key.retired_height)))
-    if key.compromised_height and key.compromised_height <= at:
-        findings.append(Finding(Code.KEY_COMPROMISED, str(key.compromised_height)))
-    is_signed = key.is_known and is_signed_by(
-        key.public_key, header.doc_digest, package.issuer_signature
-    )
-    if not is_signed or header.key_id > 0xFFFF:
-        findings.append(Finding(Code.SIG_INVALID))
-    return _line(Check.ISSUER, findings, {"org": header.issuer_org, "key_id": header.key_id})
+_WORST = (Result.FAIL, Result.UNKNOWN, Result.PASS, Result.SKIPPED)
 
 
-def check_anchor(package: Package, view: LedgerView) -> Line:
-    """V4: the record exists, is final, and says what the header says."""
-    record, header = view.record, package.header
-    evidence: dict[str, str | int] = {"height": view.height, "block": view.block_hash}
-    if record.state is AnchorState.NONE:
-        return _line(Check.ANCHOR, [Finding(Code.NOT_REGISTERED)], evidence)
-    findings: list[Finding] = []
-    if record.state is AnchorState.PENDING_WITNESS:
-        findings.append(Finding(Code.PENDING_WITNESS))
-    if record.registered_height > view.height:
-        findings.append(Finding(Code.NOT_FINAL, str(record.registered_height)))
-    said = (header.key_id, SCHEMAS[header.schema].number, header.valid_until_day)
-    if said != (record.key_id, record.schema, record.valid_until_day) or (
-        record.suite != Suite.SHA256_P256
-    ):
-        findings.append(Finding(Code.TAMPERED_HEADER, "differs from the record"))
-    evidence["registered_height"] = record.registered_height
-    evidence["registered_time"] = record.registered_time
-    return _line(Check.ANCHOR, findings, evidence)
+def _merge(sides: list[list[Line]]) -> list[Line]:
+    """Put what several sides gave into one: the worst result, every finding once."""
+    merged = []
+    for lines in zip(*sides, strict=True):
+        first = lines[0]
+        result = min((line.result for line in lines), key=_WORST.index)
+        findings = dict.fromkeys(finding for line in lines for finding in line.findings)
+        merged.append(Line(first.check, result, list(findings), first.evidence))
+    return merged
 
 
-_STATUS_CODES = {
-    AnchorState.REVOKED: Code.REVOKED,
-    AnchorState.SUSPENDED: Code.SUSPENDED,
-    AnchorState.SUPERSEDED: Code.SUPERSEDED,
-    AnchorState.ERASED: Code.ERASED,
-}
+def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
+    known = [view for view in views if view is not None]
+    line.evidence["nodes_asked"] = len(views)
+    if len({repr(view.facts) for view in known}) > 1:
+        line.findings.append(Finding(Code.FRESHNESS_UNKNOWN, "the sides tell different things"))
+        line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)
 
 
-def check_status(view: LedgerView) -> Line:
-    """V5: the record is in force."""
-    record = view.record
-    if record.state is AnchorState.NONE:
-        return Line(Check.STATUS, Result.SKIPPED)
-    code = _STATUS_CODES.get(record.state)
-    detail = ""
-    if code is Code.REVOKED:
-        known = record.reason in list(RevokeReason)
-        detail = RevokeReason(record.reason).name if known else str(record.reason)
-    elif code is Code.SUPERSEDED:
-        detail = record.superseded_by.hex()
-    findings = [Finding(code, detail)] if code is not None else []
-    return _line(Check.STATUS, findings, {"state_height": record.state_height})
+def _with_finding(report: Report, result: Result, finding: Finding) -> Report:
+    """Return a report with another finding in its last line, V9."""
+    *rest, last = report.lines
+    changed = replace(last, result=result, findings=[*last.findings, finding])
+    return Report((*rest, changed))

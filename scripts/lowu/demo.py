@@ -102,6 +102,7 @@ def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
 
 async def _play(folder: Path, progress: Progress) -> DemoResult:
     from experiments import pilot
+    from experiments.cast import open_cast
     from experiments.faults import find_leader, wait_for_level
     from node.topology.network import bring_up
 
@@ -117,7 +118,7 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
     progress(
         f"first block after {up.first_block_s:.2f} s; leader is {(await find_leader(plan)).name}"
     )
-    async with pilot.open_cast(plan, lambda: int(time.time())) as cast:
+    async with open_cast(plan, lambda: int(time.time())) as cast:
         await _scenarios(pilot.BEFORE_FAULT, cast, result, progress)
         await _with_killed_leader(plan, folder, cast, result, progress)
         await _scenarios(pilot.AFTER_FAULT, cast, result, progress)

@@ -1,0 +1,339 @@
+"""The nine checks of a presentation, each from what was shown and what the ledger said.
+
+Pure: nothing here asks a node. What every code means is in docs/PACKAGE.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.registry import (
+    Accreditation,
+    AnchorRecord,
+    AnchorState,
+    Consent,
+    Org,
+    OrgKey,
+    OrgStatus,
+    RevokeReason,
+    Suite,
+)
+from institutions.consent import ConsentReceipt
+from institutions.documents import Subject
+from institutions.forms import FormError, covers
+from institutions.leaves import Attachment, LeafType, hash_leaf
+from institutions.multiproof import compute_root_from
+from institutions.package import (
+    Profile,
+    compute_anchor,
+    compute_subject_commitment,
+    find_file_digest,
+)
+from institutions.presentation import Presentation
+from institutions.requests import Request
+from institutions.schemas import SCHEMAS, must_disclose
+from institutions.signing import is_signed_by
+from institutions.verdicts import Check, Code, Finding, Line, Report, Result
+
+SHOWN_MAX = 16
+"""Findings of one kind that a report lists."""
+SENSITIVE = 2
+"""From this sensitivity on, consent needs a box of its own."""
+
+Evidence = dict[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """What one node said, read at one time."""
+
+    node: str
+    height: int
+    block_hash: str
+    block_time_s: int
+    record: AnchorRecord
+    state: AnchorState
+    """Of the document: of its record, or of its leaf in a batch."""
+    reason: int
+    org: Org
+    key: OrgKey
+    accreditation: Accreditation
+    consent: Consent | None
+    """None if the presentation names none."""
+    is_consumed: bool
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What two honest nodes at one height agree on."""
+        return (
+            self.record,
+            self.state,
+            self.reason,
+            self.org,
+            self.key,
+            self.accreditation,
+            self.consent,
+            self.is_consumed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a receiver knows of its own: whom it deals with, what it asked for, its limits."""
+
+    receiver: str
+    jurisdiction: str
+    subject: Subject
+    """Whom the receiver has identified."""
+    request: Request | None
+    """Its request with the nonce of the presentation; None if there is none."""
+    is_used: bool
+    """Whether a presentation for that request has been accepted already."""
+    max_age_s: int | None = None
+    """The receiver's own limit on a report's age, if stricter than the schema's."""
+
+
+def make_line(check: Check, findings: list[Finding], evidence: Evidence) -> Line:
+    """Return a check that failed if it found anything."""
+    return Line(check, Result.FAIL if findings else Result.PASS, findings, evidence)
+
+
+def report_malformed(error: FormError) -> Report:
+    """Return the report on what could not be read: nothing else could be checked."""
+    code = Code.PKG_UNSUPPORTED_VERSION if error.is_version else Code.PKG_MALFORMED
+    first = Line(Check.PACKAGE, Result.FAIL, [Finding(code, str(error))])
+    rest = [Line(check, Result.SKIPPED) for check in Check if check is not Check.PACKAGE]
+    return Report((first, *rest))
+
+
+def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:
+    """V2: fields, proof, header, anchor and files belong together."""
+    header = shown.header
+    schema = SCHEMAS[header.schema]
+    findings: list[Finding] = []
+    places = [(leaf.index, leaf.path.encode()) for leaf in shown.disclosures]
+    is_ordered = all(
+        first[0] < second[0] and first[1] < second[1]
+        for first, second in itertools.pairwise(places)
+    )
+    hashes = dict(zip((leaf.index for leaf in shown.disclosures), shown.hashes, strict=False))
+    if not is_ordered or len(shown.hashes) != len(shown.disclosures):
+        findings.append(Finding(Code.PROOF_INVALID, "order of fields"))
+    else:
+        root = compute_root_from(header.leaf_count, hashes, shown.siblings)
+        if root is None or root.hex() != header.root:
+            findings.append(Finding(Code.PROOF_INVALID, "root"))
+    tampered = [
+        leaf.path
+        for leaf in shown.disclosures
+        if hash_leaf(schema.number, leaf) != hashes.get(leaf.index)
+    ]
+    tampered += [
+        leaf.path
+        for leaf in shown.disclosures
+        if leaf.type is LeafType.FILE
+        and leaf.path in files
+        and Attachment(files[leaf.path]).value != leaf.value
+    ]
+    findings += [Finding(Code.TAMPERED_FIELD, path) for path in tampered[:SHOWN_MAX]]
+    must = must_disclose(header.schema, header.profile)
+    if not _is_anchored(shown) or header.must_disclose != must:
+        findings.append(Finding(Code.TAMPERED_HEADER))
+    paths = {leaf.path for leaf in shown.disclosures}
+    hidden = [path for path in must if path not in paths]
+    findings += [Finding(Code.MANDATORY_FIELD_HIDDEN, path) for path in hidden]
+    evidence: Evidence = {
+        "doc_digest": header.doc_digest.hex(),
+        "fields_shown": len(shown.disclosures),
+        "leaves": header.leaf_count,
+        "files_compared": sum(leaf.path in files for leaf in shown.disclosures),
+    }
+    return make_line(Check.INTEGRITY, findings, evidence)
+
+
+def _is_anchored(shown: Presentation) -> bool:
+    digest = find_file_digest(shown.disclosures)
+    if shown.header.profile is not Profile.FIELDS and not digest:
+        return False
+    return compute_anchor(shown.header, shown.anchor.blind, digest) == shown.anchor.anchor
+
+
+def check_issuer(shown: Presentation, view: LedgerView) -> Line:
+    """V3: the issuer was entitled to issue this when it was registered, and signed it."""
+    header, org, key = shown.header, view.org, view.key
+    is_registered = view.record.state is not AnchorState.NONE
+    at = view.record.registered_height if is_registered else view.height
+    findings: list[Finding] = []
+    if org.status is OrgStatus.UNKNOWN or header.issuer_org > 0xFFFF:
+        findings.append(Finding(Code.ISSUER_UNKNOWN, str(header.issuer_org)))
+    elif org.status is not OrgStatus.ACTIVE:
+        findings.append(Finding(Code.ISSUER_SUSPENDED, org.status.name))
+    if not view.accreditation.covers(at):
+        findings.append(Finding(Code.ISSUER_NOT_ACCREDITED, header.schema))
+    if key.retired_height and key.retired_height <= at:
+        findings.append(Finding(Code.KEY_RETIRED_BEFORE, str(key.retired_height)))
+    if key.compromised_height and key.compromised_height <= at:
+        findings.append(Finding(Code.KEY_COMPROMISED, str(key.compromised_height)))
+    is_signed = key.is_known and is_signed_by(
+        key.public_key, header.doc_digest, shown.issuer_signature
+    )
+    if not is_signed or header.key_id > 0xFFFF:
+        findings.append(Finding(Code.SIG_INVALID))
+    return make_line(Check.ISSUER, findings, {"org": header.issuer_org, "key_id": header.key_id})
+
+
+def check_anchor(shown: Presentation, view: LedgerView) -> Line:
+    """V4: the record exists, is final, and says what the header says."""
+    record, header = view.record, shown.header
+    evidence: Evidence = {
+        "anchor": shown.anchor.registered.hex(),
+        "node": view.node,
+        "height": view.height,
+        "block": view.block_hash,
+    }
+    if view.state is AnchorState.NONE:
+        return make_line(Check.ANCHOR, [Finding(Code.NOT_REGISTERED)], evidence)
+    findings: list[Finding] = []
+    if view.state is AnchorState.PENDING_WITNESS:
+        findings.append(Finding(Code.PENDING_WITNESS))
+    if record.registered_height > view.height:
+        findings.append(Finding(Code.NOT_FINAL, str(record.registered_height)))
+    said = (header.key_id, SCHEMAS[header.schema].number, header.valid_until_day)
+    if said != (record.key_id, record.schema, record.valid_until_day) or (
+        record.suite != Suite.SHA256_P256
+    ):
+        findings.append(Finding(Code.TAMPERED_HEADER, "differs from the record"))
+    evidence["registered_height"] = record.registered_height
+    evidence["registered_time"] = record.registered_time
+    return make_line(Check.ANCHOR, findings, evidence)
+
+
+_STATUS_CODES = {
+    AnchorState.REVOKED: Code.REVOKED,
+    AnchorState.SUSPENDED: Code.SUSPENDED,
+    AnchorState.SUPERSEDED: Code.SUPERSEDED,
+    AnchorState.ERASED: Code.ERASED,
+}
+
+
+def check_status(view: LedgerView) -> Line:
+    """V5: the document is in force."""
+    if view.state is AnchorState.NONE:
+        return Line(Check.STATUS, Result.SKIPPED)
+    code = _STATUS_CODES.get(view.state)
+    detail = ""
+    if code is Code.REVOKED:
+        known = view.reason in list(RevokeReason)
+        detail = RevokeReason(view.reason).name if known else str(view.reason)
+    elif code is Code.SUPERSEDED:
+        detail = view.record.superseded_by.hex()
+    findings = [Finding(code, detail)] if code is not None else []
+    evidence: Evidence = {"state": view.state.name, "state_height": view.record.state_height}
+    return make_line(Check.STATUS, findings, evidence)
+
+
+def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> Line:
+    """V6: valid at the block's time, not too old, registered soon after it was issued."""
+    header, record = shown.header, view.record
+    schema = SCHEMAS[header.schema]
+    now_s = view.block_time_s
+    findings = []
+    if now_s < header.valid_from:
+        findings.append(Finding(Code.NOT_YET_VALID))
+    if now_s > header.valid_until:
+        findings.append(Finding(Code.EXPIRED))
+    if now_s - header.report_time > min(max_age_s or schema.max_age_s, schema.max_age_s):
+        findings.append(Finding(Code.STALE))
+    is_known = record.state is not AnchorState.NONE
+    delay_s = record.registered_time - header.issued_at
+    if is_known and delay_s > schema.max_registration_delay_s:
+        findings.append(Finding(Code.REGISTERED_LATE))
+    return make_line(Check.TIME, findings, {"block_time": now_s, "height": view.height})
+
+
+def check_holder(shown: Presentation, expected: Expectation) -> Line:
+    """V7: the holder answered our request, and is about whom we deal with."""
+    findings: list[Finding] = []
+    if not shown.holder_signature:
+        findings.append(Finding(Code.HOLDER_PROOF_MISSING))
+    elif not shown.is_signed:
+        findings.append(Finding(Code.HOLDER_MISMATCH))
+    if expected.request is None:
+        findings.append(Finding(Code.HOLDER_MISMATCH, "answers no request of ours"))
+    subject = expected.subject
+    commitment = compute_subject_commitment(subject.id_type, subject.id_value, shown.subject_salt)
+    if commitment.hex() != shown.header.subject_commitment:
+        findings.append(Finding(Code.SUBJECT_MISMATCH))
+    return make_line(Check.HOLDER, findings, {"nonce": shown.nonce.hex()})
+
+
+def check_consent(shown: Presentation, view: LedgerView | None, expected: Expectation) -> Line:
+    """V8: the holder agreed to this receiver, purpose and fields, and still does."""
+    receipt = shown.consent
+    if receipt is None:
+        return make_line(Check.CONSENT, [Finding(Code.CONSENT_MISSING)], {})
+    findings = _check_receipt(shown, receipt, expected)
+    evidence: Evidence = {"consent": receipt.digest.hex(), "expires_at": receipt.expires_at}
+    if view is None:
+        findings.append(Finding(Code.FRESHNESS_UNKNOWN))
+        is_failed = len(findings) > 1
+        result = Result.FAIL if is_failed else Result.UNKNOWN
+        return Line(Check.CONSENT, result, findings, evidence)
+    logged = view.consent
+    if logged is None or not logged.granted_height:
+        findings.append(Finding(Code.CONSENT_MISSING, "not on the ledger"))
+    else:
+        evidence["granted_height"] = logged.granted_height
+        said = (receipt.ledger_key, receipt.expires_at)
+        if said != (logged.holder_key.hex(), logged.expires_at_s):
+            findings.append(Finding(Code.CONSENT_MISSING, "differs from the ledger"))
+        if logged.withdrawn_height:
+            findings.append(Finding(Code.CONSENT_WITHDRAWN, str(logged.withdrawn_height)))
+    if view.block_time_s >= receipt.expires_at:
+        findings.append(Finding(Code.CONSENT_EXPIRED))
+    return make_line(Check.CONSENT, findings, evidence)
+
+
+def _check_receipt(
+    shown: Presentation, receipt: ConsentReceipt, expected: Expectation
+) -> list[Finding]:
+    header, request = shown.header, expected.request
+    findings: list[Finding] = []
+    if receipt.holder_key != header.holder_key or not receipt.is_signed:
+        findings.append(Finding(Code.CONSENT_MISSING, "not signed by the holder"))
+    if (receipt.doc_id, receipt.provider_org) != (header.doc_id, header.issuer_org):
+        findings.append(Finding(Code.CONSENT_MISSING, "for another document"))
+    if header.jurisdiction != expected.jurisdiction and not receipt.is_cross_border:
+        findings.append(Finding(Code.CONSENT_MISSING, "not across the boundary"))
+    if header.sensitivity >= SENSITIVE and not receipt.is_sensitive:
+        findings.append(Finding(Code.CONSENT_MISSING, "not for sensitive data"))
+    if receipt.receiver != expected.receiver:
+        findings.append(Finding(Code.WRONG_AUDIENCE, receipt.receiver))
+    if request is not None and receipt.purpose != request.purpose:
+        findings.append(Finding(Code.PURPOSE_MISMATCH, receipt.purpose))
+    beyond = [leaf.path for leaf in shown.disclosures if not covers(receipt.fields, leaf.path)]
+    findings += [Finding(Code.FIELDS_NOT_CONSENTED, path) for path in beyond[:SHOWN_MAX]]
+    return findings
+
+
+def check_replay(shown: Presentation, view: LedgerView | None, expected: Expectation) -> Line:
+    """V9: shown to us, in time, and for the first time."""
+    findings: list[Finding] = []
+    evidence: Evidence = {"presentation": shown.id.hex()}
+    names = {shown.audience, shown.anchor.audience}
+    if names != {expected.receiver}:
+        findings.append(Finding(Code.WRONG_AUDIENCE, shown.audience))
+    request = expected.request
+    if request is not None and shown.expires_at != request.expires_at:
+        findings.append(Finding(Code.PRESENTATION_EXPIRED, "not as requested"))
+    if expected.is_used or (view is not None and view.is_consumed):
+        findings.append(Finding(Code.REPLAYED))
+    if view is None:
+        result = Result.FAIL if findings else Result.UNKNOWN
+        findings.append(Finding(Code.FRESHNESS_UNKNOWN))
+        return Line(Check.REPLAY, result, findings, evidence)
+    if view.block_time_s > shown.expires_at:
+        findings.append(Finding(Code.PRESENTATION_EXPIRED))
+    return make_line(Check.REPLAY, findings, evidence)

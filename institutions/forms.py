@@ -1,0 +1,80 @@
+"""Reading untrusted values: every field is checked for type, size and range.
+
+Whatever is wrong raises `FormError` with what and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+INTEGER_MAX = 2**53 - 1
+NAME_MAX = 64
+PATH_MAX = 512
+
+
+class FormError(ValueError):
+    """A value that is not in the form it should have; `is_version` if only that is unknown."""
+
+    def __init__(self, text: str, *, is_version: bool = False) -> None:
+        super().__init__(text)
+        self.is_version = is_version
+
+
+def read_object(value: object, keys: Iterable[str], what: str) -> dict[str, Any]:
+    """Return an object that has exactly these keys."""
+    wanted = set(keys)
+    if not isinstance(value, dict) or set(value) != wanted:
+        raise FormError(f"{what}: an object with {', '.join(sorted(wanted))}")
+    return value
+
+
+def read_list(value: object, size_max: int, what: str) -> list[Any]:
+    """Return a list of bounded length."""
+    if not isinstance(value, list) or len(value) > size_max:
+        raise FormError(f"{what}: a list of at most {size_max}")
+    return value
+
+
+def read_integer(value: object, what: str, value_max: int = INTEGER_MAX) -> int:
+    """Return an integer from 0 to a bound."""
+    if type(value) is not int or not 0 <= value <= value_max:
+        raise FormError(f"{what}: an integer from 0 to {value_max}")
+    return value
+
+
+def read_text(value: object, what: str, size_max: int = NAME_MAX) -> str:
+    """Return a text of bounded length."""
+    if not isinstance(value, str) or len(value) > size_max:
+        raise FormError(f"{what}: a text of at most {size_max} characters")
+    return value
+
+
+def read_bool(value: object, what: str) -> bool:
+    """Return a boolean."""
+    if type(value) is not bool:
+        raise FormError(f"{what}: true or false")
+    return value
+
+
+def read_hex(value: object, size: int, what: str) -> bytes:
+    """Return so many bytes from lower-case hex."""
+    if not isinstance(value, str) or len(value) != 2 * size or value != value.lower():
+        raise FormError(f"{what}: {size} bytes in lower-case hex")
+    try:
+        found = bytes.fromhex(value)
+    except ValueError as error:
+        raise FormError(f"{what}: not hex") from error
+    if len(found) != size:
+        raise FormError(f"{what}: {size} bytes in lower-case hex")
+    return found
+
+
+def read_paths(value: object, size_max: int, what: str) -> tuple[str, ...]:
+    """Return a list of paths into a document."""
+    return tuple(read_text(item, what, PATH_MAX) for item in read_list(value, size_max, what))
+
+
+def covers(prefixes: Iterable[str], path: str) -> bool:
+    """Whether a path is one of some paths, or lies below one; all lie below the empty path."""
+    return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)

@@ -1,0 +1,155 @@
+"""An issuer, a holder, a receiver, and a ledger that answers from memory."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from contracts.registry import (
+    Accreditation,
+    AnchorKind,
+    AnchorRecord,
+    AnchorState,
+    Consent,
+    Org,
+    OrgKey,
+    OrgStatus,
+)
+from institutions.documents import Document, Subject, build_enterprise_report
+from institutions.holder import Holder
+from institutions.issuer import Issuer
+from institutions.leaves import Attachment
+from institutions.package import Profile, encode_package
+from institutions.presentation import decode_presentation, encode_presentation
+from institutions.signing import DocumentKey
+from institutions.verifier import Verifier
+from node.client import ClientError
+
+NOW_S = 1_800_000_000
+CHAIN_ID = 20200
+ISSUER_KEY = DocumentKey(b"\x05" * 32)
+HOLDER_KEY = DocumentKey(b"\x06" * 32)
+NOVA_KEY = DocumentKey(b"\x07" * 32)
+USCC = "91440300MA5DEM012D"
+SUBJECT = Subject("USCC", USCC)
+EVERYTHING = ("",)
+
+
+class Ledger:
+    """A node's answers; what tests change, they change here."""
+
+    def __init__(self, url="http://one"):
+        self.client = SimpleNamespace(url=url)
+        self.height, self.time_s = 10, NOW_S + 60
+        self.records, self.leaves, self.consents = {}, {}, {}
+        self.consumed = set()
+        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0)
+        self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
+        self.accreditation = Accreditation(True, 0, 0)
+        self.is_down = False
+
+    def register(self, header, anchor, kind=AnchorKind.SINGLE):
+        fields = (1, 1, 1, 0, AnchorState.ACTIVE, 0, header.valid_until_day, 5, NOW_S + 5)
+        self.records[anchor] = AnchorRecord(*fields, kind, 0, 5, 0, 0, bytes(32))
+
+    def log(self, receipt, **changes):
+        key = bytes.fromhex(receipt.ledger_key)
+        self.consents[receipt.digest] = replace(Consent(key, 6, 0, receipt.expires_at), **changes)
+
+    async def get_latest_block(self):
+        if self.is_down:
+            raise ClientError("down")
+        return {"number": self.height, "hash": "0xb", "time": self.time_s}
+
+    async def get_record(self, issuer, anchor):
+        none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 9, bytes(32))
+        return self.records.get(anchor, none) if issuer == 1 else none
+
+    async def get_leaf_status(self, issuer, root, anchor, index, path):
+        return self.leaves.get((root, anchor, index, path), (AnchorState.NONE, 0))
+
+    async def get_org(self, org):
+        return self.org
+
+    async def get_key(self, org, key_id):
+        return self.key
+
+    async def get_accreditation(self, org, schema):
+        return self.accreditation
+
+    async def get_consent(self, consent):
+        return self.consents.get(consent, Consent(bytes(20), 0, 0, 0))
+
+    async def is_consumed(self, presentation):
+        return presentation in self.consumed
+
+
+class World:
+    """One document of a company, issued for Nova and registered."""
+
+    def __init__(self, document=None, profile=Profile.FIELDS):
+        self.document = document or build_enterprise_report(1, NOW_S, USCC)
+        self.issuer = Issuer(
+            name="szcredit",
+            org_id=1,
+            jurisdiction="SZ",
+            signer=None,
+            document_key=ISSUER_KEY,
+        )
+        self.ledger = Ledger()
+        self.holder = Holder("acme", HOLDER_KEY)
+        self.nova = self.verifier()
+        self.package = self.issuer.build_package(
+            self.document,
+            audience="nova",
+            holder_key=HOLDER_KEY.public_key,
+            issued_at_s=NOW_S,
+            profile=profile,
+        )
+        self.doc_id = self.package.header.doc_id
+        self.keep(self.package)
+        self.ledger.register(self.package.header, self.package.anchors[0].anchor)
+
+    def verifier(self, name="nova", **options):
+        options = {
+            "registry": self.ledger,
+            "document_key": NOVA_KEY,
+            "jurisdiction": "HK",
+        } | options
+        return Verifier(name=name, org_id=2, **options)
+
+    def keep(self, package):
+        self.holder.receive(encode_package(package))
+
+    def ask(self, verifier=None, purpose="LOAN", fields=EVERYTHING):
+        return (verifier or self.nova).request(
+            schema=self.document.schema, purpose=purpose, now_s=NOW_S, fields=fields
+        )
+
+    def agree(self, request, **options):
+        """A consent that is on the ledger."""
+        receipt = self.holder.consent(self.doc_id, request, now_s=NOW_S, **options)
+        self.ledger.log(receipt)
+        return receipt
+
+    def show(self, request=None, fields=None):
+        """A presentation that is right in everything."""
+        request = request or self.ask()
+        return self.holder.build(self.doc_id, request, self.agree(request), fields)
+
+    async def verify(self, shown, subject=SUBJECT, verifier=None, **options):
+        data = shown if isinstance(shown, bytes) else encode_presentation(shown)
+        return await (verifier or self.nova).verify(data, subject, **options)
+
+
+def resigned(shown, **changes):
+    """A presentation with changes that its holder signs."""
+    return replace(shown, **changes).signed(HOLDER_KEY)
+
+
+def round_trip(shown):
+    return decode_presentation(encode_presentation(shown))
+
+
+def scan_document():
+    """A document that is one file."""
+    content = {"file": Attachment(b"%PDF-1.7 a scanned report" * 100)}
+    return Document("cn.ecr/1", SUBJECT, NOW_S, content)
