@@ -158,6 +158,10 @@ SCHEMA_IDS: dict[str, int] = {
     "grp.kyc/1": 4,
     "hk.ecr/1": 5,
     "hk.pcr/1": 6,
+    "cn.edu/1": 7,
+    "hk.ehr/1": 8,
+    "mo.asset/1": 9,
+    "svc.residence/1": 10,
 }
 """Document schemas and the numbers that stand for them on chain."""
 

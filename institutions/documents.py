@@ -1,4 +1,4 @@
-"""Synthetic documents of realistic size, from a seed.
+"""Synthetic documents about companies, of realistic size, from a seed.
 
 Everything in them is invented; identifiers have valid check digits. Amounts are decimal
 strings, never floating point.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -18,12 +17,8 @@ from institutions.identifiers import (
     generate_ubi,
     generate_uscc,
 )
+from institutions.maker import REPAYMENT_SYMBOLS, Maker
 
-REPAYMENT_SYMBOLS = "NNNNNNNNNNNNNNNNNNNN11*"
-_SYLLABLES = (
-    "xin", "hai", "yue", "tong", "hua", "rui", "feng", "ming",
-    "jin", "da", "cheng", "kang", "bo", "lin", "qi", "sheng",
-)  # fmt: skip
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
 
 
@@ -52,7 +47,7 @@ class Document:
         found: list[str] = []
         _collect(self.content, found)
         return sorted(
-            {text for text in found if len(text) >= 10 and any(c.isdigit() for c in text)}
+            {text for text in found if len(text.encode()) >= 10 and any(c.isdigit() for c in text)}
         )
 
 
@@ -73,40 +68,9 @@ def _is_date(text: str) -> bool:
     return text[4:5] == "-" and text[7:8] == "-"
 
 
-class _Maker:
-    """Draws the parts of documents."""
-
-    def __init__(self, seed: int, now_s: int) -> None:
-        self.random = Random(f"lowu documents {seed}")  # noqa: S311  (invented data)
-        self.now = datetime.fromtimestamp(now_s, UTC)
-
-    def words(self, count: int) -> str:
-        return "".join(self.random.choice(_SYLLABLES) for _ in range(count))
-
-    def company(self) -> str:
-        number = self.random.randrange(10**6)
-        return f"{self.words(3).title()} {number:06} Trading Co Ltd"
-
-    def person(self) -> str:
-        return f"{self.words(1).title()} {self.words(2).title()} {self.random.randrange(10**5):05}"
-
-    def address(self) -> str:
-        number = self.random.randrange(10**5)
-        return f"Room {number:05}, {self.words(2).title()} Building, {self.words(2).title()} Road"
-
-    def amount(self, highest: int) -> str:
-        return f"{self.random.randrange(1_000, highest)}.{self.random.randrange(100):02}"
-
-    def day(self, back_days: int) -> str:
-        return (self.now - timedelta(days=self.random.randrange(1, back_days))).date().isoformat()
-
-    def report_no(self, prefix: str) -> str:
-        return f"{prefix}{self.now:%Y%m%d}{self.random.randrange(10**10):010}"
-
-
 def build_enterprise_report(seed: int, now_s: int, uscc: str | None = None) -> Document:
     """Return a `cn.ecr/1` enterprise credit report of about 120 leaves."""
-    make = _Maker(seed, now_s)
+    make = Maker(seed, now_s)
     number = uscc if uscc is not None else generate_uscc(make.random)
     content = {
         "header": {
@@ -151,7 +115,7 @@ def build_enterprise_report(seed: int, now_s: int, uscc: str | None = None) -> D
     return Document("cn.ecr/1", Subject("USCC", number), now_s, content)
 
 
-def _loan(make: _Maker) -> dict[str, Any]:
+def _loan(make: Maker) -> dict[str, Any]:
     return {
         "lender": f"{make.words(2).title()} Bank {make.random.randrange(10**4):04}",
         "product": make.random.choice(("working capital", "trade finance", "factoring")),
@@ -168,7 +132,7 @@ def _loan(make: _Maker) -> dict[str, Any]:
 
 def build_owner_report(seed: int, now_s: int) -> Document:
     """Return a `cn.smeowner/1` report of a small-business owner, 64 leaves or so."""
-    make = _Maker(seed, now_s)
+    make = Maker(seed, now_s)
     number = generate_mainland_id(make.random)
     content = {
         "header": {
@@ -204,7 +168,7 @@ def build_owner_report(seed: int, now_s: int) -> Document:
 
 def build_kyc_file(seed: int, now_s: int, *, is_hong_kong: bool = False) -> Document:
     """Return a `grp.kyc/1` company file of about 60 leaves."""
-    make = _Maker(seed, now_s)
+    make = Maker(seed, now_s)
     number = generate_ubi(make.random) if is_hong_kong else generate_uscc(make.random)
     identify: Callable[[Random], str] = generate_hkid if is_hong_kong else generate_mainland_id
     content = {

@@ -184,7 +184,13 @@ def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iter
             command += ["--block-time", str(block_s)]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # It writes old states below its home, gigabytes of them, and leaves them there.
+                env={**os.environ, "HOME": folder},
             )
         try:
             url = f"http://{HOST}:{port}"

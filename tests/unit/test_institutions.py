@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from institutions import identifiers as ids
+from institutions import personal_documents as personal
 from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
 from institutions.documents import (
     build_enterprise_report,
@@ -16,6 +17,7 @@ from institutions.documents import (
 )
 from institutions.leaves import LeafType, build_leaves, compute_root, flatten
 from institutions.registry import RegistryRefused, Signer
+from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey, is_signed_by
 from node.client import RemoteError
 
@@ -170,12 +172,20 @@ def test_leaves_are_padded_and_salted():
         (build_owner_report(1, NOW_S), 40, 80),
         (build_kyc_file(1, NOW_S), 50, 120),
         (build_kyc_file(1, NOW_S, is_hong_kong=True), 50, 120),
+        (personal.build_personal_report(1, NOW_S), 80, 200),
+        (personal.build_hk_personal_report(1, NOW_S), 40, 120),
+        (personal.build_hk_company_report(1, NOW_S), 40, 120),
+        (personal.build_transcript(1, NOW_S), 24, 80),
+        (personal.build_health_extract(1, NOW_S), 30, 100),
+        (personal.build_asset_certificate(1, NOW_S), 20, 32),
+        (personal.build_residence_proof(1, NOW_S), 20, 32),
     ],
 )
 def test_documents_have_a_realistic_size(document, low, high):
-    assert low <= len(list(flatten(document.content))) <= high
-    assert len(document.canaries()) >= 10
-    encode_canonical(document.content)
+    paths = {path for path, _, _ in flatten(document.content)}
+    assert low <= len(paths) <= high
+    assert set(SCHEMAS[document.schema].must_disclose) <= paths
+    assert len(document.canaries()) >= low // 10
 
 
 # --- signatures and accounts --------------------------------------------------------------------
