@@ -6,13 +6,28 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+import trio
+from eth_utils.crypto import keccak
+
+from contracts.abi import load_artifact
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    Jurisdiction,
+    Role,
+    Suite,
+    hash_function,
+    org_function,
+)
 from institutions.consent import ConsentReceipt, LedgerConsent, Purpose, end_consent, log_consent
 from institutions.documents import Document
 from institutions.holder import Holder
 from institutions.issuer import Issued, Issuer
-from institutions.package import encode_package
+from institutions.package import Package, encode_package
 from institutions.registry import Registry, Signer
 from institutions.requests import Request
+from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey
 from institutions.verdicts import Report
 from institutions.verifier import Verifier
@@ -20,8 +35,18 @@ from node.client import RpcClient
 from node.topology.plan import Plan, derive_key
 
 HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
+HEIGHT_WAIT_S = 30.0
+HEIGHT_POLL_S = 0.02
 EVERYTHING = ("",)
 """The path above all fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An event of HashRegistry."""
+
+    height: int
+    anchor: bytes
 
 
 @dataclass(slots=True)
@@ -33,22 +58,137 @@ class Cast:
     signers: dict[str, Signer]
     holders: dict[str, Holder]
     now_s: Callable[[], int]
-    chain_id: int
+    plan: Plan
+    clients: dict[str, RpcClient] = field(default_factory=dict)
+    """By institution: its connection to its node."""
+    registrations: int = 0
+    """Successful registrations, batches counted once."""
     documents: list[Document] = field(default_factory=list)
     anchors: list[bytes] = field(default_factory=list)
 
+    def enter(
+        self, name: str, org_id: int, side: str, *, account_key: bytes, document_key: bytes
+    ) -> None:
+        """Take an institution on, with the node that `clients` has for it."""
+        client = self.clients[name]
+        self.signers[name] = signer = Signer(client, account_key)
+        key = DocumentKey(document_key)
+        self.issuers[name] = Issuer(
+            name=name, org_id=org_id, jurisdiction=side, signer=signer, document_key=key
+        )
+        self.verifiers[name] = Verifier(
+            name=name,
+            org_id=org_id,
+            jurisdiction=side,
+            registry=Registry(client),
+            document_key=key,
+            signer=signer,
+        )
+
+    async def govern(self, function: str, *arguments: object) -> None:
+        """Call OrgRegistry as the governor that genesis names."""
+        key = derive_key(self.plan.spec.settings.seed, "governor")
+        signer = Signer(self.clients[self.plan.institutions[0].spec.id], key)
+        await signer.send(ORG_REGISTRY_ADDRESS, org_function(function).encode_call(*arguments))
+
+    async def admit(
+        self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
+    ) -> int:
+        """Have an institution admitted that talks to another one's node; return its number."""
+        seed = self.plan.spec.settings.seed
+        org_id = len(self.signers) + 1
+        account_key, document_key = (
+            derive_key(seed, f"{kind}/{name}") for kind in ("account", "document")
+        )
+        self.clients[name] = self.clients[via]
+        self.enter(name, org_id, side.name, account_key=account_key, document_key=document_key)
+        address = bytes.fromhex(self.signers[name].address[2:])
+        public_key = DocumentKey(document_key).public_key
+        await self.govern("admitOrg", org_id, keccak(text=name), int(side), int(roles))
+        await self.govern("setAccount", org_id, address, int(roles))
+        await self.govern("addKey", org_id, 1, int(Suite.SHA256_P256), public_key)
+        for schema in schemas:
+            await self.govern("accredit", org_id, SCHEMA_IDS[schema], 0)
+        return org_id
+
+    async def register_schema(
+        self, schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
+    ) -> None:
+        """Make a schema known on the ledger with its policy."""
+        rules = SCHEMAS[schema]
+        paths = keccak(text="\n".join(rules.must_disclose))
+        await self.govern(
+            "registerSchema",
+            rules.number,
+            1,
+            keccak(text=schema),
+            0,
+            rules.max_age_s,
+            min_witness,
+            is_cross_witnessed,
+            paths,
+            rules.sensitivity,
+        )
+
+    async def witness(self, witness: str, issuer: str, anchor: bytes) -> None:
+        """Have a neutral institution confirm an anchor."""
+        call = hash_function("witness").encode_call(self.issuers[issuer].org_id, anchor)
+        await self.signers[witness].send(HASH_REGISTRY_ADDRESS, call)
+
     async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
         """Have an issuer build, register and hand over a document."""
-        self.documents.append(document)
-        issued = await self.issuers[issuer].issue(
+        package = self.issuers[issuer].build_package(
             document,
             audience=audience,
             holder_key=self.holders[holder].key.public_key,
             issued_at_s=self.now_s(),
         )
+        return await self.register(issuer, package, document, holder)
+
+    async def register(
+        self, issuer: str, package: Package, document: Document, holder: str
+    ) -> Issued:
+        """Have an issuer register a package and hand it over."""
+        issued = await self.issuers[issuer].register(package)
+        self.documents.append(document)
         self.anchors.append(issued.anchor)
+        self.registrations += 1
         self.holders[holder].receive(encode_package(issued.package))
         return issued
+
+    async def wait_for_height(self, institution: str, height: int) -> None:
+        """Return once an institution's node has a block; `TooSlowError` after a while."""
+        registry = Registry(self.clients[institution])
+        with trio.fail_after(HEIGHT_WAIT_S):
+            while True:
+                block = await registry.get_latest_block()
+                if block["number"] >= height:
+                    return
+                await trio.sleep(HEIGHT_POLL_S)
+
+    async def find_events(
+        self, institution: str, name: str, anchor: bytes | None, from_height: int
+    ) -> list[SeenEvent]:
+        """Return HashRegistry's events of a name since a height, as an institution's node has them.
+
+        The anchor, or the root of a batch, is the second indexed field of each.
+        """
+        await self.wait_for_height(institution, from_height)
+        topic = load_artifact("HashRegistry").events[name].topic
+        second = None if anchor is None else "0x" + anchor.hex()
+        logs = await self.clients[institution].call(
+            "eth_getLogs",
+            {
+                "address": "0x" + HASH_REGISTRY_ADDRESS.hex(),
+                "fromBlock": hex(from_height),
+                "toBlock": "latest",
+                "topics": ["0x" + topic.hex(), None, second],
+            },
+        )
+        return [
+            SeenEvent(int(item["blockNumber"], 16), bytes.fromhex(item["topics"][2][2:]))
+            for item in logs
+        ]
 
     def ask(
         self,
@@ -75,7 +215,7 @@ class Cast:
         receipt = person.consent(
             doc_id, request, now_s=self.now_s(), fields=fields, purpose=purpose
         )
-        await self.log(request.receiver, person.authorise(receipt, self.chain_id))
+        await self.log(request.receiver, person.authorise(receipt, self.plan.genesis.web3_chain_id))
         return receipt
 
     async def log(self, institution: str, consent: LedgerConsent) -> None:
@@ -85,7 +225,7 @@ class Cast:
     async def withdraw(self, holder: str, institution: str, receipt: ConsentReceipt) -> None:
         """Have a holder take a consent back, by way of an institution."""
         person = self.holders[holder]
-        item = person.authorise(receipt, self.chain_id, is_withdrawal=True)
+        item = person.authorise(receipt, self.plan.genesis.web3_chain_id, is_withdrawal=True)
         await end_consent(self.signers[institution], item)
 
     async def hand_over(
@@ -113,27 +253,15 @@ async def open_cast(plan: Plan, now_s: Callable[[], int]) -> AsyncIterator[Cast]
     holders = {
         name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}"))) for name in HOLDERS
     }
-    cast = Cast({}, {}, {}, holders, now_s, plan.genesis.web3_chain_id)
+    cast = Cast({}, {}, {}, holders, now_s, plan)
     async with AsyncExitStack() as stack:
         for item in plan.institutions:
-            client = await stack.enter_async_context(RpcClient(item.node.url))
-            name, side = item.spec.id, item.spec.side.name
-            cast.signers[name] = signer = Signer(client, item.account_key)
-            key = DocumentKey(item.document_key)
-            if item.spec.schemas:
-                cast.issuers[name] = Issuer(
-                    name=name,
-                    org_id=item.org_id,
-                    jurisdiction=side,
-                    signer=signer,
-                    document_key=key,
-                )
-            cast.verifiers[name] = Verifier(
-                name=name,
-                org_id=item.org_id,
-                jurisdiction=side,
-                registry=Registry(client),
-                document_key=key,
-                signer=signer,
+            cast.clients[item.spec.id] = await stack.enter_async_context(RpcClient(item.node.url))
+            cast.enter(
+                item.spec.id,
+                item.org_id,
+                item.spec.side.name,
+                account_key=item.account_key,
+                document_key=item.document_key,
             )
         yield cast

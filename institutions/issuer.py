@@ -6,7 +6,7 @@ A document's content stays in the package; the node sees 32 bytes and a few numb
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,13 +17,16 @@ from contracts.registry import (
     encode_register_anchor,
     encode_revoke,
     encode_supersede,
+    hash_function,
 )
+from institutions.batch import build_batch
 from institutions.documents import Document
 from institutions.leaves import Leaf, build_leaves, compute_root, hash_leaf
 from institutions.package import (
     SUITE,
     VERSION,
     Anchor,
+    BatchPlace,
     Header,
     Package,
     Profile,
@@ -68,6 +71,18 @@ class Issuer:
         self._key_id = key_id
         self._random = randomness
 
+    def with_key(self, document_key: DocumentKey, key_id: int) -> Issuer:
+        """Return this issuer with another document key."""
+        return Issuer(
+            name=self.name,
+            org_id=self.org_id,
+            jurisdiction=self._jurisdiction,
+            signer=self._signer,
+            document_key=document_key,
+            key_id=key_id,
+            randomness=self._random,
+        )
+
     def build_package(
         self,
         document: Document,
@@ -77,8 +92,12 @@ class Issuer:
         issued_at_s: int,
         supersedes: bytes = b"",
         profile: Profile = Profile.FIELDS,
+        valid_until_s: int | None = None,
     ) -> Package:
-        """Return a package that nobody has registered yet."""
+        """Return a package that nobody has registered yet.
+
+        It is valid for as many whole days as its schema says, or until a moment.
+        """
         schema = SCHEMAS[document.schema]
         leaves = build_leaves(document.content, self._random(32))
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
@@ -98,7 +117,9 @@ class Issuer:
             report_time=document.report_time_s,
             issued_at=issued_at_s,
             valid_from=start,
-            valid_until=start + (schema.valid_days + 1) * DAY_S - 1,
+            valid_until=start + (schema.valid_days + 1) * DAY_S - 1
+            if valid_until_s is None
+            else valid_until_s,
             holder_key=holder_key.hex(),
             subject_commitment=commitment.hex(),
             leaf_count=len(leaves),
@@ -142,11 +163,14 @@ class Issuer:
             supersedes=supersedes,
             profile=profile,
         )
-        (anchor,) = package.anchors
+        return await self.register(package)
+
+    async def register(self, package: Package) -> Issued:
+        """Register a package's last anchor; return once that is committed."""
+        *others, anchor = package.anchors
         receipt = await self._register(package, anchor.anchor)
         placed = replace(anchor, registered_height=int(receipt["blockNumber"], 16))
-        package = replace(package, anchors=(placed,))
-        return Issued(package, anchor.anchor, receipt)
+        return Issued(replace(package, anchors=(*others, placed)), anchor.anchor, receipt)
 
     async def _register(self, package: Package, anchor: bytes) -> dict[str, Any]:
         call = encode_register_anchor(
@@ -162,10 +186,73 @@ class Issuer:
         """Register another anchor of the same document, for another receiver."""
         package = issued.package
         anchor = self._blind(package.header, package.disclosures, audience)
-        receipt = await self._register(package, anchor.anchor)
-        anchor = replace(anchor, registered_height=int(receipt["blockNumber"], 16))
-        package = replace(package, anchors=(*package.anchors, anchor))
-        return Issued(package, anchor.anchor, receipt)
+        return await self.register(replace(package, anchors=(*package.anchors, anchor)))
+
+    async def issue_batch(
+        self, documents: Sequence[tuple[Document, bytes]], *, audience: str, issued_at_s: int
+    ) -> list[Package]:
+        """Build packages for documents and their holders' keys, and register them at once.
+
+        All of one schema; together they take one transaction.
+        """
+        packages = [
+            self.build_package(
+                document, audience=audience, holder_key=holder_key, issued_at_s=issued_at_s
+            )
+            for document, holder_key in documents
+        ]
+        header = packages[0].header
+        root, paths = build_batch([package.anchors[0].anchor for package in packages])
+        call = hash_function("registerBatch").encode_call(
+            root,
+            len(packages),
+            SCHEMAS[header.schema].number,
+            self._key_id,
+            header.valid_until_day,
+            int(Suite.SHA256_P256),
+            0,
+        )
+        receipt = await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+        height = int(receipt["blockNumber"], 16)
+        return [
+            replace(
+                package,
+                anchors=(
+                    replace(
+                        package.anchors[0],
+                        registered_height=height,
+                        batch=BatchPlace(root, index, path),
+                    ),
+                ),
+            )
+            for index, (package, path) in enumerate(zip(packages, paths, strict=True))
+        ]
+
+    async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> dict[str, Any]:
+        """Withdraw one document of a batch for good."""
+        place = anchor.batch
+        if place is None:
+            return await self.revoke(anchor.anchor, reason)
+        call = hash_function("revokeLeaf").encode_call(
+            place.root, anchor.anchor, place.index, list(place.path), int(reason)
+        )
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+
+    async def suspend(self, anchor: bytes) -> dict[str, Any]:
+        """Put an anchor out of force for a while."""
+        return await self._send("suspend", anchor)
+
+    async def reinstate(self, anchor: bytes) -> dict[str, Any]:
+        """Put a suspended anchor into force again."""
+        return await self._send("reinstate", anchor)
+
+    async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> dict[str, Any]:
+        """Note that a document, its seed and its blind are destroyed, with a receipt's hash."""
+        return await self._send("markErased", anchor, receipt_hash)
+
+    async def _send(self, function: str, *arguments: object) -> dict[str, Any]:
+        call = hash_function(function).encode_call(*arguments)
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
     async def revoke(self, anchor: bytes, reason: RevokeReason) -> dict[str, Any]:
         """Withdraw an anchor for good."""

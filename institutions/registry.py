@@ -148,7 +148,7 @@ class Signer:
         """
         async with self._lock:
             tx_hash = await self._submit(to, data)
-            receipt = await self._client.wait_for_receipt(tx_hash, timeout_s)
+        receipt = await self._client.wait_for_receipt(tx_hash, timeout_s)
         if receipt["status"] != "0x1":
             await self._explain(to, data)
         return receipt

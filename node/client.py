@@ -92,9 +92,10 @@ class RpcClient:
             ClientError: the node could not be asked.
         """
         self._id += 1
-        request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": list(params)}
+        number = self._id  # others may call meanwhile
+        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
         answer = await self._exchange(json.dumps(request).encode())
-        if not isinstance(answer, dict) or answer.get("id") != self._id:
+        if not isinstance(answer, dict) or answer.get("id") != number:
             raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
         if "error" in answer:
             raise _remote_error(answer["error"])

@@ -30,6 +30,8 @@ _COMMANDS = {
     "validate": ("lowu.network_commands", "Check a network file."),
     "build-chain": ("lowu.build_chain", "Write a FISCO BCOS-like tree of nodes."),
     "simulate": ("lowu.simulate", "Run the consensus core in deterministic simulation."),
+    "scenarios": ("lowu.scenarios", "Play scenarios of the pilot and beyond on real processes."),
+    "attack": ("lowu.attack", "Measure what can be learnt from the chain's data."),
     "bench": ("lowu.bench", "Measure speed, latency, memory; compare with others."),
     "version": ("lowu.network_commands", "Show versions."),
 }

@@ -1,0 +1,19 @@
+"""Stories that real institutions play on a real network: E1 to E13, X1 to X7 and X9.
+
+What each shows is in docs/SCENARIOS.md. Each adds steps to its stage: what was expected, and
+what was found. Those not here yet are named there too.
+"""
+
+from experiments.scenarios import attacking, lifecycle, presenting
+from experiments.scenarios.stage import Scenario, Stage, Step
+
+
+def _order(scenario: Scenario) -> tuple[str, int]:
+    return scenario.name[0], int(scenario.name[1:])
+
+
+_EVERY = (*presenting.SCENARIOS, *lifecycle.SCENARIOS, *attacking.SCENARIOS)
+
+ALL: dict[str, Scenario] = {item.name: item for item in sorted(_EVERY, key=_order)}
+
+__all__ = ["ALL", "Scenario", "Stage", "Step"]

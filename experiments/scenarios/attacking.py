@@ -1,0 +1,81 @@
+"""Members and observers who attack: squatting on anchors, guessing documents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    Suite,
+    encode_register_anchor,
+)
+from experiments.attacks.dictionary import publish, search
+from experiments.scenarios.presenting import ACME_USCC
+from experiments.scenarios.stage import Scenario, Stage
+from institutions.documents import build_enterprise_report
+from institutions.issuer import Issued
+from institutions.package import Profile, encode_package
+from institutions.registry import Registry
+
+BUDGET_S = 60.0
+PROCESSES = 2
+
+
+async def play_squatting(stage: Stage) -> None:
+    """Play X4: a member registers szcredit's anchor before szcredit does."""
+    cast = stage.cast
+    document = build_enterprise_report(260, cast.now_s(), ACME_USCC)
+    package = cast.issuers["szcredit"].build_package(
+        document,
+        audience="nova",
+        holder_key=cast.holders["acme-sz"].key.public_key,
+        issued_at_s=cast.now_s(),
+    )
+    anchor = package.anchors[0].anchor
+    squatting = encode_register_anchor(
+        anchor,
+        schema=SCHEMA_IDS["grp.kyc/1"],
+        key_id=1,
+        valid_until_day=0,
+        suite=Suite.SHA256_P256,
+    )
+    await cast.signers["bea-cn"].send(HASH_REGISTRY_ADDRESS, squatting)
+    cast.registrations += 1
+    issued = await cast.register("szcredit", package, document, "acme-sz")
+    registry = Registry(cast.clients["nova"])
+    states = [
+        (await registry.get_record(cast.issuers[name].org_id, anchor)).state.name
+        for name in ("bea-cn", "szcredit")
+    ]
+    stage.fact("records of squatter and issuer", ["ACTIVE", "ACTIVE"], states)
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("the real one", "ACCEPT", report)
+    header = replace(package.header, issuer_org=cast.issuers["bea-cn"].org_id)
+    forged = replace(issued.package, header=header)
+    cast.holders["acme-sz"].receive(encode_package(forged))
+    claimed = Issued(forged, anchor, {})
+    report = await cast.hand_over("acme-sz", claimed, document, "nova")
+    stage.verdict("claimed by the squatter", "REJECT TAMPERED_HEADER", report)
+
+
+async def play_dictionary(stage: Stage) -> None:
+    """Play X5."""
+    form = await publish(stage.cast, 5)
+    for profile, expected in (
+        (Profile.FILE_PLAIN, form.number),
+        (Profile.FILE_BLIND, ""),
+        (Profile.FIELDS, ""),
+    ):
+        found = await trio.to_thread.run_sync(
+            search, 5, [form.anchors[profile]], BUDGET_S, PROCESSES
+        )
+        stage.fact(f"number found behind {profile}", expected or "none", found.value or "none")
+
+
+SCENARIOS = (
+    Scenario("X4", "squatting", play_squatting),
+    Scenario("X5", "guessing an eight-field form", play_dictionary),
+)

@@ -1,0 +1,333 @@
+"""What happens to documents after they are issued: corrected, old, witnessed, revoked, erased."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import replace
+
+import trio
+
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    AnchorState,
+    Jurisdiction,
+    RevokeReason,
+    Role,
+    Suite,
+    hash_function,
+    org_function,
+)
+from experiments.cast import EVERYTHING, Cast
+from experiments.scenarios.presenting import ACME_USCC, wait_for_block_time
+from experiments.scenarios.stage import Scenario, Stage
+from institutions.consent import Purpose
+from institutions.documents import Document, build_enterprise_report, build_kyc_file
+from institutions.holder import Holder
+from institutions.issuer import Issued
+from institutions.leaves import Attachment
+from institutions.package import Package, encode_package
+from institutions.personal_documents import (
+    build_health_extract,
+    build_hk_personal_report,
+    build_transcript,
+)
+from institutions.registry import Registry
+from institutions.schemas import DAY_S
+from institutions.signing import DocumentKey
+from institutions.verdicts import Report, Verdict
+from institutions.verifier import Verifier
+from node.client import RpcClient
+from node.topology.plan import derive_key
+
+STUDENTS = 500
+WORKERS = 20
+DEAD_URL = "http://127.0.0.1:1"
+
+
+async def _issue_report(cast: Cast, seed: int, audience: str) -> tuple[Document, Issued]:
+    document = build_enterprise_report(seed, cast.now_s(), ACME_USCC)
+    return document, await cast.issue("szcredit", document, "acme-sz", audience)
+
+
+def _height_of(receipt: dict[str, str]) -> int:
+    return int(receipt["blockNumber"], 16)
+
+
+async def play_corrected(stage: Stage) -> None:
+    """Play E4."""
+    cast = stage.cast
+    document, old = await _issue_report(cast, 204, "bea-hk")
+    first_height = old.package.anchors[0].registered_height
+    report = await cast.hand_over("acme-sz", old, document, "bea-hk")
+    stage.verdict("before the dispute", "ACCEPT", report)
+    newer_document = build_enterprise_report(205, cast.now_s(), ACME_USCC)
+    newer = await cast.issue("szcredit", newer_document, "acme-sz", "bea-hk")
+    receipt = await cast.issuers["szcredit"].supersede(old.anchor, newer.anchor)
+    anchor = replace(old.package.anchors[0], registered_height=_height_of(receipt))
+    cast.holders["acme-sz"].receive(encode_package(replace(old.package, anchors=(anchor,))))
+    report = await cast.hand_over("acme-sz", old, document, "bea-hk")
+    stage.verdict("the old one", f"REJECT SUPERSEDED({newer.anchor.hex()})", report)
+    state = await _read_state_at(cast, "szcredit", old.anchor, first_height)
+    stage.fact("its state at its first height", AnchorState.ACTIVE.name, state)
+    report = await cast.hand_over("acme-sz", newer, newer_document, "bea-hk")
+    stage.verdict("the corrected one", "ACCEPT", report)
+
+
+async def _read_state_at(cast: Cast, issuer: str, anchor: bytes, height: int) -> str:
+    call = hash_function("getStatusAt")
+    data = call.encode_call(cast.issuers[issuer].org_id, anchor, height)
+    message = {"to": "0x" + HASH_REGISTRY_ADDRESS.hex(), "data": "0x" + data.hex()}
+    answer = await cast.clients["bea-hk"].call("eth_call", message, "latest")
+    return AnchorState(call.decode_output(bytes.fromhex(answer[2:]))[0]).name
+
+
+async def play_old(stage: Stage) -> None:
+    """Play E5: the report's own time is moved, and the end of its validity."""
+    cast = stage.cast
+    now_s = cast.now_s()
+    for days, expected in ((29, "ACCEPT"), (31, "REJECT STALE")):
+        document = build_enterprise_report(205 + days, now_s - days * DAY_S, ACME_USCC)
+        issued = await cast.issue("szcredit", document, "acme-sz", "nova")
+        report = await cast.hand_over("acme-sz", issued, document, "nova")
+        stage.verdict(f"a report of {days} days ago", expected, report)
+    document = build_enterprise_report(250, now_s, ACME_USCC)
+    package = cast.issuers["szcredit"].build_package(
+        document,
+        audience="nova",
+        holder_key=cast.holders["acme-sz"].key.public_key,
+        issued_at_s=now_s,
+        valid_until_s=now_s + 4,
+    )
+    issued = await cast.register("szcredit", package, document, "acme-sz")
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("seconds before the end of its validity", "ACCEPT", report)
+    await wait_for_block_time(cast, now_s + 5)
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a second after it", "REJECT EXPIRED", report)
+
+
+async def play_group(stage: Stage) -> None:
+    """Play E10."""
+    cast = stage.cast
+    for issuer, receiver, holder, is_hong_kong in (
+        ("bea-cn", "bea-hk", "corp-sz", False),
+        ("bea-hk", "bea-cn", "corp-hk", True),
+    ):
+        document = build_kyc_file(210, cast.now_s(), is_hong_kong=is_hong_kong)
+        issued = await cast.issue(issuer, document, holder, receiver)
+        report = await cast.hand_over(
+            holder, issued, document, receiver, purpose=Purpose.KYC_REFRESH
+        )
+        stage.verdict(f"{issuer} to {receiver}", "ACCEPT", report)
+        doc_id = issued.package.header.doc_id
+        request = cast.ask(receiver, document, Purpose.KYC_REFRESH)
+        sealed = cast.holders[holder].present(doc_id, request, None)
+        report = await cast.verifiers[receiver].receive(sealed, document.subject)
+        stage.verdict("in one group, without consent", "REJECT CONSENT_MISSING", report)
+        newer_document = build_kyc_file(211, cast.now_s(), is_hong_kong=is_hong_kong)
+        newer = await cast.issue(issuer, newer_document, holder, receiver)
+        receipt = await cast.issuers[issuer].supersede(issued.anchor, newer.anchor)
+        seen = await cast.find_events(
+            receiver, "AnchorSuperseded", issued.anchor, _height_of(receipt)
+        )
+        stage.fact(f"alerts at {receiver} that the file was replaced", 1, len(seen))
+
+
+async def play_northbound(stage: Stage) -> None:
+    """Play E11."""
+    cast = stage.cast
+    await cast.register_schema("hk.pcr/1", min_witness=1, is_cross_witnessed=True)
+    issuing, hk = Role.ADMIN | Role.ISSUER, Jurisdiction.HK
+    await cast.admit("transunion-hk", hk, issuing, ["hk.pcr/1"], via="fusion")
+    sz = Jurisdiction.SZ
+    await cast.admit("abc-sz", sz, Role.ADMIN | Role.VERIFIER, [], via="webank")
+    await cast.admit("notary-sz", sz, Role.ADMIN | Role.WITNESS, [], via="baihang")
+    residents = ("owner", "corp-hk", "mallory")
+    for number, holder in enumerate(residents):
+        document = build_hk_personal_report(220 + number, cast.now_s())
+        issued = await cast.issue("transunion-hk", document, holder, "abc-sz")
+        if number == 0:
+            report = await cast.hand_over(holder, issued, document, "abc-sz")
+            stage.verdict("before a witness", "REJECT PENDING_WITNESS", report)
+        await cast.witness("notary-sz", "transunion-hk", issued.anchor)
+        if number < 2:
+            report = await cast.hand_over(holder, issued, document, "abc-sz")
+            stage.verdict(f"resident {number + 1}, witnessed", "ACCEPT", report)
+            continue
+        request = cast.ask("abc-sz", document)
+        sealed = cast.holders[holder].present(issued.package.header.doc_id, request, None)
+        report = await cast.verifiers["abc-sz"].receive(sealed, document.subject)
+        stage.verdict("resident 3 withheld consent", "REJECT CONSENT_MISSING", report)
+
+
+async def play_health(stage: Stage) -> None:
+    """Play E12."""
+    cast = stage.cast
+    await cast.register_schema("hk.ehr/1")
+    issuing = Role.ADMIN | Role.ISSUER
+    await cast.admit("hk-ehealth", Jurisdiction.HK, issuing, ["hk.ehr/1"], via="hkstp")
+    verifying = Role.ADMIN | Role.VERIFIER
+    org_id = await cast.admit("sz-clinic", Jurisdiction.SZ, verifying, [], via="webank")
+    document = build_health_extract(230, cast.now_s())
+    image: Attachment = document.content["radiology"]["image"]
+    files = {"/radiology/image": image.data}
+    issued = await cast.issue("hk-ehealth", document, "mallory", "sz-clinic")  # the proxy
+    doc_id = issued.package.header.doc_id
+    proxy = cast.holders["mallory"]
+    request = cast.ask("sz-clinic", document, Purpose.CARE)
+    receipt = await cast.agree("mallory", doc_id, request)
+    sealed = proxy.present(doc_id, request, receipt, password="apple boat cedar")  # noqa: S106
+    clinic = cast.verifiers["sz-clinic"]
+    report = await clinic.receive(sealed, document.subject, password="apple boat", files=files)  # noqa: S106
+    stage.verdict("the package with a wrong password", "REJECT PKG_MALFORMED", report)
+    async with RpcClient(DEAD_URL) as client:
+        offline = Verifier(
+            name="sz-clinic",
+            org_id=org_id,
+            jurisdiction="SZ",
+            registry=Registry(client),
+            document_key=DocumentKey(derive_key(1, "offline")),
+        )
+        own = offline.request(
+            schema=document.schema, purpose=Purpose.CARE, now_s=cast.now_s(), fields=EVERYTHING
+        )
+        sealed_own = proxy.present(doc_id, own, await cast.agree("mallory", doc_id, own))
+        report = await offline.receive(sealed_own, document.subject, files=files)
+    stage.verdict("at a clinic without a line", "INDETERMINATE FRESHNESS_UNKNOWN", report)
+    stage.fact("its integrity there", "PASS", report.lines[1].result.value)
+    report = await clinic.receive(
+        sealed,
+        document.subject,
+        password="apple boat cedar",  # noqa: S106
+        files={"/radiology/image": image.data[:-1] + b"x"},
+    )
+    stage.verdict("with another image", "REJECT TAMPERED_FIELD(/radiology/image)", report)
+    report = await clinic.receive(
+        sealed,
+        document.subject,
+        password="apple boat cedar",  # noqa: S106
+        files=files,
+    )
+    stage.verdict("online, right password, its image", "ACCEPT", report)
+
+
+def _draw_key() -> DocumentKey:
+    return DocumentKey((int.from_bytes(secrets.token_bytes(32), "big") >> 1).to_bytes(32, "big"))
+
+
+async def play_students(stage: Stage) -> None:
+    """Play E13."""
+    cast = stage.cast
+    await cast.register_schema("cn.edu/1")
+    issuing, sz = Role.ADMIN | Role.ISSUER, Jurisdiction.SZ
+    await cast.admit("qianhai-tds", sz, issuing, ["cn.edu/1"], via="qianhai-ix")
+    verifying = Role.ADMIN | Role.VERIFIER
+    await cast.admit("polyu", Jurisdiction.HK, verifying, [], via="hkstp")
+    issuer = cast.issuers["qianhai-tds"]
+    students = [Holder(f"student {number}", _draw_key()) for number in range(STUDENTS)]
+    documents = [build_transcript(1_000 + number, cast.now_s()) for number in range(STUDENTS)]
+    height = (await Registry(cast.clients["polyu"]).get_latest_block())["number"]
+    packages = await issuer.issue_batch(
+        [
+            (document, student.key.public_key)
+            for document, student in zip(documents, students, strict=True)
+        ],
+        audience="polyu",
+        issued_at_s=cast.now_s(),
+    )
+    cast.registrations += 1
+    cast.documents += documents[:20]
+    cast.anchors.append(packages[0].anchors[0].registered)
+    seen = await cast.find_events("polyu", "BatchRegistered", None, height)
+    stage.fact(f"registry transactions for {STUDENTS} transcripts", 1, len(seen))
+    forged = STUDENTS // 3
+    await issuer.revoke_leaf(packages[forged].anchors[0], RevokeReason.ISSUED_IN_ERROR)
+    for student, package in zip(students, packages, strict=True):
+        student.receive(encode_package(package))
+        cast.holders[student.name] = student
+    reports = await _verify_all(cast, packages, documents)
+    accepted = sum(report.verdict is Verdict.ACCEPT for report in reports)
+    stage.fact(f"accepted of {STUDENTS}, by {WORKERS} workers", STUDENTS - 1, accepted)
+    expected = "REJECT REVOKED(ISSUED_IN_ERROR)"
+    stage.verdict("the forged one", expected, reports[forged])
+
+
+async def _verify_all(
+    cast: Cast, packages: list[Package], documents: list[Document]
+) -> list[Report]:
+    reports: dict[int, Report] = {}
+    left = iter(range(len(packages)))
+
+    async def work() -> None:
+        for number in left:
+            package, document = packages[number], documents[number]
+            issued = Issued(package, package.anchors[0].anchor, {})
+            reports[number] = await cast.hand_over(
+                f"student {number}", issued, document, "polyu", purpose=Purpose.ADMISSION
+            )
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(WORKERS):
+            nursery.start_soon(work)
+    return [reports[number] for number in range(len(packages))]
+
+
+async def play_compromised(stage: Stage) -> None:
+    """Play X1: a thief has szcredit's keys."""
+    cast = stage.cast
+    before_document, before = await _issue_report(cast, 240, "nova")
+    since = before.package.anchors[0].registered_height + 1
+    forged = [await _issue_report(cast, 241 + number, "nova") for number in range(5)]
+    org_id, signer = cast.issuers["szcredit"].org_id, cast.signers["szcredit"]
+
+    async def order(function: str, *arguments: object) -> None:
+        call = org_function(function).encode_call(org_id, *arguments)
+        await signer.send(ORG_REGISTRY_ADDRESS, call)
+
+    await order("reportCompromised", 1, since)
+    report = await cast.hand_over("acme-sz", before, before_document, "nova")
+    stage.verdict("registered before the theft", "ACCEPT", report)
+    for number, (document, issued) in enumerate(forged, 1):
+        report = await cast.hand_over("acme-sz", issued, document, "nova")
+        stage.verdict(f"forged with the stolen key, {number}", "REJECT KEY_COMPROMISED", report)
+    listed = await cast.find_events("hkma", "AnchorRegistered", None, since)
+    found = {issued.anchor for _, issued in forged} <= {item.anchor for item in listed}
+    stage.fact("all five in the regulator's list since then", True, found)
+    key = DocumentKey(derive_key(cast.plan.spec.settings.seed, "document/szcredit/2"))
+    await order("addKey", 2, int(Suite.SHA256_P256), key.public_key)
+    cast.issuers["szcredit"] = cast.issuers["szcredit"].with_key(key, 2)
+    document, issued = await _issue_report(cast, 249, "nova")
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("with a new key", "ACCEPT", report)
+
+
+async def play_erased(stage: Stage) -> None:
+    """Play X6."""
+    cast = stage.cast
+    document, issued = await _issue_report(cast, 270, "nova")
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("before", "ACCEPT", report)
+    receipt_hash = hashlib.sha256(b"seed, blind and file destroyed").digest()
+    receipt = await cast.issuers["szcredit"].mark_erased(issued.anchor, receipt_hash)
+    anchor = replace(issued.package.anchors[0], registered_height=_height_of(receipt))
+    cast.holders["acme-sz"].receive(encode_package(replace(issued.package, anchors=(anchor,))))
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a copy that somebody kept", "REJECT ERASED", report)
+    record = await Registry(cast.clients["nova"]).get_record(
+        cast.issuers["szcredit"].org_id, issued.anchor
+    )
+    stage.fact("what remains on chain", AnchorState.ERASED.name, record.state.name)
+
+
+SCENARIOS = (
+    Scenario("E4", "corrected after a dispute", play_corrected),
+    Scenario("E5", "old, and at the end of its validity", play_old),
+    Scenario("E10", "one banking group, two sides", play_group),
+    Scenario("E11", "northbound loans with a witness", play_northbound),
+    Scenario("E12", "health extract, password and image", play_health),
+    Scenario("E13", "500 transcripts in one transaction", play_students),
+    Scenario("X1", "an issuer's key is stolen", play_compromised),
+    Scenario("X6", "erasure", play_erased),
+)

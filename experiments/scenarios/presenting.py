@@ -1,0 +1,291 @@
+"""Documents that are shown: rightly, changed, by others, without consent, twice.
+
+E1 and E2 are the pilot's own; E3 and E6 to E9 are what must not work, and what must stay hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from experiments.cast import EVERYTHING, Cast
+from experiments.scenarios.stage import Scenario, Stage
+from institutions.consent import Purpose
+from institutions.documents import (
+    Document,
+    Subject,
+    build_enterprise_report,
+    build_owner_report,
+)
+from institutions.issuer import Issued
+from institutions.leaves import LeafType
+from institutions.package import Package, encode_package
+from institutions.presentation import Presentation, encode_presentation, seal
+from institutions.registry import Registry
+from institutions.requests import Request
+from institutions.signing import DocumentKey
+from institutions.verdicts import Report
+from institutions.verifier import Verifier
+
+ACME_USCC = "91440300MA5DEM012D"
+OTHER_USCC = "91440305MA5DEM020G"
+BALANCE = "/loans/3/balance"
+OWNER_FIELDS = ("/repayment/months", "/score", "/loans/1", "/public")
+
+
+async def _issue_report(cast: Cast, seed: int, audience: str = "nova") -> tuple[Document, Issued]:
+    document = build_enterprise_report(seed, cast.now_s(), ACME_USCC)
+    return document, await cast.issue("szcredit", document, "acme-sz", audience)
+
+
+async def play_southbound(stage: Stage) -> None:
+    """Play E1."""
+    cast = stage.cast
+    document, issued = await _issue_report(cast, 101)
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
+    records = set()
+    for name in cast.clients:
+        await cast.wait_for_height(name, _height(issued))
+    for client in {id(item): item for item in cast.clients.values()}.values():
+        org_id = cast.issuers["szcredit"].org_id
+        records.add(repr(await Registry(client).get_record(org_id, issued.anchor)))
+    stage.fact("records of it on the nodes of both sides", 1, len(records))
+
+
+def _height(issued: Issued) -> int:
+    return issued.package.anchors[0].registered_height
+
+
+async def play_owner(stage: Stage) -> None:
+    """Play E2."""
+    cast = stage.cast
+    document = build_owner_report(102, cast.now_s())
+    issued = await cast.issue("baihang", document, "owner", "fusion")
+    doc_id = issued.package.header.doc_id
+    request = cast.ask("fusion", document, fields=OWNER_FIELDS)
+    receipt = await cast.agree("owner", doc_id, request)
+    shown = cast.holders["owner"].build(doc_id, request, receipt)
+    sealed = seal(encode_presentation(shown), request)
+    report = await cast.verifiers["fusion"].receive(sealed, document.subject)
+    stage.verdict("an owner shows some fields of a report", "ACCEPT", report)
+    paths = [leaf.path for leaf in shown.disclosures]
+    hidden = [path for path in paths if path.startswith(("/spouse", "/contact"))]
+    stage.fact("fields of spouse and phones that Fusion was shown", 0, len(hidden))
+    report = await cast.hand_over(
+        "owner", issued, document, "fusion", OWNER_FIELDS, shown=("/header/report_no", "/score")
+    )
+    stage.verdict("the months hidden too", "REJECT MANDATORY_FIELD_HIDDEN", report)
+
+
+async def play_tampered(stage: Stage) -> None:
+    """Play E3: every change is signed by the holder, as a holder who cheats would."""
+    cast = stage.cast
+    document, issued = await _issue_report(cast, 103)
+    doc_id = issued.package.header.doc_id
+    request = cast.ask("nova", document)
+    receipt = await cast.agree("acme-sz", doc_id, request)
+    shown = cast.holders["acme-sz"].build(doc_id, request, receipt)
+    leaf = next(item for item in shown.disclosures if item.path == BALANCE)
+    at = shown.disclosures.index(leaf)
+
+    def with_leaf(**changes: object) -> Presentation:
+        changed = replace(leaf, **changes)  # type: ignore[arg-type]
+        return replace(
+            shown, disclosures=(*shown.disclosures[:at], changed, *shown.disclosures[at + 1 :])
+        )
+
+    field = f"TAMPERED_FIELD({BALANCE})"
+    first, second, *rest = shown.disclosures
+    extra = replace(leaf, index=255, path="/zzz", type=LeafType.EMPTY_ARRAY, value="")
+    for what, changed, code in (
+        ("an amount", with_leaf(value="120000.00"), field),
+        ("a text for a number", with_leaf(type=LeafType.STRING), field),
+        ("a salt", with_leaf(salt=bytes([leaf.salt[0] ^ 1]) + leaf.salt[1:]), field),
+        (
+            "an empty list added",
+            replace(
+                shown,
+                disclosures=(*shown.disclosures, extra),
+                hashes=(*shown.hashes, bytes(32)),
+            ),
+            "TAMPERED_FIELD(/zzz)",
+        ),
+        (
+            "fields in another order",
+            replace(shown, disclosures=(second, first, *rest)),
+            "PROOF_INVALID",
+        ),
+        ("a field left out", replace(shown, disclosures=(second, *rest)), "PROOF_INVALID"),
+        (
+            "a day of validity",
+            replace(shown, header=replace(shown.header, valid_until=shown.header.valid_until + 1)),
+            "TAMPERED_HEADER",
+        ),
+        (
+            "the schema",
+            replace(shown, header=replace(shown.header, schema="cn.smeowner/1")),
+            "TAMPERED_HEADER",
+        ),
+    ):
+        resigned = changed.signed(cast.holders["acme-sz"].key)
+        data = encode_presentation(resigned)
+        report = await cast.verifiers["nova"].verify(data, document.subject)
+        stage.verdict(f"changed: {what}", f"REJECT {code}", report)
+
+
+async def play_wrong_holder(stage: Stage) -> None:
+    """Play E6: Mallory has a copy of Acme's package."""
+    cast = stage.cast
+    document, issued = await _issue_report(cast, 106, "fusion")
+    doc_id = issued.package.header.doc_id
+    acme, mallory = cast.holders["acme-sz"], cast.holders["mallory"]
+    request = cast.ask("fusion", document)
+    receipt = await cast.agree("acme-sz", doc_id, request)
+    shown = acme.build(doc_id, request, receipt)
+    fusion = cast.verifiers["fusion"]
+
+    async def verify(item: Presentation, subject: Subject) -> Report:
+        return await fusion.verify(encode_presentation(item), subject)
+
+    unsigned = replace(shown, holder_signature=b"")
+    report = await verify(unsigned, document.subject)
+    stage.verdict("a copy without a signature", "REJECT HOLDER_PROOF_MISSING", report)
+    report = await verify(shown.signed(mallory.key), document.subject)
+    stage.verdict("signed by whoever has the copy", "REJECT HOLDER_MISMATCH", report)
+    report = await verify(shown, Subject("USCC", OTHER_USCC))
+    stage.verdict("a stolen key, another customer", "REJECT SUBJECT_MISMATCH", report)
+    report = await verify(shown, document.subject)
+    stage.verdict("the holder itself", "ACCEPT", report)
+
+
+async def play_consent(stage: Stage) -> None:
+    """Play E7."""
+    cast = stage.cast
+    document, issued = await _issue_report(cast, 107)
+    doc_id = issued.package.header.doc_id
+    acme, nova = cast.holders["acme-sz"], cast.verifiers["nova"]
+
+    async def show(request: Request, receipt: object) -> Report:
+        sealed = acme.present(doc_id, request, receipt)  # type: ignore[arg-type]
+        return await nova.receive(sealed, document.subject)
+
+    request = cast.ask("nova", document)
+    stage.verdict("no consent", "REJECT CONSENT_MISSING", await show(request, None))
+    elsewhere = replace(request, receiver="bea-hk")
+    receipt = acme.consent(doc_id, elsewhere, now_s=cast.now_s())
+    await cast.log("nova", acme.authorise(receipt, cast.plan.genesis.web3_chain_id))
+    stage.verdict("a consent for BEA", "REJECT WRONG_AUDIENCE", await show(request, receipt))
+    receipt = await cast.agree("acme-sz", doc_id, request, purpose=Purpose.KYC_REFRESH)
+    stage.verdict("for another purpose", "REJECT PURPOSE_MISMATCH", await show(request, receipt))
+    receipt = await cast.agree("acme-sz", doc_id, request, fields=("/summary",))
+    report = await show(request, receipt)
+    stage.verdict("to fewer fields", "REJECT FIELDS_NOT_CONSENTED", report)
+    receipt = acme.consent(doc_id, request, now_s=cast.now_s())
+    report = await show(request, receipt)
+    stage.verdict("not on the ledger", "REJECT CONSENT_MISSING(not on the ledger)", report)
+    receipt = await cast.agree("acme-sz", doc_id, request)
+    await cast.withdraw("acme-sz", "szcredit", receipt)
+    report = await show(request, receipt)
+    stage.verdict("taken back a block before", "REJECT CONSENT_WITHDRAWN", report)
+    receipt = acme.consent(doc_id, request, now_s=cast.now_s(), valid_s=2)
+    await cast.log("nova", acme.authorise(receipt, cast.plan.genesis.web3_chain_id))
+    await wait_for_block_time(cast, receipt.expires_at)
+    stage.verdict("expired", "REJECT CONSENT_EXPIRED", await show(request, receipt))
+    receipt = await cast.agree("acme-sz", doc_id, request)
+    stage.verdict("given", "ACCEPT", await show(request, receipt))
+
+
+async def wait_for_block_time(cast: Cast, time_s: int) -> None:
+    """Let the clock pass a moment, and a block after it: the ledger's time is that of blocks."""
+    await trio.sleep(max(0.0, time_s - cast.now_s()) + 1.0)  # the clock shows whole seconds
+    document = build_enterprise_report(199, cast.now_s())
+    await cast.issue("szcredit", document, "acme-sz", "nova")
+
+
+async def play_replay(stage: Stage) -> None:
+    """Play E8."""
+    cast = stage.cast
+    document, issued = await _issue_report(cast, 108)
+    doc_id = issued.package.header.doc_id
+    request = cast.ask("nova", document)
+    receipt = await cast.agree("acme-sz", doc_id, request)
+    shown = cast.holders["acme-sz"].build(doc_id, request, receipt)
+    data = encode_presentation(shown)
+    sealed = seal(data, request)
+    report = await cast.verifiers["bea-hk"].verify(data, document.subject)
+    stage.verdict("forwarded by Nova to BEA", "REJECT WRONG_AUDIENCE", report)
+    report = await cast.verifiers["nova"].receive(sealed, document.subject)
+    stage.verdict("sent to Nova", "ACCEPT", report)
+    report = await cast.verifiers["nova"].receive(sealed, document.subject)
+    stage.verdict("sent to Nova again", "REJECT REPLAYED", report)
+    await _race(stage, document, issued)
+
+
+async def _race(stage: Stage, document: Document, issued: Issued) -> None:
+    """Two branches of Nova, which know of one request, take one presentation at a time."""
+    cast = stage.cast
+    doc_id = issued.package.header.doc_id
+    item = next(item for item in cast.plan.institutions if item.spec.id == "nova")
+    branches = [
+        Verifier(
+            name="nova",
+            org_id=item.org_id,
+            jurisdiction=item.spec.side.name,
+            registry=Registry(cast.clients[via]),
+            document_key=DocumentKey(item.document_key),
+            signer=cast.signers["nova"],
+            randomness=lambda count: b"b" * count,  # two branches make one request
+        )
+        for via in ("nova", "fusion")
+    ]
+    now_s = cast.now_s()
+    requests = [
+        branch.request(schema=document.schema, purpose=Purpose.LOAN, now_s=now_s, fields=EVERYTHING)
+        for branch in branches
+    ]
+    receipt = await cast.agree("acme-sz", doc_id, requests[0])
+    sealed = cast.holders["acme-sz"].present(doc_id, requests[0], receipt)
+    reports: list[Report] = []
+
+    async def receive(branch: Verifier) -> None:
+        reports.append(await branch.receive(sealed, document.subject))
+
+    async with trio.open_nursery() as nursery:
+        for branch in branches:
+            nursery.start_soon(receive, branch)
+    verdicts = sorted(" ".join([item.verdict.value, *item.codes]) for item in reports)
+    stage.fact("two branches at once", ["ACCEPT", "REJECT REPLAYED"], verdicts)
+
+
+async def play_two_audiences(stage: Stage) -> None:
+    """Play E9."""
+    cast = stage.cast
+    document = build_owner_report(109, cast.now_s())
+    issued = await cast.issue("baihang", document, "owner", "fusion")
+    issued = await cast.issuers["baihang"].add_audience(issued, "bea-hk")
+    cast.registrations += 1
+    cast.anchors.append(issued.anchor)
+    cast.holders["owner"].receive(encode_package(issued.package))
+    reports = {}
+    for receiver, fields in (("fusion", ("/score",)), ("bea-hk", ("/firm", "/loans"))):
+        reports[receiver] = await cast.hand_over("owner", issued, document, receiver, fields)
+        stage.verdict(f"shown to {receiver}", "ACCEPT", reports[receiver])
+    stage.fact("what the ledger has in common of the two", set(), _shared(issued.package))
+
+
+def _shared(package: Package) -> set[bytes]:
+    one, two = package.anchors
+    return {one.anchor, one.blind} & {two.anchor, two.blind}
+
+
+SCENARIOS = (
+    Scenario("E1", "southbound enterprise report", play_southbound),
+    Scenario("E2", "small-business owner shows some fields", play_owner),
+    Scenario("E3", "changed documents", play_tampered),
+    Scenario("E6", "wrong holder", play_wrong_holder),
+    Scenario("E7", "not consented", play_consent),
+    Scenario("E8", "replay", play_replay),
+    Scenario("E9", "one document, two audiences", play_two_audiences),
+)

@@ -1,0 +1,40 @@
+"""Many documents under one registered root: the tree of anchors, and a path for each.
+
+Leaf: H("dvp1-b0" ‖ anchor); node: H("dvp1-b1" ‖ left ‖ right); split as in RFC 9162. The tags keep
+anchors and nodes apart, and batches apart from documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+BATCH_MAX = 65_536
+
+
+def build_batch(anchors: Sequence[bytes]) -> tuple[bytes, list[tuple[bytes, ...]]]:
+    """Return the root over anchors and the sibling hashes of each, from the anchor up.
+
+    Raises:
+        ValueError: no anchor, or more than a batch takes.
+    """
+    if not 1 <= len(anchors) <= BATCH_MAX:
+        raise ValueError(f"a batch has 1 to {BATCH_MAX} documents, not {len(anchors)}")
+    level = [hashlib.sha256(b"dvp1-b0" + anchor).digest() for anchor in anchors]
+    places = list(range(len(anchors)))
+    paths: list[list[bytes]] = [[] for _ in anchors]
+    # Level by level from below; a last node without a sibling goes up as it is, which gives the
+    # same tree as splitting from above.
+    while len(level) > 1:
+        for leaf, place in enumerate(places):
+            sibling = place ^ 1
+            if sibling < len(level):
+                paths[leaf].append(level[sibling])
+            places[leaf] = place >> 1
+        level = [
+            hashlib.sha256(b"dvp1-b1" + level[at] + level[at + 1]).digest()
+            if at + 1 < len(level)
+            else level[at]
+            for at in range(0, len(level), 2)
+        ]
+    return level[0], [tuple(path) for path in paths]

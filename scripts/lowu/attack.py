@@ -1,0 +1,110 @@
+"""``lowu attack``: what an observer or member learns from the chain, measured.
+
+The network is real, the anchors are read from a node, and nothing else of the documents is used.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import trio
+
+from lowu.cli import emit_json
+from lowu.options import json_option, read_network
+from lowu.output import Progress, print_table
+
+if TYPE_CHECKING:
+    from experiments.attacks.dictionary import Form, Found
+
+NETWORK = "seed-7"
+
+
+@click.group()
+def attack() -> None:
+    """Measure what can be learnt from the chain's data."""
+
+
+@attack.command()
+@click.option(
+    "--budget", type=click.FloatRange(1, 3_600), default=60.0, show_default=True,
+    help="Seconds for each profile.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Whose form it is.")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), default=None, help="[default: one a core]"
+)
+@json_option
+def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -> None:
+    """Guess the identity number in an eight-field form from what is on chain.
+
+    Profile file-plain falls if it takes less than the budget; the others must not.
+    """
+    from experiments.attacks.dictionary import search
+    from institutions.package import Profile
+
+    progress = Progress(is_silent=is_json)
+    cores = processes or os.cpu_count() or 1
+    form = trio.run(_publish, seed, progress)
+    found: dict[str, Found] = {}
+    for profile in (Profile.FILE_PLAIN, Profile.FILE_BLIND, Profile.FIELDS):
+        found[profile] = search(seed, [form.anchors[profile]], budget, cores)
+        item = found[profile]
+        progress(f"{profile}: {item.value or 'not found'}, {item.seconds:.1f} s")
+    plain = found[Profile.FILE_PLAIN]
+    is_ok = plain.value == form.number and not any(
+        item.value for name, item in found.items() if name != Profile.FILE_PLAIN
+    )
+    if is_json:
+        figures = {"budget_seconds": budget, "processes": cores}
+        for text, item in found.items():
+            name = text.replace("-", "_")
+            figures[f"{name}_cracked"] = int(bool(item.value))
+            figures[f"{name}_seconds"] = round(item.seconds, 3)
+            figures[f"{name}_guesses"] = item.guesses
+        emit_json(is_ok, figures)
+    else:
+        _print(found, form.number, budget)
+    sys.exit(0 if is_ok else 1)
+
+
+async def _publish(seed: int, progress: Progress) -> Form:
+    """Issue one form under each profile on a network of its own."""
+    from experiments.attacks.dictionary import publish
+    from experiments.cast import open_cast
+    from node.topology.control import Control
+    from node.topology.network import bring_up
+
+    folder = Path(tempfile.mkdtemp(prefix="lowu-attack-")) / "nodes"
+    text, origin = read_network(NETWORK)
+    try:
+        up = await bring_up(folder, text, origin, progress)
+        async with open_cast(up.plan, lambda: int(time.time())) as cast:
+            return await publish(cast, seed)
+    finally:
+        Control(folder).down()
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _print(found: dict[str, Found], number: str, budget: float) -> None:
+    rows: list[tuple[Any, ...]] = [
+        (
+            profile,
+            "cracked" if item.value else "not found",
+            item.value or "-",
+            f"{item.guesses:,}",
+            f"{item.seconds:.1f}",
+        )
+        for profile, item in found.items()
+    ]
+    print_table(
+        f"An eight-field form about {number}, seven fields known; {budget:.0f} s a profile",
+        ("profile", "", "number", "guesses", "seconds"),
+        rows,
+    )

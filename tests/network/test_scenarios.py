@@ -1,0 +1,29 @@
+"""Scenarios by the command, on real processes."""
+
+import pytest
+
+from experiments.scenarios import ALL
+from tests.network import kit
+
+
+def test_some_scenarios():
+    names = ("e1", "E8", "E11", "E12", "X4")
+    answer = kit.lowu_json("scenarios", *names)
+    assert answer["ok"], answer
+    figures = answer["figures"]
+    assert figures["scenarios"] == figures["as_expected"] == 5
+    assert figures["canary_hits"] == 0 and figures["steps"] > 15
+    assert [item["name"] for item in answer["played"]] == ["E1", "E8", "E11", "E12", "X4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"), [([], "name scenarios"), (["E99", "--json"], "no scenario E99")]
+)
+def test_names_are_checked(arguments, text):
+    done = kit.lowu("scenarios", *arguments, check=False)
+    assert done.returncode == 2 and text in done.stderr and "E1, E2" in done.stderr
+
+
+def test_the_list():
+    listed = kit.lowu_json("scenarios", "--list")["scenarios"]
+    assert list(listed) == list(ALL)

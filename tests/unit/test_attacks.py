@@ -1,0 +1,47 @@
+"""Attacks find what can be found, and stop when their time is over."""
+
+import hashlib
+import time
+
+import pytest
+
+from experiments.attacks.dictionary import (
+    MARK,
+    SUM_MAX,
+    build_document,
+    build_form,
+    compute_check,
+    search_share,
+)
+from institutions.identifiers import compute_hkid_check, is_hkid
+
+
+def digest(seed, number):
+    return hashlib.sha256(build_form(seed, number)).digest()
+
+
+def test_the_form_is_a_file_about_somebody():
+    document = build_document(3, 1_800_000_000)
+    number = document.subject.id_value
+    assert is_hkid(number) and len(number) == len(MARK)
+    assert document.content["file"].digest == digest(3, number)
+    assert build_form(3, MARK).count(MARK.encode()) == 1
+
+
+@pytest.mark.parametrize("digits", ["000000", "123456", "999999", "451144"])
+@pytest.mark.parametrize("letters", ["QA", "QX", "QZ"])
+def test_check_digits_from_sums(letters, digits):
+    weights = (7, 6, 5, 4, 3, 2)
+    total = sum(weight * int(digit) for weight, digit in zip(weights, digits, strict=True))
+    assert total <= SUM_MAX
+    assert compute_check(letters, total) == compute_hkid_check(letters, digits)
+
+
+def test_a_number_in_the_share_is_found():
+    number = f"QX123456({compute_hkid_check('QX', '123456')})"
+    wanted = frozenset([digest(3, number)])
+    share = ("QX", 122, 125, 3, wanted)
+    assert search_share(*share, time.monotonic() + 60) == (number, 1_000)
+    assert search_share("QX", 124, 126, 3, wanted, time.monotonic() + 60) == ("", 2_000)
+    assert search_share("QY", 122, 125, 3, wanted, time.monotonic() + 60) == ("", 3_000)
+    assert search_share("QX", 0, 999, 3, wanted, time.monotonic()) == ("", 1_000)
