@@ -32,7 +32,7 @@ from institutions.signing import DocumentKey
 from institutions.verdicts import Report
 from institutions.verifier import Verifier
 from node.client import RpcClient
-from node.topology.plan import Plan, derive_key
+from node.topology.plan import Plan, PlannedNode, derive_key
 
 HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
 HEIGHT_WAIT_S = 30.0
@@ -246,8 +246,16 @@ class Cast:
         return await self.verifiers[receiver].receive(sealed, document.subject)
 
 
+def _connect(node: PlannedNode) -> RpcClient:
+    return RpcClient(node.url)
+
+
 @asynccontextmanager
-async def open_cast(plan: Plan, now_s: Callable[[], int]) -> AsyncIterator[Cast]:
+async def open_cast(
+    plan: Plan,
+    now_s: Callable[[], int],
+    connect: Callable[[PlannedNode], RpcClient] = _connect,
+) -> AsyncIterator[Cast]:
     """Connect a plan's institutions to their nodes."""
     seed = plan.spec.settings.seed
     holders = {
@@ -256,7 +264,7 @@ async def open_cast(plan: Plan, now_s: Callable[[], int]) -> AsyncIterator[Cast]
     cast = Cast({}, {}, {}, holders, now_s, plan)
     async with AsyncExitStack() as stack:
         for item in plan.institutions:
-            cast.clients[item.spec.id] = await stack.enter_async_context(RpcClient(item.node.url))
+            cast.clients[item.spec.id] = await stack.enter_async_context(connect(item.node))
             cast.enter(
                 item.spec.id,
                 item.org_id,

@@ -7,7 +7,7 @@ institution that the holder hands it to.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 
 from institutions.consent import (
     Basis,
@@ -33,20 +33,35 @@ class Holder:
         self,
         name: str,
         key: DocumentKey,
+        *,
+        packages: MutableMapping[bytes, Package] | None = None,
+        ledger_keys: MutableMapping[bytes, bytes] | None = None,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.name = name
         self.key = key
         self._random = randomness
-        self._packages: dict[str, Package] = {}
-        self._ledger_keys: dict[bytes, bytes] = {}
-        """By consent: the key that can end it."""
+        self._packages: MutableMapping[bytes, Package] = {} if packages is None else packages
+        self._ledger_keys: MutableMapping[bytes, bytes] = {} if ledger_keys is None else ledger_keys
+        """By consent: the key that can end it. Stored maps outlive the process."""
 
     def receive(self, data: bytes) -> str:
         """Take a package from an issuer; return its document id. `FormError` if malformed."""
         package = decode_package(data)
-        self._packages[package.header.doc_id] = package
+        self._packages[bytes.fromhex(package.header.doc_id)] = package
         return package.header.doc_id
+
+    def find(self, doc_id: str) -> Package:
+        """Return a package; `KeyError` if this holder does not have it."""
+        try:
+            return self._packages[bytes.fromhex(doc_id)]
+        except (KeyError, ValueError) as error:
+            raise KeyError(f"{self.name} has no document {doc_id}") from error
+
+    @property
+    def packages(self) -> list[Package]:
+        """All packages."""
+        return list(self._packages.values())
 
     def consent(
         self,
@@ -63,7 +78,7 @@ class Holder:
         Both boxes, across the boundary and for sensitive data, are set: this holder is asked
         about each and says yes.
         """
-        header = self._packages[doc_id].header
+        header = self.find(doc_id).header
         ledger_key = self._draw_ledger_key()
         chosen = request.fields if fields is None else tuple(fields)
         receipt = ConsentReceipt(
@@ -114,7 +129,7 @@ class Holder:
             KeyError: no such document, or none of its anchors is for that receiver.
             ValueError: none of its fields is chosen.
         """
-        package = self._packages[doc_id]
+        package = self.find(doc_id)
         must = package.header.must_disclose
         chosen = (*must, *request.fields) if fields is None else tuple(fields)
         shown = build_presentation(package, request, consent, lambda path: covers(chosen, path))

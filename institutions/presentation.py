@@ -102,11 +102,13 @@ def build_presentation(
 
     Raises:
         KeyError: the document has no anchor for that receiver.
-        ValueError: no field is left.
+        ValueError: no field is left, or the package does not fit together.
     """
     shown = tuple(leaf for leaf in package.disclosures if keep(leaf.path))
     if not shown:
         raise ValueError(f"document {package.header.doc_id}: none of its fields is asked for")
+    if any(leaf.index >= len(package.leaves) for leaf in shown):
+        raise ValueError(f"document {package.header.doc_id}: a field without a leaf")
     return Presentation(
         header=package.header,
         disclosures=shown,

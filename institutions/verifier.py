@@ -8,7 +8,7 @@ lies or lags then shows.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 import trio
@@ -37,7 +37,7 @@ from institutions.documents import Subject
 from institutions.forms import FormError
 from institutions.presentation import NONCE_BYTES, Presentation, decode_presentation, unseal
 from institutions.registry import ClientError, Registry, RegistryRefused, Signer
-from institutions.requests import Request
+from institutions.requests import Request, decode_request, encode_request
 from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey
 from institutions.verdicts import Check, Code, Finding, Line, Report, Result, Verdict
@@ -50,13 +50,23 @@ REQUEST_VALID_S = 15 * 60
 NO_FILES: Mapping[str, bytes] = {}
 
 
-@dataclass(slots=True)
-class _Asked:
+@dataclass(frozen=True, slots=True)
+class Asked:
     """A request of ours, and what became of it."""
 
     request: Request
     sealing_key: bytes
     is_used: bool = False
+
+
+def encode_asked(asked: Asked) -> bytes:
+    """Return the stored form."""
+    return asked.sealing_key + bytes([asked.is_used]) + encode_request(asked.request)
+
+
+def decode_asked(data: bytes) -> Asked:
+    """Return what was stored."""
+    return Asked(decode_request(data[33:]), data[:32], bool(data[32]))
 
 
 class Verifier:
@@ -73,6 +83,7 @@ class Verifier:
         signer: Signer | None = None,
         other_sides: Sequence[Registry] = (),
         max_age_s: int | None = None,
+        requests: MutableMapping[bytes, Asked] | None = None,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.name = name
@@ -84,7 +95,21 @@ class Verifier:
         """Who uses presentations up on the ledger; None to note them here only."""
         self._max_age_s = max_age_s
         self._random = randomness
-        self._asked: dict[bytes, _Asked] = {}
+        self._asked: MutableMapping[bytes, Asked] = {} if requests is None else requests
+        """By nonce. A stored map outlives the process."""
+
+    def reading(self, registry: Registry) -> Verifier:
+        """Return this verifier, with its requests, on another view of the ledger."""
+        return Verifier(
+            name=self.name,
+            org_id=self._org_id,
+            jurisdiction=self._jurisdiction,
+            registry=registry,
+            document_key=self._key,
+            max_age_s=self._max_age_s,
+            requests=self._asked,
+            randomness=self._random,
+        )
 
     def request(
         self, *, schema: str, purpose: str, now_s: int, fields: Sequence[str] = ()
@@ -103,7 +128,7 @@ class Verifier:
             expires_at=now_s + REQUEST_VALID_S,
             sealing_key=sealing_key.hex(),
         ).signed(self._key)
-        self._asked[nonce] = _Asked(request, secret)
+        self._asked[nonce] = Asked(request, secret)
         return request
 
     async def receive(
@@ -170,15 +195,17 @@ class Verifier:
         asked = self._asked[shown.nonce]
         if asked.is_used:
             return _with_finding(report, Result.FAIL, Finding(Code.REPLAYED))
-        asked.is_used = True
+        used = replace(asked, is_used=True)
         if self._signer is None:
+            self._asked[shown.nonce] = used
             return report
         consent = bytes(32) if shown.consent is None else shown.consent.digest
         call = encode_consume(shown.id, consent, VerdictClass.ACCEPT)
+        self._asked[shown.nonce] = used  # nobody else here tries meanwhile
         try:
             await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
         except RegistryRefused as error:
-            asked.is_used = False
+            self._asked[shown.nonce] = asked
             codes = {
                 RegistryErrorCode.PRESENTATION_CONSUMED: Code.REPLAYED,
                 RegistryErrorCode.CONSENT_NOT_LIVE: Code.CONSENT_WITHDRAWN,
@@ -187,7 +214,7 @@ class Verifier:
                 raise
             return _with_finding(report, Result.FAIL, Finding(codes[error.code]))
         except ClientError as error:
-            asked.is_used = False
+            self._asked[shown.nonce] = asked
             finding = Finding(Code.FRESHNESS_UNKNOWN, f"not used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
         return report

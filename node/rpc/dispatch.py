@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import trio
 
 from node.errors import BadInput, FatalError
-from node.rpc.call_runner import Beside, Call, CallRunner
+from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -63,9 +63,9 @@ def is_nested_too_deeply(body: bytes) -> bool:
 class Dispatcher:
     """Answers request bodies from a table of methods."""
 
-    def __init__(self, methods: Methods) -> None:
+    def __init__(self, methods: Methods, runner: CallRunner | InlineRunner) -> None:
         self._table = methods.table
-        self._runner = CallRunner()
+        self._runner = runner
 
     async def answer(self, body: bytes, extra: Extra | None = None) -> bytes:
         """Return the response to a body; empty if it holds only notifications.

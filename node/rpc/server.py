@@ -17,6 +17,7 @@ import h11
 import trio
 
 from node.errors import raise_if_fatal
+from node.rpc.call_runner import CallRunner, InlineRunner
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import Methods
 from node.rpc.plain_http import CORS, find_body, render_answer
@@ -39,9 +40,9 @@ log = logging.getLogger("RPC")
 class RpcServer:
     """Serves JSON-RPC on any number of listeners."""
 
-    def __init__(self, methods: Methods, tap: Tap) -> None:
+    def __init__(self, methods: Methods, tap: Tap, *, is_threaded: bool = True) -> None:
         self._methods = methods
-        self._dispatcher = Dispatcher(methods)
+        self.dispatcher = Dispatcher(methods, CallRunner() if is_threaded else InlineRunner())
         self._tap = tap
         self._connections = 0
 
@@ -55,7 +56,7 @@ class RpcServer:
             return
         self._connections += 1
         try:
-            await _HttpConnection(stream, self._dispatcher, self._methods, self._tap).run()
+            await _HttpConnection(stream, self.dispatcher, self._methods, self._tap).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:

@@ -18,9 +18,14 @@ DELAY_S_MAX = (0.002, 0.02, 0.2)
 class Link:
     """Two ends, with a delay for each piece of bytes."""
 
-    def __init__(self, random: Random, on_bytes: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self,
+        random: Random,
+        on_bytes: Callable[[int, bytes], None],
+        delay_s_max: float | None = None,
+    ) -> None:
         self._random = random
-        self._delay_s_max = random.choice(DELAY_S_MAX)
+        self._delay_s_max = random.choice(DELAY_S_MAX) if delay_s_max is None else delay_s_max
         self._on_bytes = on_bytes
         self.is_broken = False
         self.ends = (End(self, 0), End(self, 1))

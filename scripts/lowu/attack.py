@@ -74,6 +74,55 @@ def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -
     sys.exit(0 if is_ok else 1)
 
 
+@attack.command()
+@click.option(
+    "--mutations", type=click.IntRange(10, 100_000_000), default=20_000, show_default=True,
+    help="Changes to try, half of packages, half of presentations.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws the changes.")
+@json_option
+def mutate(mutations: int, seed: int, is_json: bool) -> None:
+    """Change bytes of packages and presentations; none may be accepted."""
+    from random import Random
+
+    from experiments.attacks.mutation import TRIALS, Outcome, prepare
+    from experiments.cast import Cast
+    from lowu.testing import Virtual, VirtualFaults
+
+    progress = Progress(is_silent=is_json)
+
+    async def play(cast: Cast, faults: VirtualFaults) -> dict[str, Outcome]:
+        case = await prepare(cast)
+        found: dict[str, Outcome] = {}
+        for name, trial in TRIALS.items():
+            found[name] = await trial(case, mutations // 2, Random(f"{seed}/{name}"))  # noqa: S311
+            progress(f"{name}: {found[name].tried} changes, {len(found[name].accepted)} accepted")
+        return found
+
+    started = time.monotonic()
+    found = Virtual(NETWORK).play(play)
+    seconds = time.monotonic() - started
+    accepted = sum(len(item.accepted) for item in found.values())
+    if is_json:
+        figures = {
+            "mutations": sum(item.tried for item in found.values()),
+            "accepted": accepted,
+            "seconds": round(seconds, 3),
+        }
+        refused = {name: dict(item.refused.most_common()) for name, item in found.items()}
+        holes = {name: item.accepted[:20] for name, item in found.items()}
+        emit_json(not accepted, figures, refused=refused, holes=holes)
+    else:
+        rows = [
+            (name, why, count)
+            for name, item in found.items()
+            for why, count in item.refused.most_common()
+        ]
+        print_table("What became of the changes", ("of", "refused as", "changes"), rows)
+        click.echo(f"{accepted} changes accepted, {seconds:.0f} s")
+    sys.exit(1 if accepted else 0)
+
+
 async def _publish(seed: int, progress: Progress) -> Form:
     """Issue one form under each profile on a network of its own."""
     from experiments.attacks.dictionary import publish

@@ -38,7 +38,7 @@ def logs(
         if item is not None
     }
     wanted = frozenset(LEVELS[LEVELS.index(level) :])
-    found = [line for line in _merged(paths) if _is_wanted(line, grep, wanted)]
+    found = [line for line in merge_logs(paths) if _is_wanted(line, grep, wanted)]
     for line in found[-lines:] if lines else found:
         click.echo(line)
     if follow:
@@ -58,7 +58,8 @@ def _entries(name: str, path: Path) -> Iterator[tuple[str, str, str]]:
             yield moment, name, line.rstrip("\n")
 
 
-def _merged(paths: dict[str, Path]) -> Iterator[str]:
+def merge_logs(paths: dict[str, Path]) -> Iterator[str]:
+    """Yield the lines of several nodes' logs in time order, each with its node's name."""
     merged = heapq.merge(*(_entries(name, path) for name, path in paths.items()))
     for _, name, line in merged:
         yield f"{name:<7} {line}"

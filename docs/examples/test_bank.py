@@ -1,0 +1,74 @@
+"""Tests of a bank that takes credit reports from across the boundary."""
+
+import pytest
+
+from contracts.registry import Jurisdiction, RevokeReason
+from institutions.documents import build_enterprise_report
+from institutions.verdicts import Verdict
+
+USCC = "91440300MA5DEM012D"
+
+
+async def issue(cast, seed):
+    """Have Shenzhen Credit issue a report for Nova, to be carried by a company."""
+    document = build_enterprise_report(seed, cast.now_s(), USCC)
+    return document, await cast.issue("szcredit", document, "acme-sz", "nova")
+
+
+def test_a_report_is_accepted(lowu_virtual):
+    async def play(cast, faults):
+        document, issued = await issue(cast, 1)
+        return await cast.hand_over("acme-sz", issued, document, "nova")
+
+    report = lowu_virtual.play(play)
+    assert report.verdict is Verdict.ACCEPT
+
+
+def test_a_revoked_report_is_refused(lowu_virtual):
+    async def play(cast, faults):
+        document, issued = await issue(cast, 1)
+        await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
+        return await cast.hand_over("acme-sz", issued, document, "nova")
+
+    assert "REVOKED(CORRECTED)" in lowu_virtual.play(play).codes
+
+
+def test_two_nodes_down_are_survived(lowu_virtual):
+    async def play(cast, faults):
+        async with faults.down("webank", "baihang"):
+            document, issued = await issue(cast, 1)
+            return await cast.hand_over("acme-sz", issued, document, "nova")
+
+    assert lowu_virtual.play(play).verdict is Verdict.ACCEPT
+
+
+def test_nothing_is_committed_while_the_boundary_is_cut(lowu_virtual):
+    async def play(cast, faults):
+        before = int(await cast.clients["nova"].call("eth_blockNumber"), 16)
+        async with faults.cut(Jurisdiction.SZ, Jurisdiction.HK):
+            with pytest.raises(TimeoutError):
+                await register(cast)
+            during = int(await cast.clients["nova"].call("eth_blockNumber"), 16)
+        document, issued = await issue(cast, 2)
+        return before, during, await cast.hand_over("acme-sz", issued, document, "nova")
+
+    async def register(cast):
+        import trio
+
+        with trio.move_on_after(60) as limit:  # virtual seconds
+            await issue(cast, 1)
+        if limit.cancelled_caught:
+            raise TimeoutError
+
+    before, during, report = lowu_virtual.play(play)
+    assert during == before
+    assert report.verdict is Verdict.ACCEPT
+
+
+def test_the_same_on_real_processes(lowu_processes):
+    async def play(cast, faults):
+        async with faults.down("webank"):
+            document, issued = await issue(cast, 3)
+            return await cast.hand_over("acme-sz", issued, document, "nova")
+
+    assert lowu_processes.play(play).verdict is Verdict.ACCEPT

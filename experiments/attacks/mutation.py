@@ -1,0 +1,167 @@
+"""Changing bytes: no change of a presentation, or of the package it is made from, is accepted.
+
+A document is issued, consented to and presented on a network in virtual time. Then bytes are
+changed, and a verifier judges the result with a ledger that says what the node said. A changed
+package is presented by its holder, who signs what it became.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from experiments.cast import EVERYTHING, Cast
+from institutions.documents import Document, build_enterprise_report
+from institutions.forms import FormError
+from institutions.holder import Holder
+from institutions.package import Package, decode_package, encode_package
+from institutions.presentation import decode_presentation, encode_presentation
+from institutions.registry import Registry
+from institutions.requests import Request
+from institutions.verdicts import Verdict
+from institutions.verifier import Verifier
+from node.client import RpcClient
+
+USCC = "91440300MA5DEM012D"
+HEX = b"0123456789abcdef"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What changes came to."""
+
+    tried: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By the first code."""
+    accepted: list[str] = field(default_factory=list)
+    """Descriptions of changes that were accepted: each is a hole."""
+
+
+class _Remembering(RpcClient):
+    """Asks a node once for each question: nothing changes while bytes are tried."""
+
+    def __init__(self, client: RpcClient) -> None:
+        super().__init__(client.url)
+        self._client = client
+        self._known: dict[str, Any] = {}
+
+    async def call(self, method: str, *params: Any) -> Any:
+        key = repr((method, params))
+        if key not in self._known:
+            self._known[key] = await self._client.call(method, *params)
+        return self._known[key]
+
+
+def mutate(data: bytes, random: Random) -> tuple[bytes, str]:
+    """Return bytes with one change, and what it was."""
+    at = random.randrange(len(data))
+    kind = random.choice(("bit", "byte", "digit", "cut", "insert", "repeat", "swap"))
+    changed = bytearray(data)
+    match kind:
+        case "bit":
+            changed[at] ^= 1 << random.randrange(8)
+        case "byte":
+            changed[at] = random.randrange(256)
+        case "digit":  # keeps most changes in canonical form
+            places = [place for place in range(at, min(at + 200, len(data))) if data[place] in HEX]
+            at = places[0] if places else at
+            changed[at] = random.choice(HEX)
+        case "cut":
+            del changed[at : at + random.randrange(1, 4)]
+        case "insert":
+            changed[at:at] = random.randbytes(random.randrange(1, 4))
+        case "repeat":
+            changed[at:at] = changed[at : at + random.randrange(1, 80)]
+        case "swap":
+            other = random.randrange(len(data))
+            changed[at], changed[other] = changed[other], changed[at]
+    return bytes(changed), f"{kind} at {at}"
+
+
+@dataclass(slots=True)
+class _Case:
+    """A document that a receiver would accept, and who would."""
+
+    document: Document
+    package: Package
+    request: Request
+    holder: Holder
+    verifier: Verifier
+    presented: bytes
+
+
+async def prepare(cast: Cast) -> _Case:
+    """Issue, consent and present; the presentation as it is must be accepted."""
+    document = build_enterprise_report(1, cast.now_s(), USCC)
+    issued = await cast.issue("szcredit", document, "acme-sz", "nova")
+    item = next(one for one in cast.plan.institutions if one.spec.id == "nova")
+    holder, doc_id = cast.holders["acme-sz"], issued.package.header.doc_id
+    request = cast.ask("nova", document, fields=EVERYTHING)
+    receipt = await cast.agree("acme-sz", doc_id, request)
+    verifier = cast.verifiers["nova"].reading(Registry(_Remembering(cast.clients["nova"])))
+    presented = encode_presentation(holder.build(doc_id, request, receipt))
+    report = await verifier.verify(presented, document.subject)
+    if report.verdict is not Verdict.ACCEPT:
+        raise AssertionError(f"{item.spec.id} refuses what is right: {report.codes}")
+    return _Case(document, issued.package, request, holder, verifier, presented)
+
+
+async def try_presentations(case: _Case, count: int, random: Random) -> Outcome:
+    """Change bytes of the presentation."""
+    outcome = Outcome()
+    for _ in range(count):
+        data, what = mutate(case.presented, random)
+        if data != case.presented:
+            await _judge(case, data, what, outcome)
+    return outcome
+
+
+async def try_packages(case: _Case, count: int, random: Random) -> Outcome:
+    """Change bytes of the package that the holder has, who presents what it became."""
+    outcome = Outcome()
+    original = encode_package(case.package)
+    consent = decode_presentation(case.presented).consent
+    for _ in range(count):
+        data, what = mutate(original, random)
+        outcome.tried += 1
+        try:
+            changed = decode_package(data)
+        except FormError:
+            outcome.refused["not a package"] += 1
+            continue
+        if _without_hint(changed) == _without_hint(case.package):
+            outcome.refused["only the hint of a height"] += 1
+            continue
+        holder = Holder("holder", case.holder.key)
+        doc_id = holder.receive(data)
+        try:
+            shown = holder.build(doc_id, case.request, consent)
+        except (KeyError, ValueError) as error:
+            outcome.refused[f"cannot be presented: {type(error).__name__}"] += 1
+            continue
+        outcome.tried -= 1
+        await _judge(case, encode_presentation(shown), what, outcome)
+    return outcome
+
+
+def _without_hint(package: Package) -> Package:
+    anchors = tuple(replace(item, registered_height=0) for item in package.anchors)
+    return replace(package, anchors=anchors)
+
+
+async def _judge(case: _Case, data: bytes, what: str, outcome: Outcome) -> None:
+    outcome.tried += 1
+    report = await case.verifier.verify(data, case.document.subject)
+    if report.verdict is Verdict.ACCEPT:
+        outcome.accepted.append(what)
+    else:
+        outcome.refused[report.codes[0].split("(")[0]] += 1
+
+
+TRIALS: dict[str, Callable[..., Any]] = {
+    "presentations": try_presentations,
+    "packages": try_packages,
+}

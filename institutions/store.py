@@ -1,0 +1,106 @@
+"""What an institution or a holder must not forget, in one SQLite file.
+
+Every write is synced before it returns: a request that a holder may answer, a package before its
+anchor is registered, the key that can end a consent, a verdict before anybody is told of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+FORMAT = 1
+
+
+class StoreError(Exception):
+    """A store that cannot be used; the text says what to do."""
+
+
+class Store:
+    """A file of named maps from bytes to bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS entries (map TEXT, key BLOB, value BLOB, "
+                "PRIMARY KEY (map, key)) WITHOUT ROWID"
+            )
+            (found,) = self._database.execute("PRAGMA user_version").fetchone()
+            if found == 0:
+                self._database.execute(f"PRAGMA user_version={FORMAT}")
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"{path}: cannot be used as a store ({error}); choose another file, or restore it"
+            ) from error
+        if found not in (0, FORMAT):
+            raise StoreError(f"{path}: of format {found}, this Lowu writes {FORMAT}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def open(
+        self, name: str, encode: Callable[[T], bytes], decode: Callable[[bytes], T]
+    ) -> StoredMap[T]:
+        """Return a map of the file."""
+        return StoredMap(self, name, encode, decode)
+
+    def run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
+        """Run one statement, which is durable when this returns."""
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+
+class StoredMap(MutableMapping[bytes, T], Generic[T]):
+    """A map of a store: what is put is on disk when the call returns."""
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        encode: Callable[[T], bytes],
+        decode: Callable[[bytes], T],
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._encode = encode
+        self._decode = decode
+
+    def __getitem__(self, key: bytes) -> T:
+        """Return a value; `KeyError` if there is none."""
+        found = self._store.run(
+            "SELECT value FROM entries WHERE map = ? AND key = ?", self._name, key
+        )
+        if not found:
+            raise KeyError(key)
+        return self._decode(found[0][0])
+
+    def __setitem__(self, key: bytes, value: T) -> None:
+        """Put a value."""
+        data = self._encode(value)
+        self._store.run("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", self._name, key, data)
+
+    def __delitem__(self, key: bytes) -> None:
+        """Remove a value; `KeyError` if there is none."""
+        if key not in self:
+            raise KeyError(key)
+        self._store.run("DELETE FROM entries WHERE map = ? AND key = ?", self._name, key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the keys in order."""
+        rows = self._store.run("SELECT key FROM entries WHERE map = ? ORDER BY key", self._name)
+        return iter([bytes(row[0]) for row in rows])
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return len(self._store.run("SELECT key FROM entries WHERE map = ?", self._name))

@@ -1,0 +1,214 @@
+"""A whole network of a plan in one process and in virtual time, for tests.
+
+The same node code as in processes, with memory for disks, links without TLS, and a clock that
+jumps whenever everything waits. Clients talk to a node's JSON-RPC without a socket. One seed
+gives one order of everything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import trio
+import trio.testing
+
+from contracts.registry import Jurisdiction
+from node.app import Node, Surroundings, assemble_node, run_services
+from node.client import ClientError, RpcClient
+from node.config import GenesisConfig
+from node.errors import BadInput
+from node.execution.executor import ExecutedBlock
+from node.execution.genesis import build_genesis
+from node.ledger.storage import MemoryStorage
+from node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
+from node.simulation.links import Link
+from node.tap import Tap
+from node.topology.plan import Plan, PlannedNode
+
+RELINK_S = 0.05
+DELAY_S = 0.005
+"""The longest way of a piece of bytes over a link."""
+LINKED_S = 30.0
+
+
+@lru_cache(maxsize=8)
+def _build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
+    return build_genesis(genesis)
+
+
+class LocalClient(RpcClient):
+    """Asks a node of a virtual network."""
+
+    def __init__(self, network: VirtualNetwork, planned: PlannedNode) -> None:
+        super().__init__(planned.url)
+        self._network = network
+        self._name = planned.name
+
+    async def _exchange(self, body: bytes) -> Any:
+        node = self._network.nodes.get(self._name)
+        if node is None:
+            raise ClientError(f"{self._name} is down")
+        return json.loads(await node.rpc.dispatcher.answer(body))
+
+
+class VirtualNetwork:
+    """The nodes of a plan; `open_virtual` runs them."""
+
+    def __init__(self, plan: Plan, seed: int = 0) -> None:
+        self.plan = plan
+        self.nodes: dict[str, Node] = {}
+        """Those that run, by name."""
+        self._random = Random(f"virtual/{seed}")  # noqa: S311  (repeatable)
+        self._storages = {item.name: MemoryStorage() for item in plan.nodes}
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._links: dict[tuple[str, str], Link] = {}
+        self._cuts: list[frozenset[Jurisdiction]] = []
+        self._down: set[str] = set()
+        self._is_new = {item.name: True for item in plan.nodes}
+        self._changed = trio.Event()
+
+    @staticmethod
+    def now_s() -> int:
+        """Return the nodes' wall-clock time, seconds since 1970."""
+        return EPOCH_MS // 1000 + int(trio.current_time())
+
+    def client(self, planned: PlannedNode) -> LocalClient:
+        """Return a client of a node."""
+        return LocalClient(self, planned)
+
+    # --- faults -----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def down(self, *names: str) -> AsyncIterator[None]:
+        """Keep nodes down; afterwards they start again with what is on their disks."""
+        chosen = [self._find(name) for name in names]
+        self._down.update(chosen)
+        for name in chosen:
+            if name in self._scopes:
+                self._scopes[name].cancel()
+        try:
+            yield
+        finally:
+            self._down.difference_update(chosen)
+            self._note()
+
+    @asynccontextmanager
+    async def cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
+        """Cut all links between two sides."""
+        sides = frozenset((first, second))
+        self._cuts.append(sides)
+        for (one, other), link in self._links.items():
+            if self._sides(one, other) == sides:
+                link.break_off()
+        try:
+            yield
+        finally:
+            self._cuts.remove(sides)
+
+    def _find(self, name: str) -> str:
+        planned = self.plan.find_node(name)
+        if planned is None:
+            known = ", ".join(f"{item.name} ({item.spec.institution})" for item in self.plan.nodes)
+            raise KeyError(f"no node {name!r}; there are {known}")
+        return planned.name
+
+    def _sides(self, one: str, other: str) -> frozenset[Jurisdiction]:
+        sides = {item.name: item.side for item in self.plan.nodes}
+        return frozenset((sides[one], sides[other]))
+
+    # --- running ----------------------------------------------------------------------------
+
+    def _note(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _assemble(self, planned: PlannedNode) -> Node:
+        name = planned.name
+        genesis = self.plan.genesis
+        surroundings = Surroundings(
+            planned.key,
+            _build_genesis(genesis),
+            self._storages[name],
+            VirtualClock(0),
+            Tap(None),
+            None,
+            run_inline,
+            self._is_new[name],
+        )
+        self._is_new[name] = False
+        return assemble_node(genesis, self.plan.node_config(planned, Path()), surroundings)
+
+    async def live(self, planned: PlannedNode) -> None:
+        """Run a node whenever it is not to be down."""
+        name = planned.name
+        while True:
+            while name in self._down:
+                await self._changed.wait()
+            self.nodes[name] = self._assemble(planned)
+            self._note()
+            try:
+                with trio.CancelScope() as self._scopes[name]:
+                    await run_services(self.nodes[name])
+            finally:
+                del self.nodes[name], self._scopes[name]
+                for pair, link in self._links.items():
+                    if name in pair:
+                        link.break_off()
+
+    async def keep_link(self, first: PlannedNode, second: PlannedNode) -> None:
+        """Link two nodes whenever both run and nothing cuts them off."""
+        pair = (first.name, second.name)
+        while True:
+            one, other = (self.nodes.get(name) for name in pair)
+            if one is not None and other is not None and self._sides(*pair) not in self._cuts:
+                link = self._links[pair] = Link(self._random, lambda side, data: None, DELAY_S)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_serve, one, link, 0, second)
+                    nursery.start_soon(_serve, other, link, 1, first)
+            await trio.sleep(RELINK_S)
+
+    async def wait_until_linked(self) -> None:
+        """Return once every node is linked to all others."""
+        others = len(self.plan.nodes) - 1
+        with trio.fail_after(LINKED_S):
+            while self._least_links() < others:  # noqa: ASYNC110  (virtual time: no cost)
+                await trio.sleep(0.01)
+
+    def _least_links(self) -> int:
+        return min((len(node.gateway.connected) for node in self.nodes.values()), default=0)
+
+
+async def _serve(node: Node, link: Link, side: int, other: PlannedNode) -> None:
+    try:
+        await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
+    except (BadInput, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # refused for now, or broken by a fault
+    finally:
+        link.break_off()
+
+
+def _pairs(nodes: tuple[PlannedNode, ...]) -> Iterable[tuple[PlannedNode, PlannedNode]]:
+    for position, first in enumerate(nodes):
+        for second in nodes[position + 1 :]:
+            yield first, second
+
+
+@asynccontextmanager
+async def open_virtual(plan: Plan, seed: int = 0) -> AsyncIterator[VirtualNetwork]:
+    """Run a plan's nodes until the block ends; call it inside `run_virtual`."""
+    network = VirtualNetwork(plan, seed)
+    async with trio.open_nursery() as nursery:
+        for planned in plan.nodes:
+            nursery.start_soon(network.live, planned)
+        await trio.testing.wait_all_tasks_blocked()
+        for first, second in _pairs(plan.nodes):
+            nursery.start_soon(network.keep_link, first, second)
+        await network.wait_until_linked()
+        yield network
+        nursery.cancel_scope.cancel()
