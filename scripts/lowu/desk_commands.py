@@ -1,0 +1,294 @@
+"""Commands of institutions: sample, issue, request, verify, revoke, supersede, erase, witness.
+
+Each reads and writes files, and talks to one node. Documents travel as files; no node sees one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lowu.cli import emit_json
+from lowu.desks import (
+    EXISTING,
+    FILE,
+    build_issuer,
+    build_issuer_desk,
+    build_signer,
+    build_verifier_desk,
+    build_wallet,
+    by_option,
+    connect,
+    find_institution,
+    load,
+    now_s,
+    open_store,
+    output_option,
+    parse_anchor,
+    read_form,
+    run_steps,
+    say,
+    write_file,
+)
+from lowu.options import directory_option, json_option
+
+
+@click.command()
+@click.argument("schema")
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws the content.")
+@output_option("document.json")
+@json_option
+def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
+    """Write an invented document of SCHEMA, such as cn.ecr/1."""
+    from institutions.desks import write_document
+    from institutions.samples import SAMPLES
+
+    if schema not in SAMPLES:
+        raise click.UsageError(f"no sample of {schema!r}. There are: {', '.join(SAMPLES)}")
+    document = SAMPLES[schema](seed, now_s())
+    write_file(output, write_document(document))
+    subject = f"{document.subject.id_type}:{document.subject.id_value}"
+    say(
+        f"{output}: {schema} about {subject}\nnext: lowu issue {output} --by … --for … --holder …",
+        is_json=is_json,
+        file=str(output),
+        subject=subject,
+    )
+
+
+@click.command()
+@click.argument("document", type=EXISTING)
+@by_option
+@click.option("--for", "audience", required=True, help="The receiver that the anchor is for.")
+@click.option("--holder", required=True, help="Who will carry it.")
+@output_option("package.json")
+@directory_option
+@json_option
+def issue(
+    document: Path,
+    institution: str,
+    audience: str,
+    holder: str,
+    output: Path,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Make a package of DOCUMENT, register its anchor, and write the package for its holder."""
+    from institutions.desks import read_document
+    from institutions.package import encode_package
+    from institutions.schemas import SCHEMAS
+
+    content = read_form(document, read_document)
+    if content.schema not in SCHEMAS:
+        raise click.UsageError(f"{document}: schema {content.schema!r} is not known")
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            plan = load(directory)
+            with (
+                open_store(directory, "desks", institution) as store,
+                open_store(directory, "wallets", holder) as wallet_store,
+            ):
+                desk = build_issuer_desk(item, client, store)
+                await desk.register_left()
+                return await desk.issue(
+                    content,
+                    audience=audience,
+                    holder_key=build_wallet(plan, holder, wallet_store).holder.key.public_key,
+                    issued_at_s=now_s(),
+                )
+
+    issued = run_steps(run)
+    write_file(output, encode_package(issued.package))
+    height = issued.package.anchors[0].registered_height
+    say(
+        f"{output}: {content.schema} for {audience}, registered in block {height}\n"
+        f"anchor {issued.anchor.hex()}\n"
+        f"next: lowu carry {output} --holder {holder}",
+        is_json=is_json,
+        file=str(output),
+        anchor=issued.anchor.hex(),
+        doc_id=issued.package.header.doc_id,
+        height=height,
+    )
+
+
+@click.command()
+@by_option
+@click.option("--schema", required=True, help="Kind of document, such as cn.ecr/1.")
+@click.option("--purpose", default="LOAN", show_default=True, help="What it is for.")
+@click.option("--field", "fields", multiple=True, help="Path to see, with all below it.")
+@output_option("request.json")
+@directory_option
+@json_option
+def request(
+    institution: str,
+    schema: str,
+    purpose: str,
+    fields: tuple[str, ...],
+    output: Path,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Write what a receiver asks a holder for; without --field, everything."""
+    from institutions.consent import Purpose
+    from institutions.requests import encode_request
+    from institutions.schemas import SCHEMAS
+
+    if schema not in SCHEMAS:
+        raise click.UsageError(f"schema {schema!r} is not known. There are: {', '.join(SCHEMAS)}")
+    if purpose not in list(Purpose):
+        raise click.UsageError(f"purpose {purpose!r}: one of {', '.join(Purpose)}")
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            with open_store(directory, "desks", institution) as store:
+                desk = build_verifier_desk(item, client, store)
+                return desk.verifier.request(
+                    schema=schema, purpose=purpose, now_s=now_s(), fields=fields or ("",)
+                )
+
+    asked = run_steps(run)
+    write_file(output, encode_request(asked))
+    say(
+        f"{output}: {institution} asks for {schema}, {purpose}\n"
+        f"next: lowu consent {output} --holder … --via {institution}",
+        is_json=is_json,
+        file=str(output),
+        nonce=asked.nonce,
+    )
+
+
+@click.command()
+@click.argument("sealed", type=EXISTING)
+@by_option
+@click.option("--subject", required=True, help="Whom the receiver has identified, TYPE:NUMBER.")
+@click.option("--password", default="", help="If the holder told one.")
+@click.option("--html", "page", type=FILE, default=None, help="Write the report as a page.")
+@directory_option
+@json_option
+def verify(
+    sealed: Path,
+    institution: str,
+    subject: str,
+    password: str,
+    page: Path | None,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Check what a holder has sent; exit 0 only if it is accepted."""
+    from institutions.documents import Subject
+    from institutions.reports import describe_report, render_html, render_text
+    from institutions.verdicts import Verdict
+
+    id_type, separator, id_value = subject.partition(":")
+    if not separator:
+        raise click.UsageError(f"--subject {subject!r}: a type and a number, such as USCC:9144…")
+
+    data, who = sealed.read_bytes(), Subject(id_type, id_value)
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            with open_store(directory, "desks", institution) as store:
+                desk = build_verifier_desk(item, client, store)
+                return await desk.receive(data, who, password=password)
+
+    report = run_steps(run)
+    is_accepted = report.verdict is Verdict.ACCEPT
+    if page is not None:
+        write_file(page, render_html(report, f"{sealed.name} at {institution}").encode())
+    if is_json:
+        emit_json(is_accepted, {}, **describe_report(report))
+    else:
+        click.echo(render_text(report))
+    sys.exit(0 if is_accepted else 1)
+
+
+@click.command()
+@click.argument("anchor")
+@by_option
+@click.option("--reason", default="CORRECTED", show_default=True, help="Why, coarsely.")
+@directory_option
+@json_option
+def revoke(anchor: str, institution: str, reason: str, directory: Path, is_json: bool) -> None:
+    """Withdraw the document behind ANCHOR for good."""
+    from contracts.registry import RevokeReason
+
+    if reason not in RevokeReason.__members__:
+        raise click.UsageError(f"--reason {reason!r}: one of {', '.join(RevokeReason.__members__)}")
+    wanted = parse_anchor(anchor)
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            return await build_issuer(item, client).revoke(wanted, RevokeReason[reason])
+
+    _done("revoked", run_steps(run), is_json=is_json)
+
+
+@click.command()
+@click.argument("anchor")
+@click.argument("newer")
+@by_option
+@directory_option
+@json_option
+def supersede(anchor: str, newer: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Replace the document behind ANCHOR by the one behind NEWER."""
+    old, new = parse_anchor(anchor), parse_anchor(newer)
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            return await build_issuer(item, client).supersede(old, new)
+
+    _done("superseded", run_steps(run), is_json=is_json)
+
+
+@click.command()
+@click.argument("anchor")
+@by_option
+@directory_option
+@json_option
+def erase(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Destroy the package behind ANCHOR, and note on the ledger that it is gone."""
+    import hashlib
+
+    wanted = parse_anchor(anchor)
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            with open_store(directory, "desks", institution) as store:
+                desk = build_issuer_desk(item, client, store)
+                receipt = hashlib.sha256(b"lowu erased" + wanted + str(now_s()).encode()).digest()
+                done = await desk.issuer.mark_erased(wanted, receipt)
+                desk.issued.pop(wanted, None)
+                return done
+
+    _done("erased", run_steps(run), is_json=is_json)
+
+
+@click.command()
+@click.argument("issuer")
+@click.argument("anchor")
+@by_option
+@directory_option
+@json_option
+def witness(issuer: str, anchor: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Confirm, as a neutral institution, the ANCHOR that ISSUER registered."""
+    from contracts.registry import HASH_REGISTRY_ADDRESS, hash_function
+
+    wanted = parse_anchor(anchor)
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            org_id = find_institution(load(directory), issuer).org_id
+            call = hash_function("witness").encode_call(org_id, wanted)
+            return await build_signer(item, client).send(HASH_REGISTRY_ADDRESS, call)
+
+    _done("witnessed", run_steps(run), is_json=is_json)
+
+
+def _done(what: str, receipt: dict[str, Any], *, is_json: bool) -> None:
+    height = int(receipt["blockNumber"], 16)
+    say(f"{what} in block {height}", is_json=is_json, height=height)

@@ -1,0 +1,71 @@
+"""A document from its issuer to its receiver, by commands and files, on real processes."""
+
+import json
+
+import pytest
+
+from tests.network import kit
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("desks")
+    kit.lowu_json("up", cwd=folder)
+    kit.lowu("sample", "cn.ecr/1", "-o", "some.json", cwd=folder)
+    kit.lowu("request", "--by", "nova", "--schema", "cn.ecr/1", "-o", "wish.json", cwd=folder)
+    yield folder
+    kit.lowu("down", cwd=folder)
+
+
+def test_from_issuer_to_receiver(place):
+    def run(*arguments):
+        return kit.lowu_json(*arguments, cwd=place)
+
+    subject = run("sample", "cn.ecr/1")["subject"]
+    issued = run("issue", "document.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
+    assert run("carry", "package.json", "--holder", "acme")["doc_id"] == issued["doc_id"]
+    run("request", "--by", "nova", "--schema", "cn.ecr/1", "--field", "/summary")
+    run("consent", "request.json", "--holder", "acme", "--via", "nova")
+    run("present", "request.json", "--holder", "acme", "--password", "three words")
+    verify = ("verify", "sealed.bin", "--by", "nova", "--subject", subject)
+    refused = kit.lowu(*verify, "--json", cwd=place, check=False)
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["codes"][0].startswith("PKG_MALFORMED")
+    report = run(*verify, "--password", "three words", "--html", "report.html")
+    assert report["verdict"] == "ACCEPT"
+    assert "Authentic" in (place / "report.html").read_text()
+    again = kit.lowu(*verify, "--password", "three words", cwd=place, check=False)
+    assert again.returncode == 1 and "REPLAYED" in again.stdout
+    run("revoke", issued["anchor"], "--by", "szcredit", "--reason", "DISPUTED")
+    run("request", "--by", "nova", "--schema", "cn.ecr/1")
+    run("consent", "request.json", "--holder", "acme", "--via", "nova")
+    run("consent", "request.json", "--holder", "acme", "--via", "nova", "--withdraw")
+    run("present", "request.json", "--holder", "acme")
+    late = kit.lowu(*verify, "--json", cwd=place, check=False)
+    codes = [code.split("(")[0] for code in json.loads(late.stdout)["codes"]]
+    assert codes == ["REVOKED", "CONSENT_WITHDRAWN"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("issue", "some.json", "--by", "nobody", "--for", "a", "--holder", "b"), "There are"),
+        (("issue", "some.json", "--by", "fusion", "--for", "a", "--holder", "b"), "the role"),
+        (("issue", "nowhere.json", "--by", "fusion", "--for", "a", "--holder", "b"), "nowhere"),
+        (("sample", "xx/1"), "cn.ecr/1"),
+        (("request", "--by", "nova", "--schema", "xx/1"), "cn.ecr/1"),
+        (("request", "--by", "nova", "--schema", "cn.ecr/1", "--purpose", "X"), "LOAN"),
+        (("revoke", "00", "--by", "szcredit"), "not an anchor"),
+        (("revoke", "00" * 32, "--by", "szcredit", "--reason", "X"), "CORRECTED"),
+        (("revoke", "ab" * 32, "--by", "szcredit"), "no such anchor"),
+        (("witness", "szcredit", "ab" * 32, "--by", "nova"), "the role"),
+        (("carry", "some.json", "--holder", "acme"), "some.json"),
+        (("carry", "some.json", "--holder", "../acme"), "some.json"),
+        (("present", "wish.json", "--holder", "zoe"), "lowu carry"),
+        (("verify", "some.json", "--by", "nova", "--subject", "x"), "a type and"),
+    ],
+)
+def test_mistakes_are_told(place, arguments, text):
+    done = kit.lowu(*arguments, cwd=place, check=False)
+    assert done.returncode in (1, 2), done.stdout
+    assert text in done.stderr and "Traceback" not in done.stderr
