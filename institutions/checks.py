@@ -42,6 +42,9 @@ SHOWN_MAX = 16
 SENSITIVE = 2
 """From this sensitivity on, consent needs a box of its own."""
 
+ISSUED_AHEAD_S = 120
+"""How far an issuer's clock may be ahead of the ledger's (threat T10)."""
+
 Evidence = dict[str, str | int]
 
 
@@ -246,10 +249,11 @@ def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> 
         findings.append(Finding(Code.EXPIRED))
     if now_s - header.report_time > min(max_age_s or schema.max_age_s, schema.max_age_s):
         findings.append(Finding(Code.STALE))
-    is_known = record.state is not AnchorState.NONE
     delay_s = record.registered_time - header.issued_at
-    if is_known and delay_s > schema.max_registration_delay_s:
+    if record.state is not AnchorState.NONE and delay_s > schema.max_registration_delay_s:
         findings.append(Finding(Code.REGISTERED_LATE))
+    if record.state is not AnchorState.NONE and delay_s < -ISSUED_AHEAD_S:
+        findings.append(Finding(Code.NOT_YET_VALID, "issued after it was registered"))
     return make_line(Check.TIME, findings, {"block_time": now_s, "height": view.height})
 
 

@@ -68,7 +68,7 @@ class Issuer:
         self._jurisdiction = jurisdiction
         self._signer = signer
         self._key = document_key
-        self._key_id = key_id
+        self.key_id = key_id
         self._random = randomness
 
     def with_key(self, document_key: DocumentKey, key_id: int) -> Issuer:
@@ -113,7 +113,7 @@ class Issuer:
             doc_id=self._random(16).hex(),
             schema=schema.id,
             issuer_org=self.org_id,
-            key_id=self._key_id,
+            key_id=self.key_id,
             report_time=document.report_time_s,
             issued_at=issued_at_s,
             valid_from=start,
@@ -176,7 +176,7 @@ class Issuer:
         call = encode_register_anchor(
             anchor,
             schema=SCHEMAS[package.header.schema].number,
-            key_id=self._key_id,
+            key_id=self.key_id,
             valid_until_day=package.header.valid_until_day,
             suite=Suite.SHA256_P256,
         )
@@ -207,7 +207,7 @@ class Issuer:
             root,
             len(packages),
             SCHEMAS[header.schema].number,
-            self._key_id,
+            self.key_id,
             header.valid_until_day,
             int(Suite.SHA256_P256),
             0,

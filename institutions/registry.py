@@ -146,12 +146,16 @@ class Signer:
             ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
                 unknown. Equal registration is idempotent: doing it again is safe.
         """
-        async with self._lock:
-            tx_hash = await self._submit(to, data)
+        tx_hash = await self.submit(to, data)
         receipt = await self._client.wait_for_receipt(tx_hash, timeout_s)
         if receipt["status"] != "0x1":
             await self._explain(to, data)
         return receipt
+
+    async def submit(self, to: bytes, data: bytes) -> str:
+        """Send a call and return its hash once the node has it; raises as `send` does."""
+        async with self._lock:
+            return await self._submit(to, data)
 
     async def _submit(self, to: bytes, data: bytes) -> str:
         """Send with the next nonce; take another if somebody with this account was faster."""

@@ -45,7 +45,7 @@ from institutions.verdicts import Check, Code, Finding, Line, Report, Result, Ve
 AGREE_WAIT_S = 5.0
 """How long sides may differ, or lag behind a registration, before that counts."""
 AGREE_POLL_S = 0.05
-REQUEST_VALID_S = 15 * 60
+REQUEST_VALID_S = 10 * 60
 
 NO_FILES: Mapping[str, bytes] = {}
 
@@ -98,14 +98,15 @@ class Verifier:
         self._asked: MutableMapping[bytes, Asked] = {} if requests is None else requests
         """By nonce. A stored map outlives the process."""
 
-    def reading(self, registry: Registry) -> Verifier:
-        """Return this verifier, with its requests, on another view of the ledger."""
+    def reading(self, registry: Registry, *other_sides: Registry) -> Verifier:
+        """Return this verifier, with its requests, on other views of the ledger."""
         return Verifier(
             name=self.name,
             org_id=self._org_id,
             jurisdiction=self._jurisdiction,
             registry=registry,
             document_key=self._key,
+            other_sides=other_sides,
             max_age_s=self._max_age_s,
             requests=self._asked,
             randomness=self._random,

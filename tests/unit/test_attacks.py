@@ -13,6 +13,7 @@ from experiments.attacks.dictionary import (
     compute_check,
     search_share,
 )
+from experiments.regulator import is_mass
 from institutions.identifiers import compute_hkid_check, is_hkid
 
 
@@ -45,3 +46,17 @@ def test_a_number_in_the_share_is_found():
     assert search_share("QX", 124, 126, 3, wanted, time.monotonic() + 60) == ("", 2_000)
     assert search_share("QY", 122, 125, 3, wanted, time.monotonic() + 60) == ("", 3_000)
     assert search_share("QX", 0, 999, 3, wanted, time.monotonic()) == ("", 1_000)
+
+
+@pytest.mark.parametrize(
+    ("heights", "is_alert"),
+    [
+        ([], False),
+        ([1, 2], False),
+        ([1, 2, 20], True),
+        ([1, 2, 21], False),
+        ([50, 1, 45, 40], True),
+    ],
+)
+def test_many_withdrawals_at_once_are_an_alert(heights, is_alert):
+    assert is_mass(heights) is is_alert

@@ -296,6 +296,7 @@ async def test_issuer_and_time(world, changes, code):
         ({"state": AnchorState.SUPERSEDED}, f"SUPERSEDED({'00' * 32})"),
         ({"state": AnchorState.ERASED}, "ERASED"),
         ({"registered_time": NOW_S + 2 * DAY_S}, "REGISTERED_LATE"),
+        ({"registered_time": NOW_S - 121}, "NOT_YET_VALID(issued after it was registered)"),
         ({"schema": 4}, "TAMPERED_HEADER(differs from the record)"),
         ({"valid_until_day": 1}, "TAMPERED_HEADER(differs from the record)"),
         ({"suite": 2}, "TAMPERED_HEADER(differs from the record)"),

@@ -1,0 +1,122 @@
+"""Nodes that die or lie, and those who watch: X3, X7 and X9."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import replace
+
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    RevokeReason,
+    Suite,
+    encode_register_anchor,
+)
+from experiments.faults import kill_node, start_node
+from experiments.lying_node import lying_node
+from experiments.regulator import observe
+from experiments.scenarios.presenting import ACME_USCC
+from experiments.scenarios.stage import Scenario, Stage
+from institutions.documents import build_enterprise_report, build_kyc_file
+from institutions.package import encode_package
+from institutions.presentation import encode_presentation
+from institutions.registry import Registry, Signer
+from institutions.verifier import Verifier
+from node.client import RpcClient
+
+
+async def play_lying_node(stage: Stage) -> None:
+    """Play X3: the receiver's own node hides that a report was withdrawn."""
+    cast = stage.cast
+    document = build_enterprise_report(303, cast.now_s(), ACME_USCC)
+    issued = await cast.issue("szcredit", document, "acme-sz", "nova")
+    receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
+    height = int(receipt["blockNumber"], 16)
+    anchor = replace(issued.package.anchors[0], registered_height=height)
+    cast.holders["acme-sz"].receive(encode_package(replace(issued.package, anchors=(anchor,))))
+    honest = cast.verifiers["nova"]
+    request = cast.ask("nova", document)
+    doc_id = issued.package.header.doc_id
+    receipt_of_consent = await cast.agree("acme-sz", doc_id, request)
+    shown = encode_presentation(cast.holders["acme-sz"].build(doc_id, request, receipt_of_consent))
+
+    async def ask(verifier: Verifier, what: str, expected: str) -> None:
+        stage.verdict(what, expected, await verifier.verify(shown, document.subject))
+
+    await ask(honest, "an honest node", "REJECT REVOKED(CORRECTED)")
+    async with lying_node(cast.clients["nova"].url) as url, RpcClient(url) as client:
+        liar = Registry(client)
+        await ask(honest.reading(liar), "the lying node alone deceives", "ACCEPT")
+        both = honest.reading(liar, Registry(cast.clients["szcredit"]))
+        await ask(both, "a node of the other side asked too", "REJECT REVOKED(CORRECTED)")
+
+
+async def play_retry(stage: Stage) -> None:
+    """Play X7: the node dies once it has the transaction; the client tries another one."""
+    cast = stage.cast
+    item = next(one for one in cast.plan.institutions if one.spec.id == "szcredit")
+    anchor = secrets.token_bytes(32)
+    call = encode_register_anchor(
+        anchor,
+        schema=SCHEMA_IDS["cn.ecr/1"],
+        key_id=cast.issuers["szcredit"].key_id,
+        valid_until_day=0,
+        suite=Suite.SHA256_P256,
+    )
+    height = (await Registry(cast.clients["nova"]).get_latest_block())["number"]
+    await cast.signers["szcredit"].submit(HASH_REGISTRY_ADDRESS, call)
+    await kill_node(stage.folder, item.node)
+    try:
+        elsewhere = Signer(cast.clients["nova"], item.account_key)
+        receipt = await elsewhere.send(HASH_REGISTRY_ADDRESS, call)
+        stage.fact("the second call", "0x1", receipt["status"])
+        seen = await cast.find_events("nova", "AnchorRegistered", anchor, height)
+        stage.fact("registrations of it", 1, len(seen))
+        message = {
+            "from": elsewhere.address,
+            "to": "0x" + HASH_REGISTRY_ADDRESS.hex(),
+            "data": "0x" + call.hex(),
+        }
+        answer = await cast.clients["nova"].call("eth_call", message, "latest")
+        stage.fact("told to be a duplicate", 1, int(answer, 16))
+    finally:
+        await start_node(stage.folder, item.node)
+    cast.registrations += 1
+    cast.anchors.append(anchor)
+
+
+async def play_regulator(stage: Stage) -> None:
+    """Play X9: counts from an observer's node, against what was done."""
+    cast = stage.cast
+    height = (await Registry(cast.clients["hkma"]).get_latest_block())["number"] + 1
+    truth: Counter[tuple[int, int]] = Counter()
+    issued_all = []
+    for number in range(4):
+        document = build_enterprise_report(390 + number, cast.now_s(), ACME_USCC)
+        issued = await cast.issue("szcredit", document, "acme-sz", "nova")
+        issued_all.append(issued)
+        truth[(cast.issuers["szcredit"].org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
+        report = await cast.hand_over("acme-sz", issued, document, "nova")
+        stage.verdict(f"report {number + 1}", "ACCEPT", report)
+    document = build_kyc_file(395, cast.now_s())
+    await cast.issue("bea-cn", document, "corp-sz", "bea-hk")
+    truth[(cast.issuers["bea-cn"].org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
+    last = 0
+    for issued in issued_all[:3]:
+        receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.DISPUTED)
+        last = int(receipt["blockNumber"], 16)
+    await cast.wait_for_height("hkma", last)
+    issuers = [cast.issuers[name].org_id for name in ("szcredit", "bea-cn", "baihang")]
+    view = await observe(cast.clients["hkma"], height, issuers)
+    stage.fact("registrations by issuer and schema", dict(truth), dict(view.registered))
+    stage.fact("verdicts that are on chain", {"ACCEPT": 4}, dict(view.verdicts))
+    stage.fact("alert: many withdrawn at once", issuers[:1], view.mass_revocations)
+    stage.fact("alert: issuers that were silent", issuers[2:], view.dormant)
+
+
+SCENARIOS = (
+    Scenario("X3", "a node that lies to its clients", play_lying_node),
+    Scenario("X7", "retry after a node died", play_retry),
+    Scenario("X9", "the regulator's view", play_regulator),
+)
