@@ -17,8 +17,9 @@ from experiments.cast import EVERYTHING, Cast
 from institutions.documents import Document, build_enterprise_report
 from institutions.forms import FormError
 from institutions.holder import Holder
+from institutions.multiproof import collect_siblings
 from institutions.package import Package, decode_package, encode_package
-from institutions.presentation import decode_presentation, encode_presentation
+from institutions.presentation import Presentation, decode_presentation, encode_presentation
 from institutions.registry import Registry
 from institutions.requests import Request
 from institutions.verdicts import Verdict
@@ -142,9 +143,27 @@ async def try_packages(case: _Case, count: int, random: Random) -> Outcome:
         except (KeyError, ValueError) as error:
             outcome.refused[f"cannot be presented: {type(error).__name__}"] += 1
             continue
+        if _says_no_other(shown, case.package):
+            outcome.refused["shows less, and nothing else"] += 1
+            continue
         outcome.tried -= 1
         await _judge(case, encode_presentation(shown), what, outcome)
     return outcome
+
+
+def _says_no_other(shown: Presentation, package: Package) -> bool:
+    """Whether a presentation only hides fields: a change that its holder could make anyway."""
+    is_subset = set(shown.disclosures) <= set(package.disclosures)
+    hashes = tuple(package.leaves[leaf.index] for leaf in shown.disclosures) if is_subset else ()
+    siblings = collect_siblings(package.leaves, {leaf.index for leaf in shown.disclosures})
+    anchor = replace(shown.anchor, registered_height=package.anchors[0].registered_height)
+    return (
+        is_subset
+        and len(shown.disclosures) < len(package.disclosures)
+        and (shown.header, shown.hashes, shown.siblings) == (package.header, hashes, siblings)
+        and (anchor, shown.subject_salt) == (package.anchors[0], package.subject_salt)
+        and shown.issuer_signature == package.issuer_signature
+    )
 
 
 def _without_hint(package: Package) -> Package:

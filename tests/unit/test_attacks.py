@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from random import Random
 
 import pytest
 
@@ -13,8 +14,10 @@ from experiments.attacks.dictionary import (
     compute_check,
     search_share,
 )
+from experiments.attacks.mutation import TRIALS, prepare
 from experiments.regulator import is_mass
 from institutions.identifiers import compute_hkid_check, is_hkid
+from lowu.testing import Virtual
 
 
 def digest(seed, number):
@@ -60,3 +63,13 @@ def test_a_number_in_the_share_is_found():
 )
 def test_many_withdrawals_at_once_are_an_alert(heights, is_alert):
     assert is_mass(heights) is is_alert
+
+
+def test_no_change_of_some_is_accepted():
+    async def play(cast, faults):
+        case = await prepare(cast)
+        return [await trial(case, 150, Random("test")) for trial in TRIALS.values()]
+
+    for outcome in Virtual("seed-7").play(play):
+        assert outcome.tried > 100 and outcome.accepted == []
+        assert len(outcome.refused) >= 3
