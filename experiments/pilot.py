@@ -115,7 +115,7 @@ async def play_tampered(cast: Cast) -> ScenarioResult:
             for leaf in issued.package.disclosures
         ),
     )
-    cast.holders["acme-sz"].receive(encode_package(changed))
+    cast.holders["acme-sz"].keep(changed)
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("E3 tampered amount", f"REJECT TAMPERED_FIELD({path})", report, _height(issued))
 

@@ -23,9 +23,10 @@ from contracts.registry import (
 from institutions.consent import ConsentReceipt
 from institutions.documents import Subject
 from institutions.forms import FormError, covers
-from institutions.leaves import Attachment, LeafType, hash_leaf
+from institutions.leaves import Attachment, LeafType, compute_root, hash_leaf
 from institutions.multiproof import compute_root_from
 from institutions.package import (
+    Package,
     Profile,
     compute_anchor,
     compute_subject_commitment,
@@ -109,6 +110,29 @@ def report_malformed(error: FormError) -> Report:
     first = Line(Check.PACKAGE, Result.FAIL, [Finding(code, str(error))])
     rest = [Line(check, Result.SKIPPED) for check in Check if check is not Check.PACKAGE]
     return Report((first, *rest))
+
+
+def find_damage(package: Package) -> str:
+    """Return why a package is not as its issuer made it; empty if it fits together.
+
+    What a holder can see without the ledger: fields, tree and anchors, not the signature.
+    """
+    header = package.header
+    schema = SCHEMAS.get(header.schema)
+    if schema is None:
+        return f"schema {header.schema} is not known here"
+    for leaf in package.disclosures:
+        is_there = leaf.index < len(package.leaves)
+        if not is_there or hash_leaf(schema.number, leaf) != package.leaves[leaf.index]:
+            return f"field {leaf.path} is not what was issued"
+    is_complete = len(package.leaves) == header.leaf_count and package.leaves
+    if not is_complete or compute_root(package.leaves).hex() != header.root:
+        return "its fields do not lead to its root"
+    digest = find_file_digest(package.disclosures)
+    for item in package.anchors:
+        if compute_anchor(header, item.blind, digest) != item.anchor:
+            return f"the anchor for {item.audience} is not of this document"
+    return ""
 
 
 def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, MutableMapping
 
+from institutions.checks import find_damage
 from institutions.consent import (
     Basis,
     ConsentReceipt,
@@ -16,7 +17,7 @@ from institutions.consent import (
     ledger_address,
     sign_for_ledger,
 )
-from institutions.forms import covers
+from institutions.forms import FormError, covers
 from institutions.package import Package, decode_package
 from institutions.presentation import Presentation, build_presentation, encode_presentation, seal
 from institutions.requests import Request
@@ -46,8 +47,19 @@ class Holder:
         """By consent: the key that can end it. Stored maps outlive the process."""
 
     def receive(self, data: bytes) -> str:
-        """Take a package from an issuer; return its document id. `FormError` if malformed."""
+        """Take a package from an issuer; return its document id.
+
+        Raises:
+            FormError: it is malformed, or was changed on its way.
+        """
         package = decode_package(data)
+        damage = find_damage(package)
+        if damage:
+            raise FormError(f"the package is damaged: {damage}; ask its issuer for it again")
+        return self.keep(package)
+
+    def keep(self, package: Package) -> str:
+        """Keep a package as it is, whatever it is; return its document id."""
         self._packages[bytes.fromhex(package.header.doc_id)] = package
         return package.header.doc_id
 

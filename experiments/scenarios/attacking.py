@@ -17,7 +17,7 @@ from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents import build_enterprise_report
 from institutions.issuer import Issued
-from institutions.package import Profile, encode_package
+from institutions.package import Profile
 from institutions.registry import Registry
 
 BUDGET_S = 60.0
@@ -55,7 +55,7 @@ async def play_squatting(stage: Stage) -> None:
     stage.verdict("the real one", "ACCEPT", report)
     header = replace(package.header, issuer_org=cast.issuers["bea-cn"].org_id)
     forged = replace(issued.package, header=header)
-    cast.holders["acme-sz"].receive(encode_package(forged))
+    cast.holders["acme-sz"].keep(forged)
     claimed = Issued(forged, anchor, {})
     report = await cast.hand_over("acme-sz", claimed, document, "nova")
     stage.verdict("claimed by the squatter", "REJECT TAMPERED_HEADER", report)

@@ -42,7 +42,7 @@ def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
         wallet = build_wallet(load(directory), holder, store)
         if found.header.holder_key != wallet.holder.key.public_key.hex():
             raise click.UsageError(f"{package}: it was issued for another holder than {holder}")
-        doc_id = wallet.holder.receive(package.read_bytes())
+        doc_id = read_form(package, wallet.holder.receive)
     receivers = ", ".join(item.audience for item in found.anchors)
     say(
         f"{holder} has {found.header.schema} {doc_id}, to be shown to {receivers}",

@@ -100,6 +100,24 @@ def test_there_must_be_something_to_show(world):
         world.show(world.ask(world.verifier("fusion")))
 
 
+def test_a_holder_notices_what_was_changed_on_its_way(world):
+    package = world.package
+    first = package.disclosures[0]
+    anchor = replace(package.anchors[0], blind=b"b" * 32)
+    for changes, text in (
+        ({"disclosures": (replace(first, value="x"), *package.disclosures[1:])}, first.path),
+        ({"disclosures": (replace(first, index=255),)}, first.path),
+        ({"leaves": package.leaves[:-1]}, "root"),
+        ({"leaves": (*package.leaves[:-1], bytes(32))}, "root"),
+        ({"anchors": (anchor,)}, "anchor for nova"),
+        ({"header": replace(package.header, sensitivity=0)}, "anchor for nova"),
+        ({"header": replace(package.header, schema="xx/1")}, "xx/1 is not known"),
+    ):
+        with pytest.raises(FormError, match="damaged") as failure:
+            world.keep(replace(package, **changes))
+        assert text in str(failure.value)
+
+
 # --- V1: form -----------------------------------------------------------------------------------
 
 
