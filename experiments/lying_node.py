@@ -36,14 +36,20 @@ def _falsify(request: dict[str, Any], result: Any) -> Any:
 
 
 async def _answer(client: RpcClient, body: bytes) -> bytes:
-    request = json.loads(body)
+    requests = json.loads(body)
+    if isinstance(requests, list):
+        answers = [await _answer_one(client, request) for request in requests]
+        return json.dumps(answers).encode()
+    return json.dumps(await _answer_one(client, requests)).encode()
+
+
+async def _answer_one(client: RpcClient, request: dict[str, Any]) -> dict[str, Any]:
     head = {"jsonrpc": "2.0", "id": request["id"]}
     try:
         result = await client.call(request["method"], *request["params"])
     except RemoteError as error:
-        failure = {"code": error.code, "message": str(error), "data": error.data}
-        return json.dumps({**head, "error": failure}).encode()
-    return json.dumps({**head, "result": _falsify(request, result)}).encode()
+        return {**head, "error": {"code": error.code, "message": str(error), "data": error.data}}
+    return {**head, "result": _falsify(request, result)}
 
 
 async def _serve(client: RpcClient, stream: trio.SocketStream) -> None:

@@ -52,6 +52,8 @@ def check_value(value: Any, depth: int = 0) -> None:
 def _check_string(text: str) -> None:
     if len(text) > STRING_MAX:
         raise CanonicalError("string too long")
+    if text.isascii():
+        return
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
         raise CanonicalError("string with a lone surrogate")
     if unicodedata.normalize("NFC", text) != text:

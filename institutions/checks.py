@@ -9,17 +9,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.registry import (
-    Accreditation,
-    AnchorRecord,
-    AnchorState,
-    Consent,
-    Org,
-    OrgKey,
-    OrgStatus,
-    RevokeReason,
-    Suite,
-)
+from contracts.registry import AnchorState, OrgStatus, RevokeReason, Suite
 from institutions.consent import ConsentReceipt
 from institutions.documents import Subject
 from institutions.forms import FormError, covers
@@ -33,6 +23,7 @@ from institutions.package import (
     find_file_digest,
 )
 from institutions.presentation import Presentation
+from institutions.registry import Facts
 from institutions.requests import Request
 from institutions.schemas import SCHEMAS, must_disclose
 from institutions.signing import is_signed_by
@@ -57,30 +48,7 @@ class LedgerView:
     height: int
     block_hash: str
     block_time_s: int
-    record: AnchorRecord
-    state: AnchorState
-    """Of the document: of its record, or of its leaf in a batch."""
-    reason: int
-    org: Org
-    key: OrgKey
-    accreditation: Accreditation
-    consent: Consent | None
-    """None if the presentation names none."""
-    is_consumed: bool
-
-    @property
-    def facts(self) -> tuple[object, ...]:
-        """What two honest nodes at one height agree on."""
-        return (
-            self.record,
-            self.state,
-            self.reason,
-            self.org,
-            self.key,
-            self.accreditation,
-            self.consent,
-            self.is_consumed,
-        )
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +157,15 @@ def _is_anchored(shown: Presentation) -> bool:
 
 def check_issuer(shown: Presentation, view: LedgerView) -> Line:
     """V3: the issuer was entitled to issue this when it was registered, and signed it."""
-    header, org, key = shown.header, view.org, view.key
-    is_registered = view.record.state is not AnchorState.NONE
-    at = view.record.registered_height if is_registered else view.height
+    header, org, key = shown.header, view.facts.org, view.facts.key
+    is_registered = view.facts.record.state is not AnchorState.NONE
+    at = view.facts.record.registered_height if is_registered else view.height
     findings: list[Finding] = []
     if org.status is OrgStatus.UNKNOWN or header.issuer_org > 0xFFFF:
         findings.append(Finding(Code.ISSUER_UNKNOWN, str(header.issuer_org)))
     elif org.status is not OrgStatus.ACTIVE:
         findings.append(Finding(Code.ISSUER_SUSPENDED, org.status.name))
-    if not view.accreditation.covers(at):
+    if not view.facts.accreditation.covers(at):
         findings.append(Finding(Code.ISSUER_NOT_ACCREDITED, header.schema))
     if key.retired_height and key.retired_height <= at:
         findings.append(Finding(Code.KEY_RETIRED_BEFORE, str(key.retired_height)))
@@ -213,17 +181,17 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
 
 def check_anchor(shown: Presentation, view: LedgerView) -> Line:
     """V4: the record exists, is final, and says what the header says."""
-    record, header = view.record, shown.header
+    record, header = view.facts.record, shown.header
     evidence: Evidence = {
         "anchor": shown.anchor.registered.hex(),
         "node": view.node,
         "height": view.height,
         "block": view.block_hash,
     }
-    if view.state is AnchorState.NONE:
+    if view.facts.state is AnchorState.NONE:
         return make_line(Check.ANCHOR, [Finding(Code.NOT_REGISTERED)], evidence)
     findings: list[Finding] = []
-    if view.state is AnchorState.PENDING_WITNESS:
+    if view.facts.state is AnchorState.PENDING_WITNESS:
         findings.append(Finding(Code.PENDING_WITNESS))
     if record.registered_height > view.height:
         findings.append(Finding(Code.NOT_FINAL, str(record.registered_height)))
@@ -247,23 +215,26 @@ _STATUS_CODES = {
 
 def check_status(view: LedgerView) -> Line:
     """V5: the document is in force."""
-    if view.state is AnchorState.NONE:
+    if view.facts.state is AnchorState.NONE:
         return Line(Check.STATUS, Result.SKIPPED)
-    code = _STATUS_CODES.get(view.state)
+    code = _STATUS_CODES.get(view.facts.state)
     detail = ""
     if code is Code.REVOKED:
-        known = view.reason in list(RevokeReason)
-        detail = RevokeReason(view.reason).name if known else str(view.reason)
+        known = view.facts.reason in list(RevokeReason)
+        detail = RevokeReason(view.facts.reason).name if known else str(view.facts.reason)
     elif code is Code.SUPERSEDED:
-        detail = view.record.superseded_by.hex()
+        detail = view.facts.record.superseded_by.hex()
     findings = [Finding(code, detail)] if code is not None else []
-    evidence: Evidence = {"state": view.state.name, "state_height": view.record.state_height}
+    evidence: Evidence = {
+        "state": view.facts.state.name,
+        "state_height": view.facts.record.state_height,
+    }
     return make_line(Check.STATUS, findings, evidence)
 
 
 def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> Line:
     """V6: valid at the block's time, not too old, registered soon after it was issued."""
-    header, record = shown.header, view.record
+    header, record = shown.header, view.facts.record
     schema = SCHEMAS[header.schema]
     now_s = view.block_time_s
     findings = []
@@ -309,7 +280,7 @@ def check_consent(shown: Presentation, view: LedgerView | None, expected: Expect
         is_failed = len(findings) > 1
         result = Result.FAIL if is_failed else Result.UNKNOWN
         return Line(Check.CONSENT, result, findings, evidence)
-    logged = view.consent
+    logged = view.facts.consent
     if logged is None or not logged.granted_height:
         findings.append(Finding(Code.CONSENT_MISSING, "not on the ledger"))
     else:
@@ -356,7 +327,7 @@ def check_replay(shown: Presentation, view: LedgerView | None, expected: Expecta
     request = expected.request
     if request is not None and shown.expires_at != request.expires_at:
         findings.append(Finding(Code.PRESENTATION_EXPIRED, "not as requested"))
-    if expected.is_used or (view is not None and view.is_consumed):
+    if expected.is_used or (view is not None and view.facts.is_consumed):
         findings.append(Finding(Code.REPLAYED))
     if view is None:
         result = Result.FAIL if findings else Result.UNKNOWN

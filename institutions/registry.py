@@ -6,6 +6,7 @@ A call that a contract refuses raises `RegistryRefused` with the frozen error nu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -53,19 +54,60 @@ class RegistryRefused(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a verification needs to know of the ledger."""
+
+    org: int
+    key_id: int
+    schema: int
+    anchor: bytes
+    """What is registered: a document's anchor, or the root of its batch."""
+    leaf: tuple[bytes, int, tuple[bytes, ...]] | None
+    """In a batch: the document's anchor, its index and its path."""
+    consent: bytes | None
+    presentation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a node says of it. Two honest nodes at one height say the same."""
+
+    record: AnchorRecord
+    state: AnchorState
+    """Of the document: of its record, or of its leaf in a batch."""
+    reason: int
+    org: Org
+    key: OrgKey
+    accreditation: Accreditation
+    consent: Consent | None
+    """None if no consent is named."""
+    is_consumed: bool
+
+
 class Registry:
     """The registry contracts, through one node."""
 
     def __init__(self, client: RpcClient) -> None:
         self.client = client
 
+    async def _read_many(
+        self, calls: Sequence[tuple[bytes, bytes]]
+    ) -> list[bytes | RegistryRefused]:
+        """Return the answers to calls, asked in one request; a refusal in its place."""
+        messages = [
+            [{"to": "0x" + address.hex(), "data": "0x" + data.hex()}, "latest"]
+            for address, data in calls
+        ]
+        answers = await self.client.call_many("eth_call", messages)
+        return [
+            _refusal(answer) if isinstance(answer, RemoteError) else bytes.fromhex(answer[2:])
+            for answer in answers
+        ]
+
     async def _read(self, address: bytes, data: bytes) -> bytes:
-        message = {"to": "0x" + address.hex(), "data": "0x" + data.hex()}
-        try:
-            answer: str = await self.client.call("eth_call", message, "latest")
-        except RemoteError as error:
-            raise _refusal(error) from error
-        return bytes.fromhex(answer[2:])
+        (answer,) = await self._read_many([(address, data)])
+        return _require(answer)
 
     async def get_record(self, issuer: int, anchor: bytes) -> AnchorRecord:
         """Return a record; its state is NONE if there is none."""
@@ -75,44 +117,45 @@ class Registry:
 
     async def get_org(self, org: int) -> Org:
         """Return an organisation; its status is UNKNOWN if there is none."""
-        data = org_function("getOrg").encode_call(org)
-        return decode_org(await self._read(ORG_REGISTRY_ADDRESS, data))
+        return decode_org(await self._read(*_org_call("getOrg", org)))
 
-    async def get_key(self, org: int, key_id: int) -> OrgKey:
-        """Return a document-signing key."""
-        data = org_function("getKey").encode_call(org, key_id)
-        return decode_key(await self._read(ORG_REGISTRY_ADDRESS, data))
+    async def read_facts(self, query: Query) -> Facts:
+        """Return all that a verification needs, read in one request.
 
-    async def get_accreditation(self, org: int, schema: int) -> Accreditation:
-        """Return an organisation's accreditation for a schema."""
-        data = org_function("getAccreditation").encode_call(org, schema)
-        return decode_accreditation(await self._read(ORG_REGISTRY_ADDRESS, data))
-
-    async def get_consent(self, consent: bytes) -> Consent:
-        """Return a consent; its granted height is 0 if there is none."""
-        data = consent_function("getConsent").encode_call(consent)
-        return decode_consent(await self._read(CONSENT_LOG_ADDRESS, data))
-
-    async def is_consumed(self, presentation: bytes) -> bool:
-        """Whether a presentation has been used up."""
-        call = verification_function("getConsumption")
-        data = await self._read(VERIFICATION_LOG_ADDRESS, call.encode_call(presentation))
-        return bool(call.decode_output(data)[0][1])
-
-    async def get_leaf_status(
-        self, issuer: int, root: bytes, anchor: bytes, index: int, path: Sequence[bytes]
-    ) -> tuple[AnchorState, int]:
-        """Return state and reason of a document in a batch; NONE if it is not in it."""
-        call = hash_function("getLeafStatus")
-        data = call.encode_call(issuer, root, anchor, index, list(path))
-        try:
-            answer = await self._read(HASH_REGISTRY_ADDRESS, data)
-        except RegistryRefused as error:
-            if error.code in (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND):
-                return AnchorState.NONE, 0
-            raise
-        state, reason, _ = call.decode_output(answer)
-        return AnchorState(state), reason
+        Raises:
+            ClientError: the node could not be asked.
+            RegistryRefused: it refused to read.
+        """
+        consumption = verification_function("getConsumption")
+        calls = [
+            (HASH_REGISTRY_ADDRESS, encode_get_record(query.org, query.anchor)),
+            _org_call("getOrg", query.org),
+            _org_call("getKey", query.org, query.key_id),
+            _org_call("getAccreditation", query.org, query.schema),
+            (VERIFICATION_LOG_ADDRESS, consumption.encode_call(query.presentation)),
+            (CONSENT_LOG_ADDRESS, _consent_call(query.consent or bytes(32))),
+        ]
+        if query.leaf is not None:
+            anchor, index, path = query.leaf
+            arguments = (query.org, query.anchor, anchor, index, list(path))
+            data = hash_function("getLeafStatus").encode_call(*arguments)
+            calls.append((HASH_REGISTRY_ADDRESS, data))
+        answers = await self._read_many(calls)
+        record, org, key, accreditation, consumed, consent = map(_require, answers[:6])
+        found = decode_record(record)
+        state, reason = found.state, found.reason
+        if query.leaf is not None:
+            state, reason = _decode_leaf_status(answers[6])
+        return Facts(
+            record=found,
+            state=state,
+            reason=reason,
+            org=decode_org(org),
+            key=decode_key(key),
+            accreditation=decode_accreditation(accreditation),
+            consent=None if query.consent is None else decode_consent(consent),
+            is_consumed=bool(consumption.decode_output(consumed)[0][1]),
+        )
 
     async def get_latest_block(self) -> dict[str, Any]:
         """Return number, hash and time (seconds) of the node's latest block."""
@@ -122,6 +165,29 @@ class Registry:
             "hash": block["hash"],
             "time": int(block["timestamp"], 16),
         }
+
+
+def _org_call(name: str, *arguments: object) -> tuple[bytes, bytes]:
+    return ORG_REGISTRY_ADDRESS, org_function(name).encode_call(*arguments)
+
+
+def _consent_call(consent: bytes) -> bytes:
+    return consent_function("getConsent").encode_call(consent)
+
+
+def _require(answer: bytes | RegistryRefused) -> bytes:
+    if isinstance(answer, RegistryRefused):
+        raise answer
+    return answer
+
+
+def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, int]:
+    """Return state and reason of a document in a batch; NONE if it is not in it."""
+    absent = (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND)
+    if isinstance(answer, RegistryRefused) and answer.code in absent:
+        return AnchorState.NONE, 0
+    state, reason, _ = hash_function("getLeafStatus").decode_output(_require(answer))
+    return AnchorState(state), reason
 
 
 class Signer:

@@ -36,7 +36,7 @@ from institutions.checks import (
 from institutions.documents import Subject
 from institutions.forms import FormError
 from institutions.presentation import NONCE_BYTES, Presentation, decode_presentation, unseal
-from institutions.registry import ClientError, Registry, RegistryRefused, Signer
+from institutions.registry import ClientError, Query, Registry, RegistryRefused, Signer
 from institutions.requests import Request, decode_request, encode_request
 from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey
@@ -229,9 +229,10 @@ class Verifier:
             while True:
                 views = await self._read_all(shown)
                 known = [view for view in views if view is not None]
-                highest = max((view.height for view in known), default=0)
+                registered = shown.anchor.registered_height
                 is_there = all(
-                    min(view.height, highest) >= shown.anchor.registered_height for view in known
+                    view.height >= max(registered, view.facts.record.registered_height)
+                    for view in known
                 )
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
@@ -255,29 +256,20 @@ class Verifier:
 
 async def read_view(registry: Registry, shown: Presentation) -> LedgerView:
     """Ask one node for all that a presentation depends on."""
-    header, place = shown.header, shown.anchor.batch
-    org_id, key_id = header.issuer_org & 0xFFFF, header.key_id & 0xFFFF
-    block = await registry.get_latest_block()
-    record = await registry.get_record(org_id, shown.anchor.registered)
-    state, reason = record.state, record.reason
-    if place is not None:
-        leaf = (place.root, shown.anchor.anchor, place.index, place.path)
-        state, reason = await registry.get_leaf_status(org_id, *leaf)
-    consent = shown.consent
-    return LedgerView(
-        node=registry.client.url,
-        height=block["number"],
-        block_hash=block["hash"],
-        block_time_s=block["time"],
-        record=record,
-        state=state,
-        reason=reason,
-        org=await registry.get_org(org_id),
-        key=await registry.get_key(org_id, key_id),
-        accreditation=await registry.get_accreditation(org_id, SCHEMAS[header.schema].number),
-        consent=None if consent is None else await registry.get_consent(consent.digest),
-        is_consumed=await registry.is_consumed(shown.id),
+    header, place, consent = shown.header, shown.anchor.batch, shown.consent
+    query = Query(
+        org=header.issuer_org & 0xFFFF,
+        key_id=header.key_id & 0xFFFF,
+        schema=SCHEMAS[header.schema].number,
+        anchor=shown.anchor.registered,
+        leaf=None if place is None else (shown.anchor.anchor, place.index, place.path),
+        consent=None if consent is None else consent.digest,
+        presentation=shown.id,
     )
+    # The block first: the facts are at least as new as it.
+    block = await registry.get_latest_block()
+    facts = await registry.read_facts(query)
+    return LedgerView(registry.client.url, block["number"], block["hash"], block["time"], facts)
 
 
 def _check_ledger(

@@ -8,7 +8,7 @@ package is presented by its holder, who signs what it became.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -54,6 +54,13 @@ class _Remembering(RpcClient):
         if key not in self._known:
             self._known[key] = await self._client.call(method, *params)
         return self._known[key]
+
+    async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
+        key = repr((method, params))
+        if key not in self._known:
+            self._known[key] = await self._client.call_many(method, params)
+        found: list[Any] = self._known[key]
+        return found
 
 
 def mutate(data: bytes, random: Random) -> tuple[bytes, str]:

@@ -19,6 +19,7 @@ from institutions.issuer import Issuer
 from institutions.leaves import Attachment
 from institutions.package import Profile, encode_package
 from institutions.presentation import decode_presentation, encode_presentation
+from institutions.registry import Facts
 from institutions.signing import DocumentKey
 from institutions.verifier import Verifier
 from node.client import ClientError
@@ -59,27 +60,24 @@ class Ledger:
             raise ClientError("down")
         return {"number": self.height, "hash": "0xb", "time": self.time_s}
 
-    async def get_record(self, issuer, anchor):
+    async def read_facts(self, query):
         none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 9, bytes(32))
-        return self.records.get(anchor, none) if issuer == 1 else none
-
-    async def get_leaf_status(self, issuer, root, anchor, index, path):
-        return self.leaves.get((root, anchor, index, path), (AnchorState.NONE, 0))
-
-    async def get_org(self, org):
-        return self.org
-
-    async def get_key(self, org, key_id):
-        return self.key
-
-    async def get_accreditation(self, org, schema):
-        return self.accreditation
-
-    async def get_consent(self, consent):
-        return self.consents.get(consent, Consent(bytes(20), 0, 0, 0))
-
-    async def is_consumed(self, presentation):
-        return presentation in self.consumed
+        record = self.records.get(query.anchor, none) if query.org == 1 else none
+        state, reason = record.state, record.reason
+        if query.leaf is not None:
+            absent = (AnchorState.NONE, 0)
+            state, reason = self.leaves.get((query.anchor, *query.leaf), absent)
+        unknown = Consent(bytes(20), 0, 0, 0)
+        return Facts(
+            record,
+            state,
+            reason,
+            self.org,
+            self.key,
+            self.accreditation,
+            None if query.consent is None else self.consents.get(query.consent, unknown),
+            query.presentation in self.consumed,
+        )
 
 
 class World:

@@ -320,7 +320,8 @@ async def test_issuer_and_time(world, changes, code):
         ({"suite": 2}, "TAMPERED_HEADER(differs from the record)"),
     ],
 )
-async def test_record(world, changes, code):
+async def test_record(world, changes, code, monkeypatch):
+    monkeypatch.setattr("institutions.verifier.AGREE_WAIT_S", 0.1)
     ((anchor, record),) = world.ledger.records.items()
     world.ledger.records[anchor] = replace(record, **changes)
     report = await world.verify(world.show())
