@@ -8,7 +8,7 @@ anybody is told of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from institutions.consent import ConsentReceipt, consent_fields, read_consent
@@ -85,6 +85,7 @@ class VerifierDesk:
         document_key: DocumentKey,
         signer: Signer,
         store: Store,
+        other_sides: Sequence[Registry] = (),
     ) -> None:
         self.verifier = Verifier(
             name=name,
@@ -93,6 +94,7 @@ class VerifierDesk:
             registry=registry,
             document_key=document_key,
             signer=signer,
+            other_sides=other_sides,
             requests=store.open("requests", encode_asked, decode_asked),
         )
         self.verdicts = store.open("verdicts", _encode_json, json.loads)

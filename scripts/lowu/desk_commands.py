@@ -6,6 +6,7 @@ Each reads and writes files, and talks to one node. Documents travel as files; n
 from __future__ import annotations
 
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,9 @@ def request(
 @by_option
 @click.option("--subject", required=True, help="Whom the receiver has identified, TYPE:NUMBER.")
 @click.option("--password", default="", help="If the holder told one.")
+@click.option(
+    "--confirm", multiple=True, help="Ask this institution's node too, such as one across."
+)
 @click.option("--html", "page", type=FILE, default=None, help="Write the report as a page.")
 @directory_option
 @json_option
@@ -175,6 +179,7 @@ def verify(
     institution: str,
     subject: str,
     password: str,
+    confirm: tuple[str, ...],
     page: Path | None,
     directory: Path,
     is_json: bool,
@@ -191,9 +196,13 @@ def verify(
     data, who = sealed.read_bytes(), Subject(id_type, id_value)
 
     async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
+        async with AsyncExitStack() as stack:
+            item, client = await stack.enter_async_context(connect(directory, institution))
+            others = [
+                (await stack.enter_async_context(connect(directory, name)))[1] for name in confirm
+            ]
             with open_store(directory, "desks", institution) as store:
-                desk = build_verifier_desk(item, client, store)
+                desk = build_verifier_desk(item, client, store, others)
                 return await desk.receive(data, who, password=password)
 
     report = run_steps(run)

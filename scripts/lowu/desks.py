@@ -7,7 +7,7 @@ Institutions keep what they must not forget below ``--dir``, in ``desks/NAME.sql
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +123,9 @@ def build_issuer_desk(item: PlannedInstitution, client: RpcClient, store: Store)
     return IssuerDesk(build_issuer(item, client), store)
 
 
-def build_verifier_desk(item: PlannedInstitution, client: RpcClient, store: Store) -> VerifierDesk:
+def build_verifier_desk(
+    item: PlannedInstitution, client: RpcClient, store: Store, others: Sequence[RpcClient] = ()
+) -> VerifierDesk:
     """Return an institution as a verifier that remembers."""
     from institutions.desks import VerifierDesk
     from institutions.registry import Registry
@@ -137,6 +139,7 @@ def build_verifier_desk(item: PlannedInstitution, client: RpcClient, store: Stor
         document_key=DocumentKey(item.document_key),
         signer=build_signer(item, client),
         store=store,
+        other_sides=[Registry(other) for other in others],
     )
 
 

@@ -31,8 +31,11 @@ def test_from_issuer_to_receiver(place):
     refused = kit.lowu(*verify, "--json", cwd=place, check=False)
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["codes"][0].startswith("PKG_MALFORMED")
-    report = run(*verify, "--password", "three words", "--html", "report.html")
+    report = run(
+        *verify, "--password", "three words", "--confirm", "szcredit", "--html", "report.html"
+    )
     assert report["verdict"] == "ACCEPT"
+    assert report["checks"][3]["evidence"]["nodes_asked"] == 2
     assert "Authentic" in (place / "report.html").read_text()
     again = kit.lowu(*verify, "--password", "three words", cwd=place, check=False)
     assert again.returncode == 1 and "REPLAYED" in again.stdout
