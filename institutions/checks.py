@@ -25,7 +25,7 @@ from institutions.package import (
 from institutions.presentation import Presentation
 from institutions.registry import Facts
 from institutions.requests import Request
-from institutions.schemas import SCHEMAS, must_disclose
+from institutions.schemas import MAX_REGISTRATION_DELAY_S, SCHEMAS, must_disclose
 from institutions.signing import is_signed_by
 from institutions.verdicts import Check, Code, Finding, Line, Report, Result
 
@@ -245,7 +245,7 @@ def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> 
     if now_s - header.report_time > min(max_age_s or schema.max_age_s, schema.max_age_s):
         findings.append(Finding(Code.STALE))
     delay_s = record.registered_time - header.issued_at
-    if record.state is not AnchorState.NONE and delay_s > schema.max_registration_delay_s:
+    if record.state is not AnchorState.NONE and delay_s > MAX_REGISTRATION_DELAY_S:
         findings.append(Finding(Code.REGISTERED_LATE))
     if record.state is not AnchorState.NONE and delay_s < -ISSUED_AHEAD_S:
         findings.append(Finding(Code.NOT_YET_VALID, "issued after it was registered"))

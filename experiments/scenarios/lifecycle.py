@@ -20,7 +20,7 @@ from contracts.registry import (
     org_function,
 )
 from experiments.cast import EVERYTHING, Cast
-from experiments.scenarios.presenting import ACME_USCC, wait_for_block_time
+from experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.consent import Purpose
 from institutions.documents import Document, build_enterprise_report, build_kyc_file
@@ -46,11 +46,6 @@ WORKERS = 20
 DEAD_URL = "http://127.0.0.1:1"
 
 
-async def _issue_report(cast: Cast, seed: int, audience: str) -> tuple[Document, Issued]:
-    document = build_enterprise_report(seed, cast.now_s(), ACME_USCC)
-    return document, await cast.issue("szcredit", document, "acme-sz", audience)
-
-
 def _height_of(receipt: dict[str, str]) -> int:
     return int(receipt["blockNumber"], 16)
 
@@ -58,7 +53,7 @@ def _height_of(receipt: dict[str, str]) -> int:
 async def play_corrected(stage: Stage) -> None:
     """Play E4."""
     cast = stage.cast
-    document, old = await _issue_report(cast, 204, "bea-hk")
+    document, old = await issue_report(cast, 204, "bea-hk")
     first_height = old.package.anchors[0].registered_height
     report = await cast.hand_over("acme-sz", old, document, "bea-hk")
     stage.verdict("before the dispute", "ACCEPT", report)
@@ -277,9 +272,9 @@ async def _verify_all(
 async def play_compromised(stage: Stage) -> None:
     """Play X1: a thief has szcredit's keys."""
     cast = stage.cast
-    before_document, before = await _issue_report(cast, 240, "nova")
+    before_document, before = await issue_report(cast, 240, "nova")
     since = before.package.anchors[0].registered_height + 1
-    forged = [await _issue_report(cast, 241 + number, "nova") for number in range(5)]
+    forged = [await issue_report(cast, 241 + number, "nova") for number in range(5)]
     org_id, signer = cast.issuers["szcredit"].org_id, cast.signers["szcredit"]
 
     async def order(function: str, *arguments: object) -> None:
@@ -298,7 +293,7 @@ async def play_compromised(stage: Stage) -> None:
     key = DocumentKey(derive_key(cast.plan.spec.settings.seed, "document/szcredit/2"))
     await order("addKey", 2, int(Suite.SHA256_P256), key.public_key)
     cast.issuers["szcredit"] = cast.issuers["szcredit"].with_key(key, 2)
-    document, issued = await _issue_report(cast, 249, "nova")
+    document, issued = await issue_report(cast, 249, "nova")
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("with a new key", "ACCEPT", report)
 
@@ -306,7 +301,7 @@ async def play_compromised(stage: Stage) -> None:
 async def play_erased(stage: Stage) -> None:
     """Play X6."""
     cast = stage.cast
-    document, issued = await _issue_report(cast, 270, "nova")
+    document, issued = await issue_report(cast, 270, "nova")
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("before", "ACCEPT", report)
     receipt_hash = hashlib.sha256(b"seed, blind and file destroyed").digest()

@@ -34,7 +34,8 @@ BALANCE = "/loans/3/balance"
 OWNER_FIELDS = ("/repayment/months", "/score", "/loans/1", "/public")
 
 
-async def _issue_report(cast: Cast, seed: int, audience: str = "nova") -> tuple[Document, Issued]:
+async def issue_report(cast: Cast, seed: int, audience: str = "nova") -> tuple[Document, Issued]:
+    """Have szcredit issue an enterprise report to Acme, for a receiver."""
     document = build_enterprise_report(seed, cast.now_s(), ACME_USCC)
     return document, await cast.issue("szcredit", document, "acme-sz", audience)
 
@@ -42,7 +43,7 @@ async def _issue_report(cast: Cast, seed: int, audience: str = "nova") -> tuple[
 async def play_southbound(stage: Stage) -> None:
     """Play E1."""
     cast = stage.cast
-    document, issued = await _issue_report(cast, 101)
+    document, issued = await issue_report(cast, 101)
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
     records = set()
@@ -82,7 +83,7 @@ async def play_owner(stage: Stage) -> None:
 async def play_tampered(stage: Stage) -> None:
     """Play E3: every change is signed by the holder, as a holder who cheats would."""
     cast = stage.cast
-    document, issued = await _issue_report(cast, 103)
+    document, issued = await issue_report(cast, 103)
     doc_id = issued.package.header.doc_id
     request = cast.ask("nova", document)
     receipt = await cast.agree("acme-sz", doc_id, request)
@@ -138,7 +139,7 @@ async def play_tampered(stage: Stage) -> None:
 async def play_wrong_holder(stage: Stage) -> None:
     """Play E6: Mallory has a copy of Acme's package."""
     cast = stage.cast
-    document, issued = await _issue_report(cast, 106, "fusion")
+    document, issued = await issue_report(cast, 106, "fusion")
     doc_id = issued.package.header.doc_id
     acme, mallory = cast.holders["acme-sz"], cast.holders["mallory"]
     request = cast.ask("fusion", document)
@@ -163,7 +164,7 @@ async def play_wrong_holder(stage: Stage) -> None:
 async def play_consent(stage: Stage) -> None:
     """Play E7."""
     cast = stage.cast
-    document, issued = await _issue_report(cast, 107)
+    document, issued = await issue_report(cast, 107)
     doc_id = issued.package.header.doc_id
     acme, nova = cast.holders["acme-sz"], cast.verifiers["nova"]
 
@@ -207,7 +208,7 @@ async def wait_for_block_time(cast: Cast, time_s: int) -> None:
 async def play_replay(stage: Stage) -> None:
     """Play E8."""
     cast = stage.cast
-    document, issued = await _issue_report(cast, 108)
+    document, issued = await issue_report(cast, 108)
     doc_id = issued.package.header.doc_id
     request = cast.ask("nova", document)
     receipt = await cast.agree("acme-sz", doc_id, request)
