@@ -41,6 +41,7 @@ from node.client import ClientError, RemoteError, RpcClient
 CALL_GAS = 250_000
 """Gas offered with a registry transaction: some three times what the dearest needs, and little
 enough for hundreds in one block."""
+DEPLOY_GAS = 5_000_000
 REVERTED = 3
 NONCE_ATTEMPTS = 20
 NONCE_WAIT_S = 0.02
@@ -204,7 +205,14 @@ class Signer:
         """The account's address."""
         return str(self._account.address)
 
-    async def send(self, to: bytes, data: bytes, timeout_s: float = 60.0) -> dict[str, Any]:
+    async def deploy(self, code: bytes) -> bytes:
+        """Create a contract; return its address."""
+        receipt = await self.send(b"", code, gas=DEPLOY_GAS)
+        return bytes.fromhex(receipt["contractAddress"][2:])
+
+    async def send(
+        self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS
+    ) -> dict[str, Any]:
         """Send a call and return its receipt once committed.
 
         Raises:
@@ -212,23 +220,23 @@ class Signer:
             ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
                 unknown. Equal registration is idempotent: doing it again is safe.
         """
-        tx_hash = await self.submit(to, data)
+        tx_hash = await self.submit(to, data, gas)
         receipt = await self._client.wait_for_receipt(tx_hash, timeout_s)
         if receipt["status"] != "0x1":
             await self._explain(to, data)
         return receipt
 
-    async def submit(self, to: bytes, data: bytes) -> str:
+    async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
         """Send a call and return its hash once the node has it; raises as `send` does."""
         async with self._lock:
-            return await self._submit(to, data)
+            return await self._submit(to, data, gas)
 
-    async def _submit(self, to: bytes, data: bytes) -> str:
+    async def _submit(self, to: bytes, data: bytes, gas: int) -> str:
         """Send with the next nonce; take another if somebody with this account was faster."""
         if self._chain_id is None:
             self._chain_id = int(await self._client.call("eth_chainId"), 16)
         for _ in range(NONCE_ATTEMPTS):
-            signed = await self._sign(to, data)
+            signed = await self._sign(to, data, gas)
             try:
                 raw = "0x" + bytes(signed.raw_transaction).hex()
                 tx_hash: str = await self._client.call("eth_sendRawTransaction", raw)
@@ -242,14 +250,14 @@ class Signer:
                 return tx_hash
         raise RegistryRefused(None, f"{self.address} is used elsewhere too: no nonce was free")
 
-    async def _sign(self, to: bytes, data: bytes) -> Any:
+    async def _sign(self, to: bytes, data: bytes, gas: int) -> Any:
         count = await self._client.call("eth_getTransactionCount", self.address, "pending")
         return self._account.sign_transaction(
             {
                 "to": to,
                 "data": data,
                 "value": 0,
-                "gas": CALL_GAS,
+                "gas": gas,
                 "gasPrice": 0,
                 "nonce": int(count, 16),
                 "chainId": self._chain_id,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 import trio
 
+from contracts.abi import load_artifact
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
@@ -61,6 +63,31 @@ async def play_squatting(stage: Stage) -> None:
     stage.verdict("claimed by the squatter", "REJECT TAMPERED_HEADER", report)
 
 
+async def play_legacy_squatting(stage: Stage) -> None:
+    """Play X4 once more, on a contract that keeps evidence as WeIdentity's does."""
+    cast = stage.cast
+    legacy = load_artifact("LegacyEvidence")
+    attacker, issuer = cast.signers["bea-cn"], cast.signers["szcredit"]
+    address = await attacker.deploy(legacy.bytecode)
+    key = secrets.token_bytes(32)
+    create = legacy.functions["createEvidence"]
+    for signer in (attacker, issuer):  # who is said to sign, and when, is the caller's word
+        call = create.encode_call(key, signer.address, "a signature", cast.now_s())
+        receipt = await signer.send(address, call)
+    stage.fact("the issuer's own call, as its receipt has it", "0x1", receipt["status"])
+    read = legacy.functions["getEvidence"]
+    message = {"to": "0x" + address.hex(), "data": "0x" + read.encode_call(key).hex()}
+    answer = await cast.clients["bea-cn"].call("eth_call", message, "latest")
+    found = read.decode_output(bytes.fromhex(answer[2:]))[0][0]
+    stage.fact("whose the evidence is", attacker.address.lower(), found.lower())
+
+
+async def play_both_squattings(stage: Stage) -> None:
+    """Play X4: with our registry it harms nobody, with the old one it does."""
+    await play_squatting(stage)
+    await play_legacy_squatting(stage)
+
+
 async def play_dictionary(stage: Stage) -> None:
     """Play X5."""
     form = await publish(stage.cast, 5)
@@ -76,6 +103,6 @@ async def play_dictionary(stage: Stage) -> None:
 
 
 SCENARIOS = (
-    Scenario("X4", "squatting", play_squatting),
+    Scenario("X4", "squatting, and on an old contract", play_both_squattings),
     Scenario("X5", "guessing an eight-field form", play_dictionary),
 )
