@@ -123,6 +123,53 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
     sys.exit(1 if accepted else 0)
 
 
+@attack.command()
+@click.option(
+    "--documents", type=click.IntRange(2, 1_000), default=40, show_default=True,
+    help="Each with an anchor for two receivers.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws the order.")
+@json_option
+def linkability(documents: int, seed: int, is_json: bool) -> None:
+    """Guess which anchors are of one document, by their bytes and by when they came.
+
+    By bytes it must be no better than chance. By time it is, if both are registered at once.
+    """
+    from random import Random
+
+    from experiments.attacks.linkability import Linked, measure
+    from experiments.cast import Cast
+    from lowu.testing import Virtual, VirtualFaults
+
+    async def play(cast: Cast, faults: VirtualFaults) -> dict[str, Linked]:
+        random = Random(seed)  # noqa: S311
+        return {
+            "at once": await measure(cast, documents, random, is_at_once=True),
+            "later": await measure(cast, documents, random, is_at_once=False),
+        }
+
+    found = Virtual(NETWORK).play(play)
+    # Six standard deviations of a share that is drawn (right guesses come in twos), and a guess.
+    bound = max(item.chance + 6 * (item.chance / (2 * documents)) ** 0.5 for item in found.values())
+    is_ok = all(item.by_bytes <= bound + 1 / (2 * documents) for item in found.values())
+    if is_json:
+        figures: dict[str, float] = {"documents": documents}
+        for name, item in found.items():
+            key = name.replace(" ", "_")
+            figures[f"{key}_by_bytes"] = round(item.by_bytes, 4)
+            figures[f"{key}_by_time"] = round(item.by_time, 4)
+            figures["chance"] = round(item.chance, 4)
+        emit_json(is_ok, figures)
+    else:
+        rows = [
+            (name, f"{item.by_bytes:.1%}", f"{item.by_time:.1%}", f"{item.chance:.1%}")
+            for name, item in found.items()
+        ]
+        columns = ("second anchor", "right by bytes", "right by time", "chance")
+        print_table(f"{documents} documents, two receivers each", columns, rows)
+    sys.exit(0 if is_ok else 1)
+
+
 async def _publish(seed: int, progress: Progress) -> Form:
     """Issue one form under each profile on a network of its own."""
     from experiments.attacks.dictionary import publish

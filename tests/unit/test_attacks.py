@@ -14,6 +14,7 @@ from experiments.attacks.dictionary import (
     compute_check,
     search_share,
 )
+from experiments.attacks.linkability import measure
 from experiments.attacks.mutation import TRIALS, prepare
 from experiments.regulator import is_mass
 from institutions.identifiers import compute_hkid_check, is_hkid
@@ -73,3 +74,13 @@ def test_no_change_of_some_is_accepted():
     for outcome in Virtual("seed-7").play(play):
         assert outcome.tried > 100 and outcome.accepted == []
         assert len(outcome.refused) >= 3
+
+
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_anchors_of_one_document_are_linked_by_time_only(is_at_once):
+    async def play(cast, faults):
+        return await measure(cast, 12, Random(3), is_at_once=is_at_once)
+
+    linked = Virtual("seed-7").play(play)
+    assert linked.by_bytes <= 10 * linked.chance  # once in 50,000 runs by chance
+    assert linked.by_time > 0.4 if is_at_once else linked.by_time < 0.3

@@ -1,0 +1,84 @@
+"""Whether an observer can tell which anchors are of one document (threats T2 and T3).
+
+Every document gets an anchor for each of two receivers. The observer has the registry's events
+only, and guesses for each anchor which other one belongs to it: by the bytes, or by which one
+was registered nearest in time. Documents whose second anchor is registered at once, and
+documents whose second anchor comes later and in another order, are measured apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from experiments.cast import Cast, SeenEvent
+from institutions.documents import build_enterprise_report
+from institutions.issuer import Issued
+
+RECEIVERS = ("nova", "bea-hk")
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The share of anchors whose guess was right, by what it was guessed from."""
+
+    documents: int
+    by_bytes: float
+    by_time: float
+    chance: float
+    """Of a guess at random."""
+
+
+async def measure(cast: Cast, count: int, random: Random, *, is_at_once: bool) -> Linked:
+    """Register `count` documents for two receivers each, and guess."""
+    issuer = cast.issuers["szcredit"]
+    start = int(await cast.clients["hkma"].call("eth_blockNumber"), 16)
+    issued: list[Issued] = []
+    pairs: dict[bytes, bytes] = {}
+
+    async def add(position: int) -> None:
+        other = await issuer.add_audience(issued[position], RECEIVERS[1])
+        first = issued[position].anchor
+        pairs[first], pairs[other.anchor] = other.anchor, first
+
+    for number in range(count):
+        document = build_enterprise_report(9_000 + number, cast.now_s())
+        issued.append(await cast.issue("szcredit", document, "acme-sz", RECEIVERS[0]))
+        if is_at_once:
+            await add(number)
+    if not is_at_once:
+        for position in random.sample(range(count), count):
+            await add(position)
+    last = int(await cast.clients["szcredit"].call("eth_blockNumber"), 16)
+    await cast.wait_for_height("hkma", last)
+    seen = [
+        event
+        for event in await cast.find_events("hkma", "AnchorRegistered", None, start + 1)
+        if event.anchor in pairs
+    ]
+    return Linked(
+        count,
+        _share(seen, pairs, lambda one, other: _distance(one.anchor, other.anchor)),
+        _share(seen, pairs, lambda one, other: abs(one.height - other.height)),
+        1 / (2 * count - 1),
+    )
+
+
+def _distance(one: bytes, other: bytes) -> int:
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
+
+
+def _share(
+    seen: Sequence[SeenEvent],
+    pairs: dict[bytes, bytes],
+    distance: Callable[[SeenEvent, SeenEvent], int],
+) -> float:
+    """Return how often the nearest other anchor is the right one; ties count by their share."""
+    right = 0.0
+    for one in seen:
+        others = [other for other in seen if other is not one]
+        nearest = min(distance(one, other) for other in others)
+        candidates = [other.anchor for other in others if distance(one, other) == nearest]
+        right += (pairs[one.anchor] in candidates) / len(candidates)
+    return right / len(seen)
