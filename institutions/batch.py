@@ -12,6 +12,23 @@ from collections.abc import Sequence
 BATCH_MAX = 65_536
 
 
+def compute_batch_root(anchor: bytes, index: int, path: Sequence[bytes], count: int) -> bytes:
+    """Return the root that an anchor leads to as a batch's leaf; empty if the path does not fit."""
+    if not 0 <= index < count:
+        return b""
+    current = hashlib.sha256(b"dvp1-b0" + anchor).digest()
+    steps = list(reversed(path))
+    while count > 1:
+        if index ^ 1 < count:  # else the last node goes up as it is
+            if not steps:
+                return b""
+            sibling = steps.pop()
+            pair = sibling + current if index & 1 else current + sibling
+            current = hashlib.sha256(b"dvp1-b1" + pair).digest()
+        index, count = index >> 1, (count + 1) >> 1
+    return b"" if steps else current
+
+
 def build_batch(anchors: Sequence[bytes]) -> tuple[bytes, list[tuple[bytes, ...]]]:
     """Return the root over anchors and the sibling hashes of each, from the anchor up.
 

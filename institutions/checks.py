@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.registry import AnchorState, OrgStatus, RevokeReason, Suite
+from institutions.batch import compute_batch_root
 from institutions.consent import ConsentReceipt
 from institutions.documents import Subject
 from institutions.forms import FormError, covers
 from institutions.leaves import Attachment, LeafType, compute_root, hash_leaf
 from institutions.multiproof import compute_root_from
 from institutions.package import (
+    Anchor,
+    Header,
     Package,
     Profile,
     compute_anchor,
@@ -23,10 +26,12 @@ from institutions.package import (
     find_file_digest,
 )
 from institutions.presentation import Presentation
+from institutions.proof import ProofError, Proven, check_proof
 from institutions.registry import Facts
 from institutions.requests import Request
 from institutions.schemas import MAX_REGISTRATION_DELAY_S, SCHEMAS, must_disclose
 from institutions.signing import is_signed_by
+from institutions.trust import Trust
 from institutions.verdicts import Check, Code, Finding, Line, Report, Result
 
 SHOWN_MAX = 16
@@ -67,6 +72,39 @@ class Expectation:
     """The receiver's own limit on a report's age, if stricter than the schema's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of the proof of registration that came along."""
+
+    proven: Proven | None = None
+    """None without a proof, or if it does not hold."""
+    flaw: str = ""
+    trust: Trust | None = None
+    """What it was held against; None: against itself only."""
+
+
+def judge_proof(header: Header, anchor: Anchor, trust: Trust | None = None) -> Judged:
+    """Check the proof of an anchor's registration, if there is one."""
+    if anchor.proof is None:
+        return Judged(trust=trust)
+    place = anchor.batch
+    try:
+        proven = check_proof(anchor.proof, header.issuer_org, anchor.registered)
+        if trust is not None:
+            trust.check_chain(anchor.proof, proven)
+    except ProofError as error:
+        return Judged(flaw=str(error), trust=trust)
+    if (place is not None) != bool(proven.count):
+        return Judged(flaw="the proof of a batch is for documents of a batch", trust=trust)
+    if place is not None:
+        root = compute_batch_root(anchor.anchor, place.index, place.path, proven.count)
+        if root != place.root:
+            return Judged(flaw="the document is not in the batch", trust=trust)
+    if (proven.height, proven.schema) != (anchor.registered_height, SCHEMAS[header.schema].number):
+        return Judged(flaw="the registration has other particulars", trust=trust)
+    return Judged(proven, trust=trust)
+
+
 def make_line(check: Check, findings: list[Finding], evidence: Evidence) -> Line:
     """Return a check that failed if it found anything."""
     return Line(check, Result.FAIL if findings else Result.PASS, findings, evidence)
@@ -100,6 +138,9 @@ def find_damage(package: Package) -> str:
     for item in package.anchors:
         if compute_anchor(header, item.blind, digest) != item.anchor:
             return f"the anchor for {item.audience} is not of this document"
+        flaw = judge_proof(header, item).flaw
+        if flaw:
+            return f"the proof of registration for {item.audience} does not hold: {flaw}"
     return ""
 
 
@@ -179,8 +220,8 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
     return make_line(Check.ISSUER, findings, {"org": header.issuer_org, "key_id": header.key_id})
 
 
-def check_anchor(shown: Presentation, view: LedgerView) -> Line:
-    """V4: the record exists, is final, and says what the header says."""
+def check_anchor(shown: Presentation, view: LedgerView, judged: Judged) -> Line:
+    """V4: the record exists, is final, and says what the header and a proof of it say."""
     record, header = view.facts.record, shown.header
     evidence: Evidence = {
         "anchor": shown.anchor.registered.hex(),
@@ -188,9 +229,11 @@ def check_anchor(shown: Presentation, view: LedgerView) -> Line:
         "height": view.height,
         "block": view.block_hash,
     }
+    findings = [Finding(Code.PROOF_INVALID, judged.flaw)] if judged.flaw else []
     if view.facts.state is AnchorState.NONE:
-        return make_line(Check.ANCHOR, [Finding(Code.NOT_REGISTERED)], evidence)
-    findings: list[Finding] = []
+        return make_line(Check.ANCHOR, [*findings, Finding(Code.NOT_REGISTERED)], evidence)
+    if judged.proven is not None and judged.proven.height != record.registered_height:
+        findings.append(Finding(Code.PROOF_INVALID, "the record is of another block"))
     if view.facts.state is AnchorState.PENDING_WITNESS:
         findings.append(Finding(Code.PENDING_WITNESS))
     if record.registered_height > view.height:
@@ -232,24 +275,79 @@ def check_status(view: LedgerView) -> Line:
     return make_line(Check.STATUS, findings, evidence)
 
 
+def check_offline(shown: Presentation, judged: Judged, max_age_s: int | None) -> list[Line]:
+    """V3 to V6 without a ledger: what a proof of registration shows, and what it cannot.
+
+    Nothing later than the registration is known: a document in force, then, at most UNKNOWN.
+    """
+    header, trust, proven = shown.header, judged.trust, judged.proven
+    key = None if trust is None else trust.key_of(header.issuer_org, header.key_id)
+    issuer = _make_unknown(Check.ISSUER, "no ledger, and no key of this issuer known here")
+    if key is not None and trust is not None:
+        is_signed = is_signed_by(key, header.doc_digest, shown.issuer_signature)
+        findings = [] if is_signed else [Finding(Code.SIG_INVALID)]
+        evidence: Evidence = {"org": header.issuer_org, "key_known_at_height": trust.height}
+        issuer = make_line(Check.ISSUER, findings, evidence)
+    anchor = _make_unknown(Check.ANCHOR, "no ledger, and no proof that could be judged")
+    if judged.flaw:
+        anchor = make_line(Check.ANCHOR, [Finding(Code.PROOF_INVALID, judged.flaw)], {})
+    elif proven is not None and trust is not None:
+        anchor = make_line(Check.ANCHOR, [], _describe_proven(shown, proven))
+    status = _make_unknown(Check.STATUS, "no ledger")
+    time = _make_unknown(Check.TIME, "no ledger")
+    if proven is not None and trust is not None:
+        # It is not earlier than the latest block that is known of; how much later, nobody says.
+        findings = _find_age(header, max(trust.time_s, proven.time_s), max_age_s)
+        findings += _find_delay(header, proven.time_s)
+        if findings:
+            time = make_line(Check.TIME, findings, {"registered_time": proven.time_s})
+    return [issuer, anchor, status, time]
+
+
+def _make_unknown(check: Check, why: str) -> Line:
+    return Line(check, Result.UNKNOWN, [Finding(Code.FRESHNESS_UNKNOWN, why)])
+
+
+def _describe_proven(shown: Presentation, proven: Proven) -> Evidence:
+    return {
+        "anchor": shown.anchor.registered.hex(),
+        "registered_height": proven.height,
+        "registered_time": proven.time_s,
+        "block": "0x" + proven.block_hash.hex(),
+        "signed_by": f"{proven.signers} of {len(proven.validators)} validators",
+    }
+
+
 def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> Line:
     """V6: valid at the block's time, not too old, registered soon after it was issued."""
     header, record = shown.header, view.facts.record
-    schema = SCHEMAS[header.schema]
     now_s = view.block_time_s
     findings = []
     if now_s < header.valid_from:
         findings.append(Finding(Code.NOT_YET_VALID))
+    findings += _find_age(header, now_s, max_age_s)
+    if record.state is not AnchorState.NONE:
+        findings += _find_delay(header, record.registered_time)
+    return make_line(Check.TIME, findings, {"block_time": now_s, "height": view.height})
+
+
+def _find_age(header: Header, now_s: int, max_age_s: int | None) -> list[Finding]:
+    schema = SCHEMAS[header.schema]
+    findings = []
     if now_s > header.valid_until:
         findings.append(Finding(Code.EXPIRED))
     if now_s - header.report_time > min(max_age_s or schema.max_age_s, schema.max_age_s):
         findings.append(Finding(Code.STALE))
-    delay_s = record.registered_time - header.issued_at
-    if record.state is not AnchorState.NONE and delay_s > MAX_REGISTRATION_DELAY_S:
-        findings.append(Finding(Code.REGISTERED_LATE))
-    if record.state is not AnchorState.NONE and delay_s < -ISSUED_AHEAD_S:
-        findings.append(Finding(Code.NOT_YET_VALID, "issued after it was registered"))
-    return make_line(Check.TIME, findings, {"block_time": now_s, "height": view.height})
+    return findings
+
+
+def _find_delay(header: Header, registered_time_s: int) -> list[Finding]:
+    delay_s = registered_time_s - header.issued_at
+    if delay_s > MAX_REGISTRATION_DELAY_S:
+        return [Finding(Code.REGISTERED_LATE)]
+    if delay_s < -ISSUED_AHEAD_S:
+        return [Finding(Code.NOT_YET_VALID, "issued after it was registered")]
+    return []
 
 
 def check_holder(shown: Presentation, expected: Expectation) -> Line:

@@ -20,6 +20,7 @@ from institutions.registry import Registry, RegistryRefused, Signer
 from institutions.reports import describe_report
 from institutions.signing import DocumentKey
 from institutions.store import Store
+from institutions.trust import Trust
 from institutions.verdicts import Report
 from institutions.verifier import Verifier, decode_asked, encode_asked
 
@@ -81,11 +82,12 @@ class VerifierDesk:
         name: str,
         org_id: int,
         jurisdiction: str,
-        registry: Registry,
+        registry: Registry | None,
         document_key: DocumentKey,
-        signer: Signer,
+        signer: Signer | None,
         store: Store,
         other_sides: Sequence[Registry] = (),
+        trust: Trust | None = None,
     ) -> None:
         self.verifier = Verifier(
             name=name,
@@ -95,6 +97,7 @@ class VerifierDesk:
             document_key=document_key,
             signer=signer,
             other_sides=other_sides,
+            trust=trust,
             requests=store.open("requests", encode_asked, decode_asked),
         )
         self.verdicts = store.open("verdicts", _encode_json, json.loads)

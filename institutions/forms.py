@@ -36,6 +36,13 @@ def read_list(value: object, size_max: int, what: str) -> list[Any]:
     return value
 
 
+def read_row(value: object, width: int, what: str) -> list[Any]:
+    """Return a list of so many entries."""
+    if not isinstance(value, list) or len(value) != width:
+        raise FormError(f"{what}: lists of {width} entries")
+    return value
+
+
 def read_integer(value: object, what: str, value_max: int = INTEGER_MAX) -> int:
     """Return an integer from 0 to a bound."""
     if type(value) is not int or not 0 <= value <= value_max:
@@ -68,6 +75,13 @@ def read_hex(value: object, size: int, what: str) -> bytes:
     if len(found) != size:
         raise FormError(f"{what}: {size} bytes in lower-case hex")
     return found
+
+
+def read_bytes(value: object, size_max: int, what: str) -> bytes:
+    """Return bytes of bounded length from lower-case hex."""
+    if not isinstance(value, str) or len(value) > 2 * size_max:
+        raise FormError(f"{what}: at most {size_max} bytes in lower-case hex")
+    return read_hex(value, len(value) // 2, what)
 
 
 def read_paths(value: object, size_max: int, what: str) -> tuple[str, ...]:

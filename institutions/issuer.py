@@ -34,6 +34,7 @@ from institutions.package import (
     compute_subject_commitment,
     find_file_digest,
 )
+from institutions.proof import check_proof
 from institutions.registry import Signer
 from institutions.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.signing import DocumentKey
@@ -169,7 +170,7 @@ class Issuer:
         """Register a package's last anchor; return once that is committed."""
         *others, anchor = package.anchors
         receipt = await self._register(package, anchor.anchor)
-        placed = replace(anchor, registered_height=int(receipt["blockNumber"], 16))
+        placed = await self._place(anchor, receipt)
         return Issued(replace(package, anchors=(*others, placed)), anchor.anchor, receipt)
 
     async def _register(self, package: Package, anchor: bytes) -> dict[str, Any]:
@@ -181,6 +182,14 @@ class Issuer:
             suite=Suite.SHA256_P256,
         )
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+
+    async def _place(self, anchor: Anchor, receipt: dict[str, Any]) -> Anchor:
+        """Return an anchor with where it was registered, and what proves that."""
+        proof = await self._signer.prove(receipt, self.org_id, anchor.registered)
+        height = int(receipt["blockNumber"], 16)
+        if proof is not None and not receipt["logs"]:
+            height = check_proof(proof, self.org_id, anchor.registered).height
+        return replace(anchor, registered_height=height, proof=proof)
 
     async def add_audience(self, issued: Issued, audience: str) -> Issued:
         """Register another anchor of the same document, for another receiver."""
@@ -213,15 +222,17 @@ class Issuer:
             0,
         )
         receipt = await self._signer.send(HASH_REGISTRY_ADDRESS, call)
-        height = int(receipt["blockNumber"], 16)
+        first = replace(packages[0].anchors[0], batch=BatchPlace(root, 0, paths[0]))
+        placed = await self._place(first, receipt)
         return [
             replace(
                 package,
                 anchors=(
                     replace(
                         package.anchors[0],
-                        registered_height=height,
+                        registered_height=placed.registered_height,
                         batch=BatchPlace(root, index, path),
+                        proof=placed.proof,
                     ),
                 ),
             )

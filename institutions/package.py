@@ -22,9 +22,11 @@ from institutions.forms import (
     read_list,
     read_object,
     read_paths,
+    read_row,
     read_text,
 )
 from institutions.leaves import LEAVES_MAX, Leaf, LeafType
+from institutions.proof import RegistrationProof, proof_fields, read_proof
 
 FORMAT = "dvp1"
 VERSION = 1
@@ -109,6 +111,8 @@ class Anchor:
     """Block of its registration, as the issuer was told: a hint how far a node must be to know
     it. 0 if unknown; proves nothing."""
     batch: BatchPlace | None = None
+    proof: RegistrationProof | None = None
+    """Shows the registration to who cannot ask a node."""
 
     @property
     def registered(self) -> bytes:
@@ -188,6 +192,7 @@ def anchor_fields(item: Anchor) -> list[Any]:
         item.anchor.hex(),
         item.registered_height,
         place,
+        None if item.proof is None else proof_fields(item.proof),
     ]
 
 
@@ -310,25 +315,22 @@ def _read_file_value(value: str) -> None:
 
 def read_anchor(raw: object) -> Anchor:
     """Return the anchor in a JSON value."""
-    match raw:
-        case [audience, blind, anchor, height, place]:
-            return Anchor(
-                read_text(audience, "audience"),
-                read_hex(blind, 32, "blind"),
-                read_hex(anchor, 32, "anchor"),
-                read_integer(height, "height of an anchor", INTEGER_MAX),
-                None if place is None else _read_place(place),
-            )
-    raise FormError("anchors: [audience, blind, anchor, height, batch] each")
+    audience, blind, anchor, height, place, proof = read_row(raw, 6, "anchors")
+    return Anchor(
+        read_text(audience, "audience"),
+        read_hex(blind, 32, "blind"),
+        read_hex(anchor, 32, "anchor"),
+        read_integer(height, "height of an anchor", INTEGER_MAX),
+        None if place is None else _read_place(place),
+        None if proof is None else read_proof(proof),
+    )
 
 
 def _read_place(raw: object) -> BatchPlace:
-    match raw:
-        case [root, index, path]:
-            steps = read_list(path, BATCH_DEPTH_MAX, "path in a batch")
-            return BatchPlace(
-                read_hex(root, 32, "root of a batch"),
-                read_integer(index, "index in a batch", 2**BATCH_DEPTH_MAX - 1),
-                tuple(read_hex(step, 32, "path in a batch") for step in steps),
-            )
-    raise FormError("anchors: a batch is [root, index, path]")
+    root, index, path = read_row(raw, 3, "batch of an anchor")
+    steps = read_list(path, BATCH_DEPTH_MAX, "path in a batch")
+    return BatchPlace(
+        read_hex(root, 32, "root of a batch"),
+        read_integer(index, "index in a batch", 2**BATCH_DEPTH_MAX - 1),
+        tuple(read_hex(step, 32, "path in a batch") for step in steps),
+    )

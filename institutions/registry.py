@@ -12,6 +12,7 @@ from typing import Any
 import trio
 from eth_account import Account
 
+from contracts.abi import load_artifact
 from contracts.registry import (
     CONSENT_LOG_ADDRESS,
     HASH_REGISTRY_ADDRESS,
@@ -36,6 +37,7 @@ from contracts.registry import (
     org_function,
     verification_function,
 )
+from institutions.proof import RegistrationProof, Validators
 from node.client import ClientError, RemoteError, RpcClient
 
 CALL_GAS = 250_000
@@ -43,6 +45,7 @@ CALL_GAS = 250_000
 enough for hundreds in one block."""
 DEPLOY_GAS = 5_000_000
 REVERTED = 3
+METHOD_NOT_FOUND = -32601
 NONCE_ATTEMPTS = 20
 NONCE_WAIT_S = 0.02
 
@@ -158,6 +161,51 @@ class Registry:
             is_consumed=bool(consumption.decode_output(consumed)[0][1]),
         )
 
+    async def get_key(self, org: int, key_id: int) -> OrgKey:
+        """Return a document key; it is not known if there is none."""
+        return decode_key(await self._read(*_org_call("getKey", org, key_id)))
+
+    async def find_keys(self) -> list[tuple[int, int]]:
+        """Return organisation and number of each document key that was added since genesis."""
+        event = load_artifact("OrgRegistry").events["KeyAdded"]
+        where = {
+            "address": "0x" + ORG_REGISTRY_ADDRESS.hex(),
+            "fromBlock": "0x0",
+            "toBlock": "latest",
+            "topics": ["0x" + event.topic.hex()],
+        }
+        logs = await self.client.call("eth_getLogs", where)
+        return [(int(item["topics"][1], 16), int(item["topics"][2], 16)) for item in logs]
+
+    async def get_chain(self) -> tuple[str, str, Validators]:
+        """Return chain id, group id and the validators, in order of node ids."""
+        info = await self.client.call("getGroupInfo", "", "")
+        members = await self.client.call("getSealerList", "", "")
+        validators = [(bytes.fromhex(item["nodeID"]), int(item["weight"])) for item in members]
+        return info["chainID"], info["groupID"], tuple(sorted(validators))
+
+    async def find_proof(self, issuer: int, anchor: bytes) -> RegistrationProof | None:
+        """Return the proof of an anchor's, or a batch's, registration; None if there is none.
+
+        Also None if the node does not know of proofs.
+        """
+        record = await self.get_record(issuer, anchor)
+        if record.state is AnchorState.NONE:
+            return None
+        topics = [
+            [_topic("AnchorRegistered"), _topic("BatchRegistered")],
+            "0x" + issuer.to_bytes(32, "big").hex(),
+            "0x" + anchor.hex(),
+        ]
+        where = {
+            "address": "0x" + HASH_REGISTRY_ADDRESS.hex(),
+            "fromBlock": hex(record.registered_height),
+            "toBlock": hex(record.registered_height),
+            "topics": topics,
+        }
+        logs = await self.client.call("eth_getLogs", where)
+        return await fetch_proof(self.client, logs[0]["transactionHash"]) if logs else None
+
     async def get_latest_block(self) -> dict[str, Any]:
         """Return number, hash and time (seconds) of the node's latest block."""
         block = await self.client.call("eth_getBlockByNumber", "latest", False)
@@ -166,6 +214,32 @@ class Registry:
             "hash": block["hash"],
             "time": int(block["timestamp"], 16),
         }
+
+
+async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | None:
+    """Ask a node for a committed transaction's proof; None if it has none, or knows of none."""
+    try:
+        raw = await client.call("getTransactionProof", "", "", tx_hash)
+    except RemoteError as error:
+        if error.code == METHOD_NOT_FOUND:
+            return None
+        raise
+    if raw is None:
+        return None
+    return RegistrationProof(
+        chain_id=raw["chainID"],
+        group_id=raw["groupID"],
+        epoch=raw["epoch"],
+        transaction=bytes.fromhex(raw["transaction"][2:]),
+        receipt=bytes.fromhex(raw["receipt"][2:]),
+        path=tuple((is_left, bytes.fromhex(sibling[2:])) for is_left, sibling in raw["path"]),
+        header=bytes.fromhex(raw["header"][2:]),
+        signatures=tuple((index, bytes.fromhex(item[2:])) for index, item in raw["signatures"]),
+    )
+
+
+def _topic(event: str) -> str:
+    return "0x" + load_artifact("HashRegistry").events[event].topic.hex()
 
 
 def _org_call(name: str, *arguments: object) -> tuple[bytes, bytes]:
@@ -209,6 +283,21 @@ class Signer:
         """Create a contract; return its address."""
         receipt = await self.send(b"", code, gas=DEPLOY_GAS)
         return bytes.fromhex(receipt["contractAddress"][2:])
+
+    async def prove(
+        self, receipt: dict[str, Any], issuer: int, anchor: bytes
+    ) -> RegistrationProof | None:
+        """Return the proof of a registration that `receipt` is of; None if there is none now.
+
+        Registering again does nothing, so that receipt proves nothing: the first one is looked
+        for.
+        """
+        try:
+            if receipt["logs"]:
+                return await fetch_proof(self._client, receipt["transactionHash"])
+            return await Registry(self._client).find_proof(issuer, anchor)
+        except (ClientError, RemoteError):
+            return None
 
     async def send(
         self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from institutions.verdicts import Check, Report, Verdict
+from institutions.verdicts import Check, Report, Result, Verdict
 
 TITLES = {
     Check.PACKAGE: "it can be read",
@@ -28,10 +28,29 @@ SENTENCES = {
 }
 
 
+OFFLINE_SENTENCE = (
+    "Authentic, and unaltered since its registration; whether it is still in force could not be "
+    "asked."
+)
+
+
+def summarise(report: Report) -> str:
+    """Return what a report comes to, in a sentence."""
+    shown = {line.check: line.result for line in report.lines}
+    is_authentic = all(
+        shown.get(check) is Result.PASS for check in (Check.INTEGRITY, Check.ISSUER, Check.ANCHOR)
+    )
+    is_unasked = shown.get(Check.STATUS) is Result.UNKNOWN
+    if report.verdict is Verdict.INDETERMINATE and is_authentic and is_unasked:
+        return OFFLINE_SENTENCE
+    return SENTENCES[report.verdict]
+
+
 def describe_report(report: Report) -> dict[str, Any]:
     """Return a report as JSON values."""
     return {
         "verdict": report.verdict.value,
+        "summary": summarise(report),
         "codes": report.codes,
         "checks": [
             {
@@ -47,7 +66,7 @@ def describe_report(report: Report) -> dict[str, Any]:
 
 def render_text(report: Report) -> str:
     """Return a report as lines of text."""
-    lines = [f"{report.verdict.value}: {SENTENCES[report.verdict]}"]
+    lines = [f"{report.verdict.value}: {summarise(report)}"]
     for line in report.lines:
         lines.append(f"  {line.check.value} {line.result.value:<8} {TITLES[line.check]}")
         lines += [f"       {finding}" for finding in line.findings]
@@ -73,7 +92,7 @@ def render_html(report: Report, title: str) -> str:
         ".pass td:nth-child(2){color:#060}.fail td:nth-child(2){color:#a00}"
         ".unknown td:nth-child(2){color:#a60}</style>"
         f"<h1>{html.escape(title)}</h1>"
-        f"<p><b>{report.verdict.value}</b> {html.escape(SENTENCES[report.verdict])}"
+        f"<p><b>{report.verdict.value}</b> {html.escape(summarise(report))}"
         "<table><tr><th>check<th>result<th>passes if<th>codes<th>evidence"
         f"{rows}</table>"
     )

@@ -22,15 +22,18 @@ from contracts.registry import (
 )
 from institutions.checks import (
     Expectation,
+    Judged,
     LedgerView,
     check_anchor,
     check_consent,
     check_holder,
     check_integrity,
     check_issuer,
+    check_offline,
     check_replay,
     check_status,
     check_time,
+    judge_proof,
     report_malformed,
 )
 from institutions.documents import Subject
@@ -40,6 +43,7 @@ from institutions.registry import ClientError, Query, Registry, RegistryRefused,
 from institutions.requests import Request, decode_request, encode_request
 from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey
+from institutions.trust import Trust
 from institutions.verdicts import Check, Code, Finding, Line, Report, Result, Verdict
 
 AGREE_WAIT_S = 5.0
@@ -78,10 +82,11 @@ class Verifier:
         name: str,
         org_id: int,
         jurisdiction: str,
-        registry: Registry,
+        registry: Registry | None,
         document_key: DocumentKey,
         signer: Signer | None = None,
         other_sides: Sequence[Registry] = (),
+        trust: Trust | None = None,
         max_age_s: int | None = None,
         requests: MutableMapping[bytes, Asked] | None = None,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
@@ -89,7 +94,9 @@ class Verifier:
         self.name = name
         self._org_id = org_id
         self._jurisdiction = jurisdiction
-        self._registries = (registry, *other_sides)
+        self._registries = () if registry is None else (registry, *other_sides)
+        """None to ask: what a proof of registration and `trust` show is all there is."""
+        self._trust = trust
         self._key = document_key
         self._signer = signer
         """Who uses presentations up on the ledger; None to note them here only."""
@@ -100,6 +107,15 @@ class Verifier:
 
     def reading(self, registry: Registry, *other_sides: Registry) -> Verifier:
         """Return this verifier, with its requests, on other views of the ledger."""
+        return self._on(registry, other_sides, self._trust)
+
+    def trusting(self, trust: Trust) -> Verifier:
+        """Return this verifier, with its requests, without a line to any node."""
+        return self._on(None, (), trust)
+
+    def _on(
+        self, registry: Registry | None, other_sides: Sequence[Registry], trust: Trust | None
+    ) -> Verifier:
         return Verifier(
             name=self.name,
             org_id=self._org_id,
@@ -107,6 +123,7 @@ class Verifier:
             registry=registry,
             document_key=self._key,
             other_sides=other_sides,
+            trust=trust,
             max_age_s=self._max_age_s,
             requests=self._asked,
             randomness=self._random,
@@ -178,9 +195,10 @@ class Verifier:
             is_used=asked is not None and asked.is_used,
             max_age_s=self._max_age_s,
         )
+        judged = judge_proof(shown.header, shown.anchor, self._trust)
         views = await self._read_sides(shown)
         lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, files)]
-        lines += _merge([_check_ledger(shown, view, self._max_age_s) for view in views])
+        lines += _merge([_check_ledger(shown, view, judged, self._max_age_s) for view in views])
         _note_disagreement(lines[3], views)
         lines.append(check_holder(shown, expected))
         lines += _merge(
@@ -237,7 +255,7 @@ class Verifier:
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
                 await trio.sleep(AGREE_POLL_S)
-        return views or [None] * len(self._registries)
+        return views or [None] * max(1, len(self._registries))
 
     async def _read_all(self, shown: Presentation) -> list[LedgerView | None]:
         views: list[LedgerView | None] = [None] * len(self._registries)
@@ -273,16 +291,13 @@ async def read_view(registry: Registry, shown: Presentation) -> LedgerView:
 
 
 def _check_ledger(
-    shown: Presentation, view: LedgerView | None, max_age_s: int | None
+    shown: Presentation, view: LedgerView | None, judged: Judged, max_age_s: int | None
 ) -> list[Line]:
     if view is None:
-        return [
-            Line(check, Result.UNKNOWN, [Finding(Code.FRESHNESS_UNKNOWN)])
-            for check in (Check.ISSUER, Check.ANCHOR, Check.STATUS, Check.TIME)
-        ]
+        return check_offline(shown, judged, max_age_s)
     return [
         check_issuer(shown, view),
-        check_anchor(shown, view),
+        check_anchor(shown, view, judged),
         check_status(view),
         check_time(shown, view, max_age_s),
     ]

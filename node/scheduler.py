@@ -15,6 +15,7 @@ import trio
 
 from consensus.certificates import Verifier
 from consensus.codec import compute_digest
+from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
 from consensus.invariants import check_certificate
 from consensus.messages import CommitCertificate, Proposal
@@ -63,6 +64,11 @@ class Scheduler:
         self._executed: dict[bytes, tuple[ExecutedBlock, bytes]] = {}
         """By proposal digest, with the digest of the proposal below."""
         self.lock = trio.Lock()
+
+    @property
+    def epochs(self) -> Epochs:
+        """Which validators decide which heights."""
+        return self._verifier.epochs
 
     def block_context(self, number: int, timestamp_ms: int) -> BlockContext:
         """Return what the EVM may see in a block of this chain."""

@@ -82,12 +82,12 @@ class Sealer:
         return trio.current_time() < self._busy_until_s
 
     def _is_full(self, wanted: BuildProposal) -> bool:
-        """Whether as many wait as a block holds, besides those in the blocks below."""
+        """Whether what is ready fills a block, besides what is in the blocks below."""
         limit = self._genesis.block_tx_count_limit
         if len(self._pool) < limit:
             return False
         taken = self._proposals.in_flight(wanted.height, wanted.ancestors)
-        return taken is not None and len(self._pool) - len(taken) >= limit
+        return taken is not None and self._pool.fills_block(limit, taken)
 
     async def run(self) -> None:
         """Seal for ever."""

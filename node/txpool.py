@@ -139,6 +139,20 @@ class TxPool:
 
     def select(self, limit: int, taken: Iterable[Transaction]) -> list[Transaction]:
         """Return ready transactions in order of arrival, on top of those in flight."""
+        return _fit(self._choose(limit, taken))
+
+    def fills_block(self, limit: int, taken: Iterable[Transaction]) -> bool:
+        """Whether the ready transactions fill a block, by number, bytes or gas.
+
+        Those behind a gap in their sender's nonces, which gossip may leave for a moment, are not
+        ready.
+        """
+        if len(self._by_hash) < limit:
+            return False
+        chosen = self._choose(limit, taken)
+        return len(chosen) >= limit or len(_fit(chosen)) < len(chosen)
+
+    def _choose(self, limit: int, taken: Iterable[Transaction]) -> list[Transaction]:
         next_nonce: dict[bytes, int] = {}
         for transaction in taken:
             at_least = next_nonce.get(transaction.sender, 0)
@@ -151,7 +165,7 @@ class TxPool:
             if transaction.sender not in done:
                 done.add(transaction.sender)
                 chosen += self._run_of(transaction.sender, next_nonce, limit - len(chosen))
-        return _fit(chosen)
+        return chosen
 
     def _run_of(self, sender: bytes, next_nonce: dict[bytes, int], limit: int) -> list[Transaction]:
         nonce = max(next_nonce.get(sender, 0), self._get_nonce(sender))

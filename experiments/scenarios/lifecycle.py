@@ -36,14 +36,12 @@ from institutions.personal_documents import (
 from institutions.registry import Registry
 from institutions.schemas import DAY_S
 from institutions.signing import DocumentKey
+from institutions.trust import decode_trust, encode_trust, read_trust
 from institutions.verdicts import Report, Verdict
-from institutions.verifier import Verifier
-from node.client import RpcClient
 from node.topology.plan import derive_key
 
 STUDENTS = 500
 WORKERS = 20
-DEAD_URL = "http://127.0.0.1:1"
 
 
 def _height_of(receipt: dict[str, str]) -> int:
@@ -164,7 +162,7 @@ async def play_health(stage: Stage) -> None:
     issuing = Role.ADMIN | Role.ISSUER
     await cast.admit("hk-ehealth", Jurisdiction.HK, issuing, ["hk.ehr/1"], via="hkstp")
     verifying = Role.ADMIN | Role.VERIFIER
-    org_id = await cast.admit("sz-clinic", Jurisdiction.SZ, verifying, [], via="webank")
+    await cast.admit("sz-clinic", Jurisdiction.SZ, verifying, [], via="webank")
     document = build_health_extract(230, cast.now_s())
     image: Attachment = document.content["radiology"]["image"]
     files = {"/radiology/image": image.data}
@@ -177,21 +175,22 @@ async def play_health(stage: Stage) -> None:
     clinic = cast.verifiers["sz-clinic"]
     report = await clinic.receive(sealed, document.subject, password="apple boat", files=files)  # noqa: S106
     stage.verdict("the package with a wrong password", "REJECT PKG_MALFORMED", report)
-    async with RpcClient(DEAD_URL) as client:
-        offline = Verifier(
-            name="sz-clinic",
-            org_id=org_id,
-            jurisdiction="SZ",
-            registry=Registry(client),
-            document_key=DocumentKey(derive_key(1, "offline")),
-        )
-        own = offline.request(
-            schema=document.schema, purpose=Purpose.CARE, now_s=cast.now_s(), fields=EVERYTHING
-        )
-        sealed_own = proxy.present(doc_id, own, await cast.agree("mallory", doc_id, own))
-        report = await offline.receive(sealed_own, document.subject, files=files)
+    known = [(issuer.org_id, issuer.key_id) for issuer in cast.issuers.values()]
+    trust = await read_trust(Registry(cast.clients["sz-clinic"]), known)
+    is_kept = decode_trust(encode_trust(trust)) == trust
+    stage.fact("validators and keys survive their file", True, is_kept)
+    offline = clinic.trusting(trust)
+    own = offline.request(
+        schema=document.schema, purpose=Purpose.CARE, now_s=cast.now_s(), fields=EVERYTHING
+    )
+    sealed_own = proxy.present(doc_id, own, await cast.agree("mallory", doc_id, own))
+    report = await offline.receive(sealed_own, document.subject, files=files)
     stage.verdict("at a clinic without a line", "INDETERMINATE FRESHNESS_UNKNOWN", report)
-    stage.fact("its integrity there", "PASS", report.lines[1].result.value)
+    shown = [line.result.value for line in report.lines[1:4]]
+    stage.fact("its integrity, issuer and registration there", ["PASS"] * 3, shown)
+    foreign = clinic.trusting(replace(trust, validators=trust.validators[1:]))
+    report = await foreign.receive(sealed_own, document.subject, files=files)
+    stage.verdict("its proof, to who knows other validators", "REJECT PROOF_INVALID", report)
     report = await clinic.receive(
         sealed,
         document.subject,

@@ -42,35 +42,25 @@ def _root(hashes: Sequence[bytes]) -> bytes:
     return hash_node(_root(hashes[:middle]), _root(hashes[middle:]))
 
 
-def build_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """Return the sibling hashes from a leaf up to the root."""
+def build_path(leaves: Sequence[bytes], index: int) -> tuple[tuple[bool, bytes], ...]:
+    """Return the siblings from a leaf up to the root: whether each is on the left, and its hash."""
     if not 0 <= index < len(leaves):
         raise ValueError(f"leaf {index} of {len(leaves)}")
     return tuple(_path([hash_leaf(leaf) for leaf in leaves], index))
 
 
-def _path(hashes: Sequence[bytes], index: int) -> list[bytes]:
+def _path(hashes: Sequence[bytes], index: int) -> list[tuple[bool, bytes]]:
     if len(hashes) == 1:
         return []
     middle = _split(len(hashes))
     if index < middle:
-        return [*_path(hashes[:middle], index), _root(hashes[middle:])]
-    return [*_path(hashes[middle:], index - middle), _root(hashes[:middle])]
+        return [*_path(hashes[:middle], index), (False, _root(hashes[middle:]))]
+    return [*_path(hashes[middle:], index - middle), (True, _root(hashes[:middle]))]
 
 
-def compute_root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
-    """Return the root that a path leads to; ValueError if the path does not fit the tree."""
-    if not 0 <= index < size:
-        raise ValueError(f"leaf {index} of {size}")
-    sides: list[bool] = []
-    while size > 1:
-        middle = _split(size)
-        is_left = index < middle
-        sides.append(is_left)
-        index, size = (index, middle) if is_left else (index - middle, size - middle)
-    if len(sides) != len(path):
-        raise ValueError(f"path has {len(path)} hashes, the tree needs {len(sides)}")
+def compute_root_from_path(leaf: bytes, path: Sequence[tuple[bool, bytes]]) -> bytes:
+    """Return the root that a leaf and its siblings lead to."""
     current = hash_leaf(leaf)
-    for is_left, sibling in zip(reversed(sides), path, strict=True):
-        current = hash_node(current, sibling) if is_left else hash_node(sibling, current)
+    for is_left, sibling in path:
+        current = hash_node(sibling, current) if is_left else hash_node(current, sibling)
     return current

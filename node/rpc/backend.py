@@ -98,6 +98,10 @@ class Backend:
         """Return a block's certificate."""
         return self.ledger.certificate(number)
 
+    def epoch(self, number: int) -> int:
+        """Return the first height of the validators that signed a block."""
+        return self._scheduler.epochs.at(number).first_height
+
     def find_block(self, block_hash: bytes) -> int | None:
         """Return the height of a block hash."""
         return self.ledger.find_block(block_hash)

@@ -11,7 +11,11 @@ from typing import Any
 
 from consensus.codec import encode_message
 from consensus.records import EvidenceRecord
+from node.chain.block import encode_header
+from node.chain.merkle import build_path
+from node.chain.receipt import encode_receipt
 from node.rpc.backend import Backend
+from node.rpc.codec import parse_data
 
 
 class FiscoMethods:
@@ -75,6 +79,58 @@ class FiscoMethods:
 
     def getGroupList(self, *params: object) -> dict[str, Any]:
         return {"code": 0, "msg": "success", "groupList": [self._node.genesis.group_id]}
+
+    def getGroupInfo(self, *params: object) -> dict[str, Any]:
+        """What the chain is, as genesis says it; `genesisConfig` is a JSON text, as there."""
+        self._node.check_group(list(params))
+        genesis = self._node.genesis
+        members = [item.node_id.hex() for item in genesis.validators.validators]
+        config = {
+            "blockTxCountLimit": genesis.block_tx_count_limit,
+            "consensusLeaderPeriod": genesis.leader_period,
+            "consensusType": "pbft",
+            "sealerList": self.getSealerList(*params),
+            "txGasLimit": genesis.tx_gas_limit,
+        }
+        return {
+            "chainID": genesis.chain_id,
+            "groupID": genesis.group_id,
+            "genesisConfig": json.dumps(config, sort_keys=True),
+            "wasm": False,
+            "smCryptoType": False,
+            "nodeList": [*members, *genesis.observers],
+        }
+
+    def getTransactionProof(
+        self, group: object, node: object, tx_hash: object
+    ) -> dict[str, Any] | None:
+        """All that shows, without a node, that a transaction was committed (an own method).
+
+        None if it is not. `path` leads from the receipt to the header's receipt root: whether a
+        sibling is on the left, and its hash. docs/PACKAGE.md says how to check it.
+        """
+        self._node.check_group([group, node])
+        found = self._node.find_transaction(parse_data(tx_hash, "transaction hash", 32))
+        if found is None:
+            return None
+        number = found.header.number
+        leaves = [encode_receipt(item.receipt) for item in self._node.placed(number)]
+        certificate = self._node.certificate(number)
+        return {
+            "chainID": self._node.genesis.chain_id,
+            "groupID": self._node.genesis.group_id,
+            "epoch": self._node.epoch(number),
+            "transaction": "0x" + found.transaction.raw.hex(),
+            "receipt": "0x" + leaves[found.index].hex(),
+            "path": [
+                [is_left, "0x" + sibling.hex()]
+                for is_left, sibling in build_path(leaves, found.index)
+            ],
+            "header": "0x" + encode_header(found.header).hex(),
+            "signatures": [
+                [index, "0x" + signature.hex()] for index, signature in certificate.signatures
+            ],
+        }
 
     def getPeers(self, *params: object) -> dict[str, Any]:
         group = self._node.genesis.group_id

@@ -1,8 +1,10 @@
 """``lowu bench scale``: what more replicas cost, by part.
 
-Every network gets the same load in blocks of the same size, all of it through its first node, so
-that the others are followers at every size. All processes share this machine: throughput falls
-as they are added, the CPU time of one follower for one registration need not.
+Every network gets the same load, all of it through its first node, so that the others are
+followers at every size. Votes are paid for by the block, so blocks must be of the same size
+everywhere: under load a leader waits until a block is full (`SEAL_MS`), where it would otherwise
+seal smaller ones as throughput falls. All processes share this machine: throughput falls as they
+are added, the CPU time of one follower for one registration need not.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ BLOCKS_IN_FLIGHT = 20
 """More than the pipeline takes at once, so that what waits fills the blocks at every size."""
 IN_FLIGHT_MAX = 4_000
 """Below what the pool and a sender's window of nonces hold."""
+SEAL_MS = 1_500
+"""`min_seal_time`: longer than a block takes to fill, shorter than a leader's time-out."""
 ISSUERS = 4
 NODES_MIN = 2
 REST = "rest"
@@ -77,7 +81,8 @@ def run_scale(
 
 def _measure(found: Measured, nodes: int, count: int, block_size: int) -> None:
     work = Shares(plan_load(nodes), issuers=min(nodes, ISSUERS))
-    with running_network(build_network(nodes, block_tx_count_limit=block_size)) as network:
+    settings = {"block_tx_count_limit": block_size, "min_seal_time_ms": SEAL_MS}
+    with running_network(build_network(nodes, **settings)) as network:
         entry = network.urls[:1]
         idle = trio.run(offer_one_by_one, work.take(IDLE_REGISTRATIONS), entry)
         in_flight_max = min(BLOCKS_IN_FLIGHT * block_size, IN_FLIGHT_MAX)

@@ -37,6 +37,7 @@ _COMMANDS = {
     "consent": ("lowu.wallet_commands", "Agree to a request, or take that back."),
     "present": ("lowu.wallet_commands", "Answer a request with a document, sealed."),
     "verify": ("lowu.desk_commands", "Check what a holder has sent."),
+    "trust": ("lowu.desk_commands", "Keep what verifying without a line needs."),
     "revoke": ("lowu.desk_commands", "Withdraw a document."),
     "supersede": ("lowu.desk_commands", "Replace a document by a newer one."),
     "erase": ("lowu.desk_commands", "Destroy a package and say so on the ledger."),

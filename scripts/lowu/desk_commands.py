@@ -171,6 +171,8 @@ def request(
 @click.option(
     "--confirm", multiple=True, help="Ask this institution's node too, such as one across."
 )
+@click.option("--trust", "trusted", type=EXISTING, default=None, help="File of `lowu trust`.")
+@click.option("--offline", is_flag=True, help="Ask no node; needs --trust.")
 @click.option("--html", "page", type=FILE, default=None, help="Write the report as a page.")
 @directory_option
 @json_option
@@ -180,29 +182,41 @@ def verify(
     subject: str,
     password: str,
     confirm: tuple[str, ...],
+    trusted: Path | None,
+    offline: bool,
     page: Path | None,
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Check what a holder has sent; exit 0 only if it is accepted."""
+    """Check what a holder has sent; exit 0 only if it is accepted.
+
+    Offline, the proof of registration that came along is checked; whether the document is still
+    in force cannot be, so the verdict is INDETERMINATE at best.
+    """
     from institutions.documents import Subject
     from institutions.reports import describe_report, render_html, render_text
+    from institutions.trust import decode_trust
     from institutions.verdicts import Verdict
 
     id_type, separator, id_value = subject.partition(":")
     if not separator:
         raise click.UsageError(f"--subject {subject!r}: a type and a number, such as USCC:9144…")
 
+    if offline and (trusted is None or confirm):
+        raise click.UsageError("--offline needs --trust, and asks nobody: no --confirm")
+    trust = None if trusted is None else read_form(trusted, decode_trust)
     data, who = sealed.read_bytes(), Subject(id_type, id_value)
 
     async def run() -> Any:
+        item = find_institution(load(directory), institution)
         async with AsyncExitStack() as stack:
-            item, client = await stack.enter_async_context(connect(directory, institution))
-            others = [
-                (await stack.enter_async_context(connect(directory, name)))[1] for name in confirm
+            asked = () if offline else (institution, *confirm)
+            clients = [
+                (await stack.enter_async_context(connect(directory, name)))[1] for name in asked
             ]
             with open_store(directory, "desks", institution) as store:
-                desk = build_verifier_desk(item, client, store, others)
+                client = clients[0] if clients else None
+                desk = build_verifier_desk(item, client, store, clients[1:], trust)
                 return await desk.receive(data, who, password=password)
 
     report = run_steps(run)
@@ -214,6 +228,35 @@ def verify(
     else:
         click.echo(render_text(report))
     sys.exit(0 if is_accepted else 1)
+
+
+@click.command()
+@by_option
+@output_option("trust.json")
+@directory_option
+@json_option
+def trust(institution: str, output: Path, directory: Path, is_json: bool) -> None:
+    """Write who validates the chain, and issuers' keys, for verifying without a line."""
+    from institutions.registry import Registry
+    from institutions.trust import encode_trust, read_trust
+
+    async def run() -> Any:
+        known = [(item.org_id, 1) for item in load(directory).institutions]
+        async with connect(directory, institution) as (_, client):
+            return await read_trust(Registry(client), known)
+
+    found = run_steps(run)
+    write_file(output, encode_trust(found))
+    say(
+        f"{output}: {len(found.validators)} validators and {len(found.keys)} keys, as "
+        f"{institution}'s node has them at height {found.height}\n"
+        f"next: lowu verify … --trust {output}, and --offline where there is no line",
+        is_json=is_json,
+        file=str(output),
+        validators=len(found.validators),
+        keys=len(found.keys),
+        height=found.height,
+    )
 
 
 @click.command()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from institutions.issuer import Issuer
     from institutions.registry import Signer
     from institutions.store import Store
+    from institutions.trust import Trust
     from node.client import RpcClient
     from node.topology.plan import Plan, PlannedInstitution
 
@@ -124,9 +125,13 @@ def build_issuer_desk(item: PlannedInstitution, client: RpcClient, store: Store)
 
 
 def build_verifier_desk(
-    item: PlannedInstitution, client: RpcClient, store: Store, others: Sequence[RpcClient] = ()
+    item: PlannedInstitution,
+    client: RpcClient | None,
+    store: Store,
+    others: Sequence[RpcClient] = (),
+    trust: Trust | None = None,
 ) -> VerifierDesk:
-    """Return an institution as a verifier that remembers."""
+    """Return an institution as a verifier that remembers; without a client, it asks no node."""
     from institutions.desks import VerifierDesk
     from institutions.registry import Registry
     from institutions.signing import DocumentKey
@@ -135,11 +140,12 @@ def build_verifier_desk(
         name=item.spec.id,
         org_id=item.org_id,
         jurisdiction=item.spec.side.name,
-        registry=Registry(client),
+        registry=None if client is None else Registry(client),
         document_key=DocumentKey(item.document_key),
-        signer=build_signer(item, client),
+        signer=None if client is None else build_signer(item, client),
         store=store,
         other_sides=[Registry(other) for other in others],
+        trust=trust,
     )
 
 

@@ -37,6 +37,15 @@ def test_from_issuer_to_receiver(place):
     assert report["verdict"] == "ACCEPT"
     assert report["checks"][3]["evidence"]["nodes_asked"] == 2
     assert "Authentic" in (place / "report.html").read_text()
+    run("trust", "--by", "nova")
+    away = (*verify, "--password", "three words", "--trust", "trust.json", "--offline", "--json")
+    report = json.loads(kit.lowu(*away, cwd=place, check=False).stdout)
+    assert report["verdict"] == "REJECT" and report["codes"][-2:] == [
+        "REPLAYED",
+        "FRESHNESS_UNKNOWN",
+    ]
+    assert [line["result"] for line in report["checks"][1:4]] == ["PASS"] * 3
+    assert report["checks"][3]["evidence"]["signed_by"].endswith("of 7 validators")
     again = kit.lowu(*verify, "--password", "three words", cwd=place, check=False)
     assert again.returncode == 1 and "REPLAYED" in again.stdout
     run("revoke", issued["anchor"], "--by", "szcredit", "--reason", "DISPUTED")
@@ -66,6 +75,11 @@ def test_from_issuer_to_receiver(place):
         (("carry", "some.json", "--holder", "../acme"), "some.json"),
         (("present", "wish.json", "--holder", "zoe"), "lowu carry"),
         (("verify", "some.json", "--by", "nova", "--subject", "x"), "a type and"),
+        (("verify", "some.json", "--by", "nova", "--subject", "a:b", "--offline"), "--trust"),
+        (
+            ("verify", "some.json", "--by", "nova", "--subject", "a:b", "--trust", "wish.json"),
+            "not dvp1-trust",
+        ),
     ],
 )
 def test_mistakes_are_told(place, arguments, text):

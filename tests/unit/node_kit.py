@@ -54,19 +54,21 @@ class Chain:
         self.storage = storage or MemoryStorage()
         self.ledger = Ledger(self.storage, build_genesis(GENESIS))
 
-    def execute(self, *transactions, root=None):
+    def execute(self, *transactions, root=None, time_s=2):
         parent = self.ledger.parent()
         number = parent.header.number + 1
         proposal = Proposal(
             number,
             parent.header.proposal_digest,
             root or compute_root([item.hash for item in transactions]),
-            2_000 + number,
+            1_000 * time_s + number,
             0,
         )
         digest = compute_digest(DOMAIN, proposal)
         validators = GENESIS.validators
-        return execute_block(parent, proposal, digest, transactions, validators, context(number, 2))
+        return execute_block(
+            parent, proposal, digest, transactions, validators, context(number, time_s)
+        )
 
     def commit(self, *transactions):
         executed = self.execute(*transactions)

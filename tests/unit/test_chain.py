@@ -153,15 +153,17 @@ def test_receipt_round_trip():
     assert sum(byte.bit_count() for byte in compute_bloom((receipt,))) in range(2, 7)
 
 
-@given(st.lists(st.binary(max_size=40), min_size=1, max_size=40), st.data())
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=40, unique=True), st.data())
 def test_merkle_paths_lead_to_the_root(leaves, data):
     root = compute_root(leaves)
     index = data.draw(st.integers(0, len(leaves) - 1))
     path = build_path(leaves, index)
-    assert compute_root_from_path(leaves[index], index, len(leaves), path) == root
-    assert compute_root_from_path(leaves[index] + b"x", index, len(leaves), path) != root
-    with pytest.raises(ValueError, match="path"):
-        compute_root_from_path(leaves[index], index, len(leaves), (*path, root))
+    assert compute_root_from_path(leaves[index], path) == root
+    assert compute_root_from_path(leaves[index] + b"x", path) != root
+    assert compute_root_from_path(leaves[index], (*path, (True, root))) != root
+    for step, (is_left, sibling) in enumerate(path):
+        turned = (*path[:step], (not is_left, sibling), *path[step + 1 :])
+        assert compute_root_from_path(leaves[index], turned) != root
 
 
 def test_merkle_lists_do_not_collide():

@@ -17,6 +17,7 @@ from institutions.package import (
     decode_package,
 )
 from institutions.presentation import decode_presentation
+from institutions.proof import check_proof
 from institutions.requests import decode_request
 from institutions.signing import DocumentKey, is_signed_by
 
@@ -57,6 +58,17 @@ def test_header_and_anchor(vectors, package):
     assert anchor.anchor == compute_anchor(package.header, anchor.blind) == by_hand
     commitment = compute_subject_commitment(*vectors["subject"], package.subject_salt)
     assert commitment.hex() == package.header.subject_commitment
+
+
+def test_proof(vectors, package):
+    (anchor,) = package.anchors
+    proven = check_proof(anchor.proof, package.header.issuer_org, anchor.anchor)
+    wanted = vectors["proven"]
+    assert (proven.height, proven.time_s) == (wanted["height"], wanted["time_s"])
+    assert proven.block_hash.hex() == wanted["block_hash"]
+    assert [[node_id.hex(), weight] for node_id, weight in proven.validators] == (
+        wanted["validators"]
+    )
 
 
 def test_request(vectors):

@@ -54,9 +54,10 @@ async def desk(bodies, nursery):
     sealer = Sealer(kit.GENESIS, config, kit.DOMAIN, pool, bodies, deliver, clock)
     nursery.start_soon(sealer.run)
 
-    def add(count):
-        for _ in range(count):
-            pool.add(signed(nonce=len(pool)).raw, 0.0, is_local=True)
+    def add(count, first=None):
+        first = len(pool) if first is None else first
+        for nonce in range(first, first + count):
+            pool.add(signed(nonce=nonce).raw, 0.0, is_local=True)
         sealer.notice()
 
     def order():
@@ -116,3 +117,25 @@ async def test_a_full_block_waits_for_nothing(desk, bodies, autojump_clock):
     desk.add(3)
     await trio.sleep(1)
     assert desk.sealed == [(0.01, FULL)]
+
+
+async def test_what_is_behind_a_gap_does_not_fill_a_block(desk, bodies, autojump_clock):
+    """Batches of gossip overtake each other; for a moment nonces are missing."""
+    bodies.is_committed = False
+    desk.order()
+    desk.add(2)
+    desk.add(FULL, first=3)
+    await trio.sleep(0.01)
+    assert desk.sealed == []
+    desk.add(1, first=2)
+    await trio.sleep(1)
+    assert desk.sealed == [(0.01, FULL)]
+
+
+async def test_a_block_can_be_full_by_gas(desk, bodies, autojump_clock, monkeypatch):
+    bodies.is_committed = False
+    monkeypatch.setattr("node.txpool.BLOCK_GAS_MAX", 10 * 10**6)
+    desk.order()
+    desk.add(FULL)
+    await trio.sleep(1)
+    assert desk.sealed == [(0.0, 10)]

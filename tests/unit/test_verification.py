@@ -538,7 +538,7 @@ async def test_no_node_no_verdict(world, monkeypatch):
     world.ledger.is_down = True
     report = await world.verify(shown)
     assert report.verdict is Verdict.INDETERMINATE
-    assert set(report.codes) == {"FRESHNESS_UNKNOWN"}
+    assert {code.split("(")[0] for code in report.codes} == {"FRESHNESS_UNKNOWN"}
     wrong = resigned(shown, siblings=shown.siblings[1:], hashes=shown.hashes[::-1])
     assert (await world.verify(wrong)).verdict is Verdict.REJECT
     other = await world.verify(resigned(shown, audience="bea-hk"))
