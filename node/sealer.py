@@ -28,6 +28,10 @@ BUSY_BLOCK_SIZE = 8
 CPU as some thirty transactions."""
 
 
+LOOK_S = 0.005
+"""How long what waits is not looked through again: each transaction that arrives is told of."""
+
+
 class Sealer:
     """Answers one BuildProposal at a time; a new one replaces the old."""
 
@@ -53,11 +57,13 @@ class Sealer:
         """When it was asked for."""
         self._busy_until_s = 0.0
         self._is_collecting = False
+        self._look_again_s = 0.0
         self._changed = trio.Event()
 
     def request(self, effect: BuildProposal | None) -> None:
         """Take a new order, or None to forget the old one."""
         self._wanted = effect
+        self._look_again_s = 0.0
         self._since_s = trio.current_time()
         self._changed.set()
 
@@ -65,6 +71,7 @@ class Sealer:
         """A block was committed; after one of many the next has a moment to fill."""
         if size >= BUSY_BLOCK_SIZE:
             self._busy_until_s = trio.current_time() + self._wait_s
+        self._look_again_s = 0.0
         self.notice()
 
     def notice(self) -> None:
@@ -84,10 +91,14 @@ class Sealer:
     def _is_full(self, wanted: BuildProposal) -> bool:
         """Whether what is ready fills a block, besides what is in the blocks below."""
         limit = self._genesis.block_tx_count_limit
-        if len(self._pool) < limit:
+        now_s = trio.current_time()
+        if len(self._pool) < limit or now_s < self._look_again_s:
             return False
         taken = self._proposals.in_flight(wanted.height, wanted.ancestors)
-        return taken is not None and self._pool.fills_block(limit, taken)
+        if taken is not None and self._pool.fills_block(limit, taken):
+            return True
+        self._look_again_s = now_s + LOOK_S
+        return False
 
     async def run(self) -> None:
         """Seal for ever."""

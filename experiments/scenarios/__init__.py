@@ -4,7 +4,7 @@ What each shows is in docs/SCENARIOS.md. Each adds steps to its stage: what was 
 what was found. Those not here yet are named there too.
 """
 
-from experiments.scenarios import attacking, lifecycle, presenting, watching
+from experiments.scenarios import attacking, dividing, lifecycle, presenting, watching
 from experiments.scenarios.stage import Scenario, Stage, Step
 
 
@@ -12,7 +12,13 @@ def _order(scenario: Scenario) -> tuple[str, int]:
     return scenario.name[0], int(scenario.name[1:])
 
 
-_EVERY = (*presenting.SCENARIOS, *lifecycle.SCENARIOS, *attacking.SCENARIOS, *watching.SCENARIOS)
+_EVERY = (
+    *presenting.SCENARIOS,
+    *lifecycle.SCENARIOS,
+    *attacking.SCENARIOS,
+    *dividing.SCENARIOS,
+    *watching.SCENARIOS,
+)
 
 ALL: dict[str, Scenario] = {item.name: item for item in sorted(_EVERY, key=_order)}
 

@@ -28,6 +28,8 @@ class Stage:
     cast: Cast
     folder: Path
     steps: list[Step] = field(default_factory=list)
+    cut_s: float = 60.0
+    """How long X2 keeps the boundary cut."""
 
     def verdict(self, what: str, expected: str, report: Report) -> None:
         """Note a report; `expected` is ``ACCEPT``, or a verdict and how one of its codes begins."""

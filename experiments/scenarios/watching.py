@@ -33,7 +33,7 @@ async def play_lying_node(stage: Stage) -> None:
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
     receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
     height = int(receipt["blockNumber"], 16)
-    anchor = replace(issued.package.anchors[0], registered_height=height)
+    anchor = replace(issued.package.anchors[0], registered_height=height, proof=None)
     cast.holders["acme-sz"].receive(encode_package(replace(issued.package, anchors=(anchor,))))
     honest = cast.verifiers["nova"]
     request = cast.ask("nova", document)

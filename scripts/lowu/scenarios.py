@@ -67,9 +67,19 @@ def _choose(names: tuple[str, ...], *, is_all: bool) -> list[Scenario]:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="Play all of them.")
+@click.option(
+    "--cut",
+    "cut_s",
+    type=click.FloatRange(6, 3_600),
+    default=60.0,
+    show_default=True,
+    help="Seconds for which X2 cuts the boundary.",
+)
 @click.option("--list", "is_list", is_flag=True, help="List them and stop.")
 @json_option
-def scenarios(names: tuple[str, ...], is_all: bool, is_list: bool, is_json: bool) -> None:
+def scenarios(
+    names: tuple[str, ...], is_all: bool, cut_s: float, is_list: bool, is_json: bool
+) -> None:
     """Play scenarios by NAMES, such as E1 X4, on a network of their own (seed-7)."""
     from node.topology.control import Control
 
@@ -80,7 +90,7 @@ def scenarios(names: tuple[str, ...], is_all: bool, is_list: bool, is_json: bool
     folder = Path(tempfile.mkdtemp(prefix="lowu-scenarios-")) / "nodes"
     started = time.monotonic()
     try:
-        played = trio.run(_play, folder, chosen, Progress(is_silent=is_json))
+        played = trio.run(_play, folder, chosen, cut_s, Progress(is_silent=is_json))
     finally:
         Control(folder).down()
         shutil.rmtree(folder.parent, ignore_errors=True)
@@ -101,7 +111,9 @@ def _print_list(*, is_json: bool) -> None:
     print_table("Scenarios", ("name", "what it shows"), [(i.name, i.title) for i in ALL.values()])
 
 
-async def _play(folder: Path, chosen: list[Scenario], progress: Progress) -> list[Played]:
+async def _play(
+    folder: Path, chosen: list[Scenario], cut_s: float, progress: Progress
+) -> list[Played]:
     from experiments.cast import open_cast
     from node.topology.network import bring_up
 
@@ -112,19 +124,19 @@ async def _play(folder: Path, chosen: list[Scenario], progress: Progress) -> lis
     played = []
     async with open_cast(up.plan, lambda: int(time.time())) as cast:
         for scenario in chosen:
-            item = await _play_one(cast, folder, scenario)
+            item = await _play_one(cast, folder, scenario, cut_s)
             played.append(item)
             sign = "as expected" if item.is_as_expected else "NOT AS EXPECTED"
             progress(f"{item.name} {item.title}: {sign}, {item.seconds:.1f} s")
     return played
 
 
-async def _play_one(cast: Cast, folder: Path, scenario: Scenario) -> Played:
+async def _play_one(cast: Cast, folder: Path, scenario: Scenario, cut_s: float) -> Played:
     from experiments.scenarios import Stage
     from node.errors import raise_if_fatal, root_causes
 
     item = Played(scenario.name, scenario.title)
-    stage = Stage(cast, folder, item.steps)
+    stage = Stage(cast, folder, item.steps, cut_s)
     documents, anchors = len(cast.documents), len(cast.anchors)
     started = time.monotonic()
     try:

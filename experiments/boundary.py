@@ -1,0 +1,102 @@
+"""The links across the boundary, led through relays that can be cut and healed.
+
+Each node's ``nodes.json`` names a relay of ours for every node of another side, so that all its
+bytes there and back pass here; those of TLS are passed on as they are. A cut is silence: nothing
+is refused or closed, as when a cable is cut; what was sent goes on once it heals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from node.topology.control import Control
+from node.topology.plan import HOST, Plan
+from node.topology.tree import node_folder
+
+RECEIVE_BYTES = 64 * 1024
+
+
+class Boundary:
+    """Whether bytes pass between the sides, and how many did."""
+
+    def __init__(self) -> None:
+        self._open = trio.Event()
+        self._open.set()
+        self.bytes_passed = 0
+
+    def cut(self) -> None:
+        """Let nothing pass."""
+        self._open = trio.Event()
+
+    def heal(self) -> None:
+        """Let everything pass again, what was held first."""
+        self._open.set()
+
+    async def relay(self, port: int, stream: trio.SocketStream) -> None:
+        """Pass the bytes of one connection on to a port and back, until either end closes it."""
+        async with stream:
+            await self._open.wait()
+            try:
+                onward = await trio.open_tcp_stream(HOST, port)
+            except OSError:
+                return  # that node is down; the one who called tries again
+            async with onward, trio.open_nursery() as nursery:
+                for source, sink in ((stream, onward), (onward, stream)):
+                    nursery.start_soon(self._pass_on, source, sink, nursery.cancel_scope)
+
+    async def _pass_on(
+        self, source: trio.SocketStream, sink: trio.SocketStream, connection: trio.CancelScope
+    ) -> None:
+        try:
+            while data := await source.receive_some(RECEIVE_BYTES):
+                await self._open.wait()
+                await sink.send_all(data)
+                self.bytes_passed += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        connection.cancel()
+
+
+@asynccontextmanager
+async def relayed_boundary(plan: Plan, directory: Path) -> AsyncIterator[Boundary]:
+    """Lead a running network's links between sides through relays, for a while.
+
+    All nodes are restarted, here and at the end: they read their peers when they start.
+    """
+    boundary = Boundary()
+    async with trio.open_nursery() as nursery:
+        relays = {}
+        for node in plan.nodes:
+            serve = partial(boundary.relay, node.ports.p2p)
+            (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host=HOST))
+            relays[node] = listener.socket.getsockname()[1]
+        files = {node: node_folder(directory, node) / "nodes.json" for node in plan.nodes}
+        before = {path: path.read_text() for path in files.values()}
+        for node, path in files.items():
+            ports = [
+                other.ports.p2p if other.side is node.side else relays[other]
+                for other in plan.nodes
+            ]
+            path.write_text(json.dumps({"nodes": [f"{HOST}:{port}" for port in ports]}))
+        try:
+            await _restart(directory)
+            yield boundary
+        finally:
+            for path, text in before.items():
+                path.write_text(text)
+            boundary.heal()
+            with trio.CancelScope(shield=True):
+                await _restart(directory)
+        nursery.cancel_scope.cancel()
+
+
+async def _restart(directory: Path) -> None:
+    control = Control(directory)
+    await trio.to_thread.run_sync(control.order, "restart")
+    await trio.to_thread.run_sync(control.wait_until_settled)

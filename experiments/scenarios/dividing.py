@@ -1,0 +1,141 @@
+"""A boundary that is cut: X2."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+import trio
+
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    AnchorState,
+    Suite,
+    encode_register_anchor,
+)
+from experiments.boundary import relayed_boundary
+from experiments.cast import Cast
+from experiments.faults import wait_for_level
+from experiments.scenarios.stage import Scenario, Stage
+from institutions.registry import Registry
+from node.client import TransactionTimeout
+from node.topology.network import read_status
+
+ISSUERS = {"szcredit": "cn.ecr/1", "bea-hk": "grp.kyc/1"}
+"""One of each side, and what it registers."""
+SETTLE_S = 1.0
+"""What was agreed on when the cable went may still be committed."""
+IMPATIENCE_S = 5.0
+LEVEL_S = 60.0
+BLOCKS_ASKED = 500
+"""In one request."""
+VIEW_PERIOD_S = 3.0
+"""Time-outs are no shorter: so many views may pass at most."""
+
+
+@dataclass(slots=True)
+class _Load:
+    """Registrations of one institution, one after another."""
+
+    acknowledged: list[bytes] = field(default_factory=list)
+    timed_out: list[bytes] = field(default_factory=list)
+
+
+async def _register(cast: Cast, name: str, load: _Load, timeout_s: float) -> None:
+    anchor = secrets.token_bytes(32)
+    call = encode_register_anchor(
+        anchor,
+        schema=SCHEMA_IDS[ISSUERS[name]],
+        key_id=cast.issuers[name].key_id,
+        valid_until_day=0,
+        suite=Suite.SHA256_P256,
+    )
+    try:
+        await cast.signers[name].send(HASH_REGISTRY_ADDRESS, call, timeout_s)
+    except TransactionTimeout:
+        load.timed_out.append(anchor)
+    else:
+        load.acknowledged.append(anchor)
+
+
+async def _keep_on(cast: Cast, name: str, load: _Load) -> None:
+    while True:
+        await _register(cast, name, load, IMPATIENCE_S)
+
+
+async def play_cut(stage: Stage) -> None:
+    """Play X2: no side has a quorum, so nothing is committed, and nothing is lost."""
+    cast = stage.cast
+    loads = {name: _Load() for name in ISSUERS}
+    async with relayed_boundary(cast.plan, stage.folder) as boundary:
+        for name, load in loads.items():
+            await _register(cast, name, load, LEVEL_S)
+        stage.fact("bytes cross the boundary", True, boundary.bytes_passed > 0)
+        async with trio.open_nursery() as nursery:
+            for name, load in loads.items():
+                nursery.start_soon(_keep_on, cast, name, load)
+            await trio.sleep(SETTLE_S)
+            boundary.cut()
+            await trio.sleep(SETTLE_S)
+            passed = boundary.bytes_passed
+            count = sum(len(load.acknowledged) for load in loads.values())
+            before = await _read_heights(cast)
+            await trio.sleep(stage.cut_s)
+            statuses = [await read_status(node) for node in cast.plan.nodes]
+            stage.fact("bytes that crossed while it was cut", 0, boundary.bytes_passed - passed)
+            heights = [status["height"] for status in statuses]
+            stage.fact("heights of all nodes after the cut", before, heights)
+            told = sum(len(load.acknowledged) for load in loads.values()) - count
+            stage.fact("registrations told to be committed meanwhile", 0, told)
+            sides = [bool(load.timed_out) for load in loads.values()]
+            stage.fact("clients of each side saw a time-out", [True, True], sides)
+            views = max(status["view"] for status in statuses)
+            stage.fact("views are bounded", True, views <= 1 + stage.cut_s / VIEW_PERIOD_S)
+            nursery.cancel_scope.cancel()
+        boundary.heal()
+        level = await wait_for_level(cast.plan, LEVEL_S)
+        stage.fact("all nodes come to one block", True, level is not None)
+        for name, load in loads.items():
+            await _register(cast, name, load, LEVEL_S)
+    stage.fact("registrations that were queued and are there once", 0, await _miss(cast, loads))
+    stage.fact("heights at which two nodes have two blocks", 0, await _count_forks(cast))
+    for load in loads.values():
+        cast.anchors += load.acknowledged
+        cast.registrations += len(load.acknowledged) + len(load.timed_out)
+
+
+async def _read_heights(cast: Cast) -> list[int]:
+    return [(await read_status(node))["height"] for node in cast.plan.nodes]
+
+
+async def _miss(cast: Cast, loads: dict[str, _Load]) -> int:
+    """Return how many registrations, told to be committed or not, are not there exactly once."""
+    missing = 0
+    for name, load in loads.items():
+        registry = Registry(cast.clients[name])
+        for anchor in (*load.acknowledged, *load.timed_out):
+            record = await registry.get_record(cast.issuers[name].org_id, anchor)
+            seen = await cast.find_events(name, "AnchorRegistered", anchor, 0)
+            missing += record.state is not AnchorState.ACTIVE or len(seen) != 1
+    return missing
+
+
+async def _count_forks(cast: Cast) -> int:
+    """Return at how many heights some nodes have different blocks."""
+    hashes: dict[int, set[str]] = {}
+    for node in cast.plan.nodes:
+        client = next(
+            cast.clients[item.spec.id] for item in cast.plan.institutions if item.node is node
+        )
+        top = (await Registry(client).get_latest_block())["number"]
+        for first in range(0, top + 1, BLOCKS_ASKED):
+            numbers = range(first, min(first + BLOCKS_ASKED, top + 1))
+            params = [[hex(number), False] for number in numbers]
+            blocks = await client.call_many("eth_getBlockByNumber", params)
+            for number, block in zip(numbers, blocks, strict=True):
+                hashes.setdefault(number, set()).add(block["hash"])
+    return sum(len(found) > 1 for found in hashes.values())
+
+
+SCENARIOS = (Scenario("X2", "the boundary is cut", play_cut),)
