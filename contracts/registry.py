@@ -293,9 +293,15 @@ def encode_withdraw(consent: bytes, v: int, r: bytes, s: bytes) -> bytes:
     return consent_function("withdraw").encode_call(consent, v, r, s)
 
 
-def encode_consume(presentation: bytes, consent: bytes, verdict: VerdictClass) -> bytes:
-    """Return the call data that uses up a presentation; 32 zero bytes name no consent."""
-    return verification_function("consume").encode_call(presentation, consent, int(verdict))
+def encode_consume(
+    presentation: bytes, consent: bytes, verdict: VerdictClass, origin: Jurisdiction
+) -> bytes:
+    """Return the call data that uses up a presentation; 32 zero bytes name no consent.
+
+    `origin` is where the document's issuer stands.
+    """
+    call = verification_function("consume")
+    return call.encode_call(presentation, consent, int(verdict), int(origin))
 
 
 def encode_register_anchor(

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.registry import AnchorState, OrgStatus, RevokeReason, Suite
+from contracts.registry import AnchorState, Jurisdiction, OrgStatus, RevokeReason, Suite
 from institutions.batch import compute_batch_root
 from institutions.consent import ConsentReceipt
 from institutions.documents import Subject
@@ -103,6 +103,11 @@ def judge_proof(header: Header, anchor: Anchor, trust: Trust | None = None) -> J
     if (proven.height, proven.schema) != (anchor.registered_height, SCHEMAS[header.schema].number):
         return Judged(flaw="the registration has other particulars", trust=trust)
     return Judged(proven, trust=trust)
+
+
+def number_of(jurisdiction: str) -> int:
+    """Return the number of a jurisdiction on the ledger; 0 if there is none of that name."""
+    return Jurisdiction.__members__.get(jurisdiction, 0)
 
 
 def make_line(check: Check, findings: list[Finding], evidence: Evidence) -> Line:
@@ -206,6 +211,12 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
         findings.append(Finding(Code.ISSUER_UNKNOWN, str(header.issuer_org)))
     elif org.status is not OrgStatus.ACTIVE:
         findings.append(Finding(Code.ISSUER_SUSPENDED, org.status.name))
+    if is_registered and number_of(header.jurisdiction) != org.jurisdiction:
+        findings.append(
+            Finding(Code.JURISDICTION_RULE, f"the issuer is not of {header.jurisdiction}")
+        )
+    if not view.facts.is_routed:
+        findings.append(Finding(Code.JURISDICTION_RULE, f"no route from {header.jurisdiction}"))
     if not view.facts.accreditation.covers(at):
         findings.append(Finding(Code.ISSUER_NOT_ACCREDITED, header.schema))
     if key.retired_height and key.retired_height <= at:

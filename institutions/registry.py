@@ -71,6 +71,8 @@ class Query:
     """In a batch: the document's anchor, its index and its path."""
     consent: bytes | None
     presentation: bytes
+    route: tuple[int, int]
+    """From which jurisdiction to which the document goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Facts:
     consent: Consent | None
     """None if no consent is named."""
     is_consumed: bool
+    is_routed: bool
+    """Whether documents may go from the one jurisdiction to the other."""
 
 
 class Registry:
@@ -138,6 +142,7 @@ class Registry:
             _org_call("getAccreditation", query.org, query.schema),
             (VERIFICATION_LOG_ADDRESS, consumption.encode_call(query.presentation)),
             (CONSENT_LOG_ADDRESS, _consent_call(query.consent or bytes(32))),
+            _org_call("isRouted", *query.route),
         ]
         if query.leaf is not None:
             anchor, index, path = query.leaf
@@ -145,11 +150,11 @@ class Registry:
             data = hash_function("getLeafStatus").encode_call(*arguments)
             calls.append((HASH_REGISTRY_ADDRESS, data))
         answers = await self._read_many(calls)
-        record, org, key, accreditation, consumed, consent = map(_require, answers[:6])
+        record, org, key, accreditation, consumed, consent, route = map(_require, answers[:7])
         found = decode_record(record)
         state, reason = found.state, found.reason
         if query.leaf is not None:
-            state, reason = _decode_leaf_status(answers[6])
+            state, reason = _decode_leaf_status(answers[7])
         return Facts(
             record=found,
             state=state,
@@ -159,6 +164,7 @@ class Registry:
             accreditation=decode_accreditation(accreditation),
             consent=None if query.consent is None else decode_consent(consent),
             is_consumed=bool(consumption.decode_output(consumed)[0][1]),
+            is_routed=bool(int.from_bytes(route, "big")),
         )
 
     async def get_key(self, org: int, key_id: int) -> OrgKey:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from contracts.registry import (
     VERIFICATION_LOG_ADDRESS,
+    Jurisdiction,
     RegistryErrorCode,
     VerdictClass,
     encode_consume,
@@ -34,6 +35,7 @@ from institutions.checks import (
     check_status,
     check_time,
     judge_proof,
+    number_of,
     report_malformed,
 )
 from institutions.documents import Subject
@@ -219,7 +221,8 @@ class Verifier:
             self._asked[shown.nonce] = used
             return report
         consent = bytes(32) if shown.consent is None else shown.consent.digest
-        call = encode_consume(shown.id, consent, VerdictClass.ACCEPT)
+        origin = Jurisdiction[shown.header.jurisdiction]
+        call = encode_consume(shown.id, consent, VerdictClass.ACCEPT, origin)
         self._asked[shown.nonce] = used  # nobody else here tries meanwhile
         try:
             await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
@@ -228,6 +231,7 @@ class Verifier:
             codes = {
                 RegistryErrorCode.PRESENTATION_CONSUMED: Code.REPLAYED,
                 RegistryErrorCode.CONSENT_NOT_LIVE: Code.CONSENT_WITHDRAWN,
+                RegistryErrorCode.JURISDICTION_RULE: Code.JURISDICTION_RULE,
             }
             if error.code not in codes:
                 raise
@@ -262,7 +266,7 @@ class Verifier:
 
         async def read(position: int, registry: Registry) -> None:
             try:
-                views[position] = await read_view(registry, shown)
+                views[position] = await read_view(registry, shown, self._jurisdiction)
             except (ClientError, RegistryRefused):
                 views[position] = None
 
@@ -272,8 +276,8 @@ class Verifier:
         return views
 
 
-async def read_view(registry: Registry, shown: Presentation) -> LedgerView:
-    """Ask one node for all that a presentation depends on."""
+async def read_view(registry: Registry, shown: Presentation, here: str) -> LedgerView:
+    """Ask one node for all that a presentation to a receiver in a jurisdiction depends on."""
     header, place, consent = shown.header, shown.anchor.batch, shown.consent
     query = Query(
         org=header.issuer_org & 0xFFFF,
@@ -283,6 +287,7 @@ async def read_view(registry: Registry, shown: Presentation) -> LedgerView:
         leaf=None if place is None else (shown.anchor.anchor, place.index, place.path),
         consent=None if consent is None else consent.digest,
         presentation=shown.id,
+        route=(number_of(header.jurisdiction), number_of(here)),
     )
     # The block first: the facts are at least as new as it.
     block = await registry.get_latest_block()

@@ -9,25 +9,30 @@ interface IVoters is IMembers {
 }
 
 /// @title Decisions of the consortium: proposals, votes by organisation, weights by jurisdiction.
-/// @notice A proposal is a call of another contract, made by this one once it is passed. The
-/// weight of a jurisdiction is shared evenly among its organisations that may vote; a proposal
-/// passes with more than two thirds of all weight in favour, so that with equal weights neither
-/// side of the boundary decides alone. It is rejected once a third is against.
+/// @notice A proposal is a list of calls, made by this contract in order once it is passed, all or
+/// none. The weight of a jurisdiction is shared evenly among its organisations that may vote; a
+/// proposal passes with more than two thirds of all weight in favour, so that with equal weights
+/// neither side of the boundary decides alone. It is rejected once a third is against.
 contract Governance is RegistryBase {
     uint8 public constant OPEN = 1;
     uint8 public constant PASSED = 2;
     uint8 public constant REJECTED = 3;
 
     uint64 public constant BLOCKS_MAX = 1_000_000;
+    uint256 public constant CALLS_MAX = 16;
     uint256 private constant SCALE = 1e9;
 
-    struct Proposal {
+    struct Call {
         address target;
+        bytes data;
+    }
+
+    struct Proposal {
         uint16 proposer;
         uint8 status;
         uint64 openedHeight;
         uint64 untilHeight; // the last block in which it may be voted on
-        bytes data;
+        Call[] calls;
     }
 
     struct Tally {
@@ -42,7 +47,7 @@ contract Governance is RegistryBase {
     mapping(uint256 => mapping(uint16 => bool)) private hasVoted;
     mapping(uint8 => uint16) private weights; // less one: the weight is 1 until it is set
 
-    event Proposed(uint256 indexed proposal, uint16 indexed org, address target, bytes data);
+    event Proposed(uint256 indexed proposal, uint16 indexed org, uint64 untilHeight);
     event Voted(uint256 indexed proposal, uint16 indexed org, bool isYes);
     event Decided(uint256 indexed proposal, uint8 status);
     event WeightSet(uint8 indexed jurisdiction, uint16 weight);
@@ -51,23 +56,27 @@ contract Governance is RegistryBase {
         voters = registry;
     }
 
-    /// @notice Propose a call. It may be voted on for so many blocks.
-    function propose(
-        address target,
-        bytes calldata data,
-        uint64 blocks
-    ) external returns (uint256 proposal) {
+    /// @notice Propose calls. They may be voted on for so many blocks.
+    function propose(Call[] calldata calls, uint64 blocks) external returns (uint256 proposal) {
         (uint16 org, ) = voters.requireMember(msg.sender, ROLE_GOVERNOR);
-        ensure(target.code.length != 0 && data.length >= 4, MALFORMED);
+        ensure(calls.length != 0 && calls.length <= CALLS_MAX, MALFORMED);
         ensure(blocks != 0 && blocks <= BLOCKS_MAX, MALFORMED);
         proposal = ++proposalCount;
-        uint64 height = uint64(block.number);
-        proposals[proposal] = Proposal(target, org, OPEN, height, height + blocks, data);
-        emit Proposed(proposal, org, target, data);
+        Proposal storage item = proposals[proposal];
+        item.proposer = org;
+        item.status = OPEN;
+        item.openedHeight = uint64(block.number);
+        item.untilHeight = item.openedHeight + blocks;
+        for (uint256 place = 0; place < calls.length; place++) {
+            Call calldata made = calls[place];
+            ensure(made.target.code.length != 0 && made.data.length >= 4, MALFORMED);
+            item.calls.push(made);
+        }
+        emit Proposed(proposal, org, item.untilHeight);
     }
 
     /// @notice Vote once for the caller's organisation. The vote that passes a proposal makes its
-    /// call, and fails as the call does.
+    /// calls, and fails as one of them does.
     function vote(uint256 proposal, bool isYes) external returns (uint8 status) {
         (uint16 org, uint8 jurisdiction) = voters.requireMember(msg.sender, ROLE_GOVERNOR);
         Proposal storage item = proposals[proposal];
@@ -107,10 +116,13 @@ contract Governance is RegistryBase {
     }
 
     function execute(Proposal storage item) private {
-        (bool isDone, bytes memory result) = item.target.call(item.data);
-        if (isDone) return;
-        assembly {
-            revert(add(result, 32), mload(result))
+        for (uint256 place = 0; place < item.calls.length; place++) {
+            Call storage made = item.calls[place];
+            (bool isDone, bytes memory result) = made.target.call(made.data);
+            if (isDone) continue;
+            assembly {
+                revert(add(result, 32), mload(result))
+            }
         }
     }
 

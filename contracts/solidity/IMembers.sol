@@ -7,4 +7,6 @@ interface IMembers {
         external
         view
         returns (uint16 org, uint8 jurisdiction);
+
+    function isRouted(uint8 from, uint8 to) external view returns (bool);
 }

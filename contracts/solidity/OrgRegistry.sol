@@ -49,6 +49,7 @@ contract OrgRegistry is SchemaRegistry {
 
     event OrgAdmitted(uint16 indexed org, bytes32 metaHash, uint8 jurisdiction, uint8 roles);
     event OrgStatusChanged(uint16 indexed org, uint8 status);
+    event RouteSet(uint8 indexed from, uint8 indexed to, bool isOpen);
     event QuotaSet(uint16 indexed org, uint32 perBlock);
     event AccountChanged(uint16 indexed org, address indexed account, uint8 roles);
     event KeyAdded(uint16 indexed org, uint16 indexed keyId, uint8 suite);
@@ -57,6 +58,8 @@ contract OrgRegistry is SchemaRegistry {
     event Accredited(uint16 indexed org, uint32 indexed schema, uint64 untilHeight);
     event Disaccredited(uint16 indexed org, uint32 indexed schema);
 
+    /// Whether documents from one jurisdiction may be used in another.
+    mapping(uint8 => mapping(uint8 => bool)) private routes;
     /// Active organisations with the governor's role, by jurisdiction: who may vote.
     mapping(uint8 => uint16) private governorCounts;
 
@@ -126,6 +129,23 @@ contract OrgRegistry is SchemaRegistry {
     function setQuota(uint16 org, uint32 perBlock) external onlyGovernor onlyKnown(org) {
         orgs[org].quotaPerBlock = perBlock;
         emit QuotaSet(org, perBlock);
+    }
+
+    /// @notice Let documents from one jurisdiction be used in another, or end that. Within a
+    /// jurisdiction they always may.
+    function setRoute(
+        uint8 from,
+        uint8 to,
+        bool isOpen
+    ) external onlyGovernor {
+        ensure(from != 0 && from <= JURISDICTION_MAX && from != to, MALFORMED);
+        ensure(to != 0 && to <= JURISDICTION_MAX, MALFORMED);
+        routes[from][to] = isOpen;
+        emit RouteSet(from, to, isOpen);
+    }
+
+    function isRouted(uint8 from, uint8 to) external view returns (bool) {
+        return (from == to && from != 0 && from <= JURISDICTION_MAX) || routes[from][to];
     }
 
     /// @notice Give up the caller's power to govern alone: from then on votes decide.

@@ -36,17 +36,20 @@ contract VerificationLog is RegistryBase {
         consents = consentLog;
     }
 
-    /// @notice Use up a presentation, under a live consent if one is named.
+    /// @notice Use up a presentation, under a live consent if one is named, of a document from a
+    /// jurisdiction that has a route to the verifier's. Who issued it is not said.
     function consume(
         bytes32 presentation,
         bytes32 consent,
-        uint8 verdictClass
+        uint8 verdictClass,
+        uint8 origin
     ) external {
-        (uint16 verifier, ) = members.requireMember(msg.sender, ROLE_VERIFIER);
+        (uint16 verifier, uint8 here) = members.requireMember(msg.sender, ROLE_VERIFIER);
         bool isKnownClass = verdictClass >= ACCEPT && verdictClass <= INDETERMINATE;
         ensure(presentation != bytes32(0) && isKnownClass, MALFORMED);
         ensure(consumptions[presentation].verdictClass == 0, PRESENTATION_CONSUMED);
         ensure(consent == bytes32(0) || consents.isLive(consent), CONSENT_NOT_LIVE);
+        ensure(members.isRouted(origin, here), JURISDICTION_RULE);
         consumptions[presentation] = Consumption(verifier, verdictClass, uint64(block.number));
         emit PresentationConsumed(presentation, verifier, verdictClass);
     }

@@ -17,6 +17,7 @@ from contracts.registry import (
     ORG_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     VERIFICATION_LOG_ADDRESS,
+    Jurisdiction,
     Suite,
     decode_registry_error,
     org_function,
@@ -34,6 +35,8 @@ from node.execution.flat_state import EmptyState, compute_state_root
 GENESIS_GAS = 30_000_000
 SENSITIVE = 2
 """Of 0 to 3: what is about persons or firms, as all documents here are."""
+ROUTES = (("SZ", "HK"), ("HK", "SZ"), ("SZ", "MO"), ("MO", "SZ"))
+"""From where to where documents may go from the start; others by vote."""
 SCHEMA_NAMES = {number: name for name, number in SCHEMA_IDS.items()}
 
 
@@ -53,6 +56,9 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
     _deploy(evm, governor)
     for schema in sorted({schema for org in genesis.orgs for schema in org.schemas}):
         _register_schema(evm, governor, schema)
+    for start, end in ROUTES:
+        route = (Jurisdiction[start], Jurisdiction[end])
+        _govern(evm, governor, f"route {start} to {end}", "setRoute", *map(int, route), True)
     for org in genesis.orgs:
         _enrol(evm, governor, org)
     writes = evm.writes()

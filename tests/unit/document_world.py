@@ -42,6 +42,7 @@ class Ledger:
         self.height, self.time_s = 10, NOW_S + 60
         self.records, self.leaves, self.consents = {}, {}, {}
         self.consumed = set()
+        self.routes = {(1, 2), (2, 1), (1, 1), (2, 2)}
         self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0)
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
         self.accreditation = Accreditation(True, 0, 0)
@@ -77,6 +78,7 @@ class Ledger:
             self.accreditation,
             None if query.consent is None else self.consents.get(query.consent, unknown),
             query.presentation in self.consumed,
+            query.route in self.routes,
         )
 
 

@@ -46,6 +46,8 @@ FROZEN = {
         "setAccount": "f136258e",
         "setOrgStatus": "ae33a0fc",
         "setQuota": "6722ef0a",
+        "setRoute": "0644c883",
+        "isRouted": "8bb88c9d",
     },
     "HashRegistry": {
         "getLeafStatus": "4eed6fa6",
@@ -62,8 +64,8 @@ FROZEN = {
         "witness": "b5722907",
     },
     "ConsentLog": {"grant": "8b41ddac", "isLive": "cedd3a0e", "withdraw": "410e2069"},
-    "VerificationLog": {"consume": "e480cde0", "getConsumption": "9422fd8a"},
-    "Governance": {"propose": "8e8de720", "setWeight": "166b6000", "vote": "c9d27afe"},
+    "VerificationLog": {"consume": "9c61c47c", "getConsumption": "9422fd8a"},
+    "Governance": {"propose": "6d51dfa4", "setWeight": "166b6000", "vote": "c9d27afe"},
 }
 SIZE_MAX = 24_576
 """EIP-170."""

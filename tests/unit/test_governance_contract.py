@@ -26,7 +26,11 @@ def org_call(name, *arguments):
 
 
 def propose(world, data, who="issuer-sz", target=ORG_REGISTRY_ADDRESS, blocks=10):
-    return world.call(who, "Governance", "propose", target, data, blocks)
+    return propose_all(world, [(target, data)], who, blocks)
+
+
+def propose_all(world, calls, who="issuer-sz", blocks=10):
+    return world.call(who, "Governance", "propose", calls, blocks)
 
 
 def vote(world, who, proposal, is_yes=True):
@@ -78,8 +82,48 @@ def test_a_proposal_that_cannot_be_carried_out_says_why_and_stays_open(world):
     vote(world, "witness-sz", proposal)
     refused(CODE.TERMINAL_STATE, vote, world, "issuer-hk", proposal)
     found = world.call("regulator", "Governance", "getProposal", proposal)
-    assert found[2] == ProposalStatus.OPEN
+    assert found[1] == ProposalStatus.OPEN
     assert world.call("regulator", "Governance", "getTally", proposal, 2) == (0, 0)
+
+
+def test_calls_are_made_in_order_all_or_none(world):
+    account = b"\x77" * 20
+    whole = [
+        (ORG_REGISTRY_ADDRESS, ADMIT),
+        (ORG_REGISTRY_ADDRESS, org_call("setAccount", 77, account, int(Role.ISSUER))),
+        (ORG_REGISTRY_ADDRESS, org_call("accredit", 77, 1, 0)),
+    ]
+    broken = propose_all(world, [*whole, (ORG_REGISTRY_ADDRESS, org_call("setQuota", 99, 1))])
+    for who in ("issuer-sz", "witness-sz"):
+        vote(world, who, broken)
+    refused(CODE.NOT_FOUND, vote, world, "issuer-hk", broken)
+    assert world.org("regulator", "getOrg", 77)[3] == 0
+    proposal = propose_all(world, whole)
+    for who in ("issuer-sz", "witness-sz", "issuer-hk"):
+        vote(world, who, proposal)
+    assert world.events() == ["Voted", "Decided", "OrgAdmitted", "AccountChanged", "Accredited"]
+    assert world.org("regulator", "isAccredited", 77, 1)
+    refused(CODE.MALFORMED, propose_all, world, [])
+    refused(CODE.MALFORMED, propose_all, world, whole * 6)
+
+
+def test_routes_are_opened_by_vote(world):
+    routed = [
+        (start, end)
+        for start in range(6)
+        for end in range(6)
+        if world.org("regulator", "isRouted", start, end)
+    ]
+    assert routed == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (3, 3), (4, 4)]
+    refused(CODE.ROLE_REQUIRED, world.org, "issuer-sz", "setRoute", 3, 2, True)
+    for wrong in ((0, 1), (1, 0), (5, 1), (1, 5), (2, 2)):
+        refused(CODE.MALFORMED, world.org, "governor", "setRoute", *wrong, True)
+    for is_open in (True, False):
+        proposal = propose(world, org_call("setRoute", 3, 2, is_open))
+        for who in ("issuer-sz", "witness-sz", "issuer-hk"):
+            vote(world, who, proposal)
+        assert world.events() == ["Voted", "Decided", "RouteSet"]
+        assert world.org("regulator", "isRouted", 3, 2) is is_open
 
 
 def test_weights_change_by_vote_only(world):

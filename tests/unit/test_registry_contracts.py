@@ -404,16 +404,19 @@ def test_a_consent_ends_by_itself(world):
 
 
 def test_a_presentation_is_used_up_once(world):
-    consume = ("VerificationLog", "consume", ANCHOR, bytes(32), int(VerdictClass.ACCEPT))
+    consume = ("VerificationLog", "consume", ANCHOR, bytes(32), int(VerdictClass.ACCEPT), 1)
     refused(CODE.ROLE_REQUIRED, world.call, "issuer-sz", *consume)
     world.call("verifier-hk", *consume)
     refused(CODE.PRESENTATION_CONSUMED, world.call, "verifier-hk", *consume)
     found = world.call("regulator", "VerificationLog", "getConsumption", ANCHOR)
     assert found == (5, VerdictClass.ACCEPT, world.height)
     for presentation, verdict in ((bytes(32), 1), (OTHER, 0), (OTHER, 4)):
-        arguments = ("VerificationLog", "consume", presentation, bytes(32), verdict)
+        arguments = ("VerificationLog", "consume", presentation, bytes(32), verdict, 1)
         refused(CODE.MALFORMED, world.call, "verifier-hk", *arguments)
-    under_consent = ("VerificationLog", "consume", OTHER, CONSENT, 2)
+    for origin in (0, 3, 9):
+        arguments = ("VerificationLog", "consume", OTHER, bytes(32), 1, origin)
+        refused(CODE.JURISDICTION_RULE, world.call, "verifier-hk", *arguments)
+    under_consent = ("VerificationLog", "consume", OTHER, CONSENT, 2, 2)
     refused(CODE.CONSENT_NOT_LIVE, world.call, "verifier-hk", *under_consent)
     expires_at = world.time_s + 100
     signature = consent_signature(world, HOLDER, expires_at, False)

@@ -594,3 +594,14 @@ def test_the_checks_are_bounded(world):
     wrong = resigned(shown, hashes=tuple(bytes(32) for _ in shown.hashes))
     line = checks.check_integrity(wrong, {})
     assert len(line.findings) == checks.SHOWN_MAX + 1
+
+
+async def test_without_a_route_it_may_not_be_used_here(world):
+    shown = world.show()
+    world.ledger.routes.remove((1, 2))
+    report = await world.verify(shown)
+    assert report.codes == ["JURISDICTION_RULE(no route from SZ)"]
+    world.ledger.routes |= {(1, 2)}
+    world.ledger.org = replace(world.ledger.org, jurisdiction=3)
+    report = await world.verify(shown)
+    assert report.codes == ["JURISDICTION_RULE(the issuer is not of SZ)"]
