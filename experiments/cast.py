@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
-from eth_utils.crypto import keccak
 
 from contracts.abi import load_artifact
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    ORG_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     Jurisdiction,
     Role,
-    Suite,
     hash_function,
-    org_function,
 )
 from institutions.consent import ConsentReceipt, LedgerConsent, Purpose, end_consent, log_consent
 from institutions.documents import Document
+from institutions.governance import (
+    Call,
+    Proposal,
+    Voter,
+    admission_calls,
+    read_proposal,
+    schema_calls,
+)
 from institutions.holder import Holder
 from institutions.issuer import Issued, Issuer
 from institutions.package import Package, encode_package
 from institutions.registry import Registry, Signer
 from institutions.requests import Request
-from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey
 from institutions.verdicts import Report
 from institutions.verifier import Verifier
@@ -85,16 +87,32 @@ class Cast:
             signer=signer,
         )
 
-    async def govern(self, function: str, *arguments: object) -> None:
-        """Call OrgRegistry as the governor that genesis names."""
+    async def govern(self, calls: Iterable[Call]) -> None:
+        """Make calls as the governor that genesis names."""
         key = derive_key(self.plan.spec.settings.seed, "governor")
         signer = Signer(self.clients[self.plan.institutions[0].spec.id], key)
-        await signer.send(ORG_REGISTRY_ADDRESS, org_function(function).encode_call(*arguments))
+        for address, data in calls:
+            await signer.send(address, data)
 
-    async def admit(
+    async def propose(self, proposer: str, calls: Sequence[Call]) -> int:
+        """Have an organisation propose calls; return the proposal's number."""
+        return await Voter(self.signers[proposer]).propose(calls)
+
+    async def vote(self, proposal: int, *voters: str, is_yes: bool = True) -> Proposal:
+        """Have organisations vote one after another; return what became of the proposal."""
+        height = 0
+        for voter in voters:
+            height = await Voter(self.signers[voter]).vote(proposal, is_yes=is_yes)
+        await self.wait_for_height(voters[-1], height)
+        found = await read_proposal(Registry(self.clients[voters[-1]]), proposal)
+        if found is None:
+            raise KeyError(f"no proposal {proposal}")
+        return found
+
+    def draft(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
-    ) -> int:
-        """Have an institution admitted that talks to another one's node; return its number."""
+    ) -> list[Call]:
+        """Take on an institution that talks to another one's node; return what admits it."""
         seed = self.plan.spec.settings.seed
         org_id = len(self.signers) + 1
         account_key, document_key = (
@@ -102,33 +120,29 @@ class Cast:
         )
         self.clients[name] = self.clients[via]
         self.enter(name, org_id, side.name, account_key=account_key, document_key=document_key)
-        address = bytes.fromhex(self.signers[name].address[2:])
-        public_key = DocumentKey(document_key).public_key
-        await self.govern("admitOrg", org_id, keccak(text=name), int(side), int(roles))
-        await self.govern("setAccount", org_id, address, int(roles))
-        await self.govern("addKey", org_id, 1, int(Suite.SHA256_P256), public_key)
-        for schema in schemas:
-            await self.govern("accredit", org_id, SCHEMA_IDS[schema], 0)
-        return org_id
+        return admission_calls(
+            org_id,
+            name,
+            side,
+            roles,
+            account=bytes.fromhex(self.signers[name].address[2:]),
+            document_key=DocumentKey(document_key).public_key,
+            schemas=schemas,
+        )
+
+    async def admit(
+        self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
+    ) -> int:
+        """Have the governor admit an institution; return its number."""
+        await self.govern(self.draft(name, side, roles, schemas, via))
+        return self.issuers[name].org_id
 
     async def register_schema(
         self, schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
     ) -> None:
         """Make a schema known on the ledger with its policy."""
-        rules = SCHEMAS[schema]
-        paths = keccak(text="\n".join(rules.must_disclose))
-        await self.govern(
-            "registerSchema",
-            rules.number,
-            1,
-            keccak(text=schema),
-            0,
-            rules.max_age_s,
-            min_witness,
-            is_cross_witnessed,
-            paths,
-            rules.sensitivity,
-        )
+        calls = schema_calls(schema, min_witness=min_witness, is_cross_witnessed=is_cross_witnessed)
+        await self.govern(calls)
 
     async def witness(self, witness: str, issuer: str, anchor: bytes) -> None:
         """Have a neutral institution confirm an anchor."""

@@ -113,19 +113,20 @@ class Registry:
             for answer in answers
         ]
 
-    async def _read(self, address: bytes, data: bytes) -> bytes:
+    async def read(self, address: bytes, data: bytes) -> bytes:
+        """Return what a call of a contract answers, at the node's latest block."""
         (answer,) = await self._read_many([(address, data)])
         return _require(answer)
 
     async def get_record(self, issuer: int, anchor: bytes) -> AnchorRecord:
         """Return a record; its state is NONE if there is none."""
         return decode_record(
-            await self._read(HASH_REGISTRY_ADDRESS, encode_get_record(issuer, anchor))
+            await self.read(HASH_REGISTRY_ADDRESS, encode_get_record(issuer, anchor))
         )
 
     async def get_org(self, org: int) -> Org:
         """Return an organisation; its status is UNKNOWN if there is none."""
-        return decode_org(await self._read(*_org_call("getOrg", org)))
+        return decode_org(await self.read(*_org_call("getOrg", org)))
 
     async def read_facts(self, query: Query) -> Facts:
         """Return all that a verification needs, read in one request.
@@ -169,7 +170,7 @@ class Registry:
 
     async def get_key(self, org: int, key_id: int) -> OrgKey:
         """Return a document key; it is not known if there is none."""
-        return decode_key(await self._read(*_org_call("getKey", org, key_id)))
+        return decode_key(await self.read(*_org_call("getKey", org, key_id)))
 
     async def find_keys(self) -> list[tuple[int, int]]:
         """Return organisation and number of each document key that was added since genesis."""

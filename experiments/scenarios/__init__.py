@@ -1,10 +1,10 @@
-"""Stories that real institutions play on a real network: E1 to E13, X1 to X7 and X9.
+"""Stories that real institutions play on a real network: E1 to E15, X1 to X7 and X9.
 
 What each shows is in docs/SCENARIOS.md. Each adds steps to its stage: what was expected, and
 what was found. Those not here yet are named there too.
 """
 
-from experiments.scenarios import attacking, dividing, lifecycle, presenting, watching
+from experiments.scenarios import attacking, dividing, governing, lifecycle, presenting, watching
 from experiments.scenarios.stage import Scenario, Stage, Step
 
 
@@ -17,6 +17,7 @@ _EVERY = (
     *lifecycle.SCENARIOS,
     *attacking.SCENARIOS,
     *dividing.SCENARIOS,
+    *governing.SCENARIOS,
     *watching.SCENARIOS,
 )
 

@@ -1,0 +1,176 @@
+"""Decisions of the consortium: what an organisation proposes, and how it votes (docs/REGISTRY.md).
+
+A proposal is a list of calls that the Governance contract makes once it is passed. The functions
+that end in `_calls` return such lists for what is usually decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.crypto import keccak
+
+from contracts.abi import Function, load_artifact
+from contracts.registry import (
+    GOVERNANCE_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    Jurisdiction,
+    OrgStatus,
+    ProposalStatus,
+    Role,
+    Suite,
+    org_function,
+)
+from institutions.registry import Registry, Signer
+from institutions.schemas import SCHEMAS
+
+VOTING_BLOCKS = 10_000
+"""How many blocks a proposal is open, unless said otherwise."""
+DECISION_GAS = 3_000_000
+"""For 16 calls, kept and then made."""
+
+Call = tuple[bytes, bytes]
+"""Contract's address, and call data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A proposal as a node has it."""
+
+    number: int
+    proposer: int
+    status: ProposalStatus
+    opened_height: int
+    until_height: int
+    """The last block in which it may be voted on."""
+    calls: tuple[Call, ...]
+    votes: dict[Jurisdiction, tuple[int, int]]
+    """Organisations in favour and against, where there are any."""
+
+
+def _org_registry(function: str, *arguments: object) -> Call:
+    return ORG_REGISTRY_ADDRESS, org_function(function).encode_call(*arguments)
+
+
+def admission_calls(
+    org: int,
+    name: str,
+    side: Jurisdiction,
+    roles: Role,
+    *,
+    account: bytes,
+    document_key: bytes,
+    schemas: Iterable[str] = (),
+) -> list[Call]:
+    """Return what admits an organisation with an account, a document key and accreditations."""
+    return [
+        _org_registry("admitOrg", org, keccak(text=name), int(side), int(roles)),
+        _org_registry("setAccount", org, account, int(roles)),
+        _org_registry("addKey", org, 1, int(Suite.SHA256_P256), document_key),
+        *(_org_registry("accredit", org, SCHEMA_IDS[schema], 0) for schema in schemas),
+    ]
+
+
+def status_calls(org: int, status: OrgStatus) -> list[Call]:
+    """Return what suspends an organisation, lets it back, or ends its membership."""
+    return [_org_registry("setOrgStatus", org, int(status))]
+
+
+def accreditation_calls(org: int, schema: str, *, is_withdrawn: bool = False) -> list[Call]:
+    """Return what accredits an organisation for a schema, or no longer."""
+    if is_withdrawn:
+        return [_org_registry("disaccredit", org, SCHEMA_IDS[schema])]
+    return [_org_registry("accredit", org, SCHEMA_IDS[schema], 0)]
+
+
+def route_calls(start: Jurisdiction, end: Jurisdiction, *, is_open: bool = True) -> list[Call]:
+    """Return what lets documents of one jurisdiction be used in another, or no longer."""
+    return [_org_registry("setRoute", int(start), int(end), is_open)]
+
+
+def schema_calls(
+    schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
+) -> list[Call]:
+    """Return what makes a schema known on the ledger, with its policy."""
+    rules = SCHEMAS[schema]
+    paths = keccak(text="\n".join(rules.must_disclose))
+    policy = (rules.max_age_s, min_witness, is_cross_witnessed, paths, rules.sensitivity)
+    return [_org_registry("registerSchema", rules.number, 1, keccak(text=schema), 0, *policy)]
+
+
+def describe_call(call: Call) -> str:
+    """Return a call as a person reads it; what is not known, as its bytes."""
+    address, data = call
+    named = {ORG_REGISTRY_ADDRESS: "OrgRegistry", GOVERNANCE_ADDRESS: "Governance"}.get(address)
+    functions = load_artifact(named).functions.values() if named else ()
+    for function in functions:
+        if data[:4] == function.selector:
+            try:
+                values = decode(function.input_types, data[4:])
+            except DecodingError:
+                break
+            shown = (f"0x{item.hex()}" if isinstance(item, bytes) else str(item) for item in values)
+            return f"{named}.{function.name}({', '.join(shown)})"
+    return f"0x{address.hex()} 0x{data.hex()}"
+
+
+class Voter:
+    """An organisation with the role GOVERNOR."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+
+    async def propose(self, calls: Sequence[Call], blocks: int = VOTING_BLOCKS) -> int:
+        """Propose calls; return the proposal's number. Its proposer has not voted by that.
+
+        Raises:
+            RegistryRefused: not a voter, or calls of nothing.
+            ClientError: the node could not be asked.
+        """
+        data = _function("propose").encode_call(list(calls), blocks)
+        receipt = await self._signer.send(GOVERNANCE_ADDRESS, data, gas=DECISION_GAS)
+        topic = "0x" + load_artifact("Governance").events["Proposed"].topic.hex()
+        (event,) = (item for item in receipt["logs"] if item["topics"][0] == topic)
+        return int(event["topics"][1], 16)
+
+    async def vote(self, proposal: int, *, is_yes: bool = True) -> int:
+        """Vote; return the block of the vote. The one that passes a proposal makes its calls.
+
+        Raises:
+            RegistryRefused: not a voter, voted already, decided, or its calls are refused.
+            ClientError: the node could not be asked.
+        """
+        data = _function("vote").encode_call(proposal, is_yes)
+        receipt = await self._signer.send(GOVERNANCE_ADDRESS, data, gas=DECISION_GAS)
+        return int(receipt["blockNumber"], 16)
+
+
+async def read_proposal(registry: Registry, number: int) -> Proposal | None:
+    """Return a proposal; None if there is none of that number."""
+    answer = await registry.read(GOVERNANCE_ADDRESS, _function("getProposal").encode_call(number))
+    proposer, status, opened, until, calls = _function("getProposal").decode_output(answer)[0]
+    if not status:
+        return None
+    votes = {}
+    for side in Jurisdiction:
+        data = _function("getTally").encode_call(number, int(side))
+        tally = _function("getTally").decode_output(await registry.read(GOVERNANCE_ADDRESS, data))
+        if any(tally):
+            votes[side] = (tally[0], tally[1])
+    made = tuple((bytes.fromhex(address[2:]), data) for address, data in calls)
+    return Proposal(number, proposer, ProposalStatus(status), opened, until, made, votes)
+
+
+async def count_proposals(registry: Registry) -> int:
+    """Return how many proposals there are; their numbers begin with 1."""
+    function = _function("proposalCount")
+    answer = await registry.read(GOVERNANCE_ADDRESS, function.encode_call())
+    return int(function.decode_output(answer)[0])
+
+
+def _function(name: str) -> Function:
+    return load_artifact("Governance").functions[name]
