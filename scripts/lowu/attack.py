@@ -204,3 +204,36 @@ def _print(found: dict[str, Found], number: str, budget: float) -> None:
         ("profile", "", "number", "guesses", "seconds"),
         rows,
     )
+
+
+@attack.command()
+@json_option
+def squat(is_json: bool) -> None:
+    """Register an issuer's anchor before the issuer does; and so on an old kind of contract.
+
+    Scenario X4: here the issuer's record is unharmed; there the evidence is the attacker's.
+    """
+    from lowu.scenarios import play_named
+
+    play_named("X4", is_json=is_json)
+
+
+@attack.command()
+@json_option
+def replay(is_json: bool) -> None:
+    """Forward a presentation, send it twice, and to two branches at once (scenario E8)."""
+    from lowu.scenarios import play_named
+
+    play_named("E8", is_json=is_json)
+
+
+@attack.command()
+@json_option
+def splitview(is_json: bool) -> None:
+    """Have a receiver's own node lie about a withdrawn report (scenario X3).
+
+    Alone it deceives; a node of the other side, asked too, tells.
+    """
+    from lowu.scenarios import play_named
+
+    play_named("X3", is_json=is_json)

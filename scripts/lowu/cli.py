@@ -42,6 +42,7 @@ _COMMANDS = {
     "supersede": ("lowu.desk_commands", "Replace a document by a newer one."),
     "erase": ("lowu.desk_commands", "Destroy a package and say so on the ledger."),
     "witness": ("lowu.desk_commands", "Confirm what another institution registered."),
+    "org": ("lowu.org_commands", "Propose, vote, and see what was proposed."),
     "scenarios": ("lowu.scenarios", "Play scenarios of the pilot and beyond on real processes."),
     "attack": ("lowu.attack", "Measure what can be learnt from the chain's data."),
     "bench": ("lowu.bench", "Measure speed, latency, memory; compare with others."),

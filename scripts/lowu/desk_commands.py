@@ -24,6 +24,7 @@ from lowu.desks import (
     by_option,
     connect,
     find_institution,
+    list_institutions,
     load,
     now_s,
     open_store,
@@ -208,7 +209,7 @@ def verify(
     data, who = sealed.read_bytes(), Subject(id_type, id_value)
 
     async def run() -> Any:
-        item = find_institution(load(directory), institution)
+        item = find_institution(directory, institution)
         async with AsyncExitStack() as stack:
             asked = () if offline else (institution, *confirm)
             clients = [
@@ -241,7 +242,7 @@ def trust(institution: str, output: Path, directory: Path, is_json: bool) -> Non
     from institutions.trust import encode_trust, read_trust
 
     async def run() -> Any:
-        known = [(item.org_id, 1) for item in load(directory).institutions]
+        known = [(item.org_id, 1) for item in list_institutions(directory)]
         async with connect(directory, institution) as (_, client):
             return await read_trust(Registry(client), known)
 
@@ -334,7 +335,7 @@ def witness(issuer: str, anchor: str, institution: str, directory: Path, is_json
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
-            org_id = find_institution(load(directory), issuer).org_id
+            org_id = find_institution(directory, issuer).org_id
             call = hash_function("witness").encode_call(org_id, wanted)
             return await build_signer(item, client).send(HASH_REGISTRY_ADDRESS, call)
 

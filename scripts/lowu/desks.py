@@ -6,6 +6,7 @@ Institutions keep what they must not forget below ``--dir``, in ``desks/NAME.sql
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,7 @@ import trio
 from lowu.cli import emit_json
 
 if TYPE_CHECKING:
+    from contracts.registry import Jurisdiction, Role
     from institutions.desks import IssuerDesk, VerifierDesk, Wallet
     from institutions.issuer import Issuer
     from institutions.registry import Signer
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
     from institutions.trust import Trust
     from node.client import RpcClient
     from node.topology.plan import Plan, PlannedInstitution
+    from node.topology.spec import Institution
 
 _HINTS = {
     "ROLE_REQUIRED": "This institution has not the role for it: see its roles in the network file.",
     "NOT_ACCREDITED": "It is not accredited for this schema: see its schemas in the network file.",
     "NOT_FOUND": "This institution has registered no such anchor.",
     "ALREADY_REVOKED": "It is withdrawn already.",
-    "TERMINAL_STATE": "It is out of force for good already.",
+    "TERMINAL_STATE": "It is out of force, or decided, for good already.",
+    "NO_SUCH_PROPOSAL": "`lowu org proposals` lists them.",
+    "ALREADY_VOTED": "An organisation votes once.",
 }
 """What to do about a refusal, by its name."""
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -58,13 +63,80 @@ def load(directory: Path) -> Plan:
     return load_tree(directory)
 
 
-def find_institution(plan: Plan, name: str) -> PlannedInstitution:
+def find_institution(directory: Path, name: str) -> PlannedInstitution:
     """Return an institution of the network; `UsageError` names those there are."""
-    for item in plan.institutions:
+    everybody = list_institutions(directory)
+    for item in everybody:
         if item.spec.id == name:
             return item
-    known = ", ".join(item.spec.id for item in plan.institutions)
+    known = ", ".join(item.spec.id for item in everybody)
     raise click.UsageError(f"no institution {name!r} in this network. There are: {known}")
+
+
+def list_institutions(directory: Path) -> list[PlannedInstitution]:
+    """Return those of the network's file, and those that were proposed since."""
+    from node.topology.plan import PlannedInstitution, derive_key
+
+    plan = load(directory)
+    nodes = {item.spec.id: item.node for item in plan.institutions}
+    found = list(plan.institutions)
+    for spec in _read_newcomers(directory):
+        seed = plan.spec.settings.seed
+        account = derive_key(seed, f"account/{spec.id}")
+        document = derive_key(seed, f"document/{spec.id}")
+        node = nodes[spec.client_of]
+        found.append(PlannedInstitution(spec, len(found) + 1, account, document, node))
+    return found
+
+
+def _newcomers_file(directory: Path) -> Path:
+    return directory / "desks" / "newcomers.json"
+
+
+def _read_newcomers(directory: Path) -> list[Institution]:
+    from contracts.registry import Jurisdiction, Role
+    from node.topology.spec import Institution
+
+    path = _newcomers_file(directory)
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text())
+        return [
+            Institution(
+                name, Jurisdiction[side], Role(roles), tuple(schemas), via, name, name_zh=""
+            )
+            for name, side, roles, schemas, via in rows
+        ]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise click.ClickException(f"{path} is damaged ({type(error).__name__})") from error
+
+
+def draft_newcomer(
+    directory: Path, name: str, side: Jurisdiction, roles: Role, schemas: Sequence[str], via: str
+) -> PlannedInstitution:
+    """Note who is to become a member, so that its commands find its keys; return it.
+
+    The same again returns the same: a proposal may be made once more.
+    """
+    from node.topology.spec import NAME
+
+    if not NAME.match(name):
+        raise click.UsageError(f"{name!r}: lower-case letters, digits and '-'")
+    host = find_institution(directory, via)
+    row = [name, side.name, int(roles), list(schemas), host.spec.client_of]
+    newcomers = _read_newcomers(directory)
+    rows = [
+        [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
+        for item in newcomers
+    ]
+    if row not in rows:
+        if any(item.spec.id == name for item in list_institutions(directory)):
+            raise click.UsageError(f"{name} is known already, with other particulars")
+        path = _newcomers_file(directory)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps([*rows, row], indent=1).encode())
+    return find_institution(directory, name)
 
 
 @contextmanager
@@ -91,7 +163,7 @@ async def connect(
     """Connect an institution to its node."""
     from node.client import RpcClient
 
-    item = find_institution(load(directory), name)
+    item = find_institution(directory, name)
     async with RpcClient(item.node.url) as client:
         yield item, client
 

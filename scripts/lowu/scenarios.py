@@ -81,12 +81,21 @@ def scenarios(
     names: tuple[str, ...], is_all: bool, cut_s: float, is_list: bool, is_json: bool
 ) -> None:
     """Play scenarios by NAMES, such as E1 X4, on a network of their own (seed-7)."""
-    from node.topology.control import Control
-
     if is_list:
         _print_list(is_json=is_json)
         return
-    chosen = _choose(names, is_all=is_all)
+    play(_choose(names, is_all=is_all), cut_s, is_json=is_json)
+
+
+def play_named(name: str, *, is_json: bool) -> None:
+    """Play one scenario, print it, and end this program."""
+    play(_choose((name,), is_all=False), 0.0, is_json=is_json)
+
+
+def play(chosen: list[Scenario], cut_s: float, *, is_json: bool) -> None:
+    """Play scenarios on a network of their own, print them, and end this program."""
+    from node.topology.control import Control
+
     folder = Path(tempfile.mkdtemp(prefix="lowu-scenarios-")) / "nodes"
     started = time.monotonic()
     try:

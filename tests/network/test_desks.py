@@ -86,3 +86,51 @@ def test_mistakes_are_told(place, arguments, text):
     done = kit.lowu(*arguments, cwd=place, check=False)
     assert done.returncode in (1, 2), done.stdout
     assert text in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_bank_is_voted_in_and_works(place):
+    def run(*arguments):
+        return kit.lowu_json(*arguments, cwd=place)
+
+    admitting = ("new-bank", "--side", "HK", "--role", "VERIFIER", "--via", "hkstp")
+    made = run("org", "propose", "admit", *admitting, "--by", "qianhai-ix")
+    number = made["proposal"]
+    early = kit.lowu("request", "--by", "new-bank", "--schema", "cn.ecr/1", cwd=place, check=False)
+    assert early.returncode == 0  # asking needs no membership
+    for voter in ("qianhai-ix", "webank"):
+        assert run("org", "vote", number, "--by", voter)["status"] == "OPEN"
+    assert run("org", "vote", number, "--by", "hkstp")["status"] == "PASSED"
+    (listed,) = run("org", "proposals", "--by", "nova")["proposals"]
+    assert listed["votes"] == {"SZ": [2, 0], "HK": [1, 0]} and "admitOrg" in listed["calls"][0]
+    subject = run("sample", "cn.ecr/1")["subject"]
+    run("issue", "document.json", "--by", "szcredit", "--for", "new-bank", "--holder", "zoe")
+    run("carry", "package.json", "--holder", "zoe")
+    run("request", "--by", "new-bank", "--schema", "cn.ecr/1")
+    run("consent", "request.json", "--holder", "zoe", "--via", "new-bank")
+    run("present", "request.json", "--holder", "zoe")
+    verify = ("verify", "sealed.bin", "--by", "new-bank", "--subject", subject)
+    assert run(*verify)["verdict"] == "ACCEPT"
+    again = kit.lowu("org", "vote", number, "--by", "bea-hk", cwd=place, check=False)
+    assert again.returncode == 1 and "decided" in again.stderr
+    for arguments, text in (
+        (("org", "vote", 99, "--by", "hkstp"), "lowu org proposals"),
+        (("org", "vote", number, "--by", "nova"), "the role"),
+        (("org", "propose", "route", "MO", "MO", "--by", "hkstp"), "always"),
+        (("org", "propose", "status", "nobody", "EXITED", "--by", "hkstp"), "There are"),
+        (("org", "propose", "accredit", "nova", "xx/1", "--by", "hkstp"), "cn.ecr/1"),
+        (("org", "propose", "admit", *admitting, "--role", "ISSUER", "--by", "hkstp"), "already"),
+        (("org", "propose", "admit", "X y", *admitting[1:], "--by", "hkstp"), "lower-case"),
+    ):
+        done = kit.lowu(*arguments, cwd=place, check=False)
+        assert done.returncode in (1, 2) and text in done.stderr, (arguments, done.stderr)
+    for arguments in (
+        ("route", "MO", "HK"),
+        ("accredit", "nova", "cn.ecr/1"),
+        ("accredit", "nova", "hk.ecr/1", "--withdraw"),
+        ("status", "nova", "SUSPENDED"),
+        ("schema", "mo.asset/1", "--witnesses", "1", "--across"),
+    ):
+        assert run("org", "propose", *arguments, "--by", "hkstp")["calls"] == 1
+    listed = run("org", "proposals", "--by", "hkstp")["proposals"]
+    assert ["OrgRegistry.setRoute(3, 2, True)"] in [item["calls"] for item in listed]
+    assert "setRoute" in kit.lowu("org", "proposals", "--by", "hkstp", cwd=place).stdout

@@ -1,0 +1,259 @@
+"""``lowu org``: propose what the consortium should decide, vote on it, and look at proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowu.cli import emit_json
+from lowu.desks import (
+    build_signer,
+    by_option,
+    connect,
+    draft_newcomer,
+    find_institution,
+    run_steps,
+    say,
+)
+from lowu.options import directory_option, json_option
+from lowu.output import print_table
+
+if TYPE_CHECKING:
+    from institutions.governance import Call, Proposal
+
+SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
+
+
+@click.group()
+def org() -> None:
+    """Propose, vote, and see what was proposed."""
+
+
+@org.group()
+def propose() -> None:
+    """Propose something; those with the role GOVERNOR vote on it."""
+
+
+def _propose(
+    directory: Path, institution: str, calls: Sequence[Call], what: str, *, is_json: bool
+) -> None:
+    from institutions.governance import Voter
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            return await Voter(build_signer(item, client)).propose(calls)
+
+    number = run_steps(run)
+    say(
+        f"proposal {number}: {what}\nnext: lowu org vote {number} --by {institution}",
+        is_json=is_json,
+        proposal=number,
+        calls=len(calls),
+    )
+
+
+def _check_schemas(schemas: Sequence[str]) -> None:
+    from institutions.schemas import SCHEMAS
+
+    unknown = [schema for schema in schemas if schema not in SCHEMAS]
+    if unknown:
+        known = ", ".join(SCHEMAS)
+        raise click.UsageError(f"schema {unknown[0]!r} is not known. There are: {known}")
+
+
+@propose.command()
+@click.argument("name")
+@by_option
+@click.option("--side", type=SIDES, required=True, help="Where it stands.")
+@click.option("--role", "roles", multiple=True, required=True, help="Such as VERIFIER.")
+@click.option("--schema", "schemas", multiple=True, help="What it may issue.")
+@click.option("--via", required=True, help="The institution whose node it will use.")
+@directory_option
+@json_option
+def admit(
+    name: str,
+    institution: str,
+    side: str,
+    roles: tuple[str, ...],
+    schemas: tuple[str, ...],
+    via: str,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Propose that NAME becomes a member, with an account, a key and accreditations."""
+    from contracts.registry import Jurisdiction, Role
+    from institutions.governance import admission_calls
+    from institutions.signing import DocumentKey
+
+    wrong = [role for role in roles if role not in Role.__members__]
+    if wrong:
+        raise click.UsageError(f"role {wrong[0]!r}: one of {', '.join(Role.__members__)}")
+    _check_schemas(schemas)
+    flags = Role.ADMIN
+    for role in roles:
+        flags |= Role[role]
+    drafted = draft_newcomer(directory, name, Jurisdiction[side], flags, schemas, via)
+    calls = admission_calls(
+        drafted.org_id,
+        name,
+        Jurisdiction[side],
+        flags,
+        account=bytes.fromhex(drafted.address[2:]),
+        document_key=DocumentKey(drafted.document_key).public_key,
+        schemas=schemas,
+    )
+    what = f"admit {name} ({side}) as organisation {drafted.org_id}"
+    _propose(directory, institution, calls, what, is_json=is_json)
+
+
+@propose.command()
+@click.argument("name")
+@click.argument("standing", type=click.Choice(["ACTIVE", "SUSPENDED", "EXITED"]))
+@by_option
+@directory_option
+@json_option
+def status(name: str, standing: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Propose that NAME is suspended, let back, or leaves for good."""
+    from contracts.registry import OrgStatus
+    from institutions.governance import status_calls
+
+    calls = status_calls(find_institution(directory, name).org_id, OrgStatus[standing])
+    _propose(directory, institution, calls, f"{name}: {standing}", is_json=is_json)
+
+
+@propose.command()
+@click.argument("name")
+@click.argument("schema")
+@click.option("--withdraw", is_flag=True, help="End it instead.")
+@by_option
+@directory_option
+@json_option
+def accredit(
+    name: str, schema: str, withdraw: bool, institution: str, directory: Path, is_json: bool
+) -> None:
+    """Propose that NAME may issue documents of SCHEMA, or no longer."""
+    from institutions.governance import accreditation_calls
+
+    _check_schemas([schema])
+    org_id = find_institution(directory, name).org_id
+    calls = accreditation_calls(org_id, schema, is_withdrawn=withdraw)
+    verb = "no longer issues" if withdraw else "issues"
+    _propose(directory, institution, calls, f"{name} {verb} {schema}", is_json=is_json)
+
+
+@propose.command()
+@click.argument("start", type=SIDES)
+@click.argument("end", type=SIDES)
+@click.option("--close", is_flag=True, help="End it instead.")
+@by_option
+@directory_option
+@json_option
+def route(
+    start: str, end: str, close: bool, institution: str, directory: Path, is_json: bool
+) -> None:
+    """Propose that documents from START may be used in END, or no longer."""
+    from contracts.registry import Jurisdiction
+    from institutions.governance import route_calls
+
+    if start == end:
+        raise click.UsageError(f"within {start} documents may always be used")
+    calls = route_calls(Jurisdiction[start], Jurisdiction[end], is_open=not close)
+    what = f"{'close' if close else 'open'} the route from {start} to {end}"
+    _propose(directory, institution, calls, what, is_json=is_json)
+
+
+@propose.command()
+@click.argument("name", metavar="SCHEMA")
+@click.option("--witnesses", type=click.IntRange(0, 255), default=0, show_default=True)
+@click.option("--across", is_flag=True, help="One of them must be of another side.")
+@by_option
+@directory_option
+@json_option
+def schema(
+    name: str, witnesses: int, across: bool, institution: str, directory: Path, is_json: bool
+) -> None:
+    """Propose that documents of SCHEMA may be registered, once witnessed so often."""
+    from institutions.governance import schema_calls
+
+    _check_schemas([name])
+    calls = schema_calls(name, min_witness=witnesses, is_cross_witnessed=across)
+    _propose(directory, institution, calls, f"register schema {name}", is_json=is_json)
+
+
+@org.command()
+@click.argument("proposal", type=click.IntRange(1))
+@click.option("--no", "is_no", is_flag=True, help="Vote against it.")
+@by_option
+@directory_option
+@json_option
+def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json: bool) -> None:
+    """Vote on PROPOSAL; the vote that passes it carries it out."""
+    from institutions.governance import Voter, read_proposal
+    from institutions.registry import Registry
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            await Voter(build_signer(item, client)).vote(proposal, is_yes=not is_no)
+            return await read_proposal(Registry(client), proposal)
+
+    found: Proposal = run_steps(run)
+    say(_describe(found), is_json=is_json, **_figures(found))
+
+
+@org.command()
+@by_option
+@directory_option
+@json_option
+def proposals(institution: str, directory: Path, is_json: bool) -> None:
+    """List all proposals, as an institution's node has them."""
+    from institutions.governance import count_proposals, describe_call, read_proposal
+    from institutions.registry import Registry
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (_, client):
+            registry = Registry(client)
+            numbers = range(1, await count_proposals(registry) + 1)
+            return [await read_proposal(registry, number) for number in numbers]
+
+    found: list[Proposal] = run_steps(run)
+    if is_json:
+        emit_json(True, {}, proposals=[_figures(item) for item in found])
+        return
+    rows = [
+        (
+            str(item.number),
+            item.status.name,
+            _tell_votes(item),
+            "\n".join(describe_call(call) for call in item.calls),
+        )
+        for item in found
+    ]
+    print_table("Proposals", ("number", "status", "votes", "what it does"), rows)
+
+
+def _tell_votes(item: Proposal) -> str:
+    return ", ".join(f"{side.name} {yes}:{no}" for side, (yes, no) in item.votes.items()) or "none"
+
+
+def _describe(item: Proposal) -> str:
+    told = f"proposal {item.number} is {item.status.name}; votes, yes:no: {_tell_votes(item)}"
+    if item.status.name != "OPEN":
+        return told
+    rule = "more than two thirds of all weight passes it"
+    return f"{told}\nopen until block {item.until_height}; {rule}"
+
+
+def _figures(item: Proposal) -> dict[str, Any]:
+    from institutions.governance import describe_call
+
+    return {
+        "proposal": item.number,
+        "status": item.status.name,
+        "proposer": item.proposer,
+        "until_height": item.until_height,
+        "votes": {side.name: list(votes) for side, votes in item.votes.items()},
+        "calls": [describe_call(call) for call in item.calls],
+    }
