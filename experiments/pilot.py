@@ -125,9 +125,7 @@ async def play_revoked(cast: Cast) -> ScenarioResult:
     document = build_enterprise_report(7, cast.now_s(), ACME_USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
     receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
-    anchor = replace(issued.package.anchors[0], registered_height=int(receipt["blockNumber"], 16))
-    package = replace(issued.package, anchors=(anchor,))
-    cast.holders["acme-sz"].receive(encode_package(package))
+    await cast.wait_for_height("nova", int(receipt["blockNumber"], 16))
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("revoked report", "REJECT REVOKED(CORRECTED)", report, _height(issued))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from dataclasses import replace
 
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
@@ -19,7 +18,6 @@ from experiments.regulator import observe
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents import build_enterprise_report, build_kyc_file
-from institutions.package import encode_package
 from institutions.presentation import encode_presentation
 from institutions.registry import Registry, Signer
 from institutions.verifier import Verifier
@@ -32,9 +30,7 @@ async def play_lying_node(stage: Stage) -> None:
     document = build_enterprise_report(303, cast.now_s(), ACME_USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
     receipt = await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
-    height = int(receipt["blockNumber"], 16)
-    anchor = replace(issued.package.anchors[0], registered_height=height, proof=None)
-    cast.holders["acme-sz"].receive(encode_package(replace(issued.package, anchors=(anchor,))))
+    await cast.wait_for_height("nova", int(receipt["blockNumber"], 16))
     honest = cast.verifiers["nova"]
     request = cast.ask("nova", document)
     doc_id = issued.package.header.doc_id
