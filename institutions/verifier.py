@@ -202,6 +202,7 @@ class Verifier:
         lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, files)]
         lines += _merge([_check_ledger(shown, view, judged, self._max_age_s) for view in views])
         _note_disagreement(lines[3], views)
+        lines[3].evidence["nodes_asked"] = len(self._registries)
         lines.append(check_holder(shown, expected))
         lines += _merge(
             [
@@ -324,7 +325,6 @@ def _merge(sides: list[list[Line]]) -> list[Line]:
 
 def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
     known = [view for view in views if view is not None]
-    line.evidence["nodes_asked"] = len(views)
     if len({repr(view.facts) for view in known}) > 1:
         line.findings.append(Finding(Code.FRESHNESS_UNKNOWN, "the sides tell different things"))
         line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)

@@ -69,6 +69,7 @@ async def test_without_a_line_it_is_authentic_and_no_more(world):
     assert {code.split("(")[0] for code in report.codes} == {"FRESHNESS_UNKNOWN"}
     evidence = report.lines[3].evidence
     assert evidence["signed_by"] == "3 of 4 validators" and evidence["registered_height"] == 1
+    assert evidence["nodes_asked"] == 0
     assert summarise(report) == OFFLINE_SENTENCE == describe_report(report)["summary"]
     assert OFFLINE_SENTENCE in render_html(report, "a page")
 
