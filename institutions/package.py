@@ -109,7 +109,7 @@ class Anchor:
     anchor: bytes
     registered_height: int = 0
     """Block of its registration, as the issuer was told: a hint how far a node must be to know
-    it. 0 if unknown; proves nothing."""
+    it. 0 if unknown. A proof, where there is one, must say the same."""
     batch: BatchPlace | None = None
     proof: RegistrationProof | None = None
     """Shows the registration to who cannot ask a node."""
