@@ -126,6 +126,7 @@ class RegistryErrorCode(IntEnum):
     ROLE_REQUIRED = 1002
     ORG_NOT_ACTIVE = 1003
     NOT_ACCREDITED = 1004
+    KEY_NOT_VALID = 1005
     SIGNATURE_INVALID = 1006
     ZERO_ANCHOR = 2001
     BAD_SCHEMA = 2002
@@ -182,10 +183,13 @@ class AnchorRecord:
     kind: AnchorKind
     witness_count: int
     state_height: int
+    """Since when it has its state."""
     count: int
     """Leaves of a batch, else 0."""
     min_witness: int
     """Witnesses that it needs, by its schema's policy when it was registered."""
+    is_counted: bool
+    """Whether it counts against its issuer's quota of what is in force."""
     superseded_by: bytes
 
 
@@ -231,6 +235,8 @@ class Org:
     status_height: int
     quota_per_block: int
     """Registrations; 0 for no limit."""
+    quota_outstanding: int
+    """Registrations that are in force or suspended; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +318,9 @@ def encode_register_anchor(
     return call.encode_call(anchor, schema, key_id, valid_until_day, int(suite), flags)
 
 
-def encode_revoke(anchor: bytes, reason: RevokeReason) -> bytes:
-    """Return the call data that revokes an anchor."""
-    return hash_function("revoke").encode_call(anchor, int(reason))
+def encode_revoke(anchor: bytes, reason: RevokeReason, since_height: int = 0) -> bytes:
+    """Return the call data that revokes an anchor: since a block of the past, or 0 for now."""
+    return hash_function("revoke").encode_call(anchor, int(reason), since_height)
 
 
 def encode_supersede(anchor: bytes, newer: bytes) -> bytes:

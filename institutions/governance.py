@@ -87,6 +87,11 @@ def accreditation_calls(org: int, schema: str, *, is_withdrawn: bool = False) ->
     return [_org_registry("accredit", org, SCHEMA_IDS[schema], 0)]
 
 
+def quota_calls(org: int, *, per_block: int, outstanding: int) -> list[Call]:
+    """Return what limits an organisation's registrations in a block, and in force; 0: no limit."""
+    return [_org_registry("setQuota", org, per_block, outstanding)]
+
+
 def route_calls(start: Jurisdiction, end: Jurisdiction, *, is_open: bool = True) -> list[Call]:
     """Return what lets documents of one jurisdiction be used in another, or no longer."""
     return [_org_registry("setRoute", int(start), int(end), is_open)]
@@ -100,6 +105,21 @@ def schema_calls(
     paths = keccak(text="\n".join(rules.must_disclose))
     policy = (rules.max_age_s, min_witness, is_cross_witnessed, paths, rules.sensitivity)
     return [_org_registry("registerSchema", rules.number, 1, keccak(text=schema), 0, *policy)]
+
+
+def rotation_calls(
+    org: int, key_id: int, public_key: bytes, compromised_since: int | None = None
+) -> list[Call]:
+    """Return what puts the next document key into use, and one out of it: stolen, or retired.
+
+    An administrator of the organisation makes them, one after another.
+    """
+    if compromised_since is None:
+        end = _org_registry("retireKey", org, key_id)
+    else:
+        end = _org_registry("reportCompromised", org, key_id, compromised_since)
+    added = _org_registry("addKey", org, key_id + 1, int(Suite.SHA256_P256), public_key)
+    return [added, end]
 
 
 def describe_call(call: Call) -> str:

@@ -177,7 +177,7 @@ class Issuer:
         call = encode_register_anchor(
             anchor,
             schema=SCHEMAS[package.header.schema].number,
-            key_id=self.key_id,
+            key_id=package.header.key_id,
             valid_until_day=package.header.valid_until_day,
             suite=Suite.SHA256_P256,
         )
@@ -265,9 +265,12 @@ class Issuer:
         call = hash_function(function).encode_call(*arguments)
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def revoke(self, anchor: bytes, reason: RevokeReason) -> dict[str, Any]:
-        """Withdraw an anchor for good."""
-        return await self._signer.send(HASH_REGISTRY_ADDRESS, encode_revoke(anchor, reason))
+    async def revoke(
+        self, anchor: bytes, reason: RevokeReason, since_height: int = 0
+    ) -> dict[str, Any]:
+        """Withdraw an anchor for good: since a block of the past, or 0 for now."""
+        call = encode_revoke(anchor, reason, since_height)
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
     async def supersede(self, anchor: bytes, newer: bytes) -> dict[str, Any]:
         """Replace an anchor by that of a newer document."""

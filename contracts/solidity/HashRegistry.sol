@@ -7,15 +7,19 @@ import "./RegistryBase.sol";
 interface IOrgRegistry is IMembers {
     function requireRole(address account, uint8 role) external view returns (uint16 org);
 
-    function authorise(address account, uint32 schema)
+    function authorise(
+        address account,
+        uint32 schema,
+        uint16 keyId
+    )
         external
         view
         returns (
             uint16 org,
-            bool isAccredited,
-            uint8 schemaStatus,
+            uint16 refusal,
             uint8 minWitness,
-            uint32 quotaPerBlock
+            uint32 quotaPerBlock,
+            uint32 quotaOutstanding
         );
 
     function witnessPolicy(uint32 schema)
@@ -60,9 +64,10 @@ contract HashRegistry is RegistryBase {
         uint64 registeredTime; // seconds, of the block
         uint8 kind;
         uint8 witnessCount;
-        uint64 stateHeight; // block of the last change of state
+        uint64 stateHeight; // since when it has its state
         uint32 count; // leaves of a batch, else 0
         uint8 minWitness; // by the schema's policy when it was registered
+        bool isCounted; // against its issuer's quota of what is in force
         bytes32 supersededBy;
     }
 
@@ -73,13 +78,14 @@ contract HashRegistry is RegistryBase {
 
     IOrgRegistry public immutable orgRegistry;
     mapping(uint16 => mapping(bytes32 => Record)) private records;
-    /// Changes of state after the registration: height << 8 | state.
+    /// Changes of state after the registration, as they were made: since which height << 8 | state.
     mapping(uint16 => mapping(bytes32 => uint256[])) private changes;
     mapping(uint16 => mapping(bytes32 => mapping(uint16 => bool))) private witnessed;
     mapping(uint16 => mapping(bytes32 => bool)) private isCrossWitnessed;
     mapping(uint16 => mapping(bytes32 => mapping(uint32 => LeafRevocation))) private leaves;
     mapping(uint16 => mapping(bytes32 => bytes32)) private erasureReceipts;
-    /// Registrations of an organisation in its last block: height << 32 | count.
+    /// What an organisation with a quota has used: height of its last registration << 64 |
+    /// registrations in that block << 32 | counted registrations that are not at their end.
     mapping(uint16 => uint256) private usage;
 
     event AnchorRegistered(
@@ -96,7 +102,12 @@ contract HashRegistry is RegistryBase {
     );
     event Witnessed(uint16 indexed issuer, bytes32 indexed anchor, uint16 indexed witness);
     event AnchorActivated(uint16 indexed issuer, bytes32 indexed anchor);
-    event AnchorRevoked(uint16 indexed issuer, bytes32 indexed anchor, uint8 reason);
+    event AnchorRevoked(
+        uint16 indexed issuer,
+        bytes32 indexed anchor,
+        uint8 reason,
+        uint64 sinceHeight
+    );
     event LeafRevoked(
         uint16 indexed issuer,
         bytes32 indexed root,
@@ -187,11 +198,11 @@ contract HashRegistry is RegistryBase {
     ) private returns (uint16, bool) {
         (
             uint16 issuer,
-            bool isAccredited,
-            uint8 schemaStatus,
+            uint16 refusal,
             uint8 minWitness,
-            uint32 quotaPerBlock
-        ) = orgRegistry.authorise(msg.sender, schema);
+            uint32 quotaPerBlock,
+            uint32 quotaOutstanding
+        ) = orgRegistry.authorise(msg.sender, schema, uint16(particulars));
         if (anchor == bytes32(0)) revert RegistryError(ZERO_ANCHOR);
         Record storage known = records[issuer][anchor];
         uint256 word;
@@ -207,14 +218,10 @@ contract HashRegistry is RegistryBase {
         if (validUntilDay != 0 && uint256(validUntilDay) < block.timestamp / 1 days) {
             revert RegistryError(BAD_VALIDITY);
         }
-        if (!isAccredited) revert RegistryError(NOT_ACCREDITED);
-        if (schemaStatus != SCHEMA_ACTIVE) {
-            revert RegistryError(
-                schemaStatus == SCHEMA_PAUSED_STATE ? SCHEMA_PAUSED : BAD_SCHEMA
-            );
-        }
-        if (quotaPerBlock != 0) useQuota(issuer, quotaPerBlock);
-        fill(known, particulars, count, minWitness);
+        if (refusal != 0) revert RegistryError(refusal);
+        bool isCounted = quotaPerBlock | quotaOutstanding != 0;
+        if (isCounted) useQuota(issuer, quotaPerBlock, quotaOutstanding);
+        fill(known, particulars, count, minWitness, isCounted);
         return (issuer, true);
     }
 
@@ -224,7 +231,8 @@ contract HashRegistry is RegistryBase {
         Record storage record,
         uint256 particulars,
         uint32 count,
-        uint8 minWitness
+        uint8 minWitness,
+        bool isCounted
     ) private {
         uint256 first = particulars |
             (uint256(minWitness == 0 ? STATE_ACTIVE : STATE_PENDING_WITNESS) << 64) |
@@ -232,18 +240,25 @@ contract HashRegistry is RegistryBase {
             (uint256(uint64(block.timestamp)) << 176);
         uint256 second = uint64(block.number) |
             (uint256(count) << 64) |
-            (uint256(minWitness) << 96);
+            (uint256(minWitness) << 96) |
+            (isCounted ? 1 << 104 : 0);
         assembly {
             sstore(record.slot, first)
             sstore(add(record.slot, 1), second)
         }
     }
 
-    function useQuota(uint16 issuer, uint32 quotaPerBlock) private {
+    function useQuota(
+        uint16 issuer,
+        uint32 perBlock,
+        uint32 outstanding
+    ) private {
         uint256 last = usage[issuer];
-        uint256 used = last >> 32 == block.number ? last & 0xffffffff : 0;
-        ensure(used < quotaPerBlock, QUOTA_EXCEEDED);
-        usage[issuer] = (block.number << 32) | (used + 1);
+        uint256 used = last >> 64 == block.number ? (last >> 32) & 0xffffffff : 0;
+        uint256 open = last & 0xffffffff;
+        ensure(perBlock == 0 || used < perBlock, QUOTA_EXCEEDED);
+        ensure(outstanding == 0 || open < outstanding, QUOTA_EXCEEDED);
+        usage[issuer] = (block.number << 64) | ((used + 1) << 32) | (open + 1);
     }
 
     // --- witnesses --------------------------------------------------------------------------
@@ -280,16 +295,23 @@ contract HashRegistry is RegistryBase {
 
     // --- changes of state -------------------------------------------------------------------
 
-    /// @notice Withdraw an anchor of the caller's organisation for good.
-    function revoke(bytes32 anchor, uint8 reason) external {
+    /// @notice Withdraw an anchor of the caller's organisation for good: since a block of the past
+    /// not before its registration, or since now, with 0.
+    function revoke(
+        bytes32 anchor,
+        uint8 reason,
+        uint64 sinceHeight
+    ) external {
         uint16 issuer = orgRegistry.requireRole(msg.sender, ROLE_ISSUER);
         ensure(reason != 0 && reason <= REASON_MAX, MALFORMED);
         Record storage record = find(issuer, anchor);
         ensure(record.state != STATE_REVOKED, ALREADY_REVOKED);
         ensure(record.state < STATE_REVOKED, TERMINAL_STATE);
+        uint64 since = sinceHeight == 0 ? uint64(block.number) : sinceHeight;
+        ensure(since <= block.number && since >= record.registeredHeight, MALFORMED);
         record.reason = reason;
-        change(issuer, anchor, record, STATE_REVOKED);
-        emit AnchorRevoked(issuer, anchor, reason);
+        changeSince(issuer, anchor, record, STATE_REVOKED, since);
+        emit AnchorRevoked(issuer, anchor, reason, since);
     }
 
     /// @notice Withdraw one anchor of a batch: the one at an index, by its path to the root.
@@ -371,9 +393,23 @@ contract HashRegistry is RegistryBase {
         Record storage record,
         uint8 state
     ) private {
+        changeSince(issuer, anchor, record, state, uint64(block.number));
+    }
+
+    function changeSince(
+        uint16 issuer,
+        bytes32 anchor,
+        Record storage record,
+        uint8 state,
+        uint64 height
+    ) private {
+        if (record.isCounted && state >= STATE_REVOKED) {
+            record.isCounted = false;
+            usage[issuer]--; // the lowest part is what is in force
+        }
         record.state = state;
-        record.stateHeight = uint64(block.number);
-        changes[issuer][anchor].push((block.number << 8) | state);
+        record.stateHeight = height;
+        changes[issuer][anchor].push((uint256(height) << 8) | state);
     }
 
     // --- reading ----------------------------------------------------------------------------
@@ -382,7 +418,8 @@ contract HashRegistry is RegistryBase {
         return records[issuer][anchor];
     }
 
-    /// @notice The state a record had once the block at `height` was committed.
+    /// @notice The state a record had once the block at `height` was committed, by what is known
+    /// now: a later change may say since when it holds.
     function getStatusAt(
         uint16 issuer,
         bytes32 anchor,

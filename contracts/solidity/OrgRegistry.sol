@@ -21,6 +21,7 @@ contract OrgRegistry is SchemaRegistry {
         uint64 admittedHeight;
         uint64 statusHeight;
         uint32 quotaPerBlock; // registrations; 0 for no limit
+        uint32 quotaOutstanding; // registrations that are not at their end; 0 for no limit
     }
 
     struct Account {
@@ -50,7 +51,7 @@ contract OrgRegistry is SchemaRegistry {
     event OrgAdmitted(uint16 indexed org, bytes32 metaHash, uint8 jurisdiction, uint8 roles);
     event OrgStatusChanged(uint16 indexed org, uint8 status);
     event RouteSet(uint8 indexed from, uint8 indexed to, bool isOpen);
-    event QuotaSet(uint16 indexed org, uint32 perBlock);
+    event QuotaSet(uint16 indexed org, uint32 perBlock, uint32 outstanding);
     event AccountChanged(uint16 indexed org, address indexed account, uint8 roles);
     event KeyAdded(uint16 indexed org, uint16 indexed keyId, uint8 suite);
     event KeyRetired(uint16 indexed org, uint16 indexed keyId);
@@ -101,7 +102,7 @@ contract OrgRegistry is SchemaRegistry {
         }
         if (orgs[org].status != 0) revert RegistryError(TERMINAL_STATE);
         uint64 height = uint64(block.number);
-        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height, 0);
+        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height, 0, 0);
         if (roles & ROLE_GOVERNOR != 0) governorCounts[jurisdiction]++;
         emit OrgAdmitted(org, metaHash, jurisdiction, roles);
     }
@@ -125,10 +126,16 @@ contract OrgRegistry is SchemaRegistry {
         emit OrgStatusChanged(org, status);
     }
 
-    /// @notice Limit how many anchors an organisation may register in a block; 0 for no limit.
-    function setQuota(uint16 org, uint32 perBlock) external onlyGovernor onlyKnown(org) {
+    /// @notice Limit how many anchors an organisation may register in a block, and how many of
+    /// those that it registers while there is a limit may be in force at once; 0 for no limit.
+    function setQuota(
+        uint16 org,
+        uint32 perBlock,
+        uint32 outstanding
+    ) external onlyGovernor onlyKnown(org) {
         orgs[org].quotaPerBlock = perBlock;
-        emit QuotaSet(org, perBlock);
+        orgs[org].quotaOutstanding = outstanding;
+        emit QuotaSet(org, perBlock, outstanding);
     }
 
     /// @notice Let documents from one jurisdiction be used in another, or end that. Within a
@@ -259,22 +266,35 @@ contract OrgRegistry is SchemaRegistry {
         return item.org;
     }
 
-    /// @notice What an issuer's registration under a schema depends on: the issuer, whether it is
-    /// accredited, the schema's status, the witnesses it needs, and the issuer's quota a block.
-    function authorise(address account, uint32 schema)
+    /// @notice What an issuer's registration under a schema, with one of its keys, depends on: the
+    /// issuer, the number of why it is refused (0 if it is not), the witnesses that it needs, and
+    /// the issuer's quotas.
+    function authorise(
+        address account,
+        uint32 schema,
+        uint16 keyId
+    )
         external
         view
         returns (
             uint16 org,
-            bool accredited,
-            uint8 schemaStatus,
+            uint16 refusal,
             uint8 minWitness,
-            uint32 quotaPerBlock
+            uint32 quotaPerBlock,
+            uint32 quotaOutstanding
         )
     {
         org = requireRole(account, ROLE_ISSUER);
-        (schemaStatus, minWitness) = policyOf(schema);
-        return (org, isAccredited(org, schema), schemaStatus, minWitness, orgs[org].quotaPerBlock);
+        (refusal, minWitness) = policyOf(schema);
+        if (!isUsable(keys[org][keyId])) refusal = KEY_NOT_VALID;
+        if (!isAccredited(org, schema)) refusal = NOT_ACCREDITED;
+        Org storage item = orgs[org];
+        return (org, refusal, minWitness, item.quotaPerBlock, item.quotaOutstanding);
+    }
+
+    /// Whether a key was added, and neither retired nor reported as compromised.
+    function isUsable(Key storage key) private view returns (bool) {
+        return key.suite != 0 && key.retiredHeight == 0 && key.compromisedHeight == 0;
     }
 
     /// @notice An active account with a role: its organisation and where that stands.

@@ -10,6 +10,7 @@ abstract contract RegistryBase {
     uint16 internal constant ROLE_REQUIRED = 1002;
     uint16 internal constant ORG_NOT_ACTIVE = 1003;
     uint16 internal constant NOT_ACCREDITED = 1004;
+    uint16 internal constant KEY_NOT_VALID = 1005;
     uint16 internal constant SIGNATURE_INVALID = 1006;
 
     uint16 internal constant ZERO_ANCHOR = 2001;

@@ -98,10 +98,14 @@ abstract contract SchemaRegistry is RegistryBase {
         return item.jurisdiction;
     }
 
-    /// What registering under a schema depends on.
-    function policyOf(uint32 schema) internal view returns (uint8 status, uint8 minWitness) {
+    /// Why nothing is registered under a schema now, 0 if it is; and the witnesses that it needs.
+    function policyOf(uint32 schema) internal view returns (uint16 refusal, uint8 minWitness) {
         Schema storage item = schemas[schema];
-        return (item.status, item.minWitness);
+        uint8 status = item.status;
+        if (status != SCHEMA_ACTIVE) {
+            refusal = status == SCHEMA_PAUSED_STATE ? SCHEMA_PAUSED : BAD_SCHEMA;
+        }
+        return (refusal, item.minWitness);
     }
 
     /// @notice Whether an anchor of a schema needs a witness from another jurisdiction.

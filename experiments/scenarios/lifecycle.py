@@ -33,7 +33,7 @@ from institutions.personal_documents import (
     build_hk_personal_report,
     build_transcript,
 )
-from institutions.registry import Registry
+from institutions.registry import Registry, RegistryRefused
 from institutions.schemas import DAY_S
 from institutions.signing import DocumentKey
 from institutions.trust import decode_trust, encode_trust, read_trust
@@ -288,6 +288,12 @@ async def play_compromised(stage: Stage) -> None:
     listed = await cast.find_events("hkma", "AnchorRegistered", None, since)
     found = {issued.anchor for _, issued in forged} <= {item.anchor for item in listed}
     stage.fact("all five in the regulator's list since then", True, found)
+    try:
+        await issue_report(cast, 248, "nova")
+        answer = "registered"
+    except RegistryRefused as refusal:
+        answer = str(refusal)
+    stage.fact("registering with the stolen key from now on", "KEY_NOT_VALID", answer)
     key = DocumentKey(derive_key(cast.plan.spec.settings.seed, "document/szcredit/2"))
     await order("addKey", 2, int(Suite.SHA256_P256), key.public_key)
     cast.issuers["szcredit"] = cast.issuers["szcredit"].with_key(key, 2)

@@ -27,7 +27,7 @@ from node.errors import BadInput, StorageError
 
 KEY_HEAD = b"Mhead"
 KEY_FORMAT = b"Mformat"
-FORMAT = b"4"
+FORMAT = b"5"
 """Raised whenever records or what signatures cover change; data of another format is refused."""
 PREFIX_VOTE = b"V"
 PREFIX_VOTE_END = b"W"

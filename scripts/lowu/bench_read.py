@@ -30,8 +30,8 @@ BATCH = 100
 NODES = 4
 WARM_UP = 10
 READ_S = 120.0
-_UNKNOWN = b'"result":"0x' + b"0" * 64 * 11
-"""What getRecord answers for a record that is not there: eleven words of zeros."""
+_UNKNOWN = b'"result":"0x' + b"0" * 64 * 16
+"""What getRecord answers for a record that is not there: sixteen words of zeros."""
 
 
 @dataclass(slots=True)

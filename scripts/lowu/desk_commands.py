@@ -23,6 +23,7 @@ from lowu.desks import (
     build_wallet,
     by_option,
     connect,
+    find_document_key,
     find_institution,
     list_institutions,
     load,
@@ -94,7 +95,8 @@ def issue(
                 open_store(directory, "desks", institution) as store,
                 open_store(directory, "wallets", holder) as wallet_store,
             ):
-                desk = build_issuer_desk(item, client, store)
+                key = await find_document_key(directory, item, client)
+                desk = build_issuer_desk(item, client, store, key)
                 await desk.register_left()
                 return await desk.issue(
                     content,
@@ -264,9 +266,12 @@ def trust(institution: str, output: Path, directory: Path, is_json: bool) -> Non
 @click.argument("anchor")
 @by_option
 @click.option("--reason", default="CORRECTED", show_default=True, help="Why, coarsely.")
+@click.option("--since", type=click.IntRange(0), default=0, help="Block of the past since which.")
 @directory_option
 @json_option
-def revoke(anchor: str, institution: str, reason: str, directory: Path, is_json: bool) -> None:
+def revoke(
+    anchor: str, institution: str, reason: str, since: int, directory: Path, is_json: bool
+) -> None:
     """Withdraw the document behind ANCHOR for good."""
     from contracts.registry import RevokeReason
 
@@ -276,7 +281,7 @@ def revoke(anchor: str, institution: str, reason: str, directory: Path, is_json:
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
-            return await build_issuer(item, client).revoke(wanted, RevokeReason[reason])
+            return await build_issuer(item, client).revoke(wanted, RevokeReason[reason], since)
 
     _done("revoked", run_steps(run), is_json=is_json)
 

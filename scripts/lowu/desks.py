@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,11 +190,46 @@ def build_issuer(item: PlannedInstitution, client: RpcClient) -> Issuer:
     )
 
 
-def build_issuer_desk(item: PlannedInstitution, client: RpcClient, store: Store) -> IssuerDesk:
-    """Return an institution as an issuer that remembers."""
+def build_issuer_desk(
+    item: PlannedInstitution, client: RpcClient, store: Store, key: UsedKey | None = None
+) -> IssuerDesk:
+    """Return an institution as an issuer that remembers; with a key, if it is to issue."""
     from institutions.desks import IssuerDesk
+    from institutions.signing import DocumentKey
 
-    return IssuerDesk(build_issuer(item, client), store)
+    issuer = build_issuer(item, client)
+    if key is not None:
+        issuer = issuer.with_key(DocumentKey(key.private_key), key.number)
+    return IssuerDesk(issuer, store)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """The document key that an institution uses now."""
+
+    number: int
+    private_key: bytes
+
+
+def derive_document_key(plan: Plan, name: str, number: int) -> bytes:
+    """Return an institution's document key of a number, from 1."""
+    from node.topology.plan import derive_key
+
+    suffix = "" if number == 1 else f"/{number}"
+    return derive_key(plan.spec.settings.seed, f"document/{name}{suffix}")
+
+
+async def find_document_key(
+    directory: Path, item: PlannedInstitution, client: RpcClient
+) -> UsedKey:
+    """Return the last key that the ledger knows of an institution: the one in use."""
+    from institutions.registry import Registry
+
+    registry, number = Registry(client), 1
+    while (await registry.get_key(item.org_id, number + 1)).is_known:
+        number += 1
+    key = derive_document_key(load(directory), item.spec.id, number)
+    return UsedKey(number, key)
 
 
 def build_verifier_desk(

@@ -13,8 +13,11 @@ from lowu.desks import (
     build_signer,
     by_option,
     connect,
+    derive_document_key,
     draft_newcomer,
+    find_document_key,
     find_institution,
+    load,
     run_steps,
     say,
 )
@@ -145,6 +148,30 @@ def accredit(
 
 
 @propose.command()
+@click.argument("name")
+@click.option("--per-block", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--outstanding", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@by_option
+@directory_option
+@json_option
+def quota(
+    name: str,
+    per_block: int,
+    outstanding: int,
+    institution: str,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Propose how many documents NAME may register in a block, and have in force; 0: no limit."""
+    from institutions.governance import quota_calls
+
+    org_id = find_institution(directory, name).org_id
+    calls = quota_calls(org_id, per_block=per_block, outstanding=outstanding)
+    limits = f"{per_block or 'any number'} a block, {outstanding or 'any number'} in force"
+    _propose(directory, institution, calls, f"{name} registers {limits}", is_json=is_json)
+
+
+@propose.command()
 @click.argument("start", type=SIDES)
 @click.argument("end", type=SIDES)
 @click.option("--close", is_flag=True, help="End it instead.")
@@ -201,6 +228,39 @@ def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json:
 
     found: Proposal = run_steps(run)
     say(_describe(found), is_json=is_json, **_figures(found))
+
+
+@org.command("rotate-key")
+@by_option
+@click.option(
+    "--compromised-since", "since", type=click.IntRange(1), default=None,
+    help="The old key was stolen: what it signed since this block is refused.",
+)  # fmt: skip
+@directory_option
+@json_option
+def rotate_key(institution: str, since: int | None, directory: Path, is_json: bool) -> None:
+    """Put another document key into use, and the one so far out of it."""
+    from institutions.governance import rotation_calls
+    from institutions.signing import DocumentKey
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            used = await find_document_key(directory, item, client)
+            fresh = derive_document_key(load(directory), institution, used.number + 1)
+            public_key = DocumentKey(fresh).public_key
+            signer = build_signer(item, client)
+            for address, data in rotation_calls(item.org_id, used.number, public_key, since):
+                receipt = await signer.send(address, data)
+            return used.number, int(receipt["blockNumber"], 16)
+
+    number, height = run_steps(run)
+    ended = "retired" if since is None else f"compromised since block {since}"
+    say(
+        f"{institution}: key {number + 1} is in use as of block {height}, key {number} is {ended}",
+        is_json=is_json,
+        key=number + 1,
+        height=height,
+    )
 
 
 @org.command()

@@ -43,14 +43,14 @@ class Ledger:
         self.records, self.leaves, self.consents = {}, {}, {}
         self.consumed = set()
         self.routes = {(1, 2), (2, 1), (1, 1), (2, 2)}
-        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0)
+        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0, 0)
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
         self.accreditation = Accreditation(True, 0, 0)
         self.is_down = False
 
     def register(self, header, anchor, kind=AnchorKind.SINGLE):
         fields = (1, 1, 1, 0, AnchorState.ACTIVE, 0, header.valid_until_day, 5, NOW_S + 5)
-        self.records[anchor] = AnchorRecord(*fields, kind, 0, 5, 0, 0, bytes(32))
+        self.records[anchor] = AnchorRecord(*fields, kind, 0, 5, 0, 0, False, bytes(32))
 
     def log(self, receipt, **changes):
         key = bytes.fromhex(receipt.ledger_key)
@@ -62,7 +62,7 @@ class Ledger:
         return {"number": self.height, "hash": "0xb", "time": self.time_s}
 
     async def read_facts(self, query):
-        none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 9, bytes(32))
+        none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 10, bytes(32))
         record = self.records.get(query.anchor, none) if query.org == 1 else none
         state, reason = record.state, record.reason
         if query.leaf is not None:

@@ -93,7 +93,7 @@ def test_calls_are_made_in_order_all_or_none(world):
         (ORG_REGISTRY_ADDRESS, org_call("setAccount", 77, account, int(Role.ISSUER))),
         (ORG_REGISTRY_ADDRESS, org_call("accredit", 77, 1, 0)),
     ]
-    broken = propose_all(world, [*whole, (ORG_REGISTRY_ADDRESS, org_call("setQuota", 99, 1))])
+    broken = propose_all(world, [*whole, (ORG_REGISTRY_ADDRESS, org_call("setQuota", 99, 1, 0))])
     for who in ("issuer-sz", "witness-sz"):
         vote(world, who, broken)
     refused(CODE.NOT_FOUND, vote, world, "issuer-hk", broken)
@@ -141,11 +141,11 @@ def test_weights_change_by_vote_only(world):
 
 def test_after_the_governor_steps_down_only_votes_govern(world):
     world.org("governor", "renounceGovernor")
-    refused(CODE.ROLE_REQUIRED, world.org, "governor", "setQuota", 1, 5)
-    proposal = propose(world, org_call("setQuota", 1, 5))
+    refused(CODE.ROLE_REQUIRED, world.org, "governor", "setQuota", 1, 5, 0)
+    proposal = propose(world, org_call("setQuota", 1, 5, 0))
     for who in ("issuer-sz", "witness-sz", "issuer-hk"):
         vote(world, who, proposal)
-    assert world.org("regulator", "getOrg", 1)[-1] == 5
+    assert world.org("regulator", "getOrg", 1)[-2:] == (5, 0)
 
 
 def test_regulators_suspend_and_nothing_else(world):

@@ -37,7 +37,7 @@ def test_the_same_registration_again_changes_nothing(world):
     for changes in ({"day": 31}, {"flags": 4}, {"key": 2}, {"suite": 2}, {"schema": 9}):
         fields = {"day": 30, "flags": 5} | changes
         refused(CODE.ALREADY_REGISTERED_CONFLICT, world.register, ANCHOR, **fields)
-    world.hashes("issuer-sz", "revoke", ANCHOR, 1)
+    world.hashes("issuer-sz", "revoke", ANCHOR, 1, 0)
     assert world.register(ANCHOR, day=30, flags=5) is True
     assert world.state_of(ANCHOR) == AnchorState.REVOKED
 
@@ -46,7 +46,7 @@ def test_a_squatter_fills_a_record_of_his_own(world):
     world.register(ANCHOR, who="issuer-hk")
     assert world.state_of(ANCHOR, issuer=1) == AnchorState.NONE
     world.register(ANCHOR, who="issuer-sz", flags=1)
-    world.hashes("issuer-hk", "revoke", ANCHOR, 1)
+    world.hashes("issuer-hk", "revoke", ANCHOR, 1, 0)
     assert world.state_of(ANCHOR, issuer=1) == AnchorState.ACTIVE
 
 
@@ -97,7 +97,7 @@ def test_accreditation_is_for_known_schemas_and_where_they_are_of(world):
 
 
 def test_a_quota_counts_the_registrations_of_a_block(world):
-    world.org("governor", "setQuota", 1, 3)
+    world.org("governor", "setQuota", 1, 3, 0)
     for number in range(3):
         world.register(bytes([9, number]) + bytes(30))
     refused(CODE.QUOTA_EXCEEDED, world.register, ANCHOR)
@@ -105,6 +105,65 @@ def test_a_quota_counts_the_registrations_of_a_block(world):
     world.register(ANCHOR, who="issuer-hk")
     world.pass_blocks()
     world.register(ANCHOR)
+
+
+ENDS = {
+    "revoke": (3, 0),
+    "supersede": (bytes([9, 1]) + bytes(30),),
+    "markErased": (b"r" * 32,),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_quota_counts_what_is_in_force(world, end):
+    world.register(OTHER)
+    world.org("governor", "setQuota", 1, 0, 2)
+    anchors = [bytes([9, number]) + bytes(30) for number in range(4)]
+    for anchor in anchors[:2]:
+        world.register(anchor)
+        world.pass_blocks()
+    refused(CODE.QUOTA_EXCEEDED, world.register, anchors[2])
+    assert world.register(anchors[0]) is True
+    world.hashes("issuer-sz", "suspend", anchors[0])  # may come back, so it still counts
+    refused(CODE.QUOTA_EXCEEDED, world.register, anchors[2])
+    world.hashes("issuer-sz", "reinstate", anchors[0])
+    world.hashes("issuer-sz", "revoke", OTHER, 1, 0)  # is of before the quota: not counted
+    refused(CODE.QUOTA_EXCEEDED, world.register, anchors[2])
+    world.hashes("issuer-sz", end, anchors[0], *ENDS[end])
+    world.register(anchors[2])
+    refused(CODE.QUOTA_EXCEEDED, world.register, anchors[3])
+    if end != "markErased":
+        world.hashes("issuer-sz", "markErased", anchors[0], b"r" * 32)  # frees nothing again
+        refused(CODE.QUOTA_EXCEEDED, world.register, anchors[3])
+    world.org("governor", "setQuota", 1, 0, 0)
+    world.register(anchors[3])
+
+
+def test_a_key_out_of_use_registers_nothing_new(world):
+    world.register(ANCHOR)
+    refused(CODE.KEY_NOT_VALID, world.register, OTHER, key=2)
+    world.org("issuer-sz", "addKey", 1, 2, 1, bytes(64))
+    world.register(OTHER, key=2)
+    world.pass_blocks()
+    world.org("issuer-sz", "retireKey", 1, 1)
+    world.org("issuer-sz", "reportCompromised", 1, 2, world.height)
+    third = b"\x77" * 32
+    for key in (1, 2):
+        refused(CODE.KEY_NOT_VALID, world.register, third, key=key)
+        refused(
+            CODE.KEY_NOT_VALID,
+            world.hashes,
+            "issuer-sz",
+            "registerBatch",
+            third,
+            2,
+            1,
+            key,
+            0,
+            1,
+            0,
+        )
+    assert world.register(ANCHOR) is True  # what was registered before stays
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -137,8 +196,34 @@ def test_the_state_at_every_height(world):
     assert world.hashes("regulator", "getErasureReceipt", 1, ANCHOR) == b"r" * 32
 
 
+def test_a_revocation_may_hold_since_a_block_of_the_past(world):
+    world.pass_blocks(3)
+    registered = world.height
+    world.register(ANCHOR)
+    world.pass_blocks(2)
+    world.hashes("issuer-sz", "suspend", ANCHOR)
+    world.pass_blocks(3)
+    for wrong in (registered - 1, world.height + 1):
+        refused(CODE.MALFORMED, world.hashes, "issuer-sz", "revoke", ANCHOR, 1, wrong)
+    since = registered + 1
+    world.hashes("issuer-sz", "revoke", ANCHOR, 1, since)
+    assert world.events() == ["AnchorRevoked"]
+    erased = world.height + 2
+    world.pass_blocks(2)
+    world.hashes("issuer-sz", "markErased", ANCHOR, b"r" * 32)
+    expected = {
+        registered - 1: AnchorState.NONE,
+        registered: AnchorState.ACTIVE,
+        since: AnchorState.REVOKED,
+        erased - 1: AnchorState.REVOKED,
+        erased: AnchorState.ERASED,
+    }
+    for height, state in expected.items():
+        assert world.hashes("regulator", "getStatusAt", 1, ANCHOR, height) == state, height
+
+
 CHANGES = {
-    "revoke": (3,),
+    "revoke": (3, 0),
     "suspend": (),
     "reinstate": (),
     "supersede": (OTHER,),
@@ -205,7 +290,7 @@ def test_anchors_are_replaced_by_active_ones_of_their_schema(world):
     world.register(OTHER)
     world.hashes("issuer-sz", "suspend", OTHER)
     refused(CODE.NOT_ACTIVE, world.hashes, "issuer-sz", "supersede", ANCHOR, OTHER)
-    refused(CODE.MALFORMED, world.hashes, "issuer-sz", "revoke", ANCHOR, 16)
+    refused(CODE.MALFORMED, world.hashes, "issuer-sz", "revoke", ANCHOR, 16, 0)
 
 
 # --- witnesses ------------------------------------------------------------------------------------
@@ -247,6 +332,7 @@ def test_nobody_witnesses_his_own(world):
     roles = int(Role.ADMIN | Role.ISSUER | Role.WITNESS)
     world.org("governor", "admitOrg", 9, b"m" * 32, 1, roles)
     world.org("governor", "setAccount", 9, account_of("both"), roles)
+    world.org("both", "addKey", 9, 1, 1, bytes(64))
     witnessed_schema(world, 1, False)
     world.org("governor", "accredit", 9, 30, 0)
     world.register(OTHER, who="both", schema=30)
@@ -323,7 +409,7 @@ def test_one_document_of_a_batch_is_revoked_alone(world):
     world.hashes("issuer-sz", "suspend", root)
     found = world.hashes("verifier-hk", "getLeafStatus", 1, root, items[3], 3, paths[3])
     assert found[0] == AnchorState.REVOKED
-    world.hashes("issuer-sz", "revoke", root, 5)
+    world.hashes("issuer-sz", "revoke", root, 5, 0)
     found = world.hashes("verifier-hk", "getLeafStatus", 1, root, items[0], 0, paths[0])
     assert found[:2] == (AnchorState.REVOKED, 5)
 

@@ -17,7 +17,7 @@ ANCHORS = tuple(bytes([number]) * 32 for number in (1, 2))
 PRESENTATIONS = tuple(bytes([number]) * 32 for number in (9, 10))
 S, CODE = AnchorState, RegistryErrorCode
 CHANGES = {
-    "revoke": ((S.ACTIVE, S.SUSPENDED), S.REVOKED, (3,)),
+    "revoke": ((S.ACTIVE, S.SUSPENDED), S.REVOKED, (3, 0)),
     "suspend": ((S.ACTIVE,), S.SUSPENDED, ()),
     "reinstate": ((S.SUSPENDED,), S.ACTIVE, ()),
     "markErased": ((S.ACTIVE, S.SUSPENDED, S.REVOKED, S.SUPERSEDED), S.ERASED, (b"r" * 32,)),
@@ -101,7 +101,7 @@ class Registry(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(("verifier-hk", "witness-sz", "regulator")), anchor=anchors)
     def intrude(self, who, anchor):
-        for name, arguments in (("registerAnchor", (1, 1, 0, 1, 0)), ("revoke", (3,))):
+        for name, arguments in (("registerAnchor", (1, 1, 0, 1, 0)), ("revoke", (3, 0))):
             assert self._try(self.world.hashes, who, name, anchor, *arguments) is not None
 
     @rule(count=st.integers(1, 3))

@@ -276,9 +276,9 @@ async def test_files(profile):
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"org": Org(bytes(32), 0, 0, OrgStatus.UNKNOWN, 0, 0, 0)}, "ISSUER_UNKNOWN(1)"),
+        ({"org": Org(bytes(32), 0, 0, OrgStatus.UNKNOWN, 0, 0, 0, 0)}, "ISSUER_UNKNOWN(1)"),
         (
-            {"org": Org(bytes(32), 1, 3, OrgStatus.SUSPENDED, 0, 0, 0)},
+            {"org": Org(bytes(32), 1, 3, OrgStatus.SUSPENDED, 0, 0, 0, 0)},
             "ISSUER_SUSPENDED(SUSPENDED)",
         ),
         ({"accreditation": Accreditation(False, 0, 0)}, "ISSUER_NOT_ACCREDITED(cn.ecr/1)"),
