@@ -21,6 +21,8 @@ from institutions.forms import FormError, covers
 from institutions.package import Package, decode_package
 from institutions.presentation import Presentation, build_presentation, encode_presentation, seal
 from institutions.requests import Request
+from institutions.schemas import SCHEMAS
+from institutions.seed import find_foreign_leaf, open_seed
 from institutions.signing import DocumentKey
 
 CONSENT_VALID_S = 30 * 86_400
@@ -50,10 +52,15 @@ class Holder:
         """Take a package from an issuer; return its document id.
 
         Raises:
-            FormError: it is malformed, or was changed on its way.
+            FormError: it is malformed, changed on its way, for another holder, or has leaves that
+                it does not show.
         """
         package = decode_package(data)
         damage = find_damage(package)
+        if not damage:
+            seed = open_seed(package, self.key)
+            foreign = find_foreign_leaf(package, seed, SCHEMAS[package.header.schema].number)
+            damage = foreign and f"{foreign}, does not follow from its seed"
         if damage:
             raise FormError(f"the package is damaged: {damage}; ask its issuer for it again")
         return self.keep(package)

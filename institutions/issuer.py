@@ -37,6 +37,7 @@ from institutions.package import (
 from institutions.proof import check_proof
 from institutions.registry import Signer
 from institutions.schemas import DAY_S, SCHEMAS, must_disclose
+from institutions.seed import SEED_BYTES, seal_seed
 from institutions.signing import DocumentKey
 
 
@@ -100,7 +101,8 @@ class Issuer:
         It is valid for as many whole days as its schema says, or until a moment.
         """
         schema = SCHEMAS[document.schema]
-        leaves = build_leaves(document.content, self._random(32))
+        seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
+        leaves = build_leaves(document.content, seed)
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
         subject_salt = self._random(32)
         commitment = compute_subject_commitment(
@@ -111,7 +113,7 @@ class Issuer:
             v=VERSION,
             suite=SUITE,
             profile=profile,
-            doc_id=self._random(16).hex(),
+            doc_id=doc_id,
             schema=schema.id,
             issuer_org=self.org_id,
             key_id=self.key_id,
@@ -138,6 +140,7 @@ class Issuer:
             anchors=(self._blind(header, disclosures, audience),),
             issuer_signature=self._key.sign(header.doc_digest),
             subject_salt=subject_salt,
+            seed=seal_seed(seed, holder_key, doc_id),
         )
 
     def _blind(self, header: Header, disclosures: tuple[Leaf, ...], audience: str) -> Anchor:

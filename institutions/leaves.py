@@ -120,6 +120,11 @@ def derive_salt(seed: bytes, path: str) -> bytes:
     return hmac.digest(seed, b"salt" + path.encode(), "sha256")
 
 
+def derive_pad_salt(seed: bytes, index: int) -> bytes:
+    """Return the salt of a pad leaf; no path is like it, for paths are empty or begin with /."""
+    return derive_salt(seed, f"pad {index}")
+
+
 def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
     """Return a document's leaves in order of path, padded to a bucket.
 
@@ -135,7 +140,7 @@ def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
     ]
     bucket = next(size for size in PAD_BUCKETS if size >= len(fields))
     leaves += [
-        Leaf(index, "", LeafType.PAD, "", derive_salt(seed, f"pad {index}"))
+        Leaf(index, "", LeafType.PAD, "", derive_pad_salt(seed, index))
         for index in range(len(fields), bucket)
     ]
     return tuple(leaves)

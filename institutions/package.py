@@ -33,6 +33,8 @@ VERSION = 1
 SUITE = "sha256-p256"
 PACKAGE_BYTES_MAX = 4 * 1024 * 1024
 ANCHORS_MAX = 64
+SEALED_SEED_BYTES = 113
+"""A point, 32 bytes, and a tag (HPKE)."""
 
 
 BATCH_DEPTH_MAX = 16
@@ -131,6 +133,8 @@ class Package:
     issuer_signature: bytes
     subject_salt: bytes
     """Opens the subject commitment; for receivers that know the subject."""
+    seed: bytes
+    """What all salts follow from, sealed to the holder; never sent on."""
 
     def anchor_for(self, audience: str) -> Anchor:
         """Return the anchor for a receiver; `KeyError` if the document has none."""
@@ -207,6 +211,7 @@ def encode_package(package: Package) -> bytes:
             "anchors": [anchor_fields(item) for item in package.anchors],
             "issuer_signature": package.issuer_signature.hex(),
             "subject_salt": package.subject_salt.hex(),
+            "seed": package.seed.hex(),
         }
     )
 
@@ -221,6 +226,7 @@ _PACKAGE_KEYS = (
     "anchors",
     "issuer_signature",
     "subject_salt",
+    "seed",
 )
 _HEADER_INTEGERS = (
     "v",
@@ -266,6 +272,7 @@ def decode_package(data: bytes) -> Package:
         tuple(read_anchor(item) for item in read_list(raw["anchors"], ANCHORS_MAX, "anchors")),
         read_hex(raw["issuer_signature"], 64, "issuer_signature"),
         read_hex(raw["subject_salt"], 32, "subject_salt"),
+        read_hex(raw["seed"], SEALED_SEED_BYTES, "seed"),
     )
 
 

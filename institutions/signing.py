@@ -18,19 +18,20 @@ class DocumentKey:
 
     private_key: bytes
 
-    def _load(self) -> ec.EllipticCurvePrivateKey:
+    def load(self) -> ec.EllipticCurvePrivateKey:
+        """Return the key as the library has it."""
         return ec.derive_private_key(int.from_bytes(self.private_key, "big"), ec.SECP256R1())
 
     @property
     def public_key(self) -> bytes:
         """The public key: x ‖ y, 64 bytes."""
-        numbers = self._load().public_key().public_numbers()
+        numbers = self.load().public_key().public_numbers()
         return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
 
     def sign(self, digest: bytes) -> bytes:
         """Return r ‖ s over a 32-byte digest."""
         prehashed = utils.Prehashed(hashes.SHA256())
-        r, s = utils.decode_dss_signature(self._load().sign(digest, ec.ECDSA(prehashed)))
+        r, s = utils.decode_dss_signature(self.load().sign(digest, ec.ECDSA(prehashed)))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 

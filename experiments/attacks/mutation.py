@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -100,6 +100,11 @@ class _Case:
     verifier: Verifier
     presented: bytes
 
+    @property
+    def shown(self) -> Presentation:
+        """What is presented, unsigned."""
+        return replace(decode_presentation(self.presented), holder_signature=b"")
+
 
 async def prepare(cast: Cast) -> _Case:
     """Issue, consent and present; the presentation as it is must be accepted."""
@@ -152,9 +157,20 @@ async def try_packages(case: _Case, count: int, random: Random) -> Outcome:
         if _says_no_other(shown, case.package):
             outcome.refused["shows less, and nothing else"] += 1
             continue
+        if replace(shown, holder_signature=b"") == case.shown and _is_refused(case.holder, data):
+            outcome.refused["not in what is shown, and refused by its holder"] += 1
+            continue
         outcome.tried -= 1
         await _judge(case, encode_presentation(shown), what, outcome)
     return outcome
+
+
+def _is_refused(holder: Holder, data: bytes) -> bool:
+    try:
+        Holder(holder.name, holder.key).receive(data)
+    except FormError:
+        return True
+    return False
 
 
 def _says_no_other(shown: Presentation, package: Package) -> bool:
