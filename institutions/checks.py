@@ -68,6 +68,9 @@ class Expectation:
     """Its request with the nonce of the presentation; None if there is none."""
     is_used: bool
     """Whether a presentation for that request has been accepted already."""
+    resumed_by: int = 0
+    """The receiver's number, if it goes on with what was cut off: then what it used up itself is
+    no replay."""
     max_age_s: int | None = None
     """The receiver's own limit on a report's age, if stricter than the schema's."""
 
@@ -436,7 +439,8 @@ def check_replay(shown: Presentation, view: LedgerView | None, expected: Expecta
     request = expected.request
     if request is not None and shown.expires_at != request.expires_at:
         findings.append(Finding(Code.PRESENTATION_EXPIRED, "not as requested"))
-    if expected.is_used or (view is not None and view.facts.is_consumed):
+    consumer = 0 if view is None else view.facts.consumed_by
+    if expected.is_used or consumer not in (0, expected.resumed_by):
         findings.append(Finding(Code.REPLAYED))
     if view is None:
         result = Result.FAIL if findings else Result.UNKNOWN

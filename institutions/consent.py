@@ -17,7 +17,7 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
-from institutions.canonical import encode_canonical
+from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
 from institutions.forms import (
     FormError,
     read_bool,
@@ -30,6 +30,9 @@ from institutions.forms import (
 from institutions.leaves import LEAVES_MAX
 from institutions.registry import Signer
 from institutions.signing import DocumentKey, is_signed_by
+
+LEDGER_FORMAT = "dvp1-ledger-consent"
+LEDGER_BYTES_MAX = 4096
 
 
 class Purpose(StrEnum):
@@ -142,6 +145,40 @@ class LedgerConsent:
     v: int
     r: bytes
     s: bytes
+    is_withdrawal: bool = False
+
+
+def encode_ledger_consent(item: LedgerConsent) -> bytes:
+    """Return the bytes of what a holder hands to the institution that logs it."""
+    fields = {
+        "format": LEDGER_FORMAT,
+        "digest": item.digest.hex(),
+        "expires_at": item.expires_at,
+        "v": item.v,
+        "r": item.r.hex(),
+        "s": item.s.hex(),
+        "is_withdrawal": item.is_withdrawal,
+    }
+    return encode_canonical(fields)
+
+
+def decode_ledger_consent(data: bytes) -> LedgerConsent:
+    """Return what a holder has signed; `FormError` says what is wrong with its form."""
+    try:
+        value = decode_canonical(data, LEDGER_BYTES_MAX)
+    except CanonicalError as error:
+        raise FormError(str(error)) from error
+    raw = read_object(value, ("format", *LedgerConsent.__slots__), "consent for the ledger")
+    if raw["format"] != LEDGER_FORMAT:
+        raise FormError(f"format {raw['format']!r} is not {LEDGER_FORMAT}", is_version=True)
+    return LedgerConsent(
+        read_hex(raw["digest"], 32, "digest"),
+        read_integer(raw["expires_at"], "expires_at"),
+        read_integer(raw["v"], "v", 255),
+        read_hex(raw["r"], 32, "r"),
+        read_hex(raw["s"], 32, "s"),
+        read_bool(raw["is_withdrawal"], "is_withdrawal"),
+    )
 
 
 def sign_for_ledger(
@@ -154,7 +191,7 @@ def sign_for_ledger(
     parts = ("lowu-consent-1", chain_id, address, consent, receipt.expires_at, is_withdrawal)
     signed = Account.unsafe_sign_hash(keccak(encode(types, parts)), private_key)
     r, s = signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")
-    return LedgerConsent(consent, receipt.expires_at, signed.v, r, s)
+    return LedgerConsent(consent, receipt.expires_at, signed.v, r, s, is_withdrawal)
 
 
 async def log_consent(signer: Signer, item: LedgerConsent) -> dict[str, Any]:

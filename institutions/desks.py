@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from institutions.consent import ConsentReceipt, consent_fields, read_consent
 from institutions.documents import Document, Subject
+from institutions.erasure import ErasureReceipt, decode_erasure, encode_erasure
 from institutions.holder import Holder
 from institutions.issuer import Issued, Issuer
 from institutions.package import Package, Profile, decode_package, encode_package
 from institutions.registry import Registry, RegistryRefused, Signer
 from institutions.reports import describe_report
+from institutions.requests import Request
 from institutions.signing import DocumentKey
 from institutions.store import Store
 from institutions.trust import Trust
 from institutions.verdicts import Report
-from institutions.verifier import Verifier, decode_asked, encode_asked
+from institutions.verifier import NO_ATTEMPT, Verifier, decode_asked, encode_asked
 
 
 def _encode_json(value: Any) -> bytes:
@@ -34,8 +37,13 @@ class IssuerDesk:
 
     def __init__(self, issuer: Issuer, store: Store) -> None:
         self.issuer = issuer
+        self._store = store
         self.issued = store.open("issued", encode_package, decode_package)
         """By anchor: the package; its anchor's height is 0 until it is registered."""
+        self._ordered = store.open("ordered", bytes, bytes)
+        """By order: the anchor."""
+        self.erasures = store.open("erasures", encode_erasure, decode_erasure)
+        """By document id."""
 
     async def issue(
         self,
@@ -45,8 +53,15 @@ class IssuerDesk:
         holder_key: bytes,
         issued_at_s: int,
         profile: Profile = Profile.FIELDS,
+        order: bytes = b"",
     ) -> Issued:
-        """Build a package, store it, register its anchor."""
+        """Build a package, store it, register its anchor.
+
+        The same order again, if it names one, gives the same package.
+        """
+        known = self._ordered.get(order) if order else None
+        if known is not None and known in self.issued:
+            return await self._register(self.issued[known])
         package = self.issuer.build_package(
             document,
             audience=audience,
@@ -54,11 +69,15 @@ class IssuerDesk:
             issued_at_s=issued_at_s,
             profile=profile,
         )
+        anchor = package.anchors[-1].anchor
+        with self._store.together():
+            self.issued[anchor] = package
+            if order:
+                self._ordered[order] = anchor
         return await self._register(package)
 
     async def _register(self, package: Package) -> Issued:
         anchor = package.anchors[-1].anchor
-        self.issued[anchor] = package
         try:
             issued = await self.issuer.register(package)
         except RegistryRefused:
@@ -68,9 +87,43 @@ class IssuerDesk:
         return issued
 
     async def register_left(self) -> list[Issued]:
-        """Register what was stored and, perhaps, not registered: the call may have been lost."""
+        """Register what was stored and, perhaps, not registered: the call may have been lost.
+
+        What is refused now, because its key went out of use meanwhile, say, is dropped.
+        """
         left = [item for item in self.issued.values() if not item.anchors[-1].registered_height]
-        return [await self._register(package) for package in left]
+        done = []
+        for package in left:
+            with suppress(RegistryRefused):
+                done.append(await self._register(package))
+        return done
+
+    async def erase(self, anchor: bytes, *, reason: str, now_s: int) -> ErasureReceipt:
+        """Destroy the document behind an anchor, with all its anchors, and have the ledger say so.
+
+        The signed receipt is stored first; once the ledger says so, the packages go, with seed
+        and blinds. Doing it again gives the same receipt.
+
+        Raises:
+            KeyError: this desk has no such document.
+        """
+        receipt = self._find_erasure(anchor)
+        if receipt is None:
+            doc_id = self.issued[anchor].header.doc_id
+            made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+            receipt = self.issuer.draft_erasure(made, reason=reason, erased_at_s=now_s)
+            self.erasures[bytes.fromhex(doc_id)] = receipt
+        await self.issuer.note_erasure(receipt)
+        with self._store.together():
+            for item in receipt.anchors:
+                self.issued.pop(item.anchor, None)
+        return receipt
+
+    def _find_erasure(self, anchor: bytes) -> ErasureReceipt | None:
+        for receipt in self.erasures.values():
+            if any(item.anchor == anchor for item in receipt.anchors):
+                return receipt
+        return None
 
 
 class VerifierDesk:
@@ -110,9 +163,12 @@ class VerifierDesk:
         *,
         password: str = "",
         files: Mapping[str, bytes] | None = None,
+        attempt: bytes = NO_ATTEMPT,
     ) -> Report:
-        """Check what a holder has sent, and store the verdict."""
-        report = await self.verifier.receive(sealed, subject, password=password, files=files or {})
+        """Check what a holder has sent, and store the verdict. See `Verifier.receive`."""
+        report = await self.verifier.receive(
+            sealed, subject, password=password, files=files or {}, attempt=attempt
+        )
         number = len(self.verdicts).to_bytes(4, "big")
         self.verdicts[sealed[:16] + number] = describe_report(report)
         return report
@@ -122,6 +178,7 @@ class Wallet:
     """A holder that keeps packages, and the keys of consents."""
 
     def __init__(self, name: str, key: DocumentKey, store: Store) -> None:
+        self._store = store
         self.holder = Holder(
             name,
             key,
@@ -130,6 +187,72 @@ class Wallet:
         )
         self.consents = store.open("consents", _encode_consent, _decode_consent)
         """By digest."""
+        self.presented = store.open("presented", _encode_json, json.loads)
+        """By nonce of the request: what was shown, to whom, when."""
+        self.erasures = store.open("erasures", encode_erasure, decode_erasure)
+        """By document id."""
+
+    def agree(self, doc_id: str, request: Request, now_s: int) -> ConsentReceipt:
+        """Agree to a request for a document, and keep the receipt."""
+        receipt = self.holder.consent(doc_id, request, now_s=now_s)
+        self.consents[receipt.digest] = receipt
+        return receipt
+
+    def choose(self, request: Request, doc_id: str = "") -> str:
+        """Return the newest document that a request asks for, or one by its id if it is such.
+
+        Raises:
+            KeyError: there is none.
+        """
+        fitting = [
+            item.header
+            for item in self.holder.packages
+            if item.header.schema == request.schema
+            and any(anchor.audience == request.receiver for anchor in item.anchors)
+            and doc_id in ("", item.header.doc_id)
+        ]
+        if not fitting:
+            told = f" with id {doc_id}" if doc_id else ""
+            raise KeyError(
+                f"{self.holder.name} has no {request.schema} for {request.receiver}{told}"
+            )
+        return max(fitting, key=lambda header: header.issued_at).doc_id
+
+    def present(
+        self,
+        doc_id: str,
+        request: Request,
+        now_s: int,
+        fields: Sequence[str] = (),
+        password: str = "",
+    ) -> bytes:
+        """Return a sealed presentation under the newest consent; keep what was shown, to whom."""
+        receipt = self.find_consent(doc_id, request.receiver, request.purpose)
+        chosen = tuple(fields) or None
+        sealed = self.holder.present(doc_id, request, receipt, chosen, password=password)
+        self.presented[bytes.fromhex(request.nonce)] = {
+            "doc_id": doc_id,
+            "receiver": request.receiver,
+            "purpose": request.purpose,
+            "fields": list(fields or request.fields),
+            "consent": None if receipt is None else receipt.digest.hex(),
+            "presented_at": now_s,
+        }
+        return sealed
+
+    def forget(self, receipt: ErasureReceipt) -> None:
+        """Destroy a document that its issuer erased, and keep the receipt for it.
+
+        Raises:
+            KeyError: this holder does not have it.
+            ValueError: the receipt is not for all that this holder has of it.
+        """
+        package = self.holder.find(receipt.doc_id)
+        if not receipt.is_of(package):
+            raise ValueError("the receipt is not for all anchors of this document")
+        with self._store.together():
+            self.erasures[bytes.fromhex(receipt.doc_id)] = receipt
+            self.holder.drop(receipt.doc_id)
 
     def find_consent(self, doc_id: str, receiver: str, purpose: str) -> ConsentReceipt | None:
         """Return the newest consent to show a document to a receiver for a purpose."""

@@ -107,6 +107,14 @@ def schema_calls(
     return [_org_registry("registerSchema", rules.number, 1, keccak(text=schema), 0, *policy)]
 
 
+def account_call(org: int, account: bytes, roles: Role) -> Call:
+    """Return what gives an account roles in its organisation, or with none removes it.
+
+    An administrator of the organisation makes it.
+    """
+    return _org_registry("setAccount", org, account, int(roles))
+
+
 def rotation_calls(
     org: int, key_id: int, public_key: bytes, compromised_since: int | None = None
 ) -> list[Call]:

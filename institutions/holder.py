@@ -77,6 +77,10 @@ class Holder:
         except (KeyError, ValueError) as error:
             raise KeyError(f"{self.name} has no document {doc_id}") from error
 
+    def drop(self, doc_id: str) -> None:
+        """Destroy a package; `KeyError` if this holder does not have it."""
+        del self._packages[bytes.fromhex(doc_id)]
+
     @property
     def packages(self) -> list[Package]:
         """All packages."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
+    RegistryErrorCode,
     RevokeReason,
     Suite,
     encode_register_anchor,
@@ -21,6 +22,7 @@ from contracts.registry import (
 )
 from institutions.batch import build_batch
 from institutions.documents import Document
+from institutions.erasure import ErasedAnchor, ErasureReceipt
 from institutions.leaves import Leaf, build_leaves, compute_root, hash_leaf
 from institutions.package import (
     SUITE,
@@ -35,10 +37,12 @@ from institutions.package import (
     find_file_digest,
 )
 from institutions.proof import check_proof
-from institutions.registry import Signer
+from institutions.registry import RegistryRefused, Signer
 from institutions.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.seed import SEED_BYTES, seal_seed
 from institutions.signing import DocumentKey
+
+_GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +267,41 @@ class Issuer:
     async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> dict[str, Any]:
         """Note that a document, its seed and its blind are destroyed, with a receipt's hash."""
         return await self._send("markErased", anchor, receipt_hash)
+
+    def draft_erasure(
+        self, packages: list[Package], *, reason: str, erased_at_s: int
+    ) -> ErasureReceipt:
+        """Return the signed receipt for erasing a document: all packages that were made of it."""
+        header = packages[0].header
+        found = {item.anchor: item.batch for package in packages for item in package.anchors}
+        return ErasureReceipt(
+            header.issuer_org,
+            self.key_id,
+            header.doc_id,
+            tuple(ErasedAnchor(anchor, batch) for anchor, batch in found.items()),
+            reason,
+            erased_at_s,
+        ).signed(self._key)
+
+    async def note_erasure(self, receipt: ErasureReceipt) -> int:
+        """Have the ledger say of all anchors that they are erased; return the last block.
+
+        What it says already stays: doing it again is safe. Of a batch, one leaf is withdrawn.
+        """
+        height = 0
+        for item in receipt.anchors:
+            try:
+                if item.batch is None:
+                    done = await self.mark_erased(item.anchor, receipt.digest)
+                else:
+                    place = Anchor("", b"", item.anchor, batch=item.batch)
+                    done = await self.revoke_leaf(place, RevokeReason.ERASED)
+            except RegistryRefused as error:
+                if error.code not in _GONE:
+                    raise
+            else:
+                height = int(done["blockNumber"], 16)
+        return height
 
     async def _send(self, function: str, *arguments: object) -> dict[str, Any]:
         call = hash_function(function).encode_call(*arguments)

@@ -186,16 +186,21 @@ def leaf_fields(leaf: Leaf) -> list[Any]:
     return [leaf.index, leaf.path, int(leaf.type), leaf.value, leaf.salt.hex()]
 
 
+def place_fields(place: BatchPlace | None) -> list[Any] | None:
+    """Return a place in a batch as it stands in JSON; None for none."""
+    if place is None:
+        return None
+    return [place.root.hex(), place.index, [step.hex() for step in place.path]]
+
+
 def anchor_fields(item: Anchor) -> list[Any]:
     """Return an anchor as it stands in JSON."""
-    batch = item.batch
-    place = batch and [batch.root.hex(), batch.index, [step.hex() for step in batch.path]]
     return [
         item.audience,
         item.blind.hex(),
         item.anchor.hex(),
         item.registered_height,
-        place,
+        place_fields(item.batch),
         None if item.proof is None else proof_fields(item.proof),
     ]
 
@@ -328,12 +333,13 @@ def read_anchor(raw: object) -> Anchor:
         read_hex(blind, 32, "blind"),
         read_hex(anchor, 32, "anchor"),
         read_integer(height, "height of an anchor", INTEGER_MAX),
-        None if place is None else _read_place(place),
+        None if place is None else read_place(place),
         None if proof is None else read_proof(proof),
     )
 
 
-def _read_place(raw: object) -> BatchPlace:
+def read_place(raw: object) -> BatchPlace:
+    """Return the place in a batch in a JSON value."""
     root, index, path = read_row(raw, 3, "batch of an anchor")
     steps = read_list(path, BATCH_DEPTH_MAX, "path in a batch")
     return BatchPlace(

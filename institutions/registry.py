@@ -6,6 +6,7 @@ A call that a contract refuses raises `RegistryRefused` with the frozen error nu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ from contracts.registry import (
     verification_function,
 )
 from institutions.proof import RegistrationProof, Validators
-from node.client import ClientError, RemoteError, RpcClient
+from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
 
 CALL_GAS = 250_000
 """Gas offered with a registry transaction: some three times what the dearest needs, and little
@@ -48,6 +49,8 @@ REVERTED = 3
 METHOD_NOT_FOUND = -32601
 NONCE_ATTEMPTS = 20
 NONCE_WAIT_S = 0.02
+LOOK_S = 1.0
+"""How often it is looked whether a transaction still can be committed."""
 
 
 class RegistryRefused(Exception):
@@ -88,7 +91,8 @@ class Facts:
     accreditation: Accreditation
     consent: Consent | None
     """None if no consent is named."""
-    is_consumed: bool
+    consumed_by: int
+    """The organisation that used the presentation up; 0 if nobody has."""
     is_routed: bool
     """Whether documents may go from the one jurisdiction to the other."""
 
@@ -146,10 +150,7 @@ class Registry:
             _org_call("isRouted", *query.route),
         ]
         if query.leaf is not None:
-            anchor, index, path = query.leaf
-            arguments = (query.org, query.anchor, anchor, index, list(path))
-            data = hash_function("getLeafStatus").encode_call(*arguments)
-            calls.append((HASH_REGISTRY_ADDRESS, data))
+            calls.append(_leaf_call(query.org, query.anchor, query.leaf))
         answers = await self._read_many(calls)
         record, org, key, accreditation, consumed, consent, route = map(_require, answers[:7])
         found = decode_record(record)
@@ -164,9 +165,28 @@ class Registry:
             key=decode_key(key),
             accreditation=decode_accreditation(accreditation),
             consent=None if query.consent is None else decode_consent(consent),
-            is_consumed=bool(consumption.decode_output(consumed)[0][1]),
+            consumed_by=int(consumption.decode_output(consumed)[0][0]),
             is_routed=bool(int.from_bytes(route, "big")),
         )
+
+    async def get_consumer(self, presentation: bytes) -> int:
+        """Return the organisation that used a presentation up; 0 if nobody has."""
+        function = verification_function("getConsumption")
+        data = function.encode_call(presentation)
+        answer = await self.read(VERIFICATION_LOG_ADDRESS, data)
+        return int(function.decode_output(answer)[0][0])
+
+    async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
+        """Return the digest of the receipt for an erased anchor; zeros if there is none."""
+        data = hash_function("getErasureReceipt").encode_call(issuer, anchor)
+        return await self.read(HASH_REGISTRY_ADDRESS, data)
+
+    async def get_leaf_status(
+        self, issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
+    ) -> tuple[AnchorState, int]:
+        """Return state and reason of a document (anchor, index, path) in a batch."""
+        (answer,) = await self._read_many([_leaf_call(issuer, root, leaf)])
+        return _decode_leaf_status(answer)
 
     async def get_key(self, org: int, key_id: int) -> OrgKey:
         """Return a document key; it is not known if there is none."""
@@ -253,6 +273,14 @@ def _org_call(name: str, *arguments: object) -> tuple[bytes, bytes]:
     return ORG_REGISTRY_ADDRESS, org_function(name).encode_call(*arguments)
 
 
+def _leaf_call(
+    issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
+) -> tuple[bytes, bytes]:
+    anchor, index, path = leaf
+    call = hash_function("getLeafStatus").encode_call(issuer, root, anchor, index, list(path))
+    return HASH_REGISTRY_ADDRESS, call
+
+
 def _consent_call(consent: bytes) -> bytes:
     return consent_function("getConsent").encode_call(consent)
 
@@ -316,49 +344,77 @@ class Signer:
             ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
                 unknown. Equal registration is idempotent: doing it again is safe.
         """
-        tx_hash = await self.submit(to, data, gas)
-        receipt = await self._client.wait_for_receipt(tx_hash, timeout_s)
+        until = trio.current_time() + timeout_s
+        receipt = None
+        while receipt is None:
+            async with self._lock:
+                tx_hash, nonce = await self._submit(to, data, gas)
+            receipt = await self._wait(tx_hash, nonce, until)
         if receipt["status"] != "0x1":
             await self._explain(to, data)
         return receipt
 
+    async def _wait(self, tx_hash: str, nonce: int, until: float) -> dict[str, Any] | None:
+        """Return a receipt; None if another transaction has the nonce, so that there is none ever.
+
+        A node that lags behind its account's own transactions gives out nonces that are used.
+        """
+        while True:
+            left_s = until - trio.current_time()
+            try:
+                return await self._client.wait_for_receipt(tx_hash, min(LOOK_S, max(0.0, left_s)))
+            except ClientError as error:
+                if left_s <= LOOK_S:
+                    text = f"{self._client.url}: no receipt of {tx_hash} in time"
+                    raise TransactionTimeout(text) from error
+            with suppress(ClientError):
+                count = await self._client.call("eth_getTransactionCount", self.address, "latest")
+                if int(count, 16) > nonce:  # whatever has it is committed: look a last time
+                    receipt: dict[str, Any] | None = await self._client.call(
+                        "eth_getTransactionReceipt", tx_hash
+                    )
+                    return receipt
+
     async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
         """Send a call and return its hash once the node has it; raises as `send` does."""
         async with self._lock:
-            return await self._submit(to, data, gas)
+            tx_hash, _ = await self._submit(to, data, gas)
+            return tx_hash
 
-    async def _submit(self, to: bytes, data: bytes, gas: int) -> str:
+    async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
         """Send with the next nonce; take another if somebody with this account was faster."""
         if self._chain_id is None:
             self._chain_id = int(await self._client.call("eth_chainId"), 16)
         for _ in range(NONCE_ATTEMPTS):
-            signed = await self._sign(to, data, gas)
+            signed, nonce = await self._sign(to, data, gas)
             try:
                 raw = "0x" + bytes(signed.raw_transaction).hex()
                 tx_hash: str = await self._client.call("eth_sendRawTransaction", raw)
             except RemoteError as error:
                 if "already known" in str(error):
-                    return "0x" + bytes(signed.hash).hex()
+                    return "0x" + bytes(signed.hash).hex(), nonce
                 if "nonce" not in str(error):
                     raise _refusal(error) from error
                 await trio.sleep(NONCE_WAIT_S)
             else:
-                return tx_hash
+                return tx_hash, nonce
         raise RegistryRefused(None, f"{self.address} is used elsewhere too: no nonce was free")
 
-    async def _sign(self, to: bytes, data: bytes, gas: int) -> Any:
+    async def _sign(self, to: bytes, data: bytes, gas: int) -> tuple[Any, int]:
         count = await self._client.call("eth_getTransactionCount", self.address, "pending")
-        return self._account.sign_transaction(
+        nonce = int(count, 16)
+        signed = self._account.sign_transaction(
             {
                 "to": to,
                 "data": data,
                 "value": 0,
                 "gas": gas,
                 "gasPrice": 0,
-                "nonce": int(count, 16),
+                "nonce": nonce,
                 "chainId": self._chain_id,
             }
         )
+        return signed, nonce
 
     async def _explain(self, to: bytes, data: bytes) -> None:
         """Raise the reason for which a transaction failed."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
 
 
 class StoreError(Exception):
@@ -52,6 +53,17 @@ class Store:
     ) -> StoredMap[T]:
         """Return a map of the file."""
         return StoredMap(self, name, encode, decode)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make several changes durable at once, or none; nothing may be awaited meanwhile."""
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
 
     def run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
         """Run one statement, which is durable when this returns."""

@@ -53,6 +53,8 @@ AGREE_WAIT_S = 5.0
 AGREE_POLL_S = 0.05
 REQUEST_VALID_S = 10 * 60
 
+ATTEMPT_BYTES = 16
+NO_ATTEMPT = bytes(ATTEMPT_BYTES)
 NO_FILES: Mapping[str, bytes] = {}
 
 
@@ -63,16 +65,23 @@ class Asked:
     request: Request
     sealing_key: bytes
     is_used: bool = False
+    attempt: bytes = NO_ATTEMPT
+    """Who used it, if that may be tried again."""
+
+    def is_resumed_by(self, attempt: bytes) -> bool:
+        """Whether an attempt goes on that was cut off before its outcome was known."""
+        return self.is_used and attempt != NO_ATTEMPT and self.attempt == attempt
 
 
 def encode_asked(asked: Asked) -> bytes:
     """Return the stored form."""
-    return asked.sealing_key + bytes([asked.is_used]) + encode_request(asked.request)
+    head = asked.sealing_key + bytes([asked.is_used]) + asked.attempt
+    return head + encode_request(asked.request)
 
 
 def decode_asked(data: bytes) -> Asked:
     """Return what was stored."""
-    return Asked(decode_request(data[33:]), data[:32], bool(data[32]))
+    return Asked(decode_request(data[49:]), data[:32], bool(data[32]), data[33:49])
 
 
 class Verifier:
@@ -158,8 +167,13 @@ class Verifier:
         *,
         password: str = "",
         files: Mapping[str, bytes] = NO_FILES,
+        attempt: bytes = NO_ATTEMPT,
     ) -> Report:
-        """Open, check and, if it is accepted, use up what a holder has sent."""
+        """Open, check and, if it is accepted, use up what a holder has sent.
+
+        An attempt is a number of 16 bytes: the same again goes on where it was cut off, so that
+        what it used up itself is no replay. Without one, whoever comes second is refused.
+        """
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
             if asked is None:
@@ -167,10 +181,10 @@ class Verifier:
             shown = decode_presentation(unseal(sealed, asked.sealing_key, password))
         except FormError as error:
             return report_malformed(error)
-        report = await self._verify(shown, subject, files)
+        report = await self._verify(shown, subject, files, attempt)
         if report.verdict is not Verdict.ACCEPT:
             return report
-        return await self._use_up(shown, report)
+        return await self._use_up(shown, report, attempt)
 
     async def verify(
         self, data: bytes, subject: Subject, *, files: Mapping[str, bytes] = NO_FILES
@@ -183,18 +197,24 @@ class Verifier:
         return await self._verify(shown, subject, files)
 
     async def _verify(
-        self, shown: Presentation, subject: Subject, files: Mapping[str, bytes]
+        self,
+        shown: Presentation,
+        subject: Subject,
+        files: Mapping[str, bytes],
+        attempt: bytes = NO_ATTEMPT,
     ) -> Report:
         if shown.header.schema not in SCHEMAS:
             text = f"schema {shown.header.schema}"
             return report_malformed(FormError(text, is_version=True))
         asked = self._asked.get(shown.nonce)
+        is_resumed = asked is not None and asked.is_resumed_by(attempt)
         expected = Expectation(
             receiver=self.name,
             jurisdiction=self._jurisdiction,
             subject=subject,
             request=None if asked is None else asked.request,
-            is_used=asked is not None and asked.is_used,
+            is_used=asked is not None and asked.is_used and not is_resumed,
+            resumed_by=self._org_id if is_resumed else 0,
             max_age_s=self._max_age_s,
         )
         judged = judge_proof(shown.header, shown.anchor, self._trust)
@@ -212,12 +232,13 @@ class Verifier:
         )
         return Report(tuple(lines))
 
-    async def _use_up(self, shown: Presentation, report: Report) -> Report:
+    async def _use_up(self, shown: Presentation, report: Report, attempt: bytes) -> Report:
         """Note an accepted presentation, on the ledger first: who comes second is refused."""
         asked = self._asked[shown.nonce]
-        if asked.is_used:
+        is_resumed = asked.is_resumed_by(attempt)
+        if asked.is_used and not is_resumed:
             return _with_finding(report, Result.FAIL, Finding(Code.REPLAYED))
-        used = replace(asked, is_used=True)
+        used = replace(asked, is_used=True, attempt=attempt)
         if self._signer is None:
             self._asked[shown.nonce] = used
             return report
@@ -226,8 +247,11 @@ class Verifier:
         call = encode_consume(shown.id, consent, VerdictClass.ACCEPT, origin)
         self._asked[shown.nonce] = used  # nobody else here tries meanwhile
         try:
-            await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
+            if not (is_resumed and await self._is_ours(shown)):
+                await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
         except RegistryRefused as error:
+            if is_resumed and await self._is_ours(shown):  # it was on its way
+                return report
             self._asked[shown.nonce] = asked
             codes = {
                 RegistryErrorCode.PRESENTATION_CONSUMED: Code.REPLAYED,
@@ -238,10 +262,14 @@ class Verifier:
                 raise
             return _with_finding(report, Result.FAIL, Finding(codes[error.code]))
         except ClientError as error:
-            self._asked[shown.nonce] = asked
+            if attempt == NO_ATTEMPT:  # nobody could tell later whose it was
+                self._asked[shown.nonce] = asked
             finding = Finding(Code.FRESHNESS_UNKNOWN, f"not used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
         return report
+
+    async def _is_ours(self, shown: Presentation) -> bool:
+        return await self._registries[0].get_consumer(shown.id) == self._org_id
 
     # --- reading ----------------------------------------------------------------------------
 

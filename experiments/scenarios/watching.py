@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from contextlib import closing
 
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
@@ -14,12 +15,13 @@ from contracts.registry import (
 )
 from experiments.faults import kill_node, start_node
 from experiments.lying_node import lying_node
-from experiments.regulator import observe
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents import build_enterprise_report, build_kyc_file
 from institutions.presentation import encode_presentation
 from institutions.registry import Registry, Signer
+from institutions.regulator import RegulatorDesk
+from institutions.store import Store
 from institutions.verifier import Verifier
 from node.client import RpcClient
 
@@ -104,11 +106,13 @@ async def play_regulator(stage: Stage) -> None:
         last = int(receipt["blockNumber"], 16)
     await cast.wait_for_height("hkma", last)
     issuers = [cast.issuers[name].org_id for name in ("szcredit", "bea-cn", "baihang")]
-    view = await observe(cast.clients["hkma"], height, issuers)
+    with closing(Store(stage.folder / "regulator.sqlite3")) as store:
+        desk = RegulatorDesk(cast.clients["hkma"], store, from_height=height)
+        view = await desk.catch_up()
     stage.fact("registrations by issuer and schema", dict(truth), dict(view.registered))
     stage.fact("verdicts that are on chain", {"ACCEPT": 4}, dict(view.verdicts))
-    stage.fact("alert: many withdrawn at once", issuers[:1], view.mass_revocations)
-    stage.fact("alert: issuers that were silent", issuers[2:], view.dormant)
+    stage.fact("alert: many withdrawn at once", issuers[:1], list(view.mass_withdrawals))
+    stage.fact("alert: issuers that were silent", issuers[2:], view.dormant(issuers))
 
 
 SCENARIOS = (

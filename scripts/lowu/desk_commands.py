@@ -306,24 +306,43 @@ def supersede(anchor: str, newer: str, institution: str, directory: Path, is_jso
 @click.command()
 @click.argument("anchor")
 @by_option
+@click.option("--reason", default="SUBJECT_REQUEST", show_default=True, help="Why, coarsely.")
+@output_option("erasure.json")
 @directory_option
 @json_option
-def erase(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Destroy the package behind ANCHOR, and note on the ledger that it is gone."""
-    import hashlib
+def erase(
+    anchor: str, institution: str, reason: str, output: Path, directory: Path, is_json: bool
+) -> None:
+    """Destroy the document behind ANCHOR, say so on the ledger, and write a receipt for it."""
+    from contracts.registry import RevokeReason
+    from institutions.erasure import encode_erasure
 
     wanted = parse_anchor(anchor)
+    if reason not in RevokeReason.__members__:
+        raise click.UsageError(f"--reason {reason!r}: one of {', '.join(RevokeReason.__members__)}")
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
             with open_store(directory, "desks", institution) as store:
-                desk = build_issuer_desk(item, client, store)
-                receipt = hashlib.sha256(b"lowu erased" + wanted + str(now_s()).encode()).digest()
-                done = await desk.issuer.mark_erased(wanted, receipt)
-                desk.issued.pop(wanted, None)
-                return done
+                key = await find_document_key(directory, item, client)
+                desk = build_issuer_desk(item, client, store, key)
+                try:
+                    return await desk.erase(wanted, reason=reason, now_s=now_s())
+                except KeyError as error:
+                    text = f"{institution}'s desk has no document with the anchor {anchor}"
+                    raise click.UsageError(text) from error
 
-    _done("erased", run_steps(run), is_json=is_json)
+    receipt = run_steps(run)
+    write_file(output, encode_erasure(receipt))
+    say(
+        f"{output}: document {receipt.doc_id} is erased at {institution}, with "
+        f"{len(receipt.anchors)} anchors\nnext: lowu forget {output} --holder … --via …",
+        is_json=is_json,
+        file=str(output),
+        doc_id=receipt.doc_id,
+        anchors=[item.anchor.hex() for item in receipt.anchors],
+        digest=receipt.digest.hex(),
+    )
 
 
 @click.command()

@@ -7,10 +7,12 @@ Institutions keep what they must not forget below ``--dir``, in ``desks/NAME.sql
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,9 +166,42 @@ async def connect(
     """Connect an institution to its node."""
     from node.client import RpcClient
 
-    item = find_institution(directory, name)
+    item = unlock(directory, find_institution(directory, name))
     async with RpcClient(item.node.url) as client:
         yield item, client
+
+
+def keystore_file(directory: Path, name: str) -> Path:
+    """Return where an institution keeps a key of its own, if it has one."""
+    return directory / "desks" / f"{name}.key.json"
+
+
+def unlock(directory: Path, item: PlannedInstitution) -> PlannedInstitution:
+    """Return an institution with the account in its keystore, if it has one.
+
+    The password is the environment's LOWU_PASSWORD, or asked for on a terminal.
+    """
+    path = keystore_file(directory, item.spec.id)
+    if not path.exists():
+        return item
+    from institutions.keystore import KeystoreError, read_keystore
+
+    try:
+        return replace(item, account_key=read_keystore(path, ask_password(path)))
+    except KeystoreError as error:
+        raise click.ClickException(f"{error}; LOWU_PASSWORD, or the prompt, gives it") from error
+
+
+def ask_password(path: Path, *, is_new: bool = False) -> str:
+    """Return the password for a key file."""
+    given = os.environ.get("LOWU_PASSWORD")
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{path} needs a password: set LOWU_PASSWORD")
+    return str(
+        click.prompt(f"Password of {path}", hide_input=True, confirmation_prompt=is_new, err=True)
+    )
 
 
 def build_signer(item: PlannedInstitution, client: RpcClient) -> Signer:

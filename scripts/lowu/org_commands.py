@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from lowu.cli import emit_json
 from lowu.desks import (
+    ask_password,
     build_signer,
     by_option,
     connect,
@@ -17,6 +19,7 @@ from lowu.desks import (
     draft_newcomer,
     find_document_key,
     find_institution,
+    keystore_file,
     load,
     run_steps,
     say,
@@ -228,6 +231,57 @@ def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json:
 
     found: Proposal = run_steps(run)
     say(_describe(found), is_json=is_json, **_figures(found))
+
+
+@org.command()
+@by_option
+@click.option("--retire-old", is_flag=True, help="Take the roles from the account so far.")
+@directory_option
+@json_option
+def account(institution: str, retire_old: bool, directory: Path, is_json: bool) -> None:
+    """Give an institution an account with a new key, kept in a key file with a password.
+
+    Until then its account follows from the network's public seed. All its commands use the key
+    file from then on; LOWU_PASSWORD, or a prompt, opens it.
+    """
+    import secrets
+
+    from contracts.registry import Role
+    from institutions.governance import account_call
+    from institutions.keystore import KeystoreError, read_keystore, write_keystore
+    from institutions.registry import Registry
+
+    path = keystore_file(directory, institution)
+    draft = path.with_suffix(".draft")
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            password = ask_password(path, is_new=True)
+            try:
+                if not draft.exists():  # else it was cut off, and the key may have its roles
+                    write_keystore(draft, secrets.token_bytes(32), password)
+                fresh = replace(item, account_key=read_keystore(draft, password))
+            except KeystoreError as error:
+                raise click.ClickException(str(error)) from error
+            roles = Role((await Registry(client).get_org(item.org_id)).roles)
+            address, data = account_call(item.org_id, bytes.fromhex(fresh.address[2:]), roles)
+            await build_signer(item, client).send(address, data)
+            draft.replace(path)
+            if retire_old:
+                old = bytes.fromhex(item.address[2:])
+                address, data = account_call(item.org_id, old, Role(0))
+                await build_signer(fresh, client).send(address, data)
+            return fresh.address, roles
+
+    found, roles = run_steps(run)
+    say(
+        f"{path}: {institution} acts as {found} ({roles.name}) from now on\n"
+        "its password: LOWU_PASSWORD, or what you type when asked",
+        is_json=is_json,
+        file=str(path),
+        address=found,
+        roles=roles.name,
+    )
 
 
 @org.command("rotate-key")

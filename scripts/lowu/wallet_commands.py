@@ -26,6 +26,7 @@ from lowu.options import directory_option, json_option
 
 if TYPE_CHECKING:
     from institutions.desks import Wallet
+    from institutions.requests import Request
 
 
 @click.command()
@@ -52,21 +53,11 @@ def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
     )
 
 
-def _choose(wallet: Wallet, asked: Any, doc_id: str | None) -> str:
-    fitting = [
-        item
-        for item in wallet.holder.packages
-        if item.header.schema == asked.schema
-        and any(anchor.audience == asked.receiver for anchor in item.anchors)
-        and doc_id in (None, item.header.doc_id)
-    ]
-    if not fitting:
-        raise click.UsageError(
-            f"{wallet.holder.name} has no {asked.schema} for {asked.receiver}"
-            + (f" with id {doc_id}" if doc_id else "")
-            + "; `lowu carry` puts one into the wallet"
-        )
-    return str(max(fitting, key=lambda item: item.header.issued_at).header.doc_id)
+def _choose(wallet: Wallet, asked: Request, doc_id: str | None) -> str:
+    try:
+        return wallet.choose(asked, doc_id or "")
+    except KeyError as error:
+        raise click.UsageError(f"{error.args[0]}; `lowu carry` puts one into the wallet") from error
 
 
 @click.command()
@@ -105,8 +96,7 @@ def consent(
                         raise click.UsageError(f"{holder} has not agreed to this")
                     ending = wallet.holder.authorise(receipt, chain_id, is_withdrawal=True)
                     return receipt, await end_consent(build_signer(item, client), ending)
-                receipt = wallet.holder.consent(doc_id, wanted, now_s=now_s())
-                wallet.consents[receipt.digest] = receipt
+                receipt = wallet.agree(doc_id, wanted, now_s())
                 granting = wallet.holder.authorise(receipt, chain_id)
                 return receipt, await log_consent(build_signer(item, client), granting)
 
@@ -149,7 +139,7 @@ def present(
         wallet = build_wallet(load(directory), holder, store)
         doc_id = _choose(wallet, wanted, document)
         receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
-        sealed = wallet.holder.present(doc_id, wanted, receipt, fields or None, password=password)
+        sealed = wallet.present(doc_id, wanted, now_s(), fields, password)
     write_file(output, sealed)
     warning = "" if receipt else "\nwithout a consent: the receiver will refuse it"
     say(
@@ -158,4 +148,37 @@ def present(
         is_json=is_json,
         file=str(output),
         doc_id=doc_id,
+    )
+
+
+@click.command()
+@click.argument("receipt", type=EXISTING)
+@holder_option
+@click.option("--via", required=True, help="The institution whose node is asked.")
+@directory_option
+@json_option
+def forget(receipt: Path, holder: str, via: str, directory: Path, is_json: bool) -> None:
+    """Destroy the document that RECEIPT says is erased, if the ledger says so too."""
+    from institutions.erasure import decode_erasure, find_flaw
+    from institutions.registry import Registry
+
+    erasure = read_form(receipt, decode_erasure)
+
+    async def run() -> Any:
+        async with connect(directory, via) as (_, client):
+            flaw = await find_flaw(erasure, Registry(client))
+            if flaw:
+                raise click.UsageError(f"{receipt}: {flaw}; the document is kept")
+
+    run_steps(run)
+    with open_store(directory, "wallets", holder) as store:
+        wallet = build_wallet(load(directory), holder, store)
+        try:
+            wallet.forget(erasure)
+        except (KeyError, ValueError) as error:
+            raise click.UsageError(f"{receipt}: {error.args[0]}; nothing was destroyed") from error
+    say(
+        f"{holder} has destroyed {erasure.doc_id}, and keeps the receipt for it",
+        is_json=is_json,
+        doc_id=erasure.doc_id,
     )

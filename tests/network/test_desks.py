@@ -1,6 +1,10 @@
 """A document from its issuer to its receiver, by commands and files, on real processes."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -134,3 +138,80 @@ def test_a_bank_is_voted_in_and_works(place):
     listed = run("org", "proposals", "--by", "hkstp")["proposals"]
     assert ["OrgRegistry.setRoute(3, 2, True)"] in [item["calls"] for item in listed]
     assert "setRoute" in kit.lowu("org", "proposals", "--by", "hkstp", cwd=place).stdout
+
+
+def test_keys_change_and_documents_are_erased(place, monkeypatch):
+    def run(*arguments):
+        return kit.lowu_json(*arguments, cwd=place)
+
+    monkeypatch.setenv("LOWU_PASSWORD", "right")
+    made = run("org", "account", "--by", "baihang", "--retire-old")
+    assert made["roles"].startswith("ADMIN|ISSUER")
+    monkeypatch.setenv("LOWU_PASSWORD", "wrong")
+    run("sample", "cn.pcr/1", "-o", "person.json")
+    issuing = ("issue", "person.json", "--by", "baihang", "--for", "fusion", "--holder", "lin")
+    refused = kit.lowu(*issuing, cwd=place, check=False)
+    assert refused.returncode == 1 and "the password is another" in refused.stderr
+    monkeypatch.setenv("LOWU_PASSWORD", "right")
+    assert run("org", "rotate-key", "--by", "baihang")["key"] == 2
+    issued = run(*issuing)
+    run("carry", "package.json", "--holder", "lin")
+    erased = run("erase", issued["anchor"], "--by", "baihang")
+    assert erased["anchors"] == [issued["anchor"]]
+    forgetting = ("forget", "erasure.json", "--holder", "lin", "--via", "fusion")
+    receipt = (place / "erasure.json").read_text()
+    (place / "erasure.json").write_text(receipt.replace("SUBJECT_REQUEST", "DISPUTED"))
+    forged = kit.lowu(*forgetting, cwd=place, check=False)
+    assert forged.returncode == 2 and "not signed by the issuer" in forged.stderr
+    (place / "erasure.json").write_text(receipt)
+    assert run(*forgetting)["doc_id"] == issued["doc_id"]
+    gone = kit.lowu(*forgetting, cwd=place, check=False)
+    assert gone.returncode == 2 and "nothing was destroyed" in gone.stderr
+    seen = run("regulator", "--by", "hkma")
+    assert {"issuer": "baihang", "side": "SZ", "schema": "cn.pcr/1", "count": 1} in seen[
+        "registered"
+    ]
+
+
+def test_a_desk_does_orders_from_files_whichever_node_is_up(place):
+    def order(desk, name, **fields):
+        inbox = place / "nodes" / desk / "inbox"
+        inbox.mkdir(parents=True, exist_ok=True)
+        for file in fields.get("files", []):
+            shutil.copy(place / file, inbox)
+        (inbox / f"{name}.order.json").write_text(json.dumps(fields))
+
+    def answer(desk, name):
+        return json.loads((place / "nodes" / desk / "outbox" / name / "answer.json").read_text())
+
+    subject = kit.lowu_json("sample", "cn.ecr/1", cwd=place)["subject"]
+    order("wallets/ming", "who", do="key")
+    assert kit.lowu_json("serve", "--holder", "ming", "--once", cwd=place)["figures"]["done"] == 1
+    issuing = {"do": "issue", "for": "nova", "files": ["document.json"]}
+    issuing["holder_key"] = answer("wallets/ming", "who")["holder_key"]
+    kit.lowu("kill", "szcredit", cwd=place)
+    order("desks/szcredit", "loan-7", **issuing)
+    kit.lowu("serve", "--by", "szcredit", "--once", cwd=place)  # another node of its side answers
+    first = answer("desks/szcredit", "loan-7")
+    assert first["ok"] and first["files"] == ["package.json"]
+    kit.lowu("start", "szcredit", cwd=place)
+    order("desks/szcredit", "loan-7", **issuing)
+    order("desks/szcredit", "stop", do="revoke", anchor=first["anchor"], reason="DISPUTED")
+    order("desks/szcredit", "loan-8", do="issue")
+    command = [sys.executable, "-m", "lowu", "serve", "--by", "szcredit"]
+    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True) as desk:
+        told = set()
+        for line in desk.stderr:
+            told.add(line.strip().split(":")[0])
+            if {"loan-7", "stop", "loan-8"} <= told:
+                break
+        desk.send_signal(signal.SIGINT)
+        desk.stderr.read()
+    assert desk.returncode == 130
+    assert answer("desks/szcredit", "loan-7") == first
+    assert answer("desks/szcredit", "stop")["ok"]
+    assert "document.json" in answer("desks/szcredit", "loan-8")["error"]
+    assert subject.startswith("USCC:")
+    for arguments in ((), ("--by", "nova", "--holder", "ming")):
+        done = kit.lowu("serve", *arguments, cwd=place, check=False)
+        assert done.returncode == 2 and "either --by" in done.stderr

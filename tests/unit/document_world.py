@@ -61,6 +61,9 @@ class Ledger:
             raise ClientError("down")
         return {"number": self.height, "hash": "0xb", "time": self.time_s}
 
+    async def get_consumer(self, presentation):
+        return 2 if presentation in self.consumed else 0
+
     async def read_facts(self, query):
         none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 10, bytes(32))
         record = self.records.get(query.anchor, none) if query.org == 1 else none
@@ -77,7 +80,7 @@ class Ledger:
             self.key,
             self.accreditation,
             None if query.consent is None else self.consents.get(query.consent, unknown),
-            query.presentation in self.consumed,
+            2 if query.presentation in self.consumed else 0,
             query.route in self.routes,
         )
 

@@ -4,6 +4,7 @@ import json
 from random import Random
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from institutions.leaves import LeafType, build_leaves, compute_root, flatten
 from institutions.registry import RegistryRefused, Signer
 from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey, is_signed_by
-from node.client import RemoteError
+from node.client import RemoteError, TransactionTimeout
 
 NOW_S = 1_800_000_000
 KEY = DocumentKey(b"\x05" * 32)
@@ -219,6 +220,44 @@ class RacingClient:
 
     async def wait_for_receipt(self, tx_hash, timeout_s):
         return {"status": "0x1", "transactionHash": tx_hash}
+
+
+class LaggingClient(RacingClient):
+    """A node that gives out a nonce which another transaction of the account has already."""
+
+    url = "http://lagging"
+
+    def __init__(self, *, lost=1, is_receipt_late=False):
+        super().__init__(losses=0)
+        self.lost, self.is_receipt_late, self.polls = lost, is_receipt_late, 0
+
+    async def call(self, method, *params):
+        if method == "eth_getTransactionReceipt":
+            return {"status": "0x1", "transactionHash": params[0]} if self.is_receipt_late else None
+        if method == "eth_getTransactionCount" and params[1] == "latest":
+            return hex(len(self.nonces)) if self.polls > 2 else "0x0"
+        return await super().call(method, *params)
+
+    async def wait_for_receipt(self, tx_hash, timeout_s):
+        self.polls += 1
+        if len(self.nonces) > self.lost:
+            return await super().wait_for_receipt(tx_hash, timeout_s)
+        await trio.sleep(timeout_s)
+        raise TransactionTimeout("none yet")
+
+
+async def test_a_nonce_that_another_transaction_took_is_not_waited_for(autojump_clock):
+    client, begun = LaggingClient(), trio.current_time()
+    receipt = await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert receipt["status"] == "0x1" and client.nonces == [0, 1]
+    assert trio.current_time() - begun == pytest.approx(3)  # as long as the node lagged
+    late = LaggingClient(is_receipt_late=True)
+    await Signer(late, b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert late.nonces == [0]
+    begun = trio.current_time()
+    with pytest.raises(TransactionTimeout, match="in time"):
+        await Signer(LaggingClient(lost=9), b"\x01" * 32).send(b"\x02" * 20, b"", timeout_s=2)
+    assert trio.current_time() - begun == pytest.approx(2)
 
 
 async def test_two_users_of_one_account_take_turns(autojump_clock):

@@ -1,0 +1,57 @@
+"""An account's key in a file, as Ethereum's wallets keep it (Web3 Secret Storage, version 3).
+
+The key is encrypted with a password (scrypt, AES-128-CTR); geth, MetaMask and web3 read the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+
+SCRYPT_N = 2**14
+"""As geth's light accounts: 16 MiB and some 50 ms, for commands that run often."""
+
+
+class KeystoreError(Exception):
+    """A key file that cannot be used; the text says what to do."""
+
+
+def write_keystore(path: Path, private_key: bytes, password: str) -> None:
+    """Write a key file, readable for its owner only.
+
+    Raises:
+        KeystoreError: there is one already, or it cannot be written.
+    """
+    content = Account.encrypt(private_key, password, kdf="scrypt", iterations=SCRYPT_N)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise KeystoreError(f"{path}: there is a key already; move it away first") from error
+    except OSError as error:
+        raise KeystoreError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_keystore(path: Path, password: str) -> bytes:
+    """Return the private key in a file.
+
+    Raises:
+        KeystoreError: it is damaged, or the password is another.
+    """
+    try:
+        content: Any = json.loads(path.read_text())
+        return bytes(Account.decrypt(content, password))
+    except ValueError as error:
+        if "MAC" in str(error):
+            raise KeystoreError(f"{path}: the password is another") from error
+        raise KeystoreError(f"{path}: not a key file ({error})") from error
+    except (OSError, KeyError, TypeError, NotImplementedError) as error:
+        raise KeystoreError(f"{path}: cannot be read ({type(error).__name__})") from error
