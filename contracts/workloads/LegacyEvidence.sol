@@ -16,6 +16,7 @@ contract LegacyEvidence {
 
     event EvidenceCreated(bytes32 indexed key, address signer, string signature, uint256 updated);
     event EvidenceRevoked(bytes32 indexed key, address signer, uint256 updated);
+    event LogAdded(bytes32 indexed key, address signer, string text, uint256 updated);
 
     /// @notice First come, first served: a key that exists is silently left as it is.
     function createEvidence(
@@ -27,6 +28,18 @@ contract LegacyEvidence {
         if (evidence[key].updated != 0) return false;
         evidence[key] = Evidence(signer, updated, signature, false);
         emit EvidenceCreated(key, signer, signature, updated);
+        return true;
+    }
+
+    /// @notice Whatever text, by whoever is said to have written it, stays in the chain's logs.
+    function addLog(
+        bytes32 key,
+        address signer,
+        string calldata text,
+        uint256 updated
+    ) external returns (bool isAdded) {
+        if (evidence[key].updated == 0) return false;
+        emit LogAdded(key, signer, text, updated);
         return true;
     }
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import trio
 
-from contracts.abi import load_artifact
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
@@ -19,6 +18,7 @@ from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents import build_enterprise_report
 from institutions.issuer import Issued
+from institutions.legacy import LegacyEvidence, deploy_legacy
 from institutions.package import Profile
 from institutions.registry import Registry
 
@@ -66,20 +66,16 @@ async def play_squatting(stage: Stage) -> None:
 async def play_legacy_squatting(stage: Stage) -> None:
     """Play X4 once more, on a contract that keeps evidence as WeIdentity's does."""
     cast = stage.cast
-    legacy = load_artifact("LegacyEvidence")
     attacker, issuer = cast.signers["bea-cn"], cast.signers["szcredit"]
-    address = await attacker.deploy(legacy.bytecode)
-    key = secrets.token_bytes(32)
-    create = legacy.functions["createEvidence"]
-    for signer in (attacker, issuer):  # who is said to sign, and when, is the caller's word
-        call = create.encode_call(key, signer.address, "a signature", cast.now_s())
-        receipt = await signer.send(address, call)
-    stage.fact("the issuer's own call, as its receipt has it", "0x1", receipt["status"])
-    read = legacy.functions["getEvidence"]
-    message = {"to": "0x" + address.hex(), "data": "0x" + read.encode_call(key).hex()}
-    answer = await cast.clients["bea-cn"].call("eth_call", message, "latest")
-    found = read.decode_output(bytes.fromhex(answer[2:]))[0][0]
-    stage.fact("whose the evidence is", attacker.address.lower(), found.lower())
+    address, key = await deploy_legacy(attacker), secrets.token_bytes(32)
+    taken = []
+    for signer in (attacker, issuer):
+        evidence = LegacyEvidence(cast.clients["bea-cn"], signer, address)
+        own = signer.address
+        taken.append(await evidence.create(key, said_signer=own, said_time_s=cast.now_s()))
+    stage.fact("whether the attacker's call and the issuer's were taken", [True, False], taken)
+    found = (await evidence.read(key)).signer
+    stage.fact("whose the evidence is", attacker.address.lower(), found)
 
 
 async def play_both_squattings(stage: Stage) -> None:

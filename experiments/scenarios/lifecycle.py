@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_b
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.consent import Purpose
 from institutions.documents import Document, build_enterprise_report, build_kyc_file
+from institutions.erasure import find_flaw
 from institutions.holder import Holder
 from institutions.issuer import Issued
 from institutions.leaves import Attachment
@@ -308,15 +308,23 @@ async def play_erased(stage: Stage) -> None:
     document, issued = await issue_report(cast, 270, "nova")
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("before", "ACCEPT", report)
-    receipt_hash = hashlib.sha256(b"seed, blind and file destroyed").digest()
-    receipt = await cast.issuers["szcredit"].mark_erased(issued.anchor, receipt_hash)
-    await cast.wait_for_height("nova", _height_of(receipt))
+    issuer = cast.issuers["szcredit"]
+    receipt = issuer.draft_erasure(
+        [issued.package], reason="SUBJECT_REQUEST", erased_at_s=cast.now_s()
+    )
+    await cast.wait_for_height("nova", await issuer.note_erasure(receipt))
+    flaw = await find_flaw(receipt, Registry(cast.clients["nova"]))
+    stage.fact("what speaks against the erasure receipt", "", flaw)
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a copy that somebody kept", "REJECT ERASED", report)
     record = await Registry(cast.clients["nova"]).get_record(
         cast.issuers["szcredit"].org_id, issued.anchor
     )
     stage.fact("what remains on chain", AnchorState.ERASED.name, record.state.name)
+    holder = cast.holders["acme-sz"]
+    holder.drop(receipt.doc_id)
+    kept = [item.header.doc_id for item in holder.packages]
+    stage.fact("the holder has it no more", False, receipt.doc_id in kept)
 
 
 SCENARIOS = (

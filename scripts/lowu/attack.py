@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,37 @@ def squat(is_json: bool) -> None:
     from lowu.scenarios import play_named
 
     play_named("X4", is_json=is_json)
+
+
+@attack.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws hashes and keys.")
+@json_option
+def legacy(seed: int, is_json: bool) -> None:
+    """Do the same to the registry and to evidence kept as WeIdentity keeps it, side by side.
+
+    Exit 0 if in every act the old way gives in and the registry does not.
+    """
+    from random import Random
+
+    from experiments.attacks.legacy import Comparison, compare
+    from experiments.cast import Cast
+    from lowu.testing import Virtual, VirtualFaults
+
+    async def play(cast: Cast, faults: VirtualFaults) -> list[Comparison]:
+        return await compare(cast, Random(seed))  # noqa: S311
+
+    found = Virtual(NETWORK).play(play)
+    is_ok = all(item.is_as_expected for item in found)
+    if is_json:
+        figures = {"acts": len(found), "as_expected": sum(item.is_as_expected for item in found)}
+        emit_json(is_ok, figures, acts=[asdict(item) for item in found])
+    else:
+        rows = [
+            ("✓" if item.is_as_expected else "✗", item.act, item.legacy, item.registry)
+            for item in found
+        ]
+        print_table("The same acts", ("", "act", "evidence as of old", "registry"), rows)
+    sys.exit(0 if is_ok else 1)
 
 
 @attack.command()

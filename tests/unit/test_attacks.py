@@ -14,6 +14,7 @@ from experiments.attacks.dictionary import (
     compute_check,
     search_share,
 )
+from experiments.attacks.legacy import compare
 from experiments.attacks.linkability import measure
 from experiments.attacks.mutation import TRIALS, prepare
 from institutions.identifiers import compute_hkid_check, is_hkid
@@ -74,6 +75,15 @@ def test_no_change_of_some_is_accepted():
     for outcome in Virtual("seed-7").play(play):
         assert outcome.tried > 100 and outcome.accepted == []
         assert len(outcome.refused) >= 3
+
+
+def test_the_old_way_gives_in_and_the_registry_does_not():
+    async def play(cast, faults):
+        return await compare(cast, Random(7))
+
+    found = Virtual("seed-7").play(play)
+    assert len(found) == 8
+    assert [item for item in found if not item.is_as_expected] == []
 
 
 @pytest.mark.parametrize("is_at_once", [True, False])
