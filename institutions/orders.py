@@ -95,10 +95,7 @@ def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order
     """
     if not ID.match(order_id):
         raise FormError(f"{order_id!r}: a name of up to 64 letters, digits, '.', '_' and '-'")
-    try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FormError(f"not JSON: {error}") from error
+    raw = _read_json(data)
     if not isinstance(raw, dict) or not isinstance(raw.get("do"), str):
         raise FormError("an order is a JSON object whose 'do' says what to do")
     files = {}
@@ -110,12 +107,19 @@ def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order
     return Order(order_id, raw["do"], fields, files)
 
 
-def list_files(data: bytes) -> list[str]:
-    """Return the names of files that an order needs; `FormError` if they are not names."""
+def _read_json(data: bytes) -> Any:
+    """Return a JSON value that can be written again: no NaN, no lone surrogates."""
     try:
         raw = json.loads(data)
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise FormError(f"not JSON: {error}") from error
+    return raw
+
+
+def list_files(data: bytes) -> list[str]:
+    """Return the names of files that an order needs; `FormError` if they are not names."""
+    raw = _read_json(data)
     names = raw.get("files", []) if isinstance(raw, dict) else []
     is_list = isinstance(names, list) and len(names) <= FILES_MAX
     if not is_list or not all(isinstance(name, str) and ID.match(name) for name in names):

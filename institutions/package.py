@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
+from institutions.canonical import STRING_MAX, CanonicalError, decode_canonical, encode_canonical
 from institutions.forms import (
     INTEGER_MAX,
     FormError,
@@ -307,14 +307,16 @@ def read_leaves(value: object) -> tuple[Leaf, ...]:
 
 
 def _read_leaf(raw: object) -> Leaf:
-    match raw:
-        case [int(index), str(path), int(kind), str(value), salt] if 0 <= index < LEAVES_MAX:
-            if kind not in list(LeafType) or LeafType(kind) is LeafType.PAD:
-                raise FormError(f"disclosures: leaf type {kind} cannot be disclosed")
-            if LeafType(kind) is LeafType.FILE:
-                _read_file_value(value)
-            return Leaf(index, path, LeafType(kind), value, read_hex(salt, 32, "salt"))
-    raise FormError("disclosures: [index, path, type, value, salt] each")
+    index, path, kind, value, salt = read_row(raw, 5, "disclosures")
+    read_integer(index, "disclosures: index", LEAVES_MAX - 1)
+    read_integer(kind, "disclosures: type", LeafType.PAD)
+    if kind not in list(LeafType) or kind == LeafType.PAD:
+        raise FormError(f"disclosures: leaf type {kind} cannot be disclosed")
+    read_text(path, "disclosures: path", STRING_MAX)
+    read_text(value, "disclosures: value", STRING_MAX)
+    if kind == LeafType.FILE:
+        _read_file_value(value)
+    return Leaf(index, path, LeafType(kind), value, read_hex(salt, 32, "salt"))
 
 
 def _read_file_value(value: str) -> None:

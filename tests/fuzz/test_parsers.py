@@ -1,0 +1,152 @@
+"""Whatever comes from outside is read completely or refused in words; nothing in between.
+
+Values of every format are changed in structure (types, ranges, lengths, keys, depth) and in bytes.
+A reader gives a `FormError`, or a value whose encoding is what was read: one value, one encoding.
+"""
+
+import copy
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from experiments.attacks.mutation import mutate
+from institutions.canonical import CanonicalError, encode_canonical
+from institutions.consent import (
+    decode_ledger_consent,
+    encode_ledger_consent,
+    sign_for_ledger,
+)
+from institutions.erasure import decode_erasure, encode_erasure
+from institutions.forms import FormError
+from institutions.orders import Order, decode_order
+from institutions.package import decode_package, encode_package
+from institutions.presentation import decode_presentation, encode_presentation
+from institutions.requests import decode_request, encode_request
+from institutions.trust import decode_trust, encode_trust
+from tests.unit.document_world import NOW_S, World
+from tests.unit.test_offline import TRUST, build_world
+
+VECTORS = json.loads((Path(__file__).parent.parent / "data" / "package_vectors.json").read_text())
+CHANGES = 1_500
+ODD = (
+    None, True, False, 0, -1, 1, 2**53, 2**53 - 1, 2**64, 0.5, "", "0", "zz", "é", "e\u0301",
+    "\ud800", "a" * 70_000, "AB" * 32, "ab" * 31, "00" * 32, "/", [], {}, [[]], [0] * 300,
+    {"a": 1}, {"": {}},
+)  # fmt: skip
+
+
+def deep(depth=40):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def places(value, path=()):
+    """Yield the path of every value in a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+def change(value, random):
+    """Return a JSON value with one change of structure."""
+    value = copy.deepcopy(value)
+    path = random.choice(list(places(value)))
+    odd = copy.deepcopy(random.choice((*ODD, deep())))
+    if not path:
+        return odd if random.random() < 0.3 else {**value, "more": odd}
+    holder = value
+    for key in path[:-1]:
+        holder = holder[key]
+    kind = random.choice(("replace", "replace", "remove", "double"))
+    if kind == "replace":
+        holder[path[-1]] = odd
+    elif kind == "remove":
+        del holder[path[-1]]
+    elif isinstance(holder, list):
+        holder.insert(path[-1], copy.deepcopy(holder[path[-1]]))
+    else:
+        holder["x" + str(path[-1])] = holder[path[-1]]
+    return value
+
+
+def encode(value):
+    """Return canonical bytes if the value has any, or else JSON that no reader may take."""
+    try:
+        return encode_canonical(value)
+    except (CanonicalError, ValueError):
+        return json.dumps(value).encode()
+
+
+def ledger_consent():
+    world = World()
+    receipt = world.agree(world.ask())
+    return sign_for_ledger(b"\x09" * 32, 20200, receipt, is_withdrawal=False)
+
+
+def erasure():
+    world = World()
+    return world.issuer.draft_erasure([world.package], reason="OTHER", erased_at_s=NOW_S)
+
+
+FORMATS = {
+    "package": (decode_package, encode_package, lambda: encode(VECTORS["package"])),
+    "proven package": (
+        decode_package,
+        encode_package,
+        lambda: encode_package(build_world().package),
+    ),
+    "presentation": (
+        decode_presentation,
+        encode_presentation,
+        lambda: encode(VECTORS["presentation"]),
+    ),
+    "request": (decode_request, encode_request, lambda: encode(VECTORS["request"])),
+    "trust": (decode_trust, encode_trust, lambda: encode_trust(TRUST)),
+    "erasure": (decode_erasure, encode_erasure, lambda: encode_erasure(erasure())),
+    "ledger consent": (
+        decode_ledger_consent,
+        encode_ledger_consent,
+        lambda: encode_ledger_consent(ledger_consent()),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_value_is_read_whole_or_refused(name):
+    decode, encode_again, make = FORMATS[name]
+    right, random, read = make(), Random(f"fuzz {name}"), 0
+    assert encode_again(decode(right)) == right
+    for number in range(CHANGES):
+        if number % 3:
+            data = encode(change(json.loads(right), random))
+        else:
+            data, _ = mutate(right, random)
+        try:
+            found = decode(data)
+        except FormError:
+            continue
+        read += 1
+        assert encode_again(found) == data
+    assert read > CHANGES / 200  # or the changes reach nothing but the outermost form
+
+
+def test_orders_are_read_whole_or_refused():
+    random, read = Random("orders"), 0
+    right = {"do": "issue", "for": "nova", "n": 1, "files": ["a.json"]}
+    for number in range(CHANGES):
+        data = json.dumps(change(right, random)).encode()
+        if number % 3 == 0:
+            data, _ = mutate(data, random)
+        try:
+            found = decode_order("x", data, {"a.json": b""})
+        except FormError:
+            continue
+        read += 1
+        assert isinstance(found, Order) and len(found.digest) == 32
+    assert read > CHANGES / 200
