@@ -254,6 +254,11 @@ class OrgKey:
         """Whether the key was ever added."""
         return self.suite != 0
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the ledger takes registrations with it."""
+        return self.is_known and not self.retired_height and not self.compromised_height
+
 
 @dataclass(frozen=True, slots=True)
 class Accreditation:

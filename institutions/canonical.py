@@ -86,6 +86,24 @@ def _is_nested_too_deeply(data: bytes) -> bool:
     return bool(brackets)
 
 
+def load_json(data: bytes) -> Any:
+    """Return the value in JSON that need not be canonical, but can be written again.
+
+    Raises:
+        CanonicalError: not JSON, nested too deeply, or with what no JSON has: NaN, lone surrogates.
+    """
+    if _is_nested_too_deeply(data):
+        raise CanonicalError(f"nested deeper than {DEPTH_MAX}, or brackets do not match")
+    try:
+        value = json.loads(data, parse_constant=_refuse_number)
+        json.dumps(value, ensure_ascii=False).encode()
+    except CanonicalError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CanonicalError(f"not JSON ({error})") from error
+    return value
+
+
 def decode_canonical(data: bytes, size_max: int) -> Any:
     """Return the value in canonical bytes; `CanonicalError` says what is wrong."""
     if len(data) > size_max:

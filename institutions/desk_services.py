@@ -5,10 +5,15 @@ docs/DESKS.md lists them with their fields and files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from contracts.registry import HASH_REGISTRY_ADDRESS, RegistryErrorCode, RevokeReason, hash_function
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    AnchorState,
+    RevokeReason,
+    hash_function,
+)
 from institutions.consent import (
     Purpose,
     decode_ledger_consent,
@@ -30,16 +35,15 @@ from institutions.service import Action, Attempt
 from institutions.verdicts import Verdict
 
 T = TypeVar("T")
+Change = Callable[[Attempt], Awaitable[dict[str, Any]]]
 PerTry = Callable[[int], T]
 """Gives a desk for a try: at its own node first, then at others."""
-_DONE_BEFORE = {
-    "revoke": RegistryErrorCode.ALREADY_REVOKED,
-    "suspend": RegistryErrorCode.NOT_ACTIVE,
-    "reinstate": RegistryErrorCode.NOT_ACTIVE,
-    "supersede": RegistryErrorCode.TERMINAL_STATE,
-    "witness": RegistryErrorCode.ALREADY_WITNESSED,
+_LEADS_TO = {
+    "revoke": AnchorState.REVOKED,
+    "suspend": AnchorState.SUSPENDED,
+    "reinstate": AnchorState.ACTIVE,
+    "supersede": AnchorState.SUPERSEDED,
 }
-"""How the registry says that a change has been made; success, if it is tried again."""
 
 
 def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> dict[str, Action]:
@@ -56,25 +60,38 @@ def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> di
             holder_key=order.hex("holder_key", 64),
             issued_at_s=now_s(),
             profile=Profile(order.text("profile", Profile.FIELDS)),
-            order=order.number,
+            order=order.id.encode(),
         )
         details = {
             "anchor": issued.anchor.hex(),
             "doc_id": issued.package.header.doc_id,
             "height": issued.package.anchors[-1].registered_height,
         }
-        return Answer(True, details, {"package.json": encode_package(issued.package)})
+        made = {"package.json": encode_package(issued.package)}
+        return Answer(True, details, made, is_made_again=True)  # or it would outlive its erasure
 
     async def erase(attempt: Attempt) -> Answer:
         order = attempt.order
         anchor = order.hex("anchor", 32)
         reason = _reason(order.text("reason", "SUBJECT_REQUEST")).name
         try:
-            receipt = await desk_for(attempt.number).erase(anchor, reason=reason, now_s=now_s())
+            desk = desk_for(attempt.number)
+            receipt = await desk.erase(anchor, reason=reason, now_s=now_s())
         except KeyError as error:
             raise FormError(f"no document with the anchor {anchor.hex()} here") from error
         files = {"erasure.json": encode_erasure(receipt)}
-        return Answer(True, {"doc_id": receipt.doc_id, "digest": receipt.digest.hex()}, files)
+        details = {
+            "doc_id": receipt.doc_id,
+            "digest": receipt.digest.hex(),
+            "orders_erased": desk.find_orders(receipt),
+        }
+        return Answer(True, details, files)
+
+    return {"issue": issue, "erase": erase, **_change_actions(desk_for)}
+
+
+def _change_actions(desk_for: PerTry[IssuerDesk]) -> dict[str, Action]:
+    """Return what changes the state of an anchor."""
 
     async def revoke(attempt: Attempt) -> dict[str, Any]:
         order = attempt.order
@@ -92,12 +109,21 @@ def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> di
         old, new = attempt.order.hex("anchor", 32), attempt.order.hex("newer", 32)
         return await desk_for(attempt.number).issuer.supersede(old, new)
 
+    async def is_made(attempt: Attempt) -> bool:
+        order, issuer = attempt.order, desk_for(attempt.number).issuer
+        record = await issuer.registry.get_record(issuer.org_id, order.hex("anchor", 32))
+        if record.state is not _LEADS_TO[order.action]:
+            return False
+        return order.action != "supersede" or record.superseded_by == order.hex("newer", 32)
+
     changes = (revoke, suspend, reinstate, supersede)
-    return {"issue": issue, "erase": erase, **{item.__name__: _once(item) for item in changes}}
+    return {item.__name__: _once(item, is_made) for item in changes}
 
 
-def witness_actions(signer_for: PerTry[Signer], org_ids: Mapping[str, int]) -> dict[str, Action]:
-    """Return what a witness's desk does; `org_ids` are the members' numbers by name."""
+def witness_actions(
+    signer_for: PerTry[Signer], org_id: int, org_ids: Mapping[str, int]
+) -> dict[str, Action]:
+    """Return what the desk of a witness does; `org_ids` are the members' numbers by name."""
 
     async def witness(attempt: Attempt) -> dict[str, Any]:
         name = attempt.order.text("issuer")
@@ -107,7 +133,11 @@ def witness_actions(signer_for: PerTry[Signer], org_ids: Mapping[str, int]) -> d
         call = hash_function("witness").encode_call(org_ids[name], anchor)
         return await signer_for(attempt.number).send(HASH_REGISTRY_ADDRESS, call)
 
-    return {"witness": _once(witness)}
+    async def is_made(attempt: Attempt) -> bool:
+        issuer, anchor = org_ids[attempt.order.text("issuer")], attempt.order.hex("anchor", 32)
+        return await signer_for(attempt.number).registry.has_witnessed(issuer, anchor, org_id)
+
+    return {"witness": _once(witness, is_made)}
 
 
 def verifier_actions(
@@ -120,9 +150,7 @@ def verifier_actions(
         schema, purpose = order.text("schema"), order.text("purpose", Purpose.LOAN)
         _one_of(schema, SCHEMAS, "schema")
         _one_of(purpose, list(Purpose), "purpose")
-        fields = order.fields.get("fields", [""])
-        if not isinstance(fields, list) or not all(isinstance(item, str) for item in fields):
-            raise FormError("request: 'fields' has to be a list of paths")
+        fields = order.texts("fields")
         asked = desk_for(attempt.number).verifier.request(
             schema=schema, purpose=purpose, now_s=now_s(), fields=fields or [""]
         )
@@ -151,7 +179,12 @@ def verifier_actions(
         files = {"report.html": page.encode()}
         return Answer(report.verdict is Verdict.ACCEPT, describe_report(report), files)
 
-    return {"request": request, "consent": _once(consent), "verify": verify}
+    async def is_made(attempt: Attempt) -> bool:
+        item = decode_ledger_consent(attempt.order.file("ledger-consent.json"))
+        known = await signer_for(attempt.number).registry.get_consent(item.digest)
+        return bool(known.withdrawn_height if item.is_withdrawal else known.granted_height)
+
+    return {"request": request, "consent": _once(consent, is_made), "verify": verify}
 
 
 def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> dict[str, Action]:
@@ -182,26 +215,21 @@ def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> d
         order = attempt.order
         request = decode_request(order.file("request.json"))
         doc_id = wallet.choose(request, order.text("document", ""))
-        fields: Sequence[str] = order.fields.get("fields", [])
+        fields = order.texts("fields")
         sealed = wallet.present(doc_id, request, now_s(), fields, order.text("password", ""))
         return Answer(True, {"doc_id": doc_id}, {"sealed.bin": sealed})
 
     return {"key": key, "carry": carry, "consent": consent, "present": present}
 
 
-def _once(
-    change: Callable[[Attempt], Any],
-) -> Action:
-    """Make an action of a change: on trying again, that it has been made is success."""
+def _once(change: Change, is_made: Callable[[Attempt], Awaitable[bool]]) -> Action:
+    """Make an action of a change; if it is refused on trying again, the ledger is asked."""
 
     async def act(attempt: Attempt) -> Answer:
         try:
             receipt = await change(attempt)
-        except RegistryRefused as refusal:
-            was_done = refusal.code is not None and refusal.code is _DONE_BEFORE.get(
-                attempt.order.action
-            )
-            if not (attempt.is_again and was_done):
+        except RegistryRefused:
+            if not (attempt.is_again and await is_made(attempt)):
                 raise
             return Answer(True, {"was_done_before": True})
         return Answer(True, {"height": int(receipt["blockNumber"], 16)})

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from institutions.canonical import load_json
 from institutions.consent import ConsentReceipt, consent_fields, read_consent
 from institutions.documents import Document, Subject
 from institutions.erasure import ErasureReceipt, decode_erasure, encode_erasure
@@ -25,7 +26,7 @@ from institutions.signing import DocumentKey
 from institutions.store import Store
 from institutions.trust import Trust
 from institutions.verdicts import Report
-from institutions.verifier import NO_ATTEMPT, Verifier, decode_asked, encode_asked
+from institutions.verifier import ATTEMPT_BYTES, NO_ATTEMPT, Verifier, decode_asked, encode_asked
 
 
 def _encode_json(value: Any) -> bytes:
@@ -41,7 +42,9 @@ class IssuerDesk:
         self.issued = store.open("issued", encode_package, decode_package)
         """By anchor: the package; its anchor's height is 0 until it is registered."""
         self._ordered = store.open("ordered", bytes, bytes)
-        """By order: the anchor."""
+        """By name of an order: the anchor."""
+        self.refused = store.open("refused", encode_package, decode_package)
+        """By anchor: what the registry refused to register."""
         self.erasures = store.open("erasures", encode_erasure, decode_erasure)
         """By document id."""
 
@@ -60,8 +63,13 @@ class IssuerDesk:
         The same order again, if it names one, gives the same package.
         """
         known = self._ordered.get(order) if order else None
+        if known is not None and self._find_erasure(known) is not None:
+            raise ValueError("the document of this order was issued, and has been erased")
         if known is not None and known in self.issued:
-            return await self._register(self.issued[known])
+            package = self.issued[known]
+            if package.anchors[-1].registered_height:
+                return Issued(package, known, {})
+            return await self._register(package)
         package = self.issuer.build_package(
             document,
             audience=audience,
@@ -81,7 +89,9 @@ class IssuerDesk:
         try:
             issued = await self.issuer.register(package)
         except RegistryRefused:
-            del self.issued[anchor]  # it never will be registered
+            with self._store.together():  # not tried again, and not lost
+                self.refused[anchor] = package
+                del self.issued[anchor]
             raise
         self.issued[anchor] = issued.package
         return issued
@@ -107,17 +117,24 @@ class IssuerDesk:
         Raises:
             KeyError: this desk has no such document.
         """
-        receipt = self._find_erasure(anchor)
-        if receipt is None:
-            doc_id = self.issued[anchor].header.doc_id
-            made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
-            receipt = self.issuer.draft_erasure(made, reason=reason, erased_at_s=now_s)
-            self.erasures[bytes.fromhex(doc_id)] = receipt
+        with self._store.together():
+            receipt = self._find_erasure(anchor)
+            if receipt is None:
+                doc_id = self.issued[anchor].header.doc_id
+                made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+                receipt = self.issuer.draft_erasure(made, reason=reason, erased_at_s=now_s)
+                self.erasures[bytes.fromhex(doc_id)] = receipt
         await self.issuer.note_erasure(receipt)
         with self._store.together():
             for item in receipt.anchors:
                 self.issued.pop(item.anchor, None)
+        self._store.purge()
         return receipt
+
+    def find_orders(self, receipt: ErasureReceipt) -> list[str]:
+        """Return the orders by which an erased document was issued."""
+        anchors = {item.anchor for item in receipt.anchors}
+        return [order.decode() for order, anchor in self._ordered.items() if anchor in anchors]
 
     def _find_erasure(self, anchor: bytes) -> ErasureReceipt | None:
         for receipt in self.erasures.values():
@@ -154,7 +171,7 @@ class VerifierDesk:
             requests=store.open("requests", encode_asked, decode_asked),
         )
         self.verdicts = store.open("verdicts", _encode_json, json.loads)
-        """By nonce of the request, and how many came before: the report as JSON."""
+        """By nonce of the request, and the attempt or how many came before: the report as JSON."""
 
     async def receive(
         self,
@@ -169,7 +186,9 @@ class VerifierDesk:
         report = await self.verifier.receive(
             sealed, subject, password=password, files=files or {}, attempt=attempt
         )
-        number = len(self.verdicts).to_bytes(4, "big")
+        number = attempt
+        if attempt == NO_ATTEMPT:
+            number = len(self.verdicts).to_bytes(ATTEMPT_BYTES, "big")
         self.verdicts[sealed[:16] + number] = describe_report(report)
         return report
 
@@ -253,6 +272,7 @@ class Wallet:
         with self._store.together():
             self.erasures[bytes.fromhex(receipt.doc_id)] = receipt
             self.holder.drop(receipt.doc_id)
+        self._store.purge()
 
     def find_consent(self, doc_id: str, receiver: str, purpose: str) -> ConsentReceipt | None:
         """Return the newest consent to show a document to a receiver for a purpose."""
@@ -280,7 +300,7 @@ def read_document(data: bytes) -> Document:
         ValueError: it is not one.
     """
     try:
-        raw = json.loads(data)
+        raw = load_json(data)
         id_type, id_value = raw["subject"]
         content = raw["content"]
         if not isinstance(content, dict):
@@ -291,7 +311,7 @@ def read_document(data: bytes) -> Document:
             int(raw["report_time"]),
             content,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             "not a document: an object with schema, subject [type, number], report_time (seconds "
             f"since 1970) and content ({type(error).__name__}: {error})"

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from contracts.registry import AnchorState, RevokeReason
+from contracts.registry import AnchorState
 from institutions.canonical import encode_canonical
 from institutions.forms import (
     FormError,
@@ -34,6 +34,7 @@ from institutions.registry import Registry
 from institutions.signing import DocumentKey, is_signed_by
 
 FORMAT = "dvp1-erasure"
+ENDED = (AnchorState.REVOKED, AnchorState.SUPERSEDED, AnchorState.ERASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,6 @@ async def find_flaw(receipt: ErasureReceipt, registry: Registry) -> str:
         else:
             leaf = (item.anchor, item.batch.index, item.batch.path)
             status = await registry.get_leaf_status(receipt.issuer_org, item.batch.root, leaf)
-            if status != (AnchorState.REVOKED, RevokeReason.ERASED):
-                return f"the ledger does not say that {item.anchor.hex()} is erased"
+            if status[0] not in ENDED:  # the leaf's own word, or its batch's
+                return f"the ledger does not say that {item.anchor.hex()} is out of force"
     return ""

@@ -116,18 +116,28 @@ def account_call(org: int, account: bytes, roles: Role) -> Call:
 
 
 def rotation_calls(
-    org: int, key_id: int, public_key: bytes, compromised_since: int | None = None
+    org: int,
+    usable: Sequence[int],
+    fresh: tuple[int, bytes],
+    compromised_since: int | None = None,
 ) -> list[Call]:
-    """Return what puts the next document key into use, and one out of it: stolen, or retired.
+    """Return what puts a document key (number, public key) into use, and all others out of it.
 
-    An administrator of the organisation makes them, one after another.
+    They end as stolen, or retired. An administrator of the organisation makes the calls in this
+    order: cut off at any place, they can be worked out anew from the keys that are usable then.
     """
-    if compromised_since is None:
-        end = _org_registry("retireKey", org, key_id)
-    else:
-        end = _org_registry("reportCompromised", org, key_id, compromised_since)
-    added = _org_registry("addKey", org, key_id + 1, int(Suite.SHA256_P256), public_key)
-    return [added, end]
+    number, public_key = fresh
+    calls = []
+    if number not in usable:
+        calls.append(_org_registry("addKey", org, number, int(Suite.SHA256_P256), public_key))
+    for old in usable:
+        if old == number:
+            continue
+        if compromised_since is None:
+            calls.append(_org_registry("retireKey", org, old))
+        else:
+            calls.append(_org_registry("reportCompromised", org, old, compromised_since))
+    return calls
 
 
 def describe_call(call: Call) -> str:

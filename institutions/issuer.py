@@ -37,7 +37,7 @@ from institutions.package import (
     find_file_digest,
 )
 from institutions.proof import check_proof
-from institutions.registry import RegistryRefused, Signer
+from institutions.registry import Registry, RegistryRefused, Signer
 from institutions.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.seed import SEED_BYTES, seal_seed
 from institutions.signing import DocumentKey
@@ -76,6 +76,11 @@ class Issuer:
         self._key = document_key
         self.key_id = key_id
         self._random = randomness
+
+    @property
+    def registry(self) -> Registry:
+        """What the issuer's node says."""
+        return self._signer.registry
 
     def with_key(self, document_key: DocumentKey, key_id: int) -> Issuer:
         """Return this issuer with another document key."""
@@ -286,7 +291,8 @@ class Issuer:
     async def note_erasure(self, receipt: ErasureReceipt) -> int:
         """Have the ledger say of all anchors that they are erased; return the last block.
 
-        What it says already stays: doing it again is safe. Of a batch, one leaf is withdrawn.
+        Doing it again is safe; with another receipt it is refused. Of a batch, one leaf is
+        withdrawn.
         """
         height = 0
         for item in receipt.anchors:
@@ -297,11 +303,16 @@ class Issuer:
                     place = Anchor("", b"", item.anchor, batch=item.batch)
                     done = await self.revoke_leaf(place, RevokeReason.ERASED)
             except RegistryRefused as error:
-                if error.code not in _GONE:
+                if error.code not in _GONE or not await self._is_noted(item, receipt.digest):
                     raise
             else:
                 height = int(done["blockNumber"], 16)
         return height
+
+    async def _is_noted(self, item: ErasedAnchor, digest: bytes) -> bool:
+        if item.batch is not None:
+            return True  # a leaf that is out of force cannot be so once more
+        return await self.registry.get_erasure(self.org_id, item.anchor) == digest
 
     async def _send(self, function: str, *arguments: object) -> dict[str, Any]:
         call = hash_function(function).encode_call(*arguments)

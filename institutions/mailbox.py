@@ -1,91 +1,134 @@
 """A desk's folder: orders come into `inbox`, answers go to `outbox`.
 
-An order is a file `inbox/NAME.order.json`, with the files that it needs beside it; its answer is
-the folder `outbox/NAME`, with `answer.json` and what was made. Answers appear whole, and orders
-should: written under another name and renamed. An order's file is removed once its answer is
-there, so what is in the inbox is still to be done.
+An order is a file `inbox/NAME.order.json`, with the files that it needs beside it. When it is
+taken, it and its files move to `work/NAME`, so that what is done, by a later process too, is what
+was ordered. Its answer is the folder `outbox/NAME`, with `answer.json` and what was made; both
+appear whole. One process at a time serves a folder.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
 
 from institutions.forms import FormError
-from institutions.orders import ORDER_BYTES_MAX, Answer, Order, decode_order, list_files
+from institutions.orders import ORDER_BYTES_MAX, ORDER_FILE, Answer, Order, decode_order, list_files
 from institutions.package import PACKAGE_BYTES_MAX
-from institutions.service import NoAnswerYetError, Service
+from institutions.service import NameTakenError, NoAnswerYetError, Service
 
 POLL_S = 0.1
 AT_ONCE = 16
 """Orders that are being done at the same time."""
+ROUND = 3
+"""Tries of an order before the others have their turn."""
 SUFFIX = ".order.json"
 
 Tell = Callable[[str, Answer | None], None]
-"""Is told of each order's name, and its answer; None if no node answered."""
+"""Is told of each order's name, and its answer; None if no node answered yet."""
+
+
+class MailboxError(Exception):
+    """A folder that cannot be served; the text says what to do."""
 
 
 class Mailbox:
     """The folder of one desk."""
 
     def __init__(self, folder: Path) -> None:
-        self.inbox = folder / "inbox"
-        self.outbox = folder / "outbox"
-        for place in (self.inbox, self.outbox):
+        self._folder = folder
+        self.inbox, self.outbox, self.work = (folder / name for name in ("inbox", "outbox", "work"))
+        for place in (self.inbox, self.outbox, self.work):
             place.mkdir(parents=True, exist_ok=True)
+        self._rounds: dict[str, int] = {}
+        """By name, while it is there: how often it was tried in vain."""
 
-    def list_orders(self) -> list[str]:
-        """Return the names of the orders that are there, the oldest first."""
-        found = [
-            (entry.stat().st_mtime_ns, entry.name.removesuffix(SUFFIX))
-            for entry in os.scandir(self.inbox)
-            if entry.is_file(follow_symlinks=False)
-            and entry.name.endswith(SUFFIX)
-            and not entry.name.startswith(".")
-        ]
-        return [name for _, name in sorted(found)]
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from serving this folder.
+
+        Raises:
+            MailboxError: one does.
+        """
+        with (self._folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                text = f"{self._folder} is served by another process already; end that first"
+                raise MailboxError(text) from error
+            yield
+
+    def take(self) -> list[str]:
+        """Move the orders of the inbox to work; return all names there, in the order to do them.
+
+        An order whose name is at work already waits.
+        """
+        for entry in _scan(self.inbox):
+            name = entry.name.removesuffix(SUFFIX)
+            if entry.name.endswith(SUFFIX) and not (self.work / name / ORDER_FILE).exists():
+                self._take(name)
+        names = [entry.name for entry in _scan(self.work) if (self.work / entry.name).is_dir()]
+        self._rounds = {name: self._rounds.get(name, 0) for name in names}
+        return sorted(names, key=lambda name: (self._rounds[name], _age(self.work / name)))
+
+    def _take(self, name: str) -> None:
+        """Move one order, its own file last: until then it counts as not taken."""
+        source, place = self.inbox / f"{name}{SUFFIX}", self.work / name
+        place.mkdir(exist_ok=True)
+        try:
+            needed = list(list_files(_read(source, ORDER_BYTES_MAX)).values())
+        except FormError:
+            needed = []  # it will be refused when it is read
+        for item in needed:
+            if (self.inbox / item).exists():
+                (self.inbox / item).rename(place / item)
+        source.rename(place / ORDER_FILE)
 
     def read(self, name: str) -> Order:
-        """Return an order; `FormError` says what is wrong with it."""
-        data = _read(self.inbox / f"{name}{SUFFIX}", ORDER_BYTES_MAX)
+        """Return an order that was taken; `FormError` says what is wrong with it."""
+        place = self.work / name
+        data = _read(place / ORDER_FILE, ORDER_BYTES_MAX)
         files = {
-            item: _read(self.inbox / item, PACKAGE_BYTES_MAX)
-            for item in list_files(data)
-            if (self.inbox / item).is_file()
+            item: _read(place / item, PACKAGE_BYTES_MAX)
+            for item in list_files(data).values()
+            if os.path.lexists(place / item)
         }
         return decode_order(name, data, files)
 
-    def reply(self, name: str, answer: Answer) -> None:
-        """Put an answer into the outbox, and take its order out of the inbox."""
-        target, draft = self.outbox / name, self.outbox / f".{name}.draft"
-        shutil.rmtree(draft, ignore_errors=True)
+    def reply(self, name: str, answer: Answer, folder: str = "") -> None:
+        """Put an answer into the outbox, and end the order."""
+        target, draft = self.outbox / (folder or name), self.work / f".{name}.answer"
+        _remove(draft)
         draft.mkdir()
         for item, data in answer.files.items():
             (draft / item).write_bytes(data)
         told = {"ok": answer.is_ok, **answer.details, "files": sorted(answer.files)}
         (draft / "answer.json").write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-        shutil.rmtree(target, ignore_errors=True)
+        for erased in answer.details.get("orders_erased", ()):
+            _remove(self.outbox / erased)  # what was made is destroyed with the document
+        _remove(target)
         draft.rename(target)
-        (self.inbox / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        _remove(self.work / name)
+        self._rounds.pop(name, None)
 
-    async def serve(self, service: Service, tell: Tell, *, tries: int | None = None) -> None:
+    async def serve(self, service: Service, tell: Tell) -> None:
         """Do all orders that come, each in a task of its own; never returns."""
-        limit = trio.CapacityLimiter(AT_ONCE)
         taken: set[str] = set()
 
         async def handle(name: str) -> None:
-            async with limit:
-                await self._do(name, service, tell, tries)
+            await self._do(name, service, tell, ROUND)
             taken.discard(name)
 
         async with trio.open_nursery() as nursery:
             while True:
-                for name in self.list_orders():
+                for name in self.take():
                     if name not in taken and len(taken) < AT_ONCE:
                         taken.add(name)
                         nursery.start_soon(handle, name)
@@ -93,26 +136,54 @@ class Mailbox:
 
     async def serve_once(self, service: Service, tell: Tell, *, tries: int) -> bool:
         """Do the orders that are there; return whether all were answered."""
-        names = self.list_orders()
+        names = self.take()
         for name in names:
             await self._do(name, service, tell, tries)
-        return not set(names) & set(self.list_orders())
+        return not set(names) & set(self.take())
 
-    async def _do(self, name: str, service: Service, tell: Tell, tries: int | None) -> None:
+    async def _do(self, name: str, service: Service, tell: Tell, tries: int) -> None:
+        folder = ""
         try:
             answer = await service.do(self.read(name), tries)
+        except NameTakenError as error:
+            answer, folder = Answer(False, {"error": str(error)}), f"{name}.refused"
         except FormError as error:
             answer = Answer(False, {"error": str(error)})
         except NoAnswerYetError:
+            self._rounds[name] = self._rounds.get(name, 0) + 1
             tell(name, None)
             return
-        self.reply(name, answer)
+        self.reply(name, answer, folder)
         tell(name, answer)
 
 
-def _read(path: Path, size_max: int) -> bytes:
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is visible in a folder, in order of names."""
+    found = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _age(path: Path) -> int:
     try:
-        with path.open("rb") as file:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path, size_max: int) -> bytes:
+    """Return a plain file's bytes; `FormError` for links, pipes, folders, and what is too large."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FormError(f"{path.name}: not a plain file")
             data = file.read(size_max + 1)
     except OSError as error:
         raise FormError(f"{path.name}: cannot be read ({error.strerror})") from error

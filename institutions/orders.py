@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from institutions.forms import FormError
+from institutions.canonical import CanonicalError, load_json
+from institutions.forms import FormError, read_integer
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 """Names of orders, and of the files that come with them."""
 ORDER_BYTES_MAX = 64 * 1024
 FILES_MAX = 16
+ORDER_FILE = "order.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,16 @@ class Order:
             raise FormError(f"{self.action}: {name!r} has to be given, as a text")
         return value
 
+    def texts(self, name: str) -> list[str]:
+        """Return a field that is a list of texts, empty if it is missing."""
+        value = self.fields.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise FormError(f"{self.action}: {name!r} has to be a list of texts")
+        return value
+
     def integer(self, name: str, default: int) -> int:
         """Return a field that is a number from 0."""
-        value = self.fields.get(name, default)
-        if type(value) is not int or value < 0:
-            raise FormError(f"{self.action}: {name!r} has to be a number from 0")
-        return value
+        return read_integer(self.fields.get(name, default), f"{self.action}: {name!r}")
 
     def hex(self, name: str, size: int) -> bytes:
         """Return a field of so many bytes in hex."""
@@ -85,10 +91,12 @@ class Answer:
     is_ok: bool
     details: Mapping[str, Any]
     files: Mapping[str, bytes] = field(default_factory=dict)
+    is_made_again: bool = False
+    """Whether files are not stored with it: asked again, its action makes them again."""
 
 
 def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order:
-    """Return the order in a JSON object: `do`, its fields, and `files`, names in `read`.
+    """Return the order in a JSON object: `do`, its fields, and `files`, which are in `read`.
 
     Raises:
         FormError: it is not one, or a file is missing.
@@ -99,41 +107,52 @@ def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order
     if not isinstance(raw, dict) or not isinstance(raw.get("do"), str):
         raise FormError("an order is a JSON object whose 'do' says what to do")
     files = {}
-    for name in list_files(data):
+    for role, name in list_files(data).items():
         if name not in read:
             raise FormError(f"the file {name!r} is not beside the order")
-        files[name] = read[name]
+        files[role] = read[name]
     fields = {name: value for name, value in raw.items() if name not in ("do", "files")}
     return Order(order_id, raw["do"], fields, files)
 
 
-def _read_json(data: bytes) -> Any:
-    """Return a JSON value that can be written again: no NaN, no lone surrogates."""
-    try:
-        raw = json.loads(data)
-        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise FormError(f"not JSON: {error}") from error
-    return raw
+def list_files(data: bytes) -> dict[str, str]:
+    """Return the files that an order needs: what each is, and its name.
 
-
-def list_files(data: bytes) -> list[str]:
-    """Return the names of files that an order needs; `FormError` if they are not names."""
+    They are an object, or a list of names that say themselves what they are; `FormError` else.
+    """
     raw = _read_json(data)
-    names = raw.get("files", []) if isinstance(raw, dict) else []
-    is_list = isinstance(names, list) and len(names) <= FILES_MAX
-    if not is_list or not all(isinstance(name, str) and ID.match(name) for name in names):
-        raise FormError(f"'files': up to {FILES_MAX} plain names of files beside the order")
-    return list(names)
+    files = raw.get("files", {}) if isinstance(raw, dict) else {}
+    if isinstance(files, list) and all(isinstance(name, str) for name in files):
+        files = {name: name for name in files}
+    is_object = isinstance(files, dict) and len(files) <= FILES_MAX
+    names = [*files, *files.values()] if is_object else [""]
+    if not all(isinstance(name, str) and ID.match(name) for name in names):
+        raise FormError(
+            f"'files': up to {FILES_MAX} files beside the order, a list of plain names, or an "
+            "object that says what each is"
+        )
+    if ORDER_FILE in files.values():
+        raise FormError(f"'files': no file beside an order is called {ORDER_FILE}")
+    return dict(files)
+
+
+def _read_json(data: bytes) -> Any:
+    try:
+        return load_json(data)
+    except CanonicalError as error:
+        raise FormError(str(error)) from error
 
 
 def encode_answer(answer: Answer) -> bytes:
     """Return the stored form."""
-    files = {name: data.hex() for name, data in answer.files.items()}
-    return json.dumps([answer.is_ok, dict(answer.details), files], ensure_ascii=False).encode()
+    kept = {} if answer.is_made_again else answer.files
+    files = {name: data.hex() for name, data in kept.items()}
+    row = [answer.is_ok, dict(answer.details), files, answer.is_made_again]
+    return json.dumps(row, ensure_ascii=False).encode()
 
 
 def decode_answer(data: bytes) -> Answer:
     """Return what was stored."""
-    is_ok, details, files = json.loads(data)
-    return Answer(is_ok, details, {name: bytes.fromhex(text) for name, text in files.items()})
+    is_ok, details, files, is_made_again = json.loads(data)
+    found = {name: bytes.fromhex(text) for name, text in files.items()}
+    return Answer(is_ok, details, found, is_made_again)

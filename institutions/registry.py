@@ -61,6 +61,10 @@ class RegistryRefused(Exception):
         self.code = code
 
 
+class NotTaken(ClientError):
+    """A node did not take a transaction now; it, or another, may take it later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What a verification needs to know of the ledger."""
@@ -180,6 +184,22 @@ class Registry:
         """Return the digest of the receipt for an erased anchor; zeros if there is none."""
         data = hash_function("getErasureReceipt").encode_call(issuer, anchor)
         return await self.read(HASH_REGISTRY_ADDRESS, data)
+
+    async def has_witnessed(self, issuer: int, anchor: bytes, witness: int) -> bool:
+        """Whether an organisation has attested another's anchor."""
+        data = hash_function("hasWitnessed").encode_call(issuer, anchor, witness)
+        return bool(int.from_bytes(await self.read(HASH_REGISTRY_ADDRESS, data), "big"))
+
+    async def get_consent(self, digest: bytes) -> Consent:
+        """Return a consent; its heights are 0 if there is none."""
+        return decode_consent(await self.read(CONSENT_LOG_ADDRESS, _consent_call(digest)))
+
+    async def get_account(self, address: bytes) -> tuple[int, int]:
+        """Return the organisation and the roles of an account; zeros if it has none."""
+        function = org_function("getAccount")
+        answer = await self.read(ORG_REGISTRY_ADDRESS, function.encode_call("0x" + address.hex()))
+        org, roles = function.decode_output(answer)
+        return org, roles
 
     async def get_leaf_status(
         self, issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
@@ -310,6 +330,11 @@ class Signer:
         self._chain_id: int | None = None
 
     @property
+    def registry(self) -> Registry:
+        """What the same node says."""
+        return Registry(self._client)
+
+    @property
     def address(self) -> str:
         """The account's address."""
         return str(self._account.address)
@@ -393,12 +418,14 @@ class Signer:
             except RemoteError as error:
                 if "already known" in str(error):
                     return "0x" + bytes(signed.hash).hex(), nonce
-                if "nonce" not in str(error):
+                if error.code == REVERTED:
                     raise _refusal(error) from error
+                if "nonce" not in str(error):
+                    raise NotTaken(f"{self._client.url}: {error}") from error
                 await trio.sleep(NONCE_WAIT_S)
             else:
                 return tx_hash, nonce
-        raise RegistryRefused(None, f"{self.address} is used elsewhere too: no nonce was free")
+        raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
 
     async def _sign(self, to: bytes, data: bytes, gas: int) -> tuple[Any, int]:
         count = await self._client.call("eth_getTransactionCount", self.address, "pending")
@@ -423,7 +450,7 @@ class Signer:
             await self._client.call("eth_call", message, "latest")
         except RemoteError as error:
             raise _refusal(error) from error
-        raise RegistryRefused(None, "the transaction failed, but the same call succeeds now")
+        raise NotTaken("the transaction failed, but the same call succeeds now: send it again")
 
 
 def _refusal(error: RemoteError) -> RegistryRefused:

@@ -16,6 +16,7 @@ from institutions.forms import FormError
 from institutions.orders import Answer, Order, decode_answer, encode_answer
 from institutions.registry import ClientError, RegistryRefused
 from institutions.store import Store
+from node.client import RemoteError
 
 BACK_OFF_S = 0.1
 BACK_OFF_MAX_S = 5.0
@@ -24,6 +25,10 @@ BACK_OFF_FACTOR = 2.0
 
 class NoAnswerYetError(Exception):
     """No node gave an answer, as often as was tried; the order stays to be done."""
+
+
+class NameTakenError(Exception):
+    """Another order has the same name; its answer stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Service:
 
         Raises:
             NoAnswerYetError: no node answered in so many tries; ask again later.
+            NameTakenError: another order has its name.
         """
         action = self._actions.get(order.action)
         if action is None:
@@ -67,9 +73,10 @@ class Service:
             return _refuse(f"{order.action!r} is not done here; there are: {known}")
         begun = self._begun.get(order.number)
         if begun not in (None, order.digest):
-            return _refuse(f"another order has the name {order.id!r}; take a new name")
-        if order.number in self._answers:
-            return self._answers[order.number]
+            raise NameTakenError(f"another order has the name {order.id!r}; take a new name")
+        known_answer = self._answers.get(order.number)
+        if known_answer is not None and not known_answer.is_made_again:
+            return known_answer
         if order.number in self._busy:
             raise NoAnswerYetError(f"{order.id} is being done")
         self._busy.add(order.number)
@@ -78,7 +85,8 @@ class Service:
             answer = await self._try(action, order, tries, is_again=begun is not None)
         finally:
             self._busy.discard(order.number)
-        self._answers[order.number] = answer
+        if known_answer is None:
+            self._answers[order.number] = answer
         return answer
 
     async def _try(
@@ -92,7 +100,7 @@ class Service:
                 return _refuse(f"the registry refuses: {refusal}", code=str(refusal))
             except (FormError, ValueError, KeyError) as error:
                 return _refuse(str(error.args[0]) if error.args else type(error).__name__)
-            except ClientError as error:
+            except (ClientError, RemoteError) as error:
                 number += 1
                 if tries is not None and number >= tries:
                     raise NoAnswerYetError(f"{order.id}: {error}") from error

@@ -30,6 +30,7 @@ class Store:
             self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS entries (map TEXT, key BLOB, value BLOB, "
                 "PRIMARY KEY (map, key)) WITHOUT ROWID"
@@ -53,6 +54,10 @@ class Store:
     ) -> StoredMap[T]:
         """Return a map of the file."""
         return StoredMap(self, name, encode, decode)
+
+    def purge(self) -> None:
+        """Let nothing that was removed remain in the file or its log."""
+        self.run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -115,4 +120,5 @@ class StoredMap(MutableMapping[bytes, T], Generic[T]):
 
     def __len__(self) -> int:
         """Return the number of values."""
-        return len(self._store.run("SELECT key FROM entries WHERE map = ?", self._name))
+        ((count,),) = self._store.run("SELECT COUNT(*) FROM entries WHERE map = ?", self._name)
+        return int(count)

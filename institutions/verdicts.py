@@ -5,6 +5,8 @@ A report says "authentic and unaltered since its registration", never "true".
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -102,6 +104,20 @@ class Line:
     result: Result
     findings: list[Finding] = field(default_factory=list)
     evidence: dict[str, str | int] = field(default_factory=dict)
+
+
+def encode_lines(lines: Iterable[Line]) -> bytes:
+    """Return lines without findings, those of an accepted document, as they are stored."""
+    rows = [[line.check.value, line.result.value, line.evidence] for line in lines]
+    return json.dumps(rows, ensure_ascii=False).encode()
+
+
+def decode_lines(data: bytes) -> tuple[Line, ...]:
+    """Return what was stored."""
+    return tuple(
+        Line(Check(check), Result(result), [], evidence)
+        for check, result, evidence in json.loads(data)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,18 @@ from institutions.requests import Request, decode_request, encode_request
 from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey
 from institutions.trust import Trust
-from institutions.verdicts import Check, Code, Finding, Line, Report, Result, Verdict
+from institutions.verdicts import (
+    Check,
+    Code,
+    Finding,
+    Line,
+    Report,
+    Result,
+    Verdict,
+    decode_lines,
+    encode_lines,
+)
+from node.client import RemoteError
 
 AGREE_WAIT_S = 5.0
 """How long sides may differ, or lag behind a registration, before that counts."""
@@ -67,6 +78,8 @@ class Asked:
     is_used: bool = False
     attempt: bytes = NO_ATTEMPT
     """Who used it, if that may be tried again."""
+    accepted: bytes = b""
+    """The report by which it was used: what it is for who goes on."""
 
     def is_resumed_by(self, attempt: bytes) -> bool:
         """Whether an attempt goes on that was cut off before its outcome was known."""
@@ -76,12 +89,19 @@ class Asked:
 def encode_asked(asked: Asked) -> bytes:
     """Return the stored form."""
     head = asked.sealing_key + bytes([asked.is_used]) + asked.attempt
-    return head + encode_request(asked.request)
+    return (
+        head
+        + len(asked.accepted).to_bytes(4, "big")
+        + asked.accepted
+        + encode_request(asked.request)
+    )
 
 
 def decode_asked(data: bytes) -> Asked:
     """Return what was stored."""
-    return Asked(decode_request(data[49:]), data[:32], bool(data[32]), data[33:49])
+    end = 53 + int.from_bytes(data[49:53], "big")
+    request = decode_request(data[end:])
+    return Asked(request, data[:32], bool(data[32]), data[33:49], data[53:end])
 
 
 class Verifier:
@@ -181,6 +201,8 @@ class Verifier:
             shown = decode_presentation(unseal(sealed, asked.sealing_key, password))
         except FormError as error:
             return report_malformed(error)
+        if asked.is_resumed_by(attempt) and await self._is_ours(shown):
+            return Report(decode_lines(asked.accepted))
         report = await self._verify(shown, subject, files, attempt)
         if report.verdict is not Verdict.ACCEPT:
             return report
@@ -238,7 +260,8 @@ class Verifier:
         is_resumed = asked.is_resumed_by(attempt)
         if asked.is_used and not is_resumed:
             return _with_finding(report, Result.FAIL, Finding(Code.REPLAYED))
-        used = replace(asked, is_used=True, attempt=attempt)
+        accepted = encode_lines(report.lines)
+        used = replace(asked, is_used=True, attempt=attempt, accepted=accepted)
         if self._signer is None:
             self._asked[shown.nonce] = used
             return report
@@ -247,12 +270,11 @@ class Verifier:
         call = encode_consume(shown.id, consent, VerdictClass.ACCEPT, origin)
         self._asked[shown.nonce] = used  # nobody else here tries meanwhile
         try:
-            if not (is_resumed and await self._is_ours(shown)):
-                await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
+            await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
         except RegistryRefused as error:
             if is_resumed and await self._is_ours(shown):  # it was on its way
                 return report
-            self._asked[shown.nonce] = asked
+            self._give_back(used, asked)
             codes = {
                 RegistryErrorCode.PRESENTATION_CONSUMED: Code.REPLAYED,
                 RegistryErrorCode.CONSENT_NOT_LIVE: Code.CONSENT_WITHDRAWN,
@@ -263,10 +285,16 @@ class Verifier:
             return _with_finding(report, Result.FAIL, Finding(codes[error.code]))
         except ClientError as error:
             if attempt == NO_ATTEMPT:  # nobody could tell later whose it was
-                self._asked[shown.nonce] = asked
+                self._give_back(used, asked)
             finding = Finding(Code.FRESHNESS_UNKNOWN, f"not used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
         return report
+
+    def _give_back(self, used: Asked, before: Asked) -> None:
+        """Take back that a request was used, unless another process has used it meanwhile."""
+        nonce = bytes.fromhex(before.request.nonce)
+        if self._asked.get(nonce) == used:
+            self._asked[nonce] = before
 
     async def _is_ours(self, shown: Presentation) -> bool:
         return await self._registries[0].get_consumer(shown.id) == self._org_id
@@ -296,7 +324,7 @@ class Verifier:
         async def read(position: int, registry: Registry) -> None:
             try:
                 views[position] = await read_view(registry, shown, self._jurisdiction)
-            except (ClientError, RegistryRefused):
+            except (ClientError, RemoteError, RegistryRefused):
                 views[position] = None
 
         async with trio.open_nursery() as nursery:

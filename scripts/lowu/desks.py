@@ -211,8 +211,10 @@ def build_signer(item: PlannedInstitution, client: RpcClient) -> Signer:
     return Signer(client, item.account_key)
 
 
-def build_issuer(item: PlannedInstitution, client: RpcClient) -> Issuer:
-    """Return an institution as an issuer."""
+def build_issuer(
+    item: PlannedInstitution, client: RpcClient, signer: Signer | None = None
+) -> Issuer:
+    """Return an institution as an issuer; a signer that others use too takes turns with them."""
     from institutions.issuer import Issuer
     from institutions.signing import DocumentKey
 
@@ -220,19 +222,23 @@ def build_issuer(item: PlannedInstitution, client: RpcClient) -> Issuer:
         name=item.spec.id,
         org_id=item.org_id,
         jurisdiction=item.spec.side.name,
-        signer=build_signer(item, client),
+        signer=signer or build_signer(item, client),
         document_key=DocumentKey(item.document_key),
     )
 
 
 def build_issuer_desk(
-    item: PlannedInstitution, client: RpcClient, store: Store, key: UsedKey | None = None
+    item: PlannedInstitution,
+    client: RpcClient,
+    store: Store,
+    key: UsedKey | None = None,
+    signer: Signer | None = None,
 ) -> IssuerDesk:
     """Return an institution as an issuer that remembers; with a key, if it is to issue."""
     from institutions.desks import IssuerDesk
     from institutions.signing import DocumentKey
 
-    issuer = build_issuer(item, client)
+    issuer = build_issuer(item, client, signer)
     if key is not None:
         issuer = issuer.with_key(DocumentKey(key.private_key), key.number)
     return IssuerDesk(issuer, store)
@@ -244,6 +250,8 @@ class UsedKey:
 
     number: int
     private_key: bytes
+    usable: tuple[int, ...]
+    """All keys that the ledger takes registrations with; more than one if a change was cut off."""
 
 
 def derive_document_key(plan: Plan, name: str, number: int) -> bytes:
@@ -260,11 +268,14 @@ async def find_document_key(
     """Return the last key that the ledger knows of an institution: the one in use."""
     from institutions.registry import Registry
 
-    registry, number = Registry(client), 1
-    while (await registry.get_key(item.org_id, number + 1)).is_known:
+    registry, number, usable = Registry(client), 0, []
+    while (key := await registry.get_key(item.org_id, number + 1)).is_known:
         number += 1
-    key = derive_document_key(load(directory), item.spec.id, number)
-    return UsedKey(number, key)
+        if key.is_usable:
+            usable.append(number)
+    number = max(1, number)
+    private_key = derive_document_key(load(directory), item.spec.id, number)
+    return UsedKey(number, private_key, tuple(usable))
 
 
 def build_verifier_desk(
@@ -273,6 +284,7 @@ def build_verifier_desk(
     store: Store,
     others: Sequence[RpcClient] = (),
     trust: Trust | None = None,
+    signer: Signer | None = None,
 ) -> VerifierDesk:
     """Return an institution as a verifier that remembers; without a client, it asks no node."""
     from institutions.desks import VerifierDesk
@@ -285,7 +297,7 @@ def build_verifier_desk(
         jurisdiction=item.spec.side.name,
         registry=None if client is None else Registry(client),
         document_key=DocumentKey(item.document_key),
-        signer=None if client is None else build_signer(item, client),
+        signer=None if client is None else signer or build_signer(item, client),
         store=store,
         other_sides=[Registry(other) for other in others],
         trust=trust,
@@ -346,7 +358,9 @@ def parse_anchor(text: str) -> bytes:
 
 def run_steps(function: Any) -> Any:
     """Run an async function; what a contract refuses is a clear error."""
+    from institutions.mailbox import MailboxError
     from institutions.registry import RegistryRefused
+    from institutions.store import StoreError
     from node.errors import root_causes
 
     try:
@@ -357,6 +371,9 @@ def run_steps(function: Any) -> Any:
             text = f"the registry refuses: {causes[0]}"
             hint = _HINTS.get(str(causes[0]), "docs/REGISTRY.md tells what each number means")
             raise click.ClickException(f"{text}. {hint}") from error
+        failed = [cause for cause in causes if isinstance(cause, (MailboxError, StoreError))]
+        if failed:
+            raise click.ClickException(str(failed[0])) from error
         usage = [cause for cause in causes if isinstance(cause, click.ClickException)]
         if usage:
             raise usage[0] from error

@@ -253,6 +253,8 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
 
     path = keystore_file(directory, institution)
     draft = path.with_suffix(".draft")
+    if path.exists() and not retire_old:
+        raise click.UsageError(f"{path} is in use; --retire-old puts another in its place")
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
@@ -267,10 +269,12 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
             address, data = account_call(item.org_id, bytes.fromhex(fresh.address[2:]), roles)
             await build_signer(item, client).send(address, data)
             draft.replace(path)
-            if retire_old:
-                old = bytes.fromhex(item.address[2:])
-                address, data = account_call(item.org_id, old, Role(0))
-                await build_signer(fresh, client).send(address, data)
+            seeded = find_institution(directory, institution)
+            for old in {item.address, seeded.address} if retire_old else ():
+                known = bytes.fromhex(old[2:])
+                if (await Registry(client).get_account(known))[1]:
+                    address, data = account_call(item.org_id, known, Role(0))
+                    await build_signer(fresh, client).send(address, data)
             return fresh.address, roles
 
     found, roles = run_steps(run)
@@ -300,19 +304,25 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
             used = await find_document_key(directory, item, client)
-            fresh = derive_document_key(load(directory), institution, used.number + 1)
-            public_key = DocumentKey(fresh).public_key
-            signer = build_signer(item, client)
-            for address, data in rotation_calls(item.org_id, used.number, public_key, since):
+            was_cut_off = len(used.usable) > 1  # the next key is there, and the old ones are too
+            number = used.number if was_cut_off else used.number + 1
+            key = DocumentKey(derive_document_key(load(directory), institution, number))
+            signer, height = build_signer(item, client), 0
+            for address, data in rotation_calls(
+                item.org_id, used.usable, (number, key.public_key), since
+            ):
                 receipt = await signer.send(address, data)
-            return used.number, int(receipt["blockNumber"], 16)
+                height = int(receipt["blockNumber"], 16)
+            return number, [old for old in used.usable if old != number], height
 
-    number, height = run_steps(run)
+    number, old, height = run_steps(run)
     ended = "retired" if since is None else f"compromised since block {since}"
+    others = f"; {ended}: {', '.join(map(str, old))}" if old else ""
     say(
-        f"{institution}: key {number + 1} is in use as of block {height}, key {number} is {ended}",
+        f"{institution}: key {number} is in use as of block {height}{others}",
         is_json=is_json,
-        key=number + 1,
+        key=number,
+        ended=old,
         height=height,
     )
 

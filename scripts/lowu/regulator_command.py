@@ -62,10 +62,24 @@ async def _follow(
     dormant: int,
     progress: Progress,
 ) -> None:
+    from node.client import ClientError, RemoteError
+
     told: set[str] = set()
+    is_there = True
     progress(f"following from block {desk.view.height}; Ctrl-C ends it")
     while True:
-        alerts = _alerts(await desk.catch_up(), members, dormant)
+        try:
+            await desk.catch_up()
+        except (ClientError, RemoteError) as error:
+            if is_there:
+                progress(f"{error}; going on when it answers")
+            is_there = False
+            await trio.sleep(POLL_S)
+            continue
+        if not is_there:
+            progress(f"the node answers again, at block {desk.view.height}")
+        is_there = True
+        alerts = _alerts(desk.view, members, dormant)
         for alert in alerts:
             if alert not in told:
                 progress(f"block {desk.view.height}: {alert}")

@@ -63,7 +63,7 @@ def serve(institution: str, holder: str, once: bool, directory: Path, is_json: b
 
     def tell(name: str, answer: Answer | None) -> None:
         if answer is None:
-            result = "no node answered"
+            result = "no node answers; it will be tried again"
         else:
             result = "done" if answer.is_ok else f"refused: {_why(answer)}"
         told["unanswered" if answer is None else "done" if answer.is_ok else "refused"] += 1
@@ -75,11 +75,12 @@ def serve(institution: str, holder: str, once: bool, directory: Path, is_json: b
         kind, name = ("desks", institution) if institution else ("wallets", holder)
         mailbox = Mailbox(directory / kind / name)
         open_service = _open_desk(directory, institution) if institution else None
-        async with open_service or _open_wallet(directory, holder) as service:
-            if once:
-                return await mailbox.serve_once(service, tell, tries=TRIES)
-            _announce(mailbox, service, progress)
-            await mailbox.serve(service, tell)
+        with mailbox.alone():
+            async with open_service or _open_wallet(directory, holder) as service:
+                if once:
+                    return await mailbox.serve_once(service, tell, tries=TRIES)
+                _announce(mailbox, service, progress)
+                await mailbox.serve(service, tell)
         return True
 
     is_ok = run_steps(run)
@@ -115,9 +116,10 @@ async def _open_desk(directory: Path, name: str) -> AsyncIterator[Service]:
         key = await _first_answer(
             [partial(find_document_key, directory, item, client) for client in clients]
         )
-        issuers = [build_issuer_desk(item, client, store, key) for client in clients]
-        verifiers = [build_verifier_desk(item, client, store) for client in clients]
         signers = [build_signer(item, client) for client in clients]
+        pairs = list(zip(clients, signers, strict=True))
+        issuers = [build_issuer_desk(item, one, store, key, signer) for one, signer in pairs]
+        verifiers = [build_verifier_desk(item, one, store, signer=signer) for one, signer in pairs]
 
         def at(desks: list[Any]) -> Any:
             return lambda number: desks[number % len(desks)]
@@ -129,7 +131,7 @@ async def _open_desk(directory: Path, name: str) -> AsyncIterator[Service]:
             store,
             {
                 **issuer_actions(at(issuers), now_s),
-                **witness_actions(at(signers), org_ids),
+                **witness_actions(at(signers), item.org_id, org_ids),
                 **verifier_actions(at(verifiers), at(signers), now_s),
             },
         )

@@ -177,8 +177,8 @@ def test_a_desk_does_orders_from_files_whichever_node_is_up(place):
     def order(desk, name, **fields):
         inbox = place / "nodes" / desk / "inbox"
         inbox.mkdir(parents=True, exist_ok=True)
-        for file in fields.get("files", []):
-            shutil.copy(place / file, inbox)
+        for file in fields.get("files", {}).values():
+            shutil.copy(place / "document.json", inbox / file)
         (inbox / f"{name}.order.json").write_text(json.dumps(fields))
 
     def answer(desk, name):
@@ -187,7 +187,8 @@ def test_a_desk_does_orders_from_files_whichever_node_is_up(place):
     subject = kit.lowu_json("sample", "cn.ecr/1", cwd=place)["subject"]
     order("wallets/ming", "who", do="key")
     assert kit.lowu_json("serve", "--holder", "ming", "--once", cwd=place)["figures"]["done"] == 1
-    issuing = {"do": "issue", "for": "nova", "files": ["document.json"]}
+    files = {"document.json": "loan-7.document.json"}
+    issuing = {"do": "issue", "for": "nova", "files": files}
     issuing["holder_key"] = answer("wallets/ming", "who")["holder_key"]
     kit.lowu("kill", "szcredit", cwd=place)
     order("desks/szcredit", "loan-7", **issuing)

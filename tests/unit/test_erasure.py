@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from eth_account import Account
@@ -47,6 +48,10 @@ class Ledger:
         return self.leaf
 
 
+async def noted(digest):
+    return digest
+
+
 async def erased(tmp_path, *errors):
     """Issue a document for two receivers and erase it; return the desk, node and receipt."""
     node = Node()
@@ -79,10 +84,16 @@ async def test_all_anchors_of_a_document_go_and_nothing_else(tmp_path):
 async def test_an_erasure_that_was_cut_off_goes_on(tmp_path):
     gone = RegistryRefused(RegistryErrorCode.TERMINAL_STATE, "")
     desk, node, erasing, package, _ = await erased(tmp_path, None, ClientError("down"), gone)
+    node.registry = SimpleNamespace(get_erasure=lambda issuer, anchor: noted(digest))
+    digest = b""
     with pytest.raises(ClientError):
         await erasing
     assert len(desk.issued) == 3  # still there: the ledger does not say so yet
     (first,) = desk.erasures.values()
+    node.errors = [gone]
+    with pytest.raises(RegistryRefused):  # it was erased by another receipt
+        await desk.erase(package.anchors[0].anchor, reason="OTHER", now_s=LATER_S + 5)
+    node.errors, digest = [gone], first.digest
     receipt = await desk.erase(package.anchors[1].anchor, reason="OTHER", now_s=LATER_S + 5)
     assert receipt == first and len(desk.issued) == 1
     refusal = RegistryRefused(RegistryErrorCode.ROLE_REQUIRED, "")
@@ -107,7 +118,7 @@ async def test_of_a_batch_one_leaf_is_withdrawn(tmp_path):
     ledger = Ledger(receipt)
     assert decode_erasure(encode_erasure(receipt)) == receipt
     assert await find_flaw(receipt, ledger) == ""
-    ledger.leaf = (AnchorState.REVOKED, int(RevokeReason.OTHER))
+    ledger.leaf = (AnchorState.ACTIVE, 0)
     assert "does not say" in await find_flaw(receipt, ledger)
 
 

@@ -8,6 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.registry import org_function
 from institutions import identifiers as ids
 from institutions import personal_documents as personal
 from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
@@ -16,8 +17,9 @@ from institutions.documents import (
     build_kyc_file,
     build_owner_report,
 )
+from institutions.governance import rotation_calls
 from institutions.leaves import LeafType, build_leaves, compute_root, flatten
-from institutions.registry import RegistryRefused, Signer
+from institutions.registry import NotTaken, Signer
 from institutions.schemas import SCHEMAS
 from institutions.signing import DocumentKey, is_signed_by
 from node.client import RemoteError, TransactionTimeout
@@ -246,6 +248,26 @@ class LaggingClient(RacingClient):
         raise TransactionTimeout("none yet")
 
 
+def test_a_change_of_keys_that_was_cut_off_goes_on():
+    def names(usable, number, since=None):
+        key = bytes([number]) * 64
+        calls = [data for _, data in rotation_calls(7, usable, (number, key), since)]
+        add, retire, report = (
+            org_function(name) for name in ("addKey", "retireKey", "reportCompromised")
+        )
+        known = {add.encode_call(7, number, 1, key): f"add {number}"}
+        for old in range(1, 4):
+            known[retire.encode_call(7, old)] = f"retire {old}"
+            known[report.encode_call(7, old, 5)] = f"report {old}"
+        return [known[data] for data in calls]
+
+    assert names((1,), 2) == ["add 2", "retire 1"]
+    assert names((1,), 2, 5) == ["add 2", "report 1"]
+    assert names((1, 2), 2, 5) == ["report 1"]  # the new key was added, the stolen one not ended
+    assert names((1, 2, 3), 3) == ["retire 1", "retire 2"]
+    assert names((), 3) == ["add 3"]
+
+
 async def test_a_nonce_that_another_transaction_took_is_not_waited_for(autojump_clock):
     client, begun = LaggingClient(), trio.current_time()
     receipt = await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
@@ -265,5 +287,5 @@ async def test_two_users_of_one_account_take_turns(autojump_clock):
     receipt = await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
     assert receipt["status"] == "0x1"
     assert client.nonces == [0, 1, 2, 3]
-    with pytest.raises(RegistryRefused, match="used elsewhere"):
+    with pytest.raises(NotTaken, match="used elsewhere"):
         await Signer(RacingClient(losses=99), b"\x01" * 32).send(b"\x02" * 20, b"")

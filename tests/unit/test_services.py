@@ -1,11 +1,14 @@
 """Orders: done once, tried again until a node answers, and refused in words."""
 
 import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import trio
 
-from contracts.registry import RegistryErrorCode, consent_function
+from contracts.registry import AnchorState, RegistryErrorCode, consent_function
 from institutions.desk_services import (
     issuer_actions,
     verifier_actions,
@@ -13,20 +16,21 @@ from institutions.desk_services import (
     witness_actions,
 )
 from institutions.desks import VerifierDesk, Wallet, write_document
-from institutions.mailbox import Mailbox
+from institutions.mailbox import AT_ONCE, Mailbox, MailboxError
 from institutions.orders import FILES_MAX, ORDER_BYTES_MAX, Answer, Order
 from institutions.package import decode_package
-from institutions.registry import RegistryRefused
+from institutions.registry import NotTaken, RegistryRefused
 from institutions.samples import SAMPLES
-from institutions.service import NoAnswerYetError, Service
+from institutions.service import NameTakenError, NoAnswerYetError, Service
 from institutions.store import Store
-from node.client import ClientError
+from node.client import ClientError, RemoteError
 from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, USCC, World
 from tests.unit.test_desks import Node, issuer_desk
 
 DOCUMENT = write_document(SAMPLES["cn.ecr/1"](1, NOW_S))
 ISSUING = {"for": "nova", "holder_key": HOLDER_KEY.public_key.hex()}
 DOWN = ClientError("down")
+S, CODE = AnchorState, RegistryErrorCode
 
 
 def now_s():
@@ -49,8 +53,8 @@ async def test_an_order_is_done_once(tmp_path):
     assert first == again and first.is_ok and first.details["height"] == 7
     assert decode_package(first.files["package.json"]).anchors[0].audience == "nova"
     assert len(node.sent) == 1
-    other = await service.do(issuing(**{"for": "fusion"}))
-    assert not other.is_ok and "take a new name" in other.details["error"]
+    with pytest.raises(NameTakenError, match="take a new name"):
+        await service.do(issuing(**{"for": "fusion"}))
     assert (await service.do(issuing("two"))).details["anchor"] != first.details["anchor"]
     after_restart = issuer(Node(DOWN), tmp_path / "s")
     assert await after_restart.do(issuing(), tries=1) == first
@@ -80,35 +84,88 @@ async def test_what_was_cut_off_goes_on_with_the_same_anchor(tmp_path, autojump_
 
 
 CHANGES = {
-    "revoke": ({}, RegistryErrorCode.ALREADY_REVOKED),
-    "suspend": ({}, RegistryErrorCode.NOT_ACTIVE),
-    "reinstate": ({}, RegistryErrorCode.NOT_ACTIVE),
-    "supersede": ({"newer": "22" * 32}, RegistryErrorCode.TERMINAL_STATE),
-    "witness": ({"issuer": "szcredit"}, RegistryErrorCode.ALREADY_WITNESSED),
+    "revoke": ({}, CODE.ALREADY_REVOKED, {"state": S.REVOKED}),
+    "suspend": ({}, CODE.NOT_ACTIVE, {"state": S.SUSPENDED}),
+    "reinstate": ({}, CODE.NOT_ACTIVE, {"state": S.ACTIVE}),
+    "supersede": (
+        {"newer": "22" * 32},
+        CODE.TERMINAL_STATE,
+        {"state": S.SUPERSEDED, "superseded_by": b"\x22" * 32},
+    ),
+    "witness": ({"issuer": "szcredit"}, CODE.NOT_ACTIVE, {"is_witnessed": True}),
 }
+"""With what the registry refuses to do it twice, and what it has then."""
+NOT_MADE = {"state": S.PENDING_WITNESS, "superseded_by": b"\x33" * 32, "is_witnessed": False}
+
+
+class ChangedNode(Node):
+    """A node whose registry has a record as told."""
+
+    def __init__(self, *errors, **record):
+        super().__init__(*errors)
+        self.record = SimpleNamespace(**{**NOT_MADE, **record})
+        self.registry = self
+
+    async def get_record(self, issuer, anchor):
+        return self.record
+
+    async def has_witnessed(self, issuer, anchor, witness):
+        assert (issuer, witness) == (1, 4)
+        return self.record.is_witnessed
 
 
 @pytest.mark.parametrize("action", CHANGES)
-async def test_a_change_made_before_is_success_only_when_tried_again(
-    tmp_path, autojump_clock, action
-):
-    fields, code = CHANGES[action]
+async def test_a_change_is_made_before_if_the_ledger_says_so(tmp_path, autojump_clock, action):
+    fields, code, made = CHANGES[action]
     order = Order("x", action, {"anchor": "11" * 32, **fields})
 
-    def service(node, name):
+    async def do(node, name):
         desk = issuer_desk(node, tmp_path / name)
         actions = issuer_actions(lambda number: desk, now_s)
-        actions |= witness_actions(lambda number: node, {"szcredit": 1})
-        return Service(Store(tmp_path / name), actions)
+        actions |= witness_actions(lambda number: node, 4, {"szcredit": 1})
+        return await Service(Store(tmp_path / name), actions).do(order)
 
-    done = await service(Node(), "a").do(order)
-    assert done.is_ok and done.details == {"height": 7}
-    refused = await service(Node(RegistryRefused(code, "")), "b").do(order)
+    refusal = RegistryRefused(code, "")
+    assert (await do(ChangedNode(), "a")).details == {"height": 7}
+    refused = await do(ChangedNode(refusal, **made), "b")  # made by somebody else
     assert not refused.is_ok and refused.details["code"] == code.name
-    lost = await service(Node(DOWN, RegistryRefused(code, "")), "c").do(order)
+    lost = await do(ChangedNode(DOWN, refusal, **made), "c")
     assert lost.is_ok and lost.details == {"was_done_before": True}
-    other = RegistryRefused(RegistryErrorCode.ROLE_REQUIRED, "")
-    assert not (await service(Node(DOWN, other), "d").do(order)).is_ok
+    down = await do(ChangedNode(DOWN, refusal), "d")  # nothing was sent at the first try
+    assert not down.is_ok and down.details["code"] == code.name
+    if action == "supersede":
+        by_another = {**made, "superseded_by": b"\x44" * 32}
+        assert not (await do(ChangedNode(DOWN, refusal, **by_another), "e")).is_ok
+
+
+async def test_what_a_node_does_not_take_is_tried_again(tmp_path, autojump_clock):
+    full = NotTaken("the pool is full")
+    node = Node(full, RemoteError(-32000, "no result within 30 s", None), full)
+    answer = await issuer(node, tmp_path / "s").do(issuing())
+    assert answer.is_ok and len(set(node.sent)) == 1
+
+
+async def test_what_is_erased_is_not_handed_out_again(tmp_path):
+    service = issuer(Node(), tmp_path / "s")
+    issued = await service.do(issuing())
+    erasing = Order("gone", "erase", {"anchor": issued.details["anchor"]})
+    erased = await service.do(erasing)
+    assert erased.is_ok and erased.details["orders_erased"] == ["one"]
+    again = await service.do(issuing())
+    assert not again.is_ok and "has been erased" in again.details["error"]
+    assert await service.do(erasing) == erased
+    salt = decode_package(issued.files["package.json"]).disclosures[0].salt
+    for path in tmp_path.iterdir():
+        data = path.read_bytes()
+        assert salt.hex().encode() not in data and salt not in data, path
+
+
+async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
+    refusal = RegistryRefused(CODE.NOT_ACCREDITED, "")
+    desk = issuer_desk(Node(refusal), tmp_path / "s")
+    service = Service(Store(tmp_path / "s"), issuer_actions(lambda number: desk, now_s))
+    assert (await service.do(issuing())).details["code"] == "NOT_ACCREDITED"
+    assert len(desk.refused) == 1 and len(desk.issued) == 0
 
 
 @pytest.mark.parametrize(
@@ -121,6 +178,7 @@ async def test_a_change_made_before_is_success_only_when_tried_again(
         ("revoke", {"anchor": 7}, "as a text"),
         ("revoke", {"anchor": "11" * 32, "reason": "X"}, "CORRECTED"),
         ("revoke", {"anchor": "11" * 32, "since": -1}, "from 0"),
+        ("revoke", {"anchor": "11" * 32, "since": 2**64}, "from 0"),
         ("erase", {"anchor": "11" * 32}, "no document"),
     ],
 )
@@ -265,6 +323,47 @@ async def test_consents_are_logged_and_ended(tmp_path):
     assert "an object with" in broken.details["error"]
 
 
+async def test_a_wallet_s_mistakes_are_told(tmp_path):
+    people = People(tmp_path)
+    asked = await people.nova.do(Order("ask", "request", {"schema": "cn.ecr/1"}))
+    for fields in (5, None, [1]):
+        order = Order(f"o{fields}", "present", {"fields": fields}, asked.files)
+        assert "a list of texts" in (await people.holder.do(order)).details["error"]
+
+
+async def test_time_that_passes_does_not_undo_what_was_used_up(tmp_path, autojump_clock):
+    people = People(tmp_path, lost=1)
+    order = await people.present()
+    with pytest.raises(NoAnswerYetError):
+        await people.nova.do(order, tries=1)
+    people.world.ledger.time_s += 3600  # the presentation is over, and the consent ended
+    for digest, consent in people.world.ledger.consents.items():
+        people.world.ledger.consents[digest] = replace(consent, withdrawn_height=9)
+    people.open()
+    answer = await people.nova.do(order)
+    assert answer.is_ok and answer.details["codes"] == []
+    assert [line["check"] for line in answer.details["checks"]] == [f"V{n}" for n in range(1, 10)]
+
+
+async def test_of_two_processes_one_uses_a_presentation(tmp_path):
+    people = People(tmp_path)
+    order = await people.present()
+    first, people.nova = people.nova, None
+    people.open()  # another process, on the same store
+
+    async def meanwhile(to, data):
+        people.signer.send = usual
+        assert (await first.do(order)).details["codes"] == ["REPLAYED"]
+        return await usual(to, data)
+
+    usual, people.signer.send = people.signer.send, meanwhile
+    other = await people.nova.do(Order("other", "verify", order.fields, order.files))
+    assert other.is_ok and people.signer.calls == 1
+    people.open()
+    third = await people.nova.do(Order("third", "verify", order.fields, order.files))
+    assert third.details["codes"] == ["REPLAYED"]
+
+
 # --- folders --------------------------------------------------------------------------------------
 
 
@@ -277,25 +376,45 @@ def answer_of(mailbox, name):
     return json.loads((mailbox.outbox / name / "answer.json").read_text())
 
 
+def seen(folder):
+    return sorted(item.name for item in folder.iterdir())
+
+
 async def test_orders_as_files(tmp_path):
     mailbox, told = Mailbox(tmp_path / "desk"), []
     service = issuer(Node(), tmp_path / "s")
-    (mailbox.inbox / "document.json").write_bytes(DOCUMENT)
-    (mailbox.inbox / "large.json").write_bytes(bytes(5 * 1024 * 1024))
+    for name, data in (("document.json", DOCUMENT), ("large.json", bytes(5 * 1024 * 1024))):
+        (mailbox.inbox / name).write_bytes(data)
+    (mailbox.inbox / "deep.json").write_bytes(b"[" * 100_000)
+    (mailbox.inbox / "secret.json").symlink_to(tmp_path / "elsewhere.json")
+    (tmp_path / "elsewhere.json").write_bytes(DOCUMENT)
+    (mailbox.inbox / "folder.json").mkdir()
+    os.mkfifo(mailbox.inbox / "pipe.json")
+    issue = {"do": "issue", **ISSUING}
+    late = DOCUMENT.replace(str(NOW_S).encode(), b"1e999", 1)
+    (mailbox.inbox / "late.json").write_bytes(late)
     bad = {
         "list": (b"[]", "whose 'do' says"),
-        "json": (b"{", "not JSON"),
-        "deep": (b"[" * 50_000, "not JSON"),
+        "json": (b"{", "brackets do not match"),
+        "deep": (b"[" * 50_000, "nested deeper"),
         "huge": (b" " * (ORDER_BYTES_MAX + 1), "larger than"),
-        "away": ({"do": "issue", "files": ["none.json"]}, "not beside the order"),
-        "path": ({"do": "issue", "files": ["../x"]}, "plain names"),
-        "many": ({"do": "issue", "files": ["a"] * (FILES_MAX + 1)}, "plain names"),
-        "fat": ({"do": "issue", "files": ["large.json"]}, "larger than"),
+        "nan": (b'{"do": "issue", "n": NaN}', "NaN"),
+        "odd": (b'{"do": "issue", "n": "\\ud800"}', "surrogates"),
+        "away": (issue | {"files": ["none.json"]}, "not beside the order"),
+        "path": (issue | {"files": ["../x"]}, "plain names"),
+        "own": (issue | {"files": ["order.json"]}, "no file beside"),
+        "many": (issue | {"files": {f"f{n}": "a" for n in range(FILES_MAX + 1)}}, "up to"),
+        "fat": (issue | {"files": ["large.json"]}, "larger than"),
+        "link": (issue | {"files": {"document.json": "secret.json"}}, "cannot be read"),
+        "dir": (issue | {"files": {"document.json": "folder.json"}}, "Is a directory"),
+        "pipe": (issue | {"files": {"document.json": "pipe.json"}}, "not a plain file"),
+        "nest": (issue | {"files": {"document.json": "deep.json"}}, "nested deeper"),
+        "late": (issue | {"files": {"document.json": "late.json"}}, "OverflowError"),
         "no name": ({"do": "issue"}, "up to 64 letters"),
     }
     for name, (order, _) in bad.items():
         put(mailbox, name, order)
-    put(mailbox, "right", {"do": "issue", **ISSUING, "files": ["document.json"]})
+    put(mailbox, "right", issue | {"files": ["document.json"]})
     put(mailbox, "..", {"do": "issue"})
     put(mailbox, ".hidden", {"do": "issue"})
     assert await mailbox.serve_once(service, lambda name, item: told.append(name), tries=1)
@@ -304,11 +423,32 @@ async def test_orders_as_files(tmp_path):
     assert answer_of(mailbox, "right")["files"] == ["package.json"]
     assert decode_package((mailbox.outbox / "right" / "package.json").read_bytes())
     assert sorted(told) == sorted([*bad, "right"])
-    left = {item.name for item in mailbox.inbox.iterdir()}
-    assert left == {"document.json", "large.json", "...order.json", ".hidden.order.json"}
+    assert seen(mailbox.inbox) == ["...order.json", ".hidden.order.json"]
+    assert seen(mailbox.work) == []
 
 
-async def test_what_no_node_answers_stays_in_the_inbox(tmp_path, autojump_clock):
+async def test_a_name_that_is_taken_harms_no_answer(tmp_path):
+    mailbox, service = Mailbox(tmp_path / "desk"), issuer(Node(), tmp_path / "s")
+
+    async def order(**fields):
+        (mailbox.inbox / "my.json").write_bytes(DOCUMENT)
+        files = {"document.json": "my.json"}
+        put(mailbox, "one", {"do": "issue", **ISSUING, "files": files, **fields})
+        assert await mailbox.serve_once(service, lambda name, item: None, tries=1)
+
+    await order()
+    first = (mailbox.outbox / "one" / "package.json").read_bytes()
+    await order(purpose="another")
+    assert "take a new name" in answer_of(mailbox, "one.refused")["error"]
+    assert (mailbox.outbox / "one" / "package.json").read_bytes() == first
+    await order()
+    assert (mailbox.outbox / "one" / "package.json").read_bytes() == first
+    put(mailbox, "gone", {"do": "erase", "anchor": answer_of(mailbox, "one")["anchor"]})
+    assert await mailbox.serve_once(service, lambda name, item: None, tries=1)
+    assert seen(mailbox.outbox) == ["gone", "one.refused"]
+
+
+async def test_what_was_taken_is_what_is_done(tmp_path, autojump_clock):
     mailbox, told = Mailbox(tmp_path / "desk"), []
     service = issuer(Node(*[DOWN] * 3), tmp_path / "s")
     (mailbox.inbox / "document.json").write_bytes(DOCUMENT)
@@ -318,24 +458,53 @@ async def test_what_no_node_answers_stays_in_the_inbox(tmp_path, autojump_clock)
         told.append((name, item and item.is_ok))
 
     assert not await mailbox.serve_once(service, tell, tries=2)
-    assert mailbox.list_orders() == ["one"]
-    assert await mailbox.serve_once(service, tell, tries=2)
-    assert told == [("one", None), ("one", True)] and mailbox.list_orders() == []
+    (mailbox.inbox / "document.json").write_bytes(b"another")  # for another order
+    again = Mailbox(tmp_path / "desk")  # after a crash
+    assert again.take() == ["one"]
+    assert await again.serve_once(issuer(Node(), tmp_path / "s"), tell, tries=2)
+    assert told == [("one", None), ("one", True)] and again.take() == []
+    assert seen(mailbox.inbox) == ["document.json"]
 
 
-async def test_a_service_takes_orders_as_they_come(tmp_path, autojump_clock, nursery):
+async def test_an_order_that_was_half_taken_is_whole(tmp_path):
+    mailbox = Mailbox(tmp_path / "desk")
+    (mailbox.work / "one").mkdir()
+    (mailbox.work / "one" / "document.json").write_bytes(DOCUMENT)
+    put(mailbox, "one", {"do": "issue", **ISSUING, "files": ["document.json"]})
+    assert mailbox.take() == ["one"]
+    assert mailbox.read("one").file("document.json") == DOCUMENT
+
+
+def test_one_process_at_a_time_serves_a_folder(tmp_path):
+    first, second = Mailbox(tmp_path), Mailbox(tmp_path)
+    with first.alone(), pytest.raises(MailboxError, match="served by another"), second.alone():
+        pass
+    with second.alone():
+        pass
+
+
+async def test_orders_that_no_node_answers_let_others_pass(tmp_path, autojump_clock, nursery):
     mailbox, told = Mailbox(tmp_path / "desk"), []
-    service = Service(Store(tmp_path / "s"), {"wait": wait})
-    nursery.start_soon(mailbox.serve, service, lambda name, item: told.append(name))
-    for number in range(40):
-        put(mailbox, f"n{number}", {"do": "wait"})
+    service = Service(Store(tmp_path / "s"), {"wait": wait, "fail": fail})
+    for number in range(AT_ONCE + 4):
+        put(mailbox, f"a{number}", {"do": "fail"})
+    nursery.start_soon(mailbox.serve, service, lambda name, item: told.append((name, item)))
     with trio.fail_after(60):
-        while len(told) < 40:
+        while len(told) < AT_ONCE:
             await trio.sleep(0.1)
-    assert set(told) == {f"n{number}" for number in range(40)} and mailbox.list_orders() == []
+        for number in range(40):
+            put(mailbox, f"n{number}", {"do": "wait"})
+        while sum(item is not None for _, item in told) < 40:
+            await trio.sleep(0.1)
+    assert {name for name, item in told if item} == {f"n{number}" for number in range(40)}
+    assert seen(mailbox.work) == sorted(f"a{number}" for number in range(AT_ONCE + 4))
     nursery.cancel_scope.cancel()
 
 
 async def wait(attempt):
     await trio.sleep(0.5)
     return Answer(True, {})
+
+
+async def fail(attempt):
+    raise DOWN
