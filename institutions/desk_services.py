@@ -54,6 +54,8 @@ def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> di
         document = read_document(order.file("document.json"))
         if document.schema not in SCHEMAS:
             raise FormError(f"schema {document.schema!r} is not known")
+        for path, data in order.attachments().items():
+            document = document.attach(path, data)
         issued = await desk_for(attempt.number).issue(
             document,
             audience=order.text("for"),
@@ -170,7 +172,7 @@ def verifier_actions(
             order.file("sealed.bin"),
             Subject(id_type, id_value),
             password=order.text("password", ""),
-            files={name: data for name, data in order.files.items() if name != "sealed.bin"},
+            files=order.attachments(),
             attempt=order.number,
         )
         if report.verdict is Verdict.INDETERMINATE:

@@ -6,8 +6,9 @@ strings, never floating point.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from institutions.identifiers import (
     generate_ubi,
     generate_uscc,
 )
+from institutions.leaves import Attachment
 from institutions.maker import REPAYMENT_SYMBOLS, Maker
 
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
@@ -38,6 +40,22 @@ class Document:
     subject: Subject
     report_time_s: int
     content: dict[str, Any]
+
+    def attach(self, path: str, data: bytes) -> Document:
+        """Return the document with a file at a path (RFC 6901), which travels beside it.
+
+        Raises:
+            ValueError: it is no path below the document, or something else is there.
+        """
+        content = copy.deepcopy(self.content)
+        parts = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
+        here: Any = content
+        for part in parts[:-1]:
+            here = here.setdefault(part, {}) if isinstance(here, dict) else None
+        if not path.startswith("/") or not isinstance(here, dict) or parts[-1] in here:
+            raise ValueError(f"{path!r} is not a free path, such as /image, to put a file at")
+        here[parts[-1]] = Attachment(data)
+        return replace(self, content=content)
 
     def canaries(self) -> list[str]:
         """Return strings of the content that occur nowhere else.

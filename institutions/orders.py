@@ -75,6 +75,13 @@ class Order:
             raise FormError(f"{self.action}: {name!r} has to be {size} bytes in hex")
         return found
 
+    def attachments(self) -> dict[str, bytes]:
+        """Return the files that `attach` puts at paths of the document."""
+        named = self.fields.get("attach", {})
+        if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+            raise FormError(f"{self.action}: 'attach' says for each path which file is there")
+        return {path: self.file(name) for path, name in named.items()}
+
     def file(self, name: str) -> bytes:
         """Return a file that came along."""
         try:

@@ -16,6 +16,7 @@ from lowu.cli import emit_json
 from lowu.desks import (
     EXISTING,
     FILE,
+    attach_option,
     build_issuer,
     build_issuer_desk,
     build_signer,
@@ -31,6 +32,7 @@ from lowu.desks import (
     open_store,
     output_option,
     parse_anchor,
+    read_attachments,
     read_form,
     run_steps,
     say,
@@ -67,6 +69,7 @@ def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
 @by_option
 @click.option("--for", "audience", required=True, help="The receiver that the anchor is for.")
 @click.option("--holder", required=True, help="Who will carry it.")
+@attach_option
 @output_option("package.json")
 @directory_option
 @json_option
@@ -75,6 +78,7 @@ def issue(
     institution: str,
     audience: str,
     holder: str,
+    attach: tuple[str, ...],
     output: Path,
     directory: Path,
     is_json: bool,
@@ -87,6 +91,11 @@ def issue(
     content = read_form(document, read_document)
     if content.schema not in SCHEMAS:
         raise click.UsageError(f"{document}: schema {content.schema!r} is not known")
+    for path, data in read_attachments(attach).items():
+        try:
+            content = content.attach(path, data)
+        except ValueError as error:
+            raise click.UsageError(f"--attach: {error}") from error
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
@@ -171,6 +180,7 @@ def request(
 @by_option
 @click.option("--subject", required=True, help="Whom the receiver has identified, TYPE:NUMBER.")
 @click.option("--password", default="", help="If the holder told one.")
+@attach_option
 @click.option(
     "--confirm", multiple=True, help="Ask this institution's node too, such as one across."
 )
@@ -184,6 +194,7 @@ def verify(
     institution: str,
     subject: str,
     password: str,
+    attach: tuple[str, ...],
     confirm: tuple[str, ...],
     trusted: Path | None,
     offline: bool,
@@ -209,6 +220,7 @@ def verify(
         raise click.UsageError("--offline needs --trust, and asks nobody: no --confirm")
     trust = None if trusted is None else read_form(trusted, decode_trust)
     data, who = sealed.read_bytes(), Subject(id_type, id_value)
+    files = read_attachments(attach)
 
     async def run() -> Any:
         item = find_institution(directory, institution)
@@ -220,7 +232,7 @@ def verify(
             with open_store(directory, "desks", institution) as store:
                 client = clients[0] if clients else None
                 desk = build_verifier_desk(item, client, store, clients[1:], trust)
-                return await desk.receive(data, who, password=password)
+                return await desk.receive(data, who, password=password, files=files)
 
     report = run_steps(run)
     is_accepted = report.verdict is Verdict.ACCEPT
@@ -284,6 +296,38 @@ def revoke(
             return await build_issuer(item, client).revoke(wanted, RevokeReason[reason], since)
 
     _done("revoked", run_steps(run), is_json=is_json)
+
+
+def _change(what: str, anchor: str, institution: str, directory: Path, *, is_json: bool) -> None:
+    wanted = parse_anchor(anchor)
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            issuer = build_issuer(item, client)
+            change = issuer.suspend if what == "suspended" else issuer.reinstate
+            return await change(wanted)
+
+    _done(what, run_steps(run), is_json=is_json)
+
+
+@click.command()
+@click.argument("anchor")
+@by_option
+@directory_option
+@json_option
+def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Put the document behind ANCHOR out of force for a while."""
+    _change("suspended", anchor, institution, directory, is_json=is_json)
+
+
+@click.command()
+@click.argument("anchor")
+@by_option
+@directory_option
+@json_option
+def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Put the suspended document behind ANCHOR into force again."""
+    _change("reinstated", anchor, institution, directory, is_json=is_json)
 
 
 @click.command()

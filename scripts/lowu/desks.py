@@ -56,6 +56,25 @@ def output_option(default: str) -> Callable[[Any], Any]:
     )
 
 
+attach_option = click.option(
+    "--attach", multiple=True, metavar="PATH=FILE", help="A file, and its path in the document."
+)
+
+
+def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
+    """Return files by their paths in a document; `UsageError` says what is wrong."""
+    found = {}
+    for item in given:
+        path, separator, name = item.partition("=")
+        if not separator or not path.startswith("/"):
+            raise click.UsageError(f"--attach {item!r}: a path and a file, such as /image=scan.png")
+        try:
+            found[path] = Path(name).read_bytes()
+        except OSError as error:
+            raise click.UsageError(f"--attach {item!r}: {error.strerror}") from error
+    return found
+
+
 # --- who acts -------------------------------------------------------------------------------------
 
 

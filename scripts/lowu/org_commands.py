@@ -35,7 +35,7 @@ SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
 
 @click.group()
 def org() -> None:
-    """Propose, vote, and see what was proposed."""
+    """Propose, vote, see what was proposed; change one's own account and keys."""
 
 
 @org.group()

@@ -69,6 +69,10 @@ def test_from_issuer_to_receiver(place):
         (("issue", "some.json", "--by", "fusion", "--for", "a", "--holder", "b"), "the role"),
         (("issue", "nowhere.json", "--by", "fusion", "--for", "a", "--holder", "b"), "nowhere"),
         (("sample", "xx/1"), "cn.ecr/1"),
+        (
+            ("verify", "some.json", "--by", "nova", "--subject", "a:b", "--attach", "scan.png"),
+            "a path and a file",
+        ),
         (("request", "--by", "nova", "--schema", "xx/1"), "cn.ecr/1"),
         (("request", "--by", "nova", "--schema", "cn.ecr/1", "--purpose", "X"), "LOAN"),
         (("revoke", "00", "--by", "szcredit"), "not an anchor"),
@@ -154,8 +158,19 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     assert refused.returncode == 1 and "the password is another" in refused.stderr
     monkeypatch.setenv("LOWU_PASSWORD", "right")
     assert run("org", "rotate-key", "--by", "baihang")["key"] == 2
-    issued = run(*issuing)
+    (place / "scan.png").write_bytes(b"a scan of a thousand words")
+    issued = run(*issuing, "--attach", "/scan=scan.png")
     run("carry", "package.json", "--holder", "lin")
+    for change in ("suspend", "reinstate"):
+        assert run(change, issued["anchor"], "--by", "baihang")["height"] > issued["height"]
+    run("request", "--by", "fusion", "--schema", "cn.pcr/1")
+    run("consent", "request.json", "--holder", "lin", "--via", "fusion")
+    run("present", "request.json", "--holder", "lin")
+    subject = ":".join(json.loads((place / "person.json").read_text())["subject"])
+    verify = ("verify", "sealed.bin", "--by", "fusion", "--subject", subject, "--attach")
+    wrong = kit.lowu(*verify, "/scan=document.json", cwd=place, check=False)
+    assert wrong.returncode == 1 and "TAMPERED_FIELD(/scan)" in wrong.stdout
+    assert run(*verify, "/scan=scan.png")["verdict"] == "ACCEPT"
     erased = run("erase", issued["anchor"], "--by", "baihang")
     assert erased["anchors"] == [issued["anchor"]]
     forgetting = ("forget", "erasure.json", "--holder", "lin", "--via", "fusion")

@@ -248,6 +248,20 @@ class LaggingClient(RacingClient):
         raise TransactionTimeout("none yet")
 
 
+def test_files_are_put_at_free_paths():
+    document = build_kyc_file(1, NOW_S)
+    whole = document.attach("/scan", b"one").attach("/scans/a~1b", b"two")
+    assert whole.content["scan"].data == b"one" and whole.content["scans"]["a/b"].data == b"two"
+    assert "scan" not in document.content
+    assert {path for path, kind, _ in flatten(whole.content) if kind is LeafType.FILE} == {
+        "/scan",
+        "/scans/a~1b",
+    }
+    for path in ("", "scan", "/scan", "/scan/more"):
+        with pytest.raises(ValueError, match="not a free path"):
+            whole.attach(path, b"x")
+
+
 def test_a_change_of_keys_that_was_cut_off_goes_on():
     def names(usable, number, since=None):
         key = bytes([number]) * 64

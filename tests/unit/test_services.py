@@ -189,6 +189,21 @@ async def test_mistakes_are_told(tmp_path, action, fields, text):
     assert not answer.is_ok and text in answer.details["error"] and not node.sent
 
 
+async def test_files_are_attached(tmp_path):
+    files = {"document.json": DOCUMENT, "scan.png": b"a scan"}
+    fields = ISSUING | {"attach": {"/scan": "scan.png"}}
+    answer = await issuer(Node(), tmp_path / "s").do(Order("x", "issue", fields, files))
+    (leaf,) = (
+        leaf
+        for leaf in decode_package(answer.files["package.json"]).disclosures
+        if leaf.path == "/scan"
+    )
+    assert leaf.value.startswith("sha-256:")
+    for wrong, text in (({"/scan": 5}, "'attach'"), ({"/a": "b"}, "needs a file 'b'"), (7, "'att")):
+        order = Order(str(wrong), "issue", ISSUING | {"attach": wrong}, files)
+        assert text in (await issuer(Node(), tmp_path / "s").do(order)).details["error"]
+
+
 async def test_a_file_that_is_missing_is_named(tmp_path):
     answer = await issuer(Node(), tmp_path / "s").do(Order("x", "issue", ISSUING))
     assert "needs a file 'document.json'; there are: none" in answer.details["error"]
