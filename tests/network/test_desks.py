@@ -168,7 +168,7 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     run("present", "request.json", "--holder", "lin")
     subject = ":".join(json.loads((place / "person.json").read_text())["subject"])
     verify = ("verify", "sealed.bin", "--by", "fusion", "--subject", subject, "--attach")
-    wrong = kit.lowu(*verify, "/scan=document.json", cwd=place, check=False)
+    wrong = kit.lowu(*verify, "/scan=some.json", cwd=place, check=False)
     assert wrong.returncode == 1 and "TAMPERED_FIELD(/scan)" in wrong.stdout
     assert run(*verify, "/scan=scan.png")["verdict"] == "ACCEPT"
     erased = run("erase", issued["anchor"], "--by", "baihang")
