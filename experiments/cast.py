@@ -28,8 +28,9 @@ from institutions.governance import (
 from institutions.holder import Holder
 from institutions.issuer import Issued, Issuer
 from institutions.package import Package, encode_package
-from institutions.registry import Registry, Signer
+from institutions.registry import Registry
 from institutions.requests import Request
+from institutions.signer import Signer
 from institutions.signing import DocumentKey
 from institutions.verdicts import Report
 from institutions.verifier import Verifier

@@ -21,7 +21,8 @@ from contracts.registry import (
     Suite,
     encode_register_anchor,
 )
-from institutions.registry import Registry, Signer
+from institutions.registry import Registry
+from institutions.signer import Signer
 from node.client import ClientError, RemoteError, RpcClient
 from node.topology.control import Control
 from node.topology.network import build_probe, read_status

@@ -28,7 +28,7 @@ from institutions.forms import (
     read_text,
 )
 from institutions.leaves import LEAVES_MAX
-from institutions.registry import Signer
+from institutions.signer import Signer
 from institutions.signing import DocumentKey, is_signed_by
 
 LEDGER_FORMAT = "dvp1-ledger-consent"

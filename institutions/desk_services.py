@@ -27,12 +27,14 @@ from institutions.erasure import encode_erasure
 from institutions.forms import FormError
 from institutions.orders import Answer
 from institutions.package import Profile, encode_package
-from institutions.registry import ClientError, RegistryRefused, Signer
+from institutions.registry import RegistryRefused
 from institutions.reports import describe_report, render_html
 from institutions.requests import decode_request, encode_request
 from institutions.schemas import SCHEMAS
 from institutions.service import Action, Attempt
+from institutions.signer import Signer
 from institutions.verdicts import Verdict
+from node.client import ClientError
 
 T = TypeVar("T")
 Change = Callable[[Attempt], Awaitable[dict[str, Any]]]

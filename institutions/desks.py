@@ -19,9 +19,10 @@ from institutions.erasure import ErasureReceipt, decode_erasure, encode_erasure
 from institutions.holder import Holder
 from institutions.issuer import Issued, Issuer
 from institutions.package import Package, Profile, decode_package, encode_package
-from institutions.registry import Registry, RegistryRefused, Signer
+from institutions.registry import Registry, RegistryRefused
 from institutions.reports import describe_report
 from institutions.requests import Request
+from institutions.signer import Signer
 from institutions.signing import DocumentKey
 from institutions.store import Store
 from institutions.trust import Trust

@@ -25,8 +25,9 @@ from contracts.registry import (
     Suite,
     org_function,
 )
-from institutions.registry import Registry, Signer
+from institutions.registry import Registry
 from institutions.schemas import SCHEMAS
+from institutions.signer import Signer
 
 VOTING_BLOCKS = 10_000
 """How many blocks a proposal is open, unless said otherwise."""

@@ -37,9 +37,10 @@ from institutions.package import (
     find_file_digest,
 )
 from institutions.proof import check_proof
-from institutions.registry import Registry, RegistryRefused, Signer
+from institutions.registry import Registry, RegistryRefused
 from institutions.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.seed import SEED_BYTES, seal_seed
+from institutions.signer import Signer
 from institutions.signing import DocumentKey
 
 _GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)

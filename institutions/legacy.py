@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.abi import load_artifact
-from institutions.registry import Signer
+from institutions.signer import Signer
 from node.client import RpcClient
 
 

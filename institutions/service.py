@@ -14,9 +14,9 @@ import trio
 
 from institutions.forms import FormError
 from institutions.orders import Answer, Order, decode_answer, encode_answer
-from institutions.registry import ClientError, RegistryRefused
+from institutions.registry import RegistryRefused
 from institutions.store import Store
-from node.client import RemoteError
+from node.client import ClientError, RemoteError
 
 BACK_OFF_S = 0.1
 BACK_OFF_MAX_S = 5.0

@@ -41,9 +41,10 @@ from institutions.checks import (
 from institutions.documents import Subject
 from institutions.forms import FormError
 from institutions.presentation import NONCE_BYTES, Presentation, decode_presentation, unseal
-from institutions.registry import ClientError, Query, Registry, RegistryRefused, Signer
+from institutions.registry import Query, Registry, RegistryRefused
 from institutions.requests import Request, decode_request, encode_request
 from institutions.schemas import SCHEMAS
+from institutions.signer import Signer
 from institutions.signing import DocumentKey
 from institutions.trust import Trust
 from institutions.verdicts import (
@@ -57,7 +58,7 @@ from institutions.verdicts import (
     decode_lines,
     encode_lines,
 )
-from node.client import RemoteError
+from node.client import ClientError, RemoteError
 
 AGREE_WAIT_S = 5.0
 """How long sides may differ, or lag behind a registration, before that counts."""

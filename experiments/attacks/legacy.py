@@ -18,7 +18,8 @@ from contracts.registry import (
 )
 from experiments.cast import Cast
 from institutions.legacy import Evidence, LegacyEvidence, deploy_legacy
-from institutions.registry import Registry, RegistryRefused, Signer
+from institutions.registry import Registry, RegistryRefused
+from institutions.signer import Signer
 
 YEAR_S = 365 * 86_400
 ISSUER, ATTACKER, READER = "szcredit", "bea-cn", "nova"

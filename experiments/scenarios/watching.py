@@ -19,8 +19,9 @@ from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents import build_enterprise_report, build_kyc_file
 from institutions.presentation import encode_presentation
-from institutions.registry import Registry, Signer
+from institutions.registry import Registry
 from institutions.regulator import RegulatorDesk
+from institutions.signer import Signer
 from institutions.store import Store
 from institutions.verifier import Verifier
 from node.client import RpcClient

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contracts.registry import Jurisdiction, Role
     from institutions.desks import IssuerDesk, VerifierDesk, Wallet
     from institutions.issuer import Issuer
-    from institutions.registry import Signer
+    from institutions.signer import Signer
     from institutions.store import Store
     from institutions.trust import Trust
     from node.client import RpcClient
@@ -225,7 +225,7 @@ def ask_password(path: Path, *, is_new: bool = False) -> str:
 
 def build_signer(item: PlannedInstitution, client: RpcClient) -> Signer:
     """Return the signer of an institution's account."""
-    from institutions.registry import Signer
+    from institutions.signer import Signer
 
     return Signer(client, item.account_key)
 

@@ -19,8 +19,8 @@ from institutions.documents import (
 )
 from institutions.governance import rotation_calls
 from institutions.leaves import LeafType, build_leaves, compute_root, flatten
-from institutions.registry import NotTaken, Signer
 from institutions.schemas import SCHEMAS
+from institutions.signer import NotTaken, Signer
 from institutions.signing import DocumentKey, is_signed_by
 from node.client import RemoteError, TransactionTimeout
 

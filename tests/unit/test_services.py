@@ -19,9 +19,10 @@ from institutions.desks import VerifierDesk, Wallet, write_document
 from institutions.mailbox import AT_ONCE, Mailbox, MailboxError
 from institutions.orders import FILES_MAX, ORDER_BYTES_MAX, Answer, Order
 from institutions.package import decode_package
-from institutions.registry import NotTaken, RegistryRefused
+from institutions.registry import RegistryRefused
 from institutions.samples import SAMPLES
 from institutions.service import NameTakenError, NoAnswerYetError, Service
+from institutions.signer import NotTaken
 from institutions.store import Store
 from node.client import ClientError, RemoteError
 from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, USCC, World

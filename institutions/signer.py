@@ -1,0 +1,159 @@
+"""An account that sends transactions to the registry, and waits for what becomes of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import trio
+from eth_account import Account
+
+from institutions.proof import RegistrationProof
+from institutions.registry import REVERTED, Registry, fetch_proof, read_refusal
+from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
+
+CALL_GAS = 250_000
+"""Gas offered with a registry transaction: some three times what the dearest needs, and little
+enough for hundreds in one block."""
+DEPLOY_GAS = 5_000_000
+NONCE_ATTEMPTS = 20
+NONCE_WAIT_S = 0.02
+LOOK_S = 1.0
+"""How often it is looked whether a transaction still can be committed."""
+
+
+class NotTaken(ClientError):
+    """A node did not take a transaction now; it, or another, may take it later."""
+
+
+class Signer:
+    """An account that sends transactions to the registry and waits for their receipts."""
+
+    def __init__(self, client: RpcClient, private_key: bytes) -> None:
+        self._client = client
+        self._account = Account.from_key(private_key)
+        self._lock = trio.Lock()
+        self._chain_id: int | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """What the same node says."""
+        return Registry(self._client)
+
+    @property
+    def address(self) -> str:
+        """The account's address."""
+        return str(self._account.address)
+
+    async def deploy(self, code: bytes) -> bytes:
+        """Create a contract; return its address."""
+        receipt = await self.send(b"", code, gas=DEPLOY_GAS)
+        return bytes.fromhex(receipt["contractAddress"][2:])
+
+    async def prove(
+        self, receipt: dict[str, Any], issuer: int, anchor: bytes
+    ) -> RegistrationProof | None:
+        """Return the proof of a registration that `receipt` is of; None if there is none now.
+
+        Registering again does nothing, so that receipt proves nothing: the first one is looked
+        for.
+        """
+        try:
+            if receipt["logs"]:
+                return await fetch_proof(self._client, receipt["transactionHash"])
+            return await Registry(self._client).find_proof(issuer, anchor)
+        except (ClientError, RemoteError):
+            return None
+
+    async def send(
+        self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS
+    ) -> dict[str, Any]:
+        """Send a call and return its receipt once committed.
+
+        Raises:
+            RegistryRefused: the contract refused, before or after ordering.
+            ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
+                unknown. Equal registration is idempotent: doing it again is safe.
+        """
+        until = trio.current_time() + timeout_s
+        receipt = None
+        while receipt is None:
+            async with self._lock:
+                tx_hash, nonce = await self._submit(to, data, gas)
+            receipt = await self._wait(tx_hash, nonce, until)
+        if receipt["status"] != "0x1":
+            await self._explain(to, data)
+        return receipt
+
+    async def _wait(self, tx_hash: str, nonce: int, until: float) -> dict[str, Any] | None:
+        """Return a receipt; None if another transaction has the nonce, so that there is none ever.
+
+        A node that lags behind its account's own transactions gives out nonces that are used.
+        """
+        while True:
+            left_s = until - trio.current_time()
+            try:
+                return await self._client.wait_for_receipt(tx_hash, min(LOOK_S, max(0.0, left_s)))
+            except ClientError as error:
+                if left_s <= LOOK_S:
+                    text = f"{self._client.url}: no receipt of {tx_hash} in time"
+                    raise TransactionTimeout(text) from error
+            with suppress(ClientError):
+                count = await self._client.call("eth_getTransactionCount", self.address, "latest")
+                if int(count, 16) > nonce:  # whatever has it is committed: look a last time
+                    receipt: dict[str, Any] | None = await self._client.call(
+                        "eth_getTransactionReceipt", tx_hash
+                    )
+                    return receipt
+
+    async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
+        """Send a call and return its hash once the node has it; raises as `send` does."""
+        async with self._lock:
+            tx_hash, _ = await self._submit(to, data, gas)
+            return tx_hash
+
+    async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
+        """Send with the next nonce; take another if somebody with this account was faster."""
+        if self._chain_id is None:
+            self._chain_id = int(await self._client.call("eth_chainId"), 16)
+        for _ in range(NONCE_ATTEMPTS):
+            signed, nonce = await self._sign(to, data, gas)
+            try:
+                raw = "0x" + bytes(signed.raw_transaction).hex()
+                tx_hash: str = await self._client.call("eth_sendRawTransaction", raw)
+            except RemoteError as error:
+                if "already known" in str(error):
+                    return "0x" + bytes(signed.hash).hex(), nonce
+                if error.code == REVERTED:
+                    raise read_refusal(error) from error
+                if "nonce" not in str(error):
+                    raise NotTaken(f"{self._client.url}: {error}") from error
+                await trio.sleep(NONCE_WAIT_S)
+            else:
+                return tx_hash, nonce
+        raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
+
+    async def _sign(self, to: bytes, data: bytes, gas: int) -> tuple[Any, int]:
+        count = await self._client.call("eth_getTransactionCount", self.address, "pending")
+        nonce = int(count, 16)
+        signed = self._account.sign_transaction(
+            {
+                "to": to,
+                "data": data,
+                "value": 0,
+                "gas": gas,
+                "gasPrice": 0,
+                "nonce": nonce,
+                "chainId": self._chain_id,
+            }
+        )
+        return signed, nonce
+
+    async def _explain(self, to: bytes, data: bytes) -> None:
+        """Raise the reason for which a transaction failed."""
+        message = {"from": self.address, "to": "0x" + to.hex(), "data": "0x" + data.hex()}
+        try:
+            await self._client.call("eth_call", message, "latest")
+        except RemoteError as error:
+            raise read_refusal(error) from error
+        raise NotTaken("the transaction failed, but the same call succeeds now: send it again")
