@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -73,8 +73,13 @@ class Mailbox:
         for entry in _scan(self.inbox):
             name = entry.name.removesuffix(SUFFIX)
             if entry.name.endswith(SUFFIX) and not (self.work / name / ORDER_FILE).exists():
-                self._take(name)
-        names = [entry.name for entry in _scan(self.work) if (self.work / entry.name).is_dir()]
+                with suppress(FileNotFoundError):  # taken back by who put it there
+                    self._take(name)
+        names = [
+            entry.name
+            for entry in _scan(self.work)
+            if (self.work / entry.name / ORDER_FILE).exists()
+        ]
         self._rounds = {name: self._rounds.get(name, 0) for name in names}
         return sorted(names, key=lambda name: (self._rounds[name], _age(self.work / name)))
 

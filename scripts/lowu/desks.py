@@ -390,7 +390,9 @@ def run_steps(function: Any) -> Any:
             text = f"the registry refuses: {causes[0]}"
             hint = _HINTS.get(str(causes[0]), "docs/REGISTRY.md tells what each number means")
             raise click.ClickException(f"{text}. {hint}") from error
-        failed = [cause for cause in causes if isinstance(cause, (MailboxError, StoreError))]
+        failed = [
+            cause for cause in causes if isinstance(cause, (MailboxError, StoreError, OSError))
+        ]
         if failed:
             raise click.ClickException(str(failed[0])) from error
         usage = [cause for cause in causes if isinstance(cause, click.ClickException)]

@@ -491,6 +491,21 @@ async def test_an_order_that_was_half_taken_is_whole(tmp_path):
     assert mailbox.read("one").file("document.json") == DOCUMENT
 
 
+async def test_an_order_that_is_taken_back_is_forgotten(tmp_path, monkeypatch):
+    mailbox = Mailbox(tmp_path / "desk")
+    put(mailbox, "one", {"do": "issue"})
+    put(mailbox, "two", {"do": "issue"})
+    usual = mailbox._take
+
+    def take(name):
+        if name == "one":
+            (mailbox.inbox / "one.order.json").unlink()
+        usual(name)
+
+    monkeypatch.setattr(mailbox, "_take", take)
+    assert mailbox.take() == ["two"]
+
+
 def test_one_process_at_a_time_serves_a_folder(tmp_path):
     first, second = Mailbox(tmp_path), Mailbox(tmp_path)
     with first.alone(), pytest.raises(MailboxError, match="served by another"), second.alone():
