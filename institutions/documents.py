@@ -57,6 +57,11 @@ class Document:
         here[parts[-1]] = Attachment(data)
         return replace(self, content=content)
 
+    def detach(self) -> tuple[Document, dict[str, bytes]]:
+        """Return the document without its files, and the files by path: what `attach` undoes."""
+        files: dict[str, bytes] = {}
+        return replace(self, content=_detach(self.content, "", files)), files
+
     def canaries(self) -> list[str]:
         """Return strings of the content that occur nowhere else.
 
@@ -67,6 +72,19 @@ class Document:
         return sorted(
             {text for text in found if len(text.encode()) >= 10 and any(c.isdigit() for c in text)}
         )
+
+
+def _detach(value: Any, path: str, files: dict[str, bytes]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, item in value.items():
+        below = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+        if isinstance(item, Attachment):
+            files[below] = item.data
+        else:
+            kept[key] = _detach(item, below, files)
+    return kept
 
 
 def _collect(value: Any, found: list[str]) -> None:

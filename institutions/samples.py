@@ -10,6 +10,7 @@ from institutions.documents import (
 )
 from institutions.personal_documents import (
     build_asset_certificate,
+    build_health_extract,
     build_hk_company_report,
     build_hk_personal_report,
     build_personal_report,
@@ -25,7 +26,8 @@ SAMPLES: dict[str, Callable[[int, int], Document]] = {
     "hk.ecr/1": build_hk_company_report,
     "hk.pcr/1": build_hk_personal_report,
     "cn.edu/1": build_transcript,
+    "hk.ehr/1": build_health_extract,
     "mo.asset/1": build_asset_certificate,
     "svc.residence/1": build_residence_proof,
 }
-"""By schema: seed and time (seconds) give a document. `hk.ehr/1` has a file, and no JSON form."""
+"""By schema: seed and time (seconds) give a document. `hk.ehr/1` has an image."""

@@ -47,20 +47,27 @@ from lowu.options import directory_option, json_option
 @output_option("document.json")
 @json_option
 def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
-    """Write an invented document of SCHEMA, such as cn.ecr/1."""
+    """Write an invented document of SCHEMA, such as cn.ecr/1, and beside it the files it has."""
     from institutions.desks import write_document
     from institutions.samples import SAMPLES
 
     if schema not in SAMPLES:
         raise click.UsageError(f"no sample of {schema!r}. There are: {', '.join(SAMPLES)}")
-    document = SAMPLES[schema](seed, now_s())
+    document, files = SAMPLES[schema](seed, now_s()).detach()
     write_file(output, write_document(document))
+    attached = []
+    for path, data in files.items():
+        beside = output.with_name(f"{output.stem}-{path.rpartition('/')[2]}.bin")
+        write_file(beside, data)
+        attached.append(f"{path}={beside}")
     subject = f"{document.subject.id_type}:{document.subject.id_value}"
     say(
-        f"{output}: {schema} about {subject}\nnext: lowu issue {output} --by … --for … --holder …",
+        f"{output}: {schema} about {subject}\nnext: lowu issue {output} --by … --for … --holder …"
+        + "".join(f" --attach {item}" for item in attached),
         is_json=is_json,
         file=str(output),
         subject=subject,
+        attach=attached,
     )
 
 

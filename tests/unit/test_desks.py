@@ -159,8 +159,9 @@ async def test_a_request_is_answered_to_another_process(tmp_path):
 
 @pytest.mark.parametrize("schema", list(SAMPLES))
 def test_samples_survive_a_file(schema):
-    document = SAMPLES[schema](5, NOW_S)
+    document, files = SAMPLES[schema](5, NOW_S).detach()
     assert document.schema == schema and schema in SCHEMAS
+    assert bool(files) is (schema == "hk.ehr/1")
     assert read_document(write_document(document)) == document
 
 

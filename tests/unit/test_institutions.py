@@ -257,6 +257,12 @@ def test_files_are_put_at_free_paths():
         "/scan",
         "/scans/a~1b",
     }
+    bare, files = whole.detach()
+    assert files == {"/scan": b"one", "/scans/a~1b": b"two"} and bare.content["scans"] == {}
+    extract = personal.build_health_extract(1, NOW_S)
+    bare, files = extract.detach()
+    assert json.dumps(bare.content) and list(files) == ["/radiology/image"]
+    assert bare.attach("/radiology/image", files["/radiology/image"]) == extract
     for path in ("", "scan", "/scan", "/scan/more"):
         with pytest.raises(ValueError, match="not a free path"):
             whole.attach(path, b"x")
