@@ -17,7 +17,7 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
-from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
+from institutions.canonical import encode_canonical
 from institutions.forms import (
     FormError,
     read_bool,
@@ -28,6 +28,7 @@ from institutions.forms import (
     read_text,
 )
 from institutions.leaves import LEAVES_MAX
+from institutions.package import read_format, read_json
 from institutions.signer import Signer
 from institutions.signing import DocumentKey, is_signed_by
 
@@ -164,13 +165,9 @@ def encode_ledger_consent(item: LedgerConsent) -> bytes:
 
 def decode_ledger_consent(data: bytes) -> LedgerConsent:
     """Return what a holder has signed; `FormError` says what is wrong with its form."""
-    try:
-        value = decode_canonical(data, LEDGER_BYTES_MAX)
-    except CanonicalError as error:
-        raise FormError(str(error)) from error
+    value = read_json(data, LEDGER_BYTES_MAX)
     raw = read_object(value, ("format", *LedgerConsent.__slots__), "consent for the ledger")
-    if raw["format"] != LEDGER_FORMAT:
-        raise FormError(f"format {raw['format']!r} is not {LEDGER_FORMAT}", is_version=True)
+    read_format(raw, LEDGER_FORMAT)
     return LedgerConsent(
         read_hex(raw["digest"], 32, "digest"),
         read_integer(raw["expires_at"], "expires_at"),

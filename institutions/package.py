@@ -255,10 +255,10 @@ def read_format(value: object, wanted: str) -> None:
         raise FormError(f"format {value.get('format')!r} is not {wanted}", is_version=True)
 
 
-def read_json(data: bytes) -> Any:
+def read_json(data: bytes, size_max: int = PACKAGE_BYTES_MAX) -> Any:
     """Return the value in canonical bytes of bounded size."""
     try:
-        return decode_canonical(data, PACKAGE_BYTES_MAX)
+        return decode_canonical(data, size_max)
     except CanonicalError as error:
         raise FormError(str(error)) from error
 

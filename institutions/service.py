@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import trio
 
-from institutions.forms import FormError
 from institutions.orders import Answer, Order, decode_answer, encode_answer
 from institutions.registry import RegistryRefused
 from institutions.store import Store
@@ -98,7 +97,7 @@ class Service:
                 return await action(Attempt(order, number, is_again or number > 0))
             except RegistryRefused as refusal:
                 return _refuse(f"the registry refuses: {refusal}", code=str(refusal))
-            except (FormError, ValueError, KeyError) as error:
+            except (ValueError, KeyError) as error:
                 return _refuse(str(error.args[0]) if error.args else type(error).__name__)
             except (ClientError, RemoteError) as error:
                 number += 1

@@ -61,7 +61,7 @@ class Signer:
         try:
             if receipt["logs"]:
                 return await fetch_proof(self._client, receipt["transactionHash"])
-            return await Registry(self._client).find_proof(issuer, anchor)
+            return await self.registry.find_proof(issuer, anchor)
         except (ClientError, RemoteError):
             return None
 

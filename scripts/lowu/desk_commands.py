@@ -6,9 +6,10 @@ Each reads and writes files, and talks to one node. Documents travel as files; n
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +33,7 @@ from lowu.desks import (
     open_store,
     output_option,
     parse_anchor,
+    parse_reason,
     read_attachments,
     read_form,
     run_steps,
@@ -39,6 +41,9 @@ from lowu.desks import (
     write_file,
 )
 from lowu.options import directory_option, json_option
+
+if TYPE_CHECKING:
+    from institutions.issuer import Issuer
 
 
 @click.command()
@@ -292,27 +297,29 @@ def revoke(
     anchor: str, institution: str, reason: str, since: int, directory: Path, is_json: bool
 ) -> None:
     """Withdraw the document behind ANCHOR for good."""
-    from contracts.registry import RevokeReason
+    why, wanted = parse_reason(reason), parse_anchor(anchor)
+    _change(
+        "revoked",
+        lambda issuer: issuer.revoke(wanted, why, since),
+        institution,
+        directory,
+        is_json=is_json,
+    )
 
-    if reason not in RevokeReason.__members__:
-        raise click.UsageError(f"--reason {reason!r}: one of {', '.join(RevokeReason.__members__)}")
-    wanted = parse_anchor(anchor)
+
+def _change(
+    what: str,
+    change: Callable[[Issuer], Awaitable[dict[str, Any]]],
+    institution: str,
+    directory: Path,
+    *,
+    is_json: bool,
+) -> None:
+    """Have an issuer change the state of an anchor, and say so."""
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
-            return await build_issuer(item, client).revoke(wanted, RevokeReason[reason], since)
-
-    _done("revoked", run_steps(run), is_json=is_json)
-
-
-def _change(what: str, anchor: str, institution: str, directory: Path, *, is_json: bool) -> None:
-    wanted = parse_anchor(anchor)
-
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            issuer = build_issuer(item, client)
-            change = issuer.suspend if what == "suspended" else issuer.reinstate
-            return await change(wanted)
+            return await change(build_issuer(item, client))
 
     _done(what, run_steps(run), is_json=is_json)
 
@@ -324,7 +331,10 @@ def _change(what: str, anchor: str, institution: str, directory: Path, *, is_jso
 @json_option
 def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
     """Put the document behind ANCHOR out of force for a while."""
-    _change("suspended", anchor, institution, directory, is_json=is_json)
+    wanted = parse_anchor(anchor)
+    _change(
+        "suspended", lambda issuer: issuer.suspend(wanted), institution, directory, is_json=is_json
+    )
 
 
 @click.command()
@@ -334,7 +344,14 @@ def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> No
 @json_option
 def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
     """Put the suspended document behind ANCHOR into force again."""
-    _change("reinstated", anchor, institution, directory, is_json=is_json)
+    wanted = parse_anchor(anchor)
+    _change(
+        "reinstated",
+        lambda issuer: issuer.reinstate(wanted),
+        institution,
+        directory,
+        is_json=is_json,
+    )
 
 
 @click.command()
@@ -347,11 +364,13 @@ def supersede(anchor: str, newer: str, institution: str, directory: Path, is_jso
     """Replace the document behind ANCHOR by the one behind NEWER."""
     old, new = parse_anchor(anchor), parse_anchor(newer)
 
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            return await build_issuer(item, client).supersede(old, new)
-
-    _done("superseded", run_steps(run), is_json=is_json)
+    _change(
+        "superseded",
+        lambda issuer: issuer.supersede(old, new),
+        institution,
+        directory,
+        is_json=is_json,
+    )
 
 
 @click.command()
@@ -365,12 +384,9 @@ def erase(
     anchor: str, institution: str, reason: str, output: Path, directory: Path, is_json: bool
 ) -> None:
     """Destroy the document behind ANCHOR, say so on the ledger, and write a receipt for it."""
-    from contracts.registry import RevokeReason
     from institutions.erasure import encode_erasure
 
-    wanted = parse_anchor(anchor)
-    if reason not in RevokeReason.__members__:
-        raise click.UsageError(f"--reason {reason!r}: one of {', '.join(RevokeReason.__members__)}")
+    wanted, why = parse_anchor(anchor), parse_reason(reason)
 
     async def run() -> Any:
         async with connect(directory, institution) as (item, client):
@@ -378,7 +394,7 @@ def erase(
                 key = await find_document_key(directory, item, client)
                 desk = build_issuer_desk(item, client, store, key)
                 try:
-                    return await desk.erase(wanted, reason=reason, now_s=now_s())
+                    return await desk.erase(wanted, reason=why.name, now_s=now_s())
                 except KeyError as error:
                     text = f"{institution}'s desk has no document with the anchor {anchor}"
                     raise click.UsageError(text) from error

@@ -22,7 +22,7 @@ import trio
 from lowu.cli import emit_json
 
 if TYPE_CHECKING:
-    from contracts.registry import Jurisdiction, Role
+    from contracts.registry import Jurisdiction, RevokeReason, Role
     from institutions.desks import IssuerDesk, VerifierDesk, Wallet
     from institutions.issuer import Issuer
     from institutions.signer import Signer
@@ -373,6 +373,15 @@ def parse_anchor(text: str) -> bytes:
     if len(anchor) != 32:
         raise click.UsageError(f"{text!r} is not an anchor: 32 bytes in hex, as `lowu issue` says")
     return anchor
+
+
+def parse_reason(name: str) -> RevokeReason:
+    """Return the reason of a name; `UsageError` names those there are."""
+    from contracts.registry import RevokeReason
+
+    if name not in RevokeReason.__members__:
+        raise click.UsageError(f"--reason {name!r}: one of {', '.join(RevokeReason.__members__)}")
+    return RevokeReason[name]
 
 
 def run_steps(function: Any) -> Any:
