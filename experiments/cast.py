@@ -1,12 +1,13 @@
-"""Who plays the scenarios: institutions and holders of a plan, each talking to its own node."""
+"""Who plays the scenarios: institutions and holders of a plan, each talking to its own node.
+
+What one of them was told to be committed, the others can read at once: see `causal_client`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-
-import trio
 
 from contracts.abi import load_artifact
 from contracts.registry import (
@@ -15,6 +16,7 @@ from contracts.registry import (
     Role,
     hash_function,
 )
+from experiments.causal_client import CausalClient, Horizon
 from institutions.consent import ConsentReceipt, LedgerConsent, Purpose, end_consent, log_consent
 from institutions.documents import Document
 from institutions.governance import (
@@ -38,8 +40,6 @@ from node.client import RpcClient
 from node.topology.plan import Plan, PlannedNode, derive_key
 
 HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
-HEIGHT_WAIT_S = 30.0
-HEIGHT_POLL_S = 0.02
 EVERYTHING = ("",)
 """The path above all fields."""
 
@@ -64,6 +64,8 @@ class Cast:
     plan: Plan
     clients: dict[str, RpcClient] = field(default_factory=dict)
     """By institution: its connection to its node."""
+    horizon: Horizon = field(default_factory=Horizon)
+    """The block below which no node is read."""
     registrations: int = 0
     """Successful registrations, batches counted once."""
     documents: list[Document] = field(default_factory=list)
@@ -101,10 +103,8 @@ class Cast:
 
     async def vote(self, proposal: int, *voters: str, is_yes: bool = True) -> Proposal:
         """Have organisations vote one after another; return what became of the proposal."""
-        height = 0
         for voter in voters:
-            height = await Voter(self.signers[voter]).vote(proposal, is_yes=is_yes)
-        await self.wait_for_height(voters[-1], height)
+            await Voter(self.signers[voter]).vote(proposal, is_yes=is_yes)
         found = await read_proposal(Registry(self.clients[voters[-1]]), proposal)
         if found is None:
             raise KeyError(f"no proposal {proposal}")
@@ -171,16 +171,6 @@ class Cast:
         self.holders[holder].receive(encode_package(issued.package))
         return issued
 
-    async def wait_for_height(self, institution: str, height: int) -> None:
-        """Return once an institution's node has a block; `TooSlowError` after a while."""
-        registry = Registry(self.clients[institution])
-        with trio.fail_after(HEIGHT_WAIT_S):
-            while True:
-                block = await registry.get_latest_block()
-                if block["number"] >= height:
-                    return
-                await trio.sleep(HEIGHT_POLL_S)
-
     async def find_events(
         self, institution: str, name: str, anchor: bytes | None, from_height: int
     ) -> list[SeenEvent]:
@@ -188,7 +178,6 @@ class Cast:
 
         The anchor, or the root of a batch, is the second indexed field of each.
         """
-        await self.wait_for_height(institution, from_height)
         topic = load_artifact("HashRegistry").events[name].topic
         second = None if anchor is None else "0x" + anchor.hex()
         logs = await self.clients[institution].call(
@@ -279,7 +268,8 @@ async def open_cast(
     cast = Cast({}, {}, {}, holders, now_s, plan)
     async with AsyncExitStack() as stack:
         for item in plan.institutions:
-            cast.clients[item.spec.id] = await stack.enter_async_context(connect(item.node))
+            client = CausalClient(connect(item.node), cast.horizon)
+            cast.clients[item.spec.id] = await stack.enter_async_context(client)
             cast.enter(
                 item.spec.id,
                 item.org_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import trio
@@ -276,14 +277,10 @@ class Verifier:
             if is_resumed and await self._is_ours(shown):  # it was on its way
                 return report
             self._give_back(used, asked)
-            codes = {
-                RegistryErrorCode.PRESENTATION_CONSUMED: Code.REPLAYED,
-                RegistryErrorCode.CONSENT_NOT_LIVE: Code.CONSENT_WITHDRAWN,
-                RegistryErrorCode.JURISDICTION_RULE: Code.JURISDICTION_RULE,
-            }
-            if error.code not in codes:
+            finding = await self._read_reason(error, shown)
+            if finding is None:
                 raise
-            return _with_finding(report, Result.FAIL, Finding(codes[error.code]))
+            return _with_finding(report, Result.FAIL, finding)
         except ClientError as error:
             if attempt == NO_ATTEMPT:  # nobody could tell later whose it was
                 self._give_back(used, asked)
@@ -296,6 +293,23 @@ class Verifier:
         nonce = bytes.fromhex(before.request.nonce)
         if self._asked.get(nonce) == used:
             self._asked[nonce] = before
+
+    async def _read_reason(self, refusal: RegistryRefused, shown: Presentation) -> Finding | None:
+        """Return what was found by the ledger's refusal to use a presentation up, if anything."""
+        if refusal.code is RegistryErrorCode.PRESENTATION_CONSUMED:
+            return Finding(Code.REPLAYED)
+        if refusal.code is RegistryErrorCode.JURISDICTION_RULE:
+            return Finding(Code.JURISDICTION_RULE)
+        if refusal.code is not RegistryErrorCode.CONSENT_NOT_LIVE or shown.consent is None:
+            return None
+        with suppress(ClientError, RemoteError):
+            consent = await self._registries[0].get_consent(shown.consent.digest)
+            block = await self._registries[0].get_latest_block()
+            if consent.withdrawn_height:
+                return Finding(Code.CONSENT_WITHDRAWN, str(consent.withdrawn_height))
+            if block["time"] >= consent.expires_at_s:
+                return Finding(Code.CONSENT_EXPIRED)
+        return Finding(Code.CONSENT_MISSING, "not live on the ledger")
 
     async def _is_ours(self, shown: Presentation) -> bool:
         return await self._registries[0].get_consumer(shown.id) == self._org_id

@@ -72,7 +72,6 @@ class _Bench:
         return "OK"
 
     async def record(self, who: str, anchor: bytes) -> AnchorRecord:
-        await self._settle()
         registry = Registry(self.cast.clients[READER])
         return await registry.get_record(self.cast.issuers[who].org_id, anchor)
 
@@ -80,14 +79,7 @@ class _Bench:
         return (await self.record(who, anchor)).state.name
 
     async def read(self, key: bytes) -> Evidence:
-        await self._settle()
         return await self.legacy().read(key)
-
-    async def _settle(self) -> None:
-        """Wait until the reader's node has what the writers' nodes have."""
-        for who in (ISSUER, ATTACKER):
-            block = await Registry(self.cast.clients[who]).get_latest_block()
-            await self.cast.wait_for_height(READER, block["number"])
 
     def note(
         self, act: str, legacy: object, registry: object, *, gave_in: object, held: object

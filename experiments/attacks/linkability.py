@@ -50,8 +50,6 @@ async def measure(cast: Cast, count: int, random: Random, *, is_at_once: bool) -
     if not is_at_once:
         for position in random.sample(range(count), count):
             await add(position)
-    last = int(await cast.clients["szcredit"].call("eth_blockNumber"), 16)
-    await cast.wait_for_height("hkma", last)
     seen = [
         event
         for event in await cast.find_events("hkma", "AnchorRegistered", None, start + 1)

@@ -61,7 +61,6 @@ async def play_newcomer(stage: Stage) -> None:
     stage.fact("the bank, as a node of the other side has it", "UNKNOWN", status.name)
     found = await _decide(cast, calls)
     stage.fact("both sides in favour", "PASSED", found.status.name)
-    await cast.wait_for_height("szcredit", found.opened_height)
     document = build_enterprise_report(330, cast.now_s(), ACME_USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "new-bank-hk")
     report = await cast.hand_over("acme-sz", issued, document, "new-bank-hk")

@@ -27,13 +27,15 @@ class Link:
         self._random = random
         self._delay_s_max = random.choice(DELAY_S_MAX) if delay_s_max is None else delay_s_max
         self._on_bytes = on_bytes
+        self.delay_s_min = 0.0
         self.is_broken = False
         self.ends = (End(self, 0), End(self, 1))
 
     def carry(self, side: int, data: bytes) -> float:
         """Note bytes on their way and return when they arrive."""
         self._on_bytes(side, data)
-        return trio.current_time() + self._random.random() * self._delay_s_max
+        delay_s = self.delay_s_min + self._random.random() * self._delay_s_max
+        return trio.current_time() + delay_s
 
     def break_off(self) -> None:
         """Cut the link: both ends fail from now on."""

@@ -70,6 +70,7 @@ class VirtualNetwork:
         self._links: dict[tuple[str, str], Link] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
         self._down: set[str] = set()
+        self._delays_s: dict[str, float] = {}
         self._is_new = {item.name: True for item in plan.nodes}
         self._changed = trio.Event()
 
@@ -111,11 +112,27 @@ class VirtualNetwork:
         finally:
             self._cuts.remove(sides)
 
+    @asynccontextmanager
+    async def slow(self, delay_s: float, *names: str) -> AsyncIterator[None]:
+        """Have all bytes from and to nodes take at least `delay_s`: they lag behind the others."""
+        chosen = [self._find(name) for name in names]
+        self._delays_s.update(dict.fromkeys(chosen, delay_s))
+        self._set_delays()
+        try:
+            yield
+        finally:
+            for name in chosen:
+                self._delays_s.pop(name, None)
+            self._set_delays()
+
+    def _set_delays(self) -> None:
+        for pair, link in self._links.items():
+            link.delay_s_min = max(self._delays_s.get(name, 0.0) for name in pair)
+
     def _find(self, name: str) -> str:
         planned = self.plan.find_node(name)
         if planned is None:
-            known = ", ".join(f"{item.name} ({item.spec.institution})" for item in self.plan.nodes)
-            raise KeyError(f"no node {name!r}; there are {known}")
+            raise KeyError(f"no node {name!r}; there are {self.plan.node_names}")
         return planned.name
 
     def _sides(self, one: str, other: str) -> frozenset[Jurisdiction]:
@@ -168,6 +185,7 @@ class VirtualNetwork:
             one, other = (self.nodes.get(name) for name in pair)
             if one is not None and other is not None and self._sides(*pair) not in self._cuts:
                 link = self._links[pair] = Link(self._random, lambda side, data: None, DELAY_S)
+                self._set_delays()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_serve, one, link, 0, second)
                     nursery.start_soon(_serve, other, link, 1, first)

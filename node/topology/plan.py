@@ -124,11 +124,18 @@ class Plan:
         )
 
     def find_node(self, name: str) -> PlannedNode | None:
-        """Return a node by ``nodeN`` or by its institution."""
-        for node in self.nodes:
-            if name in (node.name, node.spec.institution):
-                return node
-        return None
+        """Return a node by ``nodeN``, or by an institution that has it or talks to it."""
+        named = {node.name: node for node in self.nodes}
+        named |= {item.spec.id: item.node for item in self.institutions}
+        return named.get(name)
+
+    @property
+    def node_names(self) -> str:
+        """The names by which `find_node` finds nodes, for people."""
+        users: dict[str, list[str]] = {node.name: [] for node in self.nodes}
+        for item in self.institutions:
+            users[item.node.name].append(item.spec.id)
+        return "; ".join(f"{name} ({', '.join(ids)})" for name, ids in users.items())
 
     @cached_property
     def genesis(self) -> GenesisConfig:

@@ -30,7 +30,7 @@ def logs(
 
     plan = load_tree(directory)
     if node is not None and plan.find_node(node) is None:
-        raise click.UsageError(f"no node {node!r} in {directory}")
+        raise click.UsageError(f"no node {node!r}; there are {plan.node_names}")
     chosen = [plan.find_node(node)] if node is not None else list(plan.nodes)
     paths = {
         item.name: node_folder(directory, item) / "log" / "node.log"

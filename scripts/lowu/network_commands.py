@@ -202,8 +202,7 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> Non
     plan = load_tree(directory)
     node = plan.find_node(name)
     if node is None:
-        names = ", ".join(f"{item.name} ({item.spec.institution})" for item in plan.nodes)
-        raise click.UsageError(f"no node {name!r}; there are {names}")
+        raise click.UsageError(f"no node {name!r}; there are {plan.node_names}")
     control = Control(directory)
     (state,) = control.order(do, [node.name])
     if state["pid"] is not None:

@@ -47,6 +47,12 @@ class VirtualFaults:
             yield
 
     @asynccontextmanager
+    async def slow(self, delay_s: float, *nodes: str) -> AsyncIterator[None]:
+        """Have all bytes from and to nodes take at least `delay_s`, so that they lag behind."""
+        async with self._network.slow(delay_s, *nodes):
+            yield
+
+    @asynccontextmanager
     async def cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
         """Cut all links between two sides; then they heal."""
         async with self._network.cut(first, second):
@@ -86,7 +92,7 @@ class ProcessFaults:
         for name in nodes:
             planned = self._network.plan.find_node(name)
             if planned is None:
-                raise KeyError(f"no node {name!r} in this network")
+                raise KeyError(f"no node {name!r}; there are {self._network.plan.node_names}")
             chosen.append(planned.name)
         control = Control(self._network.folder)
         await trio.to_thread.run_sync(control.order, "kill", chosen)

@@ -61,6 +61,11 @@ class Ledger:
             raise ClientError("down")
         return {"number": self.height, "hash": "0xb", "time": self.time_s}
 
+    async def get_consent(self, digest):
+        if self.is_down:
+            raise ClientError("down")
+        return self.consents[digest]
+
     async def get_consumer(self, presentation):
         return 2 if presentation in self.consumed else 0
 

@@ -487,11 +487,6 @@ class Refusing:
             Verdict.REJECT,
             "REPLAYED",
         ),
-        (
-            RegistryRefused(RegistryErrorCode.CONSENT_NOT_LIVE, ""),
-            Verdict.REJECT,
-            "CONSENT_WITHDRAWN",
-        ),
         (ClientError("gone"), Verdict.INDETERMINATE, "FRESHNESS_UNKNOWN(not used up: gone)"),
     ],
 )
@@ -501,6 +496,48 @@ async def test_who_comes_second_on_the_ledger_is_refused(world, error, verdict, 
     sealed = world.holder.present(world.doc_id, request, world.agree(request))
     report = await world.nova.receive(sealed, SUBJECT)
     assert (report.verdict, report.codes) == (verdict, [code])
+
+
+class TooLate:
+    """A signer to whom the consent is refused, after something has happened to the ledger."""
+
+    def __init__(self, ledger, happen):
+        self.ledger = ledger
+        self.happen = happen
+
+    async def send(self, to, data):
+        self.happen(self.ledger)
+        raise RegistryRefused(RegistryErrorCode.CONSENT_NOT_LIVE, "")
+
+
+def withdraw(ledger):
+    ((digest, consent),) = ledger.consents.items()
+    ledger.consents[digest] = replace(consent, withdrawn_height=9)
+
+
+def pass_time(ledger):
+    ledger.time_s += 400 * DAY_S
+
+
+def break_down(ledger):
+    ledger.is_down = True
+
+
+@pytest.mark.parametrize(
+    ("happen", "code"),
+    [
+        (withdraw, "CONSENT_WITHDRAWN(9)"),
+        (pass_time, "CONSENT_EXPIRED"),
+        (break_down, "CONSENT_MISSING(not live on the ledger)"),
+        (lambda ledger: None, "CONSENT_MISSING(not live on the ledger)"),
+    ],
+)
+async def test_a_consent_that_ends_before_the_presentation_is_used_up(world, happen, code):
+    world.nova = world.verifier(signer=TooLate(world.ledger, happen))
+    request = world.ask()
+    sealed = world.holder.present(world.doc_id, request, world.agree(request))
+    report = await world.nova.receive(sealed, SUBJECT)
+    assert (report.verdict, report.codes) == (Verdict.REJECT, [code])
 
 
 async def test_a_ledger_that_refuses_for_other_reasons_is_an_error(world):

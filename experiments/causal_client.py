@@ -1,0 +1,92 @@
+"""Reads that never show less than what the readers know to be committed.
+
+Those who play a scenario talk to each other, and each reads at a node of its own. A node may be
+some blocks behind another, so that a reader could miss what the one before was told to be
+committed. Each read therefore waits until the node has the highest block of which anybody has
+seen a receipt: the session guarantees "read your writes" and "writes follow reads" of Terry et
+al., "Session Guarantees for Weakly Consistent Replicated Data" (1994), with one session for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from node.client import ClientError, RpcClient
+
+NOT_READS = frozenset(
+    (
+        "eth_chainId",
+        "eth_getTransactionCount",
+        "eth_getTransactionReceipt",
+        "eth_sendRawTransaction",
+    )
+)
+"""What sends a transaction and asks what became of it, and does not wait for other blocks."""
+RECEIPT = "eth_getTransactionReceipt"
+WAIT_S = 30.0
+POLL_S = 0.02
+
+
+@dataclass(slots=True)
+class Horizon:
+    """The highest block of which anybody has seen a receipt."""
+
+    height: int = 0
+    is_awaited: bool = True
+
+    @contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Read what nodes have, as long as this lasts, however far behind they are."""
+        before, self.is_awaited = self.is_awaited, False
+        try:
+            yield
+        finally:
+            self.is_awaited = before
+
+
+class CausalClient(RpcClient):
+    """Asks a node through another client, once the node is level with the horizon."""
+
+    def __init__(self, client: RpcClient, horizon: Horizon) -> None:
+        super().__init__(client.url)
+        self._client = client
+        self._horizon = horizon
+        self._height = 0
+
+    async def aclose(self) -> None:
+        """Close the other client."""
+        await self._client.aclose()
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """Call a method; `ClientError` also if the node does not come to the horizon in time."""
+        await self._catch_up(method)
+        result = await self._client.call(method, *params)
+        if method == RECEIPT and result is not None:
+            self._horizon.height = max(self._horizon.height, int(result["blockNumber"], 16))
+        return result
+
+    async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
+        """Call a method many times in one request, like `call`."""
+        await self._catch_up(method)
+        return await self._client.call_many(method, params)
+
+    async def _catch_up(self, method: str) -> None:
+        if method in NOT_READS or not self._horizon.is_awaited:
+            return
+        wanted = self._horizon.height
+        with trio.move_on_after(WAIT_S):
+            while self._height < wanted:
+                self._height = int(await self._client.call("eth_blockNumber"), 16)
+                if self._height < wanted:
+                    await trio.sleep(POLL_S)
+        if self._height < wanted:
+            raise ClientError(
+                f"{self.url}: still at block {self._height} after {WAIT_S:.0f} s, and block "
+                f"{wanted} is known to be committed. Is the node cut off? To read what it has "
+                "nevertheless, use `with cast.horizon.ignored():`"
+            )
