@@ -179,20 +179,10 @@ class Cast:
         The anchor, or the root of a batch, is the second indexed field of each.
         """
         topic = load_artifact("HashRegistry").events[name].topic
-        second = None if anchor is None else "0x" + anchor.hex()
-        logs = await self.clients[institution].call(
-            "eth_getLogs",
-            {
-                "address": "0x" + HASH_REGISTRY_ADDRESS.hex(),
-                "fromBlock": hex(from_height),
-                "toBlock": "latest",
-                "topics": ["0x" + topic.hex(), None, second],
-            },
-        )
-        return [
-            SeenEvent(int(item["blockNumber"], 16), bytes.fromhex(item["topics"][2][2:]))
-            for item in logs
-        ]
+        wanted = [[topic], [], [] if anchor is None else [anchor]]
+        registry = Registry(self.clients[institution])
+        logs = await registry.find_logs(HASH_REGISTRY_ADDRESS, wanted, from_height)
+        return [SeenEvent(item.height, item.topic(2)) for item in logs]
 
     def ask(
         self,

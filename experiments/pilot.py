@@ -140,7 +140,7 @@ async def play_unregistered(cast: Cast) -> ScenarioResult:
         issued_at_s=cast.now_s(),
     )
     cast.holders["acme-sz"].receive(encode_package(package))
-    issued = Issued(package, package.anchors[0].anchor, {})
+    issued = Issued(package, package.anchors[0].anchor)
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     return _result("never registered report", "REJECT NOT_REGISTERED", report, 0)
 

@@ -17,6 +17,7 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
+from institutions.answers import Receipt
 from institutions.canonical import encode_canonical
 from institutions.forms import (
     FormError,
@@ -191,13 +192,13 @@ def sign_for_ledger(
     return LedgerConsent(consent, receipt.expires_at, signed.v, r, s, is_withdrawal)
 
 
-async def log_consent(signer: Signer, item: LedgerConsent) -> dict[str, Any]:
+async def log_consent(signer: Signer, item: LedgerConsent) -> Receipt:
     """Log a consent as its holder signed it; return the receipt. Doing it again is safe."""
     call = encode_grant(item.digest, item.expires_at, item.v, item.r, item.s)
     return await signer.send(CONSENT_LOG_ADDRESS, call)
 
 
-async def end_consent(signer: Signer, item: LedgerConsent) -> dict[str, Any]:
+async def end_consent(signer: Signer, item: LedgerConsent) -> Receipt:
     """End a consent as its holder signed it; return the receipt."""
     call = encode_withdraw(item.digest, item.v, item.r, item.s)
     return await signer.send(CONSENT_LOG_ADDRESS, call)

@@ -6,7 +6,7 @@ docs/DESKS.md lists them with their fields and files.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
@@ -14,6 +14,7 @@ from contracts.registry import (
     RevokeReason,
     hash_function,
 )
+from institutions.answers import Receipt
 from institutions.consent import (
     Purpose,
     decode_ledger_consent,
@@ -37,7 +38,7 @@ from institutions.verdicts import Verdict
 from node.client import ClientError
 
 T = TypeVar("T")
-Change = Callable[[Attempt], Awaitable[dict[str, Any]]]
+Change = Callable[[Attempt], Awaitable[Receipt]]
 PerTry = Callable[[int], T]
 """Gives a desk for a try: at its own node first, then at others."""
 _LEADS_TO = {
@@ -97,19 +98,19 @@ def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> di
 def _change_actions(desk_for: PerTry[IssuerDesk]) -> dict[str, Action]:
     """Return what changes the state of an anchor."""
 
-    async def revoke(attempt: Attempt) -> dict[str, Any]:
+    async def revoke(attempt: Attempt) -> Receipt:
         order = attempt.order
         reason = _reason(order.text("reason", "CORRECTED"))
         issuer = desk_for(attempt.number).issuer
         return await issuer.revoke(order.hex("anchor", 32), reason, order.integer("since", 0))
 
-    async def suspend(attempt: Attempt) -> dict[str, Any]:
+    async def suspend(attempt: Attempt) -> Receipt:
         return await desk_for(attempt.number).issuer.suspend(attempt.order.hex("anchor", 32))
 
-    async def reinstate(attempt: Attempt) -> dict[str, Any]:
+    async def reinstate(attempt: Attempt) -> Receipt:
         return await desk_for(attempt.number).issuer.reinstate(attempt.order.hex("anchor", 32))
 
-    async def supersede(attempt: Attempt) -> dict[str, Any]:
+    async def supersede(attempt: Attempt) -> Receipt:
         old, new = attempt.order.hex("anchor", 32), attempt.order.hex("newer", 32)
         return await desk_for(attempt.number).issuer.supersede(old, new)
 
@@ -129,7 +130,7 @@ def witness_actions(
 ) -> dict[str, Action]:
     """Return what the desk of a witness does; `org_ids` are the members' numbers by name."""
 
-    async def witness(attempt: Attempt) -> dict[str, Any]:
+    async def witness(attempt: Attempt) -> Receipt:
         name = attempt.order.text("issuer")
         if name not in org_ids:
             raise FormError(f"no issuer {name!r}; there are: {', '.join(org_ids)}")
@@ -160,7 +161,7 @@ def verifier_actions(
         )
         return Answer(True, {"nonce": asked.nonce}, {"request.json": encode_request(asked)})
 
-    async def consent(attempt: Attempt) -> dict[str, Any]:
+    async def consent(attempt: Attempt) -> Receipt:
         item = decode_ledger_consent(attempt.order.file("ledger-consent.json"))
         send = end_consent if item.is_withdrawal else log_consent
         return await send(signer_for(attempt.number), item)
@@ -236,7 +237,7 @@ def _once(change: Change, is_made: Callable[[Attempt], Awaitable[bool]]) -> Acti
             if not (attempt.is_again and await is_made(attempt)):
                 raise
             return Answer(True, {"was_done_before": True})
-        return Answer(True, {"height": int(receipt["blockNumber"], 16)})
+        return Answer(True, {"height": receipt.height})
 
     return act
 

@@ -69,7 +69,7 @@ class IssuerDesk:
         if known is not None and known in self.issued:
             package = self.issued[known]
             if package.anchors[-1].registered_height:
-                return Issued(package, known, {})
+                return Issued(package, known)
             return await self._register(package)
         package = self.issuer.build_package(
             document,

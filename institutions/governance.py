@@ -25,6 +25,7 @@ from contracts.registry import (
     Suite,
     org_function,
 )
+from institutions.answers import answers_of
 from institutions.registry import Registry
 from institutions.schemas import SCHEMAS
 from institutions.signer import Signer
@@ -172,9 +173,10 @@ class Voter:
         """
         data = _function("propose").encode_call(list(calls), blocks)
         receipt = await self._signer.send(GOVERNANCE_ADDRESS, data, gas=DECISION_GAS)
-        topic = "0x" + load_artifact("Governance").events["Proposed"].topic.hex()
-        (event,) = (item for item in receipt["logs"] if item["topics"][0] == topic)
-        return int(event["topics"][1], 16)
+        proposed = load_artifact("Governance").events["Proposed"].topic
+        with answers_of(self._signer.registry.client.url):
+            (event,) = (item for item in receipt.logs if item.topic(0) == proposed)
+            return event.number(1)
 
     async def vote(self, proposal: int, *, is_yes: bool = True) -> int:
         """Vote; return the block of the vote. The one that passes a proposal makes its calls.
@@ -185,19 +187,23 @@ class Voter:
         """
         data = _function("vote").encode_call(proposal, is_yes)
         receipt = await self._signer.send(GOVERNANCE_ADDRESS, data, gas=DECISION_GAS)
-        return int(receipt["blockNumber"], 16)
+        return receipt.height
 
 
 async def read_proposal(registry: Registry, number: int) -> Proposal | None:
     """Return a proposal; None if there is none of that number."""
-    answer = await registry.read(GOVERNANCE_ADDRESS, _function("getProposal").encode_call(number))
-    proposer, status, opened, until, calls = _function("getProposal").decode_output(answer)[0]
+    data = _function("getProposal").encode_call(number)
+    (found,) = await registry.read_as(
+        _function("getProposal").decode_output, GOVERNANCE_ADDRESS, data
+    )
+    proposer, status, opened, until, calls = found
     if not status:
         return None
     votes = {}
     for side in Jurisdiction:
         data = _function("getTally").encode_call(number, int(side))
-        tally = _function("getTally").decode_output(await registry.read(GOVERNANCE_ADDRESS, data))
+        decode = _function("getTally").decode_output
+        tally = await registry.read_as(decode, GOVERNANCE_ADDRESS, data)
         if any(tally):
             votes[side] = (tally[0], tally[1])
     made = tuple((bytes.fromhex(address[2:]), data) for address, data in calls)
@@ -207,8 +213,9 @@ async def read_proposal(registry: Registry, number: int) -> Proposal | None:
 async def count_proposals(registry: Registry) -> int:
     """Return how many proposals there are; their numbers begin with 1."""
     function = _function("proposalCount")
-    answer = await registry.read(GOVERNANCE_ADDRESS, function.encode_call())
-    return int(function.decode_output(answer)[0])
+    data = function.encode_call()
+    (count,) = await registry.read_as(function.decode_output, GOVERNANCE_ADDRESS, data)
+    return int(count)
 
 
 def _function(name: str) -> Function:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
@@ -20,6 +19,7 @@ from contracts.registry import (
     encode_supersede,
     hash_function,
 )
+from institutions.answers import Receipt
 from institutions.batch import build_batch
 from institutions.documents import Document
 from institutions.erasure import ErasedAnchor, ErasureReceipt
@@ -52,8 +52,6 @@ class Issued:
 
     package: Package
     anchor: bytes
-    receipt: dict[str, Any]
-    """Receipt of the registration, as the node gave it."""
 
 
 class Issuer:
@@ -184,9 +182,9 @@ class Issuer:
         *others, anchor = package.anchors
         receipt = await self._register(package, anchor.anchor)
         placed = await self._place(anchor, receipt)
-        return Issued(replace(package, anchors=(*others, placed)), anchor.anchor, receipt)
+        return Issued(replace(package, anchors=(*others, placed)), anchor.anchor)
 
-    async def _register(self, package: Package, anchor: bytes) -> dict[str, Any]:
+    async def _register(self, package: Package, anchor: bytes) -> Receipt:
         call = encode_register_anchor(
             anchor,
             schema=SCHEMAS[package.header.schema].number,
@@ -196,11 +194,11 @@ class Issuer:
         )
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def _place(self, anchor: Anchor, receipt: dict[str, Any]) -> Anchor:
+    async def _place(self, anchor: Anchor, receipt: Receipt) -> Anchor:
         """Return an anchor with where it was registered, and what proves that."""
         proof = await self._signer.prove(receipt, self.org_id, anchor.registered)
-        height = int(receipt["blockNumber"], 16)
-        if proof is not None and not receipt["logs"]:
+        height = receipt.height
+        if proof is not None and not receipt.logs:
             height = check_proof(proof, self.org_id, anchor.registered).height
         return replace(anchor, registered_height=height, proof=proof)
 
@@ -252,7 +250,7 @@ class Issuer:
             for index, (package, path) in enumerate(zip(packages, paths, strict=True))
         ]
 
-    async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> dict[str, Any]:
+    async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> Receipt:
         """Withdraw one document of a batch for good."""
         place = anchor.batch
         if place is None:
@@ -262,15 +260,15 @@ class Issuer:
         )
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def suspend(self, anchor: bytes) -> dict[str, Any]:
+    async def suspend(self, anchor: bytes) -> Receipt:
         """Put an anchor out of force for a while."""
         return await self._send("suspend", anchor)
 
-    async def reinstate(self, anchor: bytes) -> dict[str, Any]:
+    async def reinstate(self, anchor: bytes) -> Receipt:
         """Put a suspended anchor into force again."""
         return await self._send("reinstate", anchor)
 
-    async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> dict[str, Any]:
+    async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> Receipt:
         """Note that a document, its seed and its blind are destroyed, with a receipt's hash."""
         return await self._send("markErased", anchor, receipt_hash)
 
@@ -307,7 +305,7 @@ class Issuer:
                 if error.code not in _GONE or not await self._is_noted(item, receipt.digest):
                     raise
             else:
-                height = int(done["blockNumber"], 16)
+                height = done.height
         return height
 
     async def _is_noted(self, item: ErasedAnchor, digest: bytes) -> bool:
@@ -315,17 +313,15 @@ class Issuer:
             return True  # a leaf that is out of force cannot be so once more
         return await self.registry.get_erasure(self.org_id, item.anchor) == digest
 
-    async def _send(self, function: str, *arguments: object) -> dict[str, Any]:
+    async def _send(self, function: str, *arguments: object) -> Receipt:
         call = hash_function(function).encode_call(*arguments)
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def revoke(
-        self, anchor: bytes, reason: RevokeReason, since_height: int = 0
-    ) -> dict[str, Any]:
+    async def revoke(self, anchor: bytes, reason: RevokeReason, since_height: int = 0) -> Receipt:
         """Withdraw an anchor for good: since a block of the past, or 0 for now."""
         call = encode_revoke(anchor, reason, since_height)
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def supersede(self, anchor: bytes, newer: bytes) -> dict[str, Any]:
+    async def supersede(self, anchor: bytes, newer: bytes) -> Receipt:
         """Replace an anchor by that of a newer document."""
         return await self._signer.send(HASH_REGISTRY_ADDRESS, encode_supersede(anchor, newer))

@@ -8,9 +8,9 @@ registry. `lowu attack legacy` plays both side by side.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from contracts.abi import load_artifact
+from institutions.answers import answers_of, read_data
 from institutions.signer import Signer
 from node.client import RpcClient
 
@@ -58,12 +58,12 @@ class LegacyEvidence:
         function = self._functions["getEvidence"]
         message = {"to": "0x" + self._address.hex(), "data": "0x" + function.encode_call(key).hex()}
         answer = await self._client.call("eth_call", message, "latest")
-        signer, updated, signature, is_revoked = function.decode_output(bytes.fromhex(answer[2:]))[
-            0
-        ]
+        with answers_of(self._client.url):
+            (found,) = function.decode_output(read_data(answer, "eth_call"))
+        signer, updated, signature, is_revoked = found
         return Evidence(signer.lower(), updated, signature, is_revoked)
 
     async def _write(self, name: str, *arguments: object) -> bool:
         call = self._functions[name].encode_call(*arguments)
-        receipt: dict[str, Any] = await self._signer.send(self._address, call)
-        return bool(receipt["logs"])  # what it does not take it passes over in silence
+        receipt = await self._signer.send(self._address, call)
+        return bool(receipt.logs)  # what it does not take it passes over in silence

@@ -5,9 +5,10 @@ A call that a contract refuses raises `RegistryRefused` with the frozen error nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from contracts.abi import load_artifact
 from contracts.registry import (
@@ -34,11 +35,23 @@ from contracts.registry import (
     org_function,
     verification_function,
 )
-from institutions.proof import RegistrationProof, Validators
+from institutions.answers import (
+    Log,
+    answers_of,
+    read_data,
+    read_fields,
+    read_hash,
+    read_logs,
+    read_quantity,
+)
+from institutions.forms import FormError, read_hex, read_integer, read_list, read_row, read_text
+from institutions.proof import VALIDATORS_MAX, RegistrationProof, Validators, read_proof
 from node.client import RemoteError, RpcClient
 
 REVERTED = 3
 METHOD_NOT_FOUND = -32601
+
+T = TypeVar("T")
 
 
 class RegistryRefused(Exception):
@@ -100,25 +113,31 @@ class Registry:
             for address, data in calls
         ]
         answers = await self.client.call_many("eth_call", messages)
-        return [
-            read_refusal(answer) if isinstance(answer, RemoteError) else bytes.fromhex(answer[2:])
-            for answer in answers
-        ]
+        with answers_of(self.client.url):
+            return [
+                read_refusal(item) if isinstance(item, RemoteError) else read_data(item, "eth_call")
+                for item in answers
+            ]
 
     async def read(self, address: bytes, data: bytes) -> bytes:
         """Return what a call of a contract answers, at the node's latest block."""
         (answer,) = await self._read_many([(address, data)])
         return _require(answer)
 
+    async def read_as(self, decode: Callable[[bytes], T], address: bytes, data: bytes) -> T:
+        """Return what a call of a contract answers, decoded."""
+        answer = await self.read(address, data)
+        with answers_of(self.client.url):
+            return decode(answer)
+
     async def get_record(self, issuer: int, anchor: bytes) -> AnchorRecord:
         """Return a record; its state is NONE if there is none."""
-        return decode_record(
-            await self.read(HASH_REGISTRY_ADDRESS, encode_get_record(issuer, anchor))
-        )
+        data = encode_get_record(issuer, anchor)
+        return await self.read_as(decode_record, HASH_REGISTRY_ADDRESS, data)
 
     async def get_org(self, org: int) -> Org:
         """Return an organisation; its status is UNKNOWN if there is none."""
-        return decode_org(await self.read(*_org_call("getOrg", org)))
+        return await self.read_as(decode_org, *_org_call("getOrg", org))
 
     async def read_facts(self, query: Query) -> Facts:
         """Return all that a verification needs, read in one request.
@@ -127,42 +146,25 @@ class Registry:
             ClientError: the node could not be asked.
             RegistryRefused: it refused to read.
         """
-        consumption = verification_function("getConsumption")
         calls = [
             (HASH_REGISTRY_ADDRESS, encode_get_record(query.org, query.anchor)),
             _org_call("getOrg", query.org),
             _org_call("getKey", query.org, query.key_id),
             _org_call("getAccreditation", query.org, query.schema),
-            (VERIFICATION_LOG_ADDRESS, consumption.encode_call(query.presentation)),
+            (VERIFICATION_LOG_ADDRESS, _CONSUMPTION.encode_call(query.presentation)),
             (CONSENT_LOG_ADDRESS, _consent_call(query.consent or bytes(32))),
             _org_call("isRouted", *query.route),
         ]
         if query.leaf is not None:
             calls.append(_leaf_call(query.org, query.anchor, query.leaf))
         answers = await self._read_many(calls)
-        record, org, key, accreditation, consumed, consent, route = map(_require, answers[:7])
-        found = decode_record(record)
-        state, reason = found.state, found.reason
-        if query.leaf is not None:
-            state, reason = _decode_leaf_status(answers[7])
-        return Facts(
-            record=found,
-            state=state,
-            reason=reason,
-            org=decode_org(org),
-            key=decode_key(key),
-            accreditation=decode_accreditation(accreditation),
-            consent=None if query.consent is None else decode_consent(consent),
-            consumed_by=int(consumption.decode_output(consumed)[0][0]),
-            is_routed=bool(int.from_bytes(route, "big")),
-        )
+        with answers_of(self.client.url):
+            return _decode_facts(query, answers)
 
     async def get_consumer(self, presentation: bytes) -> int:
         """Return the organisation that used a presentation up; 0 if nobody has."""
-        function = verification_function("getConsumption")
-        data = function.encode_call(presentation)
-        answer = await self.read(VERIFICATION_LOG_ADDRESS, data)
-        return int(function.decode_output(answer)[0][0])
+        data = _CONSUMPTION.encode_call(presentation)
+        return await self.read_as(_decode_consumer, VERIFICATION_LOG_ADDRESS, data)
 
     async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
         """Return the digest of the receipt for an erased anchor; zeros if there is none."""
@@ -176,13 +178,13 @@ class Registry:
 
     async def get_consent(self, digest: bytes) -> Consent:
         """Return a consent; its heights are 0 if there is none."""
-        return decode_consent(await self.read(CONSENT_LOG_ADDRESS, _consent_call(digest)))
+        return await self.read_as(decode_consent, CONSENT_LOG_ADDRESS, _consent_call(digest))
 
     async def get_account(self, address: bytes) -> tuple[int, int]:
         """Return the organisation and the roles of an account; zeros if it has none."""
         function = org_function("getAccount")
-        answer = await self.read(ORG_REGISTRY_ADDRESS, function.encode_call("0x" + address.hex()))
-        org, roles = function.decode_output(answer)
+        data = function.encode_call("0x" + address.hex())
+        org, roles = await self.read_as(function.decode_output, ORG_REGISTRY_ADDRESS, data)
         return org, roles
 
     async def get_leaf_status(
@@ -190,30 +192,54 @@ class Registry:
     ) -> tuple[AnchorState, int]:
         """Return state and reason of a document (anchor, index, path) in a batch."""
         (answer,) = await self._read_many([_leaf_call(issuer, root, leaf)])
-        return _decode_leaf_status(answer)
+        with answers_of(self.client.url):
+            return _decode_leaf_status(answer)
 
     async def get_key(self, org: int, key_id: int) -> OrgKey:
         """Return a document key; it is not known if there is none."""
-        return decode_key(await self.read(*_org_call("getKey", org, key_id)))
+        return await self.read_as(decode_key, *_org_call("getKey", org, key_id))
 
     async def find_keys(self) -> list[tuple[int, int]]:
         """Return organisation and number of each document key that was added since genesis."""
-        event = load_artifact("OrgRegistry").events["KeyAdded"]
+        added = load_artifact("OrgRegistry").events["KeyAdded"].topic
+        logs = await self.find_logs(ORG_REGISTRY_ADDRESS, [[added]])
+        with answers_of(self.client.url):
+            return [(item.number(1), item.number(2)) for item in logs]
+
+    async def find_logs(
+        self,
+        address: bytes,
+        topics: Sequence[Sequence[bytes]],
+        first: int = 0,
+        last: int | None = None,
+    ) -> tuple[Log, ...]:
+        """Return a contract's events of some blocks; without a last one, to the latest.
+
+        `topics` has the values wanted at each place, none of them for any.
+
+        Raises:
+            RemoteError: there are more than the node gives at once, among others.
+            ClientError: the node could not be asked.
+        """
         where = {
-            "address": "0x" + ORG_REGISTRY_ADDRESS.hex(),
-            "fromBlock": "0x0",
-            "toBlock": "latest",
-            "topics": ["0x" + event.topic.hex()],
+            "address": "0x" + address.hex(),
+            "fromBlock": hex(first),
+            "toBlock": "latest" if last is None else hex(last),
+            "topics": [["0x" + item.hex() for item in wanted] or None for wanted in topics],
         }
-        logs = await self.client.call("eth_getLogs", where)
-        return [(int(item["topics"][1], 16), int(item["topics"][2], 16)) for item in logs]
+        answer = await self.client.call("eth_getLogs", where)
+        with answers_of(self.client.url):
+            return read_logs(answer)
 
     async def get_chain(self) -> tuple[str, str, Validators]:
         """Return chain id, group id and the validators, in order of node ids."""
         info = await self.client.call("getGroupInfo", "", "")
         members = await self.client.call("getSealerList", "", "")
-        validators = [(bytes.fromhex(item["nodeID"]), int(item["weight"])) for item in members]
-        return info["chainID"], info["groupID"], tuple(sorted(validators))
+        with answers_of(self.client.url):
+            chain, group = read_fields(info, ("chainID", "groupID"), "group")
+            rows = read_list(members, VALIDATORS_MAX, "validators")
+            validators = tuple(sorted(map(_read_validator, rows)))
+            return read_text(chain, "chainID"), read_text(group, "groupID"), validators
 
     async def find_proof(self, issuer: int, anchor: bytes) -> RegistrationProof | None:
         """Return the proof of an anchor's, or a batch's, registration; None if there is none.
@@ -223,28 +249,23 @@ class Registry:
         record = await self.get_record(issuer, anchor)
         if record.state is AnchorState.NONE:
             return None
-        topics = [
-            [_topic("AnchorRegistered"), _topic("BatchRegistered")],
-            "0x" + issuer.to_bytes(32, "big").hex(),
-            "0x" + anchor.hex(),
-        ]
-        where = {
-            "address": "0x" + HASH_REGISTRY_ADDRESS.hex(),
-            "fromBlock": hex(record.registered_height),
-            "toBlock": hex(record.registered_height),
-            "topics": topics,
-        }
-        logs = await self.client.call("eth_getLogs", where)
-        return await fetch_proof(self.client, logs[0]["transactionHash"]) if logs else None
+        events = load_artifact("HashRegistry").events
+        names = [events[name].topic for name in ("AnchorRegistered", "BatchRegistered")]
+        topics = [names, [issuer.to_bytes(32, "big")], [anchor]]
+        height = record.registered_height
+        logs = await self.find_logs(HASH_REGISTRY_ADDRESS, topics, height, height)
+        return await fetch_proof(self.client, logs[0].tx_hash) if logs else None
 
     async def get_latest_block(self) -> dict[str, Any]:
         """Return number, hash and time (seconds) of the node's latest block."""
         block = await self.client.call("eth_getBlockByNumber", "latest", False)
-        return {
-            "number": int(block["number"], 16),
-            "hash": block["hash"],
-            "time": int(block["timestamp"], 16),
-        }
+        with answers_of(self.client.url):
+            number, found, time = read_fields(block, ("number", "hash", "timestamp"), "block")
+            return {
+                "number": read_quantity(number, "block number"),
+                "hash": read_hash(found, "block hash"),
+                "time": read_quantity(time, "block time"),
+            }
 
 
 async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | None:
@@ -257,20 +278,71 @@ async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | No
         raise
     if raw is None:
         return None
-    return RegistrationProof(
-        chain_id=raw["chainID"],
-        group_id=raw["groupID"],
-        epoch=raw["epoch"],
-        transaction=bytes.fromhex(raw["transaction"][2:]),
-        receipt=bytes.fromhex(raw["receipt"][2:]),
-        path=tuple((is_left, bytes.fromhex(sibling[2:])) for is_left, sibling in raw["path"]),
-        header=bytes.fromhex(raw["header"][2:]),
-        signatures=tuple((index, bytes.fromhex(item[2:])) for index, item in raw["signatures"]),
+    with answers_of(client.url):
+        return _read_proof(raw)
+
+
+def _read_proof(raw: object) -> RegistrationProof:
+    """Return the proof in a node's answer, read as the proof in a package is."""
+    chain_id, group_id, epoch = read_fields(raw, ("chainID", "groupID", "epoch"), "proof")
+    transaction, receipt, header = (
+        _strip(item) for item in read_fields(raw, ("transaction", "receipt", "header"), "proof")
+    )
+    path, signatures = (
+        [[first, _strip(second)] for first, second in _read_pairs(item)]
+        for item in read_fields(raw, ("path", "signatures"), "proof")
+    )
+    return read_proof(
+        {
+            "chain_id": chain_id,
+            "group_id": group_id,
+            "epoch": epoch,
+            "transaction": transaction,
+            "receipt": receipt,
+            "path": path,
+            "header": header,
+            "signatures": signatures,
+        }
     )
 
 
-def _topic(event: str) -> str:
-    return "0x" + load_artifact("HashRegistry").events[event].topic.hex()
+def _strip(value: object) -> str:
+    return read_data(value, "proof").hex()
+
+
+def _read_pairs(value: object) -> list[list[Any]]:
+    return [read_row(item, 2, "proof") for item in read_list(value, VALIDATORS_MAX, "proof")]
+
+
+def _read_validator(value: object) -> tuple[bytes, int]:
+    node_id, weight = read_fields(value, ("nodeID", "weight"), "validator")
+    return read_hex(node_id, 64, "nodeID"), read_integer(weight, "weight of a validator")
+
+
+_CONSUMPTION = verification_function("getConsumption")
+
+
+def _decode_consumer(data: bytes) -> int:
+    return int(_CONSUMPTION.decode_output(data)[0][0])
+
+
+def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> Facts:
+    record, org, key, accreditation, consumed, consent, route = map(_require, answers[:7])
+    found = decode_record(record)
+    state, reason = found.state, found.reason
+    if query.leaf is not None:
+        state, reason = _decode_leaf_status(answers[7])
+    return Facts(
+        record=found,
+        state=state,
+        reason=reason,
+        org=decode_org(org),
+        key=decode_key(key),
+        accreditation=decode_accreditation(accreditation),
+        consent=None if query.consent is None else decode_consent(consent),
+        consumed_by=_decode_consumer(consumed),
+        is_routed=bool(int.from_bytes(route, "big")),
+    )
 
 
 def _org_call(name: str, *arguments: object) -> tuple[bytes, bytes]:
@@ -308,5 +380,6 @@ def read_refusal(error: RemoteError) -> RegistryRefused:
     """Return the refusal in a node's error: with a number, if a contract gave one."""
     code = None
     if error.code == REVERTED and error.data:
-        code = decode_registry_error(bytes.fromhex(error.data[2:]))
+        with suppress(FormError):
+            code = decode_registry_error(read_data(error.data, "revert data"))
     return RegistryRefused(code, str(error))

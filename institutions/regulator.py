@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from eth_abi.abi import decode
 
@@ -21,6 +20,7 @@ from contracts.registry import (
     VERIFICATION_LOG_ADDRESS,
     VerdictClass,
 )
+from institutions.answers import Log, answers_of
 from institutions.registry import Registry
 from institutions.store import Store
 from node.client import RemoteError, RpcClient
@@ -31,7 +31,8 @@ MASS_BLOCKS = 20
 """within so many blocks."""
 RANGE_BLOCKS = 1_000
 """Read at once."""
-_KEY = b"view"
+_KEY = b"view/2"
+"""Changed with what a view has: one of another form is not read, but counted anew."""
 
 
 @dataclass(slots=True)
@@ -45,6 +46,10 @@ class View:
     """By issuer: the height of its last registration."""
     verdicts: Counter[str] = field(default_factory=Counter)
     """By class; only presentations that were used up are on chain."""
+    withdrawn: Counter[int] = field(default_factory=Counter)
+    """By issuer: anchors and leaves of batches that were revoked, erased leaves among them."""
+    erased: Counter[int] = field(default_factory=Counter)
+    """By issuer: anchors that were marked as erased, of which some were revoked before."""
     withdrawals: dict[int, list[int]] = field(default_factory=dict)
     """By issuer: the heights of the last `MASS` of them."""
     mass_withdrawals: dict[int, int] = field(default_factory=dict)
@@ -62,7 +67,7 @@ class RegulatorDesk:
     """Follows the chain at an observer's node."""
 
     def __init__(self, client: RpcClient, store: Store, *, from_height: int = 0) -> None:
-        self._client = client
+        self._registry = Registry(client)
         self._kept = store.open("regulator", _encode, _decode)
         self.view = self._kept.get(_KEY) or View(height=from_height - 1)
 
@@ -72,7 +77,7 @@ class RegulatorDesk:
         Raises:
             ClientError: the node could not be asked; what was read so far is kept.
         """
-        head = (await Registry(self._client).get_latest_block())["number"]
+        head = (await self._registry.get_latest_block())["number"]
         blocks = RANGE_BLOCKS
         while self.view.height < head:
             last = min(head, self.view.height + blocks)
@@ -86,37 +91,27 @@ class RegulatorDesk:
 
     async def _read(self, first: int, last: int) -> None:
         view = _decode(_encode(self.view))  # a node that fails half way leaves nothing half counted
-        for item in await self._find(HASH_REGISTRY_ADDRESS, _REGISTERED, first, last):
-            issuer = _number(item, 1)
-            view.registered[issuer, _number(item, 3)] += 1
-            view.last_registered[issuer] = _height(item)
-        for item in await self._find(VERIFICATION_LOG_ADDRESS, _CONSUMED, first, last):
-            (verdict,) = decode(["uint8"], bytes.fromhex(item["data"][2:]))
-            view.verdicts[VerdictClass(verdict).name] += 1
-        for item in await self._find(HASH_REGISTRY_ADDRESS, _WITHDRAWN, first, last):
-            issuer = _number(item, 1)
-            heights = [*view.withdrawals.get(issuer, []), _height(item)][-MASS:]
-            view.withdrawals[issuer] = heights
-            if is_mass(heights):
-                view.mass_withdrawals[issuer] = heights[-1]
-        for item in await self._find(ORG_REGISTRY_ADDRESS, _COMPROMISED, first, last):
-            (since,) = decode(["uint64"], bytes.fromhex(item["data"][2:]))
-            view.compromised[_number(item, 1), _number(item, 2)] = since
+        events = {
+            topics: await self._registry.find_logs(address, [topics], first, last)
+            for address, topics in _FOLLOWED
+        }
+        with answers_of(self._registry.client.url):
+            for item in events[_REGISTERED]:
+                view.registered[item.number(1), item.number(3)] += 1
+                view.last_registered[item.number(1)] = item.height
+            for item in events[_CONSUMED]:
+                (verdict,) = decode(["uint8"], item.data)
+                view.verdicts[VerdictClass(verdict).name] += 1
+            for item in events[_WITHDRAWN]:
+                _note_withdrawal(view, item)
+            for item in events[_ERASED]:
+                view.erased[item.number(1)] += 1
+            for item in events[_COMPROMISED]:
+                (since,) = decode(["uint64"], item.data)
+                view.compromised[item.number(1), item.number(2)] = since
         view.height = last
         self._kept[_KEY] = view
         self.view = view
-
-    async def _find(
-        self, address: bytes, topics: list[str], first: int, last: int
-    ) -> list[dict[str, Any]]:
-        wanted = {
-            "address": "0x" + address.hex(),
-            "fromBlock": hex(first),
-            "toBlock": hex(last),
-            "topics": [topics],
-        }
-        found: list[dict[str, Any]] = await self._client.call("eth_getLogs", wanted)
-        return found
 
 
 def is_mass(heights: list[int]) -> bool:
@@ -124,23 +119,32 @@ def is_mass(heights: list[int]) -> bool:
     return len(heights) >= MASS and heights[-1] - heights[-MASS] < MASS_BLOCKS
 
 
-def _topics(contract: str, *names: str) -> list[str]:
+def _note_withdrawal(view: View, item: Log) -> None:
+    issuer = item.number(1)
+    view.withdrawn[issuer] += 1
+    heights = [*view.withdrawals.get(issuer, []), item.height][-MASS:]
+    view.withdrawals[issuer] = heights
+    if is_mass(heights):
+        view.mass_withdrawals[issuer] = heights[-1]
+
+
+def _topics(contract: str, *names: str) -> tuple[bytes, ...]:
     events = load_artifact(contract).events
-    return ["0x" + events[name].topic.hex() for name in names]
+    return tuple(events[name].topic for name in names)
 
 
 _REGISTERED = _topics("HashRegistry", "AnchorRegistered", "BatchRegistered")
 _WITHDRAWN = _topics("HashRegistry", "AnchorRevoked", "LeafRevoked")
+_ERASED = _topics("HashRegistry", "AnchorErased")
 _CONSUMED = _topics("VerificationLog", "PresentationConsumed")
 _COMPROMISED = _topics("OrgRegistry", "KeyCompromised")
-
-
-def _number(item: dict[str, Any], place: int) -> int:
-    return int(item["topics"][place], 16)
-
-
-def _height(item: dict[str, Any]) -> int:
-    return int(item["blockNumber"], 16)
+_FOLLOWED = (
+    (HASH_REGISTRY_ADDRESS, _REGISTERED),
+    (HASH_REGISTRY_ADDRESS, _WITHDRAWN),
+    (HASH_REGISTRY_ADDRESS, _ERASED),
+    (VERIFICATION_LOG_ADDRESS, _CONSUMED),
+    (ORG_REGISTRY_ADDRESS, _COMPROMISED),
+)
 
 
 def _encode(view: View) -> bytes:
@@ -150,6 +154,8 @@ def _encode(view: View) -> bytes:
             "registered": [[*key, count] for key, count in view.registered.items()],
             "last_registered": list(view.last_registered.items()),
             "verdicts": view.verdicts,
+            "withdrawn": list(view.withdrawn.items()),
+            "erased": list(view.erased.items()),
             "withdrawals": list(view.withdrawals.items()),
             "mass_withdrawals": list(view.mass_withdrawals.items()),
             "compromised": [[*key, since] for key, since in view.compromised.items()],
@@ -164,6 +170,8 @@ def _decode(data: bytes) -> View:
         registered=Counter({(issuer, schema): n for issuer, schema, n in raw["registered"]}),
         last_registered=dict(raw["last_registered"]),
         verdicts=Counter(raw["verdicts"]),
+        withdrawn=Counter(dict(raw["withdrawn"])),
+        erased=Counter(dict(raw["erased"])),
         withdrawals=dict(raw["withdrawals"]),
         mass_withdrawals=dict(raw["mass_withdrawals"]),
         compromised={(issuer, key): since for issuer, key, since in raw["compromised"]},

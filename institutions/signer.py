@@ -8,6 +8,7 @@ from typing import Any
 import trio
 from eth_account import Account
 
+from institutions.answers import Receipt, answers_of, read_quantity, read_receipt
 from institutions.proof import RegistrationProof
 from institutions.registry import REVERTED, Registry, fetch_proof, read_refusal
 from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
@@ -47,27 +48,24 @@ class Signer:
 
     async def deploy(self, code: bytes) -> bytes:
         """Create a contract; return its address."""
-        receipt = await self.send(b"", code, gas=DEPLOY_GAS)
-        return bytes.fromhex(receipt["contractAddress"][2:])
+        return (await self.send(b"", code, gas=DEPLOY_GAS)).contract
 
-    async def prove(
-        self, receipt: dict[str, Any], issuer: int, anchor: bytes
-    ) -> RegistrationProof | None:
+    async def prove(self, receipt: Receipt, issuer: int, anchor: bytes) -> RegistrationProof | None:
         """Return the proof of a registration that `receipt` is of; None if there is none now.
 
         Registering again does nothing, so that receipt proves nothing: the first one is looked
         for.
         """
         try:
-            if receipt["logs"]:
-                return await fetch_proof(self._client, receipt["transactionHash"])
+            if receipt.logs:
+                return await fetch_proof(self._client, receipt.tx_hash)
             return await self.registry.find_proof(issuer, anchor)
         except (ClientError, RemoteError):
             return None
 
     async def send(
         self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS
-    ) -> dict[str, Any]:
+    ) -> Receipt:
         """Send a call and return its receipt once committed.
 
         Raises:
@@ -81,11 +79,11 @@ class Signer:
             async with self._lock:
                 tx_hash, nonce = await self._submit(to, data, gas)
             receipt = await self._wait(tx_hash, nonce, until)
-        if receipt["status"] != "0x1":
+        if not receipt.is_success:
             await self._explain(to, data)
         return receipt
 
-    async def _wait(self, tx_hash: str, nonce: int, until: float) -> dict[str, Any] | None:
+    async def _wait(self, tx_hash: str, nonce: int, until: float) -> Receipt | None:
         """Return a receipt; None if another transaction has the nonce, so that there is none ever.
 
         A node that lags behind its account's own transactions gives out nonces that are used.
@@ -93,18 +91,18 @@ class Signer:
         while True:
             left_s = until - trio.current_time()
             try:
-                return await self._client.wait_for_receipt(tx_hash, min(LOOK_S, max(0.0, left_s)))
+                wait_s = min(LOOK_S, max(0.0, left_s))
+                receipt = await self._client.wait_for_receipt(tx_hash, wait_s)
             except ClientError as error:
                 if left_s <= LOOK_S:
                     text = f"{self._client.url}: no receipt of {tx_hash} in time"
                     raise TransactionTimeout(text) from error
+            else:
+                return self._read(tx_hash, receipt)
             with suppress(ClientError):
-                count = await self._client.call("eth_getTransactionCount", self.address, "latest")
-                if int(count, 16) > nonce:  # whatever has it is committed: look a last time
-                    receipt: dict[str, Any] | None = await self._client.call(
-                        "eth_getTransactionReceipt", tx_hash
-                    )
-                    return receipt
+                if await self._count("latest") > nonce:  # what has it is committed: look once more
+                    receipt = await self._client.call("eth_getTransactionReceipt", tx_hash)
+                    return None if receipt is None else self._read(tx_hash, receipt)
 
     async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
         """Send a call and return its hash once the node has it; raises as `send` does."""
@@ -115,12 +113,14 @@ class Signer:
     async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
         """Send with the next nonce; take another if somebody with this account was faster."""
         if self._chain_id is None:
-            self._chain_id = int(await self._client.call("eth_chainId"), 16)
+            chain_id = await self._client.call("eth_chainId")
+            with answers_of(self._client.url):
+                self._chain_id = read_quantity(chain_id, "chain id")
         for _ in range(NONCE_ATTEMPTS):
             signed, nonce = await self._sign(to, data, gas)
             try:
                 raw = "0x" + bytes(signed.raw_transaction).hex()
-                tx_hash: str = await self._client.call("eth_sendRawTransaction", raw)
+                await self._client.call("eth_sendRawTransaction", raw)
             except RemoteError as error:
                 if "already known" in str(error):
                     return "0x" + bytes(signed.hash).hex(), nonce
@@ -130,12 +130,11 @@ class Signer:
                     raise NotTaken(f"{self._client.url}: {error}") from error
                 await trio.sleep(NONCE_WAIT_S)
             else:
-                return tx_hash, nonce
+                return "0x" + bytes(signed.hash).hex(), nonce
         raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
 
     async def _sign(self, to: bytes, data: bytes, gas: int) -> tuple[Any, int]:
-        count = await self._client.call("eth_getTransactionCount", self.address, "pending")
-        nonce = int(count, 16)
+        nonce = await self._count("pending")
         signed = self._account.sign_transaction(
             {
                 "to": to,
@@ -148,6 +147,19 @@ class Signer:
             }
         )
         return signed, nonce
+
+    async def _count(self, tag: str) -> int:
+        count = await self._client.call("eth_getTransactionCount", self.address, tag)
+        with answers_of(self._client.url):
+            return read_quantity(count, "transaction count")
+
+    def _read(self, tx_hash: str, answer: object) -> Receipt:
+        """Return the receipt of a transaction in an answer; `ClientError` if it is not that."""
+        with answers_of(self._client.url):
+            receipt = read_receipt(answer)
+            if receipt.tx_hash != tx_hash:
+                raise ValueError(f"receipt of {receipt.tx_hash} in place of {tx_hash}")
+        return receipt
 
     async def _explain(self, to: bytes, data: bytes) -> None:
         """Raise the reason for which a transaction failed."""

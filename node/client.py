@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
+from node.nesting import DEPTH_MAX, is_nested_too_deeply
+
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
 POLL_S = 0.02
@@ -46,10 +48,6 @@ def build_requests(method: str, params: Sequence[Sequence[Any]]) -> list[dict[st
         {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
         for position, item in enumerate(params)
     ]
-
-
-def _remote_error(error: dict[str, Any]) -> RemoteError:
-    return RemoteError(error.get("code", 0), error.get("message", ""), error.get("data"))
 
 
 class RpcClient:
@@ -95,11 +93,10 @@ class RpcClient:
         number = self._id  # others may call meanwhile
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
         answer = await self._exchange(json.dumps(request).encode())
-        if not isinstance(answer, dict) or answer.get("id") != number:
-            raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
-        if "error" in answer:
-            raise _remote_error(answer["error"])
-        return answer.get("result")
+        result = self._read(method, answer, number)
+        if isinstance(result, RemoteError):
+            raise result
+        return result
 
     async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
         """Call a method once for each list of parameters, in one request.
@@ -113,16 +110,31 @@ class RpcClient:
         if not requests:
             return []
         answers = await self._exchange(json.dumps(requests).encode())
-        known = {item.get("id"): item for item in answers if isinstance(item, dict)}
-        if not isinstance(answers, list) or known.keys() != set(range(len(requests))):
-            raise ClientError(f"{self.url}: the answer to a batch of {method} is not JSON-RPC")
+        if not isinstance(answers, list):
+            raise ClientError(f"{self.url}: the answer to a batch of {method} is no list")
+        known = {
+            item["id"]: item
+            for item in answers
+            if isinstance(item, dict) and type(item.get("id")) is int
+        }
         return [
-            _remote_error(item["error"]) if "error" in item else item.get("result")
-            for item in (known[position] for position in range(len(requests)))
+            self._read(method, known.get(position), position) for position in range(len(requests))
         ]
 
-    async def wait_for_receipt(self, tx_hash: str, timeout_s: float = 60.0) -> dict[str, Any]:
-        """Return a transaction's receipt once it is committed on this node.
+    def _read(self, method: str, response: object, number: int) -> Any:
+        """Return the result in a response, or the `RemoteError` itself."""
+        if isinstance(response, dict) and response.get("id") == number:
+            error = response.get("error")
+            if error is None:
+                return response.get("result")
+            if isinstance(error, dict):
+                code, message, data = error.get("code"), error.get("message"), error.get("data")
+                if isinstance(code, int) and isinstance(message, str):
+                    return RemoteError(code, message, data if isinstance(data, str) else None)
+        raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
+
+    async def wait_for_receipt(self, tx_hash: str, timeout_s: float = 60.0) -> Any:
+        """Return a transaction's receipt, as the node writes it, once it is committed there.
 
         Raises:
             TransactionTimeout: not within `timeout_s`; the outcome is unknown, not failed.
@@ -135,8 +147,7 @@ class RpcClient:
                 except ClientError:
                     receipt = None  # the node may be restarting
                 if receipt is not None:
-                    found: dict[str, Any] = receipt
-                    return found
+                    return receipt
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 1.3, POLL_S_MAX)
         raise TransactionTimeout(f"{self.url}: no receipt of {tx_hash} within {timeout_s:.0f} s")
@@ -189,9 +200,11 @@ class RpcClient:
             self._http.start_next_cycle()
         else:
             await self.aclose()
+        if is_nested_too_deeply(answer):
+            raise ClientError(f"{self.url}: the answer is nested deeper than {DEPTH_MAX}")
         try:
             return json.loads(answer)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ClientError(f"{self.url}: the answer is not JSON") from error
 
     async def _read_response(self, stream: trio.SocketStream) -> bytes:

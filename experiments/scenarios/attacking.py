@@ -58,7 +58,7 @@ async def play_squatting(stage: Stage) -> None:
     header = replace(package.header, issuer_org=cast.issuers["bea-cn"].org_id)
     forged = replace(issued.package, header=header)
     cast.holders["acme-sz"].keep(forged)
-    claimed = Issued(forged, anchor, {})
+    claimed = Issued(forged, anchor)
     report = await cast.hand_over("acme-sz", claimed, document, "nova")
     stage.verdict("claimed by the squatter", "REJECT TAMPERED_HEADER", report)
 

@@ -57,7 +57,7 @@ async def _register(cast: Cast, name: str, load: _Load, timeout_s: float) -> Non
     except TransactionTimeout:
         load.timed_out.append(anchor)
     else:
-        load.acknowledged[anchor] = int(receipt["blockNumber"], 16)
+        load.acknowledged[anchor] = receipt.height
 
 
 async def _keep_on(cast: Cast, name: str, load: _Load) -> None:

@@ -44,10 +44,6 @@ STUDENTS = 500
 WORKERS = 20
 
 
-def _height_of(receipt: dict[str, str]) -> int:
-    return int(receipt["blockNumber"], 16)
-
-
 async def play_corrected(stage: Stage) -> None:
     """Play E4."""
     cast = stage.cast
@@ -120,9 +116,7 @@ async def play_group(stage: Stage) -> None:
         newer_document = build_kyc_file(211, cast.now_s(), is_hong_kong=is_hong_kong)
         newer = await cast.issue(issuer, newer_document, holder, receiver)
         receipt = await cast.issuers[issuer].supersede(issued.anchor, newer.anchor)
-        seen = await cast.find_events(
-            receiver, "AnchorSuperseded", issued.anchor, _height_of(receipt)
-        )
+        seen = await cast.find_events(receiver, "AnchorSuperseded", issued.anchor, receipt.height)
         stage.fact(f"alerts at {receiver} that the file was replaced", 1, len(seen))
 
 
@@ -255,7 +249,7 @@ async def _verify_all(
     async def work() -> None:
         for number in left:
             package, document = packages[number], documents[number]
-            issued = Issued(package, package.anchors[0].anchor, {})
+            issued = Issued(package, package.anchors[0].anchor)
             reports[number] = await cast.hand_over(
                 f"student {number}", issued, document, "polyu", purpose=Purpose.ADMISSION
             )

@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import trio
 
 from node.errors import BadInput, FatalError
+from node.nesting import DEPTH_MAX, is_nested_too_deeply
 from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,
@@ -30,34 +30,13 @@ from node.rpc.methods import Method, Methods
 BATCH_MAX = 1_000
 BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_S = 30.0
-DEPTH_MAX = 64
 TOGETHER_MAX = 64
 """Requests of a batch whose calls go to a thread together."""
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""Possessive, and to the end of the text if unclosed: linear whatever a client sends."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 Extra: TypeAlias = Mapping[str, Callable[[list[Any]], Any]]
 
 log = logging.getLogger("RPC")
-
-
-def is_nested_too_deeply(body: bytes) -> bool:
-    """Whether a JSON text nests deeper than `DEPTH_MAX` (or its brackets do not match).
-
-    py-evm raises the interpreter's recursion limit so far that the JSON parser would run out
-    of C stack, and take the process along, before it reached that limit.
-    """
-    if body.count(b"[") + body.count(b"{") <= DEPTH_MAX:
-        return False
-    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
-    for _ in range(DEPTH_MAX):
-        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if shorter == brackets:
-            break
-        brackets = shorter
-    return bool(brackets)
 
 
 class Dispatcher:

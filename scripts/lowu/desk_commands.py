@@ -43,6 +43,7 @@ from lowu.desks import (
 from lowu.options import directory_option, json_option
 
 if TYPE_CHECKING:
+    from institutions.answers import Receipt
     from institutions.issuer import Issuer
 
 
@@ -309,7 +310,7 @@ def revoke(
 
 def _change(
     what: str,
-    change: Callable[[Issuer], Awaitable[dict[str, Any]]],
+    change: Callable[[Issuer], Awaitable[Receipt]],
     institution: str,
     directory: Path,
     *,
@@ -433,6 +434,5 @@ def witness(issuer: str, anchor: str, institution: str, directory: Path, is_json
     _done("witnessed", run_steps(run), is_json=is_json)
 
 
-def _done(what: str, receipt: dict[str, Any], *, is_json: bool) -> None:
-    height = int(receipt["blockNumber"], 16)
-    say(f"{what} in block {height}", is_json=is_json, height=height)
+def _done(what: str, receipt: Receipt, *, is_json: bool) -> None:
+    say(f"{what} in block {receipt.height}", is_json=is_json, height=receipt.height)

@@ -312,7 +312,7 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
                 item.org_id, used.usable, (number, key.public_key), since
             ):
                 receipt = await signer.send(address, data)
-                height = int(receipt["blockNumber"], 16)
+                height = receipt.height
             return number, [old for old in used.usable if old != number], height
 
     number, old, height = run_steps(run)

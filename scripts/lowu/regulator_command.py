@@ -14,6 +14,8 @@ from lowu.options import directory_option, json_option
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from institutions.regulator import RegulatorDesk, View
     from node.topology.plan import PlannedInstitution
 
@@ -91,6 +93,8 @@ def _figures(view: View) -> dict[str, float]:
     return {
         "height": view.height,
         "registrations": view.registered.total(),
+        "withdrawn": view.withdrawn.total(),
+        "erased": view.erased.total(),
         "verdicts": view.verdicts.total(),
     }
 
@@ -112,6 +116,12 @@ def _rows(view: View, members: dict[int, PlannedInstitution]) -> list[tuple[str,
 
 def _name(issuer: int, members: dict[int, PlannedInstitution]) -> str:
     return members[issuer].spec.id if issuer in members else f"organisation {issuer}"
+
+
+def _counts(counted: Counter[int], members: dict[int, PlannedInstitution]) -> str:
+    """Return counts by issuer as a person reads them."""
+    shown = (f"{count} of {_name(key, members)}" for key, count in sorted(counted.items()))
+    return ", ".join(shown) or "none"
 
 
 def _alerts(view: View, members: dict[int, PlannedInstitution], dormant: int) -> list[str]:
@@ -137,6 +147,8 @@ def _describe(view: View, members: dict[int, PlannedInstitution], dormant: int) 
     rows = [dict(zip(keys, row, strict=True)) for row in _rows(view, members)]
     return {
         "registered": rows,
+        "withdrawn": {_name(key, members): count for key, count in view.withdrawn.items()},
+        "erased": {_name(key, members): count for key, count in view.erased.items()},
         "verdicts": dict(view.verdicts),
         "alerts": _alerts(view, members, dormant),
     }
@@ -148,6 +160,8 @@ def _print(view: View, members: dict[int, PlannedInstitution], dormant: int) -> 
         f"Registrations up to block {view.height}", ("issuer", "side", "schema", "count"), rows
     )
     verdicts = ", ".join(f"{count} {name}" for name, count in sorted(view.verdicts.items()))
+    click.echo(f"withdrawn: {_counts(view.withdrawn, members)}")
+    click.echo(f"erased: {_counts(view.erased, members)}")
     click.echo(f"verdicts on the ledger: {verdicts or 'none'}")
     for alert in _alerts(view, members, dormant) or ["no alerts"]:
         click.echo(alert)

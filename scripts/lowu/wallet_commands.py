@@ -101,7 +101,7 @@ def consent(
                 return receipt, await log_consent(build_signer(item, client), granting)
 
     receipt, done = run_steps(run)
-    height = int(done["blockNumber"], 16)
+    height = done.height
     verb = "took back" if withdraw else "gave"
     say(
         f"{holder} {verb} consent {receipt.digest.hex()[:16]}… for {wanted.receiver}, "

@@ -4,7 +4,6 @@ Values of every format are changed in structure (types, ranges, lengths, keys, d
 A reader gives a `FormError`, or a value whose encoding is what was read: one value, one encoding.
 """
 
-import copy
 import json
 from pathlib import Path
 from random import Random
@@ -25,54 +24,12 @@ from institutions.package import decode_package, encode_package
 from institutions.presentation import decode_presentation, encode_presentation
 from institutions.requests import decode_request, encode_request
 from institutions.trust import decode_trust, encode_trust
+from tests.fuzz.kit import change
 from tests.unit.document_world import NOW_S, World
 from tests.unit.test_offline import TRUST, build_world
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "package_vectors.json").read_text())
 CHANGES = 1_500
-ODD = (
-    None, True, False, 0, -1, 1, 2**53, 2**53 - 1, 2**64, 0.5, "", "0", "zz", "é", "e\u0301",
-    "\ud800", "a" * 70_000, "AB" * 32, "ab" * 31, "00" * 32, "/", [], {}, [[]], [0] * 300,
-    {"a": 1}, {"": {}},
-)  # fmt: skip
-
-
-def deep(depth=40):
-    value = 1
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
-def places(value, path=()):
-    """Yield the path of every value in a JSON value."""
-    yield path
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for key, item in items:
-        yield from places(item, (*path, key))
-
-
-def change(value, random):
-    """Return a JSON value with one change of structure."""
-    value = copy.deepcopy(value)
-    path = random.choice(list(places(value)))
-    odd = copy.deepcopy(random.choice((*ODD, deep())))
-    if not path:
-        return odd if random.random() < 0.3 else {**value, "more": odd}
-    holder = value
-    for key in path[:-1]:
-        holder = holder[key]
-    kind = random.choice(("replace", "replace", "remove", "double"))
-    if kind == "replace":
-        holder[path[-1]] = odd
-    elif kind == "remove":
-        del holder[path[-1]]
-    elif isinstance(holder, list):
-        holder.insert(path[-1], copy.deepcopy(holder[path[-1]]))
-    else:
-        holder["x" + str(path[-1])] = holder[path[-1]]
-    return value
 
 
 def encode(value):

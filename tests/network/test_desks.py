@@ -186,6 +186,7 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     assert {"issuer": "baihang", "side": "SZ", "schema": "cn.pcr/1", "count": 1} in seen[
         "registered"
     ]
+    assert seen["erased"] == {"baihang": 1}
 
 
 def test_a_desk_does_orders_from_files_whichever_node_is_up(place):

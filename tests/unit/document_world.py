@@ -13,6 +13,7 @@ from contracts.registry import (
     OrgKey,
     OrgStatus,
 )
+from institutions.answers import Receipt
 from institutions.documents import Document, Subject, build_enterprise_report
 from institutions.holder import Holder
 from institutions.issuer import Issuer
@@ -32,6 +33,8 @@ NOVA_KEY = DocumentKey(b"\x07" * 32)
 USCC = "91440300MA5DEM012D"
 SUBJECT = Subject("USCC", USCC)
 EVERYTHING = ("",)
+RECEIPT = Receipt("0x" + "ab" * 32, 7, True, b"", ())
+"""Of a transaction that succeeded in block 7."""
 
 
 class Ledger:

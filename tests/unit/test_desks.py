@@ -2,9 +2,11 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
+from institutions.answers import Log
 from institutions.desks import (
     IssuerDesk,
     VerifierDesk,
@@ -26,6 +28,7 @@ from tests.unit.document_world import (
     ISSUER_KEY,
     NOVA_KEY,
     NOW_S,
+    RECEIPT,
     SUBJECT,
     World,
 )
@@ -42,7 +45,7 @@ class Node:
         self.sent.append(data)
         if self.errors and (error := self.errors.pop(0)) is not None:
             raise error
-        return {"blockNumber": "0x7", "logs": [{}]}
+        return replace(RECEIPT, logs=(Log((), b"", 7, RECEIPT.tx_hash),))
 
     async def prove(self, receipt, issuer, anchor):
         return None

@@ -25,7 +25,7 @@ from institutions.service import NameTakenError, NoAnswerYetError, Service
 from institutions.signer import NotTaken
 from institutions.store import Store
 from node.client import ClientError, RemoteError
-from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, USCC, World
+from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, RECEIPT, USCC, World
 from tests.unit.test_desks import Node, issuer_desk
 
 DOCUMENT = write_document(SAMPLES["cn.ecr/1"](1, NOW_S))
@@ -228,7 +228,7 @@ class Consuming:
         if self.lost:
             self.lost -= 1
             raise ClientError("no answer")
-        return {"blockNumber": "0x7", "logs": []}
+        return RECEIPT
 
 
 class People:

@@ -1,0 +1,49 @@
+"""Changes of structure: values that no reader expects, at places where it does not expect them."""
+
+import copy
+
+ODD = (
+    None, True, False, 0, -1, 1, 2**53, 2**53 - 1, 2**64, 0.5, "", "0", "zz", "é", "e\u0301",
+    "\ud800", "a" * 70_000, "AB" * 32, "ab" * 31, "00" * 32, "/", [], {}, [[]], [0] * 300,
+    {"a": 1}, {"": {}},
+)  # fmt: skip
+
+
+def deep(depth=40):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def places(value, path=()):
+    """Yield the path of every value in a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+def change(value, random):
+    """Return a JSON value with one change of structure."""
+    value = copy.deepcopy(value)
+    path = random.choice(list(places(value)))
+    odd = copy.deepcopy(random.choice((*ODD, deep())))
+    if not path:
+        if random.random() < 0.3 or not isinstance(value, dict | list):
+            return odd
+        return {**value, "more": odd} if isinstance(value, dict) else [*value, odd]
+    holder = value
+    for key in path[:-1]:
+        holder = holder[key]
+    kind = random.choice(("replace", "replace", "remove", "double"))
+    if kind == "replace":
+        holder[path[-1]] = odd
+    elif kind == "remove":
+        del holder[path[-1]]
+    elif isinstance(holder, list):
+        holder.insert(path[-1], copy.deepcopy(holder[path[-1]]))
+    else:
+        holder["x" + str(path[-1])] = holder[path[-1]]
+    return value

@@ -1,0 +1,179 @@
+"""A node may answer anything: who asks it gets a `ClientError`, a refusal, or a value; no crash."""
+
+import json
+from collections import Counter
+from random import Random
+
+import h11
+import pytest
+import trio
+
+from contracts.registry import HASH_REGISTRY_ADDRESS, RevokeReason, hash_function
+from experiments.scenarios.presenting import issue_report
+from institutions.governance import count_proposals, read_proposal
+from institutions.presentation import encode_presentation
+from institutions.registry import Registry, RegistryRefused
+from institutions.regulator import RegulatorDesk
+from institutions.signer import Signer
+from institutions.store import Store
+from institutions.trust import read_trust
+from institutions.verdicts import Verdict
+from lowu.testing import Virtual
+from node.client import ClientError, RemoteError, RpcClient
+from node.nesting import DEPTH_MAX
+from tests.fuzz.kit import change
+
+LIES = 150
+"""For each question."""
+
+
+class Liar(RpcClient):
+    """Asks an honest node, and changes its answer."""
+
+    def __init__(self, honest, random):
+        super().__init__(honest.url)
+        self.honest, self.random = honest, random
+
+    async def _exchange(self, body):
+        requests = json.loads(body)
+        is_many = isinstance(requests, list)
+        answers = []
+        for request in requests if is_many else [requests]:
+            head = {"jsonrpc": "2.0", "id": request["id"]}
+            try:
+                result = await self.honest.call(request["method"], *request["params"])
+            except RemoteError as error:
+                body = {"code": error.code, "message": error.message, "data": error.data}
+                answers.append({**head, "error": body})
+            else:
+                answers.append({**head, "result": result})
+        answer = answers if is_many else answers[0]
+        return change(answer, self.random) if self.random.random() < 0.7 else answer
+
+    async def wait_for_receipt(self, tx_hash, timeout_s=60.0):
+        await trio.sleep(timeout_s / 10)  # as if it polled
+        return await self.call("eth_getTransactionReceipt", tx_hash)
+
+
+def questions(cast, liar, store, issued):
+    """What institutions ask of a node, by name."""
+    registry, org = Registry(liar), cast.issuers["szcredit"].org_id
+    signer = Signer(liar, cast.plan.institutions[2].account_key)
+    witness = hash_function("witness").encode_call(org, issued.anchor)
+    return {
+        "org": lambda: registry.get_org(org),
+        "key": lambda: registry.get_key(org, 1),
+        "account": lambda: registry.get_account(bytes(20)),
+        "consent": lambda: registry.get_consent(bytes(32)),
+        "keys": registry.find_keys,
+        "proof": lambda: registry.find_proof(org, issued.anchor),
+        "trust": lambda: read_trust(registry, [(org, 1)]),
+        "proposals": lambda: count_proposals(registry),
+        "proposal": lambda: read_proposal(registry, 1),
+        "regulator": RegulatorDesk(liar, store).catch_up,
+        "refused": lambda: signer.send(HASH_REGISTRY_ADDRESS, witness, timeout_s=3),
+    }
+
+
+def test_no_answer_ends_who_asked(tmp_path):
+    async def play(cast, faults):
+        _, issued = await issue_report(cast, 1)
+        found = Counter()
+        store = Store(tmp_path / "store.sqlite3")
+        for name in questions(cast, cast.clients["nova"], store, issued):
+            for number in range(LIES):
+                liar = Liar(cast.clients["nova"], Random(f"{name}/{number}"))
+                ask = questions(cast, liar, store, issued)[name]
+                try:
+                    await ask()
+                except (ClientError, RemoteError, RegistryRefused):
+                    found["failed"] += 1
+                else:
+                    found["answered"] += 1
+        return found
+
+    found = Virtual("seed-7").play(play)
+    assert found["failed"] > 500 and found["answered"] > 300
+
+
+def test_a_liar_beside_an_honest_node_never_has_a_revoked_report_accepted():
+    async def play(cast, faults):
+        document, issued = await issue_report(cast, 1)
+        request = cast.ask("nova", document)
+        doc_id = issued.package.header.doc_id
+        receipt = await cast.agree("acme-sz", doc_id, request)
+        shown = encode_presentation(cast.holders["acme-sz"].build(doc_id, request, receipt))
+        await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
+        verdicts = Counter()
+        for number in range(LIES):
+            liar = Registry(Liar(cast.clients["nova"], Random(number)))
+            honest = Registry(cast.clients["szcredit"])
+            nova = cast.verifiers["nova"].reading(liar, honest)
+            verdicts[(await nova.verify(shown, document.subject)).verdict] += 1
+        return verdicts
+
+    verdicts = Virtual("seed-7").play(play)
+    assert verdicts[Verdict.REJECT] == LIES
+
+
+HONEST = b'{"jsonrpc": "2.0", "id": 1, "result": "0x1"}'
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+
+
+class Wire:
+    """A connection on which certain bytes arrive."""
+
+    def __init__(self, data):
+        self.data = data
+
+    async def send_all(self, data):
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, limit):
+        await trio.lowlevel.checkpoint()
+        found, self.data = self.data[:100], self.data[100:]
+        return found
+
+    async def aclose(self):
+        await trio.lowlevel.checkpoint()
+
+
+async def ask_over(data):
+    """Call a node that answers with these bytes, and is gone if it is asked again."""
+    client = RpcClient("http://127.0.0.1:1", timeout_s=5)
+    client._stream, client._http = Wire(data), h11.Connection(h11.CLIENT)
+    return await client.call("eth_blockNumber")
+
+
+async def test_bytes_of_a_connection():
+    assert await ask_over(HEAD % len(HONEST) + HONEST) == "0x1"
+    random, whole = Random(1), HEAD % len(HONEST) + HONEST
+    refused = 0
+    for _ in range(2_000):
+        data = bytearray(whole)
+        for _ in range(random.choice((1, 1, 3))):
+            data[random.randrange(len(data))] = random.randrange(256)
+        try:
+            await ask_over(bytes(data[: random.randint(1, len(data))]))
+        except (ClientError, RemoteError):
+            refused += 1
+    assert refused > 1_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[" * 100_000,
+        b'{"id":1,"result":' + b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1) + b"}",
+        b"5",
+        b"null",
+        b'{"id": [], "result": 1}',
+        b'{"id": 1, "error": 5}',
+        b'{"id": 1, "error": {"code": "x", "message": 1}}',
+        b'{"id": 2, "result": 1}',
+        b"\xff\xfe",
+    ],
+)
+async def test_answers_of_a_wrong_form(answer):
+    with pytest.raises(ClientError):
+        await ask_over(HEAD % len(answer) + answer)
