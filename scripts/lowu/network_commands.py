@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lowu.cli import emit_json
 from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
 from lowu.output import Progress, print_table
+
+if TYPE_CHECKING:
+    from node.topology.plan import Plan
 
 
 @click.command()
@@ -75,7 +78,13 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
         ("node", "institution", "side", "kind", "eth rpc", "fisco rpc", "p2p"),
         rows,
     )
+    _note_fragile(result.plan)
     click.echo("next: `lowu status`, `lowu logs`, `lowu accounts`; `lowu down` stops it")
+
+
+def _note_fragile(plan: Plan) -> None:
+    if plan.genesis.validators.fault_threshold == 0:
+        click.echo("note: no fault tolerance, any node that stops halts the chain", err=True)
 
 
 def _kind(node: Any) -> str:
@@ -311,8 +320,7 @@ def validate(network: str, is_json: bool) -> None:
     click.echo(f"{origin}: ok, {plan.spec.settings.name}")
     for name, value in figures.items():
         click.echo(f"  {name.replace('_', ' ')}: {value}")
-    if validators.fault_threshold == 0:
-        click.echo("  note: no fault tolerance, any node that stops halts the chain", err=True)
+    _note_fragile(plan)
 
 
 @click.command()

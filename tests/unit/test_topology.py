@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from experiments.scenarios.presenting import issue_report
+from institutions.verdicts import Verdict
+from lowu.testing import Virtual
 from node.config import Engine, dump_genesis, dump_node_config, load_genesis, load_node_config
 from node.errors import ConfigError
+from node.execution.genesis import build_genesis
 from node.topology.plan import PortBlock, build_plan
 from node.topology.ports import find_free_block
 from node.topology.spec import load_spec, parse_spec
@@ -35,13 +39,38 @@ def test_bundled_networks():
     ]
     sides = [node.side.name for node in seed.nodes if node.spec.is_validator]
     assert (sides.count("SZ"), sides.count("HK")) == (4, 3)
-    assert seed.genesis.validators.quorum == 5
-    assert build_plan(load_spec(NETWORKS / "dev-4.toml")).genesis.validators.quorum == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "sides", "fault_threshold", "quorum"),
+    [
+        ("pilot-2", (1, 1, 0), 0, 2),
+        ("dev-4", (2, 2, 0), 1, 3),
+        ("seed-7", (4, 3, 0), 2, 5),
+        ("pilot-10", (5, 5, 0), 3, 7),
+        ("gba-13", (5, 5, 3), 4, 9),
+        ("load-4", (2, 2, 0), 1, 3),
+        ("load-7", (4, 3, 0), 2, 5),
+        ("load-10", (5, 5, 0), 3, 7),
+    ],
+)
+def test_every_bundled_network_begins(name, sides, fault_threshold, quorum):
+    plan = build_plan(load_spec(NETWORKS / f"{name}.toml"))
+    assert plan.spec.settings.name == name
+    found = [node.side.name for node in plan.nodes if node.spec.is_validator]
+    assert tuple(found.count(side) for side in ("SZ", "HK", "MO")) == sides
+    validators = plan.genesis.validators
+    assert (validators.fault_threshold, validators.quorum) == (fault_threshold, quorum)
+    assert max(sides[:2]) + sides[2] < quorum  # it takes Shenzhen and Hong Kong
+    assert build_genesis(plan.genesis).header.number == 0
+
+
+def test_no_bundled_network_is_forgotten():
+    known = test_every_bundled_network_begins.pytestmark[0].args[1]
+    assert {item[0] for item in known} == {path.stem for path in NETWORKS.glob("*.toml")}
 
 
 def test_the_same_seed_gives_the_same_ids_and_genesis():
-    from node.execution.genesis import build_genesis
-
     one, two = (build_plan(parse_spec(GOOD, Path("x"))) for _ in range(2))
     moved = build_plan(parse_spec(GOOD, Path("x")), PortBlock(1000, 2000, 3000))
     other = build_plan(parse_spec(GOOD.replace("seed = 4", "seed = 5"), Path("x")))
@@ -174,3 +203,12 @@ def test_the_evm_of_all_nodes_is_chosen(tree, engine):
 def test_free_ports_are_found():
     block, taken = find_free_block(PortBlock(43_000, 44_000, 45_000), 4)
     assert taken == [] or block != PortBlock(43_000, 44_000, 45_000)
+
+
+@pytest.mark.parametrize("network", ["pilot-2", "gba-13"])
+def test_reports_cross_the_boundary_of_every_size(network):
+    async def play(cast, faults):
+        document, issued = await issue_report(cast, 1)
+        return await cast.hand_over("acme-sz", issued, document, "nova")
+
+    assert Virtual(network).play(play).verdict is Verdict.ACCEPT
