@@ -180,6 +180,7 @@ class Cast:
         """
         topic = load_artifact("HashRegistry").events[name].topic
         wanted = [[topic], [], [] if anchor is None else [anchor]]
+        self.horizon.note(from_height)
         registry = Registry(self.clients[institution])
         logs = await registry.find_logs(HASH_REGISTRY_ADDRESS, wanted, from_height)
         return [SeenEvent(item.height, item.topic(2)) for item in logs]

@@ -3,8 +3,8 @@
 Those who play a scenario talk to each other, and each reads at a node of its own. A node may be
 some blocks behind another, so that a reader could miss what the one before was told to be
 committed. Each read therefore waits until the node has the highest block of which anybody has
-seen a receipt: the session guarantees "read your writes" and "writes follow reads" of Terry et
-al., "Session Guarantees for Weakly Consistent Replicated Data" (1994), with one session for all.
+seen a receipt: "read your writes" of Terry et al., "Session Guarantees for Weakly Consistent
+Replicated Data" (1994), with one session for all.
 """
 
 from __future__ import annotations
@@ -37,16 +37,25 @@ class Horizon:
     """The highest block of which anybody has seen a receipt."""
 
     height: int = 0
-    is_awaited: bool = True
+    _ignoring: int = 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether reads wait for it."""
+        return not self._ignoring
+
+    def note(self, height: int) -> None:
+        """Let nobody read below a height from now on."""
+        self.height = max(self.height, height)
 
     @contextmanager
     def ignored(self) -> Iterator[None]:
         """Read what nodes have, as long as this lasts, however far behind they are."""
-        before, self.is_awaited = self.is_awaited, False
+        self._ignoring += 1
         try:
             yield
         finally:
-            self.is_awaited = before
+            self._ignoring -= 1
 
 
 class CausalClient(RpcClient):
@@ -67,7 +76,7 @@ class CausalClient(RpcClient):
         await self._catch_up(method)
         result = await self._client.call(method, *params)
         if method == RECEIPT and result is not None:
-            self._horizon.height = max(self._horizon.height, int(result["blockNumber"], 16))
+            self._horizon.note(int(result["blockNumber"], 16))
         return result
 
     async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:

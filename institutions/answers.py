@@ -14,13 +14,12 @@ from typing import Any
 
 from eth_abi.exceptions import DecodingError
 
-from institutions.forms import FormError, read_list
+from institutions.forms import FormError, read_integer, read_list
 from node.client import ClientError
 
-LOGS_MAX = 1_000_000
+LOGS_MAX = 100_000
 TOPICS_MAX = 4
-_QUANTITY = re.compile(r"0x[0-9a-f]{1,64}\Z")
-_DATA = re.compile(r"0x(?:[0-9a-f]{2})*\Z")
+_HEX = re.compile(r"0x[0-9a-fA-F]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,9 @@ class Log:
     height: int
     tx_hash: str
 
-    def number(self, place: int) -> int:
-        """Return the number in an indexed field; `FormError` if there is no such field."""
-        return int.from_bytes(self.topic(place), "big")
+    def number(self, place: int, value_max: int = 0xFFFF) -> int:
+        """Return the number in an indexed field; `FormError` if there is none up to a bound."""
+        return read_integer(int.from_bytes(self.topic(place), "big"), "event", value_max)
 
     def topic(self, place: int) -> bytes:
         """Return an indexed field; `FormError` if there is none."""
@@ -61,9 +60,10 @@ def answers_of(url: str) -> Iterator[None]:
     """Make a `ClientError` of what is wrong with an answer."""
     try:
         yield
-    except (DecodingError, ValueError) as error:
+    except (DecodingError, OverflowError, ValueError) as error:
         raise ClientError(
-            f"{url}: an answer is not in the form it should have ({error}). Ask another node."
+            f"{url}: an answer is not in the form it should have ({str(error)[:200]!a}). "
+            "Ask another node."
         ) from error
 
 
@@ -75,15 +75,15 @@ def read_fields(value: object, keys: tuple[str, ...], what: str) -> list[Any]:
 
 
 def read_quantity(value: object, what: str) -> int:
-    """Return the number in a quantity: 0x and hex digits."""
-    if not isinstance(value, str) or not _QUANTITY.match(value.lower()):
+    """Return the number in a quantity: 0x and hex digits; at most what JSON keeps exactly."""
+    if not isinstance(value, str) or not 3 <= len(value) <= 66 or not _HEX.match(value):
         raise FormError(f"{what}: a quantity such as 0x1")
-    return int(value, 16)
+    return read_integer(int(value, 16), what)
 
 
 def read_data(value: object, what: str, size: int | None = None) -> bytes:
     """Return bytes written as 0x and hex digits, of a given size if one is given."""
-    if not isinstance(value, str) or not _DATA.match(value.lower()):
+    if not isinstance(value, str) or len(value) % 2 or not _HEX.match(value):
         raise FormError(f"{what}: bytes such as 0x12ab")
     found = bytes.fromhex(value[2:])
     if size is not None and len(found) != size:

@@ -95,7 +95,7 @@ def load_json(data: bytes) -> Any:
     if _is_nested_too_deeply(data):
         raise CanonicalError(f"nested deeper than {DEPTH_MAX}, or brackets do not match")
     try:
-        value = json.loads(data, parse_constant=_refuse_number)
+        value = json.loads(data.decode(), parse_constant=_refuse_number)
         json.dumps(value, ensure_ascii=False).encode()
     except CanonicalError:
         raise

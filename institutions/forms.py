@@ -54,6 +54,8 @@ def read_text(value: object, what: str, size_max: int = NAME_MAX) -> str:
     """Return a text of bounded length."""
     if not isinstance(value, str) or len(value) > size_max:
         raise FormError(f"{what}: a text of at most {size_max} characters")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise FormError(f"{what}: a text without lone surrogates")
     return value
 
 

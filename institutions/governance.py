@@ -26,11 +26,13 @@ from contracts.registry import (
     org_function,
 )
 from institutions.answers import answers_of
+from institutions.forms import read_integer
 from institutions.registry import Registry
 from institutions.schemas import SCHEMAS
 from institutions.signer import Signer
 
 VOTING_BLOCKS = 10_000
+PROPOSALS_MAX = 100_000
 """How many blocks a proposal is open, unless said otherwise."""
 DECISION_GAS = 3_000_000
 """For 16 calls, kept and then made."""
@@ -151,7 +153,7 @@ def describe_call(call: Call) -> str:
         if data[:4] == function.selector:
             try:
                 values = decode(function.input_types, data[4:])
-            except DecodingError:
+            except (DecodingError, OverflowError, ValueError):
                 break
             shown = (f"0x{item.hex()}" if isinstance(item, bytes) else str(item) for item in values)
             return f"{named}.{function.name}({', '.join(shown)})"
@@ -176,7 +178,7 @@ class Voter:
         proposed = load_artifact("Governance").events["Proposed"].topic
         with answers_of(self._signer.registry.client.url):
             (event,) = (item for item in receipt.logs if item.topic(0) == proposed)
-            return event.number(1)
+            return event.number(1, PROPOSALS_MAX)
 
     async def vote(self, proposal: int, *, is_yes: bool = True) -> int:
         """Vote; return the block of the vote. The one that passes a proposal makes its calls.
@@ -215,7 +217,8 @@ async def count_proposals(registry: Registry) -> int:
     function = _function("proposalCount")
     data = function.encode_call()
     (count,) = await registry.read_as(function.decode_output, GOVERNANCE_ADDRESS, data)
-    return int(count)
+    with answers_of(registry.client.url):
+        return read_integer(count, "proposals", PROPOSALS_MAX)
 
 
 def _function(name: str) -> Function:

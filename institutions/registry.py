@@ -46,10 +46,15 @@ from institutions.answers import (
 )
 from institutions.forms import FormError, read_hex, read_integer, read_list, read_row, read_text
 from institutions.proof import VALIDATORS_MAX, RegistrationProof, Validators, read_proof
+from institutions.signing import PUBLIC_KEY_BYTES
 from node.client import RemoteError, RpcClient
 
 REVERTED = 3
 METHOD_NOT_FOUND = -32601
+OUTPUT_BYTES_MAX = 64 * 1024
+"""Of a call: the largest there is, a proposal of sixteen calls, has some 10 kB."""
+KEYS_MAX = 4_096
+"""Document keys of all organisations."""
 
 T = TypeVar("T")
 
@@ -115,7 +120,7 @@ class Registry:
         answers = await self.client.call_many("eth_call", messages)
         with answers_of(self.client.url):
             return [
-                read_refusal(item) if isinstance(item, RemoteError) else read_data(item, "eth_call")
+                read_refusal(item) if isinstance(item, RemoteError) else _read_output(item)
                 for item in answers
             ]
 
@@ -197,14 +202,14 @@ class Registry:
 
     async def get_key(self, org: int, key_id: int) -> OrgKey:
         """Return a document key; it is not known if there is none."""
-        return await self.read_as(decode_key, *_org_call("getKey", org, key_id))
+        return await self.read_as(_decode_whole_key, *_org_call("getKey", org, key_id))
 
     async def find_keys(self) -> list[tuple[int, int]]:
         """Return organisation and number of each document key that was added since genesis."""
         added = load_artifact("OrgRegistry").events["KeyAdded"].topic
         logs = await self.find_logs(ORG_REGISTRY_ADDRESS, [[added]])
         with answers_of(self.client.url):
-            return [(item.number(1), item.number(2)) for item in logs]
+            return read_list([(item.number(1), item.number(2)) for item in logs], KEYS_MAX, "keys")
 
     async def find_logs(
         self,
@@ -282,6 +287,14 @@ async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | No
         return _read_proof(raw)
 
 
+def _read_output(value: object) -> bytes:
+    """Return what a call gave back; bounded, as values in it may point to one another's bytes."""
+    output = read_data(value, "eth_call")
+    if len(output) > OUTPUT_BYTES_MAX:
+        raise FormError(f"eth_call: {len(output)} bytes; at most {OUTPUT_BYTES_MAX}")
+    return output
+
+
 def _read_proof(raw: object) -> RegistrationProof:
     """Return the proof in a node's answer, read as the proof in a package is."""
     chain_id, group_id, epoch = read_fields(raw, ("chainID", "groupID", "epoch"), "proof")
@@ -317,6 +330,13 @@ def _read_pairs(value: object) -> list[list[Any]]:
 def _read_validator(value: object) -> tuple[bytes, int]:
     node_id, weight = read_fields(value, ("nodeID", "weight"), "validator")
     return read_hex(node_id, 64, "nodeID"), read_integer(weight, "weight of a validator")
+
+
+def _decode_whole_key(data: bytes) -> OrgKey:
+    key = decode_key(data)
+    if key.is_known and len(key.public_key) != PUBLIC_KEY_BYTES:
+        raise FormError(f"public key of {len(key.public_key)} bytes")
+    return key
 
 
 _CONSUMPTION = verification_function("getConsumption")

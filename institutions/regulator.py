@@ -23,7 +23,7 @@ from contracts.registry import (
 from institutions.answers import Log, answers_of
 from institutions.registry import Registry
 from institutions.store import Store
-from node.client import RemoteError, RpcClient
+from node.client import ClientError, RemoteError, RpcClient
 
 MASS = 3
 """Withdrawals by one issuer that are an alert,"""
@@ -31,6 +31,8 @@ MASS_BLOCKS = 20
 """within so many blocks."""
 RANGE_BLOCKS = 1_000
 """Read at once."""
+RANGES_MAX = 1_000
+"""Read in one call, however high the node says that the chain is."""
 _KEY = b"view/2"
 """Changed with what a view has: one of another form is not read, but counted anew."""
 
@@ -72,14 +74,23 @@ class RegulatorDesk:
         self.view = self._kept.get(_KEY) or View(height=from_height - 1)
 
     async def catch_up(self) -> View:
-        """Read what is new; return all that has been seen.
+        """Read what is new, or much of it; return all that has been seen.
 
         Raises:
-            ClientError: the node could not be asked; what was read so far is kept.
+            ClientError: the node could not be asked, or has less than was read before.
+            RemoteError: it refused. What was read so far is kept.
         """
         head = (await self._registry.get_latest_block())["number"]
+        if head < self.view.height:
+            raise ClientError(
+                f"{self._registry.client.url}: at block {head}, but {self.view.height} was read "
+                "before. It lags behind; or else what was read was not of this chain: then remove "
+                "the desk's store, and it counts anew"
+            )
         blocks = RANGE_BLOCKS
-        while self.view.height < head:
+        for _ in range(RANGES_MAX):
+            if self.view.height >= head:
+                break
             last = min(head, self.view.height + blocks)
             try:
                 await self._read(self.view.height + 1, last)

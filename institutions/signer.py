@@ -19,6 +19,8 @@ enough for hundreds in one block."""
 DEPLOY_GAS = 5_000_000
 NONCE_ATTEMPTS = 20
 NONCE_WAIT_S = 0.02
+SENDS_MAX = 3
+"""How often a transaction is sent whose nonce went to another one."""
 LOOK_S = 1.0
 """How often it is looked whether a transaction still can be committed."""
 
@@ -48,7 +50,10 @@ class Signer:
 
     async def deploy(self, code: bytes) -> bytes:
         """Create a contract; return its address."""
-        return (await self.send(b"", code, gas=DEPLOY_GAS)).contract
+        receipt = await self.send(b"", code, gas=DEPLOY_GAS)
+        if not receipt.contract:
+            raise ClientError(f"{self._client.url}: the receipt names no contract")
+        return receipt.contract
 
     async def prove(self, receipt: Receipt, issuer: int, anchor: bytes) -> RegistrationProof | None:
         """Return the proof of a registration that `receipt` is of; None if there is none now.
@@ -74,14 +79,16 @@ class Signer:
                 unknown. Equal registration is idempotent: doing it again is safe.
         """
         until = trio.current_time() + timeout_s
-        receipt = None
-        while receipt is None:
+        for _ in range(SENDS_MAX):
             async with self._lock:
                 tx_hash, nonce = await self._submit(to, data, gas)
             receipt = await self._wait(tx_hash, nonce, until)
-        if not receipt.is_success:
-            await self._explain(to, data)
-        return receipt
+            if receipt is None:
+                continue
+            if not receipt.is_success:
+                await self._explain(to, data)
+            return receipt
+        raise NotTaken(f"{self._client.url}: {SENDS_MAX} nonces were of other transactions")
 
     async def _wait(self, tx_hash: str, nonce: int, until: float) -> Receipt | None:
         """Return a receipt; None if another transaction has the nonce, so that there is none ever.
@@ -97,11 +104,13 @@ class Signer:
                 if left_s <= LOOK_S:
                     text = f"{self._client.url}: no receipt of {tx_hash} in time"
                     raise TransactionTimeout(text) from error
+            except RemoteError as error:
+                raise NotTaken(f"{self._client.url}: {error}") from error
             else:
                 return self._read(tx_hash, receipt)
             with suppress(ClientError):
                 if await self._count("latest") > nonce:  # what has it is committed: look once more
-                    receipt = await self._client.call("eth_getTransactionReceipt", tx_hash)
+                    receipt = await self._ask("eth_getTransactionReceipt", tx_hash)
                     return None if receipt is None else self._read(tx_hash, receipt)
 
     async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
@@ -113,7 +122,7 @@ class Signer:
     async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
         """Send with the next nonce; take another if somebody with this account was faster."""
         if self._chain_id is None:
-            chain_id = await self._client.call("eth_chainId")
+            chain_id = await self._ask("eth_chainId")
             with answers_of(self._client.url):
                 self._chain_id = read_quantity(chain_id, "chain id")
         for _ in range(NONCE_ATTEMPTS):
@@ -148,8 +157,15 @@ class Signer:
         )
         return signed, nonce
 
+    async def _ask(self, method: str, *params: object) -> Any:
+        """Call a method that an honest node refuses only for a while."""
+        try:
+            return await self._client.call(method, *params)
+        except RemoteError as error:
+            raise NotTaken(f"{self._client.url}: {error}") from error
+
     async def _count(self, tag: str) -> int:
-        count = await self._client.call("eth_getTransactionCount", self.address, tag)
+        count = await self._ask("eth_getTransactionCount", self.address, tag)
         with answers_of(self._client.url):
             return read_quantity(count, "transaction count")
 

@@ -14,11 +14,10 @@ from institutions.canonical import encode_canonical
 from institutions.forms import read_hex, read_integer, read_list, read_object, read_row, read_text
 from institutions.package import read_format, read_json
 from institutions.proof import VALIDATORS_MAX, ProofError, Proven, RegistrationProof, Validators
-from institutions.registry import Registry
+from institutions.registry import KEYS_MAX, Registry
 from institutions.signing import PUBLIC_KEY_BYTES
 
 FORMAT = "dvp1-trust"
-KEYS_MAX = 4_096
 ID_MAX = 0xFFFF
 """Of organisations and of their keys."""
 

@@ -302,7 +302,7 @@ class Verifier:
             return Finding(Code.JURISDICTION_RULE)
         if refusal.code is not RegistryErrorCode.CONSENT_NOT_LIVE or shown.consent is None:
             return None
-        with suppress(ClientError, RemoteError):
+        with suppress(ClientError, RegistryRefused, RemoteError):
             consent = await self._registries[0].get_consent(shown.consent.digest)
             block = await self._registries[0].get_latest_block()
             if consent.withdrawn_height:
@@ -318,10 +318,10 @@ class Verifier:
 
     async def _read_sides(self, shown: Presentation) -> list[LedgerView | None]:
         """Read from every side, again for a moment while they differ or lag behind."""
-        views: list[LedgerView | None] = []
+        views: list[LedgerView | None] = [None] * max(1, len(self._registries))
         with trio.move_on_after(AGREE_WAIT_S):
             while True:
-                views = await self._read_all(shown)
+                await self._read_all(shown, views)
                 known = [view for view in views if view is not None]
                 registered = shown.anchor.registered_height
                 is_there = all(
@@ -331,10 +331,10 @@ class Verifier:
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
                 await trio.sleep(AGREE_POLL_S)
-        return views or [None] * max(1, len(self._registries))
+        return views
 
-    async def _read_all(self, shown: Presentation) -> list[LedgerView | None]:
-        views: list[LedgerView | None] = [None] * len(self._registries)
+    async def _read_all(self, shown: Presentation, views: list[LedgerView | None]) -> None:
+        """Read from every side into its place; who does not answer keeps nobody's answer back."""
 
         async def read(position: int, registry: Registry) -> None:
             try:
@@ -345,7 +345,6 @@ class Verifier:
         async with trio.open_nursery() as nursery:
             for position, registry in enumerate(self._registries):
                 nursery.start_soon(read, position, registry)
-        return views
 
 
 async def read_view(registry: Registry, shown: Presentation, here: str) -> LedgerView:

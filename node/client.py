@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
-from node.nesting import DEPTH_MAX, is_nested_too_deeply
+from node.bounded_json import load_json
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
+MESSAGE_MAX = 500
+"""Characters of an error's message."""
 POLL_S = 0.02
 POLL_S_MAX = 0.25
 
@@ -48,6 +50,11 @@ def build_requests(method: str, params: Sequence[Sequence[Any]]) -> list[dict[st
         {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
         for position, item in enumerate(params)
     ]
+
+
+def _clean(message: str) -> str:
+    """Return a node's words as they can be shown and stored."""
+    return "".join(char if char.isprintable() else "?" for char in message[:MESSAGE_MAX])
 
 
 class RpcClient:
@@ -130,7 +137,8 @@ class RpcClient:
             if isinstance(error, dict):
                 code, message, data = error.get("code"), error.get("message"), error.get("data")
                 if isinstance(code, int) and isinstance(message, str):
-                    return RemoteError(code, message, data if isinstance(data, str) else None)
+                    text = _clean(message)
+                    return RemoteError(code, text, data if isinstance(data, str) else None)
         raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
 
     async def wait_for_receipt(self, tx_hash: str, timeout_s: float = 60.0) -> Any:
@@ -200,12 +208,10 @@ class RpcClient:
             self._http.start_next_cycle()
         else:
             await self.aclose()
-        if is_nested_too_deeply(answer):
-            raise ClientError(f"{self.url}: the answer is nested deeper than {DEPTH_MAX}")
         try:
-            return json.loads(answer)
-        except (ValueError, RecursionError) as error:
-            raise ClientError(f"{self.url}: the answer is not JSON") from error
+            return load_json(answer)
+        except ValueError as error:
+            raise ClientError(f"{self.url}: the answer is {error}") from error
 
     async def _read_response(self, stream: trio.SocketStream) -> bytes:
         body = bytearray()

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import trio
 
+from node.bounded_json import load_json
 from node.errors import BadInput, FatalError
-from node.nesting import DEPTH_MAX, is_nested_too_deeply
 from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,
@@ -52,12 +52,9 @@ class Dispatcher:
         `extra` are methods that only this connection has (subscriptions).
         """
         try:
-            if is_nested_too_deeply(body):
-                error = RpcError(PARSE_ERROR, f"nested deeper than {DEPTH_MAX}, or unbalanced")
-                return _encode(_failure(None, error))
-            request = json.loads(body)
-        except (ValueError, RecursionError):
-            return _encode(_failure(None, RpcError(PARSE_ERROR, "the body is not JSON")))
+            request = load_json(body)
+        except ValueError as flaw:
+            return _encode(_failure(None, RpcError(PARSE_ERROR, f"the body is {flaw}")))
         if not isinstance(request, list):
             response = await self._one(request, extra or {})
             return _encode(response) if response is not None else b""

@@ -116,13 +116,13 @@ class VirtualNetwork:
     async def slow(self, delay_s: float, *names: str) -> AsyncIterator[None]:
         """Have all bytes from and to nodes take at least `delay_s`: they lag behind the others."""
         chosen = [self._find(name) for name in names]
+        before = {name: self._delays_s.get(name, 0.0) for name in chosen}
         self._delays_s.update(dict.fromkeys(chosen, delay_s))
         self._set_delays()
         try:
             yield
         finally:
-            for name in chosen:
-                self._delays_s.pop(name, None)
+            self._delays_s.update(before)
             self._set_delays()
 
     def _set_delays(self) -> None:

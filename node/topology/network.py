@@ -7,7 +7,6 @@ block. If that does not happen in time, the error says for each node what is wro
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 import trio
 
 from node import first_start
+from node.bounded_json import load_json
 from node.client import ClientError, RemoteError, RpcClient
 from node.config import Engine
 from node.errors import PORT_TAKEN_EXIT, ConfigError, NodeError
@@ -308,7 +308,7 @@ async def _describe(node: PlannedNode) -> str:
 async def read_status(node: PlannedNode) -> dict[str, Any]:
     """Return what a node says of itself."""
     async with RpcClient(node.url, timeout_s=3) as client:
-        consensus = json.loads(await client.call("getConsensusStatus"))
+        consensus = load_json((await client.call("getConsensusStatus")).encode())
         peers = int(await client.call("net_peerCount"), 16)
         pending = await client.call("getPendingTxSize")
         block = await client.call("eth_getBlockByNumber", "latest", False)

@@ -125,8 +125,8 @@ class Plan:
 
     def find_node(self, name: str) -> PlannedNode | None:
         """Return a node by ``nodeN``, or by an institution that has it or talks to it."""
-        named = {node.name: node for node in self.nodes}
-        named |= {item.spec.id: item.node for item in self.institutions}
+        named = {item.spec.id: item.node for item in self.institutions}
+        named |= {node.name: node for node in self.nodes}
         return named.get(name)
 
     @property

@@ -340,7 +340,8 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
         async with connect(directory, institution) as (_, client):
             registry = Registry(client)
             numbers = range(1, await count_proposals(registry) + 1)
-            return [await read_proposal(registry, number) for number in numbers]
+            read = [await read_proposal(registry, number) for number in numbers]
+            return [item for item in read if item is not None]
 
     found: list[Proposal] = run_steps(run)
     if is_json:

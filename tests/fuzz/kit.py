@@ -25,11 +25,11 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
-def change(value, random):
+def change(value, random, odd_values=ODD):
     """Return a JSON value with one change of structure."""
     value = copy.deepcopy(value)
     path = random.choice(list(places(value)))
-    odd = copy.deepcopy(random.choice((*ODD, deep())))
+    odd = copy.deepcopy(random.choice((*odd_values, deep())))
     if not path:
         if random.random() < 0.3 or not isinstance(value, dict | list):
             return odd

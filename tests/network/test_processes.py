@@ -177,7 +177,7 @@ def test_another_evm_needs_a_start(shared):
 
 def test_unknown_nodes_and_folders_are_explained(shared, tmp_path):
     done = lowu("stop", "nod1", "--dir", shared.directory, check=False)
-    assert done.returncode == 2 and "node0 (qianhai-ix)" in done.stderr
+    assert done.returncode == 2 and "node0 (qianhai-ix, szcredit)" in done.stderr
     done = lowu("status", "--dir", tmp_path / "none", check=False)
     assert done.returncode == 2 and "lowu up --dir" in done.stderr
     done = lowu("up", "no-such-network", "--dir", tmp_path / "x", check=False)

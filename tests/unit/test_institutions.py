@@ -22,7 +22,7 @@ from institutions.leaves import LeafType, build_leaves, compute_root, flatten
 from institutions.schemas import SCHEMAS
 from institutions.signer import NotTaken, Signer
 from institutions.signing import DocumentKey, is_signed_by
-from node.client import RemoteError, TransactionTimeout
+from node.client import ClientError, RemoteError, TransactionTimeout
 
 NOW_S = 1_800_000_000
 KEY = DocumentKey(b"\x05" * 32)
@@ -312,6 +312,53 @@ async def test_a_nonce_that_another_transaction_took_is_not_waited_for(autojump_
     with pytest.raises(TransactionTimeout, match="in time"):
         await Signer(LaggingClient(lost=9), b"\x01" * 32).send(b"\x02" * 20, b"", timeout_s=2)
     assert trio.current_time() - begun == pytest.approx(2)
+
+
+class BusyClient(LaggingClient):
+    """A node that answers a method with an error."""
+
+    def __init__(self, method):
+        super().__init__(lost=0)
+        self.method = method
+
+    async def call(self, method, *params):
+        if method == self.method:
+            raise RemoteError(-32005, "busy", None)
+        return await super().call(method, *params)
+
+    async def wait_for_receipt(self, tx_hash, timeout_s):
+        return await self.call("eth_getTransactionReceipt", tx_hash)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "eth_chainId",
+        "eth_getTransactionCount",
+        "eth_sendRawTransaction",
+        "eth_getTransactionReceipt",
+    ],
+)
+async def test_a_node_that_is_busy_is_asked_again_by_who_likes(method):
+    with pytest.raises(NotTaken, match="http://lagging: busy"):
+        await Signer(BusyClient(method), b"\x01" * 32).send(b"\x02" * 20, b"")
+
+
+async def test_a_node_that_only_says_that_nonces_are_used_is_not_believed_for_ever(autojump_clock):
+    client = LaggingClient(lost=99)
+    with pytest.raises(NotTaken, match="3 nonces"):
+        await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert len(client.nonces) == 3
+
+
+async def test_a_receipt_of_another_transaction_is_none(autojump_clock):
+    client = LaggingClient(lost=0)
+    client.wait_for_receipt = lambda tx_hash, timeout_s: client.call("eth_getTransactionReceipt", 0)
+    client.is_receipt_late = True
+    with pytest.raises(ClientError, match="not in the form"):
+        await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
+    with pytest.raises(ClientError, match="names no contract"):
+        await Signer(RacingClient(losses=0), b"\x01" * 32).deploy(b"\x60")
 
 
 async def test_two_users_of_one_account_take_turns(autojump_clock):

@@ -8,13 +8,14 @@ from contracts.registry import AnchorKind
 from institutions.batch import build_batch
 from institutions.forms import FormError
 from institutions.holder import Holder
+from institutions.issuer import Issuer
 from institutions.package import BatchPlace, encode_package
 from institutions.reports import OFFLINE_SENTENCE, describe_report, render_html, summarise
 from institutions.schemas import DAY_S
 from institutions.signing import DocumentKey
 from institutions.trust import IssuerKey, Trust
 from institutions.verdicts import Verdict
-from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, World
+from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
 from tests.unit.proof_kit import VALIDATORS, batch_call, build_proof, register_call
 
 KEYS = (IssuerKey(1, 1, ISSUER_KEY.public_key),)
@@ -49,6 +50,45 @@ def proven_package():
 @pytest.fixture
 def world():
     return build_world()
+
+
+class Proving:
+    """A signer whose node has a proof of each registration."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    async def send(self, to, data):
+        return RECEIPT
+
+    async def prove(self, receipt, issuer, anchor):
+        return self.proof
+
+
+async def test_an_issuer_hands_out_no_proof_that_does_not_hold(world):
+    (anchor,) = world.package.anchors
+    whole = anchor.proof
+    others = (
+        replace(whole, receipt=whole.receipt[:-1] + b"x"),
+        replace(whole, header=b""),
+        replace(whole, chain_id="\ud800"),
+        replace(whole, path=()),
+    )
+    for proof, expected, height in (
+        (whole, whole, HEIGHT),
+        (None, None, RECEIPT.height),
+        *((other, None, RECEIPT.height) for other in others),
+    ):
+        issuer = Issuer(
+            name="szcredit",
+            org_id=1,
+            jurisdiction="SZ",
+            signer=Proving(proof),
+            document_key=ISSUER_KEY,
+        )
+        issued = await issuer.register(world.package)
+        (placed,) = issued.package.anchors
+        assert (placed.proof, placed.registered_height) == (expected, height)
 
 
 async def offline(world, shown, trust=TRUST):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -523,12 +524,20 @@ def break_down(ledger):
     ledger.is_down = True
 
 
+def refuse_to_read(ledger):
+    async def get_consent(digest):
+        raise RegistryRefused(None, "internal error")
+
+    ledger.get_consent = get_consent
+
+
 @pytest.mark.parametrize(
     ("happen", "code"),
     [
         (withdraw, "CONSENT_WITHDRAWN(9)"),
         (pass_time, "CONSENT_EXPIRED"),
         (break_down, "CONSENT_MISSING(not live on the ledger)"),
+        (refuse_to_read, "CONSENT_MISSING(not live on the ledger)"),
         (lambda ledger: None, "CONSENT_MISSING(not live on the ledger)"),
     ],
 )
@@ -602,6 +611,24 @@ async def test_sides_that_disagree(world, monkeypatch):
     liar.is_down = True
     report = await world.verify(world.show())
     assert report.verdict is Verdict.INDETERMINATE
+
+
+class Hanging(Ledger):
+    """A node that takes a question and never answers."""
+
+    async def read_facts(self, query):
+        await trio.sleep_forever()
+
+
+async def test_a_side_that_hangs_keeps_nobody_s_answer_back(world, autojump_clock):
+    hanging = Hanging("http://two")
+    for ledgers in ((world.ledger, hanging), (hanging, world.ledger)):
+        world.nova = world.verifier(registry=ledgers[0], other_sides=ledgers[1:])
+        assert (await world.verify(world.show())).verdict is Verdict.INDETERMINATE
+    ((anchor, record),) = world.ledger.records.items()
+    world.ledger.records[anchor] = replace(record, state=AnchorState.REVOKED, reason=1)
+    report = await world.verify(world.show())
+    assert report.verdict is Verdict.REJECT and "REVOKED(CORRECTED)" in report.codes
 
 
 async def test_a_node_that_is_behind_is_waited_for(world, autojump_clock):

@@ -1,12 +1,15 @@
-"""How deeply a JSON text nests, found without parsing it.
+"""JSON of whoever: as UTF-8 only, and no deeper than a bound.
 
 py-evm raises the interpreter's recursion limit so far that the JSON parser would run out of C
-stack, and take the process along, before it reached that limit.
+stack, and take the process along, before it reached that limit. The bound is found in the bytes
+before they are parsed; that holds for UTF-8, and the parser would take UTF-16 and UTF-32 too.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 DEPTH_MAX = 64
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -14,8 +17,17 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-def is_nested_too_deeply(text: bytes) -> bool:
-    """Whether a JSON text nests deeper than `DEPTH_MAX` (or its brackets do not match)."""
+def load_json(text: bytes) -> Any:
+    """Return the value in a JSON text; ValueError says what is wrong with it."""
+    if _is_nested_too_deeply(text):
+        raise ValueError(f"nested deeper than {DEPTH_MAX}, or unbalanced")
+    try:
+        return json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not JSON in UTF-8") from error
+
+
+def _is_nested_too_deeply(text: bytes) -> bool:
     if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
         return False
     brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
