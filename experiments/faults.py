@@ -25,8 +25,8 @@ from institutions.registry import Registry
 from institutions.signer import Signer
 from node.client import ClientError, RemoteError, RpcClient
 from node.topology.control import Control
-from node.topology.network import build_probe, read_status
-from node.topology.plan import Plan, PlannedInstitution, PlannedNode, derive_key
+from node.topology.network import build_probe, probe_account, read_status
+from node.topology.plan import Plan, PlannedInstitution, PlannedNode
 
 POLL_S = 0.05
 CATCH_UP_S = 60.0
@@ -87,9 +87,7 @@ async def find_leader(plan: Plan) -> PlannedNode:
 
 async def wait_until_leading(plan: Plan, nodes: frozenset[str]) -> PlannedNode:
     """Advance the chain by probes until one of the named nodes leads; return it."""
-    from eth_account import Account  # noqa: PLC0415
-
-    address = Account.from_key(derive_key(plan.spec.settings.seed, "probe")).address
+    address = probe_account(plan).address
     async with RpcClient(plan.nodes[0].url) as client:
         while True:
             leader = await find_leader(plan)

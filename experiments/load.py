@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from contracts.account import Account
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
@@ -99,9 +100,7 @@ def build_network(nodes: int, **settings: int) -> str:
 
 def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int = 0) -> Issuer:
     """Return `count` registrations of different anchors, signed by one account."""
-    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports: only when needed)
-
-    account = Account.from_key(key)
+    account = Account(key)
     raws = []
     for nonce in range(first_nonce, first_nonce + count):
         data = encode_register_anchor(
@@ -111,18 +110,14 @@ def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int =
             valid_until_day=0,
             suite=Suite.SHA256_P256,
         )
-        signed = account.sign_transaction(
-            {
-                "to": HASH_REGISTRY_ADDRESS,
-                "data": data,
-                "value": 0,
-                "gas": REGISTRATION_GAS,
-                "gasPrice": 0,
-                "nonce": nonce,
-                "chainId": chain_id,
-            }
+        raw, _ = account.sign_transaction(
+            to=HASH_REGISTRY_ADDRESS,
+            data=data,
+            gas=REGISTRATION_GAS,
+            nonce=nonce,
+            chain_id=chain_id,
         )
-        raws.append("0x" + bytes(signed.raw_transaction).hex())
+        raws.append("0x" + raw.hex())
     return Issuer(account.address, first_nonce, tuple(raws))
 
 

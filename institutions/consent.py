@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from eth_abi.abi import encode
-from eth_account import Account
 from eth_utils.crypto import keccak
 
+from contracts.account import Account
 from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
 from institutions.answers import Receipt
 from institutions.canonical import encode_canonical
@@ -135,7 +135,7 @@ def read_consent(value: object) -> ConsentReceipt:
 
 def ledger_address(private_key: bytes) -> str:
     """Return the address of a ledger key, in hex."""
-    return str(Account.from_key(private_key).address)[2:].lower()
+    return Account(private_key).address[2:].lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +187,11 @@ def sign_for_ledger(
     types = ("string", "uint256", "address", "bytes32", "uint64", "bool")
     address = "0x" + CONSENT_LOG_ADDRESS.hex()
     parts = ("lowu-consent-1", chain_id, address, consent, receipt.expires_at, is_withdrawal)
-    signed = Account.unsafe_sign_hash(keccak(encode(types, parts)), private_key)
-    r, s = signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")
-    return LedgerConsent(consent, receipt.expires_at, signed.v, r, s, is_withdrawal)
+    v, r, s = Account(private_key).sign_digest(keccak(encode(types, parts)))
+    return LedgerConsent(
+        consent, receipt.expires_at, 27 + v, r.to_bytes(32, "big"), s.to_bytes(32, "big"),
+        is_withdrawal,
+    )  # fmt: skip
 
 
 async def log_consent(signer: Signer, item: LedgerConsent) -> Receipt:

@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from eth_account import Account
-
 SCRYPT_N = 2**14
 """As geth's light accounts: 16 MiB and some 50 ms, for commands that run often."""
 
@@ -26,6 +24,8 @@ def write_keystore(path: Path, private_key: bytes, password: str) -> None:
     Raises:
         KeystoreError: there is one already, or it cannot be written.
     """
+    from eth_account import Account  # noqa: PLC0415  (a second of imports: only when needed)
+
     content = Account.encrypt(private_key, password, kdf="scrypt", iterations=SCRYPT_N)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,8 @@ def read_keystore(path: Path, password: str) -> bytes:
     Raises:
         KeystoreError: it is damaged, or the password is another.
     """
+    from eth_account import Account  # noqa: PLC0415  (as above)
+
     try:
         content: Any = json.loads(path.read_text())
         return bytes(Account.decrypt(content, password))

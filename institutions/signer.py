@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 import trio
-from eth_account import Account
 
+from contracts.account import Account
 from institutions.answers import Receipt, answers_of, read_quantity, read_receipt
 from institutions.proof import RegistrationProof
 from institutions.registry import REVERTED, Registry, fetch_proof, read_refusal
@@ -34,7 +34,7 @@ class Signer:
 
     def __init__(self, client: RpcClient, private_key: bytes) -> None:
         self._client = client
-        self._account = Account.from_key(private_key)
+        self._account = Account(private_key)
         self._lock = trio.Lock()
         self._chain_id: int | None = None
 
@@ -46,7 +46,7 @@ class Signer:
     @property
     def address(self) -> str:
         """The account's address."""
-        return str(self._account.address)
+        return self._account.address
 
     async def deploy(self, code: bytes) -> bytes:
         """Create a contract; return its address."""
@@ -121,41 +121,31 @@ class Signer:
 
     async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
         """Send with the next nonce; take another if somebody with this account was faster."""
+        chain_id = await self._read_chain_id()
+        for _ in range(NONCE_ATTEMPTS):
+            nonce = await self._count("pending")
+            raw, tx_hash = self._account.sign_transaction(
+                to=to, data=data, gas=gas, nonce=nonce, chain_id=chain_id
+            )
+            try:
+                await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())
+            except RemoteError as error:
+                if error.code == REVERTED:
+                    raise read_refusal(error) from error
+                if "already known" not in str(error):
+                    if "nonce" not in str(error):
+                        raise NotTaken(f"{self._client.url}: {error}") from error
+                    await trio.sleep(NONCE_WAIT_S)
+                    continue
+            return "0x" + tx_hash.hex(), nonce
+        raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
+
+    async def _read_chain_id(self) -> int:
         if self._chain_id is None:
             chain_id = await self._ask("eth_chainId")
             with answers_of(self._client.url):
                 self._chain_id = read_quantity(chain_id, "chain id")
-        for _ in range(NONCE_ATTEMPTS):
-            signed, nonce = await self._sign(to, data, gas)
-            try:
-                raw = "0x" + bytes(signed.raw_transaction).hex()
-                await self._client.call("eth_sendRawTransaction", raw)
-            except RemoteError as error:
-                if "already known" in str(error):
-                    return "0x" + bytes(signed.hash).hex(), nonce
-                if error.code == REVERTED:
-                    raise read_refusal(error) from error
-                if "nonce" not in str(error):
-                    raise NotTaken(f"{self._client.url}: {error}") from error
-                await trio.sleep(NONCE_WAIT_S)
-            else:
-                return "0x" + bytes(signed.hash).hex(), nonce
-        raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
-
-    async def _sign(self, to: bytes, data: bytes, gas: int) -> tuple[Any, int]:
-        nonce = await self._count("pending")
-        signed = self._account.sign_transaction(
-            {
-                "to": to,
-                "data": data,
-                "value": 0,
-                "gas": gas,
-                "gasPrice": 0,
-                "nonce": nonce,
-                "chainId": self._chain_id,
-            }
-        )
-        return signed, nonce
+        return self._chain_id
 
     async def _ask(self, method: str, *params: object) -> Any:
         """Call a method that an honest node refuses only for a while."""

@@ -24,6 +24,7 @@ from consensus.invariants import BlockFact, check_agreement
 from consensus.messages import Message, Status
 from consensus.simulation.violation import Violation
 from consensus.types import Domain
+from contracts.account import Account
 from contracts.registry import HASH_REGISTRY_ADDRESS, Role, Suite, encode_register_anchor
 from node.app import Node, Surroundings, assemble_node, run_services
 from node.chain.transaction import Transaction, decode_transaction
@@ -135,34 +136,26 @@ def _account_key(number: int) -> bytes:
 
 @lru_cache
 def _account_addresses() -> tuple[str, ...]:
-    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports)
-
-    return tuple(Account.from_key(_account_key(number)).address.lower() for number in range(3))
+    return tuple(Account(_account_key(number)).address.lower() for number in range(3))
 
 
 @lru_cache
 def _transactions() -> tuple[Transaction, ...]:
     """Return registrations of three issuers, in order of nonce for each."""
-    from eth_account import Account  # noqa: PLC0415  (as above)
-
     found = []
     for position in range(TRANSACTIONS_MAX):
-        account = Account.from_key(_account_key(position % 3))
+        account = Account(_account_key(position % 3))
         anchor = hashlib.sha256(b"anchor %d" % position).digest()
-        signed = account.sign_transaction(
-            {
-                "to": HASH_REGISTRY_ADDRESS,
-                "data": encode_register_anchor(
-                    anchor, schema=1, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
-                ),
-                "value": 0,
-                "gas": 250_000,
-                "gasPrice": 0,
-                "nonce": position // 3,
-                "chainId": CHAIN_ID,
-            }
+        raw, _ = account.sign_transaction(
+            to=HASH_REGISTRY_ADDRESS,
+            data=encode_register_anchor(
+                anchor, schema=1, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
+            ),
+            gas=250_000,
+            nonce=position // 3,
+            chain_id=CHAIN_ID,
         )
-        found.append(decode_transaction(bytes(signed.raw_transaction)))
+        found.append(decode_transaction(raw))
     return tuple(found)
 
 

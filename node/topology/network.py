@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from contracts.account import Account
 from node import first_start
 from node.bounded_json import load_json
 from node.client import ClientError, RemoteError, RpcClient
@@ -203,29 +204,27 @@ async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
             return f"validators of weight {weight} are running, {quorum} are needed"
 
 
+def probe_account(plan: Plan) -> Account:
+    """Return the account whose transactions show that a network commits."""
+    return Account(derive_key(plan.spec.settings.seed, "probe"))
+
+
 def build_probe(plan: Plan, nonce: int) -> bytes:
     """Return a signed transaction of the probe account to itself, of value 0."""
-    from eth_account import Account  # noqa: PLC0415  (0.6 s of imports: only when needed)
-
-    account = Account.from_key(derive_key(plan.spec.settings.seed, "probe"))
-    signed = account.sign_transaction(
-        {
-            "to": account.address,
-            "value": 0,
-            "gas": 21_000,
-            "gasPrice": 0,
-            "nonce": nonce,
-            "chainId": plan.genesis.web3_chain_id,
-        }
+    account = probe_account(plan)
+    raw, _ = account.sign_transaction(
+        to=bytes.fromhex(account.address[2:]),
+        data=b"",
+        gas=21_000,
+        nonce=nonce,
+        chain_id=plan.genesis.web3_chain_id,
     )
-    return bytes(signed.raw_transaction)
+    return raw
 
 
 async def _send_probe(plan: Plan) -> str:
     """Give a probe to the first validator that takes it."""
-    from eth_account import Account  # noqa: PLC0415
-
-    address = Account.from_key(derive_key(plan.spec.settings.seed, "probe")).address
+    address = probe_account(plan).address
     while True:
         for node in plan.nodes:
             async with RpcClient(node.url, timeout_s=5) as client:
