@@ -17,7 +17,8 @@ from eth_abi.exceptions import DecodingError
 from institutions.forms import FormError, read_integer, read_list
 from node.client import ClientError
 
-LOGS_MAX = 100_000
+LOGS_MAX = 10_000
+"""Events in one answer: as many as a node gives."""
 TOPICS_MAX = 4
 _HEX = re.compile(r"0x[0-9a-fA-F]*\Z")
 

@@ -26,14 +26,17 @@ from contracts.registry import (
     org_function,
 )
 from institutions.answers import answers_of
-from institutions.forms import read_integer
+from institutions.forms import read_integer, read_list
 from institutions.registry import Registry
 from institutions.schemas import SCHEMAS
 from institutions.signer import Signer
 
 VOTING_BLOCKS = 10_000
-PROPOSALS_MAX = 100_000
 """How many blocks a proposal is open, unless said otherwise."""
+PROPOSALS_MAX = 10_000
+"""That a node is believed to have."""
+CALLS_MAX = 16
+"""Of a proposal; the contract's own bound."""
 DECISION_GAS = 3_000_000
 """For 16 calls, kept and then made."""
 
@@ -208,8 +211,12 @@ async def read_proposal(registry: Registry, number: int) -> Proposal | None:
         tally = await registry.read_as(decode, GOVERNANCE_ADDRESS, data)
         if any(tally):
             votes[side] = (tally[0], tally[1])
-    made = tuple((bytes.fromhex(address[2:]), data) for address, data in calls)
-    return Proposal(number, proposer, ProposalStatus(status), opened, until, made, votes)
+    with answers_of(registry.client.url):
+        made = tuple(
+            (bytes.fromhex(address[2:]), data)
+            for address, data in read_list(list(calls), CALLS_MAX, "calls")
+        )
+        return Proposal(number, proposer, ProposalStatus(status), opened, until, made, votes)
 
 
 async def count_proposals(registry: Registry) -> int:

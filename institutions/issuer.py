@@ -21,6 +21,7 @@ from contracts.registry import (
 )
 from institutions.answers import Receipt
 from institutions.batch import build_batch
+from institutions.canonical import encode_canonical
 from institutions.documents import Document
 from institutions.erasure import ErasedAnchor, ErasureReceipt
 from institutions.leaves import Leaf, build_leaves, compute_root, hash_leaf
@@ -36,7 +37,7 @@ from institutions.package import (
     compute_subject_commitment,
     find_file_digest,
 )
-from institutions.proof import check_proof
+from institutions.proof import ProofError, check_proof, proof_fields
 from institutions.registry import Registry, RegistryRefused
 from institutions.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.seed import SEED_BYTES, seal_seed
@@ -201,8 +202,11 @@ class Issuer:
         if proof is not None:
             try:
                 height = check_proof(proof, self.org_id, anchor.registered).height
+                if receipt.logs and height != receipt.height:
+                    raise ProofError(f"of block {height}, not {receipt.height}")
+                encode_canonical([height, proof_fields(proof)])
             except ValueError:
-                proof = None  # the node lies; the registration is committed all the same
+                height, proof = receipt.height, None  # the node lies; registered it is
         return replace(anchor, registered_height=height, proof=proof)
 
     async def add_audience(self, issued: Issued, audience: str) -> Issued:

@@ -21,6 +21,7 @@ from contracts.registry import (
     VerdictClass,
 )
 from institutions.answers import Log, answers_of
+from institutions.forms import FormError
 from institutions.registry import Registry
 from institutions.store import Store
 from node.client import ClientError, RemoteError, RpcClient
@@ -31,8 +32,12 @@ MASS_BLOCKS = 20
 """within so many blocks."""
 RANGE_BLOCKS = 1_000
 """Read at once."""
+LAG_BLOCKS = 1_000
+"""That a node may be behind what was read of it before."""
 RANGES_MAX = 1_000
 """Read in one call, however high the node says that the chain is."""
+SCHEMAS_MAX = 256
+"""Numbers of schemas that are believed."""
 _KEY = b"view/2"
 """Changed with what a view has: one of another form is not read, but counted anew."""
 
@@ -81,7 +86,7 @@ class RegulatorDesk:
             RemoteError: it refused. What was read so far is kept.
         """
         head = (await self._registry.get_latest_block())["number"]
-        if head < self.view.height:
+        if head < self.view.height - LAG_BLOCKS:
             raise ClientError(
                 f"{self._registry.client.url}: at block {head}, but {self.view.height} was read "
                 "before. It lags behind; or else what was read was not of this chain: then remove "
@@ -107,8 +112,11 @@ class RegulatorDesk:
             for address, topics in _FOLLOWED
         }
         with answers_of(self._registry.client.url):
+            for item in (item for found in events.values() for item in found):
+                if not first <= item.height <= last:
+                    raise FormError(f"event of block {item.height}, not of {first} to {last}")
             for item in events[_REGISTERED]:
-                view.registered[item.number(1), item.number(3)] += 1
+                view.registered[item.number(1), item.number(3, SCHEMAS_MAX)] += 1
                 view.last_registered[item.number(1)] = item.height
             for item in events[_CONSUMED]:
                 (verdict,) = decode(["uint8"], item.data)

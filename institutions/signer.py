@@ -80,8 +80,11 @@ class Signer:
         """
         until = trio.current_time() + timeout_s
         for _ in range(SENDS_MAX):
-            async with self._lock:
-                tx_hash, nonce = await self._submit(to, data, gas)
+            with trio.move_on_at(until) as limit:
+                async with self._lock:
+                    tx_hash, nonce = await self._submit(to, data, gas)
+            if limit.cancelled_caught:
+                raise TransactionTimeout(f"{self._client.url}: took no transaction in time")
             receipt = await self._wait(tx_hash, nonce, until)
             if receipt is None:
                 continue
@@ -100,12 +103,12 @@ class Signer:
             try:
                 wait_s = min(LOOK_S, max(0.0, left_s))
                 receipt = await self._client.wait_for_receipt(tx_hash, wait_s)
-            except ClientError as error:
+            except (ClientError, RemoteError) as error:
                 if left_s <= LOOK_S:
-                    text = f"{self._client.url}: no receipt of {tx_hash} in time"
+                    text = f"{self._client.url}: no receipt of {tx_hash} in time ({error})"
                     raise TransactionTimeout(text) from error
-            except RemoteError as error:
-                raise NotTaken(f"{self._client.url}: {error}") from error
+                if isinstance(error, RemoteError):
+                    await trio.sleep(LOOK_S)
             else:
                 return self._read(tx_hash, receipt)
             with suppress(ClientError):

@@ -20,6 +20,8 @@ from node.bounded_json import load_json
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
+VALUES_MAX = 2_000_000
+"""In an answer: some hundred megabytes."""
 MESSAGE_MAX = 500
 """Characters of an error's message."""
 POLL_S = 0.02
@@ -209,7 +211,7 @@ class RpcClient:
         else:
             await self.aclose()
         try:
-            return load_json(answer)
+            return load_json(answer, VALUES_MAX)
         except ValueError as error:
             raise ClientError(f"{self.url}: the answer is {error}") from error
 

@@ -43,6 +43,7 @@ from node.version import CLIENT_VERSION
 
 ERROR_STRING = bytes.fromhex("08c379a0")
 FEE_HISTORY_BLOCKS_MAX = 1024
+PERCENTILES_MAX = 100
 SYNC_MS, SYNC_MS_MAX = 2_000, 20_000
 """How long eth_sendRawTransactionSync waits, unless asked to, and at most."""
 LATEST_TAGS = ("latest", "pending", "safe", "finalized")
@@ -109,7 +110,9 @@ class EthMethods:
 
     def eth_feeHistory(self, count: object, newest: object, percentiles: Any = None) -> Any:
         wanted = count if type(count) is int else parse_quantity(count, "block count")
-        number = self._block_number(newest)
+        if not isinstance(percentiles, list | None) or len(percentiles or ()) > PERCENTILES_MAX:
+            raise invalid_params(f"percentiles: expected a list of at most {PERCENTILES_MAX}")
+        number = min(self._block_number(newest), self._node.height)
         blocks = min(wanted, number + 1, FEE_HISTORY_BLOCKS_MAX)
         rewards = ["0x0"] * len(percentiles or [])
         return {
@@ -348,6 +351,6 @@ def describe_revert(output: bytes) -> str:
     if output[:4] == ERROR_STRING:
         try:
             return str(abi_decode(("string",), output[4:])[0])
-        except (DecodingError, UnicodeDecodeError):
+        except (DecodingError, OverflowError, UnicodeDecodeError):
             return ""
     return ""

@@ -24,6 +24,13 @@ from node.rpc.methods import Methods
 from node.tap import Tap
 
 MESSAGE_BYTES_MAX = 10 * 1024 * 1024
+PIECE_BYTES = 64
+"""What a piece of a message counts for at least: its place in memory."""
+ARRIVAL_S = 20.0
+"""For a message, once it has begun."""
+IDLE_S = 120.0
+"""Without a word before a ping, and again after it."""
+SEND_S = 60.0
 PUSHES_MAX = 1_024
 RECEIVE_BYTES = 64 * 1024
 
@@ -65,8 +72,10 @@ class _WebSocket:
         self._dispatcher = dispatcher
         self._tap = tap
         self._lock = trio.Lock()
-        self._buffer: list[str] = []
+        self._buffer: list[bytes] = []
         self._size = 0
+        self._begun_s = 0.0
+        """When the message in the buffer began."""
         self._pushes_in, self._pushes_out = trio.open_memory_channel[dict[str, Any]](PUSHES_MAX)
         self._scope = trio.CancelScope()
         self._session = methods.subscriptions.open_session(self._push)
@@ -95,7 +104,10 @@ class _WebSocket:
     async def _send(self, event: Any) -> None:
         async with self._lock:
             try:
-                await self._stream.send_all(self._connection.send(event))
+                with trio.move_on_after(SEND_S) as limit:
+                    await self._stream.send_all(self._connection.send(event))
+                if limit.cancelled_caught:  # it does not read, and got half a frame
+                    self._scope.cancel()
             except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
                 self._scope.cancel()
 
@@ -113,12 +125,24 @@ class _WebSocket:
                     handler = handlers.get(type(event))
                     if handler is not None and not await handler(event):
                         return
-                data = await self._stream.receive_some(RECEIVE_BYTES)
+                data = await self._receive()
                 self._connection.receive_data(data or None)
                 if not data:
                     return
             except (RemoteProtocolError, LocalProtocolError):
                 return
+
+    async def _receive(self) -> bytes:
+        """Return what arrives; nothing once the client is gone, silent even to a ping, or slow."""
+        for is_pinged in (False, True):
+            now_s = trio.current_time()
+            wait_s = self._begun_s + ARRIVAL_S - now_s if self._buffer else IDLE_S
+            with trio.move_on_after(max(0.0, wait_s)):
+                return bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            if self._buffer or is_pinged:
+                break
+            await self._send(Ping())
+        return b""
 
     async def _on_request(self, event: Request) -> bool:
         await self._send(AcceptConnection())
@@ -137,14 +161,17 @@ class _WebSocket:
         return False
 
     async def _on_text(self, event: TextMessage) -> bool:
-        self._buffer.append(event.data)
-        self._size += len(event.data)
+        if not self._buffer:
+            self._begun_s = trio.current_time()
+        data = event.data.encode()
+        self._buffer.append(data)
+        self._size += PIECE_BYTES + len(data)
         if self._size > MESSAGE_BYTES_MAX:
             await self._send(CloseConnection(code=1009, reason="message too large"))
             return False
         if not event.message_finished:
             return True
-        body, self._buffer, self._size = "".join(self._buffer).encode(), [], 0
+        body, self._buffer, self._size = b"".join(self._buffer), [], 0
         self._tap.received(body)
         extra = {
             "eth_subscribe": self._session.subscribe,

@@ -331,17 +331,33 @@ class BusyClient(LaggingClient):
 
 
 @pytest.mark.parametrize(
-    "method",
-    [
-        "eth_chainId",
-        "eth_getTransactionCount",
-        "eth_sendRawTransaction",
-        "eth_getTransactionReceipt",
-    ],
+    "method", ["eth_chainId", "eth_getTransactionCount", "eth_sendRawTransaction"]
 )
 async def test_a_node_that_is_busy_is_asked_again_by_who_likes(method):
     with pytest.raises(NotTaken, match="http://lagging: busy"):
         await Signer(BusyClient(method), b"\x01" * 32).send(b"\x02" * 20, b"")
+
+
+async def test_a_node_that_will_not_tell_leaves_the_outcome_unknown(autojump_clock):
+    begun = trio.current_time()
+    with pytest.raises(TransactionTimeout, match="busy"):
+        await Signer(BusyClient("eth_getTransactionReceipt"), b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert trio.current_time() - begun == pytest.approx(60, abs=2)
+
+
+class SlowClient(RacingClient):
+    """A node that takes its time to say that a nonce is taken."""
+
+    async def call(self, method, *params):
+        await trio.sleep(29)
+        return await super().call(method, *params)
+
+
+async def test_a_slow_node_holds_nobody_up(autojump_clock):
+    signer, begun = Signer(SlowClient(losses=99), b"\x01" * 32), trio.current_time()
+    with pytest.raises(TransactionTimeout, match="took no transaction"):
+        await signer.send(b"\x02" * 20, b"", timeout_s=40)
+    assert trio.current_time() - begun == pytest.approx(40)
 
 
 async def test_a_node_that_only_says_that_nonces_are_used_is_not_believed_for_ever(autojump_clock):

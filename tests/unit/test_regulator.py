@@ -59,9 +59,25 @@ async def test_events_count_once_however_they_are_read(tmp_path):
         assert view.height == 50 and not view.mass_withdrawals
 
 
+async def test_events_of_other_blocks_are_refused(tmp_path):
+    chain = Chain(50, [(60, "AnchorRegistered", 1)])
+    desk = RegulatorDesk(chain, Store(tmp_path / "store.sqlite3"))
+    answer = chain.call
+
+    async def lie(method, *params):
+        if method == "eth_getLogs":
+            params = [{**params[0], "toBlock": "0x64"}]
+        return await answer(method, *params)
+
+    chain.call = lie
+    with pytest.raises(ClientError, match="block 60"):
+        await desk.catch_up()
+    assert desk.view.height == -1 and not desk.view.registered
+
+
 async def test_a_height_that_no_chain_has_is_no_endless_work(tmp_path):
     store = Store(tmp_path / "store.sqlite3")
     desk = RegulatorDesk(Chain(2**40), store)
     assert (await desk.catch_up()).height == RANGES_MAX * RANGE_BLOCKS - 1
-    with pytest.raises(ClientError, match="at block 50, but"):
+    with pytest.raises(ClientError, match="at block 50, but"):  # and 999 blocks less are a lag
         await RegulatorDesk(Chain(50), store).catch_up()
