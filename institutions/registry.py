@@ -44,6 +44,7 @@ from institutions.answers import (
     read_logs,
     read_quantity,
 )
+from institutions.canonical import encode_canonical
 from institutions.forms import FormError, read_hex, read_integer, read_list, read_row, read_text
 from institutions.proof import VALIDATORS_MAX, RegistrationProof, Validators, read_proof
 from institutions.signing import PUBLIC_KEY_BYTES
@@ -244,6 +245,7 @@ class Registry:
             chain, group = read_fields(info, ("chainID", "groupID"), "group")
             rows = read_list(members, VALIDATORS_MAX, "validators")
             validators = tuple(sorted(map(_read_validator, rows)))
+            encode_canonical([chain, group])  # they go into trust files and proofs
             return read_text(chain, "chainID"), read_text(group, "groupID"), validators
 
     async def find_proof(self, issuer: int, anchor: bytes) -> RegistrationProof | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from institutions.answers import answers_of
 from institutions.canonical import encode_canonical
 from institutions.forms import read_hex, read_integer, read_list, read_object, read_row, read_text
 from institutions.package import read_format, read_json
@@ -67,8 +66,6 @@ async def read_trust(registry: Registry, keys: Iterable[tuple[int, int]]) -> Tru
     """
     block = await registry.get_latest_block()
     chain_id, group_id, validators = await registry.get_chain()
-    with answers_of(registry.client.url):
-        encode_canonical([chain_id, group_id])
     found = []
     for org, key_id in sorted({*keys, *await registry.find_keys()}):
         key = await registry.get_key(org, key_id)
