@@ -187,11 +187,9 @@ def sign_for_ledger(
     types = ("string", "uint256", "address", "bytes32", "uint64", "bool")
     address = "0x" + CONSENT_LOG_ADDRESS.hex()
     parts = ("lowu-consent-1", chain_id, address, consent, receipt.expires_at, is_withdrawal)
-    v, r, s = Account(private_key).sign_digest(keccak(encode(types, parts)))
-    return LedgerConsent(
-        consent, receipt.expires_at, 27 + v, r.to_bytes(32, "big"), s.to_bytes(32, "big"),
-        is_withdrawal,
-    )  # fmt: skip
+    v, *halves = Account(private_key).sign_digest(keccak(encode(types, parts)))
+    r, s = (item.to_bytes(32, "big") for item in halves)
+    return LedgerConsent(consent, receipt.expires_at, 27 + v, r, s, is_withdrawal)
 
 
 async def log_consent(signer: Signer, item: LedgerConsent) -> Receipt:

@@ -157,7 +157,7 @@ class Registry:
             _org_call("getOrg", query.org),
             _org_call("getKey", query.org, query.key_id),
             _org_call("getAccreditation", query.org, query.schema),
-            (VERIFICATION_LOG_ADDRESS, _CONSUMPTION.encode_call(query.presentation)),
+            _consumption_call(query.presentation),
             (CONSENT_LOG_ADDRESS, _consent_call(query.consent or bytes(32))),
             _org_call("isRouted", *query.route),
         ]
@@ -169,8 +169,7 @@ class Registry:
 
     async def get_consumer(self, presentation: bytes) -> int:
         """Return the organisation that used a presentation up; 0 if nobody has."""
-        data = _CONSUMPTION.encode_call(presentation)
-        return await self.read_as(_decode_consumer, VERIFICATION_LOG_ADDRESS, data)
+        return await self.read_as(_decode_consumer, *_consumption_call(presentation))
 
     async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
         """Return the digest of the receipt for an erased anchor; zeros if there is none."""
@@ -341,11 +340,8 @@ def _decode_whole_key(data: bytes) -> OrgKey:
     return key
 
 
-_CONSUMPTION = verification_function("getConsumption")
-
-
 def _decode_consumer(data: bytes) -> int:
-    return int(_CONSUMPTION.decode_output(data)[0][0])
+    return int(verification_function("getConsumption").decode_output(data)[0][0])
 
 
 def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> Facts:
@@ -377,6 +373,11 @@ def _leaf_call(
     anchor, index, path = leaf
     call = hash_function("getLeafStatus").encode_call(issuer, root, anchor, index, list(path))
     return HASH_REGISTRY_ADDRESS, call
+
+
+def _consumption_call(presentation: bytes) -> tuple[bytes, bytes]:
+    call = verification_function("getConsumption").encode_call(presentation)
+    return VERIFICATION_LOG_ADDRESS, call
 
 
 def _consent_call(consent: bytes) -> bytes:

@@ -130,17 +130,19 @@ class Signer:
             raw, tx_hash = self._account.sign_transaction(
                 to=to, data=data, gas=gas, nonce=nonce, chain_id=chain_id
             )
+            sent = "0x" + tx_hash.hex(), nonce
             try:
                 await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())
             except RemoteError as error:
                 if error.code == REVERTED:
                     raise read_refusal(error) from error
-                if "already known" not in str(error):
-                    if "nonce" not in str(error):
-                        raise NotTaken(f"{self._client.url}: {error}") from error
-                    await trio.sleep(NONCE_WAIT_S)
-                    continue
-            return "0x" + tx_hash.hex(), nonce
+                if "already known" in str(error):
+                    return sent
+                if "nonce" not in str(error):
+                    raise NotTaken(f"{self._client.url}: {error}") from error
+                await trio.sleep(NONCE_WAIT_S)
+            else:
+                return sent
         raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
 
     async def _read_chain_id(self) -> int:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from contracts.account import Account
 from node import first_start
 from node.bounded_json import load_json
 from node.client import ClientError, RemoteError, RpcClient
@@ -35,6 +34,9 @@ from node.topology.tree import (
     write_ports,
     write_tree,
 )
+
+if TYPE_CHECKING:
+    from contracts.account import Account
 
 READY_S = 60.0
 PORT_ATTEMPTS = 5
@@ -206,6 +208,8 @@ async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
 
 def probe_account(plan: Plan) -> Account:
     """Return the account whose transactions show that a network commits."""
+    from contracts.account import Account  # noqa: PLC0415  (imports that few commands need)
+
     return Account(derive_key(plan.spec.settings.seed, "probe"))
 
 
