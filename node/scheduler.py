@@ -21,7 +21,7 @@ from consensus.invariants import check_certificate
 from consensus.messages import CommitCertificate, Proposal
 from node.chain.block import Block
 from node.chain.transaction import Transaction, decode_transaction
-from node.config import Engine, GenesisConfig
+from node.config import BLOCK_GAS_MAX, Engine, GenesisConfig
 from node.errors import BadInput, StorageError
 from node.events import BlockCommittedEvent, Events
 from node.execution.evm import BlockContext
@@ -81,10 +81,11 @@ class Scheduler:
         return BlockContext(
             number,
             timestamp_ms // 1000,
-            self._genesis.tx_gas_limit,
+            BLOCK_GAS_MAX,
             self._genesis.web3_chain_id,
             block_hash,
             self._engine,
+            tx_gas_limit=self._genesis.tx_gas_limit,
         )
 
     def _uncommitted(self, previous: bytes) -> list[ExecutedBlock]:

@@ -109,6 +109,7 @@ def test_owners():
             "node/execution/compiler/engine.py",
             "node/execution/compiler/frames.py",
             "node/execution/compiler/runtime.py",
+            "node/execution/compiler/stepper.py",
         },
         r"\.sync = True": {"node/ledger/rocks.py"},
     }

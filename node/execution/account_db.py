@@ -14,6 +14,7 @@ from eth.constants import EMPTY_SHA3
 
 from node.chain.rlp_codec import decode_rlp, encode_rlp
 from node.crypto import keccak256
+from node.errors import FatalError, StorageError
 from node.execution.flat_state import (
     TABLE_ACCOUNT,
     TABLE_CODE,
@@ -68,12 +69,26 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self._transient: dict[tuple[bytes, int], bytes] = {}
         self._state_root = state_root
 
+    def _read(self, table: bytes, key: bytes) -> bytes:
+        """Return a value of the state below.
+
+        Raises:
+            StorageError: it cannot be read, for whatever reason: that is the disk's failure, and
+                must not be taken for a transaction's.
+        """
+        try:
+            return self._state.get(table, key)
+        except FatalError:
+            raise
+        except Exception as flaw:
+            raise StorageError(f"state cannot be read: {flaw}") from flaw
+
     # --- accounts -------------------------------------------------------------------------
 
     def _get(self, address: bytes) -> Account:
         found = self._accounts.get(address)
         if found is None:
-            found = decode_account(self._state.get(TABLE_ACCOUNT, address))
+            found = decode_account(self._read(TABLE_ACCOUNT, address))
             self._accounts[address] = found
         return found
 
@@ -111,7 +126,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
             return b""
         code = self._code.get(code_hash)
         if code is None:
-            code = self._code[code_hash] = self._state.get(TABLE_CODE, code_hash)
+            code = self._code[code_hash] = self._read(TABLE_CODE, code_hash)
         return code
 
     def set_code(self, address: bytes, code: bytes) -> None:
@@ -150,7 +165,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
             return self._original[key]
         found = self._storage.get(key)
         if found is None:
-            found = int.from_bytes(self._state.get(TABLE_STORAGE, encode_slot(*key)), "big")
+            found = int.from_bytes(self._read(TABLE_STORAGE, encode_slot(*key)), "big")
             self._storage[key] = found
         return found
 
@@ -216,6 +231,11 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
 
     def commit(self, checkpoint: int) -> None:
         pass  # the undo entries stay, for an outer checkpoint
+
+    def undo_transaction(self) -> None:
+        """Be as before the transaction, whatever it did."""
+        self.discard(0)
+        self.lock_changes()
 
     def lock_changes(self) -> None:
         """End a transaction: nothing before this can be reverted, and gas refunds start anew."""

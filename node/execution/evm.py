@@ -7,7 +7,8 @@ exist. EVM time is seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ from node.chain.transaction import (
     compute_intrinsic_gas,
 )
 from node.config import Engine
-from node.errors import EngineMismatch
+from node.errors import EngineMismatch, NodeError
 from node.execution.account_db import FlatAccountDB
 from node.execution.compiler.engine import CompiledComputation
 from node.execution.compiler.frames import build_message, run_frame
@@ -46,6 +47,11 @@ from node.execution.machine import InterpretedComputation
 REFUND_QUOTIENT_MAX = 5
 """EIP-3529: at most a fifth of the gas used comes back."""
 ZERO_ADDRESS = bytes(20)
+FAULTS_OF_THE_MACHINE = (NodeError, OSError, MemoryError)
+"""What is no property of a transaction: another node, or another try, may see none of it."""
+BLOCK_HASHES_MAX = 256
+
+log = logging.getLogger("EXECUTOR")
 
 _STATUS_BY_ERROR: tuple[tuple[type[VMError], Status], ...] = (
     (Revert, Status.REVERT),
@@ -66,10 +72,19 @@ class BlockContext:
     number: int
     time_s: int
     gas_limit: int
+    """Of the block: what GASLIMIT gives."""
     chain_id: int
     block_hash: Callable[[int], bytes | None]
     """Hash of an earlier block by number, for BLOCKHASH."""
     engine: Engine = Engine.COMPILED
+    tx_gas_limit: int | None = None
+    """Of a transaction; None if it may have the whole block's."""
+    # What is always zero on a chain of Lowu's; the official state tests have other values.
+    coinbase: bytes = ZERO_ADDRESS
+    prev_randao: bytes = bytes(32)
+    base_fee: int = 0
+    excess_blob_gas: int = 0
+    gas_price: int = 0
 
 
 class Outcome(NamedTuple):
@@ -88,8 +103,16 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
     account_db_class = FlatAccountDB
     computation_class = InterpretedComputation
 
+    block_hash: Callable[[int], bytes | None]
+
     def set_system_contracts(self) -> None:
         """Deploy nothing: there is no beacon chain below this ledger."""
+
+    def get_ancestor_hash(self, block_number: int) -> bytes:
+        """Return the hash of one of the last blocks, b"" for any other number."""
+        if not 0 < self.block_number - block_number <= BLOCK_HASHES_MAX:
+            return b""
+        return self.block_hash(block_number) or b""
 
     # Transient storage is journaled with everything else, so a checkpoint is one number.
 
@@ -113,8 +136,8 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
 class _Context(CancunTransactionContext):  # type: ignore[misc]
     """What frames of one transaction share, without checking an address that is one."""
 
-    def __init__(self, origin: bytes) -> None:
-        self._gas_price, self._origin, self._log_counter = 0, origin, count()
+    def __init__(self, origin: bytes, gas_price: int) -> None:
+        self._gas_price, self._origin, self._log_counter = gas_price, origin, count()
         self._blob_versioned_hashes: list[bytes] = []
         self._authorization_list: list[Any] = []
 
@@ -126,29 +149,29 @@ class _CompiledCancunState(_FlatCancunState):
 
 
 class Evm:
-    """The EVM over one block: executes transactions in order and collects their writes."""
+    """The EVM over one block: executes transactions in order and collects their writes.
+
+    Whatever a transaction does, it has a result (ADR 16): if an engine fails on it with anything
+    but an error of the EVM, it is undone and runs again in py-evm's interpreter, and if that
+    fails too, it has failed and its gas is used up.
+    """
 
     def __init__(self, state: StateReader, block: BlockContext) -> None:
         self._block = block
         self._other: Evm | None = None
         if block.engine is Engine.BOTH:
             self._other = Evm(state, replace(block, engine=Engine.INTERPRETED))
-        context = ExecutionContext(
-            coinbase=ZERO_ADDRESS,
-            timestamp=block.time_s,
-            block_number=block.number,
-            difficulty=0,
-            mix_hash=bytes(32),
-            gas_limit=block.gas_limit,
-            prev_hashes=_previous_hashes(block),
-            chain_id=block.chain_id,
-            base_fee_per_gas=0,
-            excess_blob_gas=0,
-        )
+        self.flaws: list[str] = []
+        """Errors of engines, which no result shows."""
         is_interpreted = block.engine is Engine.INTERPRETED
         state_class = _FlatCancunState if is_interpreted else _CompiledCancunState
-        self._state: Any = state_class(state, context, bytes(32))
+        self._state: Any = _build_state(state_class, state, block)
         self._accounts: FlatAccountDB = self._state._account_db
+
+    @property
+    def accounts(self) -> FlatAccountDB:
+        """The accounts at this point of the block."""
+        return self._accounts
 
     def get_nonce(self, address: bytes) -> int:
         """Return an account's nonce at this point of the block."""
@@ -167,15 +190,18 @@ class Evm:
         Raises:
             EngineMismatch: two engines run, and differ.
         """
-        outcome = self._execute(transaction)
+        what = f"transaction 0x{transaction.hash.hex()}"
+        outcome = self._contain(
+            what, transaction.sender, transaction.gas, lambda: self._execute(transaction)
+        )
         if self._other is not None:
-            what = f"transaction 0x{transaction.hash.hex()}"
             _compare(what, outcome, self._other.execute(transaction))
         return outcome
 
     def _execute(self, transaction: Transaction) -> Outcome:
         intrinsic_gas = compute_intrinsic_gas(transaction)
-        if transaction.gas > self._block.gas_limit or transaction.gas < intrinsic_gas:
+        gas_max = self._block.tx_gas_limit or self._block.gas_limit
+        if transaction.gas > gas_max or transaction.gas < intrinsic_gas:
             self._accounts.increment_nonce(transaction.sender)
             self._accounts.lock_changes()
             return Outcome(Status.OUT_OF_GAS_LIMIT, transaction.gas, b"", (), b"")
@@ -191,10 +217,14 @@ class Evm:
         )
 
     def call(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> Outcome:
-        """Run a message as a transaction of `sender` with that gas would run."""
-        outcome = self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
+        """Run a message with that gas for its code, as a transaction of `sender` runs it."""
+
+        def run() -> Outcome:
+            return self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
+
+        what = f"a call to 0x{to.hex()} with 0x{data[:1_000].hex()}"
+        outcome = self._contain(what, sender, gas, run)
         if self._other is not None:
-            what = f"a call to 0x{to.hex()} with 0x{data.hex()}"
             _compare(what, outcome, self._other.call(sender, to, value, data, gas))
         return outcome
 
@@ -206,8 +236,38 @@ class Evm:
             _compare(f"the creation of 0x{address.hex()}", outcome, other)
         return outcome
 
+    def _contain(self, what: str, sender: bytes, gas: int, run: Callable[[], Outcome]) -> Outcome:
+        try:
+            return run()
+        except FAULTS_OF_THE_MACHINE:
+            raise
+        except Exception as flaw:  # noqa: BLE001  (an engine's failure is a result)
+            self._report(what, flaw)
+        self._accounts.undo_transaction()
+        if self._block.engine is not Engine.INTERPRETED:
+            usual, self._state = self._state, _build_state(_FlatCancunState, None, self._block)
+            self._state._account_db = self._accounts
+            try:
+                return run()
+            except FAULTS_OF_THE_MACHINE:
+                raise
+            except Exception as flaw:  # noqa: BLE001
+                self._report(what, flaw)
+            finally:
+                self._state = usual
+            self._accounts.undo_transaction()
+        self._accounts.increment_nonce(sender)
+        self._accounts.lock_changes()
+        return Outcome(Status.UNKNOWN, gas, b"", (), b"")
+
+    def _report(self, what: str, flaw: Exception) -> None:
+        if self._other is not None:
+            raise EngineMismatch(f"the compiled EVM fails on {what}: {flaw!r}") from flaw
+        self.flaws.append(f"{what}: {flaw!r}")
+        log.error("an engine failed on %s; please report it", what, exc_info=flaw)
+
     def _create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
-        self._accounts.mark_address_warm(ZERO_ADDRESS)
+        self._accounts.mark_address_warm(self._block.coinbase)
         message = Message(
             gas=gas,
             to=b"",
@@ -235,7 +295,7 @@ class Evm:
         nonce = accounts.get_nonce(sender)
         created = b"" if to else generate_contract_address(sender, nonce)
         accounts.mark_address_warm(to or created)
-        accounts.mark_address_warm(ZERO_ADDRESS)  # EIP-3651: the coinbase
+        accounts.mark_address_warm(self._block.coinbase)  # EIP-3651
         accounts.increment_nonce(sender)
         if accounts.get_balance(sender) < value:
             accounts.lock_changes()
@@ -255,7 +315,7 @@ class Evm:
         return outcome
 
     def _compute(self, message: Message, origin: bytes) -> Any:
-        context = _Context(origin)
+        context = _Context(origin, self._block.gas_price)
         machine: Any = self._state.computation_class
         if message.is_create:
             if self._accounts.account_has_code_or_nonce(message.storage_address):
@@ -274,16 +334,15 @@ class Evm:
 
     def _finish(self, computation: Any, gas: int, created: bytes) -> Outcome:
         error = computation._error
-        gas_used = gas - computation._gas_meter.gas_remaining
+        # An exceptional halt burns what is left, also of a creation whose code is refused.
+        gas_used = gas - computation.get_gas_remaining()
         refund, entries = 0, []
-        frames = [computation] if error is None else []
-        for frame in frames:  # grows while it is walked; py-evm asks all frames for each thing
-            refund += frame._gas_meter.gas_refunded
-            entries += frame._log_entries
-            for address in frame.accounts_to_delete:
+        if error is None:  # what called frames leave is in the first one by now
+            refund, entries = computation._gas_meter.gas_refunded, sorted(computation._log_entries)
+            for address in (*computation.accounts_to_delete, *computation.destroyed):
                 self._accounts.delete_account(address)
-            frames += [child for child in frame.children if child._error is None]
-        entries.sort()
+        else:
+            error.__traceback__ = error.__context__ = None  # they hold the frame in a cycle
         logs = tuple(
             Log(address, tuple([topic.to_bytes(32, "big") for topic in topics]), data)
             for _, address, topics, data in entries
@@ -305,12 +364,22 @@ def _compare(what: str, compiled: object, interpreted: object) -> None:
         )
 
 
-def _previous_hashes(block: BlockContext) -> Iterator[bytes]:
-    for number in range(block.number - 1, max(block.number - 257, -1), -1):
-        found = block.block_hash(number)
-        if found is None:
-            return
-        yield found
+def _build_state(state_class: type[Any], state: StateReader | None, block: BlockContext) -> Any:
+    context = ExecutionContext(
+        coinbase=block.coinbase,
+        timestamp=block.time_s,
+        block_number=block.number,
+        difficulty=0,
+        mix_hash=block.prev_randao,
+        gas_limit=block.gas_limit,
+        prev_hashes=(),
+        chain_id=block.chain_id,
+        base_fee_per_gas=block.base_fee,
+        excess_blob_gas=block.excess_blob_gas,
+    )
+    built = state_class(state, context, bytes(32))
+    built.block_hash = block.block_hash
+    return built
 
 
 def _status_of(error: VMError | None) -> Status:

@@ -20,3 +20,31 @@ class InterpretedComputation(CancunComputation):  # type: ignore[misc]
     """A frame that py-evm's loop runs."""
 
     opcodes: ClassVar[Mapping[int, Any]] = OPCODES
+    child_gas = 0
+    """Gas that the frames which this one called have used."""
+    destroyed: tuple[bytes, ...] = ()
+    """Accounts that frames which this one called will have destroyed."""
+
+    def add_child_computation(self, child_computation: Any) -> None:
+        """Take over what a called frame leaves behind, and let go of it.
+
+        py-evm keeps all frames of a transaction, with their memory, until it ends.
+        """
+        super().add_child_computation(child_computation)
+        self.children.clear()
+        self.child_gas += child_computation.get_gas_used()
+        absorb(self, child_computation)
+
+
+def absorb(parent: Any, child: Any) -> None:
+    """Take over the refund, logs and destroyed accounts of a called frame, if it succeeded."""
+    error = child._error
+    if error is not None:
+        # What it was raised through holds the frame, its memory and its callers in a cycle.
+        error.__traceback__ = error.__context__ = None
+        return
+    parent._gas_meter.gas_refunded += child._gas_meter.gas_refunded
+    if child._log_entries:
+        parent._log_entries += child._log_entries
+    if child.accounts_to_delete or child.destroyed:
+        parent.destroyed += (*child.accounts_to_delete, *child.destroyed)

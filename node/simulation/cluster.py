@@ -49,7 +49,7 @@ TRANSACTIONS_MAX = 12
 CHAIN_ID = 20_200
 DOMAIN = Domain("sim", "group0")
 ISSUER = int(Role.ISSUER)
-_EAGER_CACHE = CodeCache(credit_a_frame=10**9, join_every=1)
+_EAGER_CACHE = CodeCache(gas_an_operation=0, join_every=1)
 """Runs are short: contracts are compiled at once, and compared with py-evm."""
 DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from node.config import Engine
 from node.crypto import keccak256
+from node.errors import EngineMismatch
 from node.execution.account_db import encode_account, encode_slot
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import (
@@ -44,12 +45,18 @@ def state_of(program: Program) -> LayeredState:
 def run_program(
     program: Program, *, is_compiled: bool
 ) -> tuple[list[Outcome], dict[StateKey, bytes]]:
-    """Run a program twice on one state: the second time finds it warm and changed."""
+    """Run a program twice on one state: the second time finds it warm and changed.
+
+    Raises:
+        EngineMismatch: the engine failed on it, and could not have gone on by itself.
+    """
     engine = Engine.COMPILED if is_compiled else Engine.INTERPRETED
     evm = Evm(state_of(program), replace(CONTEXT, engine=engine))
     outcomes = [
         evm.call(SENDER, ADDRESSES[0], program.value, program.data, program.gas) for _ in range(2)
     ]
+    if evm.flaws:
+        raise EngineMismatch(f"an engine failed: {evm.flaws[0]}")
     return outcomes, evm.writes()
 
 

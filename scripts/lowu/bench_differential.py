@@ -25,7 +25,7 @@ CONTRACTS_A_WORLD = 24
 
 def run_differential(options: dict[str, Any]) -> None:
     """Run programs and contracts; exit 1 if the engines differ on one."""
-    CompiledComputation.cache = CodeCache(credit_a_frame=10**9, join_every=1)
+    CompiledComputation.cache = CodeCache(gas_an_operation=0, join_every=1)
     watch, progress = Stopwatch(), Progress(is_silent=options["is_json"])
     totals: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()

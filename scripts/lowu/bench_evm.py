@@ -139,7 +139,7 @@ def measure(writes: WriteSet, case: Case, rounds: int) -> Measured:
     slow_us, (outcomes, _) = run(Engine.INTERPRETED, 3)
     if any(outcome.status != 0 for outcome in outcomes):
         raise RuntimeError(f"{case.name} fails: {outcomes[0].status.name}")
-    CompiledComputation.cache = CodeCache(credit_a_frame=10**9, join_every=1)
+    CompiledComputation.cache = CodeCache(gas_an_operation=0, join_every=1)
     first_us, _ = run(Engine.COMPILED, 1)
     count = max(3, min(2_000, int(ROUND_S * 1e6 / slow_us)))
     run(Engine.COMPILED, count)

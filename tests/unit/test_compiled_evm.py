@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 from node.chain.receipt import Status
 from node.config import Engine
 from node.errors import EngineMismatch
-from node.execution.compiler import runtime
+from node.execution.compiler import engine, runtime
 from node.execution.compiler.code import analyse
-from node.execution.compiler.engine import CodeCache, CompiledComputation
+from node.execution.compiler.engine import (
+    GAS_AN_OPERATION,
+    UNIT_OPERATIONS,
+    CodeCache,
+    CompiledComputation,
+)
 from node.execution.compiler.operations import EXPRESSIONS
 from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
 from node.execution.evm import Evm
@@ -28,6 +33,8 @@ from tests.unit import node_kit as kit
 from tests.unit.test_execution import register
 
 WORD_MAX = 2**256 - 1
+NEVER = 10**12
+"""A price for which no opcode is compiled."""
 EDGES = (0, 1, 2, 31, 32, 255, 256, 2**255 - 1, 2**255, 2**255 + 1, WORD_MAX - 1, WORD_MAX)
 words = st.sampled_from(EDGES) | st.integers(0, WORD_MAX)
 
@@ -35,7 +42,7 @@ words = st.sampled_from(EDGES) | st.integers(0, WORD_MAX)
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
     """Compile everything at its first run, and join every branch once it was taken."""
-    cache = CodeCache(credit_a_frame=10**9, join_every=1)
+    cache = CodeCache(gas_an_operation=0, join_every=1)
     monkeypatch.setattr(CompiledComputation, "cache", cache)
     return cache
 
@@ -62,6 +69,13 @@ RETURN_TOP = bytes.fromhex("60005260206000f3")
 @pytest.mark.parametrize("chunk", range(8))
 def test_random_programs_run_alike(chunk):
     assert list(find_differences(1_000 + chunk, 100)) == []
+
+
+@pytest.mark.parametrize("gas_an_operation", [NEVER, 20])
+def test_random_programs_run_alike_opcode_by_opcode(gas_an_operation, monkeypatch):
+    """Not compiled at all, and compiled in the middle of a frame."""
+    monkeypatch.setattr(CompiledComputation, "cache", CodeCache(gas_an_operation, join_every=1))
+    assert list(find_differences(2_000 + gas_an_operation % 7, 300)) == []
 
 
 @settings(max_examples=300, deadline=None)
@@ -233,22 +247,59 @@ def test_memory_of_a_known_length_costs_what_it_must(size):
 
 
 def test_a_contract_earns_its_compilation(monkeypatch):
-    """44 frames for the first unit; until then, and beyond its credit, py-evm runs it."""
+    """One opcode for each 300 gas of its own frames; until then it is run opcode by opcode."""
     cache = CodeCache()
     monkeypatch.setattr(CompiledComputation, "cache", cache)
-    code = bytes.fromhex("600160015500")
-    program = Program((code, b"", b""), (), b"", 0, 50_000)
-    frames = -(-OPERATIONS_MAX // 16)
-    for _ in range(frames // 2 - 1):
+    program = Program((bytes.fromhex("5f54505b00"), b"", b""), (), b"", 0, 50_000)
+    price = GAS_AN_OPERATION * (5 + UNIT_OPERATIONS)
+    for run in range(price):
         run_program(program, is_compiled=True)
-    assert cache.operations == 0
-    for _ in range(2):
-        run_program(program, is_compiled=True)
-    assert cache.operations == 4
+        code = cache.find(program.codes[0])
+        if code.operations:
+            break
+    assert price <= code.gas - 2 * 2_105 <= price + 2 * 2_105
+    assert run == price // (2 * 2_105) + 1
+
+
+def test_a_loop_in_one_frame_earns_its_compilation(monkeypatch):
+    """Nobody can keep a node in the slow loop: a jump destination leads to compiled code."""
+    cache = CodeCache()
+    monkeypatch.setattr(CompiledComputation, "cache", cache)
+    program = Program((bytes.fromhex("5b5f56"), b"", b""), (), b"", 0, 100_000)
+    run_program(program, is_compiled=True)
+    assert cache.find(program.codes[0]).operations > 0
+
+
+def test_gas_of_called_frames_earns_the_caller_nothing(monkeypatch):
+    """Or a chain of contracts would have each compiled for what the last one used."""
+    cache = CodeCache()
+    monkeypatch.setattr(CompiledComputation, "cache", cache)
+    caller = bytes.fromhex("5f5f5f5f5f73") + ADDRESSES[1] + bytes.fromhex("5af100")
+    program = Program((caller, bytes.fromhex("5b5f56"), b""), (), b"", 0, 5_000_000)
+    run_program(program, is_compiled=True)
+    assert cache.find(caller).gas < 6_000 < 10_000 < cache.find(program.codes[1]).gas
+
+
+def test_creation_code_has_no_place_in_the_cache(monkeypatch):
+    """A stranger's creations would drop the contracts that are used."""
+    cache = CodeCache()
+    monkeypatch.setattr(CompiledComputation, "cache", cache)
+    code = bytes.fromhex("5b5f5f5ff0505f56")  # creations without end
+    run_program(Program((code, b"", b""), (), b"", 0, 1_000_000), is_compiled=True)
+    assert len(cache) == 1
+
+
+@pytest.mark.parametrize("flaw", [SyntaxError("too nested"), RecursionError(), MemoryError()])
+def test_code_that_python_cannot_compile_still_runs(flaw, monkeypatch):
+    def refuse(*arguments):
+        raise flaw
+
+    monkeypatch.setattr(engine, "_build", refuse)
+    assert both(bytes.fromhex("6001600101") + RETURN_TOP).output[-1] == 2
 
 
 def test_the_cache_is_bounded():
-    cache = CodeCache(credit_a_frame=10**9, operations_max=50, codes_max=5)
+    cache = CodeCache(gas_an_operation=0, operations_max=50, codes_max=5)
     for number in range(20):
         code = cache.find(b"\x60" + bytes([number]) + b"\x5b" * 30)
         cache.compile(code, code.units[0], CompiledComputation.opcodes)

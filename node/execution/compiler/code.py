@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from eth.exceptions import InvalidInstruction, InvalidJumpDestination
 
-from node.execution.compiler.operations import JUMPDEST, PUSH1, PUSH32
+from node.execution.compiler.operations import JUMPDEST, PUSH1
 
 Facts: TypeAlias = tuple[tuple[int, int], ...]
 """Stack items known at a unit's entry: depth from the top (1 is the top), and value."""
@@ -19,6 +21,45 @@ MISFIT = -2
 """The stack is too short or too long for this unit: interpret from its start."""
 VARIANTS_MAX = 4
 """Units of one entry point that know different return addresses."""
+
+
+_PUSHES = b"|".join(re.escape(bytes([PUSH1 + width - 1])) + b"." * width for width in range(1, 33))
+_INSTRUCTION = rb"[^\x60-\x7f]{1,64}+|%b" % _PUSHES
+_FEW_INSTRUCTIONS = re.compile(rb"(?:%b){1,16}+" % _INSTRUCTION, re.DOTALL)
+_INSTRUCTIONS = re.compile(rb"(?:%b)*+" % _INSTRUCTION, re.DOTALL)
+
+
+class Destinations:
+    """Where jumps may land in some code: `pc in destinations`.
+
+    The code is not walked until something asks, since a stranger's transaction may call
+    contracts at a price that pays for no walk of 24 kB in Python; then in strides, by a pattern.
+    """
+
+    __slots__ = ("_data", "_found", "_starts")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._found: dict[int, bool] = {}
+        self._starts: list[int] = []
+        """Where some instructions begin, a few apart."""
+
+    def __contains__(self, pc: object) -> bool:
+        if not isinstance(pc, int) or pc >= len(self._data) or self._data[pc] != JUMPDEST:
+            return False
+        known = self._found.get(pc)
+        if known is not None:
+            return known
+        self._found[pc] = found = self._begins_instruction(pc)
+        return found
+
+    def _begins_instruction(self, pc: int) -> bool:
+        if not self._starts:
+            padded = self._data + bytes(32)  # for a PUSH that the end cuts off
+            self._starts = [0, *(few.end() for few in _FEW_INSTRUCTIONS.finditer(padded))]
+        start = self._starts[bisect_right(self._starts, pc) - 1]
+        found = _INSTRUCTIONS.match(self._data, start, pc)
+        return found is not None and found.end() == pc
 
 
 @dataclass(slots=True)
@@ -41,12 +82,14 @@ class Code:
     """A contract's bytecode with its units; unit 0 is the beginning."""
 
     data: bytes
-    destinations: frozenset[int]
+    destinations: Destinations
     units: list[Unit] = field(default_factory=lambda: [Unit(0, ())])
-    frames: int = 0
-    """How often it was entered."""
+    gas: int = 0
+    """What its own frames have used, without those that they called."""
     operations: int = 0
     """How many opcodes have been compiled."""
+    is_refused: bool = False
+    """Whether Python could not compile it once: it is not tried again."""
     _numbers: dict[tuple[int, Facts], int] = field(default_factory=lambda: {(0, ()): 0})
     _variants: dict[int, int] = field(default_factory=dict)
 
@@ -61,6 +104,11 @@ class Code:
         self.units.append(Unit(pc, facts))
         self._numbers[pc, facts] = len(self.units) - 1
         return len(self.units) - 1
+
+    def find_unit(self, pc: int) -> int:
+        """Return the number of the unit at `pc` that needs no facts and is compiled; or -1."""
+        number = self._numbers.get((pc, ()), -1)
+        return number if number >= 0 and self.units[number].function is not None else -1
 
     def find_jump(self, target: int) -> int:
         """Return the unit that a computed jump leads to.
@@ -80,11 +128,5 @@ class Code:
 
 
 def analyse(data: bytes) -> Code:
-    """Return a contract's code with its jump destinations."""
-    destinations, pc = set(), 0
-    while pc < len(data):
-        opcode = data[pc]
-        if opcode == JUMPDEST:
-            destinations.add(pc)
-        pc += opcode - PUSH1 + 2 if PUSH1 <= opcode <= PUSH32 else 1
-    return Code(data, frozenset(destinations))
+    """Return a contract's code, of which nothing is known yet."""
+    return Code(data, Destinations(data))

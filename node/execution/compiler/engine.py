@@ -1,13 +1,14 @@
 """The computation class that runs compiled units, and the bounded cache of them.
 
-Compiling takes some 15 µs an opcode, a frame in py-evm at least 25 µs. A contract may have
-`CREDIT_A_FRAME` opcodes compiled, or compiled anew, for each frame that it ran: whoever
-deploys contracts for the compiler's sake pays for frames in proportion. The cache holds a
-bounded number of opcodes and drops the contracts that were used longest ago.
+Compiling takes some 15 µs an opcode. A contract may have one opcode compiled, or compiled anew,
+for each `GAS_AN_OPERATION` that its own frames have used: whoever deploys contracts for the
+compiler's sake pays for that in proportion, however often the cache drops them. The cache holds
+a bounded number of opcodes and drops the contracts that were used longest ago.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from threading import Lock
 from typing import Any, ClassVar
@@ -15,7 +16,6 @@ from typing import Any, ClassVar
 from eth.exceptions import Halt
 from eth.vm.code_stream import CodeStream
 from eth.vm.gas_meter import GasMeter, allow_negative_refund_strategy
-from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.memory import Memory
 from eth.vm.stack import Stack
 
@@ -23,14 +23,20 @@ from node.execution.compiler.code import MISFIT, Code, Unit, UnitFunction, analy
 from node.execution.compiler.frames import call
 from node.execution.compiler.operations import WORD_MAX
 from node.execution.compiler.runtime import NAMESPACE
+from node.execution.compiler.stepper import step
 from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
 from node.execution.machine import InterpretedComputation
 
-CREDIT_A_FRAME = 16
+GAS_AN_OPERATION = 300
+"""Gas for which a contract may have one opcode compiled: at most 50 ms a million gas."""
 JOIN_EVERY = 64
 """Each so many times that a unit hands over, the branch it took is joined into it."""
+UNIT_OPERATIONS = 32
+"""Opcodes that a unit counts for beside its own: Python compiles no function for less."""
 CACHED_OPERATIONS_MAX = 200_000
 CACHED_CODES_MAX = 1_024
+
+log = logging.getLogger("EXECUTOR")
 
 
 class CodeCache:
@@ -38,12 +44,12 @@ class CodeCache:
 
     def __init__(
         self,
-        credit_a_frame: int = CREDIT_A_FRAME,
+        gas_an_operation: int = GAS_AN_OPERATION,
         join_every: int = JOIN_EVERY,
         operations_max: int = CACHED_OPERATIONS_MAX,
         codes_max: int = CACHED_CODES_MAX,
     ) -> None:
-        self._credit_a_frame = credit_a_frame
+        self._gas_an_operation = gas_an_operation
         self.join_every = join_every
         self._operations_max = operations_max
         self._codes_max = codes_max
@@ -56,7 +62,7 @@ class CodeCache:
         return len(self._codes)
 
     def find(self, data: bytes) -> Code:
-        """Return what is known of a contract, and note that it runs once more."""
+        """Return what is known of a contract."""
         with self._lock:
             code = self._codes.get(data)
             if code is None:
@@ -64,13 +70,12 @@ class CodeCache:
                 self._drop_oldest()
             else:
                 self._codes.move_to_end(data)
-            code.frames += 1
             return code
 
     def compile(self, code: Code, unit: Unit, opcodes: Any) -> UnitFunction | None:
         """Compile a unit, if its contract has earned it."""
         with self._lock:
-            if unit.function is None and self._may_compile(code, OPERATIONS_MAX):
+            if unit.function is None and self.may_compile(code):
                 self._write(code, unit, opcodes)
             return unit.function
 
@@ -78,20 +83,26 @@ class CodeCache:
         """Compile a unit anew with another one in the branch that leads there, if it may."""
         with self._lock:
             is_new = number in unit.branches and number not in unit.joined
-            if is_new and self._may_compile(code, JOINED_OPERATIONS_MAX):
+            if is_new and self.may_compile(code, JOINED_OPERATIONS_MAX):
                 unit.joined |= {number}
                 self._write(code, unit, opcodes)
 
-    def _may_compile(self, code: Code, operations: int) -> bool:
-        return code.operations + operations <= self._credit_a_frame * code.frames
+    def may_compile(self, code: Code, operations: int = OPERATIONS_MAX) -> bool:
+        """Whether a contract has earned to have so many opcodes compiled, or all that it has."""
+        wanted = code.operations + min(operations, len(code.data) + UNIT_OPERATIONS)
+        return code.gas >= self._gas_an_operation * wanted and not code.is_refused
 
     def _write(self, code: Code, unit: Unit, opcodes: Any) -> None:
         tracer = Tracer(code, unit.pc, unit.facts, unit.joined)
-        unit.function = _build(code, tracer, opcodes)
+        try:
+            unit.function = _build(code, tracer, opcodes)
+        except Exception as flaw:
+            code.is_refused = True
+            log.warning("a contract cannot be compiled,bytes=%d", len(code.data), exc_info=flaw)
         unit.branches = frozenset(tracer.branches)
-        code.operations += tracer.operations
+        code.operations += tracer.operations + UNIT_OPERATIONS
         if code.data in self._codes:
-            self.operations += tracer.operations
+            self.operations += tracer.operations + UNIT_OPERATIONS
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -116,6 +127,7 @@ class CompiledComputation(InterpretedComputation):
     """A frame that runs compiled code where there is some, and py-evm's loop elsewhere."""
 
     cache: ClassVar[CodeCache] = CodeCache()
+    _counted_gas = 0
 
     def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
         """Set up a frame as py-evm does, without checking its own message again.
@@ -166,29 +178,36 @@ class CompiledComputation(InterpretedComputation):
 
     def run(self) -> None:
         """Run the frame's code from its beginning; `VMError` if it fails."""
-        cache = self.cache
-        code = cache.find(self.msg.code)
+        # Creation code runs once: it has no place in the cache, and nobody can fill that by it.
+        code = analyse(self.msg.code) if self.msg.is_create else self.cache.find(self.msg.code)
         stack, meter, number = self._stack.values, self._gas_meter, 0
         try:
             while number >= 0:
                 unit = code.units[number]
-                function = unit.function or cache.compile(code, unit, self.opcodes)
+                function = unit.function or self.cache.compile(code, unit, self.opcodes)
                 number = MISFIT if function is None else function(self, stack, meter)
                 if number > 0:
                     unit.departures += 1
-                    if unit.departures % cache.join_every == 0:
-                        cache.join(code, unit, number, self.opcodes)
+                    if unit.departures % self.cache.join_every == 0:
+                        self.cache.join(code, unit, number, self.opcodes)
                 elif number == MISFIT:
-                    self.interpret(unit.pc)
+                    number = step(self, code, unit.pc)
         except Halt:
             pass
+        finally:
+            self._count_gas(code)
 
-    def interpret(self, pc: int) -> None:
-        """Run the rest of the frame in py-evm's way; raises `Halt` at its end."""
-        self.code.program_counter = pc
-        opcodes = self.opcodes
-        for opcode in self.code:
-            function = opcodes.get(opcode)
-            if function is None:
-                function = InvalidOpcode(opcode)
-            function(computation=self)
+    def find_unit(self, code: Code, pc: int) -> int:
+        """Return the number of a unit that can go on at a jump destination; -1 if none may."""
+        self._count_gas(code)
+        number = code.find_unit(pc)
+        if number < 0 and self.cache.may_compile(code):
+            number = code.unit_number(pc, ())
+        return number
+
+    def _count_gas(self, code: Code) -> None:
+        """Let the contract earn what its frame has used since this was called last."""
+        used = self.msg.gas - self._gas_meter.gas_remaining - self.child_gas
+        if used > self._counted_gas:
+            code.gas += used - self._counted_gas
+            self._counted_gas = used

@@ -1,7 +1,7 @@
-"""Calls from compiled code, and the frames that they open.
+"""Calls from contracts, and the frames that they open.
 
-The plain case (no value, no precompile) is done here, as py-evm does it but without checking
-again what is known to be right; all else goes through py-evm's own opcode.
+Calls without value are done here, as py-evm does them but without checking again what is known
+to be right, and without a copy of large input; calls with value go through py-evm's own opcode.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from eth.constants import STACK_DEPTH_LIMIT
 from eth.exceptions import OutOfGas, VMError
 from eth.vm.message import Message
 
-from node.execution.compiler.operations import CALL, DELEGATECALL, STATICCALL
+from node.execution.compiler.operations import CALL, CALLCODE, DELEGATECALL, STATICCALL
 from node.execution.compiler.runtime import grow, read_memory, word_of
+from node.execution.machine import absorb
 
 GAS_COLD_ACCOUNT, GAS_WARM_ACCOUNT = 2_600, 100
+SHARED_MIN = 4_096
+"""Bytes of input from which on a callee reads its caller's memory: a copy of a megabyte takes
+longer than the hundred gas of a call pay for."""
 _ADDRESS_MAX = (1 << 160) - 1
 
 
@@ -26,7 +30,7 @@ def call(
     function: Any,
     operands: tuple[int, int, int, int, int, int, int],
 ) -> tuple[int, int, Any, int]:
-    """Run CALL, DELEGATECALL or STATICCALL.
+    """Run CALL, CALLCODE, DELEGATECALL or STATICCALL.
 
     `operands` are gas, address, value (0 where there is none), start and size of the input,
     start and size of the output. Returns the gas left, the memory's length, the memory, and 1
@@ -35,13 +39,13 @@ def call(
     if gas < 0:
         raise OutOfGas("code")
     requested, word, value, start, size, target, room = operands
-    address = (word & _ADDRESS_MAX).to_bytes(20, "big")
-    if value or address in computation.precompiles:
+    if value:
         return _call_in_py_evm(computation, gas, opcode, function, operands)
+    address = (word & _ADDRESS_MAX).to_bytes(20, "big")
     gas, length, memory = grow(computation, gas, 0, start, size)
     gas, length, memory = grow(computation, gas, 0, target, room)
-    accounts = computation.state._account_db
-    if address in accounts._warm_addresses:
+    accounts, precompile = computation.state._account_db, computation._precompiles.get(address)
+    if precompile is not None or address in accounts._warm_addresses:
         gas -= GAS_WARM_ACCOUNT
     else:
         accounts.mark_address_warm(address)
@@ -49,29 +53,32 @@ def call(
     if gas < 0:
         raise OutOfGas("call")
     granted = min(requested, gas - gas // 64)
+    computation.return_data = b""
     if computation.msg.depth + 1 > STACK_DEPTH_LIMIT:
-        computation.return_data = b""
         return gas, length, memory, 0
-    code = accounts.get_code(address)
-    if not code:
-        computation.return_data = b""
+    code = accounts.get_code(address) if precompile is None else b""
+    if precompile is None and not code:
         return gas, length, memory, 1
-    data = read_memory(memory, start, size)
+    shared = memoryview(memory)[start : start + size] if size >= SHARED_MIN else None
+    data = read_memory(memory, start, size) if shared is None else shared
     message = _child_message(computation.msg, opcode, granted, address, data, code)
-    child = _run(computation, accounts, message)
-    output = child.output
+    child = _run(computation, accounts, message, precompile)
+    if shared is not None:
+        shared.release()  # memory of which there is a view cannot grow
+    output = computation.return_data = child.output
     if room and output:
         written = output[:room]
         memory[target : target + len(written)] = written
-    return gas - granted + child._gas_meter.gas_remaining, length, memory, int(child._error is None)
+    left = child._gas_meter.gas_remaining
+    computation.child_gas += granted - left
+    return gas - granted + left, length, memory, int(child._error is None)
 
 
 def _call_in_py_evm(
     computation: Any, gas: int, opcode: int, function: Any, operands: tuple[int, ...]
 ) -> tuple[int, int, Any, int]:
     stack, meter = computation._stack.values, computation._gas_meter
-    given = operands if opcode == CALL else (*operands[:2], *operands[3:])
-    stack += reversed(given)
+    stack += reversed(operands)
     meter.gas_remaining = gas
     function(computation=computation)
     memory = computation._memory._bytes
@@ -79,7 +86,7 @@ def _call_in_py_evm(
 
 
 def build_message(
-    gas: int, to: bytes, sender: bytes, value: int, data: bytes, code: bytes, depth: int = 0
+    gas: int, to: bytes, sender: bytes, value: int, data: Any, code: bytes, depth: int = 0
 ) -> Any:
     """Return a message as py-evm's constructor does, of values that are known to be valid."""
     message = Message.__new__(Message)
@@ -93,24 +100,29 @@ def build_message(
 
 
 def _child_message(
-    parent: Any, opcode: int, gas: int, address: bytes, data: bytes, code: bytes
+    parent: Any, opcode: int, gas: int, address: bytes, data: Any, code: bytes
 ) -> Any:
-    own = parent.storage_address
+    own, depth = parent.storage_address, parent.depth + 1
     if opcode == DELEGATECALL:
-        message = build_message(gas, own, parent.sender, parent.value, data, code, parent.depth + 1)
+        message = build_message(gas, own, parent.sender, parent.value, data, code, depth)
+        message._code_address = address
+    elif opcode == CALLCODE:
+        message = build_message(gas, own, own, 0, data, code, depth)
         message._code_address = address
     else:
-        message = build_message(gas, address, own, 0, data, code, parent.depth + 1)
-    message.should_transfer_value = opcode == CALL
+        message = build_message(gas, address, own, 0, data, code, depth)
+    message.should_transfer_value = opcode in (CALL, CALLCODE)
     message.is_static = parent.is_static or opcode == STATICCALL
     return message
 
 
-def run_frame(frame: Any, accounts: Any) -> None:
+def run_frame(frame: Any, accounts: Any, precompile: Any = None) -> None:
     """Run a frame's code. An error ends up in it, as in py-evm, and its writes are undone."""
     checkpoint = accounts.record()
     try:
-        if frame.msg.code:
+        if precompile is not None:
+            precompile(frame)
+        elif frame.msg.code:
             frame.run()
     except VMError as error:
         frame._error = error
@@ -119,16 +131,9 @@ def run_frame(frame: Any, accounts: Any) -> None:
         accounts.discard(checkpoint)
 
 
-def _run(parent: Any, accounts: Any, message: Any) -> Any:
+def _run(parent: Any, accounts: Any, message: Any, precompile: Any) -> Any:
     child = parent.__class__(parent.state, message, parent.transaction_context)
     child.contracts_created = parent.contracts_created
-    run_frame(child, accounts)
-    parent.return_data = child.output
-    if child._error is None and (
-        child.children
-        or child._log_entries
-        or child.accounts_to_delete
-        or child._gas_meter.gas_refunded
-    ):
-        parent.children.append(child)  # py-evm collects from it when the transaction ends
+    run_frame(child, accounts, precompile)
+    absorb(parent, child)
     return child

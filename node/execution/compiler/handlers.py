@@ -35,7 +35,7 @@ def operate(out: Writer, path: Path, opcode: int) -> bool:
         out.push(path, out.assign(path, text, bits))
     elif opcode in INTERPRETED:
         return _interpret(out, path, opcode)
-    elif opcode in (op.CALL, op.DELEGATECALL, op.STATICCALL):
+    elif opcode in (op.CALL, op.CALLCODE, op.DELEGATECALL, op.STATICCALL):
         _call(out, path, opcode)
     elif op.LOG0 <= opcode <= op.LOG4:
         _log(out, path, opcode - op.LOG0)
@@ -134,8 +134,9 @@ def _interpret(out: Writer, path: Path, opcode: int) -> bool:
 
 def _call(out: Writer, path: Path, opcode: int) -> None:
     path.growth = None
-    given = [out.pop(path) for _ in range(7 if opcode == op.CALL else 6)]
-    if opcode != op.CALL:
+    has_value = opcode in (op.CALL, op.CALLCODE)
+    given = [out.pop(path) for _ in range(7 if has_value else 6)]
+    if not has_value:
         given.insert(2, constant(0))
     name, result = out.name_function(opcode), out.fresh()
     out.uses.add("memory")

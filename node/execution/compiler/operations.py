@@ -1,7 +1,11 @@
 """Opcodes that are plain expressions over the stack, and the static gas of all others.
 
-Templates name operands a, b, c from the top of the stack; M is 2²⁵⁶ − 1. `FOLD` computes the
-same of constants, so that a template and its folding cannot differ.
+Templates name operands a, b, c from the top of the stack; M is 2²⁵⁶ − 1. `fold` computes the
+same of given words, so that a template and its folding cannot differ.
+
+Every template, and everything else that compiled code puts on the stack, is an `int` of
+0…2²⁵⁶−1 and of no subclass: a `bool` is equal to one, but py-evm's functions refuse it with errors
+that are no failure of a contract (case N-P0). A comparison is therefore written by `_comparison`.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ ADD, EXP, KECCAK, POP = 0x01, 0x0A, 0x20, 0x50
 CALLDATALOAD, CALLDATACOPY, CODECOPY, RETURNDATACOPY, MCOPY = 0x35, 0x37, 0x39, 0x3E, 0x5E
 MLOAD, MSTORE, MSTORE8, SLOAD, SSTORE = 0x51, 0x52, 0x53, 0x54, 0x55
 PUSH0, PUSH1, PUSH32, DUP1, SWAP1, LOG0, LOG4 = 0x5F, 0x60, 0x7F, 0x80, 0x90, 0xA0, 0xA4
-CALL, RETURN, DELEGATECALL, STATICCALL, REVERT = 0xF1, 0xF3, 0xF4, 0xFA, 0xFD
+CALL, CALLCODE, RETURN, DELEGATECALL, STATICCALL = 0xF1, 0xF2, 0xF3, 0xF4, 0xFA
+REVERT = 0xFD
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,11 @@ def _expression(pops: int, gas: int, template: str, bits: Callable[..., int]) ->
     return Expression(pops, gas, template, fold, bits)
 
 
+def _comparison(pops: int, condition: str) -> Expression:
+    """Return an opcode that is 1 where a condition holds and 0 where not."""
+    return _expression(pops, 3, f"(1 if {condition} else 0)", _bit)
+
+
 def _full(*bits: int) -> int:
     return 256
 
@@ -63,12 +73,12 @@ EXPRESSIONS: Mapping[int, Expression] = MappingProxyType(
         0x08: _expression(3, 8, "(({a} + {b}) % {c} if {c} else 0)", lambda a, b, c: c),
         0x09: _expression(3, 8, "(({a} * {b}) % {c} if {c} else 0)", lambda a, b, c: c),
         0x0B: _expression(2, 5, "signextend({a}, {b})", _full),
-        0x10: _expression(2, 3, "({a} < {b})", _bit),
-        0x11: _expression(2, 3, "({a} > {b})", _bit),
-        0x12: _expression(2, 3, "(({a} ^ SIGN) < ({b} ^ SIGN))", _bit),
-        0x13: _expression(2, 3, "(({a} ^ SIGN) > ({b} ^ SIGN))", _bit),
-        0x14: _expression(2, 3, "({a} == {b})", _bit),
-        0x15: _expression(1, 3, "(not {a})", _bit),
+        0x10: _comparison(2, "{a} < {b}"),
+        0x11: _comparison(2, "{a} > {b}"),
+        0x12: _comparison(2, "({a} ^ SIGN) < ({b} ^ SIGN)"),
+        0x13: _comparison(2, "({a} ^ SIGN) > ({b} ^ SIGN)"),
+        0x14: _comparison(2, "{a} == {b}"),
+        0x15: _comparison(1, "not {a}"),
         0x16: _expression(2, 3, "({a} & {b})", min),
         0x17: _expression(2, 3, "({a} | {b})", max),
         0x18: _expression(2, 3, "({a} ^ {b})", max),
@@ -91,10 +101,13 @@ ENVIRONMENT: Mapping[int, tuple[int, str, int]] = MappingProxyType(
         0x38: (2, "len(C.msg.code)", 64),
         0x3A: (2, "C.transaction_context.gas_price", 256),
         0x3D: (2, "len(C.return_data)", 64),
+        0x41: (2, 'I(C.state.coinbase, "big")', 160),
         0x42: (2, "C.state.timestamp", 256),
         0x43: (2, "C.state.block_number", 256),
+        0x44: (2, 'I(C.state.mix_hash, "big")', 256),
         0x45: (2, "C.state.gas_limit", 256),
         0x46: (2, "C.state.execution_context.chain_id", 256),
+        0x47: (5, "C.state.get_balance(C.msg.storage_address)", 256),
         0x48: (2, "C.state.base_fee", 256),
     }
 )
@@ -102,9 +115,8 @@ ENVIRONMENT: Mapping[int, tuple[int, str, int]] = MappingProxyType(
 
 INTERPRETED: Mapping[int, tuple[int, int]] = MappingProxyType(
     {
-        0x31: (1, 1), 0x3B: (1, 1), 0x3C: (4, 0), 0x3F: (1, 1), 0x40: (1, 1), 0x41: (0, 1),
-        0x44: (0, 1), 0x47: (0, 1), 0x49: (1, 1), 0x4A: (0, 1), 0x5C: (1, 1), 0x5D: (2, 0),
-        0xF0: (3, 1), 0xF2: (7, 1), 0xF5: (4, 1), 0xFF: (1, 0),
+        0x31: (1, 1), 0x3B: (1, 1), 0x3C: (4, 0), 0x3F: (1, 1), 0x40: (1, 1), 0x49: (1, 1),
+        0x4A: (0, 1), 0x5C: (1, 1), 0x5D: (2, 0), 0xF0: (3, 1), 0xF5: (4, 1), 0xFF: (1, 0),
     }
 )  # fmt: skip
 """Opcodes left to py-evm's own functions: how many items each pops and pushes."""

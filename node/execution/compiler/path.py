@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 WORD = 32
@@ -92,7 +93,7 @@ class Path:
         """Height of the stack, relative to the unit's entry."""
         return self.shift - self.base + len(self.items)
 
-    def facts(self, destinations: frozenset[int]) -> tuple[tuple[int, int], ...]:
+    def facts(self, destinations: Container[int]) -> tuple[tuple[int, int], ...]:
         """Return which stack items are surely certain jump destinations: return addresses."""
         found = [
             (depth, item.constant)

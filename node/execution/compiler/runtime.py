@@ -25,6 +25,8 @@ GAS_WARM, GAS_COLD_SLOAD, GAS_SSTORE_SET, GAS_SSTORE_RESET = 100, 2_100, 20_000,
 REFUND_CLEAR, SSTORE_SENTRY = 4_800, 2_300
 GAS_PER_LOG_BYTE, GAS_PER_COPIED_WORD, GAS_PER_HASHED_WORD, GAS_PER_EXP_BYTE = 8, 3, 6, 50
 ZEROS = bytes(32)
+PADDED_MAX = 1_024
+"""Bytes of call data that are copied to be padded."""
 
 
 def compute_memory_gas(words: int) -> int:
@@ -170,6 +172,26 @@ def exponent(gas: int, base: int, power: int) -> tuple[int, int]:
     return gas, pow(base, power, 1 << 256)
 
 
+class _LongCallData:
+    """Call data of some length: each word of it is padded when it is read."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __getitem__(self, span: slice) -> bytes:
+        return bytes(self._data[span]).ljust(32, b"\0")
+
+
+def pad_call_data(data: Any) -> Any:
+    """Return call data of which any 32 bytes can be taken, zeros behind its end.
+
+    It is not copied if it is long: code may ask for a word of it at a price of three.
+    """
+    return data + ZEROS if len(data) <= PADDED_MAX else _LongCallData(data)
+
+
 def read_memory(memory: Any, start: int, size: int) -> bytes:
     """Return a copy of memory; of size 0 from anywhere."""
     return bytes(memory[start : start + size]) if size else b""
@@ -183,7 +205,6 @@ def word_of(item: int | bytes) -> int:
 NAMESPACE: dict[str, Any] = {
     "I": int.from_bytes,
     "K": keccak256,
-    "Z": ZEROS,
     "SIGN": arithmetic.SIGN,
     "sdiv": arithmetic.sdiv,
     "smod": arithmetic.smod,
@@ -199,6 +220,7 @@ NAMESPACE: dict[str, Any] = {
     "copy_within": copy_within,
     "log": log,
     "exponent": exponent,
+    "pad_call_data": pad_call_data,
     "read_memory": read_memory,
     "word_of": word_of,
     "OutOfGas": OutOfGas,

@@ -61,7 +61,7 @@ class Tracer(Writer):
         if "accounts" in self.uses:
             head += [" A = C.state._account_db", " SA = C.msg.storage_address"]
         if "data" in self.uses:
-            head.append(" D = C.msg.data_as_bytes + Z")
+            head.append(" D = pad_call_data(C.msg.data)")
         if self._is_loop:
             head.append(" while True:")
         pad = "  " if self._is_loop else " "
