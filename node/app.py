@@ -184,7 +184,8 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     backend = Backend(
         genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver, clock, cpu
     )
-    rpc = RpcServer(build_methods(backend), on.tap, is_threaded=on.run is run_in_thread)
+    is_threaded = on.run is run_in_thread
+    rpc = RpcServer(build_methods(backend), on.tap, backend.is_busy, is_threaded=is_threaded)
     node = Node(
         genesis,
         config,

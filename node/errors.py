@@ -3,6 +3,7 @@
 NodeError
 ├── ConfigError       the operator's: what, where, and what to do next
 │   └── PortTaken
+├── CallAborted       a call of a contract that has had its time
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   └── InvalidTransaction
 └── FatalError        this node cannot go on; the process stops
@@ -28,6 +29,10 @@ class PortTaken(ConfigError):
 
 class BadInput(NodeError):
     """Something from outside is malformed or breaks a rule."""
+
+
+class CallAborted(NodeError):
+    """A call of a contract was ended before it was over."""
 
 
 class InvalidTransaction(BadInput):

@@ -200,6 +200,36 @@ def _decode(raw: bytes) -> Transaction:
 _decode_cached = lru_cache(maxsize=16_384)(_decode)
 
 
+def build_unsigned(
+    sender: bytes,
+    to: bytes,
+    data: bytes = b"",
+    *,
+    value: int = 0,
+    gas: int = 0,
+    access_list: AccessList = (),
+) -> Transaction:
+    """Return what a call or an estimate runs: a transaction that nobody has signed."""
+    return Transaction(
+        raw=b"",
+        hash=b"",
+        type=0,
+        chain_id=None,
+        nonce=0,
+        gas=gas,
+        max_fee_per_gas=0,
+        max_priority_fee_per_gas=0,
+        to=to,
+        value=value,
+        data=data,
+        access_list=access_list,
+        v=0,
+        r=0,
+        s=0,
+        sender=sender,
+    )
+
+
 def compute_init_code_gas(transaction: Transaction) -> int:
     """Return what EIP-3860 charges for the size of creation code; 0 for a call."""
     return 0 if transaction.to else 2 * ((len(transaction.data) + 31) // 32)

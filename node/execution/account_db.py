@@ -19,6 +19,7 @@ from node.execution.flat_state import (
     TABLE_ACCOUNT,
     TABLE_CODE,
     TABLE_STORAGE,
+    ForeignState,
     StateKey,
     StateReader,
 )
@@ -141,8 +142,16 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self._set(address, (nonce, balance, EMPTY_SHA3))
 
     def account_has_code_or_nonce(self, address: bytes) -> bool:
+        """Whether a creation at this address collides (EIP-684, EIP-7610).
+
+        Storage alone makes a collision too. On a chain of Lowu's no account has that: its own
+        code writes it, whose creation has set the nonce, and what destroys an account within
+        its transaction (EIP-6780) clears its slots. So only a foreign state is asked for it.
+        """
         nonce, _, code_hash = self._get(address)
-        return nonce != 0 or code_hash != EMPTY_SHA3
+        if nonce != 0 or code_hash != EMPTY_SHA3:
+            return True
+        return isinstance(self._state, ForeignState) and self._state.has_storage(address)
 
     def delete_account(self, address: bytes) -> None:
         self._set(address, _ABSENT)

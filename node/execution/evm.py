@@ -39,10 +39,10 @@ from node.chain.transaction import (
 from node.config import Engine
 from node.errors import EngineMismatch, NodeError
 from node.execution.account_db import FlatAccountDB
-from node.execution.compiler.engine import CompiledComputation
+from node.execution.compiler.engine import CompiledComputation, WatchedCompiledComputation
 from node.execution.compiler.frames import build_message, run_frame
 from node.execution.flat_state import StateKey, StateReader
-from node.execution.machine import InterpretedComputation
+from node.execution.machine import InterpretedComputation, Watch, WatchedComputation
 
 REFUND_QUOTIENT_MAX = 5
 """EIP-3529: at most a fifth of the gas used comes back."""
@@ -136,7 +136,8 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
 class _Context(CancunTransactionContext):  # type: ignore[misc]
     """What frames of one transaction share, without checking an address that is one."""
 
-    def __init__(self, origin: bytes, gas_price: int) -> None:
+    def __init__(self, origin: bytes, gas_price: int, watch: Watch | None) -> None:
+        self.watch = watch
         self._gas_price, self._origin, self._log_counter = gas_price, origin, count()
         self._blob_versioned_hashes: list[bytes] = []
         self._authorization_list: list[Any] = []
@@ -148,6 +149,27 @@ class _CompiledCancunState(_FlatCancunState):
     computation_class = CompiledComputation
 
 
+class _WatchedState(_FlatCancunState):
+    """The interpreter's for calls of clients."""
+
+    computation_class = WatchedComputation
+
+
+class _WatchedCompiledState(_FlatCancunState):
+    """The compiled engine's for calls of clients."""
+
+    computation_class = WatchedCompiledComputation
+
+
+_STATES = {
+    # by engine, and whether what runs is watched
+    (Engine.COMPILED, False): _CompiledCancunState,
+    (Engine.COMPILED, True): _WatchedCompiledState,
+    (Engine.INTERPRETED, False): _FlatCancunState,
+    (Engine.INTERPRETED, True): _WatchedState,
+}
+
+
 class Evm:
     """The EVM over one block: executes transactions in order and collects their writes.
 
@@ -156,17 +178,36 @@ class Evm:
     fails too, it has failed and its gas is used up.
     """
 
-    def __init__(self, state: StateReader, block: BlockContext) -> None:
+    def __init__(self, state: StateReader, block: BlockContext, watch: Watch | None = None) -> None:
         self._block = block
+        self._watch = watch
         self._other: Evm | None = None
         if block.engine is Engine.BOTH:
-            self._other = Evm(state, replace(block, engine=Engine.INTERPRETED))
+            self._other = Evm(state, replace(block, engine=Engine.INTERPRETED), watch)
         self.flaws: list[str] = []
         """Errors of engines, which no result shows."""
-        is_interpreted = block.engine is Engine.INTERPRETED
-        state_class = _FlatCancunState if is_interpreted else _CompiledCancunState
-        self._state: Any = _build_state(state_class, state, block)
+        engine = Engine.INTERPRETED if block.engine is Engine.INTERPRETED else Engine.COMPILED
+        self._state: Any = self._build_state(engine, state)
         self._accounts: FlatAccountDB = self._state._account_db
+
+    def _build_state(self, engine: Engine, state: StateReader | None) -> Any:
+        block = self._block
+        context = ExecutionContext(
+            coinbase=block.coinbase,
+            timestamp=block.time_s,
+            block_number=block.number,
+            difficulty=0,
+            mix_hash=block.prev_randao,
+            gas_limit=block.gas_limit,
+            prev_hashes=(),
+            chain_id=block.chain_id,
+            base_fee_per_gas=block.base_fee,
+            excess_blob_gas=block.excess_blob_gas,
+        )
+        state_class: Any = _STATES[engine, self._watch is not None]
+        built = state_class(state, context, bytes(32))
+        built.block_hash = block.block_hash
+        return built
 
     @property
     def accounts(self) -> FlatAccountDB:
@@ -245,7 +286,7 @@ class Evm:
             self._report(what, flaw)
         self._accounts.undo_transaction()
         if self._block.engine is not Engine.INTERPRETED:
-            usual, self._state = self._state, _build_state(_FlatCancunState, None, self._block)
+            usual, self._state = self._state, self._build_state(Engine.INTERPRETED, None)
             self._state._account_db = self._accounts
             try:
                 return run()
@@ -315,7 +356,7 @@ class Evm:
         return outcome
 
     def _compute(self, message: Message, origin: bytes) -> Any:
-        context = _Context(origin, self._block.gas_price)
+        context = _Context(origin, self._block.gas_price, self._watch)
         machine: Any = self._state.computation_class
         if message.is_create:
             if self._accounts.account_has_code_or_nonce(message.storage_address):
@@ -325,7 +366,7 @@ class Evm:
                 return computation
             return machine.apply_create_message(self._state, message, context)
         is_plain = not message.value and message.to not in machine._precompiles
-        if machine is CompiledComputation and is_plain:
+        if issubclass(machine, CompiledComputation) and is_plain:
             frame = machine(self._state, message, context)
             frame.contracts_created = []
             run_frame(frame, self._accounts)
@@ -362,24 +403,6 @@ def _compare(what: str, compiled: object, interpreted: object) -> None:
             f"the compiled EVM differs from py-evm on {what}: {compiled} instead of "
             f"{interpreted}. Please report it; until then set [executor] evm=interpreted."
         )
-
-
-def _build_state(state_class: type[Any], state: StateReader | None, block: BlockContext) -> Any:
-    context = ExecutionContext(
-        coinbase=block.coinbase,
-        timestamp=block.time_s,
-        block_number=block.number,
-        difficulty=0,
-        mix_hash=block.prev_randao,
-        gas_limit=block.gas_limit,
-        prev_hashes=(),
-        chain_id=block.chain_id,
-        base_fee_per_gas=block.base_fee,
-        excess_blob_gas=block.excess_blob_gas,
-    )
-    built = state_class(state, context, bytes(32))
-    built.block_hash = block.block_hash
-    return built
 
 
 def _status_of(error: VMError | None) -> Status:

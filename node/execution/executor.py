@@ -18,6 +18,7 @@ from node.chain.transaction import Transaction
 from node.errors import BadInput
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import LayeredState, StateReader, WriteSet, compute_state_root
+from node.execution.machine import Watch
 
 CALL_GAS_MAX = 30_000_000
 """Gas of an eth_call that names none; bounds its running time."""
@@ -114,22 +115,27 @@ def execute_block(
 
 
 def call(
-    state: StateReader,
-    block: BlockContext,
-    *,
-    sender: bytes,
-    to: bytes,
-    value: int = 0,
-    data: bytes = b"",
-    gas: int | None = None,
+    state: StateReader, block: BlockContext, template: Transaction, watch: Watch | None = None
 ) -> Outcome:
-    """Run a message against a state and throw its writes away."""
-    limit = min(gas if gas is not None else CALL_GAS_MAX, CALL_GAS_MAX)
-    return Evm(state, block).call(sender, to, value, data, limit)
+    """Run an unsigned transaction against a state and throw its writes away.
+
+    Gas of 0 means as much as a call may have. What a transaction pays before its first opcode,
+    its access list among it, the call pays too.
+
+    Raises:
+        CallAborted: the watch has ended it.
+    """
+    gas_max = min(CALL_GAS_MAX, block.tx_gas_limit or block.gas_limit)
+    gas = min(template.gas or gas_max, gas_max)
+    return _run_with_gas(state, block, template, gas, watch)
 
 
 def estimate_gas(
-    state: StateReader, block: BlockContext, template: Transaction, gas_max: int
+    state: StateReader,
+    block: BlockContext,
+    template: Transaction,
+    gas_max: int,
+    watch: Watch | None = None,
 ) -> tuple[int, Outcome]:
     """Return the least gas limit with which a transaction succeeds, and how it ran.
 
@@ -138,17 +144,17 @@ def estimate_gas(
     dear transaction ends the search early, with a limit that works but is not the least.
     """
     highest = min(gas_max, CALL_GAS_MAX)
-    outcome = _run_with_gas(state, block, template, highest)
+    outcome = _run_with_gas(state, block, template, highest, watch)
     if outcome.status is not Status.SUCCESS:
         return highest, outcome
     low, high = outcome.gas_used - 1, highest
     likely = min(highest, outcome.gas_used * 64 // 63 + 2_300)
-    if _run_with_gas(state, block, template, likely).status is Status.SUCCESS:
+    if _run_with_gas(state, block, template, likely, watch).status is Status.SUCCESS:
         high = likely
     spent = 2 * outcome.gas_used
     while low + 1 < high and spent < ESTIMATE_GAS_MAX:
         middle = (low + high) // 2
-        ran = _run_with_gas(state, block, template, middle)
+        ran = _run_with_gas(state, block, template, middle, watch)
         spent += ran.gas_used
         if ran.status is Status.SUCCESS:
             high = middle
@@ -158,6 +164,6 @@ def estimate_gas(
 
 
 def _run_with_gas(
-    state: StateReader, block: BlockContext, template: Transaction, gas: int
+    state: StateReader, block: BlockContext, template: Transaction, gas: int, watch: Watch | None
 ) -> Outcome:
-    return Evm(state, block).execute(template._replace(gas=gas))
+    return Evm(state, block, watch).execute(template._replace(gas=gas))

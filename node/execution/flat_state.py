@@ -9,7 +9,7 @@ is the layer below the next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from node.crypto import keccak256
 
@@ -28,6 +28,15 @@ class StateReader(Protocol):
 
     def get(self, table: bytes, key: bytes) -> bytes:
         """Return the value, or b"" if there is none."""
+        ...
+
+
+@runtime_checkable
+class ForeignState(StateReader, Protocol):
+    """A state that no chain of Lowu's can come to, as in the official state tests."""
+
+    def has_storage(self, address: bytes) -> bool:
+        """Whether an account has a slot that is not zero."""
         ...
 
 

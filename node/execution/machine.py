@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol
 
+from eth.vm.code_stream import CodeStream
 from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.cancun.opcodes import CANCUN_OPCODES
 from eth.vm.opcode_values import SELFDESTRUCT
@@ -14,6 +15,14 @@ OPCODES: Mapping[int, Any] = {
     # py-evm wraps it into a warning. A node whose warnings are errors must not run differently.
     SELFDESTRUCT: CANCUN_OPCODES[SELFDESTRUCT].__wrapped__,
 }
+
+
+class Watch(Protocol):
+    """What a call of a client is watched by; transactions run to their end."""
+
+    def tick(self) -> None:
+        """Wait for a turn to go on; raise `CallAborted` to end the call."""
+        ...
 
 
 class InterpretedComputation(CancunComputation):  # type: ignore[misc]
@@ -34,6 +43,26 @@ class InterpretedComputation(CancunComputation):  # type: ignore[misc]
         self.children.clear()
         self.child_gas += child_computation.get_gas_used()
         absorb(self, child_computation)
+
+
+class WatchedComputation(InterpretedComputation):
+    """The same for a call of a client, which is watched."""
+
+    def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
+        super().__init__(state, message, transaction_context)
+        self.code = _WatchedStream(message.code)
+        self.code.watch = transaction_context.watch
+
+
+class _WatchedStream(CodeStream):  # type: ignore[misc]
+    """Code that asks the watch between its opcodes."""
+
+    watch: Watch
+
+    def __iter__(self) -> Iterator[int]:
+        for opcode in super().__iter__():
+            self.watch.tick()
+            yield opcode
 
 
 def absorb(parent: Any, child: Any) -> None:

@@ -24,6 +24,7 @@ from node.execution.account_db import Account, decode_account, encode_slot
 from node.execution.evm import BlockContext, Outcome
 from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
+from node.execution.machine import Watch
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part
@@ -34,6 +35,8 @@ from node.txpool import TxPool
 
 PLACED_BLOCKS_MAX = 8
 AWAITED_MAX = 10_000
+BUSY_S = 1.0
+"""The chain is busy for so long after a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Backend:
         self.driver = driver
         self._scheduler = scheduler
         self._placed: OrderedDict[int, list[PlacedTransaction]] = OrderedDict()
+        self._committed_s = -BUSY_S
         self._listeners: set[Callable[[BlockCommittedEvent], None]] = set()
         self._awaited: dict[bytes, trio.Event] = {}
         """Transactions that clients wait for, with what tells that one is committed."""
@@ -148,23 +152,35 @@ class Backend:
         """Return a storage slot, 32 bytes."""
         return self.ledger.get(TABLE_STORAGE, encode_slot(address, slot)).rjust(32, b"\0")
 
-    def _next_block(self) -> BlockContext:
+    def _block_of_now(self, *, is_next: bool) -> BlockContext:
+        """Return what a contract may see: of the head or of the next block, but the time of now.
+
+        An idle chain makes no blocks, and what expires there must be seen to have expired.
+        """
         head = self.header(self.height)
         now_ms = max(self._clock.now_ms(), head.timestamp_ms + 1)
-        return self._scheduler.block_context(head.number + 1, now_ms)
+        return self._scheduler.block_context(head.number + is_next, now_ms)
 
     def call(
-        self, sender: bytes, to: bytes, value: int, data: bytes, gas: int | None
-    ) -> Callable[[], Outcome]:
-        """Return what runs a message on the committed state of now."""
-        block, state = self._next_block(), self.ledger.snapshot()
-        return lambda: call(state, block, sender=sender, to=to, value=value, data=data, gas=gas)
+        self, template: Transaction, *, is_next: bool = False
+    ) -> Callable[[Watch | None], Outcome]:
+        """Return what runs an unsigned transaction on the committed state of now.
 
-    def estimate_gas(self, template: Transaction) -> Callable[[], tuple[int, Outcome]]:
+        NUMBER is the head's, as callers in a batch expect it (case N-R12), or the next block's.
+        """
+        block, state = self._block_of_now(is_next=is_next), self.ledger.snapshot()
+        return lambda watch: call(state, block, template, watch)
+
+    def estimate_gas(self, template: Transaction) -> Callable[[Watch | None], tuple[int, Outcome]]:
         """Return what finds the gas that a transaction needs, and how it ran."""
-        block, state = self._next_block(), self.ledger.snapshot()
+        block, state = self._block_of_now(is_next=True), self.ledger.snapshot()
         gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
-        return lambda: estimate_gas(state, block, template, gas_max)
+        return lambda watch: estimate_gas(state, block, template, gas_max, watch)
+
+    def is_busy(self) -> bool:
+        """Whether transactions wait or were committed just now: calls then have a share only."""
+        is_recent = self._clock.elapsed_s() - self._committed_s < BUSY_S
+        return is_recent or len(self.pool) > 0
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""
@@ -180,6 +196,7 @@ class Backend:
 
     def on_block(self, event: BlockCommittedEvent) -> None:
         """Pass a committed block on."""
+        self._committed_s = self._clock.elapsed_s()
         for listener in list(self._listeners):
             listener(event)
         if self._awaited:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import trio
 
 from node.bounded_json import load_json
-from node.errors import BadInput, FatalError
+from node.errors import BadInput, CallAborted, FatalError
 from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,
@@ -23,6 +23,7 @@ from node.rpc.errors import (
     LIMIT_EXCEEDED,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
+    SERVER_ERROR,
     RpcError,
 )
 from node.rpc.methods import Method, Methods
@@ -165,6 +166,8 @@ def _explain(name: str, error: Exception | None) -> RpcError:
     match error:
         case RpcError():
             return error
+        case CallAborted():
+            return RpcError(SERVER_ERROR, str(error))
         case trio.TooSlowError():
             return RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s")
         case BadInput():

@@ -14,10 +14,17 @@ from eth_abi.exceptions import DecodingError
 from contracts.registry import decode_registry_error
 from node.chain.block import encode_block
 from node.chain.receipt import Status
-from node.chain.transaction import INIT_CODE_BYTES_MAX, Transaction
+from node.chain.transaction import (
+    INIT_CODE_BYTES_MAX,
+    AccessList,
+    Transaction,
+    build_unsigned,
+    compute_intrinsic_gas,
+)
 from node.crypto import keccak256
 from node.errors import InvalidTransaction
 from node.execution.evm import Outcome
+from node.execution.machine import Watch
 from node.rpc.backend import Backend
 from node.rpc.call_runner import Beside
 from node.rpc.codec import (
@@ -169,27 +176,26 @@ class EthMethods:
         self._check_latest(tag)
         if overrides:
             raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
-        wanted = _parse_message(message)
-        run = self._node.call(
-            wanted.sender, wanted.to, wanted.value, wanted.data, wanted.gas or None
-        )
+        template = _parse_message(message)
+        run = self._node.call(template, is_next=tag == "pending")
 
-        def work() -> str:
-            outcome = run()
+        def work(watch: Watch | None) -> str:
+            outcome = run(watch)
             if outcome.status is not Status.SUCCESS:
-                _raise_failure(outcome)
+                _raise_failure(outcome, template)
             return to_data(outcome.output)
 
         return Beside(work)
 
     def eth_estimateGas(self, message: object, tag: object = "latest") -> Beside:
         self._check_latest(tag)
-        run = self._node.estimate_gas(_parse_message(message))
+        template = _parse_message(message)
+        run = self._node.estimate_gas(template)
 
-        def work() -> str:
-            gas, outcome = run()
+        def work(watch: Watch | None) -> str:
+            gas, outcome = run(watch)
             if outcome.status is not Status.SUCCESS:
-                _raise_failure(outcome)
+                _raise_failure(outcome, template)
             return to_quantity(gas)
 
         return Beside(work)
@@ -315,27 +321,38 @@ def _parse_message(raw: object) -> Transaction:
     to = raw.get("to")
     if not to and len(str(data)) > 2 * INIT_CODE_BYTES_MAX + 2:
         raise invalid_params(f"call: creation code is larger than {INIT_CODE_BYTES_MAX} bytes")
-    return Transaction(
-        raw=b"",
-        hash=b"",
-        type=0,
-        chain_id=None,
-        nonce=0,
-        gas=parse_quantity(raw.get("gas") or "0x0", "gas"),
-        max_fee_per_gas=0,
-        max_priority_fee_per_gas=0,
-        to=parse_address(to, "to") if to else b"",
-        value=parse_quantity(raw.get("value") or "0x0", "value"),
-        data=parse_data(data, "data"),
-        access_list=(),
-        v=0,
-        r=0,
-        s=0,
+    return build_unsigned(
         sender=parse_address(sender, "from") if sender else bytes(20),
+        to=parse_address(to, "to") if to else b"",
+        data=parse_data(data, "data"),
+        value=parse_quantity(raw.get("value") or "0x0", "value"),
+        gas=parse_quantity(raw.get("gas") or "0x0", "gas"),
+        access_list=_parse_access_list(raw.get("accessList")),
     )
 
 
-def _raise_failure(outcome: Outcome) -> NoReturn:
+def _parse_access_list(raw: object) -> AccessList:
+    """Return an access list as eth_call and eth_estimateGas have it (EIP-2930)."""
+    if raw is None:
+        return ()
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise invalid_params("accessList: expected a list of objects")
+    entries = []
+    for item in raw:
+        keys = item.get("storageKeys") or []
+        if not isinstance(keys, list):
+            raise invalid_params("accessList: storageKeys is a list")
+        slots = [int.from_bytes(parse_data(key, "storage key", 32), "big") for key in keys]
+        entries.append((parse_address(item.get("address"), "access list address"), tuple(slots)))
+    return tuple(entries)
+
+
+def _raise_failure(outcome: Outcome, template: Transaction) -> NoReturn:
+    if outcome.status is Status.OUT_OF_GAS_LIMIT:
+        needed = compute_intrinsic_gas(template)
+        raise RpcError(
+            SERVER_ERROR, f"intrinsic gas too low: have {outcome.gas_used}, want {needed}"
+        )
     if outcome.status is Status.REVERT:
         reason = describe_revert(outcome.output)
         message = f"execution reverted: {reason}" if reason else "execution reverted"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -40,9 +41,18 @@ log = logging.getLogger("RPC")
 class RpcServer:
     """Serves JSON-RPC on any number of listeners."""
 
-    def __init__(self, methods: Methods, tap: Tap, *, is_threaded: bool = True) -> None:
+    def __init__(
+        self,
+        methods: Methods,
+        tap: Tap,
+        is_busy: Callable[[], bool] = lambda: False,
+        *,
+        is_threaded: bool = True,
+    ) -> None:
         self._methods = methods
-        self.dispatcher = Dispatcher(methods, CallRunner() if is_threaded else InlineRunner())
+        self.dispatcher = Dispatcher(
+            methods, CallRunner(is_busy) if is_threaded else InlineRunner()
+        )
         self._tap = tap
         self._connections = 0
 

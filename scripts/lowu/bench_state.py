@@ -19,7 +19,7 @@ from lowu.bench_network import plan_load, tell
 from lowu.bench_report import Report, ratios
 from lowu.output import Progress
 from lowu.plots import Points
-from node.chain.transaction import Transaction, decode_transaction
+from node.chain.transaction import Transaction, build_unsigned, decode_transaction
 from node.errors import NodeError
 from node.execution.executor import call
 
@@ -120,9 +120,7 @@ def _verify(chain: Chain) -> float:
         outcome = call(
             chain.ledger.snapshot(),
             chain.context(),
-            sender=bytes(20),
-            to=HASH_REGISTRY_ADDRESS,
-            data=encode_get_record(1, anchor),
+            build_unsigned(bytes(20), HASH_REGISTRY_ADDRESS, encode_get_record(1, anchor)),
         )
         if not any(outcome.output):
             raise NodeError("a record is missing")

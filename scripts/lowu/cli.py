@@ -50,6 +50,7 @@ _COMMANDS = {
     "org": ("lowu.org_commands", "Propose and vote; change accounts and keys."),
     "scenarios": ("lowu.scenarios", "Play scenarios of the pilot and beyond on real processes."),
     "attack": ("lowu.attack", "Measure what can be learnt from the chain's data."),
+    "state-tests": ("lowu.state_tests", "Hold the EVM against the official state tests."),
     "bench": ("lowu.bench", "Measure speed, latency, memory; compare with others."),
     "version": ("lowu.network_commands", "Show versions."),
 }

@@ -1,12 +1,26 @@
 """Calls beside the event loop: shared hops, long calls, failures, clients that go."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import trio
 import trio.testing
 
+from node.chain.transaction import build_unsigned
+from node.config import Engine
+from node.errors import CallAborted
+from node.execution.compiler.engine import (
+    CodeCache,
+    CompiledComputation,
+    WatchedCompiledComputation,
+)
+from node.execution.executor import call
+from node.rpc import call_gate, call_runner
+from node.rpc.call_gate import LONG_MAX
 from node.rpc.call_runner import WORKERS_MAX, Call, CallRunner
+from node.simulation.evm_differential import CONTEXT, state_of
+from node.simulation.evm_programs import ADDRESSES, SENDER, Program
 
 LIMIT_S = 10.0
 
@@ -33,7 +47,7 @@ async def test_calls_share_hops(monkeypatch):
     runner, results = CallRunner(), {}
 
     async def ask(number):
-        results[number] = await run(runner, lambda: number * number)
+        results[number] = await run(runner, lambda watch: number * number)
 
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
@@ -47,9 +61,9 @@ async def test_a_long_call_does_not_hold_up_others():
     runner, over = CallRunner(), threading.Event()
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, runner, lambda: over.wait(LIMIT_S))
+            nursery.start_soon(run, runner, lambda watch: over.wait(LIMIT_S))
             await trio.testing.wait_all_tasks_blocked()
-            assert await run(runner, lambda: 7) == 7
+            assert await run(runner, lambda watch: 7) == 7
             over.set()
 
 
@@ -57,7 +71,7 @@ async def test_long_calls_take_no_more_threads_than_allowed():
     runner, over, running = CallRunner(), threading.Event(), threading.Semaphore(WORKERS_MAX)
     too_many = []
 
-    def work():
+    def work(watch):
         if not running.acquire(blocking=False):
             too_many.append(1)
         over.wait(LIMIT_S)
@@ -68,7 +82,7 @@ async def test_long_calls_take_no_more_threads_than_allowed():
             for _ in range(WORKERS_MAX + 3):
                 nursery.start_soon(run, runner, work)
             with trio.move_on_after(0.2):
-                await run(runner, lambda: None)
+                await run(runner, lambda watch: None)
             over.set()
     assert not too_many
 
@@ -76,15 +90,15 @@ async def test_long_calls_take_no_more_threads_than_allowed():
 async def test_a_failure_is_that_of_its_call():
     runner = CallRunner()
 
-    def fail():
+    def fail(watch):
         raise ValueError("of this call")
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
-            nursery.start_soon(run, runner, lambda: 1)
+            nursery.start_soon(run, runner, lambda watch: 1)
         with pytest.raises(ValueError, match="of this call"):
             await run(runner, fail)
-        assert await run(runner, lambda: 2) == 2
+        assert await run(runner, lambda watch: 2) == 2
 
 
 async def test_a_call_whose_client_has_gone_is_not_begun():
@@ -92,11 +106,126 @@ async def test_a_call_whose_client_has_gone_is_not_begun():
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             for _ in range(WORKERS_MAX):
-                nursery.start_soon(run, runner, lambda: over.wait(LIMIT_S))
+                nursery.start_soon(run, runner, lambda watch: over.wait(LIMIT_S))
                 await trio.testing.wait_all_tasks_blocked()
             with trio.move_on_after(0.1) as scope:
-                await run(runner, lambda: ran.append(1))
+                await run(runner, lambda watch: ran.append(1))
             assert scope.cancelled_caught
             over.set()
-        assert await run(runner, lambda: 3) == 3
+        assert await run(runner, lambda watch: 3) == 3
     assert not ran
+
+
+# --- calls that do not end (case N-F4) ------------------------------------------------------------
+
+
+def never_ending(watch):
+    while True:
+        watch.tick()
+
+
+async def test_a_call_ends_when_it_has_had_its_time(monkeypatch):
+    monkeypatch.setattr(call_gate, "CALL_CPU_S", 0.05)
+    with trio.fail_after(LIMIT_S), pytest.raises(CallAborted, match=r"timeout = 0.05s"):
+        await run(CallRunner(), never_ending)
+
+
+async def test_a_call_ends_when_its_client_has_gone():
+    """And its thread is there for others, at once."""
+    runner, ended = CallRunner(), threading.Event()
+
+    def work(watch):
+        try:
+            never_ending(watch)
+        finally:
+            ended.set()
+
+    with trio.fail_after(LIMIT_S):
+        with trio.move_on_after(0.05):
+            await run(runner, work)
+        await trio.to_thread.run_sync(ended.wait)
+        while runner._workers:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
+    """There are few long calls at a time: one more ends the one that has had the most."""
+    runner, failures = CallRunner(), []
+
+    async def attack():
+        try:
+            await run(runner, never_ending)
+        except CallAborted as error:
+            failures.append(str(error))
+
+    with trio.fail_after(3 * LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for _ in range(LONG_MAX + 3):
+                nursery.start_soon(attack)
+            while len(failures) < 3:
+                assert await run(runner, lambda watch: 7) == 7
+            nursery.cancel_scope.cancel()
+    assert all("at a time" in text for text in failures[:3])
+
+
+def test_calls_wait_their_turn_by_what_their_clients_have_used():
+    queues = call_runner._Queues()
+    queues.add([Call(print, "greedy"), Call(print, "greedy"), Call(print, "modest")])
+    queues.count("greedy", 1.0)
+    assert [queues.take().client for _ in range(3)] == ["modest", "greedy", "greedy"]
+    assert queues.take() is None
+
+
+class FakeTime:
+    """A clock that its test moves."""
+
+    def __init__(self):
+        self.now_s = self.used_s = 0.0
+
+    def monotonic(self):
+        return self.now_s
+
+    def thread_time(self):
+        return self.used_s
+
+
+def test_calls_have_a_share_while_the_chain_is_busy(monkeypatch):
+    clock, is_busy = FakeTime(), True
+    monkeypatch.setattr(call_gate, "time", clock)
+    gate = call_gate.Gate(lambda: is_busy)
+    watch = gate.begin(lambda: False)
+    clock.used_s = clock.now_s = 0.1
+    gate.finish(watch)
+    assert not gate.is_open()
+    clock.now_s += 0.9 * call_gate.BURST_S / call_gate.BUSY_SHARE
+    assert not gate.is_open()
+    clock.now_s += 0.2 * call_gate.BURST_S / call_gate.BUSY_SHARE
+    assert gate.is_open()
+    gate.begin(lambda: False)
+    is_busy = False
+    assert gate.is_open()
+
+
+@pytest.mark.parametrize("engine", [Engine.COMPILED, Engine.INTERPRETED])
+@pytest.mark.parametrize("price", [0, 300, 10**12])
+def test_every_engine_asks_the_watch_in_a_loop(engine, price, monkeypatch):
+    """Compiled, compiled in its course, and opcode by opcode: no loop runs unwatched."""
+    cache = CodeCache(price, is_watched=True)
+    monkeypatch.setattr(WatchedCompiledComputation, "cache", cache)
+
+    class Ending:
+        ticks = 0
+
+        def tick(self):
+            self.ticks += 1
+            if self.ticks > 1_000:
+                raise CallAborted("over")
+
+    state = state_of(Program((bytes.fromhex("5b5f56"), b"", b""), (), b"", 0, 0))
+    template = build_unsigned(SENDER, ADDRESSES[0])
+    with pytest.raises(CallAborted):
+        call(state, replace(CONTEXT, engine=engine), template, Ending())
+
+
+def test_calls_and_blocks_share_no_compiled_code():
+    assert WatchedCompiledComputation.cache is not CompiledComputation.cache

@@ -80,7 +80,9 @@ def test_two_engines_at_once_stop_on_it(monkeypatch):
         run(Engine.BOTH)
 
 
-@pytest.mark.parametrize("error", [StorageError("damaged"), OSError("disk"), Exception("Corruption")])
+@pytest.mark.parametrize(
+    "error", [StorageError("damaged"), OSError("disk"), Exception("Corruption")]
+)
 def test_a_failing_disk_is_no_result(error):
     """It ends the node: another node has read what this one could not."""
 

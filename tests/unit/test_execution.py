@@ -25,7 +25,7 @@ from contracts.registry import (
     hash_function,
 )
 from node.chain.receipt import Status
-from node.chain.transaction import decode_transaction
+from node.chain.transaction import build_unsigned, decode_transaction
 from node.config import OrgEntry
 from node.errors import BadInput, ConfigError
 from node.execution.evm import Evm
@@ -50,9 +50,8 @@ def registry_call(data, nonce, account=ACCOUNT):
 
 def record_of(chain, anchor=ANCHOR):
     data = encode_get_record(1, anchor)
-    outcome = call(
-        chain.ledger, kit.context(9), sender=bytes(20), to=HASH_REGISTRY_ADDRESS, data=data
-    )
+    template = build_unsigned(bytes(20), HASH_REGISTRY_ADDRESS, data)
+    outcome = call(chain.ledger, kit.context(9), template)
     return decode_record(outcome.output)
 
 
@@ -116,8 +115,8 @@ def test_revoke_supersede_and_status_at_a_height():
 
     def status_at(anchor, height):
         data = hash_function("getStatusAt").encode_call(1, anchor, height)
-        to = HASH_REGISTRY_ADDRESS
-        outcome = call(chain.ledger, kit.context(9), sender=bytes(20), to=to, data=data)
+        template = build_unsigned(bytes(20), HASH_REGISTRY_ADDRESS, data)
+        outcome = call(chain.ledger, kit.context(9), template)
         return AnchorState(int.from_bytes(outcome.output, "big")).name
 
     assert [status_at(ANCHOR, h) for h in (0, 1, 2, 3)] == [

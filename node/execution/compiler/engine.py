@@ -33,6 +33,10 @@ JOIN_EVERY = 64
 """Each so many times that a unit hands over, the branch it took is joined into it."""
 UNIT_OPERATIONS = 32
 """Opcodes that a unit counts for beside its own: Python compiles no function for less."""
+OPERATION_LETTERS = 24
+"""Letters of Python that count as an opcode at least: some opcodes take many lines."""
+CODE_OPERATIONS_MAX = 50_000
+"""Opcodes compiled of one contract: a loop that units do not end with is entered everywhere."""
 CACHED_OPERATIONS_MAX = 200_000
 CACHED_CODES_MAX = 1_024
 
@@ -48,7 +52,11 @@ class CodeCache:
         join_every: int = JOIN_EVERY,
         operations_max: int = CACHED_OPERATIONS_MAX,
         codes_max: int = CACHED_CODES_MAX,
+        *,
+        is_watched: bool = False,
     ) -> None:
+        self._is_watched = is_watched
+
         self._gas_an_operation = gas_an_operation
         self.join_every = join_every
         self._operations_max = operations_max
@@ -90,19 +98,22 @@ class CodeCache:
     def may_compile(self, code: Code, operations: int = OPERATIONS_MAX) -> bool:
         """Whether a contract has earned to have so many opcodes compiled, or all that it has."""
         wanted = code.operations + min(operations, len(code.data) + UNIT_OPERATIONS)
-        return code.gas >= self._gas_an_operation * wanted and not code.is_refused
+        has_earned = code.gas >= self._gas_an_operation * wanted
+        return has_earned and wanted <= CODE_OPERATIONS_MAX and not code.is_refused
 
     def _write(self, code: Code, unit: Unit, opcodes: Any) -> None:
-        tracer = Tracer(code, unit.pc, unit.facts, unit.joined)
+        tracer = Tracer(code, unit.pc, unit.facts, unit.joined, is_watched=self._is_watched)
+        text = tracer.write()
         try:
-            unit.function = _build(code, tracer, opcodes)
+            unit.function = _build(code, text, tracer.known, opcodes)
         except Exception as flaw:
             code.is_refused = True
             log.warning("a contract cannot be compiled,bytes=%d", len(code.data), exc_info=flaw)
         unit.branches = frozenset(tracer.branches)
-        code.operations += tracer.operations + UNIT_OPERATIONS
+        operations = UNIT_OPERATIONS + max(tracer.operations, len(text) // OPERATION_LETTERS)
+        code.operations += operations
         if code.data in self._codes:
-            self.operations += tracer.operations + UNIT_OPERATIONS
+            self.operations += operations
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -113,10 +124,9 @@ class CodeCache:
             self.operations -= dropped.operations
 
 
-def _build(code: Code, tracer: Tracer, opcodes: Any) -> UnitFunction:
-    text = tracer.write()
+def _build(code: Code, text: str, known: dict[str, int], opcodes: Any) -> UnitFunction:
     namespace = {**NAMESPACE, "M": WORD_MAX, "JUMP": code.find_jump, "call": call}
-    for name, opcode in tracer.known.items():
+    for name, opcode in known.items():
         namespace[name] = opcodes[opcode]
     exec(compile(text, "<contract>", "exec"), namespace)  # noqa: S102  (text of our own making)
     function: UnitFunction = namespace["unit"]
@@ -183,6 +193,7 @@ class CompiledComputation(InterpretedComputation):
         stack, meter, number = self._stack.values, self._gas_meter, 0
         try:
             while number >= 0:
+                self.tick()
                 unit = code.units[number]
                 function = unit.function or self.cache.compile(code, unit, self.opcodes)
                 number = MISFIT if function is None else function(self, stack, meter)
@@ -197,8 +208,12 @@ class CompiledComputation(InterpretedComputation):
         finally:
             self._count_gas(code)
 
+    def tick(self) -> None:
+        """Ask whatever watches this frame whether it may go on; nothing watches a transaction."""
+
     def find_unit(self, code: Code, pc: int) -> int:
         """Return the number of a unit that can go on at a jump destination; -1 if none may."""
+        self.tick()
         self._count_gas(code)
         number = code.find_unit(pc)
         if number < 0 and self.cache.may_compile(code):
@@ -211,3 +226,17 @@ class CompiledComputation(InterpretedComputation):
         if used > self._counted_gas:
             code.gas += used - self._counted_gas
             self._counted_gas = used
+
+
+class WatchedCompiledComputation(CompiledComputation):
+    """A frame of a client's call: watched, and with a cache that no transaction's frame shares.
+
+    So nothing that a client calls decides what is compiled when a block is executed, or waits
+    for a lock with it.
+    """
+
+    cache: ClassVar[CodeCache] = CodeCache(is_watched=True)
+
+    def tick(self) -> None:
+        """Wait for a turn to go on; `CallAborted` ends the call."""
+        self.transaction_context.watch.tick()

@@ -31,12 +31,19 @@ class Tracer(Writer):
     """Writes the function of one unit."""
 
     def __init__(
-        self, code: Code, pc: int, facts: Facts, joined: frozenset[int] = frozenset()
+        self,
+        code: Code,
+        pc: int,
+        facts: Facts,
+        joined: frozenset[int] = frozenset(),
+        *,
+        is_watched: bool = False,
     ) -> None:
         super().__init__(code)
         self._pc = pc
         self._facts = facts
         self._joined = joined
+        self._is_watched = is_watched
         self.branches: set[int] = set()
         """Units that branches of this one leave for; they could be joined into it."""
         self.operations = 0
@@ -79,6 +86,8 @@ class Tracer(Writer):
         if (pc, facts) == (self._pc, self._facts):
             self._is_loop = True
             self.take_owed(path)
+            if self._is_watched:
+                self.emit(path, "C.tick()")
             self.emit(path, "continue")
             return
         self.leave(path, self.code.unit_number(pc, facts))

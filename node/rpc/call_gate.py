@@ -1,0 +1,137 @@
+"""What part of the machine calls of contracts may have, and when one is ended.
+
+A call asks the gate every few milliseconds, from within the code that it runs (`CallWatch.tick`).
+While the chain is busy, all calls together have a share of one core, and wait for the rest of the
+time; while it is idle, they have what there is. A call that is not over soon becomes a long one:
+long ones run one at a time, when no short one needs the share, and there are few of them. Each
+ends by its limit of CPU time, when its client has gone, or to make room.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Condition
+
+from node.errors import CallAborted
+
+SLICE_S = 0.005
+"""A call runs for so long before it asks again."""
+SHORT_S = 0.02
+"""CPU time after which a call counts as long."""
+LONG_MAX = 4
+"""Long calls at a time; one more ends the one that has had the most."""
+CALL_CPU_S = 5.0
+"""CPU time that one call may have, as in geth."""
+BUSY_SHARE = 0.15
+"""Of one core, for all calls together while the chain is busy."""
+BURST_S = 0.05
+"""CPU time that calls may have at once after a pause."""
+
+
+class CallWatch:
+    """Follows one call; made in the thread that runs it."""
+
+    __slots__ = ("_gate", "cpu_mark_s", "cpu_s", "is_evicted", "is_gone", "is_long", "slice_end_s")
+
+    def __init__(self, gate: Gate, is_gone: Callable[[], bool]) -> None:
+        self._gate = gate
+        self.is_gone = is_gone
+        self.is_long = self.is_evicted = False
+        self.cpu_s = 0.0
+        self.cpu_mark_s = time.thread_time()
+        self.slice_end_s = time.monotonic() + SLICE_S
+
+    def tick(self) -> None:
+        """Go on, perhaps after a while.
+
+        Raises:
+            CallAborted: the call has had its time, or nobody waits for it.
+        """
+        if time.monotonic() >= self.slice_end_s:
+            self._gate.wait_for_slice(self)
+            self.slice_end_s = time.monotonic() + SLICE_S
+
+
+class Gate:
+    """Divides what calls may have. All methods may be called from any thread."""
+
+    def __init__(self, is_busy: Callable[[], bool] = lambda: False) -> None:
+        self._is_busy = is_busy
+        self._condition = Condition()
+        self._long: set[CallWatch] = set()
+        self._running: CallWatch | None = None
+        """The long call that has its turn."""
+        self._left_s = BURST_S
+        self._filled_s = time.monotonic()
+
+    def begin(self, is_gone: Callable[[], bool]) -> CallWatch:
+        """Return what watches a call that this thread begins now."""
+        return CallWatch(self, is_gone)
+
+    def finish(self, watch: CallWatch) -> None:
+        """Count what a call has used at last."""
+        with self._condition:
+            self._count(watch)
+            self._long.discard(watch)
+            self._pass_on(watch)
+
+    def is_open(self, reserve_s: float = 0.0) -> bool:
+        """Whether calls may run just now, with so much of their share left for others."""
+        with self._condition:
+            return self._has_left(reserve_s)
+
+    def wait_for_slice(self, watch: CallWatch) -> None:
+        """Let a call go on when it may; `CallAborted` if it may no more."""
+        with self._condition:
+            self._count(watch)
+            if not watch.is_long and watch.cpu_s >= SHORT_S:
+                self._make_long(watch)
+            self._pass_on(watch)
+            while True:
+                self._check(watch)
+                if not watch.is_long:
+                    return
+                if self._running is None and self._has_left(BURST_S / 2):
+                    self._running = watch
+                    return
+                self._condition.wait(SLICE_S)
+
+    def _count(self, watch: CallWatch) -> None:
+        now_s = time.thread_time()
+        used_s = now_s - watch.cpu_mark_s
+        watch.cpu_mark_s = now_s
+        watch.cpu_s += used_s
+        self._fill()
+        self._left_s -= used_s
+
+    def _fill(self) -> None:
+        now_s = time.monotonic()
+        gained_s = (now_s - self._filled_s) * BUSY_SHARE if self._is_busy() else BURST_S
+        self._left_s = min(BURST_S, max(self._left_s, -BURST_S) + gained_s)
+        self._filled_s = now_s
+
+    def _has_left(self, reserve_s: float) -> bool:
+        self._fill()
+        return self._left_s > reserve_s or not self._is_busy()
+
+    def _make_long(self, watch: CallWatch) -> None:
+        watch.is_long = True
+        if len(self._long) >= LONG_MAX:
+            evicted = max(self._long, key=lambda item: item.cpu_s)
+            evicted.is_evicted = True
+            self._long.discard(evicted)
+        self._long.add(watch)
+
+    def _pass_on(self, watch: CallWatch) -> None:
+        if self._running is watch:
+            self._running = None
+        self._condition.notify_all()
+
+    def _check(self, watch: CallWatch) -> None:
+        if watch.is_gone():
+            raise CallAborted("execution aborted: nobody waits for it")
+        if watch.is_evicted:
+            raise CallAborted("execution aborted: more than a few long calls at a time")
+        if watch.cpu_s >= CALL_CPU_S:
+            raise CallAborted(f"execution aborted (timeout = {CALL_CPU_S:g}s)")
