@@ -16,8 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trie.hexary import HexaryTrie
-
 from node.chain.rlp_codec import encode_rlp
 from node.chain.transaction import (
     INIT_CODE_BYTES_MAX,
@@ -31,6 +29,7 @@ from node.errors import InvalidTransaction, NodeError
 from node.execution.account_db import decode_account, encode_account, encode_slot
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, StateKey
+from node.simulation.state_trie import compute_trie_root
 
 FORK = "Cancun"
 INTERPRETED_GAS_MAX = 1_000_000
@@ -126,7 +125,7 @@ class TestState:
             slots = changed.get(address, self.slots.get(address, {}))
             root = _storage_root(tuple(sorted(slots.items())))
             leaves[address] = encode_rlp([_uint(nonce), _uint(balance), root, code_hash])
-        return _trie_root(leaves)
+        return compute_trie_root(leaves)
 
 
 class Choice(NamedTuple):
@@ -278,15 +277,6 @@ def _uint(number: int) -> bytes:
 
 @lru_cache(maxsize=4_096)
 def _storage_root(slots: tuple[tuple[int, int], ...]) -> bytes:
-    return _trie_root(
+    return compute_trie_root(
         {slot.to_bytes(32, "big"): encode_rlp(_uint(word)) for slot, word in slots if word}
     )
-
-
-def _trie_root(leaves: Mapping[bytes, bytes]) -> bytes:
-    """Return the root of a trie whose keys are the hashes of these."""
-    trie = HexaryTrie({}, prune=True)
-    for key, value in leaves.items():
-        trie[keccak256(key)] = value
-    root: bytes = trie.root_hash
-    return root
