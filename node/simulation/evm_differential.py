@@ -12,6 +12,7 @@ from node.config import Engine
 from node.crypto import keccak256
 from node.errors import EngineMismatch
 from node.execution.account_db import encode_account, encode_slot
+from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import (
     TABLE_ACCOUNT,
@@ -82,8 +83,28 @@ def counted_steps() -> Iterator[Callable[[], int]]:
         InterpretedComputation.opcodes = usual
 
 
-RUNS = 3
-"""Of each program in the compiled engine: hot branches are joined between them."""
+NEVER = 10**12
+"""A price of gas for which no opcode is ever compiled."""
+PRICES = (0, 0, NEVER, 40)
+"""Gas an opcode for each run of a program in the compiled engine: all is compiled at once, then
+hot branches are joined; nothing is; code is compiled in the middle of a frame."""
+
+
+def find_difference(program: Program) -> str | None:
+    """Return in what way the engines differ on a program, None if they do not."""
+    usual = CompiledComputation.cache
+    caches = {price: CodeCache(price, join_every=1) for price in PRICES}
+    try:
+        expected = run_program(program, is_compiled=False)
+        for number, price in enumerate(PRICES, 1):
+            CompiledComputation.cache = caches[price]
+            if run_program(program, is_compiled=True) != expected:
+                return f"another result in run {number}"
+    except EngineMismatch as failure:
+        return str(failure)
+    finally:
+        CompiledComputation.cache = usual
+    return None
 
 
 def find_differences(seed: int, count: int) -> Iterator[tuple[int, Program]]:
@@ -91,6 +112,53 @@ def find_differences(seed: int, count: int) -> Iterator[tuple[int, Program]]:
     random = Random(seed)  # noqa: S311  (repeatable, not secret)
     for number in range(count):
         program = draw_program(random)
-        expected = run_program(program, is_compiled=False)
-        if any(run_program(program, is_compiled=True) != expected for _ in range(RUNS)):
+        if find_difference(program) is not None:
             yield number, program
+
+
+# --- making a program small that the engines differ on ------------------------------------------
+
+
+def shrink(program: Program, is_found: Callable[[Program], bool] | None = None) -> Program:
+    """Return a smaller program on which the engines still differ.
+
+    Instructions are left out, in ever smaller pieces, as long as that helps; then call data,
+    value and storage. Jumps keep their targets, so that code with jumps shrinks less.
+    """
+    test = is_found or (lambda candidate: find_difference(candidate) is not None)
+    for index in range(len(program.codes)):
+        program = _shrink_code(program, index, test)
+    for candidate in (
+        replace(program, data=b""),
+        replace(program, value=0),
+        replace(program, storage=()),
+    ):
+        if candidate != program and test(candidate):
+            program = candidate
+    return program
+
+
+def _shrink_code(program: Program, index: int, test: Callable[[Program], bool]) -> Program:
+    size = max(1, len(_split(program.codes[index])))
+    while size:
+        start = 0
+        while start < len(parts := _split(program.codes[index])):
+            code = b"".join(parts[:start] + parts[start + size :])
+            codes = (*program.codes[:index], code, *program.codes[index + 1 :])
+            candidate = replace(program, codes=codes)
+            if test(candidate):
+                program = candidate
+            else:
+                start += size
+        size //= 2
+    return program
+
+
+def _split(code: bytes) -> list[bytes]:
+    """Return the instructions of some code."""
+    found, pc = [], 0
+    while pc < len(code):
+        width = code[pc] - 0x5F if 0x60 <= code[pc] <= 0x7F else 0
+        found.append(code[pc : pc + 1 + width])
+        pc += 1 + width
+    return found

@@ -2,7 +2,9 @@
 
 Programs are mostly well formed, so that they run for a while, and sometimes not: too few stack
 items, jumps into the void, too little gas, writes in static calls. Several contracts call each
-other, themselves and precompiles, create and destroy.
+other, themselves and precompiles in every way there is, create from code that they write, and
+destroy. An operand may come from any operation: what one engine leaves on the stack where the
+other leaves something that is merely equal shows nowhere else (case N-P0).
 """
 
 from __future__ import annotations
@@ -24,6 +26,22 @@ _ENVIRONMENT = (
     0x48, 0x4A, 0x58, 0x59, 0x5A,
 )  # fmt: skip
 _CALLS = (0xF1, 0xF2, 0xF4, 0xFA)
+_CREATION_CODES = tuple(
+    bytes.fromhex(text)
+    for text in (
+        "5ff3",  # an empty contract
+        "30ff",  # destroys itself at once, in favour of itself
+        "33ff",  # in favour of who creates it
+        "60015f5560025f5d5f5f5fa0",  # writes, and leaves a log
+        "60015f5360015ff3",  # a contract of one byte
+        "60ef5f5360015ff3",  # one that must not be (EIP-3541)
+        "6130005ff3",  # one that is too large, or too dear
+        "5f5ffd",
+        "fe",
+        "3660205237365ff0",
+        "7f60006000556001601ff3000000000000000000000000000000000000000000005f5260205ff3"[:64],
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +93,51 @@ class _Writer:
         else:
             self.push(self.random.randrange(300))
 
+    def produce(self) -> None:
+        """Push what an operation has made of something that is known at run time only."""
+        kind = self.random.random()
+        if kind < 0.5:  # 0 or 1
+            self.push(self.random.randrange(100))
+            self.op(self.random.choice((0x35, 0x51, 0x54)), 1, 1)
+            if self.random.random() < 0.5:
+                self.op(0x15, 1, 1)
+            else:
+                self.push(self.random.choice(WORDS))
+                self.op(self.random.choice((0x10, 0x11, 0x12, 0x13, 0x14)), 2, 1)
+        elif kind < 0.7:
+            self.op(self.random.choice((0x3D, 0x34, 0x36, 0x47, 0x59)), 0, 1)
+        elif kind < 0.85:
+            self.push(self.random.randrange(40))
+            self.push(self.random.randrange(40))
+            self.op(self.random.choice((0x06, 0x04, 0x1A, 0x01)), 2, 1)
+        else:
+            self.push(self.random.randrange(4))
+            self.op(self.random.choice((0x5C, 0x54, 0x31, 0x3B)), 1, 1)
+
     def small(self, bound: int = 200) -> None:
         """Push an offset or a size: small, but for a few."""
-        if self.random.random() < 0.02:
+        kind = self.random.random()
+        if kind < 0.005:
             self.push(self.random.choice(WORDS))
+        elif kind < 0.2:
+            self.produce()
         else:
             self.push(self.random.randrange(bound))
 
+    def address(self) -> None:
+        """Push whom to call or ask: a contract, a precompile, what an operation has made."""
+        kind = self.random.random()
+        if kind < 0.3:
+            self.push(self.random.randint(1, 10))
+        elif kind < 0.4:
+            self.produce()
+        elif kind < 0.45:
+            self.push(int.from_bytes(self.random.choice((SENDER, BENEFICIARY)), "big"))
+        else:
+            self.push(int.from_bytes(self.random.choice(ADDRESSES), "big"))
+
     def need(self, count: int) -> None:
-        while self.depth < count and self.random.random() > 0.01:
+        while self.depth < count and self.random.random() > 0.003:
             self.word()
 
     def label(self) -> None:
@@ -92,7 +146,7 @@ class _Writer:
 
     def target(self) -> None:
         """Push a jump destination: an earlier one, a later one, or nonsense."""
-        if self.random.random() < 0.04:
+        if self.random.random() < 0.02:
             self.push(self.random.randrange(max(1, len(self.code))), 2)
         elif self._labels and self.random.random() < 0.3:
             self.push(self.random.choice(self._labels), 2)
@@ -233,9 +287,14 @@ def _environment(writer: _Writer) -> None:
     elif kind < 0.85:
         writer.small()
         writer.op(0x35, 1, 1)
+    elif kind < 0.95:
+        writer.address()
+        writer.op(random.choice((0x31, 0x3B, 0x3F, 0x40, 0x49)), 1, 1)
     else:
-        writer.push(int.from_bytes(random.choice((*ADDRESSES, SENDER)), "big"))
-        writer.op(random.choice((0x31, 0x3B, 0x3F, 0x40)), 1, 1)
+        for bound in (80, 40, 200):
+            writer.small(bound)
+        writer.address()
+        writer.op(0x3C, 4, 0)
 
 
 def _branch(writer: _Writer) -> None:
@@ -256,30 +315,49 @@ def _branch(writer: _Writer) -> None:
 def _call(writer: _Writer) -> None:
     random = writer.random
     kind = random.random()
-    if kind < 0.8:
+    if kind < 0.75:
         opcode = random.choice(_CALLS)
-        for bound in (70, 200, 70, 200):
+        for bound in (70, 200, 200, 200):
             writer.small(bound)
         if opcode in (0xF1, 0xF2):
-            writer.push(random.choice((0, 0, 0, 1, 5)))
-        precompile = random.randint(1, 10)
-        targets = [int.from_bytes(address, "big") for address in ADDRESSES]
-        writer.push(precompile if random.random() < 0.15 else random.choice(targets))
+            if random.random() < 0.3:
+                writer.produce()
+            else:
+                writer.push(random.choice((0, 0, 0, 1, 5)))
+        writer.address()
         if random.random() < 0.5:
             writer.op(0x5A, 0, 1)
         else:
             writer.push(random.choice((0, 700, 3_000, 30_000)))
         writer.op(opcode, 7 if opcode in (0xF1, 0xF2) else 6, 1)
     elif kind < 0.93:
-        is_second = random.random() < 0.5
-        if is_second:
-            writer.push(random.randrange(3))
-        writer.small(60)
-        writer.small()
-        writer.push(random.choice((0, 0, 1)))
-        writer.op(0xF5 if is_second else 0xF0, 4 if is_second else 3, 1)
+        _create(writer)
     else:
         _end(writer)
+
+
+def _create(writer: _Writer) -> None:
+    """Create a contract, mostly from code that was put into memory just before."""
+    random = writer.random
+    code = random.choice(_CREATION_CODES)
+    if random.random() < 0.8:
+        writer.push(int.from_bytes(code.ljust(32, b"\0"), "big"), 32)
+        writer.push(0)
+        writer.op(0x52, 2, 0)
+    is_second = random.random() < 0.5
+    if is_second:
+        writer.small(3)
+    if random.random() < 0.7:
+        writer.push(len(code))
+        writer.push(0)
+    else:
+        writer.small(60)
+        writer.small()
+    if random.random() < 0.3:
+        writer.produce()
+    else:
+        writer.push(random.choice((0, 0, 1)))
+    writer.op(0xF5 if is_second else 0xF0, 4 if is_second else 3, 1)
 
 
 def _end(writer: _Writer) -> None:
@@ -290,7 +368,7 @@ def _end(writer: _Writer) -> None:
         writer.small()
         writer.op(random.choice((0xF3, 0xFD)), 2, 0)
     elif kind < 0.6:
-        writer.push(int.from_bytes(BENEFICIARY, "big"))
+        writer.address()
         writer.op(0xFF, 1, 0)
     else:
         writer.op(random.choice((0x00, 0xFE, 0x0C, 0xEF)), 0, 0)
@@ -299,14 +377,19 @@ def _end(writer: _Writer) -> None:
 
 _KINDS = (
     (_compute, 30), (_shuffle, 15), (_memory, 15), (_storage, 10), (_environment, 10),
-    (_branch, 14), (_call, 5), (_end, 2),
+    (_branch, 14), (_call, 8), (_end, 2),
+)  # fmt: skip
+_KINDS_OF_CALLERS = (
+    (_compute, 8), (_shuffle, 4), (_memory, 12), (_storage, 25), (_environment, 6), (_branch, 4),
+    (_call, 30), (_end, 1),
 )  # fmt: skip
 
 
 def write_code(random: Random, length: int) -> bytes:
     """Return a random contract of so many steps."""
     writer = _Writer(random)
-    kinds, weights = zip(*_KINDS, strict=True)
+    table = _KINDS_OF_CALLERS if random.random() < 0.4 else _KINDS
+    kinds, weights = zip(*table, strict=True)
     for _ in range(length):
         random.choices(kinds, weights)[0](writer)
     return writer.finish()
@@ -345,7 +428,7 @@ def draw_program(random: Random) -> Program:
     codes = tuple(write_code(random, length) for _ in ADDRESSES)
     storage = tuple((slot, random.choice((0, 1, 7))) for slot in range(4))
     gas = random.choice(
-        (random.randrange(400), random.randrange(5_000), random.randrange(60_000), 400_000, 400_000)
+        (random.randrange(5_000), random.randrange(60_000), *[400_000] * 4, 2_000_000)
     )
-    value = random.choice((0, 0, 0, 0, 3, 3, 3, 10**9))
+    value = random.choice((0, 0, 0, 0, 3, 3, 3, 10**9 if random.random() < 0.2 else 0))
     return Program(codes, storage, random.randbytes(random.choice((0, 4, 36, 100))), value, gas)

@@ -125,6 +125,21 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
 
 
 @attack.command()
+@click.option("--network", default="dev-4", show_default=True, help="A bundled one, or a file.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.1, 10_000), default=5.0, show_default=True,
+    help="How long the strangers have.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws what they do.")
+@json_option
+def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
+    """Let strangers deploy and call random contracts; no node may end, nor differ from others."""
+    from lowu.attack_strangers import run_strangers
+
+    run_strangers(network, minutes, seed, is_json=is_json)
+
+
+@attack.command()
 @click.option(
     "--documents", type=click.IntRange(2, 1_000), default=40, show_default=True,
     help="Each with an anchor for two receivers.",

@@ -239,10 +239,11 @@ def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     "--calls", type=click.IntRange(0), default=2_000, show_default=True, help="Calls of contracts."
 )
 @click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--mutants", is_flag=True, help="Put known faults into the compiler; find each.")
 @click.option("--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0: one a core.")
 @json_option
 def differential(**options: Any) -> None:
     """Run both EVM engines side by side, on random programs and on real contracts."""
-    from lowu.bench_differential import run_differential
+    from lowu.bench_differential import run_differential, run_mutants
 
-    run_differential(options)
+    (run_mutants if options.pop("mutants") else run_differential)(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,13 @@ from lowu.output import Progress
 from node.errors import EngineMismatch
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.simulation.evm_contracts import load_artifacts, run_contracts
-from node.simulation.evm_differential import counted_steps, find_differences
+from node.simulation.evm_differential import (
+    counted_steps,
+    find_difference,
+    find_differences,
+    shrink,
+)
+from node.simulation.evm_mutants import MUTANTS
 
 PROGRAMS_A_TASK = 100
 CALLS_A_TASK = 500
@@ -84,8 +91,11 @@ def _run_task(task: tuple[str, int, int, Path | None]) -> dict[str, Any]:
     found: dict[str, Any] = {"names": set(), "findings": [], "outcomes": Counter()}
     with counted_steps() as steps:
         if kind == "programs" or folder is None:
-            for number, _ in find_differences(seed, count):
-                found["findings"].append(f"program {number} of seed {seed}")
+            for number, program in find_differences(seed, count):
+                small = shrink(program)
+                codes = " ".join(code.hex() or "-" for code in small.codes)
+                text = f"program {number} of seed {seed}: {find_difference(small)}: {codes}"
+                found["findings"].append(text)
             found["totals"] = {"programs": count}
         else:
             _run_world(found, folder, seed, count)
@@ -106,3 +116,36 @@ def _run_world(found: dict[str, Any], folder: Path, seed: int, count: int) -> No
         found["names"] = {artifact.name for artifact in run.deployed.values()}
         found["outcomes"] = run.outcomes
         found["totals"]["calls"] = run.calls
+
+
+def run_mutants(options: dict[str, Any]) -> None:
+    """Put each known fault into the compiler; exit 1 if the programs do not find one."""
+    tasks = [(name, options["first_seed"], options["programs"]) for name in MUTANTS]
+    watch, progress = Stopwatch(), Progress(is_silent=options["is_json"])
+    found: dict[str, int | None] = {}
+    for name, number in run_parallel(_run_mutant, tasks, options["jobs"], chunk=1):
+        found[name] = number
+        progress(f"{name}: {'not found' if number is None else f'program {number}'}")
+    survivors = [name for name, number in found.items() if number is None]
+    figures = {
+        "mutants": len(found),
+        "killed": len(found) - len(survivors),
+        "seconds": round(watch.elapsed_s, 1),
+    }
+    if options["is_json"]:
+        emit_json(not survivors, figures, found=found, machine=describe_machine())
+    else:
+        print_figures(figures)
+        print_machine(describe_machine())
+    if survivors:
+        sys.exit(1)
+
+
+def _run_mutant(task: tuple[str, int, int]) -> tuple[str, int | None]:
+    """Return the number of the first program that finds a mutant."""
+    name, seed, count = task
+    logging.getLogger("EXECUTOR").setLevel(logging.CRITICAL)
+    with MUTANTS[name]():
+        for number, _ in find_differences(seed, count):
+            return name, number
+    return name, None
