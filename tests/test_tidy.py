@@ -110,6 +110,7 @@ def test_owners():
             "node/execution/compiler/frames.py",
             "node/execution/compiler/runtime.py",
             "node/execution/compiler/stepper.py",
+            "node/execution/precompiles/table.py",
         },
         r"\.sync = True": {"node/ledger/rocks.py"},
     }

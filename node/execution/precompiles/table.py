@@ -1,0 +1,71 @@
+"""What the EVM calls at 0x01 to 0x0a, in py-evm's form: take the gas, then work.
+
+Importing it loads every library that is needed (GMP, arkworks: 20 ms, 3 MB), so that nodes which
+are forked afterwards share them; the first call of each costs no more than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from eth.exceptions import VMError
+
+from node.errors import BadInput
+from node.execution.precompiles import prices
+from node.execution.precompiles.blake2f import blake2f
+from node.execution.precompiles.bn254 import ecadd, ecmul
+from node.execution.precompiles.hashes import ecrecover, identity, ripemd160, sha256
+from node.execution.precompiles.modexp import modexp
+from node.execution.precompiles.pairing import check_pairing
+from node.execution.precompiles.point_evaluation import point_evaluation
+
+Price = Callable[[bytes | memoryview], int]
+Work = Callable[[bytes], bytes]
+Precompile = Callable[[Any], Any]
+"""From a computation of py-evm to the same, with its output; `VMError` if it fails."""
+
+_PRICED: dict[int, tuple[str, Price, Work]] = {
+    1: ("ECRECOVER", prices.fixed(prices.ECRECOVER_GAS), ecrecover),
+    2: ("SHA256", prices.price_sha256, sha256),
+    3: ("RIPEMD160", prices.price_ripemd160, ripemd160),
+    4: ("IDENTITY", prices.price_identity, identity),
+    5: ("MODEXP", prices.price_modexp, modexp),
+    6: ("ECADD", prices.fixed(prices.ECADD_GAS), ecadd),
+    7: ("ECMUL", prices.fixed(prices.ECMUL_GAS), ecmul),
+    8: ("ECPAIRING", prices.price_pairing, check_pairing),
+    9: ("BLAKE2F", prices.price_blake2f, blake2f),
+    10: ("POINT_EVALUATION", prices.fixed(prices.POINT_EVALUATION_GAS), point_evaluation),
+}
+_OFFICIALLY: dict[int, tuple[str, Price, Work]] = _PRICED | {
+    9: ("BLAKE2F", prices.price_blake2f_officially, blake2f)
+}
+
+
+def _build(name: str, price: Price, work: Work) -> Precompile:
+    reason = f"{name} precompile"
+
+    def precompile(computation: Any) -> Any:
+        data = computation.msg.data_as_bytes
+        try:
+            computation.consume_gas(price(data), reason)
+            computation.output = work(data)
+        except BadInput as error:
+            raise VMError(f"{reason}: {error}") from error
+        return computation
+
+    return precompile
+
+
+def build_precompiles(*, by: Literal["lowu", "official"]) -> Mapping[bytes, Precompile]:
+    """Return what stands at each address, with our prices or with Ethereum's as of Cancun."""
+    priced = _PRICED if by == "lowu" else _OFFICIALLY
+    return MappingProxyType(
+        {number.to_bytes(20, "big"): _build(*entry) for number, entry in priced.items()}
+    )
+
+
+PRECOMPILES = build_precompiles(by="lowu")
+OFFICIAL_PRECOMPILES = build_precompiles(by="official")
+"""With Ethereum's prices: for comparing with Ethereum's own tests, not for a chain."""
