@@ -15,6 +15,8 @@ _WORD = (1 << 64) - 1
 _ROW = sum(_WORD << 128 * lane for lane in range(4))
 """What belongs to the words: the lower half of each lane."""
 _LANES = (1 << 512) - 1
+_GAP = bytes(8)
+"""The upper half of a lane."""
 _IV = (
     0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
     0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179,
@@ -32,8 +34,10 @@ _ORDERS = (
     (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
 )
 """The order of the message's words in each of ten rounds (RFC 7693, 2.7)."""
-
-_Row = tuple[int, int, int, int]
+_PICKS = tuple(
+    number for order in _ORDERS for first in (0, 1, 8, 9) for number in order[first : first + 8 : 2]
+)
+"""The same in the order of use: each round adds four rows of four words."""
 
 
 def blake2f(data: bytes) -> bytes:
@@ -47,7 +51,7 @@ def blake2f(data: bytes) -> bytes:
     rounds = int.from_bytes(data[:4], "big")
     h = struct.unpack_from("<8Q", data, 4)
     t0, t1 = struct.unpack_from("<2Q", data, 196)
-    words = [data[at : at + 8] + bytes(8) for at in range(68, 196, 8)]
+    words = [data[at : at + 8] + _GAP for at in range(68, 196, 8)]
     a, b = _pack(h[:4]), _pack(h[4:])
     c, d = _pack(_IV[:4]), _pack((_IV[4] ^ t0, _IV[5] ^ t1, _IV[6] ^ -data[212] & _WORD, _IV[7]))
     a, b, c, d = _mix(a, b, c, d, rounds, words)
@@ -62,12 +66,13 @@ def _unpack(row: int) -> tuple[int, ...]:
     return tuple(row >> 128 * lane & _WORD for lane in range(4))
 
 
-def _lay_out(words: list[bytes], order: tuple[int, ...]) -> _Row:
-    """Return what a round adds in its four steps, each four words of the message in a row."""
-    picked = [words[number] for number in order]
-    return tuple(
-        int.from_bytes(b"".join(picked[first : first + 8 : 2]), "little") for first in (0, 1, 8, 9)
-    )  # type: ignore[return-value]
+def _lay_out(words: list[bytes], rounds: int) -> list[list[int]]:
+    """Return the four rows that each round adds, of as many rounds as differ."""
+    rows = b"".join([words[number] for number in _PICKS[: 16 * rounds]])
+    return [
+        [int.from_bytes(rows[at : at + 64], "little") for at in range(start, start + 256, 64)]
+        for start in range(0, len(rows), 256)
+    ]
 
 
 def _mix(
@@ -79,7 +84,7 @@ def _mix(
     upper half (``d << 64 | d``) makes a shift a rotation.
     """
     row, lanes = _ROW, _LANES
-    layouts = [_lay_out(words, order) for order in _ORDERS[:rounds]]
+    layouts = _lay_out(words, rounds)
     for number in range(rounds):
         first, second, third, fourth = layouts[number % 10]
         a = (a + b + first) & row

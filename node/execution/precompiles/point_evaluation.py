@@ -44,13 +44,20 @@ def point_evaluation(data: bytes) -> bytes:
     if max(data[32:64], data[64:96]) >= BLS_MODULUS.to_bytes(32, "big"):
         raise BadInput("z or y is not a canonical field element")
     one, minus_one, tau = _load_setup()
-    try:
-        committed = G1Point.from_compressed_bytes(commitment)
-        proof = G1Point.from_compressed_bytes(data[144:])
-    except ValueError as error:
-        raise BadInput("commitment or proof is not a point of the group") from error
+    committed, proof = _read_point(commitment), _read_point(data[144:])
     # e(C − [y] + [z]π, −[1]₂) · e(π, [τ]₂) = 1, so that one pairing's points are fixed
     z, y = Scalar.from_be_bytes(data[32:64]), Scalar.from_be_bytes(data[64:96])
     if not GT.pairing_check([committed - one * y + proof * z, proof], [minus_one, tau]):
         raise BadInput("the proof does not hold")
     return OUTPUT
+
+
+def _read_point(data: bytes) -> G1Point:
+    """Read 48 bytes; `BadInput` if they are not the one encoding of a point of the group."""
+    try:
+        point = G1Point.from_compressed_bytes(data)
+    except ValueError as error:
+        raise BadInput("commitment or proof is not a point of the group") from error
+    if bytes(point.to_compressed_bytes()) != data:  # arkworks reads infinity in any garb
+        raise BadInput("commitment or proof is not encoded as it must be")
+    return point

@@ -24,7 +24,12 @@ from node.execution.precompiles.point_evaluation import point_evaluation
 Price = Callable[[bytes | memoryview], int]
 Work = Callable[[bytes], bytes]
 Precompile = Callable[[Any], Any]
-"""From a computation of py-evm to the same, with its output; `VMError` if it fails."""
+"""From a computation of py-evm to the same, with its output; a `VMError` if it fails."""
+
+
+class PrecompileFailed(VMError):  # type: ignore[misc]
+    """A precompile refused its input: the call fails and its gas is gone."""
+
 
 _PRICED: dict[int, tuple[str, Price, Work]] = {
     1: ("ECRECOVER", prices.fixed(prices.ECRECOVER_GAS), ecrecover),
@@ -52,7 +57,7 @@ def _build(name: str, price: Price, work: Work) -> Precompile:
             computation.consume_gas(price(data), reason)
             computation.output = work(data)
         except BadInput as error:
-            raise VMError(f"{reason}: {error}") from error
+            raise PrecompileFailed(f"{reason}: {error}") from error
         return computation
 
     return precompile
