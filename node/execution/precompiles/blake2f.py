@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from node.errors import BadInput
-from node.execution.precompiles.prices import BLAKE2F_BYTES
+from node.execution.precompiles.prices import count_rounds
 
 _WORD = (1 << 64) - 1
 _ROW = sum(_WORD << 128 * lane for lane in range(4))
@@ -46,9 +45,7 @@ def blake2f(data: bytes) -> bytes:
     `data` is rounds (4 bytes, big-endian) and, little-endian, h (8 words), m (16), t (2) and the
     final flag (1 byte, 0 or 1).
     """
-    if len(data) != BLAKE2F_BYTES or data[212] > 1:
-        raise BadInput("BLAKE2F input is not 213 bytes that end with 0 or 1")
-    rounds = int.from_bytes(data[:4], "big")
+    rounds = count_rounds(data)
     h = struct.unpack_from("<8Q", data, 4)
     t0, t1 = struct.unpack_from("<2Q", data, 196)
     words = [data[at : at + 8] + _GAP for at in range(68, 196, 8)]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import gmpy2
 from gmpy2 import mpz
 
-from node.execution.precompiles.prices import read_modexp_lengths
+from node.execution.precompiles.prices import price_modexp, read_modexp_lengths
 
-GIL_BYTES_MAX = 4_096
-"""Calls whose numbers are together longer than this release the interpreter's lock; shorter ones
-take less than some milliseconds."""
+HELD_GAS_MAX = 50_000
+"""Calls that cost more gas release the interpreter's lock; cheaper ones end within 5 ms."""
 
 
 def modexp(data: bytes) -> bytes:
@@ -32,7 +31,7 @@ def modexp(data: bytes) -> bytes:
         return bytes(modulus_bytes)
     base = _read(numbers[:base_bytes], base_bytes)
     exponent = _read(numbers[base_bytes:end], exponent_bytes)
-    if base_bytes + exponent_bytes + modulus_bytes > GIL_BYTES_MAX:
+    if price_modexp(data) > HELD_GAS_MAX:
         with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
             power = gmpy2.powmod(base, exponent, modulus)
     else:

@@ -64,19 +64,19 @@ def price_pairing(data: bytes | memoryview) -> int:
 
 
 def count_rounds(data: bytes | memoryview) -> int:
-    """Return the rounds that a BLAKE2F input asks for; `BadInput` if it is not 213 bytes."""
-    if len(data) != BLAKE2F_BYTES:
-        raise BadInput(f"BLAKE2F input has {len(data)} bytes, not {BLAKE2F_BYTES}")
+    """Return the rounds that a BLAKE2F input asks for; `BadInput` for a wrong length or flag."""
+    if len(data) != BLAKE2F_BYTES or data[-1] > 1:
+        raise BadInput(f"BLAKE2F input is not {BLAKE2F_BYTES} bytes that end with 0 or 1")
     return int.from_bytes(data[:4], "big")
 
 
 def price_blake2f(data: bytes | memoryview) -> int:
-    """Return our gas of a BLAKE2F call; `BadInput` if it is not 213 bytes."""
+    """Return our gas of a BLAKE2F call; `BadInput` as `count_rounds`."""
     return BLAKE2F_CALL_GAS + BLAKE2F_ROUND_GAS * count_rounds(data)
 
 
 def price_blake2f_officially(data: bytes | memoryview) -> int:
-    """Return EIP-152's gas of a BLAKE2F call; `BadInput` if it is not 213 bytes."""
+    """Return EIP-152's gas of a BLAKE2F call; `BadInput` as `count_rounds`."""
     return BLAKE2F_OFFICIAL_ROUND_GAS * count_rounds(data)
 
 
