@@ -1,7 +1,7 @@
 """What the EVM calls at 0x01 to 0x0a, in py-evm's form: take the gas, then work.
 
-Importing it loads every library that is needed (GMP, arkworks: 20 ms, 3 MB), so that nodes which
-are forked afterwards share them; the first call of each costs no more than the others.
+Importing it loads every library that is needed (GMP, arkworks: 26 ms of CPU, 2.5 MB), so that
+nodes which are forked afterwards share them; the first call of each costs no more than the others.
 """
 
 from __future__ import annotations
