@@ -145,8 +145,7 @@ def _open_ledger(genesis: GenesisConfig, on: Surroundings, cpu: CpuTimes) -> Led
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) -> Node:
     """Connect all parts of a node; nothing runs yet."""
-    key, clock = on.key, on.clock
-    cpu = CpuTimes()
+    key, clock, cpu = on.key, on.clock, CpuTimes()
     ledger = _open_ledger(genesis, on, cpu)
     events = Events()
     verifier = build_verifier(genesis, ledger)

@@ -10,6 +10,8 @@ from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.cancun.opcodes import CANCUN_OPCODES
 from eth.vm.opcode_values import SELFDESTRUCT
 
+from node.execution.precompiles.table import PRECOMPILES
+
 OPCODES: Mapping[int, Any] = {
     **CANCUN_OPCODES,
     # py-evm wraps it into a warning. A node whose warnings are errors must not run differently.
@@ -29,6 +31,7 @@ class InterpretedComputation(CancunComputation):  # type: ignore[misc]
     """A frame that py-evm's loop runs."""
 
     opcodes: ClassVar[Mapping[int, Any]] = OPCODES
+    _precompiles: ClassVar[Mapping[bytes, Any]] = PRECOMPILES
     child_gas = 0
     """Gas that the frames which this one called have used."""
     destroyed: tuple[bytes, ...] = ()

@@ -29,6 +29,8 @@ from node.errors import InvalidTransaction, NodeError
 from node.execution.account_db import decode_account, encode_account, encode_slot
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, StateKey
+from node.execution.machine import InterpretedComputation
+from node.execution.precompiles.table import OFFICIAL_PRECOMPILES
 from node.simulation.state_trie import compute_trie_root
 
 FORK = "Cancun"
@@ -145,6 +147,8 @@ def run_file(path: Path, root: Path) -> Report:
         FormatError: it is none of the format's.
     """
     report = Report()
+    usual = InterpretedComputation._precompiles  # noqa: SLF001
+    InterpretedComputation._precompiles = OFFICIAL_PRECOMPILES  # noqa: SLF001
     try:
         tests = json.loads(path.read_text(encoding="utf-8"))
         for name, test in tests.items():
@@ -153,6 +157,8 @@ def run_file(path: Path, root: Path) -> Report:
             _run_test(test, f"{path.relative_to(root)}::{name}", report)
     except (ValueError, KeyError, TypeError, AttributeError) as flaw:
         raise FormatError(f"{path}: not a file of state tests ({flaw!r})") from flaw
+    finally:
+        InterpretedComputation._precompiles = usual  # noqa: SLF001
     return report
 
 

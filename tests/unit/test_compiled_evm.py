@@ -23,18 +23,18 @@ from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX
 from node.execution.evm import Evm
 from node.simulation.evm_differential import (
     CONTEXT,
-    RUNS,
+    find_difference,
     find_differences,
     run_program,
+    shrink,
     state_of,
 )
+from node.simulation.evm_mutants import MUTANTS
 from node.simulation.evm_programs import ADDRESSES, SENDER, Program, draw_program
 from tests.unit import node_kit as kit
 from tests.unit.test_execution import register
 
 WORD_MAX = 2**256 - 1
-NEVER = 10**12
-"""A price for which no opcode is compiled."""
 EDGES = (0, 1, 2, 31, 32, 255, 256, 2**255 - 1, 2**255, 2**255 + 1, WORD_MAX - 1, WORD_MAX)
 words = st.sampled_from(EDGES) | st.integers(0, WORD_MAX)
 
@@ -51,7 +51,7 @@ def both(code, data=b"", gas=10**6, others=(b"", b"")):
     """Run a contract in both engines; return the compiled outcome, having compared all."""
     program = Program((code, *others), ((0, 0), (1, 7)), data, 0, gas)
     expected = run_program(program, is_compiled=False)
-    for _ in range(RUNS):
+    for _ in range(3):  # joined between runs
         assert run_program(program, is_compiled=True) == expected
     return expected[0][0]
 
@@ -69,13 +69,6 @@ RETURN_TOP = bytes.fromhex("60005260206000f3")
 @pytest.mark.parametrize("chunk", range(8))
 def test_random_programs_run_alike(chunk):
     assert list(find_differences(1_000 + chunk, 100)) == []
-
-
-@pytest.mark.parametrize("gas_an_operation", [NEVER, 20])
-def test_random_programs_run_alike_opcode_by_opcode(gas_an_operation, monkeypatch):
-    """Not compiled at all, and compiled in the middle of a frame."""
-    monkeypatch.setattr(CompiledComputation, "cache", CodeCache(gas_an_operation, join_every=1))
-    assert list(find_differences(2_000 + gas_an_operation % 7, 300)) == []
 
 
 @settings(max_examples=300, deadline=None)
@@ -364,7 +357,19 @@ def test_running_both_stops_on_a_difference(name, monkeypatch):
         evm.execute(register())
 
 
-def test_the_differential_finds_a_wrong_operation(monkeypatch):
-    monkeypatch.setitem(runtime.NAMESPACE, "sar", lambda a, b: b >> min(a, 255))
-    monkeypatch.setitem(runtime.NAMESPACE, "byte", lambda a, b: 0)
-    assert list(find_differences(1, 300)) != []
+@pytest.mark.parametrize(
+    "name",
+    [
+        "comparisons leave a bool (N-P0)",
+        "a cold slot costs one too many",
+        "a cold account costs one too many",
+    ],
+)
+def test_the_differential_finds_known_faults(name):
+    """And makes small what it finds. All of them: `lowu bench differential --mutants`."""
+    with MUTANTS[name]():
+        _, program = next(find_differences(5, 3_000))
+        small = shrink(program)
+        assert find_difference(small) is not None
+    assert find_difference(small) is None
+    assert sum(map(len, small.codes)) <= min(60, sum(map(len, program.codes)))

@@ -8,9 +8,9 @@ import pytest
 
 from node.chain.receipt import Status
 from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.simulation.evm_differential import run_program
+from node.simulation.evm_differential import NEVER, run_program
 from node.simulation.evm_programs import ADDRESSES, Program
-from tests.unit.test_compiled_evm import NEVER, RETURN_TOP, push
+from tests.unit.test_compiled_evm import RETURN_TOP, push
 
 OTHER = int.from_bytes(ADDRESSES[1], "big")
 SHA256 = 2

@@ -101,6 +101,11 @@ def read_modexp_lengths(data: bytes | memoryview) -> tuple[int, int, int]:
     )
 
 
-def fixed(gas: int) -> Callable[[bytes | memoryview], int]:
-    """Return a price that is the same for every input."""
-    return lambda _data: gas
+def count_modexp_bytes(data: bytes | memoryview) -> int:
+    """Return how many bytes of an exponentiation's input it reads."""
+    return 96 + sum(read_modexp_lengths(data))
+
+
+def fixed(number: int) -> Callable[[bytes | memoryview], int]:
+    """Return a price, or a length, that is the same for every input."""
+    return lambda _data: number

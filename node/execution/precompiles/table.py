@@ -23,6 +23,8 @@ from node.execution.precompiles.point_evaluation import point_evaluation
 
 Price = Callable[[bytes | memoryview], int]
 Work = Callable[[bytes], bytes]
+Read = Callable[[bytes | memoryview], int]
+"""How many bytes of the input matter, once it is paid for."""
 Precompile = Callable[[Any], Any]
 """From a computation of py-evm to the same, with its output; a `VMError` if it fails."""
 
@@ -31,31 +33,30 @@ class PrecompileFailed(VMError):  # type: ignore[misc]
     """A precompile refused its input: the call fails and its gas is gone."""
 
 
-_PRICED: dict[int, tuple[str, Price, Work]] = {
-    1: ("ECRECOVER", prices.fixed(prices.ECRECOVER_GAS), ecrecover),
+_PRICED: dict[int, tuple[str, Price, Work] | tuple[str, Price, Work, Read]] = {
+    1: ("ECRECOVER", prices.fixed(prices.ECRECOVER_GAS), ecrecover, prices.fixed(128)),
     2: ("SHA256", prices.price_sha256, sha256),
     3: ("RIPEMD160", prices.price_ripemd160, ripemd160),
     4: ("IDENTITY", prices.price_identity, identity),
-    5: ("MODEXP", prices.price_modexp, modexp),
-    6: ("ECADD", prices.fixed(prices.ECADD_GAS), ecadd),
-    7: ("ECMUL", prices.fixed(prices.ECMUL_GAS), ecmul),
+    5: ("MODEXP", prices.price_modexp, modexp, prices.count_modexp_bytes),
+    6: ("ECADD", prices.fixed(prices.ECADD_GAS), ecadd, prices.fixed(128)),
+    7: ("ECMUL", prices.fixed(prices.ECMUL_GAS), ecmul, prices.fixed(96)),
     8: ("ECPAIRING", prices.price_pairing, check_pairing),
     9: ("BLAKE2F", prices.price_blake2f, blake2f),
     10: ("POINT_EVALUATION", prices.fixed(prices.POINT_EVALUATION_GAS), point_evaluation),
 }
-_OFFICIALLY: dict[int, tuple[str, Price, Work]] = _PRICED | {
-    9: ("BLAKE2F", prices.price_blake2f_officially, blake2f)
-}
+_OFFICIALLY = _PRICED | {9: ("BLAKE2F", prices.price_blake2f_officially, blake2f)}
 
 
-def _build(name: str, price: Price, work: Work) -> Precompile:
+def _build(name: str, price: Price, work: Work, read: Read = len) -> Precompile:
     reason = f"{name} precompile"
 
     def precompile(computation: Any) -> Any:
-        data = computation.msg.data_as_bytes
+        data = computation.msg.data
         try:
             computation.consume_gas(price(data), reason)
-            computation.output = work(data)
+            # A call pays for what is read of its input, which may be a megabyte behind that.
+            computation.output = work(bytes(data[: read(data)]))
         except BadInput as error:
             raise PrecompileFailed(f"{reason}: {error}") from error
         return computation
