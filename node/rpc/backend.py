@@ -28,7 +28,7 @@ from node.execution.machine import Watch
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part
-from node.rpc.errors import LIMIT_EXCEEDED, RESOURCE_NOT_FOUND, RpcError
+from node.rpc.errors import LIMIT_EXCEEDED, RpcError
 from node.scheduler import Scheduler
 from node.sync import Sync
 from node.txpool import TxPool
@@ -223,8 +223,3 @@ class Backend:
             if not committed.is_set() and not committed.statistics().tasks_waiting:
                 self._awaited.pop(tx_hash, None)
         return self.find_transaction(tx_hash)
-
-    def check_group(self, params: list[object]) -> None:
-        """Refuse a FISCO call for another group."""
-        if params and params[0] not in ("", self.genesis.group_id):
-            raise RpcError(RESOURCE_NOT_FOUND, f"group {params[0]!r} does not exist on this node")

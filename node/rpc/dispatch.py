@@ -9,6 +9,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from types import NoneType
 from typing import Any, TypeAlias
 
 import trio
@@ -33,7 +34,7 @@ BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_S = 30.0
 TOGETHER_MAX = 64
 """Requests of a batch whose calls go to a thread together."""
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 Extra: TypeAlias = Mapping[str, Callable[[list[Any]], Any]]
 
@@ -112,7 +113,8 @@ class Dispatcher:
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return _failure(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))
         request_id = request.get("id")
-        if request_id is not None and not isinstance(request_id, (str, int, float)):
+        is_flag = isinstance(request_id, bool)  # a bool is an int to Python
+        if is_flag or not isinstance(request_id, (str, int, float, NoneType)):
             return _failure(None, RpcError(INVALID_REQUEST, "id is a string or a number"))
         try:
             result = await self._call(request["method"], request.get("params"), extra)
@@ -126,8 +128,9 @@ class Dispatcher:
         values = [] if params is None else params
         if not isinstance(values, list):
             raise RpcError(INVALID_PARAMS, "params is an array")
-        if name in extra:
-            return extra[name](values)
+        own = extra.get(name)
+        if own is not None:
+            return await self._run(name, Method(own, 1, 1, False), [values])
         method = self._table.get(name)
         if method is None:
             shown = name if len(name) <= 100 else name[:97] + "..."

@@ -18,6 +18,9 @@ LIMIT_EXCEEDED = -32005
 EXECUTION_REVERTED = 3
 TIMED_OUT = 4
 """EIP-7966."""
+NODE_NOT_FOUND = -32000
+GROUP_NOT_FOUND = -32005
+"""FISCO BCOS's own meanings of these two codes."""
 
 
 class RpcError(Exception):

@@ -15,7 +15,8 @@ from node.chain.block import encode_header
 from node.chain.merkle import build_path
 from node.chain.receipt import encode_receipt
 from node.rpc.backend import Backend
-from node.rpc.codec import parse_data
+from node.rpc.codec import parse_data, show
+from node.rpc.errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
 
 
 class FiscoMethods:
@@ -24,12 +25,20 @@ class FiscoMethods:
     def __init__(self, backend: Backend) -> None:
         self._node = backend
 
+    def _check(self, group: object = "", node: object = "", *rest: object) -> None:
+        """Refuse a call for another group, or for another node of it; "" means any."""
+        if group not in ("", self._node.genesis.group_id):
+            raise RpcError(GROUP_NOT_FOUND, f"group {show(group)} does not exist on this node")
+        name = self._node.config.name
+        if node not in ("", name, self._node.node_id.hex()):
+            raise RpcError(NODE_NOT_FOUND, f"node {show(node)} is not here; this is {name}")
+
     def getBlockNumber(self, *params: object) -> int:
-        self._node.check_group(list(params))
+        self._check(*params)
         return self._node.height
 
     def getTotalTransactionCount(self, *params: object) -> dict[str, int]:
-        self._node.check_group(list(params))
+        self._check(*params)
         head = self._node.ledger.head
         return {
             "blockNumber": head.number,
@@ -38,22 +47,22 @@ class FiscoMethods:
         }
 
     def getPendingTxSize(self, *params: object) -> int:
-        self._node.check_group(list(params))
+        self._check(*params)
         return len(self._node.pool)
 
     def getPbftView(self, *params: object) -> int:
-        self._node.check_group(list(params))
+        self._check(*params)
         driver = self._node.driver
         return driver.replica.view if driver is not None else 0
 
     def getCpuTimes(self, *params: object) -> dict[str, float]:
         """CPU seconds of the node's process by part (an own method)."""
-        self._node.check_group(list(params))
+        self._check(*params)
         return self._node.cpu.read()
 
     def getConsensusEvidence(self, *params: object) -> list[dict[str, Any]]:
         """Stored proofs of equivocation, each with both signed messages (an own method)."""
-        self._node.check_group(list(params))
+        self._check(*params)
         validators = self._node.genesis.validators.validators
         return [
             {
@@ -67,14 +76,14 @@ class FiscoMethods:
         ]
 
     def getSealerList(self, *params: object) -> list[dict[str, Any]]:
-        self._node.check_group(list(params))
+        self._check(*params)
         return [
             {"nodeID": item.node_id.hex(), "weight": item.weight, "termWeight": 0}
             for item in self._node.genesis.validators.validators
         ]
 
     def getObserverList(self, *params: object) -> list[str]:
-        self._node.check_group(list(params))
+        self._check(*params)
         return list(self._node.genesis.observers)
 
     def getGroupList(self, *params: object) -> dict[str, Any]:
@@ -82,7 +91,7 @@ class FiscoMethods:
 
     def getGroupInfo(self, *params: object) -> dict[str, Any]:
         """What the chain is, as genesis says it; `genesisConfig` is a JSON text, as there."""
-        self._node.check_group(list(params))
+        self._check(*params)
         genesis = self._node.genesis
         members = [item.node_id.hex() for item in genesis.validators.validators]
         config = {
@@ -109,7 +118,7 @@ class FiscoMethods:
         None if it is not. `path` leads from the receipt to the header's receipt root: whether a
         sibling is on the left, and its hash. docs/PACKAGE.md says how to check it.
         """
-        self._node.check_group([group, node])
+        self._check(group, node)
         found = self._node.find_transaction(parse_data(tx_hash, "transaction hash", 32))
         if found is None:
             return None
@@ -148,7 +157,7 @@ class FiscoMethods:
         return {**own, "peers": [entry(node_id, "") for node_id in peers]}
 
     def getSyncStatus(self, *params: object) -> str:
-        self._node.check_group(list(params))
+        self._check(*params)
         head = self._node.ledger.head.number
         sync = self._node.sync
         genesis_hash = self._node.ledger.genesis_hash.hex()
@@ -183,7 +192,7 @@ class FiscoMethods:
         return best[1].hex() if best[0] > head else self._node.header(head).hash.hex()
 
     def getConsensusStatus(self, *params: object) -> str:
-        self._node.check_group(list(params))
+        self._check(*params)
         validators = self._node.genesis.validators
         head = self._node.ledger.head.number
         driver = self._node.driver

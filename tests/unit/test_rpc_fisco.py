@@ -2,9 +2,12 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from consensus.codec import decode_message
 from consensus.messages import Evidence, Prepare
 from consensus.records import EvidenceRecord, ViewRecord
+from node.rpc.errors import RpcError
 from node.rpc.fisco import FiscoMethods
 from tests.unit import consensus_kit
 from tests.unit import node_kit as kit
@@ -17,10 +20,37 @@ def test_evidence_is_shown_with_both_signed_messages():
     ]
     chain.ledger.save_records([EvidenceRecord(1, Evidence(2, *pair)), ViewRecord(1, 0, 0)])
     backend = SimpleNamespace(
-        ledger=chain.ledger, genesis=kit.GENESIS, check_group=lambda params: None
+        ledger=chain.ledger,
+        genesis=kit.GENESIS,
+        config=SimpleNamespace(name="node0"),
+        node_id=b"\x01" * 64,
     )
     (shown,) = FiscoMethods(backend).getConsensusEvidence("group0", "")
     accused = kit.GENESIS.validators.validators[2].node_id
     assert shown["nodeID"] == accused.hex() and shown["kind"] == "Prepare"
     both = [decode_message(bytes.fromhex(shown[name][2:])) for name in ("first", "second")]
     assert both == pair
+
+
+def test_another_group_or_node_is_refused_with_the_codes_of_fisco_bcos():
+    """N-R16: an unknown group was -32001, an unknown node was answered."""
+    backend = SimpleNamespace(
+        genesis=kit.GENESIS,
+        config=SimpleNamespace(name="node0"),
+        node_id=b"\x01" * 64,
+        height=7,
+    )
+    ask = FiscoMethods(backend).getBlockNumber
+    for params in ([], ["group0"], ["group0", ""], ["", "node0"], ["group0", "01" * 64]):
+        assert ask(*params) == 7
+    for params, code in (
+        (["group1", ""], -32005),
+        ([0], -32005),
+        (["group0", "node1"], -32000),
+        (["group0", 0], -32000),
+        (["group0", "02" * 64], -32000),
+        (["a" * 70_000], -32005),
+    ):
+        with pytest.raises(RpcError) as refusal:
+            ask(*params)
+        assert refusal.value.code == code and len(refusal.value.message) < 200
