@@ -41,6 +41,7 @@ from node.ledger.rocks import RocksStorage
 from node.ledger.storage import Storage
 from node.metrics import CpuTimes
 from node.proposals import Proposals
+from node.rpc.access import Access
 from node.rpc.backend import Backend
 from node.rpc.methods import build_methods
 from node.rpc.server import RpcServer
@@ -183,8 +184,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     backend = Backend(
         genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver, clock, cpu
     )
-    is_threaded = on.run is run_in_thread
-    rpc = RpcServer(build_methods(backend), on.tap, backend.is_busy, is_threaded=is_threaded)
+    rpc = _build_rpc(config, backend, on)
     node = Node(
         genesis,
         config,
@@ -203,6 +203,13 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     )
     _connect(node, proposals, backend, verifier.epochs)
     return node
+
+
+def _build_rpc(config: NodeConfig, backend: Backend, on: Surroundings) -> RpcServer:
+    access = Access(config.listen_host, config.rpc_hosts, config.rpc_origins)
+    is_threaded = on.run is run_in_thread
+    methods = build_methods(backend)
+    return RpcServer(methods, on.tap, access, backend.is_busy, is_threaded=is_threaded)
 
 
 def _build_driver(

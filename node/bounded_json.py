@@ -33,7 +33,7 @@ def load_json(text: bytes, values_max: int = VALUES_MAX) -> Any:
         raise ValueError(f"nested deeper than {DEPTH_MAX}, or unbalanced")
     try:
         value = _DECODER.decode(text.decode())
-        if _SURROGATE.search(text):
+        if rb"\u" in text and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError("with half of a surrogate pair, which is no character") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -25,6 +26,9 @@ BLOCK_TX_COUNT_MAX = 10_000
 TX_GAS_LIMIT_MIN = 100_000
 BLOCK_GAS_MAX = 100_000_000
 """Sum of the gas limits in one block: some 20 s of py-evm at the very worst (docs/adr/0005)."""
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9._\[\]:-]{1,253}")
+"""Neither `*` nor `null`: any page could be either."""
 
 
 class Engine(StrEnum):
@@ -103,6 +107,10 @@ class NodeConfig:
     pool_limit: int = 15_000
     tx_expiration_s: int = 600
     evm: Engine = Engine.COMPILED
+    rpc_hosts: tuple[str, ...] = ()
+    """Names, besides those of this machine, under which JSON-RPC is served."""
+    rpc_origins: tuple[str, ...] = ()
+    """Origins whose pages may use JSON-RPC, such as http://localhost:3000."""
     tap: bool = False
     """Copy everything sent or received, before encryption, to log/tap.bin."""
     log_level: str = "info"
@@ -166,6 +174,27 @@ class _Section:
             except (ValueError, TypeError, KeyError) as error:
                 raise self.error(key, f"cannot be read ({error})") from error
         return tuple(found)
+
+    def names(self, key: str, parse: Callable[[str], str]) -> tuple[str, ...]:
+        """Return a list with commas, parsed; none if the key is missing."""
+        try:
+            return tuple(parse(item) for item in self.values.get(key, "").replace(",", " ").split())
+        except ValueError as error:
+            raise self.error(key, str(error)) from error
+
+
+def parse_rpc_host(text: str) -> str:
+    """Return a host's name or address; ValueError says what it should be."""
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text!r} is not a host's name or address, without a port")
+    return text
+
+
+def parse_rpc_origin(text: str) -> str:
+    """Return an origin of pages; ValueError says what it should be."""
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError(f"{text!r} is not an origin such as http://localhost:3000")
+    return text
 
 
 def _read(path: Path) -> configparser.ConfigParser:
@@ -266,6 +295,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
     path = folder / "config.ini"
     parser = _read(path)
     p2p = _Section(path, parser, "p2p")
+    rpc = _Section(path, parser, "rpc")
     consensus = _Section(path, parser, "consensus")
     pool = _Section(path, parser, "txpool")
     executor = _Section(path, parser, "executor")
@@ -280,7 +310,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         folder=folder,
         listen_host=p2p.text("listen_ip"),
         p2p_port=p2p.integer("listen_port", 1, 65_535),
-        rpc_port=_Section(path, parser, "rpc").integer("listen_port", 1, 65_535),
+        rpc_port=rpc.integer("listen_port", 1, 65_535),
         web3_port=_Section(path, parser, "web3_rpc").integer("listen_port", 1, 65_535),
         peers=load_peers(folder / p2p.text("nodes_file")),
         min_seal_time_ms=consensus.integer("min_seal_time", 1, 600_000),
@@ -289,6 +319,8 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         pool_limit=pool.integer("limit", 1, 10_000_000),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
         evm=Engine(engine),
+        rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),
+        rpc_origins=rpc.names("allowed_origins", parse_rpc_origin),
         tap=_Section(path, parser, "others").flag("tap", False),
         log_level=level,
     )
@@ -318,6 +350,8 @@ def dump_node_config(config: NodeConfig) -> str:
         "[rpc]",
         f"listen_ip={host}",
         f"listen_port={config.rpc_port}",
+        f"allowed_hosts={','.join(config.rpc_hosts)}",
+        f"allowed_origins={','.join(config.rpc_origins)}",
         "",
         "[web3_rpc]",
         f"listen_ip={host}",

@@ -2,35 +2,30 @@
 
 Nearly everything that arrives is a POST whose body follows at once and whose length is given.
 h11 takes longer over one than the node over most calls, so such requests are recognised here,
-by one strict pattern. Whatever is not of exactly this form, and whatever has not arrived whole,
-is left to h11, which judges it.
+by one strict pattern. Whatever is not of exactly this form, whatever has not arrived whole, and
+whatever needs a word about who may ask, is left to h11 and `access`, which judge it.
 """
 
 from __future__ import annotations
 
 import re
 
+from node.rpc.access import Access, is_json_type
+
 HEAD_BYTES_MAX = 8 * 1024
-CORS = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "POST, OPTIONS"),
-    ("access-control-allow-headers", "content-type"),
-]
 _HEAD = re.compile(
     rb"POST /[!-~]{0,256} HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}+:[!-~ \t]{0,1024}+\r\n){1,64}+)\r\n"
 )
-_MEANS_MORE = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"))
-"""Headers with which a request is more than its head and its body."""
-_ANSWER = "".join(
-    f"{name}: {value}\r\n" for name, value in [("content-type", "application/json"), *CORS]
-).encode()
+_MEANS_MORE = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"origin"))
+"""Headers with which a request is more than its head and its body, or comes from a page."""
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
 
 
-def find_body(data: bytes, body_bytes_max: int) -> tuple[int, int] | None:
+def find_body(data: bytes, body_bytes_max: int, access: Access) -> tuple[int, int] | None:
     """Return where the body of a plain request at the start of `data` begins and ends.
 
-    None if it is not plain, not whole, or too large: then h11 decides what it is.
+    None if it is not plain, not whole, too large, or not allowed: then h11 decides what it is.
     """
     found = _HEAD.match(data, 0, HEAD_BYTES_MAX)
     if found is None:
@@ -45,6 +40,11 @@ def find_body(data: bytes, body_bytes_max: int) -> tuple[int, int] | None:
             length = int(value)
         elif name == b"host":
             hosts += 1
+            if not access.is_host(value):
+                return None
+        elif name == b"content-type":
+            if not is_json_type(value):
+                return None
         elif name in _MEANS_MORE or (name == b"connection" and value.lower() != b"keep-alive"):
             return None
     start = found.end()
@@ -55,4 +55,4 @@ def find_body(data: bytes, body_bytes_max: int) -> tuple[int, int] | None:
 
 def render_answer(body: bytes) -> bytes:
     """Return a whole answer with status 200."""
-    return b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n%s" % (_ANSWER, len(body), body)
+    return _ANSWER % (len(body), body)

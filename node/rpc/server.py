@@ -1,8 +1,7 @@
 """The RPC server: HTTP/1.1 by h11 and WebSocket by wsproto, on the same ports.
 
 Bounded everywhere: connections, header and body size, time for a request to arrive, pushed
-notifications. Browsers on other origins may read (CORS `*`): the server binds to loopback and
-holds no keys.
+notifications. Pages in a browser may use it if they are listed (`access`).
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ import h11
 import trio
 
 from node.errors import raise_if_fatal
+from node.rpc.access import Access, Refusal
 from node.rpc.call_runner import CallRunner, InlineRunner
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import Methods
-from node.rpc.plain_http import CORS, find_body, render_answer
+from node.rpc.plain_http import find_body, render_answer
 from node.rpc.websocket import serve_websocket
 from node.tap import Tap
 
@@ -45,11 +45,13 @@ class RpcServer:
         self,
         methods: Methods,
         tap: Tap,
+        access: Access,
         is_busy: Callable[[], bool] = lambda: False,
         *,
         is_threaded: bool = True,
     ) -> None:
         self._methods = methods
+        self._access = access
         self.dispatcher = Dispatcher(
             methods, CallRunner(is_busy) if is_threaded else InlineRunner()
         )
@@ -66,7 +68,9 @@ class RpcServer:
             return
         self._connections += 1
         try:
-            await _HttpConnection(stream, self.dispatcher, self._methods, self._tap).run()
+            await _HttpConnection(
+                stream, self.dispatcher, self._methods, self._tap, self._access
+            ).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:
@@ -82,9 +86,16 @@ class _HttpConnection:
     """One client connection."""
 
     def __init__(
-        self, stream: trio.SocketStream, dispatcher: Dispatcher, methods: Methods, tap: Tap
+        self,
+        stream: trio.SocketStream,
+        dispatcher: Dispatcher,
+        methods: Methods,
+        tap: Tap,
+        access: Access,
     ) -> None:
         self._stream = stream
+        self._access = access
+        self._cors: list[tuple[str, bytes]] = []
         self._dispatcher = dispatcher
         self._methods = methods
         self._tap = tap
@@ -102,7 +113,7 @@ class _HttpConnection:
         data = b""
         with trio.CancelScope() as idle:  # one for all requests: making one takes long
             while True:
-                bounds = find_body(data, BODY_BYTES_MAX)
+                bounds = find_body(data, BODY_BYTES_MAX, self._access)
                 if bounds is not None:
                     body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
                     idle.deadline = math.inf  # an answer has time-outs of its own
@@ -131,6 +142,7 @@ class _HttpConnection:
                     request = await self._next_event()
                 if idle.cancelled_caught or not isinstance(request, h11.Request):
                     return
+                self._access.check(request)
                 if _is_upgrade(request):
                     await serve_websocket(
                         self._stream,
@@ -144,6 +156,9 @@ class _HttpConnection:
                 if not await self._handle(request):
                     return
                 self._http.start_next_cycle()
+            except Refusal as refusal:
+                await self._refuse(refusal.status, refusal.reason)
+                return
             except h11.RemoteProtocolError as error:
                 await self._refuse(error.error_status_hint or 400, str(error))
                 return
@@ -169,6 +184,7 @@ class _HttpConnection:
 
     async def _handle(self, request: h11.Request) -> bool:
         """Answer one request; return whether the connection can serve another."""
+        self._cors = self._access.cors(request)
         with trio.move_on_after(ARRIVAL_S) as arrival:
             body = await self._read_body()
         if arrival.cancelled_caught:
@@ -201,10 +217,10 @@ class _HttpConnection:
                 raise h11.RemoteProtocolError("connection closed within a request")
 
     async def _respond(self, status: int, body: bytes) -> None:
-        headers = [
+        headers: list[Any] = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
-            *CORS,
+            *self._cors,
         ]
         response = h11.Response(status_code=status, headers=headers)
         await self._send(response, h11.Data(data=body), h11.EndOfMessage())

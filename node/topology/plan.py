@@ -189,6 +189,8 @@ class Plan:
             consensus_timeout_ms=settings.consensus_timeout_ms,
             pipeline_size=settings.pipeline_size,
             pool_limit=settings.pool_limit,
+            rpc_hosts=settings.rpc_hosts,
+            rpc_origins=settings.rpc_origins,
             tap=settings.tap,
         )
 

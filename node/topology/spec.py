@@ -15,7 +15,7 @@ from typing import Any
 
 from consensus.quorum import compute_quorum
 from contracts.registry import SCHEMA_IDS, Jurisdiction, Role
-from node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN
+from node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN, parse_rpc_host, parse_rpc_origin
 from node.errors import ConfigError
 
 NODES_MAX = 64
@@ -67,6 +67,8 @@ class Settings:
     p2p_port: int = 30_300
     rpc_port: int = 20_200
     web3_port: int = 8_545
+    rpc_hosts: tuple[str, ...] = ()
+    rpc_origins: tuple[str, ...] = ()
     tap: bool = False
     allow_one_side_quorum: bool = False
 
@@ -105,6 +107,7 @@ _NETWORK_KEYS: dict[str, tuple[type, int, int]] = {
     "allow_one_side_quorum": (bool, 0, 1),
 }
 _TEXT_KEYS = ("name", "chain_id", "group_id")
+_LIST_KEYS = {"rpc_hosts": parse_rpc_host, "rpc_origins": parse_rpc_origin}
 
 
 class _Lines:
@@ -185,7 +188,7 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
     if not isinstance(raw, dict):
         reader.problem("network", 0, "", "table [network] with name and seed is missing")
         return Settings("", 0)
-    reader.unknown_keys("network", 0, raw, {*_NETWORK_KEYS, *_TEXT_KEYS})
+    reader.unknown_keys("network", 0, raw, {*_NETWORK_KEYS, *_TEXT_KEYS, *_LIST_KEYS})
     for key in ("name", "seed"):
         if key not in raw:
             reader.problem("network", 0, "", f"{key} is missing; add {key} = …")
@@ -199,6 +202,8 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
             values[key] = value
         elif key in _NETWORK_KEYS:
             values[key] = _read_number(reader, key, value)
+        elif key in _LIST_KEYS:
+            values[key] = _read_names(reader, key, value)
     return Settings(**{"name": "", "seed": 0, **values})
 
 
@@ -211,6 +216,17 @@ def _read_number(reader: _Reader, key: str, value: object) -> int:
     if not low <= value <= high:
         reader.problem("network", 0, key, f"{key} must be in {low}..{high}, not {value}")
     return value
+
+
+def _read_names(reader: _Reader, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        reader.problem("network", 0, key, f'{key} must be a list such as ["…", "…"]')
+        return ()
+    try:
+        return tuple(_LIST_KEYS[key](item) for item in value)
+    except ValueError as error:
+        reader.problem("network", 0, key, f"{key}: {error}")
+        return ()
 
 
 def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Network files, plans, trees and configuration."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,8 @@ def test_a_tree_is_read_back(tree):
         ("config.ini", "listen_port=30300", "listen_port=99999", "outside 1..65535"),
         ("config.ini", "level=info", "level=loud", "not a log level"),
         ("config.ini", "tap=false", "tap=maybe", "neither true nor false"),
+        ("config.ini", "allowed_hosts=", "allowed_hosts=a,*", "not a host's name"),
+        ("config.ini", "allowed_origins=", "allowed_origins=null", "is not an origin"),
         ("config.ini", "[p2p]", "p2p", "not an INI file"),
         ("nodes.json", '"nodes"', '"n0des"', "expected"),
     ],
@@ -189,6 +192,14 @@ def test_configuration_round_trips(tree):
     assert dump_genesis(plan.genesis).count("node.") == 4
     config = plan.node_config(plan.nodes[0], directory)
     assert "listen_port=30300" in dump_node_config(config)
+    folder = node_folder(directory, plan.nodes[0])
+    listed = replace(
+        plan.node_config(plan.nodes[0], folder),
+        rpc_hosts=("a.example", "[::2]"),
+        rpc_origins=("http://localhost:3000", "moz-extension://1f0a"),
+    )
+    (folder / "config.ini").write_text(dump_node_config(listed))
+    assert load_node_config(folder, "node0") == listed
 
 
 @pytest.mark.parametrize("engine", list(Engine))
