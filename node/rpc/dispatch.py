@@ -32,6 +32,8 @@ from node.rpc.methods import Method, Methods
 BATCH_MAX = 1_000
 BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_S = 30.0
+BATCH_S = 60.0
+"""What has not begun by then is refused: a thousand requests that wait would take hours."""
 TOGETHER_MAX = 64
 """Requests of a batch whose calls go to a thread together."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -56,30 +58,32 @@ class Dispatcher:
         try:
             request = load_json(body)
         except ValueError as flaw:
-            return _encode(_failure(None, RpcError(PARSE_ERROR, f"the body is {flaw}")))
+            return encode_response(failure(None, RpcError(PARSE_ERROR, f"the body is {flaw}")))
         if not isinstance(request, list):
             response = await self._one(request, extra or {})
-            return _encode(response) if response is not None else b""
+            return encode_response(response) if response is not None else b""
         if not request:
-            return _encode(_failure(None, RpcError(INVALID_REQUEST, "empty batch")))
+            return encode_response(failure(None, RpcError(INVALID_REQUEST, "empty batch")))
         if len(request) > BATCH_MAX:
             error = RpcError(LIMIT_EXCEEDED, f"batch of {len(request)}; at most {BATCH_MAX}")
-            return _encode(_failure(None, error))
+            return encode_response(failure(None, error))
         return await self._batch(request, extra or {})
 
     async def _batch(self, requests: list[Any], extra: Extra) -> bytes:
         parts: list[bytes] = []
         size = 0
+        end_s = trio.current_time() + BATCH_S
         for start in range(0, len(requests), TOGETHER_MAX):
             responses = []
             for request in requests[start : start + TOGETHER_MAX]:
                 await trio.lowlevel.checkpoint()
-                responses.append(await self._begin(request, extra))
+                is_late = trio.current_time() > end_s
+                responses.append(await self._begin(request, extra, is_late=is_late))
             found = [item for item in responses if item is not None]
             await self._finish(found)
             for response in found:
                 is_too_large = size > BATCH_RESPONSE_BYTES_MAX
-                parts.append(_encode(_too_large(response) if is_too_large else response))
+                parts.append(encode_response(_too_large(response) if is_too_large else response))
                 size += len(parts[-1])
         return b"[" + b",".join(parts) + b"]" if parts else b""
 
@@ -105,21 +109,25 @@ class Dispatcher:
             del response["result"]
             response["error"] = _explain("a call", error).to_object()
 
-    async def _begin(self, request: Any, extra: Extra) -> dict[str, Any] | None:
-        """Return the response to a request, None to a notification.
+    async def _begin(
+        self, request: Any, extra: Extra, *, is_late: bool = False
+    ) -> dict[str, Any] | None:
+        """Return the response to a request, None to a notification; a late one is refused.
 
         Its result may be `Beside`: then `_finish` has to get it.
         """
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            return _failure(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))
+            return failure(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))
         request_id = request.get("id")
         is_flag = isinstance(request_id, bool)  # a bool is an int to Python
         if is_flag or not isinstance(request_id, (str, int, float, NoneType)):
-            return _failure(None, RpcError(INVALID_REQUEST, "id is a string or a number"))
+            return failure(None, RpcError(INVALID_REQUEST, "id is a string or a number"))
         try:
+            if is_late:
+                raise RpcError(LIMIT_EXCEEDED, f"not begun within {BATCH_S:.0f} s: ask in parts")
             result = await self._call(request["method"], request.get("params"), extra)
         except RpcError as error:
-            response = _failure(request_id, error)
+            response = failure(request_id, error)
         else:
             response = {"jsonrpc": "2.0", "id": request_id, "result": result}
         return response if "id" in request else None
@@ -183,12 +191,14 @@ def _explain(name: str, error: Exception | None) -> RpcError:
 
 def _too_large(response: dict[str, Any]) -> dict[str, Any]:
     error = RpcError(LIMIT_EXCEEDED, "the answer to this batch is too large")
-    return _failure(response.get("id"), error)
+    return failure(response.get("id"), error)
 
 
-def _failure(request_id: Any, error: RpcError) -> dict[str, Any]:
+def failure(request_id: Any, error: RpcError) -> dict[str, Any]:
+    """Return the response that is an error."""
     return {"jsonrpc": "2.0", "id": request_id, "error": error.to_object()}
 
 
-def _encode(response: dict[str, Any]) -> bytes:
+def encode_response(response: dict[str, Any]) -> bytes:
+    """Return a response, or a notification, as bytes."""
     return _ENCODER.encode(response).encode()

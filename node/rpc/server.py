@@ -19,21 +19,28 @@ import trio
 from node.errors import raise_if_fatal
 from node.rpc.access import Access, Refusal
 from node.rpc.call_runner import CallRunner, InlineRunner
-from node.rpc.dispatch import Dispatcher
+from node.rpc.dispatch import Dispatcher, encode_response, failure
+from node.rpc.errors import LIMIT_EXCEEDED, RpcError
 from node.rpc.methods import Methods
 from node.rpc.plain_http import find_body, render_answer
+from node.rpc.room import Guest, Room
 from node.rpc.websocket import serve_websocket
 from node.tap import Tap
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 CONNECTIONS_MAX = 1_000
+SMALL_BYTES = 64 * 1024
+"""What a connection may hold uncounted: its place counts for that much."""
 IDLE_S = 120.0
 ARRIVAL_S = 20.0
 """How long the rest of a begun request may take (slow-loris)."""
 SEND_S = 60.0
 """How long a client may take to read an answer."""
 LINGER_S = 2.0
-RECEIVE_BYTES = 64 * 1024
+RECEIVE_BYTES = SMALL_BYTES
+_NO_ROOM = encode_response(
+    failure(None, RpcError(LIMIT_EXCEEDED, "no room for so large an answer: ask for less"))
+)
 
 log = logging.getLogger("RPC")
 
@@ -50,27 +57,28 @@ class RpcServer:
         *,
         is_threaded: bool = True,
     ) -> None:
-        self._methods = methods
-        self._access = access
+        self.methods = methods
+        self.tap = tap
+        self.access = access
         self.dispatcher = Dispatcher(
             methods, CallRunner(is_busy) if is_threaded else InlineRunner()
         )
-        self._tap = tap
+        self.room = Room()
         self._connections = 0
 
     async def run(self, listeners: list[trio.SocketListener]) -> None:
         """Serve for ever."""
-        await trio.serve_listeners(self._serve, listeners)
+        await trio.serve_listeners(self.serve, listeners)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one connection to its end."""
         if self._connections >= CONNECTIONS_MAX:
             await trio.aclose_forcefully(stream)
             return
         self._connections += 1
         try:
-            await _HttpConnection(
-                stream, self.dispatcher, self._methods, self._tap, self._access
-            ).run()
+            with self.room.guest() as guest:
+                await _HttpConnection(self, stream, guest).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:
@@ -85,20 +93,11 @@ class RpcServer:
 class _HttpConnection:
     """One client connection."""
 
-    def __init__(
-        self,
-        stream: trio.SocketStream,
-        dispatcher: Dispatcher,
-        methods: Methods,
-        tap: Tap,
-        access: Access,
-    ) -> None:
+    def __init__(self, server: RpcServer, stream: trio.SocketStream, guest: Guest) -> None:
+        self._server = server
         self._stream = stream
-        self._access = access
+        self._guest = guest
         self._cors: list[tuple[str, bytes]] = []
-        self._dispatcher = dispatcher
-        self._methods = methods
-        self._tap = tap
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=32 * 1024)
 
     async def run(self) -> None:
@@ -113,13 +112,14 @@ class _HttpConnection:
         data = b""
         with trio.CancelScope() as idle:  # one for all requests: making one takes long
             while True:
-                bounds = find_body(data, BODY_BYTES_MAX, self._access)
+                bounds = find_body(data, BODY_BYTES_MAX, self._server.access)
                 if bounds is not None:
                     body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
                     idle.deadline = math.inf  # an answer has time-outs of its own
-                    answer = render_answer(await self._answer(body))
+                    answer = await self._answer(body)
                     idle.deadline = trio.current_time() + SEND_S
-                    await self._stream.send_all(answer)
+                    await self._stream.send_all(render_answer(answer))
+                    self._note_sent(answer)
                 elif data:
                     return data
                 else:
@@ -130,10 +130,18 @@ class _HttpConnection:
         return b""
 
     async def _answer(self, body: bytes) -> bytes:
-        self._tap.received(body)
-        answer = await self._dispatcher.answer(body)
-        self._tap.sent(answer)
+        """Return the answer to a body; `_note_sent` has to be told of it."""
+        server, guest = self._server, self._guest
+        server.tap.received(body)
+        answer = await server.dispatcher.answer(body)
+        if len(answer) > SMALL_BYTES and not guest.hold(len(answer)):
+            answer = _NO_ROOM
+        server.tap.sent(answer)
         return answer
+
+    def _note_sent(self, answer: bytes) -> None:
+        if len(answer) > SMALL_BYTES:
+            self._guest.release(len(answer))
 
     async def _serve_by_h11(self) -> None:
         while True:
@@ -142,15 +150,16 @@ class _HttpConnection:
                     request = await self._next_event()
                 if idle.cancelled_caught or not isinstance(request, h11.Request):
                     return
-                self._access.check(request)
+                self._server.access.check(request)
                 if _is_upgrade(request):
                     await serve_websocket(
                         self._stream,
                         request,
                         self._http,
-                        self._dispatcher,
-                        self._methods,
-                        self._tap,
+                        self._guest,
+                        self._server.dispatcher,
+                        self._server.methods,
+                        self._server.tap,
                     )
                     return
                 if not await self._handle(request):
@@ -184,14 +193,11 @@ class _HttpConnection:
 
     async def _handle(self, request: h11.Request) -> bool:
         """Answer one request; return whether the connection can serve another."""
-        self._cors = self._access.cors(request)
+        self._cors = self._server.access.cors(request)
         with trio.move_on_after(ARRIVAL_S) as arrival:
             body = await self._read_body()
         if arrival.cancelled_caught:
             await self._refuse(408, "the request did not arrive in time")
-            return False
-        if body is None:
-            await self._refuse(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
             return False
         if request.method == b"OPTIONS":
             await self._respond(204, b"")
@@ -199,18 +205,24 @@ class _HttpConnection:
             hint = b'{"error":"send JSON-RPC requests with POST"}'
             await self._respond(405, b"" if request.method == b"HEAD" else hint)
         else:
-            await self._respond(200, await self._answer(body))
+            answer = await self._answer(body)
+            await self._respond(200, answer)
+            self._note_sent(answer)
+        self._guest.release(len(body))
         is_over = self._http.our_state is h11.MUST_CLOSE or self._http.their_state is h11.MUST_CLOSE
         return not is_over and self._http.our_state is h11.DONE
 
-    async def _read_body(self) -> bytes | None:
+    async def _read_body(self) -> bytes:
+        """Return a request's body; it is held, and to be released."""
         body = bytearray()
         while True:
             event = await self._next_event()
             if isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > BODY_BYTES_MAX:
-                    return None
+                    raise Refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+                if not self._guest.hold(len(event.data)):
+                    raise Refusal(503, "no room for this request now: send it in smaller parts")
             elif isinstance(event, h11.EndOfMessage):
                 return bytes(body)
             else:

@@ -1,12 +1,13 @@
 """Unmodified web3.py 8 against a running network, over HTTP and WebSocket."""
 
+import asyncio
 import json
 
 import pytest
 import trio
 from eth_account import Account
 from trio_websocket import open_websocket_url
-from web3 import Web3
+from web3 import AsyncWeb3, Web3, WebSocketProvider
 from web3.exceptions import ContractCustomError, TransactionNotFound
 
 from contracts.abi import load_artifact
@@ -134,3 +135,44 @@ async def test_websocket_subscriptions(shared):
         while "method" in (answer := await ask("eth_unsubscribe", heads)):
             pass
         assert answer["result"] is True
+
+
+async def test_websocket_provider_of_web3(shared):
+    """N-R11: it sends its requests as bytes, side by side, and gets notifications between."""
+    await trio.to_thread.run_sync(asyncio.run, ask_by_websocket(shared))
+
+
+async def ask_by_websocket(shared):
+    async with AsyncWeb3(WebSocketProvider(shared.url.replace("http", "ws"))) as w3:
+        heads = await w3.eth.subscribe("newHeads")
+        numbers = await asyncio.gather(*(w3.eth.get_block_number() for _ in range(50)))
+        assert min(numbers) >= 1 and await w3.eth.chain_id == 20200
+        await asyncio.to_thread(shared.__class__, shared.directory)  # commits a probe
+        async with asyncio.timeout(20):
+            async for push in w3.socket.process_subscriptions():
+                assert push["subscription"] == heads and push["result"]["number"] >= 2
+                break
+        assert await w3.eth.unsubscribe(heads)
+
+
+async def test_a_waiting_request_holds_up_nothing(shared):
+    """N-R7: a transaction behind a gap of nonces waits; other requests and pings do not."""
+    account = Account.create()
+    transaction = {
+        "to": account.address, "value": 0, "gas": 21_000, "gasPrice": 0, "nonce": 1,
+        "chainId": 20200,
+    }  # fmt: skip
+    raw = "0x" + account.sign_transaction(transaction).raw_transaction.hex()
+    async with open_websocket_url(shared.url.replace("http", "ws")) as socket:
+
+        def request(number, method, *params):
+            body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            return socket.send_message(json.dumps(body))
+
+        await request(1, "eth_sendRawTransactionSync", raw, 2_000)
+        await request(2, "eth_chainId")
+        await socket.ping()
+        with trio.fail_after(30):
+            found = [json.loads(await socket.get_message()) for _ in range(2)]
+        assert [item["id"] for item in found] == [2, 1]
+        assert found[1]["error"]["code"] == 4

@@ -46,7 +46,7 @@ async def ask(data, server=None):
     near, far = trio.testing.memory_stream_pair()
     found = b""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon((server or serve())._serve, far)
+        nursery.start_soon((server or serve()).serve, far)
         await near.send_all(data)
         await near.send_eof()
         async for piece in near:

@@ -3,19 +3,14 @@
 import json
 from types import SimpleNamespace
 
-import h11
-import pytest
 import trio
-import trio.testing
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
 from lowu.testing import load_plan
-from node.rpc import websocket
-from node.rpc.websocket import serve_websocket
+from node.rpc.call_runner import InlineRunner
+from node.rpc.dispatch import BATCH_S, REQUEST_S, Dispatcher
+from node.rpc.methods import Method
 from node.simulation.virtual_network import open_virtual
 from node.simulation.virtual_time import run_virtual
-from node.tap import Tap
 from tests.unit.test_bounded_json import BOMBS
 
 
@@ -52,91 +47,18 @@ def test_an_answer_is_no_multiple_of_what_was_sent():
     assert {json.loads(item)["error"]["code"] for item in wrong} == {-32602}
 
 
-# --- WebSockets ---------------------------------------------------------------------------------
+async def test_a_batch_that_waits_ends(autojump_clock):
+    """N-R7: each of its requests may wait for half a minute, and there may be a thousand."""
 
+    async def wait():
+        await trio.sleep(REQUEST_S - 1)
+        return "done"
 
-class Echo:
-    """A dispatcher that gives back what it is asked."""
-
-    async def answer(self, body, extra):
-        return body
-
-
-class Socket:
-    """A client of a server in memory."""
-
-    def __init__(self):
-        self.stream, self.server_stream = trio.testing.memory_stream_pair()
-        self.connection = WSConnection(ConnectionType.CLIENT)
-        self.is_over = False
-
-    async def serve(self, task_status):
-        """Take the connection over as the HTTP server does."""
-        session = SimpleNamespace(subscribe=None, unsubscribe=None, close=lambda: None)
-        methods = SimpleNamespace(subscriptions=SimpleNamespace(open_session=lambda push: session))
-        http = h11.Connection(h11.SERVER)
-        http.receive_data(self.connection.send(Request(host="node", target="/")))
-        asked = http.next_event()
-        http.next_event()
-        task_status.started()
-        await serve_websocket(self.server_stream, asked, http, Echo(), methods, Tap(None))
-        self.is_over = True
-        await self.server_stream.aclose()
-
-    async def send(self, event):
-        await self.stream.send_all(self.connection.send(event))
-
-    async def receive(self):
-        """Return the next event, None at the end."""
-        while True:
-            for event in self.connection.events():
-                return event
-            data = await self.stream.receive_some()
-            if not data:
-                return None
-            self.connection.receive_data(data)
-
-
-@pytest.fixture
-async def socket(nursery):
-    client = Socket()
-    await nursery.start(client.serve)
-    assert isinstance(await client.receive(), AcceptConnection)
-    return client
-
-
-async def test_a_message_in_pieces(socket, autojump_clock):
-    for piece, is_last in (("a", False), ("", False), ("€", True)):
-        await socket.send(TextMessage(data=piece, message_finished=is_last))
-    assert (await socket.receive()).data == "a€"
-
-
-async def test_pieces_without_end_are_refused(socket, monkeypatch, autojump_clock):
-    monkeypatch.setattr(websocket, "MESSAGE_BYTES_MAX", 6_400)
-    for _ in range(101):
-        await socket.send(TextMessage(data="", message_finished=False))
-    found = await socket.receive()
-    assert isinstance(found, CloseConnection) and found.code == 1009
-
-
-async def test_a_message_that_does_not_arrive_ends_it(socket, autojump_clock):
-    await socket.send(TextMessage(data="a", message_finished=False))
-    begun = trio.current_time()
-    assert await socket.receive() is None
-    assert trio.current_time() - begun == pytest.approx(websocket.ARRIVAL_S)
-
-
-async def test_a_client_that_is_there_may_be_silent(socket, autojump_clock):
-    for _ in range(3):
-        found = await socket.receive()
-        assert isinstance(found, Ping)
-        await socket.send(found.response())
-    assert trio.current_time() == pytest.approx(3 * websocket.IDLE_S)
-    await socket.send(TextMessage(data="still here"))
-    assert (await socket.receive()).data == "still here"
-
-
-async def test_a_client_that_is_gone_is_let_go(socket, autojump_clock):
-    assert isinstance(await socket.receive(), Ping)
-    assert await socket.receive() is None
-    assert trio.current_time() == pytest.approx(2 * websocket.IDLE_S) and socket.is_over
+    methods = SimpleNamespace(table={"wait": Method(wait, 0, 0, True)})
+    batch = [{"id": number, "method": "wait"} for number in range(999)] + [{"method": "wait"}]
+    body = json.dumps(batch).encode()
+    answers = json.loads(await Dispatcher(methods, InlineRunner()).answer(body))
+    assert trio.current_time() < BATCH_S + REQUEST_S
+    assert [item["id"] for item in answers] == list(range(999))
+    assert [item.get("result") for item in answers[:3]] == ["done"] * 3
+    assert {item["error"]["code"] for item in answers[3:]} == {-32005}
