@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.bounded_json import load_json
 from node.process import node_main, redirect_output
 from node.topology.plan import HOST, Plan
 from node.topology.supervisor_files import control_file, supervisor_lock
@@ -185,7 +186,7 @@ class Supervisor:
             connection.settimeout(2.0)
             try:
                 line = connection.makefile("rb").readline(REQUEST_BYTES_MAX)
-                request = json.loads(line)
+                request = load_json(line)  # of whoever can reach the port
                 if request.get("token") != self._token:
                     answer: dict[str, Any] = {"ok": False, "error": "wrong token"}
                 else:

@@ -5,22 +5,25 @@ A reader gives a `FormError`, or a value whose encoding is what was read: one va
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from experiments.attacks.mutation import mutate
-from institutions.canonical import CanonicalError, encode_canonical
+from institutions import canonical
+from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
 from institutions.consent import (
     decode_ledger_consent,
     encode_ledger_consent,
     sign_for_ledger,
 )
+from institutions.desks import read_document
 from institutions.erasure import decode_erasure, encode_erasure
 from institutions.forms import FormError
-from institutions.orders import Order, decode_order
-from institutions.package import decode_package, encode_package
+from institutions.orders import Order, decode_order, list_files
+from institutions.package import PACKAGE_BYTES_MAX, decode_package, encode_package
 from institutions.presentation import decode_presentation, encode_presentation
 from institutions.requests import decode_request, encode_request
 from institutions.trust import decode_trust, encode_trust
@@ -107,3 +110,54 @@ def test_orders_are_read_whole_or_refused():
         read += 1
         assert isinstance(found, Order) and len(found.digest) == 32
     assert read > CHANGES / 200
+
+
+MANY = {
+    "lists": b"[" + b"[]," * 1_300_000 + b"[]]",
+    "objects": b"[" + b"{}," * 1_300_000 + b"{}]",
+    "numbers": b"[" + b"1," * 1_900_000 + b"1]",
+    "texts": b"[" + b'"",' * 1_300_000 + b'""]',
+    "members": b"{" + b'"a":1,' * 600_000 + b'"a":1}',
+    "quotation marks": b"[[[" + b'"' * 3_900_000,
+    "digits": b"[" + b",".join([b"9" * 4_300] * 900) + b"]",
+}
+"""Four megabytes each: one took nine seconds to refuse."""
+READERS = {
+    **{name: (decode, FormError) for name, (decode, _, _) in FORMATS.items()},
+    "order": (lambda data: decode_order("x", data, {}), FormError),
+    "files of an order": (list_files, FormError),
+    "document": (read_document, ValueError),
+    "canonical": (lambda data: decode_canonical(data, PACKAGE_BYTES_MAX), CanonicalError),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("kind", MANY)
+def test_no_number_of_values_takes_long(reader, kind, monkeypatch):
+    """N-F14: whatever a stranger hands in is counted before it is parsed, or checked at all."""
+    read, refusal = READERS[reader]
+
+    def never(value, depth=0):
+        raise AssertionError("it was parsed and is checked")
+
+    monkeypatch.setattr(canonical, "check_value", never)
+    with pytest.raises(refusal, match=r"at most|more than 100(000 values| digits)"):
+        read(MANY[kind])
+
+
+def test_the_largest_package_is_read():
+    """N-F14: as many proofs by as many validators as its bytes can hold."""
+    package = build_world().package
+    (anchor,) = package.anchors
+    (signature, *_) = anchor.proof.signatures
+    signatures = tuple((index, signature[1]) for index in range(450))
+    larger = replace(anchor, proof=replace(anchor.proof, signatures=signatures))
+    data = encode_package(replace(package, anchors=(larger,) * 64))
+    assert PACKAGE_BYTES_MAX - len(data) < 50_000
+    assert len(decode_package(data).anchors) == 64
+
+
+def test_commas_and_brackets_in_texts_are_no_values():
+    """N-F14: prose may have as many as it likes."""
+    text = encode_canonical([",[{" * 20_000, '\\",[' * 10_000] * 3)
+    assert encode_canonical(decode_canonical(text, PACKAGE_BYTES_MAX)) == text

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 
+from node.topology.supervisor_files import control_file
 from tests.network.kit import post, rpc
 
 
@@ -139,3 +140,13 @@ def test_fisco_methods(shared):
     assert status["minRequiredQuorum"] == 3 and len(status["consensusNodeList"]) == 4
     sync = json.loads(rpc(url, "getSyncStatus", "group0", "")["result"])
     assert sync["isSyncing"] is False and len(sync["peers"]) == 3
+
+
+def test_no_words_at_its_port_end_the_supervisor(shared):
+    """N-F14: brackets were parsed before the token was asked for; Python 3.12 raises on them."""
+    port = json.loads(control_file(shared.directory).read_text())["port"]
+    for words in (b"[" * 60_000, b"[" * 10_000 + b"]" * 10_000, b'{"token":1e999}', b"\xff", b"7"):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+            link.sendall(words + b"\n")
+            assert b'"ok": true' not in link.recv(4096)
+    assert len(shared.status()) == 4

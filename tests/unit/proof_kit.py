@@ -38,7 +38,8 @@ def ask_node(tx, header, receipts, transactions, certificate):
     ]
     backend = SimpleNamespace(
         genesis=kit.GENESIS,
-        check_group=lambda params: None,
+        config=SimpleNamespace(name="node0"),
+        node_id=bytes(64),
         find_transaction=lambda tx_hash: next(
             (item for item in placed if item.transaction.hash == tx_hash), None
         ),

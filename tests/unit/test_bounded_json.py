@@ -73,12 +73,14 @@ def test_what_could_not_be_written_again_is_refused(text, reason):
     """N-R1: Python's parser takes more than JSON is."""
     with pytest.raises(ValueError, match=reason):
         load_json(text)
+    with pytest.raises(CanonicalError):
+        load_file(text)
 
 
 def test_all_else_is_read():
     """N-R1: the bounds refuse nothing that means something."""
     for text in (b"1e308", b"-0.0", b"9" * DIGITS_MAX, rb'"\ud83d\ude42\\ud800"', b'"NaN"'):
-        assert load_json(text) == json.loads(text)
+        assert load_json(text) == load_file(text) == json.loads(text)
 
 
 def test_strings_are_told_from_brackets():
