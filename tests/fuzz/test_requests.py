@@ -94,10 +94,10 @@ def test_no_parameter_is_an_internal_error(caplog):
     async def main():
         async with open_virtual(load_plan("pilot-2")) as network:
             server = network.nodes["node0"].rpc
-            session = server._methods.subscriptions.open_session(lambda notification: None)
+            session = server.methods.subscriptions.open_session(lambda notification: None)
             own = {"eth_subscribe": session.subscribe, "eth_unsubscribe": session.unsubscribe}
             counts = {}
-            for name in [*server._methods.table, *own]:
+            for name in [*server.methods.table, *own]:
                 random = Random(name)
                 for params in requests_of(name, random):
                     request = {"jsonrpc": "2.0", "id": 1, "method": name, "params": params}
