@@ -280,6 +280,7 @@ def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs)
     def on_added(transaction: Transaction, is_local: bool) -> None:
         if is_local:
             node.gossip.offer(transaction)
+        backend.on_added(transaction)
         if driver is not None and sealer is not None:
             sealer.notice()
             driver.note_pending(pool.has_ready)

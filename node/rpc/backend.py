@@ -84,6 +84,7 @@ class Backend:
         self._placed: OrderedDict[int, list[PlacedTransaction]] = OrderedDict()
         self._committed_s = -BUSY_S
         self._listeners: set[Callable[[BlockCommittedEvent], None]] = set()
+        self._pending_listeners: set[Callable[[Transaction], None]] = set()
         self._awaited: dict[bytes, trio.Event] = {}
         """Transactions that clients wait for, with what tells that one is committed."""
 
@@ -187,12 +188,30 @@ class Backend:
         with self.cpu.measure(Part.ADMISSION):
             return self.pool.add(raw, self._clock.elapsed_s(), is_local=True)
 
+    def sync_status(self) -> dict[str, str] | None:
+        """Return how far the node is behind, as eth_syncing tells it; None if it is not."""
+        highest = self.sync.known_highest
+        if not self.sync.is_syncing or highest <= self.height:
+            return None
+        heights = {"startingBlock": 0, "currentBlock": self.height, "highestBlock": highest}
+        return {name: hex(number) for name, number in heights.items()}
+
     # --- subscriptions ----------------------------------------------------------------------
 
     def listen(self, listener: Callable[[BlockCommittedEvent], None]) -> Callable[[], None]:
         """Call `listener` with each committed block; return what ends it."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
+
+    def listen_pending(self, listener: Callable[[Transaction], None]) -> Callable[[], None]:
+        """Call `listener` with each transaction that is admitted; return what ends it."""
+        self._pending_listeners.add(listener)
+        return lambda: self._pending_listeners.discard(listener)
+
+    def on_added(self, transaction: Transaction) -> None:
+        """Pass an admitted transaction on."""
+        for listener in list(self._pending_listeners):
+            listener(transaction)
 
     def on_block(self, event: BlockCommittedEvent) -> None:
         """Pass a committed block on."""

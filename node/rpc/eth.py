@@ -32,6 +32,7 @@ from node.rpc.codec import (
     parse_data,
     parse_flag,
     parse_quantity,
+    show,
     to_data,
     to_quantity,
 )
@@ -53,12 +54,25 @@ FEE_HISTORY_BLOCKS_MAX = 1024
 PERCENTILES_MAX = 100
 SYNC_MS, SYNC_MS_MAX = 2_000, 20_000
 """How long eth_sendRawTransactionSync waits, unless asked to, and at most."""
+BLOCK_HASH_CHARS = 66
 LATEST_TAGS = ("latest", "pending", "safe", "finalized")
 
 
 def _parse_timeout(value: object) -> int:
     """Return milliseconds given as a number, as EIP-7966 has it, or as a quantity."""
     return value if type(value) is int and value > 0 else parse_quantity(value, "timeout")
+
+
+def _check_percentiles(values: object) -> None:
+    """Refuse what is no list of percentiles: of 0 to 100, in rising order."""
+    if values is None:
+        return
+    if not isinstance(values, list) or len(values) > PERCENTILES_MAX:
+        raise invalid_params(f"percentiles: expected a list of at most {PERCENTILES_MAX}")
+    for before, value in zip([0, *values], values, strict=False):
+        if type(value) not in (int, float) or not before <= value <= 100:
+            text = "percentiles: expected numbers from 0 to 100 in rising order"
+            raise invalid_params(f"{text}, got {show(value)}")
 
 
 class EthMethods:
@@ -88,14 +102,8 @@ class EthMethods:
         return to_quantity(self._node.genesis.web3_chain_id)
 
     def eth_syncing(self) -> Any:
-        highest = self._node.sync.known_highest
-        if not self._node.sync.is_syncing or highest <= self._node.height:
-            return False
-        return {
-            "startingBlock": "0x0",
-            "currentBlock": to_quantity(self._node.height),
-            "highestBlock": to_quantity(highest),
-        }
+        status = self._node.sync_status()
+        return False if status is None else status
 
     def eth_accounts(self) -> list[str]:
         return []
@@ -117,8 +125,9 @@ class EthMethods:
 
     def eth_feeHistory(self, count: object, newest: object, percentiles: Any = None) -> Any:
         wanted = count if type(count) is int else parse_quantity(count, "block count")
-        if not isinstance(percentiles, list | None) or len(percentiles or ()) > PERCENTILES_MAX:
-            raise invalid_params(f"percentiles: expected a list of at most {PERCENTILES_MAX}")
+        if wanted < 0:
+            raise invalid_params(f"block count: {show(count)} is negative")
+        _check_percentiles(percentiles)
         number = min(self._block_number(newest), self._node.height)
         blocks = min(wanted, number + 1, FEE_HISTORY_BLOCKS_MAX)
         rewards = ["0x0"] * len(percentiles or [])
@@ -267,15 +276,20 @@ class EthMethods:
         if not isinstance(raw, dict):
             raise invalid_params("filter: expected an object")
         wanted = parse_filter(raw)
+        low_tag, high_tag = raw.get("fromBlock"), raw.get("toBlock")
         if raw.get("blockHash") is not None:
+            if low_tag is not None or high_tag is not None:
+                raise invalid_params("filter: either blockHash, or fromBlock and toBlock")
             number = self._find_hash(raw["blockHash"])
             if number is None:
                 raise RpcError(RESOURCE_NOT_FOUND, "unknown block hash")
             return await find_logs(self._node, wanted, number, number)
-        low = self._block_number(raw.get("fromBlock") or "latest")
-        high = self._block_number(raw.get("toBlock") or "latest")
+        low = self._block_number("latest" if low_tag is None else low_tag)
+        high = self._block_number("latest" if high_tag is None else high_tag)
         if low > high:
             raise invalid_params(f"filter: fromBlock {low} is above toBlock {high}")
+        if low > self._node.height:
+            raise invalid_params(f"filter: fromBlock {low} is above the head {self._node.height}")
         return await find_logs(self._node, wanted, low, high)
 
     # --- block tags -------------------------------------------------------------------------
@@ -292,6 +306,8 @@ class EthMethods:
             if "blockHash" in tag:
                 return self._find_hash(tag["blockHash"])
             tag = tag.get("blockNumber")
+        elif isinstance(tag, str) and len(tag) == BLOCK_HASH_CHARS:
+            return self._find_hash(tag)  # no number has as many digits: web3.py and ethers send it
         number = self._block_number(tag)
         return number if number <= self._node.height else None
 
@@ -304,7 +320,7 @@ class EthMethods:
             return
         number = self._find_number(tag)
         if number is None:
-            raise RpcError(RESOURCE_NOT_FOUND, "that block does not exist yet")
+            raise RpcError(RESOURCE_NOT_FOUND, f"block {show(tag)} is not known here")
         if number < self._node.height:
             raise RpcError(
                 NOT_SUPPORTED,

@@ -20,14 +20,12 @@ def block_object(
     header: Header, placed: list[PlacedTransaction], *, is_full: bool, size: int
 ) -> dict[str, Any]:
     """Return a block as eth_getBlockBy… shows it."""
-    bloom = compute_bloom(tuple(item.receipt for item in placed))
     transactions: list[Any] = [
         transaction_object(item.transaction, item) if is_full else to_data(item.transaction.hash)
         for item in placed
     ]
     return {
-        **header_object(header),
-        "logsBloom": to_data(bloom),
+        **head_object(header, placed),
         "size": to_quantity(size),
         "transactions": transactions,
         "uncles": [],
@@ -35,15 +33,16 @@ def block_object(
     }
 
 
-def header_object(header: Header) -> dict[str, Any]:
+def head_object(header: Header, placed: list[PlacedTransaction]) -> dict[str, Any]:
     """Return the part of a block that newHeads shows."""
+    bloom = compute_bloom(tuple(item.receipt for item in placed))
     return {
         "number": to_quantity(header.number),
         "hash": to_data(header.hash),
         "parentHash": to_data(header.parent_hash),
         "nonce": "0x0000000000000000",
         "sha3Uncles": EMPTY_UNCLES_HASH,
-        "logsBloom": "0x" + "00" * 256,
+        "logsBloom": to_data(bloom),
         "transactionsRoot": to_data(header.tx_root),
         "stateRoot": to_data(header.state_root),
         "receiptsRoot": to_data(header.receipt_root),

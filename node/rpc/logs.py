@@ -15,6 +15,8 @@ from node.rpc.eth_shapes import log_object
 
 LOGS_MAX = 10_000
 BLOCKS_MAX = 10_000
+LOG_BYTES_MAX = 16 * 1024 * 1024
+"""Of data in all logs of an answer, which has two characters for each."""
 ADDRESSES_MAX = 256
 TOPICS_MAX = 256
 
@@ -57,6 +59,8 @@ def _parse_topic(value: object) -> frozenset[bytes] | None:
     items = value if isinstance(value, list) else [value]
     if len(items) > TOPICS_MAX:
         raise invalid_params("filter: too many alternatives for one topic")
+    if None in items:
+        return None  # one of the alternatives is anything
     return frozenset(parse_data(item, "topic", 32) for item in items) or None
 
 
@@ -78,11 +82,15 @@ async def find_logs(
     if high - low >= BLOCKS_MAX:
         raise RpcError(LIMIT_EXCEEDED, f"range of more than {BLOCKS_MAX} blocks; ask in parts")
     found: list[dict[str, Any]] = []
+    size = 0
     for number in range(low, high + 1):
         await trio.lowlevel.checkpoint()  # a long range must not hold up consensus
         if backend.header(number).gas_used == 0:
             continue
-        found += matching_logs(wanted, backend.placed(number))
-        if len(found) > LOGS_MAX:
-            raise RpcError(LIMIT_EXCEEDED, f"more than {LOGS_MAX} logs; ask for fewer blocks")
+        more = matching_logs(wanted, backend.placed(number))
+        found += more
+        size += sum(len(log["data"]) for log in more) // 2
+        if len(found) > LOGS_MAX or size > LOG_BYTES_MAX:
+            limits = f"{LOGS_MAX} logs, or {LOG_BYTES_MAX} bytes in them"
+            raise RpcError(LIMIT_EXCEEDED, f"more than {limits}; ask for fewer blocks")
     return found

@@ -1,21 +1,37 @@
-"""eth_subscribe over WebSocket: newHeads and logs.
+"""eth_subscribe over WebSocket: newHeads, logs, newPendingTransactions and syncing.
 
 Each connection has a bounded queue; a client that does not read loses its connection rather
-than costing memory.
+than costing memory. What a block makes to push is made once for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
+from node.chain.transaction import Transaction
 from node.events import BlockCommittedEvent
 from node.rpc.backend import Backend
+from node.rpc.codec import parse_flag, show, to_data
 from node.rpc.errors import LIMIT_EXCEEDED, RpcError, invalid_params
-from node.rpc.eth_shapes import header_object
+from node.rpc.eth_shapes import head_object, transaction_object
 from node.rpc.logs import LogFilter, matching_logs, parse_filter
 
 SUBSCRIPTIONS_MAX = 64
+"""Of a connection."""
+SUBSCRIPTIONS_ALL_MAX = 2_000
+"""Of all connections: each costs the event loop some ten microseconds a block."""
+
+
+class Kind(Enum):
+    """What a subscription is about, other than logs."""
+
+    HEADS = auto()
+    PENDING = auto()
+    """Hashes of admitted transactions."""
+    PENDING_WHOLE = auto()
+    SYNCING = auto()
 
 
 class Subscriptions:
@@ -23,39 +39,53 @@ class Subscriptions:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._head: tuple[int, dict[str, Any]] = (-1, {})
+        self.count = 0
+        """Of all sessions."""
 
-    def open_session(self, push: Callable[[dict[str, Any]], None]) -> Session:
-        """Return the subscriptions of one connection; `push` queues a notification."""
-        return Session(self._backend, push)
+    def open_session(self, push: Callable[[dict[str, Any]], bool]) -> Session:
+        """Return the subscriptions of one connection; `push` queues a notification if it can."""
+        return Session(self, self._backend, push)
+
+    def head(self, number: int) -> dict[str, Any]:
+        """Return a block as newHeads shows it; the last one is kept."""
+        if self._head[0] != number:
+            placed = self._backend.placed(number)
+            self._head = number, head_object(self._backend.header(number), placed)
+        return self._head[1]
 
 
 class Session:
     """The subscriptions of one WebSocket connection."""
 
-    def __init__(self, backend: Backend, push: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, owner: Subscriptions, backend: Backend, push: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        self._owner = owner
         self._backend = backend
         self._push = push
-        self._wanted: dict[str, LogFilter | None] = {}
+        self._wanted: dict[str, Kind | LogFilter] = {}
         self._count = 0
-        self._stop = backend.listen(self._on_block)
+        self._is_syncing = False
+        self._stops = [backend.listen(self._on_block)]
 
     def close(self) -> None:
         """End all subscriptions."""
-        self._stop()
+        for stop in self._stops:
+            stop()
+        self._owner.count -= len(self._wanted)
+        self._wanted.clear()
 
     def subscribe(self, params: list[Any]) -> str:
         """Handle eth_subscribe; return the subscription's id."""
+        wanted = _parse(params)
         if len(self._wanted) >= SUBSCRIPTIONS_MAX:
             raise RpcError(LIMIT_EXCEEDED, f"at most {SUBSCRIPTIONS_MAX} subscriptions")
-        match params:
-            case ["newHeads", *_]:
-                wanted = None
-            case ["logs", dict(raw)]:
-                wanted = parse_filter(raw)
-            case ["logs"]:
-                wanted = parse_filter({})
-            case _:
-                raise invalid_params("subscription: expected newHeads or logs")
+        if self._owner.count >= SUBSCRIPTIONS_ALL_MAX:
+            raise RpcError(LIMIT_EXCEEDED, f"all {SUBSCRIPTIONS_ALL_MAX} subscriptions are taken")
+        if wanted in (Kind.PENDING, Kind.PENDING_WHOLE) and len(self._stops) == 1:
+            self._stops.append(self._backend.listen_pending(self._on_pending))
+        self._owner.count += 1
         self._count += 1
         key = hex(self._count)
         self._wanted[key] = wanted
@@ -67,22 +97,51 @@ class Session:
             raise invalid_params("subscription id expected")
         is_known = params[0] in self._wanted
         self._wanted.pop(params[0], None)
+        self._owner.count -= is_known
         return is_known
 
     def _on_block(self, event: BlockCommittedEvent) -> None:
-        header = event.block.header
+        number = event.block.header.number
+        status = self._backend.sync_status()
+        has_changed = (status is not None) is not self._is_syncing
+        self._is_syncing = status is not None
         for key, wanted in self._wanted.items():
-            if wanted is None:
-                self._notify(key, header_object(header))
-                continue
-            for log in matching_logs(wanted, self._backend.placed(header.number)):
-                self._notify(key, log)
+            found: list[Any] = []
+            if isinstance(wanted, LogFilter):
+                found = matching_logs(wanted, self._backend.placed(number))
+            elif wanted is Kind.HEADS:
+                found = [self._owner.head(number)]
+            elif wanted is Kind.SYNCING and has_changed:
+                found = [{"syncing": True, "status": status} if status else False]
+            if not all(self._notify(key, item) for item in found):
+                return  # it does not read, and is being closed
 
-    def _notify(self, key: str, result: dict[str, Any]) -> None:
-        self._push(
-            {
-                "jsonrpc": "2.0",
-                "method": "eth_subscription",
-                "params": {"subscription": key, "result": result},
-            }
-        )
+    def _on_pending(self, transaction: Transaction) -> None:
+        for key, wanted in self._wanted.items():
+            if wanted is Kind.PENDING:
+                self._notify(key, to_data(transaction.hash))
+            elif wanted is Kind.PENDING_WHOLE:
+                self._notify(key, transaction_object(transaction, None))
+
+    def _notify(self, key: str, result: object) -> bool:
+        params = {"subscription": key, "result": result}
+        return self._push({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})
+
+
+def _parse(params: list[Any]) -> Kind | LogFilter:
+    match params:
+        case ["newHeads"]:
+            return Kind.HEADS
+        case ["syncing"]:
+            return Kind.SYNCING
+        case ["newPendingTransactions"]:
+            return Kind.PENDING
+        case ["newPendingTransactions", is_whole]:
+            is_whole = parse_flag(is_whole, "full transactions")
+            return Kind.PENDING_WHOLE if is_whole else Kind.PENDING
+        case ["logs", dict(raw)]:
+            return parse_filter(raw)
+        case ["logs"]:
+            return parse_filter({})
+    known = "newHeads, logs with a filter, newPendingTransactions or syncing"
+    raise invalid_params(f"subscription: expected {known}, got {show(params)}")

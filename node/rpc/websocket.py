@@ -119,18 +119,20 @@ class _WebSocket:
 
     # --- what is sent -----------------------------------------------------------------------
 
-    def _push(self, notification: dict[str, Any]) -> None:
+    def _push(self, notification: dict[str, Any]) -> bool:
+        """Queue a notification; a client that leaves too much unread loses its connection."""
         if self._scope.cancel_called:
-            return
+            return False
         data = encode_response(notification)
         self._pushed_bytes += len(data)
         try:
-            if self._pushed_bytes > PUSHED_BYTES_MAX or not self._guest.hold(len(data)):
-                self._scope.cancel()
-            else:
+            if self._pushed_bytes <= PUSHED_BYTES_MAX and self._guest.hold(len(data)):
                 self._pushes_in.send_nowait(data)
+                return True
         except trio.WouldBlock:
-            self._scope.cancel()
+            pass
+        self._scope.cancel()
+        return False
 
     async def _send_pushes(self) -> None:
         async for data in self._pushes_out:

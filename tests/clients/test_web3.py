@@ -126,7 +126,7 @@ async def test_websocket_subscriptions(shared):
             return json.loads(await socket.get_message())
 
         heads = (await ask("eth_subscribe", "newHeads"))["result"]
-        assert (await ask("eth_subscribe", "syncing"))["error"]["code"] == -32602
+        assert (await ask("eth_subscribe", "weather"))["error"]["code"] == -32602
         await trio.to_thread.run_sync(shared.__class__, shared.directory)  # commits a probe
         with trio.fail_after(20):
             push = json.loads(await socket.get_message())
