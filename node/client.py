@@ -68,6 +68,8 @@ class RpcClient:
             raise ValueError(f"{url!r} is not an http:// URL")
         self.url = url
         self._host, self._port = parts.hostname, parts.port or 80
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        self._authority = f"{name}:{self._port}"
         self._timeout_s = timeout_s
         self._stream: trio.SocketStream | None = None
         self._http = h11.Connection(h11.CLIENT)
@@ -196,7 +198,7 @@ class RpcClient:
             method="POST",
             target="/",
             headers=[
-                ("host", f"{self._host}:{self._port}"),
+                ("host", self._authority),
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),
             ],

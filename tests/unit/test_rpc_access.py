@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio.testing
 
+from node.client import RpcClient
 from node.errors import ConfigError
 from node.rpc.access import Access
 from node.rpc.server import RpcServer
@@ -84,6 +85,22 @@ async def test_names_of_a_node(host, more):
     answer = await ask(post(f"host: {host}", JSON, more), server)
     assert status_of(answer) == 200 and answer.endswith(BODY)
     assert b"access-control" not in answer
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8545", "http://localhost", "http://127.0.0.1:1"])
+async def test_a_client_of_our_own_names_the_node(url, monkeypatch):
+    """N-F13: by the host of its URL, an IPv6 address in brackets."""
+    near, far = trio.testing.memory_stream_pair()
+
+    async def connect(host, port):
+        await trio.lowlevel.checkpoint()
+        return near
+
+    monkeypatch.setattr(trio, "open_tcp_stream", connect)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve().serve, far)
+        async with RpcClient(url) as client:
+            assert await client.call("eth_chainId") is None, "an echo, where a refusal raises"
 
 
 @pytest.mark.parametrize("host", WRONG_HOSTS)
