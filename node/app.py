@@ -36,9 +36,11 @@ from node.gateway.gateway import Gateway
 from node.gateway.tls import build_contexts
 from node.gossip import Gossip
 from node.identity import NodeKey, load_node_key
+from node.ledger import trace as vote_trace
 from node.ledger.ledger import Ledger
-from node.ledger.rocks import RocksStorage
+from node.ledger.opening import open_chain
 from node.ledger.storage import Storage
+from node.ledger.trace import FileTrace, VoteTrace
 from node.metrics import CpuTimes
 from node.proposals import Proposals
 from node.rpc.access import Access
@@ -102,19 +104,16 @@ def _list_members(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> l
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a node stands on: its disk, its clock, its key; real ones or simulated ones."""
+    """What a node stands on: its chain, its clock, its key; real ones or simulated ones."""
 
     key: NodeKey
-    genesis_block: ExecutedBlock
-    storage: Storage
+    ledger: Ledger
     clock: Clock
     tap: Tap
     contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None
     """TLS contexts of the gateway; None if links are handed to it."""
     run: Callable[[Callable[[], object]], Awaitable[object]] = run_in_thread
     """How long work is run."""
-    is_first_start: bool = True
-    """Whether an empty disk is new, not lost."""
 
 
 def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
@@ -123,31 +122,40 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     _list_members(genesis, config, key)
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
-    storage = RocksStorage(config.data_path)
-    surroundings = Surroundings(
-        key,
-        build_genesis(genesis),
-        storage,
-        SystemClock(),
-        tap,
-        contexts,
-        is_first_start=is_first_start(config),
+    block = build_genesis(genesis)
+    trace = FileTrace(config.folder / vote_trace.NAME)
+    is_new = is_first_start(config)
+    ledger = open_chain(
+        config.data_path,
+        lambda storage, lost: open_ledger(
+            genesis, block, storage, trace, is_first_start=is_new, lost=lost
+        ),
     )
-    node = assemble_node(genesis, config, surroundings)
+    node = assemble_node(genesis, config, Surroundings(key, ledger, SystemClock(), tap, contexts))
     end_first_start(config)
     return node
 
 
-def _open_ledger(genesis: GenesisConfig, on: Surroundings, cpu: CpuTimes) -> Ledger:
-    """Open the chain; one that begins here has the record of its first view."""
+def open_ledger(
+    genesis: GenesisConfig,
+    block: ExecutedBlock,
+    storage: Storage,
+    trace: VoteTrace,
+    *,
+    is_first_start: bool,
+    lost: str = "",
+) -> Ledger:
+    """Open the chain; one that begins at a first start has the record of its first view.
+
+    `lost` says why a chain that begins at another start does so, if that is known.
+    """
     first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
-    return Ledger(on.storage, on.genesis_block, [first_view] if on.is_first_start else (), cpu)
+    return Ledger(storage, block, trace, [first_view] if is_first_start else (), lost=lost)
 
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) -> Node:
     """Connect all parts of a node; nothing runs yet."""
-    key, clock, cpu = on.key, on.clock, CpuTimes()
-    ledger = _open_ledger(genesis, on, cpu)
+    key, clock, ledger, cpu = on.key, on.clock, on.ledger, on.ledger.cpu
     events = Events()
     verifier = build_verifier(genesis, ledger)
     gateway = Gateway(
@@ -245,8 +253,9 @@ def _build_driver(
     is_memory_lost = not any(isinstance(item, ViewRecord) for item in records)
     if is_memory_lost:
         log.warning(
-            "abstaining: the data of this validator was lost; it votes again when the chain has "
-            "outgrown what it may have signed,height=%d",
+            "abstaining: %s; it votes again when the chain has outgrown what it may have signed,"
+            "height=%d",
+            ledger.lost_votes,
             head,
         )
     try:

@@ -7,7 +7,8 @@ NodeError
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   └── InvalidTransaction
 └── FatalError        this node cannot go on; the process stops
-    ├── StorageError      the disk's: corruption or a failed sync
+    ├── StorageError      the disk's: a write or read that failed
+    │   └── DamagedData       what was written cannot be read back
     └── EngineMismatch    ours: two EVM engines disagree
 """
 
@@ -48,7 +49,14 @@ class FatalError(NodeError):
 
 
 class StorageError(FatalError):
-    """A record is damaged, or a write could not be made durable."""
+    """The disk does not do what it should: the text says which file, and what to do next."""
+
+
+class DamagedData(StorageError):
+    """What was written is missing or has changed.
+
+    Fatal where the node itself needs it; a request of a client or peer for it is refused.
+    """
 
 
 class EngineMismatch(FatalError):

@@ -58,3 +58,18 @@ class _Span:
 
     def __exit__(self, *_: object) -> None:
         self._times.add(self._part, time.thread_time() - self._started_s)
+
+
+class DamageCount:
+    """What of a node's storage was found damaged since its start. Any thread may count."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        """Reads that met damage."""
+        self.first = ""
+        """What the first of them met."""
+
+    def note(self, text: str) -> None:
+        """Count a read that met damage."""
+        self.first = self.first or text
+        self.reads += 1

@@ -19,7 +19,8 @@ import trio
 
 from node.app import build_node, run_node
 from node.config import load_genesis, load_node_config
-from node.errors import PORT_TAKEN_EXIT, ConfigError, PortTaken, root_causes
+from node.errors import PORT_TAKEN_EXIT, ConfigError, DamagedData, PortTaken, root_causes
+from node.ledger.disk_errors import MOVE_AWAY
 from node.logs import start_file_log
 
 THREAD_STACK_BYTES = 64 * 1024 * 1024
@@ -76,7 +77,7 @@ def node_main(
     except BaseException as error:  # the process ends here: say why, in one place
         causes = root_causes(error)
         for cause in causes:
-            print(f"{type(cause).__name__}: {cause}", file=sys.stderr, flush=True)
+            print(describe_cause(cause), file=sys.stderr, flush=True)
         if all(isinstance(cause, ConfigError) for cause in causes):
             return PORT_TAKEN_EXIT if isinstance(causes[0], PortTaken) else 3
         log.critical("stopped by an error", exc_info=error)
@@ -84,6 +85,12 @@ def node_main(
     log.info("stopped")
     logging.shutdown()
     return 0
+
+
+def describe_cause(cause: BaseException) -> str:
+    """Return in one line why a node has ended; with what to do if damage did it."""
+    advice = f". {MOVE_AWAY}" if isinstance(cause, DamagedData) else ""
+    return f"{type(cause).__name__}: {cause}{advice}"
 
 
 def redirect_output(folder: Path) -> None:

@@ -17,7 +17,7 @@ import trio
 from consensus.epochs import Epochs
 from consensus.inputs import CaughtUp, Synced
 from node.chain.block import decode_block, encode_block
-from node.errors import BadInput
+from node.errors import BadInput, DamagedData
 from node.gateway.frames import MIB, FrameKind
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
@@ -195,6 +195,10 @@ class Sync:
         for number in range(start, start + min(count, RANGE_BLOCKS_MAX)):
             if number > self._ledger.head.number or size > RANGE_BYTES_MAX:
                 break
-            blocks.append(encode_block(self._ledger.block(number)))
+            try:
+                blocks.append(encode_block(self._ledger.block(number)))
+            except DamagedData:
+                log.exception("block damaged,height=%d", number)
+                break  # the peer asks another one
             size += len(blocks[-1])
         return blocks

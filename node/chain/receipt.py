@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from node.chain.rlp_codec import Item, decode_rlp, encode_rlp
 from node.crypto import keccak256
-from node.errors import StorageError
+from node.errors import DamagedData
 
 
 class Status(IntEnum):
@@ -71,7 +71,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
 
 
 def decode_receipt(data: bytes) -> Receipt:
-    """Return the stored receipt; `StorageError` if the bytes are not one."""
+    """Return the stored receipt; `DamagedData` if the bytes are not one."""
     try:
         tx_hash, status, gas_used, address, output, logs = decode_rlp(data)
         return Receipt(
@@ -83,7 +83,7 @@ def decode_receipt(data: bytes) -> Receipt:
             tuple(Log(item[0], tuple(item[1]), item[2]) for item in logs),
         )
     except (ValueError, TypeError, IndexError) as error:
-        raise StorageError("stored receipt is malformed") from error
+        raise DamagedData("stored receipt is malformed") from error
 
 
 def compute_bloom(receipts: tuple[Receipt, ...]) -> bytes:

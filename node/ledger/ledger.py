@@ -1,27 +1,29 @@
 """The ledger: the only mover of the chain's head.
 
-`commit` writes a block, its certificate, receipts, state and indexes, and drops the vote
-records that it settles, in one synced atomic batch. After it returns the block is committed;
-before, it is not. A crash leaves the chain at one block or the next, never between.
+`commit` writes a block, its certificate, receipts, state and indexes, and drops the proposals
+that it settles, in one synced atomic batch. After it returns the block is committed; before,
+it is not. A crash leaves the chain at one block or the next, never between.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from consensus.messages import CommitCertificate
-from consensus.records import Record, decode_record, encode_record, height_key_range, record_key
+from consensus.records import Record
 from node.chain.block import Block, Header
 from node.chain.receipt import Receipt, decode_receipt
-from node.errors import StorageError
+from node.errors import DamagedData, StorageError
 from node.execution.executor import ExecutedBlock, Parent
 from node.execution.flat_state import StateReader
 from node.ledger import schema
 from node.ledger.schema import Head, height_key, state_key
 from node.ledger.state_cache import StateCache
 from node.ledger.storage import Storage
-from node.metrics import CpuTimes, Part
+from node.ledger.trace import VoteTrace
+from node.ledger.votes import VoteRecords
+from node.metrics import CpuTimes, DamageCount, Part
 
 HEADER_CACHE_MAX = 512
 
@@ -33,12 +35,18 @@ class Ledger:
         self,
         storage: Storage,
         genesis: ExecutedBlock,
-        first_records: Iterable[Record] = (),
+        trace: VoteTrace,
+        first_records: Sequence[Record] = (),
         cpu: CpuTimes | None = None,
+        lost: str = "",
     ) -> None:
-        """Open a chain, or begin it with its genesis block and with records of consensus."""
+        """Open a chain, or begin it with its genesis block and with records of consensus.
+
+        Only a node's first start has first records; `lost` says why another one begins anew.
+        """
         self._storage = storage
-        self._cpu = cpu or CpuTimes()
+        self._votes = VoteRecords(storage, trace)
+        self.cpu = cpu or CpuTimes()
         self._cache = StateCache()
         self._headers: OrderedDict[int, tuple[Header, CommitCertificate]] = OrderedDict()
         self.genesis_hash = genesis.header.hash
@@ -47,21 +55,26 @@ class Ledger:
         if stored is None:
             self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
-            signed = {vote_key(item): encode_record(item) for item in first_records}
+            signed = self._votes.begin(first_records, lost)
             form = {schema.KEY_FORMAT: schema.FORMAT}
             storage.write({**_state_records(genesis), **records, **signed, **form})
+            self._votes.begun()
         else:
             self.head = schema.decode_head(stored)
             self._check_start()
+            self._votes.open(is_first_start=bool(first_records))
 
     def _check_start(self) -> None:
         """Refuse a database of another format or chain, or one whose head is not there."""
-        written = self._storage.get(schema.KEY_FORMAT) or b"1"
+        written = self._storage.get(schema.KEY_FORMAT)
+        if written is None and self._storage.get(schema.KEY_VOTES) is not None:
+            raise DamagedData("the database is damaged (it lacks its first records)")
         if written != schema.FORMAT:
             raise StorageError(
-                f"the data is of format {written.decode(errors='replace')}, this Lowu writes "
-                f"{schema.FORMAT.decode()}. Use the Lowu that wrote it, or move the node's data "
-                "folder away: the node then fetches the chain from nodes of this version."
+                f"the data is of format {(written or b'1').decode(errors='replace')}, this Lowu "
+                f"writes {schema.FORMAT.decode()}. Use the Lowu that wrote it, or move the node's "
+                "data folder away: the node then fetches the chain from nodes of this version. Its "
+                "votes go with the data, so that a validator abstains for two windows (R-WIPE-1)."
             )
         stored, _ = self._sealed_header(0)
         if stored.hash != self.genesis_hash:
@@ -100,10 +113,10 @@ class Ledger:
             return cached
         data = self._storage.get(height_key(b"H", number))
         if data is None:
-            raise StorageError(f"block {number} is missing from the data")
+            raise self._missing(number)
         found = schema.decode_sealed_header(data)
         if found[0].hash != found[1].block_hash or found[0].number != number:
-            raise StorageError(f"block {number} does not fit its certificate")
+            raise DamagedData(f"block {number} does not fit its certificate")
         self._remember(number, found)
         return found
 
@@ -132,8 +145,15 @@ class Ledger:
     def _list(self, prefix: bytes, number: int) -> tuple[bytes, ...]:
         data = self._storage.get(height_key(prefix, number))
         if data is None:
-            raise StorageError(f"block {number} is missing from the data")
+            raise self._missing(number)
         return schema.decode_list(data)
+
+    def _missing(self, number: int) -> StorageError:
+        if number > self.head.number:
+            return StorageError(f"block {number} is above the head {self.head.number}")
+        error = DamagedData(f"block {number} is missing from the data")
+        self.damage.note(str(error))
+        return error
 
     def find_block(self, block_hash: bytes) -> int | None:
         """Return the height of a block hash."""
@@ -168,7 +188,7 @@ class Ledger:
             self.head.failed_tx_count + failed,
         )
         state = _state_records(executed)
-        with self._cpu.measure(Part.STORAGE):
+        with self.cpu.measure(Part.STORAGE):
             puts = {**state, **self._block_records(executed, certificate, head)}
             self._storage.write(puts, self._settled_keys(header.number))
         self._cache.on_commit(state)
@@ -193,28 +213,35 @@ class Ledger:
         return puts
 
     def _settled_keys(self, number: int) -> list[bytes]:
-        """Return the keys of vote records and proposals that a block makes superfluous."""
-        low, high = height_key_range(number)
+        """Return the keys of proposals that a block makes superfluous."""
         start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
-        ranges = ((schema.PREFIX_VOTE + low, schema.PREFIX_VOTE + high), (start, end))
-        return [key for first, last in ranges for key, _ in self._storage.scan(first, last)]
+        return [key for key, _ in self._storage.scan(start, end)]
 
     # --- consensus records and proposal bodies ----------------------------------------------
 
+    @property
+    def lost_votes(self) -> str:
+        """Why votes of this node may be lost, so that it abstains; "" if it is not so."""
+        return self._votes.lost
+
+    @property
+    def damage(self) -> DamageCount:
+        """What of the storage was found damaged since the start."""
+        return self._storage.damage
+
     def save_records(self, records: Iterable[Record]) -> None:
-        """Make vote records durable."""
-        with self._cpu.measure(Part.STORAGE):
-            self._storage.write({vote_key(item): encode_record(item) for item in records})
+        """Make vote records durable, and traced: afterwards the votes may leave."""
+        with self.cpu.measure(Part.STORAGE):
+            self._votes.save(records, self.head.number)
 
     def load_records(self) -> list[Record]:
-        """Return all vote records."""
-        rows = self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END)
-        return [decode_record(value) for _, value in rows]
+        """Return all vote records above the head, and those of no height."""
+        return self._votes.load(self.head.number)
 
     def save_proposal(self, number: int, digest: bytes, transactions: Iterable[bytes]) -> None:
         """Make the bodies of a proposal durable; needed before this node votes for it."""
         key = schema.proposal_key(number, digest)
-        with self._cpu.measure(Part.STORAGE):
+        with self.cpu.measure(Part.STORAGE):
             self._storage.write({key: schema.encode_list(transactions)})
 
     def load_proposal(self, number: int, digest: bytes) -> tuple[bytes, ...] | None:
@@ -223,17 +250,13 @@ class Ledger:
         return None if data is None else schema.decode_list(data)
 
     def close(self) -> None:
-        """Close the storage."""
+        """Close the storage and the trace of the last vote."""
+        self._votes.close()
         self._storage.close()
 
 
 def _state_records(executed: ExecutedBlock) -> dict[bytes, bytes]:
     return {state_key(table, key): value for (table, key), value in executed.writes.items()}
-
-
-def vote_key(record: Record) -> bytes:
-    """Return the key of a consensus record."""
-    return schema.PREFIX_VOTE + record_key(record)
 
 
 class _Snapshot:

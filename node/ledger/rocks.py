@@ -2,7 +2,7 @@
 
 Every batch is synced before `write` returns. Compression is off: records are small hashes and
 numbers, and what is on disk can then be searched for plain bytes (the canary check relies on
-it). An error of the engine is a `StorageError`; the caller must stop.
+it). An error of the engine is a `StorageError` that says what to do; the caller must stop.
 """
 
 from __future__ import annotations
@@ -13,57 +13,110 @@ from pathlib import Path
 from rocksdict import (
     BlockBasedOptions,
     DBCompressionType,
+    DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
     WriteOptions,
 )
 
-from node.errors import ConfigError, StorageError
+from node.errors import DamagedData, StorageError
+from node.ledger.disk_errors import explain_open_error, explain_read_error, explain_write_error
 from node.ledger.storage import open_record, seal_record
+from node.metrics import DamageCount
 
 BLOOM_BITS = 10
 """For each key, so that one in a hundred absent keys is looked for on the disk."""
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 LOG_FILE_BYTES = 4 * 1024 * 1024
+_POINTER = "CURRENT"
+"""The engine's file that names what else belongs to the database. Without it, the engine would
+begin a new one amid the files of the old."""
+
+
+def _build_options(*, is_salvage: bool) -> Options:
+    options = Options(raw_mode=True)
+    options.set_paranoid_checks(True)
+    # An incomplete last record is what a crash leaves; anything else in the log is damage.
+    strict = DBRecoveryMode.tolerate_corrupted_tail_records()
+    options.set_wal_recovery_mode(DBRecoveryMode.point_in_time() if is_salvage else strict)
+    options.set_compression_type(DBCompressionType.none())
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_log_file_size(LOG_FILE_BYTES)
+    options.set_keep_log_file_num(2)
+    blocks = BlockBasedOptions()
+    blocks.set_bloom_filter(BLOOM_BITS, False)  # new records are looked for before they exist
+    options.set_block_based_table_factory(blocks)
+    return options
 
 
 class RocksStorage:
     """A RocksDB database in a directory, opened by one process at a time."""
 
-    def __init__(self, path: Path) -> None:
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_compression_type(DBCompressionType.none())
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-        options.set_max_log_file_size(LOG_FILE_BYTES)
-        options.set_keep_log_file_num(2)
-        blocks = BlockBasedOptions()
-        blocks.set_bloom_filter(BLOOM_BITS, False)  # new records are looked for before they exist
-        options.set_block_based_table_factory(blocks)
-        path.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, *, is_salvage: bool = False) -> None:
+        """Open a database, or make one in an empty folder.
+
+        `is_salvage` takes a damaged log up to the damage, whatever is lost after it.
+
+        Raises:
+            ConfigError: another process uses it, or the system refuses.
+            DamagedData: what is there is no sound database.
+        """
+        self._path = path
+        self.damage = DamageCount()
+        self._failure: StorageError | None = None
+        """The first failed write: the engine's later answers only say that there was one."""
+        options = _build_options(is_salvage=is_salvage)
         try:
+            path.mkdir(parents=True, exist_ok=True)
+            is_new = not any(path.iterdir())
+            if not is_new and not (path / _POINTER).exists():
+                raise DamagedData(f"{path}: the database is damaged (it has no file {_POINTER})")
+            options.create_if_missing(is_new)
             self._db = Rdict(str(path), options)
+        except DamagedData:
+            raise
         except Exception as error:  # rocksdict raises plain Exception
-            raise ConfigError(
-                f"{path}: the database cannot be opened ({error}). Is another process using "
-                "it? If it is damaged, move the folder away: the node fetches the chain again."
-            ) from error
+            raise explain_open_error(path, error) from error
         self._write_options = WriteOptions()
         self._write_options.sync = True
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""
-        stored = self._db.get(key)
-        return None if stored is None else open_record(key, stored)
+        try:
+            stored = self._db.get(key)
+            return None if stored is None else open_record(key, stored)
+        except Exception as error:  # rocksdict raises plain Exception
+            raise self._unreadable(error) from error
 
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield a range, ascending."""
+        for key, rows in self._seek(low, high):
+            try:
+                yield key, open_record(key, rows.value())
+            except DamagedData as error:
+                raise self._unreadable(error) from error
+
+    def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
+        """Yield the keys of a range, ascending, without looking at their values."""
+        for key, _ in self._seek(low, high):
+            yield key
+
+    def _seek(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, RdictIter]]:
+        """Yield the iterator at each key of a range. It ends early where it meets damage."""
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(high)
-        for key, stored in self._db.items(from_key=low, read_opt=bounds):
-            yield key, open_record(key, stored)
+        rows = self._db.iter(bounds)
+        rows.seek(low)
+        while rows.valid():
+            yield rows.key(), rows
+            rows.next()
+        try:
+            rows.status()
+        except Exception as error:  # rocksdict raises plain Exception
+            raise self._unreadable(error) from error
 
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Take a snapshot of the engine."""
@@ -72,16 +125,28 @@ class RocksStorage:
         def get(key: bytes) -> bytes | None:
             try:
                 stored = snapshot[key]
+                return open_record(key, stored)
             except Exception as error:  # rocksdict raises plain Exception for a missing key
-                if "not found" in str(error):
+                if "key not found" in str(error):
                     return None
-                raise StorageError(f"the snapshot cannot be read: {error}") from error
-            return open_record(key, stored)
+                raise self._unreadable(error) from error
 
         return get
 
+    def _unreadable(self, error: Exception) -> StorageError:
+        """Return why a read failed; damage is counted."""
+        if isinstance(error, DamagedData):  # its checksum does not fit
+            found: StorageError = DamagedData(f"{self._path}: {error}")
+        else:
+            found = explain_read_error(self._path, error)
+        if isinstance(found, DamagedData):
+            self.damage.note(str(found))
+        return found
+
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
-        """Apply a batch and sync it."""
+        """Apply a batch and sync it; after a failure, refuse."""
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure))
         batch = WriteBatch(raw_mode=True)
         for key in deletes:
             batch.delete(key)
@@ -90,8 +155,13 @@ class RocksStorage:
         try:
             self._db.write(batch, self._write_options)
         except Exception as error:  # rocksdict raises plain Exception
-            raise StorageError(f"a write could not be made durable: {error}") from error
+            self._failure = explain_write_error(self._path, error)
+            raise self._failure from error
 
     def close(self) -> None:
-        """Close the database."""
-        self._db.close()
+        """Close the database; after a failed write there is nothing more to say."""
+        try:
+            self._db.close()
+        except Exception as error:  # rocksdict raises plain Exception
+            if self._failure is None:
+                raise explain_write_error(self._path, error) from error

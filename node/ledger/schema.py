@@ -1,6 +1,7 @@
 """Keys and values of the ledger's records.
 
-M<name>                      head height and totals, format of the data
+M<name>                      head height and totals, format of the data, last step with votes,
+                             why votes were lost
 H<height>                    header, commit certificate
 B<height>                    transactions' bytes
 R<height>                    receipts
@@ -23,14 +24,18 @@ from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate
 from node.chain.block import Header, decode_header, encode_header
 from node.chain.rlp_codec import decode_rlp, encode_rlp
-from node.errors import BadInput, StorageError
+from node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
 KEY_FORMAT = b"Mformat"
-FORMAT = b"5"
+FORMAT = b"6"
 """Raised whenever records or what signatures cover change; data of another format is refused."""
+KEY_VOTES = b"Mvotes"
+KEY_LOST = b"Mlost"
 PREFIX_VOTE = b"V"
 PREFIX_VOTE_END = b"W"
+PREFIX_EVIDENCE = b"Ve"
+"""Proof that others have equivocated: it stays when this node's own votes are dropped."""
 PREFIX_PROPOSAL = b"P"
 
 
@@ -78,12 +83,12 @@ def encode_sealed_header(header: Header, certificate: CommitCertificate) -> byte
 
 
 def decode_sealed_header(data: bytes) -> tuple[Header, CommitCertificate]:
-    """Return a stored header and certificate; `StorageError` if malformed."""
+    """Return a stored header and certificate; `DamagedData` if malformed."""
     try:
         header, certificate = msgpack.unpackb(data)
         return decode_header(header), decode_commit_certificate(certificate)
     except (ValueError, TypeError, BadInput, InvalidMessage) as error:
-        raise StorageError("stored header is malformed") from error
+        raise DamagedData("stored header is malformed") from error
 
 
 def encode_list(items: Iterable[bytes]) -> bytes:

@@ -11,16 +11,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from node.errors import StorageError
+from node.errors import DamagedData
+from node.metrics import DamageCount
 
 CHECKSUM_BYTES = 4
 
 
 class Storage(Protocol):
-    """What the ledger needs of a disk."""
+    """What the ledger needs of a disk. What cannot be read back is `DamagedData`, and counted."""
+
+    damage: DamageCount
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of a key, or None; `StorageError` if it is damaged."""
+        """Return the value of a key, or None."""
         ...
 
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -50,10 +53,10 @@ def seal_record(key: bytes, value: bytes) -> bytes:
 
 
 def open_record(key: bytes, stored: bytes) -> bytes:
-    """Return the value of a stored record; `StorageError` if the checksum does not fit."""
+    """Return the value of a stored record; `DamagedData` if the checksum does not fit."""
     value = stored[CHECKSUM_BYTES:]
     if seal_record(key, value) != stored:
-        raise StorageError(f"record {key[:1]!r} {key[1:].hex()} is damaged")
+        raise DamagedData(f"record {key[:1]!r} {key[1:].hex()} is damaged")
     return value
 
 
@@ -62,6 +65,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
+        self.damage = DamageCount()
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import trio
 
 from node.bounded_json import load_json
-from node.errors import BadInput, CallAborted, FatalError
+from node.errors import BadInput, CallAborted, DamagedData, FatalError
 from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,
@@ -183,6 +183,9 @@ def _explain(name: str, error: Exception | None) -> RpcError:
             return RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s")
         case BadInput():
             return RpcError(INVALID_PARAMS, str(error))
+        case DamagedData():  # no client may stop the node by asking for it
+            log.error("method failed,method=%s,reason=%s", name, error)
+            return RpcError(INTERNAL_ERROR, f"this node's storage is damaged: {error}")
         case FatalError():
             raise error
     log.error("method failed,method=%s", name, exc_info=error)  # a client never sees a traceback

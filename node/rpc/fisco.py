@@ -201,6 +201,7 @@ class FiscoMethods:
             item for item in self._node.gateway.connected if validators.index_of(item) is not None
         ]
         replica = driver.replica if driver is not None else None
+        damage = self._node.ledger.damage
         status = {
             "nodeID": self._node.node_id.hex(),
             "index": index if index is not None else -1,
@@ -215,6 +216,8 @@ class FiscoMethods:
             "changeCycle": replica.failed_attempts if replica is not None else 0,
             "view": replica.view if replica is not None else 0,
             "phase": replica.phase if replica is not None else "observing",
+            "abstainReason": self._node.ledger.lost_votes,
+            "storageDamage": {"reads": damage.reads, "first": damage.first},
             "connectedNodeList": len(connected),
             "consensusNodeList": [
                 {

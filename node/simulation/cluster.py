@@ -22,11 +22,12 @@ import trio
 
 from consensus.invariants import BlockFact, check_agreement
 from consensus.messages import Message, Status
+from consensus.records import Record, decode_record
 from consensus.simulation.violation import Violation
 from consensus.types import Domain
 from contracts.account import Account
 from contracts.registry import HASH_REGISTRY_ADDRESS, Role, Suite, encode_register_anchor
-from node.app import Node, Surroundings, assemble_node, run_services
+from node.app import Node, Surroundings, assemble_node, open_ledger, run_services
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
 from node.crypto import compute_public_key
@@ -36,7 +37,9 @@ from node.execution.executor import ExecutedBlock
 from node.execution.genesis import build_genesis
 from node.identity import NodeKey
 from node.ledger.ledger import Ledger
-from node.simulation.disk import FaultyStorage
+from node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOTE_END, decode_head
+from node.ledger.storage import Storage
+from node.simulation.disk import FaultyStorage, FaultyTrace
 from node.simulation.liar import GatewayLiar
 from node.simulation.links import Link
 from node.simulation.virtual_time import run_virtual
@@ -73,9 +76,14 @@ class Member:
     index: int
     key: NodeKey
     storage: FaultyStorage
+    trace: FaultyTrace
     skew_ms: int
     is_first_start: bool = True
-    is_wipe_due: bool = False
+    is_loss_due: bool = False
+    must_abstain: bool = False
+    """Whether it has lost votes since it ran last."""
+    may_abstain: bool = False
+    """Whether it has ever lost a step with vote records."""
     height: int = 0
     """What it has told to be committed."""
     node: Node | None = None
@@ -197,6 +205,7 @@ class Cluster:
                 index,
                 NodeKey.from_private(_private_key(index)),
                 FaultyStorage(Random(f"disk/{self.seed}/{index}"), rate),  # noqa: S311
+                FaultyTrace(Random(f"trace/{self.seed}/{index}"), rate),  # noqa: S311
                 self.random.choice(skews),
             )
             for index in range(self.nodes + self.random.choice((0, 0, 1)))
@@ -224,20 +233,32 @@ class Cluster:
             pipeline_size=self.window,
             evm=Engine.BOTH,
         )
-        on = Surroundings(
-            member.key, block, member.storage, VirtualClock(member.skew_ms), Tap(None), None,
-            run_inline, member.is_first_start,
-        )  # fmt: skip
+        ledger = open_ledger(
+            genesis, block, member.storage, member.trace, is_first_start=member.is_first_start
+        )
+        clock = VirtualClock(member.skew_ms)
+        on = Surroundings(member.key, ledger, clock, Tap(None), None, run_inline)
         node = assemble_node(genesis, config, on)
         member.is_first_start = False
+        self._check_abstention(member, node)
         node.events.subscribe(lambda event: self._on_block(member, event.block))
         if node.driver is not None:
-            ledger = node.ledger
             node.driver.on_send = lambda message: self._on_send(member, ledger, message)
         if member.index == self._liar:
             random = Random(f"liar/{self.seed}")  # noqa: S311
             GatewayLiar(random, member.key, DOMAIN, node.gateway)
         return node
+
+    def _check_abstention(self, member: Member, node: Node) -> None:
+        """A validator abstains when it has lost votes, and for no other reason (R-SAFE-3)."""
+        if node.driver is None:
+            return
+        is_abstaining = node.driver.replica.phase == "abstaining"
+        if member.must_abstain and not is_abstaining:
+            raise Violation(f"P05 node {member.index} has lost votes and does not abstain")
+        if is_abstaining and not member.may_abstain:
+            raise Violation(f"P17 node {member.index} abstains and has lost nothing")
+        member.must_abstain = False
 
     def _on_send(self, member: Member, ledger: Ledger, message: Message) -> None:
         """Watch a vote; now and then its sender loses its disk right after it, when it hurts."""
@@ -246,7 +267,7 @@ class Cluster:
         if member.scope is None or not is_vote or member.index != self._wiped:
             return
         if self.is_faulty and self.random.random() < 0.1:
-            member.is_wipe_due = True
+            member.is_loss_due = True
             member.scope.cancel()
 
     def _on_block(self, member: Member, block: ExecutedBlock) -> None:
@@ -277,16 +298,30 @@ class Cluster:
             finally:
                 self._unlink(member.index)
                 member.node, member.scope = None, None
-            if member.is_wipe_due:
-                self._wipe(member)
+            if member.is_loss_due:
+                self._lose(member)
             await trio.sleep(self.random.choice((0.05, 0.5, 3.0)) if self.is_faulty else 0.05)
 
-    def _wipe(self, member: Member) -> None:
-        self.faults["wipe"] += 1
-        self.note(f"{member.index} wipe")
-        member.is_wipe_due, member.height = False, 0
-        member.storage.wipe()
-        self._votes.on_wipe(member.index)
+    def _lose(self, member: Member) -> None:
+        """Take from a node all of its disk, or the newest writes: its votes may be among them."""
+        member.is_loss_due = False
+        storage = member.storage
+        steps = storage.get(KEY_VOTES)
+        if self.random.random() < 0.3:
+            self.faults["wipe"] += 1
+            self.note(f"{member.index} wipe")
+            storage.wipe()
+        else:
+            self.faults["loss"] += 1
+            writes = self.random.choice((1, 2, 5, 20))
+            self.note(f"{member.index} loses {writes} writes")
+            storage.lose(writes)
+        head, records = read_disk(storage)
+        member.height = head
+        member.may_abstain |= storage.get(KEY_VOTES) != steps
+        if self._votes.has_lost(member.index, head, records):
+            member.must_abstain = True
+            self._votes.on_wipe(member.index)
 
     def _unlink(self, index: int) -> None:
         for pair, link in self._links.items():
@@ -409,7 +444,7 @@ class Cluster:
     async def _heal(self, transactions: tuple[Transaction, ...], healed_s: float) -> None:
         self.is_faulty = False
         for member in self.members:
-            member.storage.failure_rate = 0.0
+            member.storage.failure_rate = member.trace.failure_rate = 0.0
         self.note("heal")
         while missing := self._missing(transactions):
             if trio.current_time() - healed_s > LIVENESS_S:
@@ -419,6 +454,13 @@ class Cluster:
                     for transaction in transactions:
                         self._give(member.node, transaction)
             await trio.sleep(0.25)
+
+
+def read_disk(storage: Storage) -> tuple[int, list[Record]]:
+    """Return the head and the consensus records that a disk holds."""
+    head = storage.get(KEY_HEAD)
+    rows = storage.scan(PREFIX_VOTE, PREFIX_VOTE_END)
+    return decode_head(head).number if head else 0, [decode_record(value) for _, value in rows]
 
 
 def read_chain(node: Node) -> list[BlockFact]:

@@ -19,13 +19,14 @@ import trio
 import trio.testing
 
 from contracts.registry import Jurisdiction
-from node.app import Node, Surroundings, assemble_node, run_services
+from node.app import Node, Surroundings, assemble_node, open_ledger, run_services
 from node.client import ClientError, RpcClient
 from node.config import GenesisConfig
 from node.errors import BadInput
 from node.execution.executor import ExecutedBlock
 from node.execution.genesis import build_genesis
 from node.ledger.storage import MemoryStorage
+from node.ledger.trace import MemoryTrace
 from node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from node.simulation.links import Link
 from node.tap import Tap
@@ -66,6 +67,7 @@ class VirtualNetwork:
         """Those that run, by name."""
         self._random = Random(f"virtual/{seed}")  # noqa: S311  (repeatable)
         self._storages = {item.name: MemoryStorage() for item in plan.nodes}
+        self._traces = {item.name: MemoryTrace() for item in plan.nodes}
         self._scopes: dict[str, trio.CancelScope] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
@@ -148,15 +150,15 @@ class VirtualNetwork:
     def _assemble(self, planned: PlannedNode) -> Node:
         name = planned.name
         genesis = self.plan.genesis
-        surroundings = Surroundings(
-            planned.key,
+        ledger = open_ledger(
+            genesis,
             _build_genesis(genesis),
             self._storages[name],
-            VirtualClock(0),
-            Tap(None),
-            None,
-            run_inline,
-            self._is_new[name],
+            self._traces[name],
+            is_first_start=self._is_new[name],
+        )
+        surroundings = Surroundings(
+            planned.key, ledger, VirtualClock(0), Tap(None), None, run_inline
         )
         self._is_new[name] = False
         return assemble_node(genesis, self.plan.node_config(planned, Path()), surroundings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from consensus.codec import compute_digest
 from consensus.messages import Message, PrePrepare, ViewChange
-from consensus.records import ViewRecord, VoteKind, record_key
+from consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.simulation.violation import Violation
 from consensus.simulation.votes import vote_of
 from consensus.types import ZERO_HASH, Domain
@@ -19,6 +21,8 @@ class VoteWatch:
         self._votes: dict[tuple[int, VoteKind, int, int], tuple[bytes, bytes]] = {}
         self._lost: dict[int, int] = {}
         """The highest height that a node had voted for when its disk was lost."""
+        self._asked: dict[int, int] = {}
+        """The highest view that a node has asked for."""
 
     def on_send(self, node: int, ledger: Ledger, message: Message) -> None:
         """A node is about to send a message."""
@@ -26,6 +30,7 @@ class VoteWatch:
             views = [item for item in ledger.load_records() if isinstance(item, ViewRecord)]
             if not views or views[0].to_view < message.view:
                 raise Violation(f"P14 node {node} sends VIEW-CHANGE {message.view}: not durable")
+            self._asked[node] = max(message.view, self._asked.get(node, 0))
             return
         digest = ZERO_HASH
         if isinstance(message, PrePrepare):
@@ -50,3 +55,15 @@ class VoteWatch:
         """A node loses its disk: it must not vote again where it may have voted (R-WIPE-1)."""
         heights = [height for at, _, height, _ in self._votes if at == node]
         self._lost[node] = max(heights, default=0)
+
+    def has_lost(self, node: int, head: int, records: Iterable[Record]) -> bool:
+        """Whether what a node's disk still holds lacks anything that it has sent."""
+        known = list(records)
+        votes = {(item.kind, item.height): item for item in known if isinstance(item, VoteRecord)}
+        asked = max((item.to_view for item in known if isinstance(item, ViewRecord)), default=-1)
+        for at, kind, height, view in self._votes:
+            if at == node and height > head:
+                vote = votes.get((kind, height))
+                if vote is None or vote.view < view:
+                    return True
+        return asked < self._asked.get(node, 0)

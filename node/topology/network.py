@@ -299,9 +299,11 @@ async def _describe(node: PlannedNode) -> str:
     state = f"view {status['view']}"
     if status["is_abstaining"]:
         state = (
-            "abstaining as its data was lost (if the whole chain begins anew, remove all data and "
-            f"write a file {first_start.NAME} into the folder of each node)"
+            f"abstaining: {status['abstain_reason']} (if the whole chain begins anew, remove all "
+            f"data and write a file {first_start.NAME} into the folder of each node)"
         )
+    if status["damage"]:
+        state += f", storage damaged: {status['damage']}"
     return (
         f"height {status['height']}, {state}, linked to {status['peers']} nodes; "
         f"see `lowu logs {node.name}`"
@@ -311,17 +313,25 @@ async def _describe(node: PlannedNode) -> str:
 async def read_status(node: PlannedNode) -> dict[str, Any]:
     """Return what a node says of itself."""
     async with RpcClient(node.url, timeout_s=3) as client:
+        try:
+            block = await client.call("eth_getBlockByNumber", "latest", False)
+        except RemoteError:  # its own head cannot be read: what follows says so
+            block = {}
         consensus = load_json((await client.call("getConsensusStatus")).encode())
         peers = int(await client.call("net_peerCount"), 16)
         pending = await client.call("getPendingTxSize")
-        block = await client.call("eth_getBlockByNumber", "latest", False)
+    is_abstaining = consensus["phase"] == "abstaining"
+    damage = consensus["storageDamage"]
     return {
-        "height": int(block["number"], 16),
-        "hash": block["hash"],
-        "state_root": block["stateRoot"],
+        "height": consensus["blockNumber"],
+        "hash": "0x" + consensus["hash"],
+        "state_root": block.get("stateRoot", ""),
         "view": consensus["view"],
         "is_changing_view": consensus["phase"] == "changing",
-        "is_abstaining": consensus["phase"] == "abstaining",
+        "is_abstaining": is_abstaining,
+        "abstain_reason": consensus["abstainReason"] if is_abstaining else "",
+        "damaged_reads": damage["reads"],
+        "damage": damage["first"],
         "leader": consensus["leaderIndex"],
         "index": consensus["index"],
         "peers": peers,

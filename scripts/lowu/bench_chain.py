@@ -19,6 +19,7 @@ from node.execution.executor import ExecutedBlock, execute_block
 from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
+from node.ledger.trace import FileTrace
 from node.topology.plan import Plan
 
 BLOCK_SIZE = 200
@@ -47,7 +48,8 @@ class Chain:
     def __init__(self, genesis: GenesisConfig, folder: Path) -> None:
         self._genesis = genesis
         self._domain = Domain(genesis.chain_id, genesis.group_id)
-        self.ledger = Ledger(RocksStorage(folder), build_genesis(genesis))
+        storage, trace = RocksStorage(folder / "data"), FileTrace(folder / "last_vote")
+        self.ledger = Ledger(storage, build_genesis(genesis), trace)
         self.records = 0
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,9 @@ def status(directory: Path, is_json: bool) -> None:
         "pool",
     )
     print_table(f"{plan.spec.settings.name} in {directory}", columns, rows)
+    for entry in entries:
+        for line in _status_notes(entry):
+            click.echo(f"{entry['name']}: {line}")
 
 
 def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
@@ -163,6 +167,8 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
         process = f"ended ({entry['exit_code']})"
     else:
         process = "not started"
+    if entry.get("damage"):
+        process += ", damaged"
     view = entry.get("view", "-") if entry["kind"] == "validator" else "-"
     if entry.get("is_changing_view"):
         view = f"{view} (changing)"
@@ -180,6 +186,21 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
         entry.get("peers", "-"),
         entry.get("pending", "-"),
     )
+
+
+def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a node that runs."""
+    if entry.get("abstain_reason"):
+        yield (
+            f"abstains, as votes of it may be lost ({entry['abstain_reason']}); it votes again "
+            "when the chain has outgrown them"
+        )
+    if entry.get("damage"):
+        yield (
+            f"storage damaged ({entry['damaged_reads']} reads failed, the first: "
+            f"{entry['damage']}); stop it, move its data folder away, and it fetches the chain "
+            "again, abstaining for a while as its votes go with the data"
+        )
 
 
 async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from collections import Counter
 from random import Random
 
 import pytest
@@ -15,9 +15,11 @@ from node.errors import StorageError
 from node.execution.compiler import runtime
 from node.execution.evm import BlockContext, Evm
 from node.execution.flat_state import EmptyState, LayeredState
+from node.ledger import votes
 from node.ledger.ledger import Ledger
+from node.ledger.votes import VoteRecords
 from node.simulation import cluster
-from node.simulation.cluster import run_stack
+from node.simulation.cluster import Cluster, run_stack
 from node.simulation.disk import FaultyStorage
 from node.simulation.links import Link
 from node.simulation.virtual_time import check_private_names, run_virtual
@@ -46,7 +48,7 @@ def test_seeds(chunk):
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
-        "from node.simulation.cluster import run_stack;"
+        "from node.simulation.cluster import Cluster, run_stack;"
         "print([run_stack(seed).trace_hash for seed in range(6)])"
     )
     assert run_stack(0).trace_hash in output_under_hash_seeds(code)
@@ -115,13 +117,52 @@ def test_control_votes_that_are_written_too_late(monkeypatch):
 
 def test_control_a_wiped_node_that_votes_at_once(monkeypatch):
     """R-WIPE-1: whoever takes lost data for a first start votes twice."""
-    real = cluster.assemble_node
+    real = cluster.open_ledger
 
-    def assemble(genesis, config, on):
-        return real(genesis, config, replace(on, is_first_start=True))
+    def open_as_new(*on, is_first_start):
+        return real(*on, is_first_start=True)
 
-    monkeypatch.setattr(cluster, "assemble_node", assemble)
+    monkeypatch.setattr(cluster, "open_ledger", open_as_new)
+    monkeypatch.setattr(Cluster, "_check_abstention", lambda self, member, node: None)
     assert "where its votes are lost" in first_violation()
+
+
+def test_control_a_start_that_takes_the_database_at_its_word(monkeypatch):
+    """R-SAFE-3, N-F3: without the trace, a log whose end is lost looks like one that is whole."""
+    monkeypatch.setattr(votes, "find_loss", lambda slots, memory: "")
+    assert "has lost votes and does not abstain" in first_violation()
+
+
+def test_control_a_trace_that_is_written_first(monkeypatch):
+    """R-SAFE-3: after an honest crash between the two writes, nobody may abstain."""
+
+    def save(self, records, head):
+        puts = {votes.vote_key(item): votes.encode_record(item) for item in records}
+        memory = self._advance(puts, ())
+        self._trace.write(self._memory.last)
+        self._storage.write({**puts, **memory})
+
+    monkeypatch.setattr(VoteRecords, "save", save)
+    assert "abstains and has lost nothing" in first_violation(40)
+
+
+def test_disks_lose_what_they_had_written():
+    """The simulation covers losses of votes and of other writes."""
+    faults = Counter()
+    for seed in range(300, 312):
+        faults.update(run_stack(seed).faults)
+    assert faults["loss"] > 3 and faults["wipe"] > 1
+
+
+def test_a_disk_loses_its_newest_writes():
+    storage = FaultyStorage(Random(1), failure_rate=0.0)
+    storage.write({b"a": b"1"})
+    storage.write({b"a": b"2", b"b": b"1"})
+    storage.write({b"c": b"1"}, [b"b"])
+    storage.lose(1)
+    assert dict(storage.scan(b"", b"z")) == {b"a": b"2", b"b": b"1"}
+    storage.lose(5)
+    assert dict(storage.scan(b"", b"z")) == {}
 
 
 def test_liars_are_blamed_and_borne():

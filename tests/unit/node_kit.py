@@ -14,6 +14,7 @@ from node.execution.executor import execute_block
 from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.storage import MemoryStorage
+from node.ledger.trace import MemoryTrace
 
 CHAIN_ID = 20200
 DOMAIN = Domain("chain0", "group0")
@@ -50,9 +51,10 @@ def context(number=1, time_s=2):
 class Chain:
     """A ledger that blocks of transactions can be put on."""
 
-    def __init__(self, storage=None):
+    def __init__(self, storage=None, trace=None):
         self.storage = storage or MemoryStorage()
-        self.ledger = Ledger(self.storage, build_genesis(GENESIS))
+        self.trace = trace or MemoryTrace()
+        self.ledger = Ledger(self.storage, build_genesis(GENESIS), self.trace)
 
     def execute(self, *transactions, root=None, time_s=2):
         parent = self.ledger.parent()

@@ -4,11 +4,12 @@ import pytest
 
 from consensus.messages import CommitCertificate
 from consensus.records import ViewRecord, VoteKind, VoteRecord
-from node.errors import ConfigError, StorageError
+from node.errors import ConfigError, DamagedData, StorageError
 from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
 from node.ledger.storage import MemoryStorage
+from node.ledger.trace import MemoryTrace
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import Chain, signed
 
@@ -40,7 +41,7 @@ def test_blocks_receipts_and_indexes(storage):
     assert ledger.block(1).transactions == (transaction.raw,)
     assert ledger.receipts(1) == executed.receipts
     assert ledger.find_transaction(b"x" * 32) is None
-    again = Ledger(storage, build_genesis(kit.GENESIS))
+    again = Ledger(storage, build_genesis(kit.GENESIS), chain.trace)
     assert again.head == ledger.head and again.header(2) == ledger.header(2)
 
 
@@ -87,7 +88,7 @@ def test_another_genesis_is_refused(storage):
     Chain(storage).commit(signed())
     other = build_genesis(replace(kit.GENESIS, tx_gas_limit=10**7))
     with pytest.raises(StorageError, match="another genesis"):
-        Ledger(storage, other)
+        Ledger(storage, other, MemoryTrace())
 
 
 def test_every_flipped_bit_is_detected_or_harmless():
@@ -155,8 +156,11 @@ def test_data_of_another_format_is_refused():
 
     chain = Chain()
     chain.storage.write({schema.KEY_FORMAT: b"1"})
-    with pytest.raises(StorageError, match="format 1, this Lowu writes 5"):
+    with pytest.raises(StorageError, match="format 1, this Lowu writes 6"):
         Chain(chain.storage)
     chain.storage.records.pop(schema.KEY_FORMAT)
-    with pytest.raises(StorageError, match="format 1"):
+    with pytest.raises(DamagedData, match="lacks its first records"):
+        Chain(chain.storage)
+    chain.storage.records.pop(schema.KEY_VOTES)  # no Lowu of that format wrote it
+    with pytest.raises(StorageError, match=r"format 1.*validator abstains"):
         Chain(chain.storage)

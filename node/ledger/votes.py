@@ -1,0 +1,170 @@
+"""The consensus records on disk, and how it shows that some of them were lost.
+
+Every step's records are written in one synced batch together with a `Memory`: a number that
+grows by one, and a digest over all records that are there. Then the same mark goes into the
+trace outside of the database, and only then may anything of the step leave (R-SAFE-3). A start
+compares the three: records, their digest, and the trace. On any doubt the votes are dropped,
+which makes the validator abstain (R-WIPE-1), and the reason is kept until it votes again.
+
+Records of committed heights are deleted with the next step, not with their block, so that
+nothing but a step changes what the digest covers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import msgpack
+
+from consensus.records import Record, decode_record, encode_record, height_key_range, record_key
+from node.errors import DamagedData
+from node.ledger import schema
+from node.ledger.storage import Storage
+from node.ledger.trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
+
+DATA_GONE = "the data of this validator was lost: its database is empty, and it is no first start"
+
+log = logging.getLogger("CONSENSUS")
+
+
+class VoteRecords:
+    """The consensus records of a node. One thread writes: the one that runs the replica."""
+
+    def __init__(self, storage: Storage, trace: VoteTrace) -> None:
+        self._storage = storage
+        self._trace = trace
+        self._hashes: dict[bytes, int] = {}
+        """By key, of all records in the database."""
+        self._digest = 0
+        """Of all of them: it shows accidents, and no attacker."""
+        self._memory = Memory(NO_MARK, NO_MARK)
+        self._settled = 0
+        self.lost = ""
+        """Why votes may be lost; "" once this node votes again."""
+
+    # --- starting ---------------------------------------------------------------------------
+
+    def begin(self, records: Iterable[Record], lost: str) -> dict[bytes, bytes]:
+        """Return what a new database begins with; `begun` follows once that is durable."""
+        puts = {vote_key(item): encode_record(item) for item in records}
+        self.lost = "" if puts else lost or DATA_GONE
+        return {**puts, **self._advance(puts, ()), **self._reason()}
+
+    def begun(self) -> None:
+        """Begin the trace of a new database."""
+        self._trace.create(self._memory)
+
+    def open(self, *, is_first_start: bool) -> None:
+        """Take over the records of a database, or find that some may be missing.
+
+        A first start that ended between its two writes has a database and no trace: nothing
+        has left such a node yet.
+        """
+        rows = dict(self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
+        for key, value in rows.items():
+            self._put(key, value)
+        self._memory = _decode_memory(self._storage.get(schema.KEY_VOTES))
+        self.lost = (self._storage.get(schema.KEY_LOST) or b"").decode()
+        slots = self._trace.read()
+        if slots is None and is_first_start and self._memory.before == NO_MARK:
+            self._trace.create(self._memory)
+            return
+        loss = find_loss(slots, self._memory)
+        if _pack(self._digest) != self._memory.last.digest:
+            loss = "some of its vote records are missing"
+        if loss:
+            self._forget(loss)
+        elif slots is not None and self._memory.last not in slots:
+            self._trace.write(self._memory.last)  # what was not sent before may leave now
+
+    def _forget(self, loss: str) -> None:
+        """Drop the votes, durably: without a record of its view a validator abstains."""
+        log.warning("votes may be lost,reason=%s", loss)
+        self.lost = loss
+        deletes = [key for key in self._hashes if not key.startswith(schema.PREFIX_EVIDENCE)]
+        puts = self._advance({}, deletes)
+        self._storage.write({**puts, **self._reason()}, deletes)
+        self._trace.create(self._memory)
+
+    def _reason(self) -> dict[bytes, bytes]:
+        return {schema.KEY_LOST: self.lost.encode()} if self.lost else {}
+
+    # --- running ----------------------------------------------------------------------------
+
+    def load(self, head: int) -> list[Record]:
+        """Return all records but those of votes that a head has settled."""
+        rows = self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END)
+        return [decode_record(value) for key, value in rows if not _is_settled(key, head)]
+
+    def save(self, records: Iterable[Record], head: int) -> None:
+        """Make records durable, in the database and in its trace: then they may leave.
+
+        Raises:
+            StorageError: they may not be durable; nothing of the step may leave.
+        """
+        puts = {vote_key(item): encode_record(item) for item in records}
+        deletes: list[bytes] = []
+        if head != self._settled:
+            deletes = [key for key in self._hashes if _is_settled(key, head) and key not in puts]
+        memory = self._advance(puts, deletes)
+        if self.lost:  # it votes again
+            deletes.append(schema.KEY_LOST)
+        self._storage.write({**puts, **memory}, deletes)
+        self._trace.write(self._memory.last)
+        self._settled, self.lost = head, ""
+
+    def _advance(self, puts: dict[bytes, bytes], deletes: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Take a step's changes into account; return the record of where that leads."""
+        for key in deletes:
+            self._digest ^= self._hashes.pop(key)
+        for key, value in puts.items():
+            self._put(key, value)
+        mark = Mark(self._memory.last.number + 1, _pack(self._digest))
+        self._memory = Memory(mark, self._memory.last)
+        return {schema.KEY_VOTES: _encode_memory(self._memory)}
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        new = _hash(key, value)
+        self._digest ^= self._hashes.get(key, 0) ^ new
+        self._hashes[key] = new
+
+    def close(self) -> None:
+        """Release the trace."""
+        self._trace.close()
+
+
+def vote_key(record: Record) -> bytes:
+    """Return the key of a consensus record."""
+    return schema.PREFIX_VOTE + record_key(record)
+
+
+def _is_settled(key: bytes, head: int) -> bool:
+    """Whether a record is of a height up to the head."""
+    low, high = height_key_range(head)
+    return schema.PREFIX_VOTE + low <= key < schema.PREFIX_VOTE + high
+
+
+def _hash(key: bytes, value: bytes) -> int:
+    hasher = blake2b(len(key).to_bytes(2, "big") + key, digest_size=DIGEST_BYTES)
+    hasher.update(value)
+    return int.from_bytes(hasher.digest(), "big")
+
+
+def _pack(digest: int) -> bytes:
+    return digest.to_bytes(DIGEST_BYTES, "big")
+
+
+def _encode_memory(memory: Memory) -> bytes:
+    marks = memory.last.number, memory.last.digest, memory.before.number, memory.before.digest
+    packed: bytes = msgpack.packb(marks)
+    return packed
+
+
+def _decode_memory(data: bytes | None) -> Memory:
+    try:
+        number, digest, number_before, digest_before = msgpack.unpackb(data or b"")
+    except (ValueError, TypeError) as error:
+        raise DamagedData("the record of this node's last vote is missing or malformed") from error
+    return Memory(Mark(number, digest), Mark(number_before, digest_before))

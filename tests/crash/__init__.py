@@ -1,0 +1,1 @@
+"""Disks that lost something, and processes that died between two steps."""

@@ -1,0 +1,190 @@
+"""A validator with a real database among three others, and copies of its folder to damage."""
+
+import copy
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from consensus.types import Domain
+from lowu.testing import load_plan
+from node import first_start
+from node.app import open_ledger
+from node.execution.genesis import build_genesis
+from node.ledger import rocks, trace
+from node.ledger.opening import open_chain
+from node.ledger.rocks import RocksStorage
+from node.ledger.trace import FileTrace
+from node.simulation.virtual_network import open_virtual
+from node.simulation.virtual_time import run_virtual
+from node.simulation.votes import VoteWatch
+from node.topology.network import build_probe
+
+NAME = "node1"
+PLAN = load_plan("dev-4")
+BLOCK = build_genesis(PLAN.genesis)
+LOG_BLOCK_BYTES = 32_768
+"""The engine's log consists of blocks of this size; no record's header crosses one's end."""
+LOG_HEADER_BYTES = 7
+
+
+@dataclass
+class Image:
+    """A copy of the validator's folder, and what it had sent when the copy was made."""
+
+    folder: Path
+    watch: VoteWatch
+
+    @property
+    def log(self):
+        """The newest log of the database."""
+        return max((self.folder / "data").glob("*.log"))
+
+
+@dataclass
+class Opened:
+    """What a start makes of a folder."""
+
+    lost: str
+    """Why it abstains."""
+    has_lost: bool
+    """Whether a vote that it had sent is missing."""
+    head: int
+    damage: str
+
+
+def open_image(image, *, is_first_start=False):
+    """Open the database of an image as a node does; close it again."""
+    ledger = open_chain(
+        image.folder / "data",
+        lambda storage, lost: open_ledger(
+            PLAN.genesis,
+            BLOCK,
+            storage,
+            FileTrace(image.folder / trace.NAME),
+            is_first_start=is_first_start,
+            lost=lost,
+        ),
+    )
+    try:
+        head, records = ledger.head.number, ledger.load_records()
+        has_lost = image.watch.has_lost(0, head, records)
+        return Opened(ledger.lost_votes, has_lost, head, ledger.damage.first)
+    finally:
+        ledger.close()
+
+
+def check_image(image):
+    """Either every vote that was sent is there, or the node abstains."""
+    opened = open_image(image)
+    assert opened.lost or not opened.has_lost, "votes are lost, and it would vote on"
+    return opened
+
+
+def copy_of(image, folder):
+    """Return a fresh copy of an image."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(image.folder, folder)
+    return Image(folder, image.watch)
+
+
+def record_ends(log):
+    """Return where the records of a log end."""
+    data, at, ends = log.read_bytes(), 0, []
+    while at + LOG_HEADER_BYTES <= len(data):
+        left = LOG_BLOCK_BYTES - at % LOG_BLOCK_BYTES
+        if left < LOG_HEADER_BYTES:
+            at += left
+            continue
+        length = int.from_bytes(data[at + 4 : at + 6], "little")
+        if data[at + 6] == 0:
+            break
+        at += LOG_HEADER_BYTES + length
+        ends.append(at)
+    return ends
+
+
+class _Recorder:
+    """Copies the folder around every synced step of the validator."""
+
+    def __init__(self, folder, images):
+        self.folder, self.images = folder, images
+        self.watch = VoteWatch(Domain(PLAN.genesis.chain_id, PLAN.genesis.group_id))
+        self.is_recording = False
+        self.points = []
+
+    def take(self, point):
+        if self.is_recording:
+            target = self.images / f"{len(self.points):04d}"
+            shutil.copytree(self.folder, target)
+            self.points.append((point, Image(target, copy.deepcopy(self.watch))))
+
+    @contextmanager
+    def around(self, owner, what):
+        """Take images before and after each write of a storage or a trace."""
+        real = owner.write
+
+        def write(*values):
+            self.take(f"before the {what}")
+            real(*values)
+            self.take(f"after the {what}")
+
+        owner.write = write
+        yield
+        owner.write = real
+
+
+def make_history(folder, blocks, recorded, buffer_bytes=rocks.WRITE_BUFFER_BYTES):
+    """Run four validators; return images of one of them, the last one as a kill leaves it."""
+    own = folder / "own"
+    own.mkdir()
+    usual, rocks.WRITE_BUFFER_BYTES = rocks.WRITE_BUFFER_BYTES, buffer_bytes
+    storage, votes = RocksStorage(own / "data"), FileTrace(own / trace.NAME)
+    rocks.WRITE_BUFFER_BYTES = usual
+    recorder = _Recorder(own, folder / "images")
+
+    async def main():
+        async with open_virtual(PLAN) as network:
+            node = network.nodes[NAME]
+            recorder.take_send = node.driver.on_send
+            node.driver.on_send = lambda message: recorder.watch.on_send(0, node.ledger, message)
+            for number in range(blocks):
+                recorder.is_recording = number >= blocks - recorded
+                client = network.client(network.plan.nodes[0])
+                await client.call("eth_sendRawTransaction", "0x" + build_probe(PLAN, number).hex())
+                while min(item.ledger.head.number for item in network.nodes.values()) <= number:
+                    await trio.sleep(0.01)
+            recorder.is_recording = True
+            recorder.take("at rest")
+
+    around = recorder.around(storage, "database"), recorder.around(votes, "trace")
+    with patched_disk(storage, votes), around[0], around[1]:
+        run_virtual(1, main)
+    storage.close()
+    votes.close()
+    return recorder.points
+
+
+@contextmanager
+def patched_disk(storage, votes):
+    """Give the validator of the next virtual network a real disk."""
+    from node.simulation import virtual_network
+
+    real = virtual_network.VirtualNetwork.__init__
+
+    def init(self, *values):
+        real(self, *values)
+        self._storages[NAME], self._traces[NAME] = storage, votes
+
+    virtual_network.VirtualNetwork.__init__ = init
+    try:
+        yield
+    finally:
+        virtual_network.VirtualNetwork.__init__ = real
+
+
+def mark_as_new(folder):
+    """Write the marker of a node that never ran."""
+    (folder / first_start.NAME).write_text(first_start.TEXT)

@@ -1,0 +1,134 @@
+"""Validators whose storage was damaged while they were down, in real processes (N-F3, N-F8)."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from consensus.invariants import check_agreement
+from node.topology.network import build_probe
+from node.topology.tree import load_tree
+from tests.network.kit import Network, lowu, rpc, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+VICTIM = "node3"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A dev-4 network with a window of 2, so that a validator abstains for a few blocks only, and
+    short time-outs: it leads some of them."""
+    text = (ROOT / "configs" / "networks" / "dev-4.toml").read_text()
+    spec = tmp_path / "small.toml"
+    settings = "[network]\npipeline_size = 2\nconsensus_timeout_ms = 500\n"
+    spec.write_text(text.replace("[network]\n", settings, 1))
+    network = Network(tmp_path / "nodes", spec)
+    yield network
+    network.close()
+
+
+class Probes:
+    """Transactions one after another, through a node that stays."""
+
+    def __init__(self, network):
+        self._network = network
+        self._plan = load_tree(network.directory)
+        self._nonce = 1
+
+    def commit(self, count=1):
+        """Return once `count` more blocks are committed."""
+        for _ in range(count):
+            raw = "0x" + build_probe(self._plan, self._nonce).hex()
+            self._nonce += 1
+            tx_hash = rpc(self._network.url, "eth_sendRawTransaction", raw)["result"]
+            wait_until(lambda tx=tx_hash: self._has_receipt(tx), "a probe is committed")
+
+    def _has_receipt(self, tx_hash):
+        return rpc(self._network.url, "eth_getTransactionReceipt", tx_hash)["result"] is not None
+
+
+def state_of(network, name=VICTIM):
+    url = next(item["url"] for item in network.nodes if item["name"] == name)
+    return json.loads(rpc(url, "getConsensusStatus")["result"])
+
+
+def data_of(network):
+    return network.directory / "127.0.0.1" / VICTIM / "data"
+
+
+def heights(network):
+    return [int(rpc(item["url"], "eth_blockNumber")["result"], 16) for item in network.nodes]
+
+
+def is_level(network):
+    return len(set(heights(network))) == 1
+
+
+def evidence(network):
+    return [rpc(node["url"], "getConsensusEvidence")["result"] for node in network.nodes]
+
+
+def check_it_abstains_and_comes_back(network, probes, reason):
+    """It says why, the others go on, it gets its chain back, and votes again."""
+    network.order("start", VICTIM)
+    state = state_of(network)
+    assert state["phase"] == "abstaining" and reason in state["abstainReason"], state
+    told = lowu("status", "--dir", network.directory).stdout
+    assert "(abstaining)" in told and "abstains, as votes of it may be lost" in told.replace(
+        "\n", " "
+    )
+    assert "abstaining: " in network.log(VICTIM) and reason in network.log(VICTIM)
+    probes.commit(2)
+    wait_until(lambda: is_level(network), "it has its chain back")
+    probes.commit(8)
+    wait_until(lambda: state_of(network)["phase"] != "abstaining", "it votes again")
+    assert state_of(network)["abstainReason"] == ""
+    # Its vote is needed now: of four validators, one of the others is away.
+    network.order("kill", "node2")
+    probes.commit(2)
+    network.order("start", "node2")
+    wait_until(lambda: is_level(network), "all are level")
+    assert evidence(network) == [[], [], [], []]
+    check_agreement(network.chains())
+
+
+@pytest.mark.timeout(180)
+def test_a_log_that_was_cut(small):
+    """N-F3: a kill, 3,000 bytes less, a start."""
+    probes = Probes(small)
+    probes.commit(5)
+    small.order("kill", VICTIM)
+    log = max(data_of(small).glob("*.log"))
+    os.truncate(log, log.stat().st_size - 3_000)
+    check_it_abstains_and_comes_back(small, probes, "its database lacks the last")
+
+
+@pytest.mark.timeout(180)
+def test_a_table_with_a_flipped_byte(small):
+    """N-F8: at the start it is found, kept aside, and fetched anew; nothing looks healthy."""
+    probes = Probes(small)
+    probes.commit(5)
+    small.order("kill", VICTIM)
+    small.order("start", VICTIM)  # the log becomes a table
+    probes.commit()
+    small.order("kill", VICTIM)
+    table = max(data_of(small).glob("*.sst"), key=lambda path: path.stat().st_size)
+    data = bytearray(table.read_bytes())
+    for at in range(0, len(data) - 2_000, 1_000):  # every block, wherever the votes are
+        data[at] ^= 1
+    table.write_bytes(bytes(data))
+    check_it_abstains_and_comes_back(small, probes, "is kept in data.damaged-1")
+    assert data_of(small).with_name("data.damaged-1").is_dir()
+
+
+@pytest.mark.timeout(120)
+def test_kills_alone_make_nobody_abstain(small):
+    """N-F3: the other half. Killed in the midst of voting, again and again, it votes on."""
+    probes = Probes(small)
+    for _ in range(3):
+        probes.commit(2)
+        small.order("kill", VICTIM)
+        small.order("start", VICTIM)
+        assert state_of(small)["phase"] != "abstaining"
+    assert "votes may be lost" not in small.log(VICTIM)
