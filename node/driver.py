@@ -1,8 +1,8 @@
 """The driver: the only caller of `Replica.step`, and the performer of its effects.
 
 Inputs come through one bounded channel and are handled one at a time. The vote records of a
-step are written, synced, before anything of that step leaves; if they cannot be written the
-node stops. Slow effects run as tasks whose answers come back as inputs.
+step are synced in two places before anything of that step leaves (R-SAFE-3); if they cannot be
+written the node stops. Slow effects run as tasks whose answers come back as inputs.
 """
 
 from __future__ import annotations

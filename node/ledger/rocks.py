@@ -31,9 +31,6 @@ BLOOM_BITS = 10
 """For each key, so that one in a hundred absent keys is looked for on the disk."""
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 LOG_FILE_BYTES = 4 * 1024 * 1024
-_POINTER = "CURRENT"
-"""The engine's file that names what else belongs to the database. Without it, the engine would
-begin a new one amid the files of the old."""
 
 
 def _build_options(*, is_salvage: bool) -> Options:
@@ -71,13 +68,9 @@ class RocksStorage:
         options = _build_options(is_salvage=is_salvage)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            is_new = not any(path.iterdir())
-            if not is_new and not (path / _POINTER).exists():
-                raise DamagedData(f"{path}: the database is damaged (it has no file {_POINTER})")
-            options.create_if_missing(is_new)
+            # Without its file CURRENT, the engine would begin a new one amid the files of the old.
+            options.create_if_missing(not any(path.iterdir()))
             self._db = Rdict(str(path), options)
-        except DamagedData:
-            raise
         except Exception as error:  # rocksdict raises plain Exception
             raise explain_open_error(path, error) from error
         self._write_options = WriteOptions()

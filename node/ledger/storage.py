@@ -70,17 +70,24 @@ class MemoryStorage:
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""
         stored = self.records.get(key)
-        return None if stored is None else open_record(key, stored)
+        return None if stored is None else self._open(key, stored)
 
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield a range, ascending."""
         for key in sorted(key for key in self.records if low <= key < high):
-            yield key, open_record(key, self.records[key])
+            yield key, self._open(key, self.records[key])
+
+    def _open(self, key: bytes, stored: bytes) -> bytes:
+        try:
+            return open_record(key, stored)
+        except DamagedData as error:
+            self.damage.note(str(error))
+            raise
 
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Copy the records."""
         copy = MemoryStorage()
-        copy.records = dict(self.records)
+        copy.records, copy.damage = dict(self.records), self.damage
         return copy.get
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:

@@ -5,15 +5,20 @@ And the other way round: no honest crash, at whatever instant, makes a validator
 
 import os
 import shutil
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from consensus.messages import Evidence, Prepare
+from consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord
 from node.errors import ConfigError
 from node.ledger import opening, trace
 from node.ledger.opening import KEPT_MAX
+from node.ledger.votes import vote_key
 from tests.crash import kit
 from tests.crash.kit import check_image, copy_of, open_image
+from tests.unit import consensus_kit, node_kit
 
 CUTS = 60
 """Cut points beside the ends of records, at random."""
@@ -240,6 +245,42 @@ def test_blocks_lost_without_votes_cost_no_votes(young, folder):
     os.truncate(copy.log, kit.record_ends(image.log)[-2])
     opened = open_image(copy)
     assert (opened.lost, opened.has_lost, opened.head) == ("", False, 5)
+
+
+def test_evidence_against_others_outlives_the_votes():
+    """R-EVI-1: it is of others' signatures, and is shown by RPC after any restart."""
+    vote = VoteRecord(1, VoteKind.PREPARE, 1, 0, b"d" * 32, bytes(32))
+    twice = [consensus_kit.signed(Prepare(0, 1, digest * 32, 2)) for digest in (b"a", b"b")]
+    evidence = EvidenceRecord(1, Evidence(2, *twice))
+    chain = node_kit.Chain()
+    chain.ledger.save_records([ViewRecord(1, 0, 0), vote, evidence])
+    chain.trace.slots = None
+    again = node_kit.Chain(chain.storage, chain.trace).ledger
+    assert again.lost_votes and again.load_records() == [evidence]
+    once_more = node_kit.Chain(chain.storage, chain.trace).ledger
+    assert once_more.lost_votes == again.lost_votes
+    once_more.save_records([ViewRecord(1, 0, 0)])  # it votes again
+    assert node_kit.Chain(chain.storage, chain.trace).ledger.lost_votes == ""
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_hole_among_the_votes(is_changed):
+    """The number of the last step is there, a record of an earlier one is not, or an older one."""
+    chain = node_kit.Chain()
+    votes = [VoteRecord(1, VoteKind.PREPARE, at, 0, b"d" * 32, bytes(32)) for at in (1, 2)]
+    later = replace(votes[0], view=1)
+    chain.ledger.save_records([ViewRecord(1, 0, 0), votes[0]])
+    older = dict(chain.storage.records)
+    chain.ledger.save_records([ViewRecord(1, 1, 1), later])
+    chain.ledger.save_records([votes[1]])
+    key = vote_key(later)
+    if is_changed:
+        chain.storage.records[key] = older[key]
+    else:
+        del chain.storage.records[key]
+    again = node_kit.Chain(chain.storage, chain.trace).ledger
+    assert again.lost_votes == "some of its vote records are missing"
+    assert again.load_records() == []
 
 
 # --- what is kept, and first starts ------------------------------------------------------------

@@ -1,0 +1,110 @@
+"""N-F8: damage that shows only while a node runs is named, counted and shown."""
+
+import json
+
+import pytest
+import trio
+
+from lowu.testing import load_plan
+from node.errors import DamagedData, root_causes
+from node.execution.flat_state import TABLE_ACCOUNT
+from node.ledger.schema import height_key, state_key
+from node.ledger.state_cache import StateCache
+from node.simulation.virtual_network import open_virtual
+from node.simulation.virtual_time import run_virtual
+from node.topology.network import build_probe, probe_account
+
+PLAN = load_plan("dev-4")
+
+
+def flip(storage, key):
+    stored = storage.records[key]
+    storage.records[key] = stored[:-1] + bytes([stored[-1] ^ 1])
+
+
+async def commit(network, nonce, names=None):
+    """Have all nodes, or some, commit a probe."""
+    client = network.client(network.plan.nodes[0])
+    await client.call("eth_sendRawTransaction", "0x" + build_probe(network.plan, nonce).hex())
+    while min(network.nodes[name].ledger.head.number for name in names or network.nodes) <= nonce:
+        await trio.sleep(0.01)
+
+
+def play(scene):
+    async def main():
+        async with open_virtual(PLAN) as network:
+            await commit(network, 0)
+            await commit(network, 1)
+            return await scene(network)
+
+    return run_virtual(2, main)
+
+
+async def ask(network, position, method, *params):
+    """Return what a node answers, or its error."""
+    node = network.nodes[network.plan.nodes[position].name]
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    answer = json.loads(await node.rpc.dispatcher.answer(json.dumps(body).encode()))
+    return answer.get("result", answer.get("error"))
+
+
+async def status(network, position):
+    return json.loads(await ask(network, position, "getConsensusStatus"))
+
+
+def test_a_client_that_asks_for_a_damaged_block_is_told_and_stops_nothing():
+    async def scene(network):
+        flip(network._storages["node1"], height_key(b"B", 1))
+        assert (await status(network, 1))["storageDamage"] == {"reads": 0, "first": ""}
+        for _ in range(2):
+            error = await ask(network, 1, "eth_getBlockByNumber", "0x1", True)
+            assert "this node's storage is damaged" in error["message"]
+            assert "000001 is damaged" in error["message"]
+        damage = (await status(network, 1))["storageDamage"]
+        assert damage["reads"] == 2 and "is damaged" in damage["first"]
+        assert (await ask(network, 0, "eth_getBlockByNumber", "0x1", True))["number"] == "0x1"
+        await commit(network, 2)  # the node goes on
+
+    play(scene)
+
+
+def test_a_peer_that_asks_for_a_damaged_block_asks_another_node():
+    async def scene(network):
+        flip(network._storages["node1"], height_key(b"B", 1))
+        asked = network.nodes["node1"].sync
+        assert asked.answer_blocks(1, 10) == []
+        assert len(asked.answer_blocks(2, 10)) == 1
+        assert len(network.nodes["node0"].sync.answer_blocks(1, 10)) == 2
+        await commit(network, 2)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("table", ["state", "next proposal"])
+def test_a_node_whose_own_work_meets_damage_stops_and_says_which_record(table, monkeypatch):
+    """It cannot tell what its state is: it must not vote on it."""
+    monkeypatch.setattr(StateCache, "get", lambda self, key: None)
+    account = bytes.fromhex(probe_account(PLAN).address[2:])
+
+    async def scene(network):
+        storage = network._storages["node1"]
+        if table == "state":
+            flip(storage, state_key(TABLE_ACCOUNT, account))
+        else:
+            real = storage.write
+
+            def write(puts, deletes=()):
+                real(puts, deletes)
+                for key in puts:
+                    if key.startswith(b"P"):
+                        flip(storage, key)
+
+            storage.write = write
+        await commit(network, 2)
+        raise AssertionError("it goes on")
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        play(scene)
+    causes = root_causes(caught.value)
+    assert all(isinstance(cause, DamagedData) for cause in causes), causes
+    assert "is damaged" in str(causes[0])
