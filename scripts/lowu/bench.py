@@ -29,6 +29,15 @@ def evm(rounds: int, only: str, is_json: bool) -> None:
     run_bench_evm(rounds, only, is_json=is_json)
 
 
+@bench.command()
+@json_option
+def gas(is_json: bool) -> None:
+    """Measure what the dearest opcodes and precompiles cost for their gas."""
+    from lowu.bench_gas import run_bench_gas
+
+    run_bench_gas(is_json=is_json)
+
+
 def rounds_option(default: int) -> Callable[[Any], Any]:
     """Add ``--rounds``."""
     return click.option(
