@@ -33,7 +33,7 @@ HOSTILE = tuple(
         "600a600035156000f05000",  # N-P0: CREATE with a comparison's result as its offset
         "5b5f56",  # for ever
         "5b5f5f6101005f60045afa505f56",  # calls of the identity, for ever
-        "6001620fffe0525b5f5f620fffff5f60045afa50600956",  # with a megabyte of input (N-F2)
+        "6001620fffe0525b5f5f620fffff5f60045afa50600756",  # with a megabyte of input (N-F2)
         "630fffffff5f5260d55f5f60d55f60095afa5000",  # BLAKE2F with 268 million rounds (N-F1)
         "5b5f5f6101805f60085afa505f56",  # pairings of nothing
         "5b5f5f60605f60055afa505f56",  # powers
