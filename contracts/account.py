@@ -1,15 +1,17 @@
 """Accounts that sign transactions and digests.
 
-`eth_keys` signs and `rlp` encodes. eth-account would do it too, but what it loads before (BLS
-arithmetic, for key files of another kind) takes the better part of a second, and every command
-that signs would pay it. Key files are left to it (`institutions.keystore`).
+`contracts.curve` signs and `rlp` encodes. eth-account would do it too, but what it loads before
+(BLS arithmetic, for key files of another kind) takes the better part of a second, and every
+command that signs would pay it. Key files are left to it (`institutions.keystore`).
 """
 
 from __future__ import annotations
 
 import rlp
-from eth_keys import keys
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+
+from contracts import curve
 
 EIP_155_V = 35
 
@@ -18,8 +20,9 @@ class Account:
     """An account with its private key."""
 
     def __init__(self, private_key: bytes) -> None:
-        self._key = keys.PrivateKey(private_key)
-        self.address: str = self._key.public_key.to_checksum_address()
+        self._private_key = private_key
+        public_key = curve.compute_public_key(private_key)
+        self.address: str = to_checksum_address(keccak(public_key)[12:])
         """0x…, with the check of EIP-55."""
 
     def sign_transaction(
@@ -36,5 +39,6 @@ class Account:
 
     def sign_digest(self, digest: bytes) -> tuple[int, int, int]:
         """Return v (0 or 1), r and s of the deterministic (RFC 6979) signature of 32 bytes."""
-        signature = self._key.sign_msg_hash(digest)
-        return signature.v, signature.r, signature.s
+        signature = curve.sign(self._private_key, digest)
+        r, s = (int.from_bytes(signature[at : at + 32], "big") for at in (0, 32))
+        return signature[64], r, s

@@ -14,12 +14,11 @@ from typing import Any
 
 import msgpack
 import rlp
-from eth_keys import keys
-from eth_keys.exceptions import BadSignature, ValidationError
 from eth_utils.crypto import keccak
 from rlp.exceptions import DecodingError
 
 from contracts.abi import load_artifact
+from contracts.curve import HALF_ORDER, SIGNATURE_BYTES, CurveError, recover
 from contracts.registry import HASH_REGISTRY_ADDRESS
 from institutions.forms import (
     read_bool,
@@ -37,9 +36,6 @@ RECEIPT_BYTES_MAX = 64 * 1024
 HEADER_BYTES_MAX = 64 * 1024
 PATH_MAX = 32
 VALIDATORS_MAX = 512
-SIGNATURE_BYTES = 65
-HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-"""A signature above it is the second form of another one (EIP-2)."""
 
 Validators = tuple[tuple[bytes, int], ...]
 """Node id (64 bytes) and weight of each, in order of node ids."""
@@ -210,10 +206,9 @@ def _is_signed(node_id: bytes, digest: bytes, signature: bytes) -> bool:
     if int.from_bytes(signature[32:64], "big") > HALF_ORDER:
         return False
     try:
-        signer = keys.Signature(signature).recover_public_key_from_msg_hash(digest)
-    except (BadSignature, ValidationError, ValueError):
+        return recover(digest, signature) == node_id
+    except CurveError:
         return False
-    return bool(signer.to_bytes() == node_id)
 
 
 # --- encoding -------------------------------------------------------------------------------------
