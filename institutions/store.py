@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 FORMAT = 2
@@ -28,6 +28,17 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Make the table of a new file, and check the format of an old one."""
+        try:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
@@ -38,15 +49,24 @@ class Store:
             (found,) = self._database.execute("PRAGMA user_version").fetchone()
             if found == 0:
                 self._database.execute(f"PRAGMA user_version={FORMAT}")
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"{path}: cannot be used as a store ({error}); choose another file, or restore it"
-            ) from error
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         if found not in (0, FORMAT):
-            raise StoreError(f"{path}: of format {found}, this Lowu writes {FORMAT}")
+            raise StoreError(f"{self._path}: of format {found}, this Lowu writes {FORMAT}")
+
+    def _unusable(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self._path}: cannot be used as a store ({error}); choose another file, or restore it"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; whoever opens a store closes it, by `with`."""
         self._database.close()
 
     def open(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from contextlib import closing
 
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
@@ -103,7 +102,7 @@ async def play_regulator(stage: Stage) -> None:
     for issued in issued_all[:3]:
         await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.DISPUTED)
     issuers = [cast.issuers[name].org_id for name in ("szcredit", "bea-cn", "baihang")]
-    with closing(Store(stage.folder / "regulator.sqlite3")) as store:
+    with Store(stage.folder / "regulator.sqlite3") as store:
         desk = RegulatorDesk(cast.clients["hkma"], store, from_height=height)
         view = await desk.catch_up()
     stage.fact("registrations by issuer and schema", dict(truth), dict(view.registered))

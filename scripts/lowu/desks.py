@@ -169,11 +169,8 @@ def open_store(directory: Path, kind: str, name: str) -> Iterator[Store]:
     if not name or "/" in name or name.startswith("."):
         raise click.UsageError(f"{name!r} is not a name")
     try:
-        store = Store(directory / kind / f"{name}.sqlite3")
-        try:
+        with Store(directory / kind / f"{name}.sqlite3") as store:
             yield store
-        finally:
-            store.close()
     except StoreError as error:
         raise click.ClickException(str(error)) from error
 

@@ -18,13 +18,13 @@ from institutions.registry import Registry, RegistryRefused
 from institutions.regulator import RegulatorDesk
 from institutions.signer import Signer
 from institutions.signing import DocumentKey
-from institutions.store import Store
 from institutions.trust import read_trust
 from institutions.verdicts import Verdict
 from lowu.testing import Virtual
 from node.bounded_json import DEPTH_MAX
 from node.client import ClientError, RemoteError, RpcClient
 from tests.fuzz.kit import ODD, change
+from tests.store_kit import open_store
 
 LIES = 60
 """For each question."""
@@ -114,7 +114,7 @@ def test_no_answer_ends_who_asked(tmp_path):
     async def play(cast, faults):
         _, issued = await issue_report(cast, 1)
         found = Counter()
-        store = Store(tmp_path / "store.sqlite3")
+        store = open_store(tmp_path / "store.sqlite3")
         for name in questions(cast, cast.clients["nova"], store, issued):
             for number in range(LIES):
                 liar = Liar(cast.clients["nova"], Random(f"{name}/{number}"))

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -20,9 +21,10 @@ from institutions.registry import RegistryRefused
 from institutions.reports import describe_report, render_html, render_text
 from institutions.samples import SAMPLES
 from institutions.schemas import SCHEMAS
-from institutions.store import Store, StoreError
+from institutions.store import StoreError
 from institutions.verdicts import Verdict
 from node.client import ClientError
+from tests.store_kit import open_store
 from tests.unit.document_world import (
     HOLDER_KEY,
     ISSUER_KEY,
@@ -55,7 +57,7 @@ def issuer_desk(node, path):
     issuer = Issuer(
         name="szcredit", org_id=1, jurisdiction="SZ", signer=node, document_key=ISSUER_KEY
     )
-    return IssuerDesk(issuer, Store(path))
+    return IssuerDesk(issuer, open_store(path))
 
 
 async def issue(desk):
@@ -70,32 +72,44 @@ async def issue(desk):
 
 def test_a_store_outlives_its_process(tmp_path):
     path = tmp_path / "deep" / "store.sqlite3"
-    store = Store(path)
+    store = open_store(path)
     numbers = store.open("numbers", lambda value: b"%d" % value, int)
     numbers[b"a"], numbers[b"b"] = 1, 2
     numbers[b"a"] = 3
     del numbers[b"b"]
     store.close()
-    again = Store(path).open("numbers", lambda value: b"%d" % value, int)
+    again = open_store(path).open("numbers", lambda value: b"%d" % value, int)
     assert dict(again) == {b"a": 3} and len(again) == 1
     with pytest.raises(KeyError):
         again[b"b"]
     with pytest.raises(KeyError):
         del again[b"b"]
-    assert dict(Store(path).open("others", bytes, bytes)) == {}
+    assert dict(open_store(path).open("others", bytes, bytes)) == {}
 
 
-def test_files_that_are_no_store(tmp_path):
+def test_files_that_are_no_store(tmp_path, monkeypatch):
+    made, connect = [], sqlite3.connect
+
+    def note(*arguments, **options):
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", note)
     path = tmp_path / "file"
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(StoreError, match="cannot be used as a store"):
-        Store(path)
+        open_store(path)
     newer = tmp_path / "newer"
-    Store(newer).close()
-    with sqlite3.connect(newer) as database:
+    with open_store(newer):
+        pass
+    with closing(sqlite3.connect(newer)) as database:
         database.execute("PRAGMA user_version=9")
     with pytest.raises(StoreError, match="format 9"):
-        Store(newer)
+        open_store(newer)
+    assert len(made) == 4
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 # --- desks --------------------------------------------------------------------------------------
@@ -135,11 +149,11 @@ async def test_a_request_is_answered_to_another_process(tmp_path):
             registry=world.ledger,
             document_key=NOVA_KEY,
             signer=Node(),
-            store=Store(tmp_path / "nova"),
+            store=open_store(tmp_path / "nova"),
         )
 
     def wallet():
-        return Wallet("acme", HOLDER_KEY, Store(tmp_path / "acme"))
+        return Wallet("acme", HOLDER_KEY, open_store(tmp_path / "acme"))
 
     wallet().holder.receive(encode_package(world.package))
     request = world.ask(desk().verifier)

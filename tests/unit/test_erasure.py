@@ -22,8 +22,8 @@ from institutions.forms import FormError
 from institutions.keystore import KeystoreError, read_keystore, write_keystore
 from institutions.package import BatchPlace, encode_package
 from institutions.registry import RegistryRefused
-from institutions.store import Store
 from node.client import ClientError
+from tests.store_kit import open_store
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S
 from tests.unit.test_desks import Node, issue, issuer_desk
 
@@ -125,7 +125,7 @@ async def test_of_a_batch_one_leaf_is_withdrawn(tmp_path):
 async def test_a_holder_destroys_what_the_receipt_names(tmp_path):
     _, _, erasing, package, other = await erased(tmp_path)
     receipt = await erasing
-    wallet = Wallet("acme", HOLDER_KEY, Store(tmp_path / "acme"))
+    wallet = Wallet("acme", HOLDER_KEY, open_store(tmp_path / "acme"))
     wallet.holder.keep(package)
     kept = wallet.holder.receive(encode_package(other.package))
     with pytest.raises(ValueError, match="all anchors"):

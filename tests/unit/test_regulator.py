@@ -4,8 +4,8 @@ import pytest
 
 from contracts.abi import load_artifact
 from institutions.regulator import RANGE_BLOCKS, RANGES_MAX, RegulatorDesk
-from institutions.store import Store
 from node.client import ClientError, RemoteError
+from tests.store_kit import open_store
 
 EVENTS = load_artifact("HashRegistry").events
 
@@ -51,7 +51,7 @@ async def test_events_count_once_however_they_are_read(tmp_path):
         (40, "AnchorRevoked", 2),
     ]
     for limit in (10**9, 3, 1):
-        store = Store(tmp_path / f"{limit}.sqlite3")
+        store = open_store(tmp_path / f"{limit}.sqlite3")
         await RegulatorDesk(Chain(7, events, limit), store).catch_up()
         view = await RegulatorDesk(Chain(50, events, limit), store).catch_up()
         assert dict(view.registered) == {(1, 1): 2} and view.last_registered == {1: 4}
@@ -61,7 +61,7 @@ async def test_events_count_once_however_they_are_read(tmp_path):
 
 async def test_events_of_other_blocks_are_refused(tmp_path):
     chain = Chain(50, [(60, "AnchorRegistered", 1)])
-    desk = RegulatorDesk(chain, Store(tmp_path / "store.sqlite3"))
+    desk = RegulatorDesk(chain, open_store(tmp_path / "store.sqlite3"))
     answer = chain.call
 
     async def lie(method, *params):
@@ -76,7 +76,7 @@ async def test_events_of_other_blocks_are_refused(tmp_path):
 
 
 async def test_a_height_that_no_chain_has_is_no_endless_work(tmp_path):
-    store = Store(tmp_path / "store.sqlite3")
+    store = open_store(tmp_path / "store.sqlite3")
     desk = RegulatorDesk(Chain(2**40), store)
     assert (await desk.catch_up()).height == RANGES_MAX * RANGE_BLOCKS - 1
     with pytest.raises(ClientError, match="at block 50, but"):  # and 999 blocks less are a lag

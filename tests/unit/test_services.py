@@ -23,8 +23,8 @@ from institutions.registry import RegistryRefused
 from institutions.samples import SAMPLES
 from institutions.service import NameTakenError, NoAnswerYetError, Service
 from institutions.signer import NotTaken
-from institutions.store import Store
 from node.client import ClientError, RemoteError
+from tests.store_kit import open_store
 from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, RECEIPT, USCC, World
 from tests.unit.test_desks import Node, issuer_desk
 
@@ -44,7 +44,7 @@ def issuing(order_id="one", **fields):
 
 def issuer(node, path):
     desk = issuer_desk(node, path)
-    return Service(Store(path), issuer_actions(lambda number: desk, now_s))
+    return Service(open_store(path), issuer_actions(lambda number: desk, now_s))
 
 
 async def test_an_order_is_done_once(tmp_path):
@@ -70,7 +70,7 @@ async def test_it_is_tried_until_a_node_answers(tmp_path, autojump_clock):
         asked.append(number)
         return desk
 
-    service = Service(Store(tmp_path / "s"), issuer_actions(desk_for, now_s))
+    service = Service(open_store(tmp_path / "s"), issuer_actions(desk_for, now_s))
     answer = await service.do(issuing())
     assert answer.is_ok and asked == [0, 1, 2, 3]
     assert len(set(node.sent)) == 1  # the same anchor each time
@@ -124,7 +124,7 @@ async def test_a_change_is_made_before_if_the_ledger_says_so(tmp_path, autojump_
         desk = issuer_desk(node, tmp_path / name)
         actions = issuer_actions(lambda number: desk, now_s)
         actions |= witness_actions(lambda number: node, 4, {"szcredit": 1})
-        return await Service(Store(tmp_path / name), actions).do(order)
+        return await Service(open_store(tmp_path / name), actions).do(order)
 
     refusal = RegistryRefused(code, "")
     assert (await do(ChangedNode(), "a")).details == {"height": 7}
@@ -164,7 +164,7 @@ async def test_what_is_erased_is_not_handed_out_again(tmp_path):
 async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
     refusal = RegistryRefused(CODE.NOT_ACCREDITED, "")
     desk = issuer_desk(Node(refusal), tmp_path / "s")
-    service = Service(Store(tmp_path / "s"), issuer_actions(lambda number: desk, now_s))
+    service = Service(open_store(tmp_path / "s"), issuer_actions(lambda number: desk, now_s))
     assert (await service.do(issuing())).details["code"] == "NOT_ACCREDITED"
     assert len(desk.refused) == 1 and len(desk.issued) == 0
 
@@ -238,9 +238,9 @@ class People:
         self.world = World()
         self.path = path
         self.signer = Consuming(self.world, lost=lost)
-        self.wallet = Wallet("acme", HOLDER_KEY, Store(path / "acme"))
+        self.wallet = Wallet("acme", HOLDER_KEY, open_store(path / "acme"))
         self.wallet.holder.keep(self.world.package)
-        self.holder = Service(Store(path / "acme"), wallet_actions(self.wallet, 20200, now_s))
+        self.holder = Service(open_store(path / "acme"), wallet_actions(self.wallet, 20200, now_s))
         self.open()
 
     def open(self):
@@ -252,10 +252,10 @@ class People:
             registry=self.world.ledger,
             document_key=NOVA_KEY,
             signer=self.signer,
-            store=Store(self.path / "nova"),
+            store=open_store(self.path / "nova"),
         )
         actions = verifier_actions(lambda number: desk, lambda number: self.signer, now_s)
-        self.nova = Service(Store(self.path / "nova"), actions)
+        self.nova = Service(open_store(self.path / "nova"), actions)
 
     async def present(self):
         """Return an order to verify what the holder shows."""
@@ -516,7 +516,7 @@ def test_one_process_at_a_time_serves_a_folder(tmp_path):
 
 async def test_orders_that_no_node_answers_let_others_pass(tmp_path, autojump_clock, nursery):
     mailbox, told = Mailbox(tmp_path / "desk"), []
-    service = Service(Store(tmp_path / "s"), {"wait": wait, "fail": fail})
+    service = Service(open_store(tmp_path / "s"), {"wait": wait, "fail": fail})
     for number in range(AT_ONCE + 4):
         put(mailbox, f"a{number}", {"do": "fail"})
     nursery.start_soon(mailbox.serve, service, lambda name, item: told.append((name, item)))
