@@ -72,7 +72,11 @@ def _signature(item: dict[str, Any]) -> bytes:
 @cache
 def load_artifact(name: str) -> Artifact:
     """Return the committed artifact of a contract, such as ``HashRegistry``."""
-    text = resources.files("contracts").joinpath("artifacts", f"{name}.json").read_text()
+    text = (
+        resources.files("contracts")
+        .joinpath("artifacts", f"{name}.json")
+        .read_text(encoding="utf-8")
+    )
     raw = json.loads(text)
     functions, events = {}, {}
     for item in raw["abi"]:

@@ -24,7 +24,7 @@ def compile_sources(solc_dir: Path) -> dict[str, str]:
     artifacts: dict[str, dict[str, object]] = {}
     for folder in SOURCES:
         command = ["node", str(HERE / "compile.mjs"), str(HERE / folder), str(solc_dir)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done.returncode != 0:
             raise SystemExit(f"solc failed:\n{done.stderr}")
         artifacts |= json.loads(done.stdout)
@@ -44,9 +44,9 @@ def main() -> int:
     for name, text in compile_sources(Path(sys.argv[1]).resolve()).items():
         path = HERE / "artifacts" / f"{name}.json"
         if not is_check:
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             print(f"wrote {path.name}")
-        elif path.read_text() != text:
+        elif path.read_text(encoding="utf-8") != text:
             print(f"{path.name} differs from what {name}.sol compiles to", file=sys.stderr)
             status = 1
     return status

@@ -77,19 +77,21 @@ async def relayed_boundary(plan: Plan, directory: Path) -> AsyncIterator[Boundar
             (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host=HOST))
             relays[node] = listener.socket.getsockname()[1]
         files = {node: node_folder(directory, node) / "nodes.json" for node in plan.nodes}
-        before = {path: path.read_text() for path in files.values()}
+        before = {path: path.read_text(encoding="utf-8") for path in files.values()}
         for node, path in files.items():
             ports = [
                 other.ports.p2p if other.side is node.side else relays[other]
                 for other in plan.nodes
             ]
-            path.write_text(json.dumps({"nodes": [f"{HOST}:{port}" for port in ports]}))
+            path.write_text(
+                json.dumps({"nodes": [f"{HOST}:{port}" for port in ports]}), encoding="utf-8"
+            )
         try:
             await _restart(directory)
             yield boundary
         finally:
             for path, text in before.items():
-                path.write_text(text)
+                path.write_text(text, encoding="utf-8")
             boundary.heal()
             with trio.CancelScope(shield=True):
                 await _restart(directory)

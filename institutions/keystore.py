@@ -30,7 +30,7 @@ def write_keystore(path: Path, private_key: bytes, password: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file)
             file.flush()
             os.fsync(file.fileno())
@@ -49,7 +49,7 @@ def read_keystore(path: Path, password: str) -> bytes:
     from eth_account import Account  # noqa: PLC0415  (as above)
 
     try:
-        content: Any = json.loads(path.read_text())
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
         return bytes(Account.decrypt(content, password))
     except ValueError as error:
         if "MAC" in str(error):

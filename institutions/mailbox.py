@@ -57,7 +57,7 @@ class Mailbox:
         Raises:
             MailboxError: one does.
         """
-        with (self._folder / "lock").open("w") as lock:
+        with (self._folder / "lock").open("w", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -115,7 +115,9 @@ class Mailbox:
         for item, data in answer.files.items():
             (draft / item).write_bytes(data)
         told = {"ok": answer.is_ok, **answer.details, "files": sorted(answer.files)}
-        (draft / "answer.json").write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+        (draft / "answer.json").write_text(
+            json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
         for erased in answer.details.get("orders_erased", ()):
             _remove(self.outbox / erased)  # what was made is destroyed with the document
         _remove(target)

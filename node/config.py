@@ -200,7 +200,7 @@ def parse_rpc_origin(text: str) -> str:
 def _read(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(path.read_text(), str(path))
+        parser.read_string(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (configparser.Error, UnicodeDecodeError) as error:
@@ -329,7 +329,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
 def load_peers(path: Path) -> tuple[tuple[str, int], ...]:
     """Read ``nodes.json``: ``{"nodes": ["host:port", …]}``."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         pairs = [entry.rsplit(":", 1) for entry in raw["nodes"]]
         return tuple((host, int(port)) for host, port in pairs)
     except OSError as error:

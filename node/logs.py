@@ -34,7 +34,11 @@ def start_file_log(folder: Path, level: str) -> None:
     """Send all log records to ``node.log`` in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     handler = RotatingFileHandler(
-        folder / "node.log", maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT
+        folder / "node.log",
+        maxBytes=FILE_BYTES_MAX,
+        backupCount=FILES_KEPT,
+        encoding="utf-8",
+        errors="backslashreplace",  # a path need not be text
     )
     handler.setFormatter(FiscoFormatter())
     root = logging.getLogger()

@@ -88,6 +88,62 @@ def test_consensus_is_pure(path):
             )
 
 
+def names_no_encoding(call):
+    """Whether a call opens or decodes text by the locale's encoding."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    modes = [
+        item.value
+        for item in [*call.args, keywords.get("mode")]
+        if isinstance(item, ast.Constant) and re.fullmatch(r"[rwaxbt+]{1,3}", str(item.value))
+    ]
+    if "encoding" in keywords or any("b" in mode for mode in modes):
+        return False
+    if name in ("read_text", "write_text"):
+        return len(call.args) < (1 if name == "read_text" else 2)
+    if name in ("open", "fdopen", "makefile"):  # a `.open(x, …)` of our own is no file's
+        return bool(modes) or not call.args or isinstance(call.func, ast.Name)
+    if name in ("run", "Popen", "check_output"):
+        return bool({"text", "universal_newlines"} & set(keywords))
+    return name in ("FileHandler", "RotatingFileHandler", "NamedTemporaryFile")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_bad"),
+    [
+        ("p.read_text()", True),
+        ("p.write_text(x)", True),
+        ("open(p)", True),
+        ("p.open()", True),
+        ("p.open('a')", True),
+        ("p.open(errors='replace')", True),
+        ("os.fdopen(d, 'w')", True),
+        ("subprocess.run(c, text=True)", True),
+        ("RotatingFileHandler(p)", True),
+        ("p.read_text('utf-8')", False),
+        ("p.open('rb')", False),
+        ("p.open(mode='wb')", False),
+        ("store.open('maps', encode, decode)", False),
+        ("subprocess.run(c, encoding='utf-8')", False),
+    ],
+)
+def test_what_names_no_encoding(text, is_bad):
+    assert names_no_encoding(ast.parse(text).body[0].value) == is_bad
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sources(), ROOT / "scripts/matrix", ROOT / "scripts/make_environment.py"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_text_is_utf_8_whatever_the_locale(path):
+    """N-L2: a Chinese or Western locale read the bundled networks as something else."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.Call) and names_no_encoding(node)), (
+            f"line {node.lineno}: names no encoding"
+        )
+
+
 def test_owners():
     """One place for each dangerous act."""
     owners = {

@@ -10,6 +10,7 @@ not on chain; the same guesses are tried all the same, with the same budget.
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import string
 import time
 from collections.abc import Iterable, Iterator
@@ -145,7 +146,8 @@ def search(seed: int, anchors: Iterable[bytes], budget_s: float, processes: int)
     """Try all numbers of one letter until one is found or the time is over."""
     started = time.monotonic()
     wanted, guesses, value = frozenset(anchors), 0, ""
-    with ProcessPoolExecutor(processes) as pool:
+    context = multiprocessing.get_context("fork")  # no Python's default: it changed in 3.14
+    with ProcessPoolExecutor(processes, context) as pool:
         shares = [
             pool.submit(search_share, *share, seed, wanted, started + budget_s)
             for share in _shares()

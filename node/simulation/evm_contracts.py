@@ -66,7 +66,7 @@ def load_artifacts(folder: Path) -> Iterator[ContractArtifact]:
 
 def _read_artifact(path: Path) -> ContractArtifact | None:
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         code = raw.get("bytecode") or raw["evm"]["bytecode"]["object"]
         bytecode = bytes.fromhex(code.removeprefix("0x"))
         abi = [item for item in raw["abi"] if isinstance(item, dict)]

@@ -19,6 +19,9 @@ from node.topology.supervisor_files import control_file, supervisor_log
 START_S = 30.0
 ORDER_S = 30.0
 POLL_S = 0.01
+CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+"""Of the supervisor and all that it starts: no set is ordered by chance, no module comes from the
+folder in which somebody called a command, and text is UTF-8 whatever the locale."""
 
 
 class NotRunning(NodeError):
@@ -39,7 +42,7 @@ class Control:
             NodeError: the supervisor refused.
         """
         try:
-            info = json.loads(control_file(self._directory).read_text())
+            info = json.loads(control_file(self._directory).read_text(encoding="utf-8"))
             with socket.create_connection((HOST, info["port"]), timeout=ORDER_S) as connection:
                 request = {"token": info["token"], "do": do, "nodes": nodes}
                 connection.sendall(json.dumps(request).encode() + b"\n")
@@ -81,7 +84,7 @@ class Control:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, "PYTHONHASHSEED": "0"},
+                env={**os.environ, **CHILD_ENVIRONMENT},
             )
         deadline = time.monotonic() + START_S
         while not self.is_running():
@@ -89,7 +92,7 @@ class Control:
                 process.kill()
                 raise ConfigError(
                     f"the supervisor did not start; the last lines of {log}:\n"
-                    + "\n".join(log.read_text().splitlines()[-5:])
+                    + "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
                 )
             time.sleep(POLL_S)
         # It outlives this program, or ends before it: then it is not left as a zombie.
@@ -98,7 +101,7 @@ class Control:
     def down(self) -> bool:
         """Stop all nodes and the supervisor; return whether there was one."""
         try:
-            info = json.loads(control_file(self._directory).read_text())
+            info = json.loads(control_file(self._directory).read_text(encoding="utf-8"))
             self.order("down")
         except (NotRunning, OSError, ValueError):
             return False

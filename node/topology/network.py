@@ -287,8 +287,8 @@ async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
 def describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
     """Say that and why a node's process has ended."""
     output = node_folder(directory, node) / "nohup.out"
-    last = output.read_text().splitlines()[-1:] if output.exists() else []
-    return f"{node.name} ended with {exit_code}: {' '.join(last)}"
+    last = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+    return f"{node.name} ended with {exit_code}: {' '.join(last.splitlines()[-1:])}"
 
 
 async def _describe(node: PlannedNode) -> str:

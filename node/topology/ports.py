@@ -42,7 +42,7 @@ def reserve_ports(report: Callable[[str], None]) -> Iterator[None]:
     """
     path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
     deadline = time.monotonic() + RESERVE_S
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         if not _try_lock(file):
             report("another network is starting: waiting for it")
             while time.monotonic() < deadline and not _try_lock(file):

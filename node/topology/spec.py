@@ -160,7 +160,7 @@ class _Reader:
 def load_spec(path: Path) -> NetworkSpec:
     """Read and check a network file; `ConfigError` lists every problem with its line."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
     return parse_spec(text, path)

@@ -233,7 +233,7 @@ class Supervisor:
             "token": self._token,
         }
         staging = path.with_suffix(".tmp")
-        staging.write_text(json.dumps(content))
+        staging.write_text(json.dumps(content), encoding="utf-8")
         staging.chmod(0o600)
         staging.rename(path)
 
@@ -265,7 +265,7 @@ def main() -> int:
     """Run the supervisor of a network folder."""
     directory = Path(sys.argv[1]).resolve()
     plan = load_tree(directory)
-    lock = supervisor_lock(directory).open("a")  # held until this process ends
+    lock = supervisor_lock(directory).open("a", encoding="utf-8")  # held until this process ends
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

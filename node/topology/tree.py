@@ -162,8 +162,10 @@ def load_tree(directory: Path) -> Plan:
             f"{directory}: no network here. Start one with `lowu up --dir {directory}`."
         )
     try:
-        spec = parse_spec(source.read_text(), source)
-        ports = PortBlock(**json.loads((directory / META / "ports.json").read_text()))
+        spec = parse_spec(source.read_text(encoding="utf-8"), source)
+        ports = PortBlock(
+            **json.loads((directory / META / "ports.json").read_text(encoding="utf-8"))
+        )
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
     return build_plan(spec, ports)

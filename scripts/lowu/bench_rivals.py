@@ -144,7 +144,9 @@ def find_anvil(progress: Progress) -> Path | None:
     cache.mkdir(parents=True, exist_ok=True)
     command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(cache), ANVIL_PACKAGE]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=NPM_S, check=False
+        )
     except subprocess.TimeoutExpired:
         progress(f"npm did not fetch {ANVIL_PACKAGE} within {NPM_S} s")
         return None
@@ -173,7 +175,7 @@ def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iter
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="lowu-anvil-") as folder:
         file = Path(folder) / "genesis.json"
-        file.write_text(_genesis_file(genesis))
+        file.write_text(_genesis_file(genesis), encoding="utf-8")
         command = [
             str(program), "--silent", "--host", HOST, "--port", str(port), "--init", str(file),
             "--chain-id", str(genesis.web3_chain_id), "--accounts", "1", "--order", "fifo",
@@ -196,7 +198,11 @@ def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iter
             url = f"http://{HOST}:{port}"
             version = trio.run(_ask_version, url, process)
             if version is None:
-                text = (Path(folder) / "log").read_text(errors="replace").strip()[-500:]
+                text = (
+                    (Path(folder) / "log")
+                    .read_text(encoding="utf-8", errors="replace")
+                    .strip()[-500:]
+                )
                 raise NodeError(f"anvil did not start: {text}")
             yield Rival(url, process.pid, version)
         finally:

@@ -54,7 +54,9 @@ def run_start(network: str, rounds: int, plot: Path | None, *, is_json: bool) ->
 def _up(network: str, folder: Path) -> str:
     command = [sys.executable, "-m", "lowu", "up", network, "--dir", str(folder), "--json"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=UP_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=UP_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise NodeError(f"lowu up {network}: no block within {UP_S:.0f} s") from error
     if done.returncode != 0:

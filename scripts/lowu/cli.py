@@ -8,7 +8,9 @@ Exit codes: 0 ok, 1 failed, 2 usage or network file, 3 environment, 4 not ready 
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -88,7 +90,10 @@ def cli() -> None:
 
 def emit_json(is_ok: bool, figures: Mapping[str, float], **details: Any) -> None:
     """Print the one JSON object of a command."""
-    click.echo(json.dumps({"ok": is_ok, "figures": figures, **details}, ensure_ascii=False))
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    is_utf8 = encoding.lower().replace("-", "") == "utf8"
+    text = json.dumps({"ok": is_ok, "figures": figures, **details}, ensure_ascii=not is_utf8)
+    click.echo(text)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -109,8 +114,18 @@ def _exit_code(error: BaseException) -> int:
     return 1 if isinstance(error, (NodeError, ClientError, RemoteError)) else -1
 
 
+def _prepare_process() -> None:
+    """Let no locale end the command, and nothing of the current folder run in its children."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # `python -m` and multiprocessing's `-c` would look for modules in the current folder first.
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
 def main() -> int:
     """Run the command line; every expected error is one clear message, never a traceback."""
+    _prepare_process()
     # A shell's background job starts with SIGINT ignored; SIGTERM must end it all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)

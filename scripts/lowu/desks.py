@@ -123,7 +123,7 @@ def _read_newcomers(directory: Path) -> list[Institution]:
     if not path.is_file():
         return []
     try:
-        rows = json.loads(path.read_text())
+        rows = json.loads(path.read_text(encoding="utf-8"))
         return [
             Institution(
                 name, Jurisdiction[side], Role(roles), tuple(schemas), via, name, name_zh=""

@@ -50,7 +50,7 @@ def _entries(name: str, path: Path) -> Iterator[tuple[str, str, str]]:
     if not path.exists():
         return
     moment = ""
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             parts = line.split("|", 2)
             if len(parts) == 3:
@@ -77,7 +77,7 @@ def _follow(paths: dict[str, Path], grep: str, levels: frozenset[str]) -> None:
                 continue
             size = path.stat().st_size
             start = places[name] if places[name] <= size else 0  # rotated
-            with path.open(errors="replace") as file:
+            with path.open(encoding="utf-8", errors="replace") as file:
                 file.seek(start)
                 for text in file:
                     line = f"{name:<7} {text.rstrip()}"

@@ -46,8 +46,10 @@ def read_network(name_or_path: str) -> tuple[str, Path]:
     bundled = _networks_folder() / f"{name_or_path}.toml"
     path = bundled if bundled.is_file() else Path(name_or_path)
     try:
-        return path.read_text(), path
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8"), path
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"network file {path}: is not UTF-8 text ({error})") from error
+    except OSError as error:
         names = ", ".join(bundled_networks())
         raise click.UsageError(
             f"network {name_or_path!r}: no such file, and not one of {names}"

@@ -160,7 +160,7 @@ def _shrink(finding: Finding, save: Path | None, progress: Progress) -> tuple[Fi
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         path = save / f"{small.property_id}-{small.plan.seed}-{len(small.plan.members)}.json"
-        path.write_text(dump_replay(small.plan, small.text))
+        path.write_text(dump_replay(small.plan, small.text), encoding="utf-8")
     return small, path
 
 
@@ -246,7 +246,7 @@ def load_replay(path: Path) -> Plan:
     from consensus.simulation.plan import plan_from_json
 
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         return plan_from_json(value["plan"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise click.UsageError(f"--replay {path}: not a replay file ({error})") from error

@@ -1,0 +1,18 @@
+"""A network comes up in whatever folder and locale it is started."""
+
+from tests.network.kit import processes_of
+from tests.unit.test_surroundings import LOCALES, LOWU, hostile, run  # noqa: F401
+
+
+def test_a_network_comes_up_among_modules_of_the_current_folder(hostile):  # noqa: F811
+    """N-L1: the supervisor ran the user's node.py. N-L2: dev-4 was not found by a locale."""
+    folder = hostile / "nodes"
+    try:
+        for order in (("up", "dev-4"), ("down",)):
+            done = run(LOWU, *order, "--dir", folder, cwd=hostile, **LOCALES["C"])
+            assert done.returncode == 0, done.stderr.decode(errors="replace")
+    finally:
+        for process in processes_of(folder):
+            process.kill()
+    for log in folder.rglob("nohup.out"):
+        assert "of the current folder" not in log.read_text(encoding="utf-8")
