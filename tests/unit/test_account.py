@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from eth_account import Account as Reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.account import Account
@@ -13,6 +13,7 @@ ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 keys = st.integers(1, ORDER - 1).map(lambda number: number.to_bytes(32, "big"))
 
 
+@settings(deadline=None)  # eth-account is pure Python where coincurve is missing
 @given(
     key=keys,
     to=st.one_of(st.just(b""), st.binary(min_size=20, max_size=20)),
@@ -31,6 +32,7 @@ def test_transactions(key, to, data, gas, nonce, chain_id, value):
     assert (raw, tx_hash) == (bytes(expected.raw_transaction), bytes(expected.hash))
 
 
+@settings(deadline=None)
 @given(key=keys, digest=st.binary(min_size=32, max_size=32))
 def test_digests_and_addresses(key, digest):
     account, reference = Account(key), Reference.from_key(key)

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 from eth_keys.backends import NativeECCBackend
 from eth_keys.datatypes import PrivateKey, Signature
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts import curve
@@ -67,6 +67,7 @@ def recover_by_reference(digest, signature):
     return found.to_bytes() if len(digest) == 32 else None
 
 
+@settings(deadline=None)  # pure Python needs as long as it needs
 @given(key=keys, digest=digests)
 def test_right_inputs(key, digest):
     private_key = PrivateKey(key, REFERENCE)
@@ -79,6 +80,7 @@ def test_right_inputs(key, digest):
     assert _is_signed(public_key, digest, signature)
 
 
+@settings(deadline=None)  # pure Python needs as long as it needs
 @given(key=keys, digest=digests)
 def test_the_second_form_recovers_and_is_refused_by_who_counts(key, digest):
     signature = curve.sign(key, digest)
@@ -90,6 +92,7 @@ def test_the_second_form_recovers_and_is_refused_by_who_counts(key, digest):
     assert not _is_signed(public_key, digest, second)
 
 
+@settings(deadline=None)  # pure Python needs as long as it needs
 @given(digest=st.one_of(digests, st.binary(max_size=70)), signature=odd_signatures)
 @example(word(1), word(5) + word(1) + b"\x00")  # no point of the curve has x = 5
 @example(word(1), word(1) + word(1) + b"\x00")

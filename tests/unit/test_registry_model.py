@@ -188,7 +188,7 @@ class Registry(RuleBasedStateMachine):
             assert self.world.hashes("regulator", "getStatusAt", *arguments) == state
 
 
-TestRegistry = Registry.TestCase
+TestRegistry = pytest.mark.timeout(600)(Registry.TestCase)  # it is many tests in one
 TestRegistry.settings = settings(
     max_examples=25,
     stateful_step_count=40,
