@@ -50,16 +50,19 @@ def test_nothing_of_the_current_folder_is_imported(hostile, arguments):
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_nothing_is_imported_by_the_workers_of_a_pool(hostile, method):
     """N-L1: multiprocessing starts Python with `-c`, which looks into the current folder."""
-    code = f"""
+    script = hostile / "bin" / "command"  # as `lowu` is: not in the current folder
+    script.parent.mkdir()
+    script.write_text(f"""
 import multiprocessing, os
 from concurrent.futures import ProcessPoolExecutor
 from lowu.cli import _prepare_process
 
-_prepare_process()
-with ProcessPoolExecutor(1, multiprocessing.get_context("{method}")) as pool:
-    print(pool.submit(os.getcwd).result())
-"""
-    done = run(sys.executable, "-P", "-c", code, cwd=hostile)
+if __name__ == "__main__":
+    _prepare_process()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("{method}")) as pool:
+        print(pool.submit(os.getcwd).result())
+""")
+    done = run(sys.executable, script, cwd=hostile)
     assert (done.returncode, done.stdout.decode().strip()) == (0, str(hostile)), done.stderr
 
 
