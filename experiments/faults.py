@@ -25,7 +25,7 @@ from institutions.registry import Registry
 from institutions.signer import Signer
 from node.client import ClientError, RemoteError, RpcClient
 from node.topology.control import Control
-from node.topology.network import build_probe, probe_account, read_status
+from node.topology.network import build_probe, read_status
 from node.topology.plan import Plan, PlannedInstitution, PlannedNode
 
 POLL_S = 0.05
@@ -87,14 +87,12 @@ async def find_leader(plan: Plan) -> PlannedNode:
 
 async def wait_until_leading(plan: Plan, nodes: frozenset[str]) -> PlannedNode:
     """Advance the chain by probes until one of the named nodes leads; return it."""
-    address = probe_account(plan).address
     async with RpcClient(plan.nodes[0].url) as client:
         while True:
             leader = await find_leader(plan)
             if leader.name in nodes:
                 return leader
-            nonce = int(await client.call("eth_getTransactionCount", address, "pending"), 16)
-            raw = "0x" + build_probe(plan, nonce).hex()
+            raw = "0x" + build_probe(plan).hex()
             await client.wait_for_receipt(await client.call("eth_sendRawTransaction", raw))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -23,6 +23,7 @@ from node.chain.transaction import Transaction
 from node.clock import Clock, SystemClock
 from node.config import GenesisConfig, NodeConfig
 from node.crypto import is_signed_by
+from node.descriptors import DescriptorBudget, divide, raise_limit
 from node.driver import Driver
 from node.errors import BadInput, ConfigError, PortTaken
 from node.events import BlockCommittedEvent, Events
@@ -114,12 +115,16 @@ class Surroundings:
     """TLS contexts of the gateway; None if links are handed to it."""
     run: Callable[[Callable[[], object]], Awaitable[object]] = run_in_thread
     """How long work is run."""
+    descriptors: DescriptorBudget = field(default_factory=DescriptorBudget)
+    """What may be open of each kind."""
 
 
 def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     """Open a node's folder and connect all parts; nothing runs yet."""
     key = load_node_key(config.conf_path / "node.pem")
-    _list_members(genesis, config, key)
+    limit = raise_limit()
+    descriptors = divide(limit, len(_list_members(genesis, config, key)))
+    log.info("descriptors,limit=%d,parts=%s", limit, descriptors)
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
     block = build_genesis(genesis)
@@ -130,8 +135,10 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         lambda storage, lost: open_ledger(
             genesis, block, storage, trace, is_first_start=is_new, lost=lost
         ),
+        descriptors.rocksdb_files,
     )
-    node = assemble_node(genesis, config, Surroundings(key, ledger, SystemClock(), tap, contexts))
+    surroundings = Surroundings(key, ledger, SystemClock(), tap, contexts, descriptors=descriptors)
+    node = assemble_node(genesis, config, surroundings)
     end_first_start(config)
     return node
 
@@ -164,6 +171,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
         genesis_hash=ledger.genesis_hash,
         contexts=on.contexts,
         tap=on.tap,
+        entrants_max=on.descriptors.entrants,
     )
     scheduler = Scheduler(genesis, ledger, verifier, events, on.run, config.evm, cpu)
     pool = TxPool(
@@ -217,7 +225,14 @@ def _build_rpc(config: NodeConfig, backend: Backend, on: Surroundings) -> RpcSer
     access = Access(config.listen_host, config.rpc_hosts, config.rpc_origins)
     is_threaded = on.run is run_in_thread
     methods = build_methods(backend)
-    return RpcServer(methods, on.tap, access, backend.is_busy, is_threaded=is_threaded)
+    return RpcServer(
+        methods,
+        on.tap,
+        access,
+        backend.is_busy,
+        connections_max=on.descriptors.rpc_connections,
+        is_threaded=is_threaded,
+    )
 
 
 def _build_driver(

@@ -17,16 +17,15 @@ from typing import Any, TypeAlias
 import trio
 
 from node.errors import BadInput, ConfigError, raise_if_fatal
+from node.gateway.entrance import Entrance
 from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
 from node.gateway.tls_stream import TlsStream
 from node.tap import Tap
 
-HANDSHAKE_S = 10.0
-HANDSHAKES_MAX = 8
-"""Handshakes cost CPU in the loop that consensus runs in (FIB-186): few at a time."""
-CONNECTIONS_MAX = 256
+DIAL_S = 10.0
+"""How long a connection that this node opens may take, and then its handshake."""
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 REQUEST_S = 10.0
@@ -51,6 +50,7 @@ class Gateway:
         genesis_hash: bytes,
         contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None,
         tap: Tap,
+        entrants_max: int,
     ) -> None:
         self.node_id = node_id
         self._members = frozenset(members)
@@ -62,8 +62,7 @@ class Gateway:
         self._responder: Responder | None = None
         self._pending: dict[int, tuple[bytes, trio.MemorySendChannel[Any]]] = {}
         self._request_id = 0
-        self._handshakes = trio.CapacityLimiter(HANDSHAKES_MAX)
-        self._connections = 0
+        self._entrance = Entrance(entrants_max)
         self._banned_until: dict[bytes, float] = {}
         self._refusals_logged: set[str] = set()
         self.on_links_changed: Callable[[frozenset[bytes]], None] = lambda links: None
@@ -137,17 +136,14 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             for host, port in addresses:
                 nursery.start_soon(self._dial, host, port)
-            await trio.serve_listeners(self._accept, listeners)
+            guarded = [self._entrance.guard(listener) for listener in listeners]
+            await trio.serve_listeners(self._accept, guarded)
 
     async def _accept(self, stream: trio.SocketStream) -> None:
-        if self._connections >= CONNECTIONS_MAX:
-            await stream.aclose()
-            return
-        self._connections += 1
-        try:
-            await self._serve(stream, is_dialer=False, what="inbound")
-        finally:
-            self._connections -= 1
+        async def secure() -> TlsStream:
+            return await self._entrance.receive(stream, self._context(is_server=True))
+
+        await self._serve(stream, secure, is_dialer=False, what="inbound")
 
     async def _dial(self, host: str, port: int) -> None:
         """Keep a link to whoever listens at an address."""
@@ -159,44 +155,53 @@ class Gateway:
                 await peer.closed.wait()
                 wait_s = RETRY_S_MIN
                 continue
-            try:
-                stream = await trio.open_tcp_stream(host, port)
-            except OSError:
-                await trio.sleep(wait_s)
-                wait_s = min(wait_s * 1.5, RETRY_S_MAX)
-                continue
-            found = await self._serve(stream, is_dialer=True, what=f"{host}:{port}")
-            known = found or known
+            known = await self._dial_once(host, port) or known
             if known is None or known not in self._peers:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, RETRY_S_MAX)
 
+    async def _dial_once(self, host: str, port: int) -> bytes | None:
+        """Open a connection and serve it to its end; return whose it was."""
+        try:
+            with trio.fail_after(DIAL_S):
+                stream = await trio.open_tcp_stream(host, port)
+        except (OSError, trio.TooSlowError):
+            return None
+
+        async def secure() -> TlsStream:
+            with trio.fail_after(DIAL_S):
+                return await TlsStream.negotiate(
+                    stream, self._context(is_server=False), is_server=False
+                )
+
+        return await self._serve(stream, secure, is_dialer=True, what=f"{host}:{port}")
+
     async def _serve(
-        self, stream: trio.SocketStream, *, is_dialer: bool, what: str
+        self,
+        stream: trio.SocketStream,
+        secure: Callable[[], Awaitable[TlsStream]],
+        *,
+        is_dialer: bool,
+        what: str,
     ) -> bytes | None:
         """Authenticate a connection and run it to its end; return whose it was."""
         node_id: bytes | None = None
-        tls: TlsStream | None = None
-        is_server = not is_dialer
+        secured: trio.abc.Stream = stream
         try:
-            async with self._handshakes:
-                with trio.fail_after(HANDSHAKE_S):
-                    context = self._context(is_server=is_server)
-                    tls = await TlsStream.negotiate(stream, context, is_server=is_server)
+            secured = tls = await secure()
             node_id = read_node_id(tls.get_certificate())
             await self.serve_link(tls, node_id, is_dialer=is_dialer)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._log_refusal(what, f"handshake failed: {error.__cause__ or error}")
         except trio.TooSlowError:
-            self._log_refusal(what, f"no handshake within {HANDSHAKE_S:.0f} s")
+            self._log_refusal(what, "no handshake in time")
         except (BadInput, ssl.SSLError) as error:
             self._log_refusal(what, str(error))
         except Exception as error:
             raise_if_fatal(error)
             log.warning("link failed,peer=%s", what, exc_info=error)
         finally:
-            if tls is not None:
-                await trio.aclose_forcefully(tls)
+            await trio.aclose_forcefully(secured)
         return node_id
 
     async def serve_link(self, stream: trio.abc.Stream, node_id: bytes, *, is_dialer: bool) -> None:

@@ -29,9 +29,17 @@ class TlsStream(trio.abc.Stream):
 
     @classmethod
     async def negotiate(
-        cls, stream: trio.SocketStream, context: ssl.SSLContext, *, is_server: bool
+        cls,
+        stream: trio.SocketStream,
+        context: ssl.SSLContext,
+        *,
+        is_server: bool,
+        turn: trio.Lock | None = None,
     ) -> TlsStream:
-        """Take over a connection: agree on keys and check the peer's certificate."""
+        """Take over a connection: agree on keys and check the peer's certificate.
+
+        Connections with a common `turn` do the steps of it, which cost CPU, one after another.
+        """
         raw = socket.socket(fileno=stream.socket.detach())
         raw.setblocking(False)
         try:
@@ -43,16 +51,17 @@ class TlsStream(trio.abc.Stream):
             raise trio.BrokenResourceError(str(error)) from error
         secured = cls(connection)
         try:
-            await secured._shake_hands()
+            await secured._shake_hands(turn or trio.Lock())
         except BaseException:
             connection.close()
             raise
         return secured
 
-    async def _shake_hands(self) -> None:
+    async def _shake_hands(self, turn: trio.Lock) -> None:
         while True:
             try:
-                return self._socket.do_handshake()
+                async with turn:
+                    return self._socket.do_handshake()
             except ssl.SSLWantReadError:
                 await self._wait_readable()
             except ssl.SSLWantWriteError:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+from node.descriptors import ROCKSDB_FILES
 from node.errors import ConfigError, DamagedData
 from node.ledger.disk_errors import describe_os_error
 from node.ledger.ledger import Ledger
@@ -32,7 +33,9 @@ without noticing, the gap is among them."""
 log = logging.getLogger("STORAGE")
 
 
-def open_chain(path: Path, build: Callable[[Storage, str], Ledger]) -> Ledger:
+def open_chain(
+    path: Path, build: Callable[[Storage, str], Ledger], files_max: int = ROCKSDB_FILES[1]
+) -> Ledger:
     """Open the database of a node; set it aside and begin anew if it is damaged.
 
     `build` makes the ledger of a storage, and is told why votes may be lost.
@@ -41,11 +44,11 @@ def open_chain(path: Path, build: Callable[[Storage, str], Ledger]) -> Ledger:
         ConfigError: it cannot be opened, or one damaged database too many would be kept.
     """
     try:
-        return _open(path, build)
+        return _open(path, build, files_max)
     except DamagedData as error:
         damage = str(error)
     try:
-        ledger = _open(path, build, is_salvage=True)
+        ledger = _open(path, build, files_max, is_salvage=True)
     except DamagedData as error:
         damage = str(error)
     else:
@@ -54,13 +57,18 @@ def open_chain(path: Path, build: Callable[[Storage, str], Ledger]) -> Ledger:
         return ledger
     kept = _set_aside(path)
     log.error("database damaged,reason=%s,kept=%s", damage, kept)
-    return _open(path, build, f"{damage}, and is kept in {kept.name}")
+    return _open(path, build, files_max, f"{damage}, and is kept in {kept.name}")
 
 
 def _open(
-    path: Path, build: Callable[[Storage, str], Ledger], lost: str = "", *, is_salvage: bool = False
+    path: Path,
+    build: Callable[[Storage, str], Ledger],
+    files_max: int,
+    lost: str = "",
+    *,
+    is_salvage: bool = False,
 ) -> Ledger:
-    storage = RocksStorage(path, is_salvage=is_salvage)
+    storage = RocksStorage(path, files_max, is_salvage=is_salvage)
     try:
         ledger = build(storage, lost)
         _check_recent_blocks(storage, ledger.head.number)

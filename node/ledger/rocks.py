@@ -22,6 +22,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from node.descriptors import ROCKSDB_FILES
 from node.errors import DamagedData, StorageError
 from node.ledger.disk_errors import explain_open_error, explain_read_error, explain_write_error
 from node.ledger.storage import open_record, seal_record
@@ -52,10 +53,13 @@ def _build_options(*, is_salvage: bool) -> Options:
 class RocksStorage:
     """A RocksDB database in a directory, opened by one process at a time."""
 
-    def __init__(self, path: Path, *, is_salvage: bool = False) -> None:
+    def __init__(
+        self, path: Path, files_max: int = ROCKSDB_FILES[1], *, is_salvage: bool = False
+    ) -> None:
         """Open a database, or make one in an empty folder.
 
-        `is_salvage` takes a damaged log up to the damage, whatever is lost after it.
+        At most `files_max` of its tables are open at a time. `is_salvage` takes a damaged log up
+        to the damage, whatever is lost after it.
 
         Raises:
             ConfigError: another process uses it, or the system refuses.
@@ -66,6 +70,7 @@ class RocksStorage:
         self._failure: StorageError | None = None
         """The first failed write: the engine's later answers only say that there was one."""
         options = _build_options(is_salvage=is_salvage)
+        options.set_max_open_files(files_max)
         try:
             path.mkdir(parents=True, exist_ok=True)
             # Without its file CURRENT, the engine would begin a new one amid the files of the old.

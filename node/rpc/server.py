@@ -16,7 +16,8 @@ from typing import Any
 import h11
 import trio
 
-from node.errors import raise_if_fatal
+from node.connections import ConnectionTable, GatedListener, Pace, WatchedStream, read_source
+from node.errors import BadInput, raise_if_fatal
 from node.rpc.access import Access, Refusal
 from node.rpc.call_runner import CallRunner, InlineRunner
 from node.rpc.dispatch import Dispatcher, encode_response, failure
@@ -28,7 +29,9 @@ from node.rpc.websocket import serve_websocket
 from node.tap import Tap
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
-CONNECTIONS_MAX = 1_000
+NEWCOMERS_PER_S = 100.0
+"""Once all places are taken: each then pushes out an idle connection, which may come back."""
+NEWCOMERS_AT_ONCE = 100
 SMALL_BYTES = 64 * 1024
 """What a connection may hold uncounted: its place counts for that much."""
 IDLE_S = 120.0
@@ -55,6 +58,7 @@ class RpcServer:
         access: Access,
         is_busy: Callable[[], bool] = lambda: False,
         *,
+        connections_max: int,
         is_threaded: bool = True,
     ) -> None:
         self.methods = methods
@@ -64,28 +68,35 @@ class RpcServer:
             methods, CallRunner(is_busy) if is_threaded else InlineRunner()
         )
         self.room = Room()
-        self._connections = 0
+        self._connections = ConnectionTable(connections_max)
+        self._pace = Pace(NEWCOMERS_PER_S, NEWCOMERS_AT_ONCE)
 
     async def run(self, listeners: list[trio.SocketListener]) -> None:
         """Serve for ever."""
-        await trio.serve_listeners(self.serve, listeners)
+        await trio.serve_listeners(
+            self.serve, [GatedListener(listener, self._wait_for_turn) for listener in listeners]
+        )
+
+    async def _wait_for_turn(self) -> None:
+        if self._connections.is_full:
+            await self._pace.turn()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end."""
-        if self._connections >= CONNECTIONS_MAX:
-            await trio.aclose_forcefully(stream)
-            return
-        self._connections += 1
         try:
-            with self.room.guest() as guest:
-                await _HttpConnection(self, stream, guest).run()
+            with (
+                self._connections.hold(read_source(stream)) as place,
+                self.room.guest() as guest,
+            ):
+                await _HttpConnection(self, WatchedStream(stream, place), guest).run()
+        except BadInput as error:
+            log.info("connection refused,reason=%s", error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:
             raise_if_fatal(error)
             log.warning("connection failed", exc_info=error)
         finally:
-            self._connections -= 1
             with trio.move_on_after(0.5, shield=True):
                 await trio.aclose_forcefully(stream)
 
@@ -93,7 +104,7 @@ class RpcServer:
 class _HttpConnection:
     """One client connection."""
 
-    def __init__(self, server: RpcServer, stream: trio.SocketStream, guest: Guest) -> None:
+    def __init__(self, server: RpcServer, stream: WatchedStream, guest: Guest) -> None:
         self._server = server
         self._stream = stream
         self._guest = guest

@@ -24,6 +24,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from node.connections import WatchedStream
 from node.rpc.dispatch import Dispatcher, encode_response
 from node.rpc.methods import Methods
 from node.rpc.room import Guest
@@ -48,7 +49,7 @@ RECEIVE_BYTES = 64 * 1024
 
 
 async def serve_websocket(
-    stream: trio.SocketStream,
+    stream: WatchedStream,
     request: h11.Request,
     http: h11.Connection,
     guest: Guest,
@@ -74,7 +75,7 @@ class _WebSocket:
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: WatchedStream,
         connection: WSConnection,
         guest: Guest,
         dispatcher: Dispatcher,

@@ -64,7 +64,7 @@ def test_two_of_four_down_stops_the_chain_and_reads_go_on(network):
     for name in ("node2", "node3"):
         network.order("kill", name)
     height = rpc(network.url, "eth_blockNumber")["result"]
-    raw = "0x" + build_probe(plan, 1).hex()
+    raw = "0x" + build_probe(plan).hex()
     tx_hash = rpc(network.url, "eth_sendRawTransaction", raw)["result"]
 
     def has_timed_out():

@@ -37,7 +37,9 @@ def serve(access=None):
     session = SimpleNamespace(subscribe=None, unsubscribe=None, close=lambda: None)
     subscriptions = SimpleNamespace(open_session=lambda push: session)
     methods = SimpleNamespace(table={}, subscriptions=subscriptions)
-    server = RpcServer(methods, Tap(None), access or Access("127.0.0.1"), is_threaded=False)
+    server = RpcServer(
+        methods, Tap(None), access or Access("127.0.0.1"), connections_max=9, is_threaded=False
+    )
     server.dispatcher = Echo()
     return server
 

@@ -1,0 +1,163 @@
+"""Places for connections: a bound, and who makes way when it is reached.
+
+A newcomer is never refused because others sit idle: the connection that has kept this node
+waiting longest makes way, of the source address that has most of them. So a stranger with any
+number of connections pushes out its own, a caller that is served keeps its place, and whoever
+needs no longer than it takes to push everybody out once always gets through. Where that is
+dear, newcomers are let in at a bounded rate; the others wait in the kernel's queue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from node.errors import BadInput
+
+
+class Place:
+    """The place of one connection, as long as `ConnectionTable.hold` lasts."""
+
+    def __init__(self, table: ConnectionTable, source: str) -> None:
+        self.source = source
+        self.scope = trio.CancelScope()
+        self.is_waiting = False
+        """Whether it is the other end's turn: only then this one may be asked to make way."""
+        self._table = table
+
+    def begin_wait(self) -> None:
+        """It is the other end's turn, from now on."""
+        self.is_waiting = True
+        self._table.put_last(self)
+
+
+class ConnectionTable:
+    """At most `limit` connections of one kind."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._places: OrderedDict[Place, None] = OrderedDict()
+        """By how long they have kept this node waiting, the longest first."""
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a newcomer pushes another one out."""
+        return len(self._places) >= self._limit
+
+    @contextmanager
+    def hold(self, source: str) -> Iterator[Place]:
+        """Keep a place for a connection; what runs within ends if it has to make way.
+
+        Raises:
+            BadInput: there is none, as all others are being served.
+        """
+        if self.is_full:
+            self._make_way()
+        place = Place(self, source)
+        self._places[place] = None
+        self._counts[source] += 1
+        try:
+            with place.scope:
+                yield place
+        finally:
+            self._remove(place)
+
+    def put_last(self, place: Place) -> None:
+        """Note that a place's wait begins now."""
+        if place in self._places:
+            self._places.move_to_end(place)
+
+    def _make_way(self) -> None:
+        waiting = (place for place in self._places if place.is_waiting)
+        chosen = max(waiting, key=lambda place: self._counts[place.source], default=None)
+        if chosen is None:
+            raise BadInput(f"all {self._limit} connections are being served")
+        self._remove(chosen)
+        chosen.scope.cancel()
+
+    def _remove(self, place: Place) -> None:
+        if place in self._places:
+            del self._places[place]
+            self._counts[place.source] -= 1
+            if not self._counts[place.source]:
+                del self._counts[place.source]
+
+
+class Pace:
+    """Turns at a bounded rate, after a number of free ones."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._interval_s = 1 / per_s
+        self._burst_s = burst * self._interval_s
+        self._next_s = 0.0
+
+    async def turn(self) -> None:
+        """Wait for a turn."""
+        now_s = trio.current_time()
+        self._next_s = max(self._next_s, now_s - self._burst_s) + self._interval_s
+        await trio.sleep_until(self._next_s)
+
+
+class GatedListener(trio.abc.Listener[trio.SocketStream]):
+    """A listener that passes a gate before each connection that it takes."""
+
+    def __init__(self, listener: trio.SocketListener, gate: Callable[[], Awaitable[None]]) -> None:
+        self._listener = listener
+        self._gate = gate
+
+    async def accept(self) -> trio.SocketStream:
+        """Take a connection."""
+        await self._gate()
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        await self._listener.aclose()
+
+
+class WatchedStream(trio.abc.HalfCloseableStream):
+    """A connection that tells its place when it waits for the other end."""
+
+    def __init__(self, stream: trio.SocketStream, place: Place) -> None:
+        self._stream = stream
+        self._place = place
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what arrives."""
+        self._place.begin_wait()
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            self._place.is_waiting = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything."""
+        self._place.begin_wait()
+        try:
+            await self._stream.send_all(data)
+        finally:
+            self._place.is_waiting = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the socket takes bytes."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """End the sending direction."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+
+def read_source(stream: trio.SocketStream) -> str:
+    """Return the address that a connection comes from; "" if it is gone already."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return ""

@@ -1,0 +1,87 @@
+"""What idle clients and strangers can do to a node: nothing that lasts (N-F5, N-F6)."""
+
+import resource
+import secrets
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from node.descriptors import raise_limit
+from node.topology.network import build_probe
+from node.topology.tree import load_tree
+from tests.network.flood import FIRST_WORDS, flood
+from tests.network.kit import Network, lowu, lowu_json, rpc, wait_until
+
+ONE_NODE = (
+    '[network]\nname = "one"\nseed = 1\np2p_port = 31000\nrpc_port = 32000\nweb3_port = 33000\n'
+    "allow_one_side_quorum = true\n"
+    '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
+)
+
+
+def links(url):
+    return int(rpc(url, "net_peerCount")["result"], 16)
+
+
+@pytest.mark.parametrize("words", FIRST_WORDS)
+def test_strangers_on_every_p2p_port_keep_no_node_out(network, words):
+    """N-F6: a node restarts while each port has a hundred connections that say no more."""
+    raise_limit()
+    ports = [node["p2p_port"] for node in network.nodes]
+    with flood(ports, 100, FIRST_WORDS[words]):
+        network.order("restart", "node1")
+        wait_until(lambda: links(network.nodes[1]["url"]) == 3, "linked to all", 20)
+        assert Network(network.directory).up_result["ok"], "and blocks are committed"
+
+
+def test_a_thousand_idle_clients_cost_nobody_a_node(tmp_path):
+    """N-F5: 1,024 descriptors, idle sockets on the RPC port, and what makes RocksDB open files."""
+    raise_limit()
+    (tmp_path / "one.toml").write_text(ONE_NODE)
+    directory, limit = tmp_path / "nodes", 1_024
+    command = [sys.executable, "-m", "lowu", "up", str(tmp_path / "one.toml"), "--dir", directory]
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+    )
+    try:
+        (node,) = lowu_json("status", "--dir", directory)["nodes"]
+        process = psutil.Process(node["pid"])
+        idle = []
+        for _ in range(1_000):
+            link = socket.create_connection(("127.0.0.1", node["rpc_port"]), timeout=20)
+            idle.append(link)
+        plan = load_tree(directory)
+        for _ in range(40):
+            raw = "0x" + build_probe(plan, secrets.token_bytes(200_000)).hex()
+            sent = rpc(node["url"], "eth_sendRawTransactionSync", raw)
+            assert "result" in sent, sent
+        assert process.num_fds() < limit
+        (now,) = lowu_json("status", "--dir", directory)["nodes"]
+        assert now["pid"] == node["pid"] and now["height"] > node["height"]
+        for link in idle:
+            link.close()
+    finally:
+        lowu("down", "--dir", directory)
+
+
+def test_too_few_descriptors_are_told_at_the_start(tmp_path):
+    """N-F5: what the node needs, and how to get it."""
+    (tmp_path / "one.toml").write_text(ONE_NODE)
+    done = subprocess.run(
+        [sys.executable, "-m", "lowu", "up", str(tmp_path / "one.toml"), "--dir", tmp_path / "n"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)),
+    )
+    lowu("down", "--dir", tmp_path / "n")
+    assert done.returncode == 4
+    assert "may open 200 files and sockets" in done.stderr and "ulimit -Hn" in done.stderr
