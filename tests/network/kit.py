@@ -57,6 +57,27 @@ def wait_until(is_true, what, seconds=30):
         time.sleep(0.02)
 
 
+def height_of(url):
+    """How many blocks a node has committed."""
+    return int(rpc(url, "eth_blockNumber")["result"], 16)
+
+
+def links_of(url):
+    """How many nodes a node is linked to."""
+    return int(rpc(url, "net_peerCount")["result"], 16)
+
+
+def wait_until_level(urls):
+    """Wait until all nodes have what any of them has now.
+
+    What one node was told to be committed may be read at another one only after this: `lowu up`,
+    like every command, returns when those have it that it asked.
+    """
+    height = max(height_of(url) for url in urls)
+    for url in urls:
+        wait_until(lambda url=url: height_of(url) >= height, f"{url} has block {height}")
+
+
 def processes_of(directory):
     """Return the supervisor of a network folder and its nodes."""
     found = []
@@ -72,12 +93,23 @@ def processes_of(directory):
 
 
 class Network:
-    """A network of a test, in its own folder; stopped at the end whatever happens."""
+    """A network of a test, in its own folder; stopped at the end whatever happens.
+
+    When it has been made, all nodes that run are linked to each other and have the block of `up`.
+    """
 
     def __init__(self, directory, network="dev-4"):
         self.directory = Path(directory)
         self.up_result = lowu_json("up", network, "--dir", directory)
         self.nodes = self.up_result["nodes"]
+        self.wait_until_level()
+
+    def wait_until_level(self):
+        """Wait until the nodes that run are linked and have what any of them has."""
+        urls = [node["url"] for node in self.status() if node["pid"] is not None]
+        for url in urls:
+            wait_until(lambda url=url: links_of(url) >= len(urls) - 1, f"{url} is linked to all")
+        wait_until_level(urls)
 
     @property
     def url(self):

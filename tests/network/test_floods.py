@@ -13,17 +13,13 @@ from node.descriptors import raise_limit
 from node.topology.network import build_probe
 from node.topology.tree import load_tree
 from tests.network.flood import FIRST_WORDS, flood
-from tests.network.kit import Network, lowu, lowu_json, rpc, wait_until
+from tests.network.kit import Network, links_of, lowu, lowu_json, rpc, wait_until
 
 ONE_NODE = (
     '[network]\nname = "one"\nseed = 1\np2p_port = 31000\nrpc_port = 32000\nweb3_port = 33000\n'
     "allow_one_side_quorum = true\n"
     '[[institution]]\nid = "a"\nside = "SZ"\n[[node]]\ninstitution = "a"\n'
 )
-
-
-def links(url):
-    return int(rpc(url, "net_peerCount")["result"], 16)
 
 
 @pytest.mark.parametrize("words", FIRST_WORDS)
@@ -33,7 +29,7 @@ def test_strangers_on_every_p2p_port_keep_no_node_out(network, words):
     ports = [node["p2p_port"] for node in network.nodes]
     with flood(ports, 100, FIRST_WORDS[words]):
         network.order("restart", "node1")
-        wait_until(lambda: links(network.nodes[1]["url"]) == 3, "linked to all", 20)
+        wait_until(lambda: links_of(network.nodes[1]["url"]) == 3, "linked to all", 20)
         assert Network(network.directory).up_result["ok"], "and blocks are committed"
 
 

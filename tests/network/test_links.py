@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from node.gateway.frames import HEADER, FrameKind, encode_frame
+from node.gateway.gateway import PROTOCOL_VERSION
 from node.topology.certificates import (
     Issued,
     issue_agency_ca,
@@ -18,7 +19,7 @@ from node.topology.certificates import (
 )
 from node.topology.plan import derive_key
 from node.topology.tree import load_tree
-from tests.network.kit import rpc, wait_until
+from tests.network.kit import height_of, rpc, wait_until
 
 
 def agency_of(network, name="hkstp"):
@@ -98,25 +99,23 @@ def test_plain_bytes_and_bad_frames_cost_the_link_only(shared, tmp_path):
         HEADER.pack(0, FrameKind.PING),
         HEADER.pack(5, 200) + bytes(4),
         encode_frame(FrameKind.CONSENSUS, b"before any HELLO"),
-        encode_frame(FrameKind.HELLO, [1, bytes(32)]),
-        encode_frame(FrameKind.HELLO, [77, bytes(32)]),
+        encode_frame(FrameKind.HELLO, [PROTOCOL_VERSION, bytes(32)]),
+        encode_frame(FrameKind.HELLO, [PROTOCOL_VERSION + 1, bytes(32)]),
     ):
         with connect(shared, issued, agency, tmp_path) as link:
             link.sendall(data)
             while received(link):
                 pass
-    wait_until(
-        lambda: int(rpc(shared.url, "net_peerCount")["result"], 16) == 3, "the real link is back"
-    )
-    before = int(rpc(shared.url, "eth_blockNumber")["result"], 16)
-    shared.__class__(shared.directory)  # commits a probe
-    assert int(rpc(shared.url, "eth_blockNumber")["result"], 16) > before
+    shared.wait_until_level()  # the real link is back
+    before = height_of(shared.url)
+    shared.__class__(shared.directory)  # commits a probe, and waits until all nodes have it
+    assert height_of(shared.url) > before
 
 
 def test_a_member_that_sends_nonsense_costs_its_link_only(shared, tmp_path):
     """Any member, observers included, may be hostile."""
     status = json.loads(rpc(shared.url, "getSyncStatus", "group0", "")["result"])
-    hello = encode_frame(FrameKind.HELLO, [1, bytes.fromhex(status["genesisHash"])])
+    hello = encode_frame(FrameKind.HELLO, [PROTOCOL_VERSION, bytes.fromhex(status["genesisHash"])])
     # Of two links the one dialled by the smaller id stays: be that, and take the link over.
     member = min(load_tree(shared.directory).nodes, key=lambda node: node.key.node_id)
     assert member.name != "node0"
