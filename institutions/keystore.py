@@ -10,8 +10,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from institutions.files import make_private_folder, read_given
+
 SCRYPT_N = 2**14
 """As geth's light accounts: 16 MiB and some 50 ms, for commands that run often."""
+
+KEYSTORE_BYTES_MAX = 64 * 1024
 
 
 class KeystoreError(Exception):
@@ -28,7 +32,7 @@ def write_keystore(path: Path, private_key: bytes, password: str) -> None:
 
     content = Account.encrypt(private_key, password, kdf="scrypt", iterations=SCRYPT_N)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file)
@@ -49,7 +53,7 @@ def read_keystore(path: Path, password: str) -> bytes:
     from eth_account import Account  # noqa: PLC0415  (as above)
 
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(read_given(path, KEYSTORE_BYTES_MAX))
         return bytes(Account.decrypt(content, password))
     except ValueError as error:
         if "MAC" in str(error):

@@ -12,13 +12,13 @@ import fcntl
 import json
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
 
+from institutions.files import claim_private, make_private_folder, read_given, write_private
 from institutions.forms import FormError
 from institutions.orders import ORDER_BYTES_MAX, ORDER_FILE, Answer, Order, decode_order, list_files
 from institutions.package import PACKAGE_BYTES_MAX
@@ -46,7 +46,7 @@ class Mailbox:
         self._folder = folder
         self.inbox, self.outbox, self.work = (folder / name for name in ("inbox", "outbox", "work"))
         for place in (self.inbox, self.outbox, self.work):
-            place.mkdir(parents=True, exist_ok=True)
+            make_private_folder(place)
         self._rounds: dict[str, int] = {}
         """By name, while it is there: how often it was tried in vain."""
 
@@ -57,7 +57,9 @@ class Mailbox:
         Raises:
             MailboxError: one does.
         """
-        with (self._folder / "lock").open("w", encoding="utf-8") as lock:
+        place = self._folder / "lock"
+        claim_private(place)
+        with place.open("r+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -86,7 +88,7 @@ class Mailbox:
     def _take(self, name: str) -> None:
         """Move one order, its own file last: until then it counts as not taken."""
         source, place = self.inbox / f"{name}{SUFFIX}", self.work / name
-        place.mkdir(exist_ok=True)
+        make_private_folder(place)
         try:
             needed = list(list_files(_read(source, ORDER_BYTES_MAX)).values())
         except FormError:
@@ -111,13 +113,12 @@ class Mailbox:
         """Put an answer into the outbox, and end the order."""
         target, draft = self.outbox / (folder or name), self.work / f".{name}.answer"
         _remove(draft)
-        draft.mkdir()
+        make_private_folder(draft)
         for item, data in answer.files.items():
-            (draft / item).write_bytes(data)
+            write_private(draft / item, data)
         told = {"ok": answer.is_ok, **answer.details, "files": sorted(answer.files)}
-        (draft / "answer.json").write_text(
-            json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+        write_private(draft / "answer.json", text.encode())
         for erased in answer.details.get("orders_erased", ()):
             _remove(self.outbox / erased)  # what was made is destroyed with the document
         _remove(target)
@@ -185,15 +186,4 @@ def _remove(path: Path) -> None:
 
 
 def _read(path: Path, size_max: int) -> bytes:
-    """Return a plain file's bytes; `FormError` for links, pipes, folders, and what is too large."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FormError(f"{path.name}: not a plain file")
-            data = file.read(size_max + 1)
-    except OSError as error:
-        raise FormError(f"{path.name}: cannot be read ({error.strerror})") from error
-    if len(data) > size_max:
-        raise FormError(f"{path.name}: larger than {size_max} bytes")
-    return data
+    return read_given(path, size_max, may_be_link=False)

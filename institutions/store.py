@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
+from institutions.files import claim_private, make_private_folder
+
 T = TypeVar("T")
 FORMAT = 2
 
@@ -26,7 +28,11 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(path.parent)
+            for suffix in ("-wal", "-shm"):  # of a process that was killed
+                if path.with_name(path.name + suffix).exists():
+                    claim_private(path.with_name(path.name + suffix))
+            claim_private(path)
             self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error

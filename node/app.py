@@ -202,21 +202,9 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     )
     rpc = _build_rpc(config, backend, on)
     node = Node(
-        genesis,
-        config,
-        key,
-        ledger,
-        events,
-        gateway,
-        pool,
-        gossip,
-        scheduler,
-        sync,
-        driver,
-        sealer,
-        rpc,
-        clock,
-    )
+        genesis, config, key, ledger, events, gateway, pool, gossip, scheduler, sync, driver,
+        sealer, rpc, clock,
+    )  # fmt: skip
     _connect(node, proposals, backend, verifier.epochs)
     return node
 

@@ -7,8 +7,13 @@ the platform never carries them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class Tap:
@@ -18,7 +23,7 @@ class Tap:
         self._file: BinaryIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
+            self._file = open(path, "ab", buffering=0, opener=_open_private)  # noqa: SIM115
 
     def sent(self, data: bytes) -> None:
         """Copy what this node sends."""

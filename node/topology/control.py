@@ -14,7 +14,7 @@ from typing import Any
 
 from node.errors import ConfigError, NodeError
 from node.topology.plan import HOST
-from node.topology.supervisor_files import control_file, supervisor_log
+from node.topology.supervisor_files import control_file, is_supervised, supervisor_log
 
 START_S = 30.0
 ORDER_S = 30.0
@@ -41,16 +41,24 @@ class Control:
             NotRunning: there is no supervisor.
             NodeError: the supervisor refused.
         """
+        not_running = f"{self._directory}: the network is not running; start it with `lowu up`"
         try:
             info = json.loads(control_file(self._directory).read_text(encoding="utf-8"))
-            with socket.create_connection((HOST, info["port"]), timeout=ORDER_S) as connection:
-                request = {"token": info["token"], "do": do, "nodes": nodes}
+            pid, port, token = info["pid"], info["port"], info["token"]
+            if not is_supervised(self._directory):  # asked first: the port may be another's by now
+                ended = f"Its last supervisor, process {pid}, ended without stopping it."
+                raise NotRunning(f"{not_running}. {ended}")
+            with socket.create_connection((HOST, port), timeout=ORDER_S) as connection:
+                request = {"token": token, "do": do, "nodes": nodes}
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 answer = json.loads(connection.makefile("rb").readline() or b"{}")
-        except (OSError, ValueError, KeyError) as error:
-            raise NotRunning(
-                f"{self._directory}: the network is not running; start it with `lowu up`"
+        except TimeoutError as error:
+            raise NodeError(
+                f"{self._directory}: the supervisor, process {pid}, has not answered for "
+                f"{ORDER_S:.0f} s; if it hangs, `kill -9 {pid}` ends it and its nodes"
             ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NotRunning(not_running) from error
         if not answer.get("ok"):
             raise NodeError(str(answer.get("error", "the supervisor gave no answer")))
         found: list[dict[str, Any]] = answer["nodes"]

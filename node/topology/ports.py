@@ -41,8 +41,15 @@ def reserve_ports(report: Callable[[str], None]) -> Iterator[None]:
     or another TMPDIR, has another lock: a port may still be lost, and the network moves again.
     """
     path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
-    deadline = time.monotonic() + RESERVE_S
-    with path.open("a", encoding="utf-8") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        report(f"{path} cannot be opened ({error.strerror}): going on without that lock")
+        yield
+        return
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+        deadline = time.monotonic() + RESERVE_S
         if not _try_lock(file):
             report("another network is starting: waiting for it")
             while time.monotonic() < deadline and not _try_lock(file):

@@ -24,7 +24,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from node.bounded_json import load_json
 from node.process import node_main, redirect_output
@@ -34,9 +34,13 @@ from node.topology.tree import load_tree, node_folder
 
 STOP_S = 5.0
 """How long a node may take to stop before it is killed."""
+LOCK_S = 0.5
+"""How long another one may hold the lock: see `is_supervised`."""
 REQUEST_BYTES_MAX = 64 * 1024
 DESCRIPTORS_MAX = 4096
 PR_SET_PDEATHSIG = 1
+PROCESS_EXITING = 0x4
+"""Flag of Linux's ``/proc/PID/stat`` (PF_EXITING)."""
 
 
 @dataclass(slots=True)
@@ -100,11 +104,19 @@ class Supervisor:
             os._exit(code)
 
     def reap(self) -> None:
-        """Take note of ended children."""
+        """Take note of ended children; one that is about to end is waited for.
+
+        A killed process needs tens of milliseconds to go: until then it cannot be reaped, and
+        whoever asks would be told that it runs (N-F12).
+        """
         for child in self._children.values():
             if child.pid is None:
                 continue
+            deadline = time.monotonic() + STOP_S
             pid, status = os.waitpid(child.pid, os.WNOHANG)
+            while not pid and is_ending(child.pid) and time.monotonic() < deadline:
+                time.sleep(0.001)
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 child.exit_code = os.waitstatus_to_exitcode(status)
                 child.pid = None
@@ -233,9 +245,31 @@ class Supervisor:
             "token": self._token,
         }
         staging = path.with_suffix(".tmp")
-        staging.write_text(json.dumps(content), encoding="utf-8")
-        staging.chmod(0o600)
+        staging.unlink(missing_ok=True)
+        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file)
         staging.rename(path)
+
+
+def is_ending(pid: int) -> bool:
+    """Whether a process has been killed, or is ending, though it is still there.
+
+    Linux only; elsewhere it is noticed when it has ended.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    state, *fields = stat.rpartition(")")[2].split()
+    masks = [
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith(("SigPnd:", "ShdPnd:"))
+    ]
+    is_killed = any(mask >> (signal.SIGKILL - 1) & 1 for mask in masks)
+    return is_killed or state in "ZX" or bool(int(fields[5]) & PROCESS_EXITING)
 
 
 def _close_all_but(*kept: int) -> None:
@@ -261,16 +295,29 @@ def _die_with_parent() -> None:
             os._exit(1)
 
 
+def _take(lock: TextIO) -> bool:
+    """Take the lock; one that is only being looked at is free again at once."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        else:
+            return True
+
+
 def main() -> int:
     """Run the supervisor of a network folder."""
     directory = Path(sys.argv[1]).resolve()
     plan = load_tree(directory)
     lock = supervisor_lock(directory).open("a", encoding="utf-8")  # held until this process ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _take(lock):
         print("another supervisor already runs this network", file=sys.stderr)
         return 3
+    control_file(directory).unlink(missing_ok=True)  # of one that was killed
     gc.collect()
     gc.freeze()
     Supervisor(directory, plan).run()

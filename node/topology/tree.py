@@ -79,9 +79,17 @@ def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
 
 
 def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file; a new one is made with its mode, so that no key is readable for a moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    path.chmod(mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+
+
+def _make_private(folder: Path) -> Path:
+    """Make a folder for keys."""
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
 
 
 def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
@@ -89,11 +97,13 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
     agencies = {
         node.spec.institution: issue_agency_ca(root, node.spec.institution) for node in plan.nodes
     }
-    _write(directory / "ca" / "ca.crt", root.certificate_pem)
-    _write(directory / "ca" / "ca.key", root.key_pem, 0o600)
+    ca = _make_private(directory / "ca")
+    _write(ca / "ca.crt", root.certificate_pem)
+    _write(ca / "ca.key", root.key_pem, 0o600)
     for name, agency in agencies.items():
-        _write(directory / "ca" / name / "agency.crt", agency.certificate_pem)
-        _write(directory / "ca" / name / "agency.key", agency.key_pem, 0o600)
+        own = _make_private(ca / name)
+        _write(own / "agency.crt", agency.certificate_pem)
+        _write(own / "agency.key", agency.key_pem, 0o600)
     for node in plan.nodes:
         _write_node(plan, node, node_folder(directory, node), root, agencies[node.spec.institution])
     agency = agencies[plan.nodes[0].spec.institution]
@@ -108,7 +118,7 @@ def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agenc
     issued = issue_node_certificate(
         agency, node.key.node_id, f"{node.name}.{node.spec.institution}"
     )
-    conf = folder / "conf"
+    conf = _make_private(folder / "conf")
     _write(conf / "ca.crt", root.certificate_pem)
     _write(conf / "ssl.crt", issued.certificate_pem + agency.certificate_pem)
     _write(conf / "ssl.key", issued.key_pem, 0o600)
@@ -122,6 +132,7 @@ def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agenc
 
 def _write_sdk(folder: Path, root: Issued, agency: Issued) -> None:
     sdk = issue_sdk_certificate(agency, "sdk")
+    _make_private(folder)
     _write(folder / "ca.crt", root.certificate_pem)
     _write(folder / "sdk.crt", sdk.certificate_pem + agency.certificate_pem)
     _write(folder / "sdk.key", sdk.key_pem, 0o600)

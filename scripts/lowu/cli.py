@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from lowu.streams import PIPE_CLOSED_EXIT, OutputLost, give_up_output, open_streams
+
 _COMMANDS = {
     "demo": ("lowu.demo", "Play the pilot end to end on a fresh network."),
     "up": ("lowu.network_commands", "Start a network; return when a quorum has committed a block."),
@@ -129,6 +131,19 @@ def main() -> int:
     # A shell's background job starts with SIGINT ignored; SIGTERM must end it all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
+    flaw = open_streams()
+    if flaw:
+        click.echo(f"error: {flaw}", err=True)
+        return 3
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except OutputLost as error:
+        return _tell_lost(error)
+    return code
+
+
+def _run() -> int:
     wants_json = "--json" in sys.argv
     try:
         cli.main(standalone_mode=False)
@@ -147,6 +162,9 @@ def main() -> int:
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
             click.echo("interrupted", err=True)
             return 130
+        for cause in causes:
+            if isinstance(cause, OutputLost):
+                raise cause from error
         codes = [_exit_code(cause) for cause in causes]
         if not codes or min(codes) < 0:
             raise
@@ -156,3 +174,12 @@ def main() -> int:
             emit_json(False, {}, error=message)
         return max(codes)
     return 0
+
+
+def _tell_lost(error: OutputLost) -> int:
+    """Say that a result was lost; nothing, to whoever has closed the pipe to read no more."""
+    give_up_output()
+    if error.is_pipe_closed:
+        return PIPE_CLOSED_EXIT
+    click.echo(f"error: {error}", err=True)
+    return 1

@@ -35,6 +35,7 @@ from lowu.desks import (
     parse_anchor,
     parse_reason,
     read_attachments,
+    read_file,
     read_form,
     run_steps,
     say,
@@ -232,7 +233,7 @@ def verify(
     if offline and (trusted is None or confirm):
         raise click.UsageError("--offline needs --trust, and asks nobody: no --confirm")
     trust = None if trusted is None else read_form(trusted, decode_trust)
-    data, who = sealed.read_bytes(), Subject(id_type, id_value)
+    data, who = read_file(sealed), Subject(id_type, id_value)
     files = read_attachments(attach)
 
     async def run() -> Any:

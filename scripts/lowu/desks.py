@@ -63,15 +63,19 @@ attach_option = click.option(
 
 def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
     """Return files by their paths in a document; `UsageError` says what is wrong."""
+    from institutions.files import read_given
+    from institutions.forms import FormError
+    from institutions.package import PACKAGE_BYTES_MAX
+
     found = {}
     for item in given:
         path, separator, name = item.partition("=")
         if not separator or not path.startswith("/"):
             raise click.UsageError(f"--attach {item!r}: a path and a file, such as /image=scan.png")
         try:
-            found[path] = Path(name).read_bytes()
-        except OSError as error:
-            raise click.UsageError(f"--attach {item!r}: {error.strerror}") from error
+            found[path] = read_given(Path(name), PACKAGE_BYTES_MAX)
+        except FormError as error:
+            raise click.UsageError(f"--attach {item!r}: {error}") from error
     return found
 
 
@@ -141,6 +145,7 @@ def draft_newcomer(
 
     The same again returns the same: a proposal may be made once more.
     """
+    from institutions.files import make_private_folder
     from node.topology.spec import NAME
 
     if not NAME.match(name):
@@ -156,7 +161,7 @@ def draft_newcomer(
         if any(item.spec.id == name for item in list_institutions(directory)):
             raise click.UsageError(f"{name} is known already, with other particulars")
         path = _newcomers_file(directory)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         write_file(path, json.dumps([*rows, row], indent=1).encode())
     return find_institution(directory, name)
 
@@ -337,18 +342,31 @@ def now_s() -> int:
 
 def read_form(path: Path, decode: Any) -> Any:
     """Return what a file holds; `UsageError` says what is wrong with it."""
-    from institutions.forms import FormError
-
+    data = read_file(path)
     try:
-        return decode(path.read_bytes())
-    except (FormError, ValueError) as error:
+        return decode(data)
+    except ValueError as error:  # as every `FormError` is
         raise click.UsageError(f"{path}: {error}") from error
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file, or say why not."""
+def read_file(path: Path) -> bytes:
+    """Return what is in a file that somebody has named; `UsageError` says why not."""
+    from institutions.files import read_given
+    from institutions.forms import FormError
+    from institutions.package import PACKAGE_BYTES_MAX
+
     try:
-        path.write_bytes(data)
+        return read_given(path, PACKAGE_BYTES_MAX)
+    except FormError as error:
+        raise click.UsageError(f"{path.parent / str(error)}") from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, or say why not."""
+    from institutions.files import write_private
+
+    try:
+        write_private(path, data)
     except OSError as error:
         raise click.ClickException(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -13,6 +13,7 @@ from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_ne
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
+    from node.topology.network import UpResult
     from node.topology.plan import Plan
 
 
@@ -47,12 +48,17 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
     try:
         engine = Engine(evm) if evm else None
         result = trio.run(bring_up, directory, text, origin, progress, ready_s, engine)
+        _tell_up(result, is_json=is_json)
     except NotReady:
         raise  # the nodes stay up, so that they can be looked at
-    except BaseException:
+    except BaseException:  # the result could not be written, or it was interrupted, for instance
         if not was_running:
             Control(directory).down()
+            progress("the network has been stopped again")
         raise
+
+
+def _tell_up(result: UpResult, *, is_json: bool) -> None:
     if is_json:
         emit_json(
             True,

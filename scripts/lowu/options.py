@@ -8,7 +8,12 @@ from typing import Any
 
 import click
 
+from institutions.files import read_given
+from institutions.forms import FormError
+
 DEFAULT_NETWORK = "seed-7"
+NETWORK_BYTES_MAX = 4 * 1024 * 1024
+"""A thousand institutions and their nodes take a tenth of it."""
 
 
 def directory_option(function: Any) -> Any:
@@ -46,11 +51,11 @@ def read_network(name_or_path: str) -> tuple[str, Path]:
     bundled = _networks_folder() / f"{name_or_path}.toml"
     path = bundled if bundled.is_file() else Path(name_or_path)
     try:
-        return path.read_text(encoding="utf-8"), path
+        return read_given(path, NETWORK_BYTES_MAX).decode(), path
     except UnicodeDecodeError as error:
         raise click.UsageError(f"network file {path}: is not UTF-8 text ({error})") from error
-    except OSError as error:
+    except FormError as error:
         names = ", ".join(bundled_networks())
         raise click.UsageError(
-            f"network {name_or_path!r}: no such file, and not one of {names}"
+            f"network {name_or_path!r}: not one of {names}, and no network file ({error})"
         ) from error

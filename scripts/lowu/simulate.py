@@ -234,6 +234,9 @@ def _show_finding(finding: Finding, path: Path | None) -> None:
 # --- one plan -------------------------------------------------------------------------------
 
 
+REPLAY_BYTES_MAX = 16 * 1024 * 1024
+
+
 def dump_replay(plan: Plan, violation: str) -> str:
     """Return the text of a replay file."""
     from consensus.simulation.plan import plan_to_json
@@ -244,9 +247,10 @@ def dump_replay(plan: Plan, violation: str) -> str:
 def load_replay(path: Path) -> Plan:
     """Return the plan in a replay file."""
     from consensus.simulation.plan import plan_from_json
+    from institutions.files import read_given
 
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_given(path, REPLAY_BYTES_MAX))
         return plan_from_json(value["plan"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise click.UsageError(f"--replay {path}: not a replay file ({error})") from error

@@ -54,8 +54,8 @@ def test_a_thousand_idle_clients_cost_nobody_a_node(tmp_path):
             link = socket.create_connection(("127.0.0.1", node["rpc_port"]), timeout=20)
             idle.append(link)
         plan = load_tree(directory)
-        for _ in range(40):
-            raw = "0x" + build_probe(plan, secrets.token_bytes(200_000)).hex()
+        for _ in range(160):
+            raw = "0x" + build_probe(plan, secrets.token_bytes(250_000)).hex()
             sent = rpc(node["url"], "eth_sendRawTransactionSync", raw)
             assert "result" in sent, sent
         assert process.num_fds() < limit

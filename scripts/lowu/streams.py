@@ -1,0 +1,90 @@
+"""Standard output and error of the command, and what becomes of a command that cannot write.
+
+A result that cannot be written is a failure, and told in one line; progress and errors that
+cannot be written are no reason to fail.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+PIPE_CLOSED_EXIT = 141
+"""As shells report a program that SIGPIPE has ended: whoever read its output wants no more."""
+
+
+class OutputLost(Exception):
+    """A result could not be written to standard output."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the result could not be written to standard output ({error.strerror})")
+        self.is_pipe_closed = error.errno == errno.EPIPE
+
+
+class _Output(io.FileIO):
+    """Standard output."""
+
+    def write(self, data: Any) -> int:
+        """Write; what the system refuses is `OutputLost`, which nothing else is taken for."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OutputLost(error) from error
+
+
+class _Error(io.FileIO):
+    """Standard error: what cannot be written there is dropped."""
+
+    def write(self, data: Any) -> int:
+        """Write, or drop."""
+        with suppress(OSError):
+            return super().write(data)
+        return memoryview(data).nbytes
+
+
+def open_streams() -> str:
+    """Make the standard streams safe to write to; return what is wrong with them, or "".
+
+    A descriptor that is closed at the start would be the number of the next file or socket, and
+    receive what is meant for the stream.
+    """
+    is_output_open = _is_open(1)
+    for descriptor in range(3):
+        if not _is_open(descriptor):
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115  (for as long as the process runs)
+    sys.stdout = _wrap(_Output(1, "w", closefd=False), sys.stdout)
+    sys.stderr = _wrap(_Error(2, "w", closefd=False), sys.stderr)
+    if is_output_open:
+        return ""
+    return "standard output is closed; send it to /dev/null if nobody is to read it"
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _wrap(raw: io.FileIO, old: Any) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(old, "encoding", None),
+        errors=getattr(old, "errors", None),
+        line_buffering=raw.isatty(),
+        write_through=raw.fileno() == 2,
+    )
+
+
+def give_up_output() -> None:
+    """Drop what is still to be written to standard output, now and at the end of the process."""
+    target = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(target, 1)
+    os.close(target)

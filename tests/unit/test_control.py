@@ -1,0 +1,112 @@
+"""Reaching a network's supervisor, or finding that there is none."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from node.errors import NodeError
+from node.topology import control as control_module
+from node.topology.control import Control, NotRunning
+from node.topology.ports import reserve_ports
+from node.topology.supervisor import is_ending
+from node.topology.supervisor_files import control_file, is_supervised, supervisor_lock
+
+
+@pytest.fixture
+def listener():
+    """A program that listens and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        found.setblocking(False)
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path, listener):
+    """A network whose supervisor was killed, and whose port is another program's now."""
+    (tmp_path / ".lowu").mkdir()
+    supervisor_lock(tmp_path).touch()
+    port = listener.getsockname()[1]
+    entry = {"pid": os.getpid(), "port": port, "token": "t"}
+    control_file(tmp_path).write_text(json.dumps(entry))
+    return tmp_path
+
+
+def test_a_supervisor_that_is_gone_is_not_asked_for(folder, listener):
+    """N-L3: `lowu status` waited for 30 s; the number may be another process's by now, too."""
+    assert not is_supervised(folder)
+    with pytest.raises(NotRunning, match=rf"last supervisor, process {os.getpid()}, ended"):
+        Control(folder).order("status")
+    assert not Control(folder).is_running() and not Control(folder).down()
+    with pytest.raises(BlockingIOError):  # nobody came
+        listener.accept()
+
+
+def test_one_that_hangs_is_named(folder, monkeypatch):
+    monkeypatch.setattr(control_module, "ORDER_S", 0.01)
+    with supervisor_lock(folder).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert is_supervised(folder)
+        with pytest.raises(NodeError, match=f"`kill -9 {os.getpid()}` ends it"):
+            Control(folder).order("status")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"pid":1,"port":"x","token":1}'])
+def test_a_damaged_control_file_is_no_supervisor(folder, text):
+    control_file(folder).write_text(text)
+    with pytest.raises(NotRunning):
+        Control(folder).order("status")
+
+
+def test_a_killed_process_is_seen_to_end_before_it_has_ended():
+    """N-F12: until a killed process can be reaped, it looks as if it ran."""
+    if sys.platform != "linux":
+        pytest.skip("elsewhere it is noticed when it has ended")
+    command = [sys.executable, "-c", "b = bytearray(10**8); print(1, flush=True); input()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert not is_ending(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGKILL)
+        assert is_ending(process.pid)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_ending(process.pid), "until somebody reaps it"
+        process.wait()
+        assert not is_ending(process.pid)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "of another user"])
+def test_ports_are_found_without_a_lock_if_need_be(tmp_path, monkeypatch, kind):
+    """N-L4: the file of that name is another user's, or something else."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    path, said = tmp_path / f"lowu-ports-{os.getuid()}.lock", []
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_text("")
+        monkeypatch.setattr("os.open", _refuse)
+    with reserve_ports(said.append):
+        pass
+    assert len(said) == 1 and f"{path} cannot be opened" in said[0]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def _refuse(*arguments):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_the_lock_keeps_another_start_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("node.topology.ports.RESERVE_S", 0)
+    said = []
+    with reserve_ports(said.append):
+        assert said == []
+        with reserve_ports(said.append):
+            assert said == ["another network is starting: waiting for it"]
