@@ -155,8 +155,10 @@ class WatchedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-def read_source(stream: trio.SocketStream) -> str:
-    """Return the address that a connection comes from; "" if it is gone already."""
+def read_source(stream: trio.abc.Stream) -> str:
+    """Return the address that a connection comes from; "" if it has none, or is gone already."""
+    if not isinstance(stream, trio.SocketStream):
+        return ""
     try:
         return str(stream.socket.getpeername()[0])
     except OSError:

@@ -101,6 +101,11 @@ class Driver:
         self._sealer = sealer
         self._sync = sync
 
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far this machine's clock is behind the other proposers'; 0 if it is in step."""
+        return self._proposals.clock_check.behind_ms
+
     # --- inputs -----------------------------------------------------------------------------
 
     async def deliver(self, event: Input) -> None:

@@ -21,6 +21,7 @@ from consensus.messages import Proposal
 from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction, decode_transaction
 from node.clock import Clock
+from node.clock_check import CLOCK_AHEAD_MS_MAX, ClockCheck
 from node.config import BLOCK_GAS_MAX, GenesisConfig
 from node.errors import BadInput, InvalidTransaction
 from node.execution.account_db import decode_account
@@ -30,8 +31,6 @@ from node.ledger.ledger import Ledger
 from node.scheduler import Scheduler
 from node.txpool import BODY_BYTES_MAX, TxPool
 
-CLOCK_AHEAD_MS_MAX = 15_000
-"""How far a proposal's time may be ahead of a voter's clock (B10)."""
 ANCESTOR_WAIT_S = 3.0
 
 log = logging.getLogger("TXPOOL")
@@ -50,6 +49,7 @@ class Proposals:
         clock: Clock,
     ) -> None:
         self._clock = clock
+        self.clock_check = ClockCheck(genesis.validators)
         self._genesis = genesis
         self._ledger = ledger
         self._pool = pool
@@ -150,7 +150,9 @@ class Proposals:
                 self._pool.validate(item.raw)
 
     def _check_time(self, proposal: Proposal) -> None:
-        ahead_ms = proposal.timestamp_ms - self._clock.now_ms()
+        now_ms = self._clock.now_ms()
+        self.clock_check.note(proposal.proposer, proposal.timestamp_ms, now_ms)
+        ahead_ms = proposal.timestamp_ms - now_ms
         if ahead_ms > CLOCK_AHEAD_MS_MAX:
             raise BadInput(f"time is {ahead_ms} ms ahead")
 

@@ -218,6 +218,7 @@ class FiscoMethods:
             "phase": replica.phase if replica is not None else "observing",
             "abstainReason": self._node.ledger.lost_votes,
             "storageDamage": {"reads": damage.reads, "first": damage.first},
+            "clockBehindMs": driver.clock_behind_ms if driver is not None else 0,
             "connectedNodeList": len(connected),
             "consensusNodeList": [
                 {

@@ -8,7 +8,7 @@ gives one order of everything.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -61,8 +61,12 @@ class LocalClient(RpcClient):
 class VirtualNetwork:
     """The nodes of a plan; `open_virtual` runs them."""
 
-    def __init__(self, plan: Plan, seed: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, seed: int = 0, skews_ms: Mapping[str, int] | None = None
+    ) -> None:
         self.plan = plan
+        self._skews_ms = skews_ms or {}
+        """By name: the error of a node's clock."""
         self.nodes: dict[str, Node] = {}
         """Those that run, by name."""
         self._random = Random(f"virtual/{seed}")  # noqa: S311  (repeatable)
@@ -157,9 +161,8 @@ class VirtualNetwork:
             self._traces[name],
             is_first_start=self._is_new[name],
         )
-        surroundings = Surroundings(
-            planned.key, ledger, VirtualClock(0), Tap(None), None, run_inline
-        )
+        clock = VirtualClock(self._skews_ms.get(name, 0))
+        surroundings = Surroundings(planned.key, ledger, clock, Tap(None), None, run_inline)
         self._is_new[name] = False
         return assemble_node(genesis, self.plan.node_config(planned, Path()), surroundings)
 
@@ -220,9 +223,11 @@ def _pairs(nodes: tuple[PlannedNode, ...]) -> Iterable[tuple[PlannedNode, Planne
 
 
 @asynccontextmanager
-async def open_virtual(plan: Plan, seed: int = 0) -> AsyncIterator[VirtualNetwork]:
+async def open_virtual(
+    plan: Plan, seed: int = 0, skews_ms: Mapping[str, int] | None = None
+) -> AsyncIterator[VirtualNetwork]:
     """Run a plan's nodes until the block ends; call it inside `run_virtual`."""
-    network = VirtualNetwork(plan, seed)
+    network = VirtualNetwork(plan, seed, skews_ms)
     async with trio.open_nursery() as nursery:
         for planned in plan.nodes:
             nursery.start_soon(network.live, planned)

@@ -297,6 +297,10 @@ async def _describe(node: PlannedNode) -> str:
         )
     if status["damage"]:
         state += f", storage damaged: {status['damage']}"
+    if status["clock_behind_ms"]:
+        state += (
+            f", its clock at least {status['clock_behind_ms'] / 1_000:.1f} s behind the others'"
+        )
     return (
         f"height {status['height']}, {state}, linked to {status['peers']} nodes; "
         f"see `lowu logs {node.name}`"
@@ -325,6 +329,7 @@ async def read_status(node: PlannedNode) -> dict[str, Any]:
         "abstain_reason": consensus["abstainReason"] if is_abstaining else "",
         "damaged_reads": damage["reads"],
         "damage": damage["first"],
+        "clock_behind_ms": consensus.get("clockBehindMs", 0),
         "leader": consensus["leaderIndex"],
         "index": consensus["index"],
         "peers": peers,

@@ -180,6 +180,8 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
         view = f"{view} (changing)"
     if entry.get("is_abstaining"):
         view = "(abstaining)"
+    if entry.get("clock_behind_ms"):
+        view = f"{view} (clock {entry['clock_behind_ms'] / 1_000:.0f} s behind)"
     return (
         entry["name"],
         entry["institution"],
