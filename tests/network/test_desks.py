@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from node.topology.tree import load_tree
 from tests.network import kit
 
 
@@ -21,9 +22,20 @@ def place(tmp_path_factory):
     kit.lowu("down", cwd=folder)
 
 
+def wait_until_level(place):
+    kit.wait_until_level([node.url for node in load_tree(place / "nodes").nodes])
+
+
+def run_for_all(place, *arguments):
+    """Run a command, and wait until every node has what its own node was told."""
+    found = kit.lowu_json(*arguments, cwd=place)
+    wait_until_level(place)
+    return found
+
+
 def test_from_issuer_to_receiver(place):
     def run(*arguments):
-        return kit.lowu_json(*arguments, cwd=place)
+        return run_for_all(place, *arguments)
 
     subject = run("sample", "cn.ecr/1")["subject"]
     issued = run("issue", "document.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
@@ -98,7 +110,7 @@ def test_mistakes_are_told(place, arguments, text):
 
 def test_a_bank_is_voted_in_and_works(place):
     def run(*arguments):
-        return kit.lowu_json(*arguments, cwd=place)
+        return run_for_all(place, *arguments)
 
     admitting = ("new-bank", "--side", "HK", "--role", "VERIFIER", "--via", "hkstp")
     made = run("org", "propose", "admit", *admitting, "--by", "qianhai-ix")
@@ -146,7 +158,7 @@ def test_a_bank_is_voted_in_and_works(place):
 
 def test_keys_change_and_documents_are_erased(place, monkeypatch):
     def run(*arguments):
-        return kit.lowu_json(*arguments, cwd=place)
+        return run_for_all(place, *arguments)
 
     monkeypatch.setenv("LOWU_PASSWORD", "right")
     made = run("org", "account", "--by", "baihang", "--retire-old")
@@ -212,6 +224,7 @@ def test_a_desk_does_orders_from_files_whichever_node_is_up(place):
     first = answer("desks/szcredit", "loan-7")
     assert first["ok"] and first["files"] == ["package.json"]
     kit.lowu("start", "szcredit", cwd=place)
+    wait_until_level(place)
     order("desks/szcredit", "loan-7", **issuing)
     order("desks/szcredit", "stop", do="revoke", anchor=first["anchor"], reason="DISPUTED")
     order("desks/szcredit", "loan-8", do="issue")

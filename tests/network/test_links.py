@@ -57,8 +57,8 @@ def node_key(network, name):
 
 
 CASES = {
-    "another consortium": "certificate",
-    "expired": "certificate",
+    "another consortium": "certificate verify failed: unable to get",
+    "expired": "certificate has expired",
     "sdk certificate": "not a node certificate",
     "not a member": "not a member",
     "its own id": "same node id",
