@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import trio
 
 from node.errors import BadInput, ConfigError, raise_if_fatal
-from node.gateway.entrance import Entrance
+from node.gateway.entrance import GREETING_S, Entrance
 from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
@@ -25,7 +25,7 @@ from node.gateway.tls_stream import TlsStream
 from node.tap import Tap
 
 DIAL_S = 10.0
-"""How long a connection that this node opens may take, and then its handshake."""
+"""How long a connection that this node opens may take; its handshake may take `GREETING_S`."""
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 REQUEST_S = 10.0
@@ -169,7 +169,7 @@ class Gateway:
             return None
 
         async def secure() -> TlsStream:
-            with trio.fail_after(DIAL_S):
+            with trio.fail_after(GREETING_S):
                 return await TlsStream.negotiate(
                     stream, self._context(is_server=False), is_server=False
                 )

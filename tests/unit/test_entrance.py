@@ -107,8 +107,7 @@ async def test_strangers_take_no_place_of_a_member_that_is_linked(contexts, nurs
 
 
 async def test_a_stranger_in_silence_is_closed_in_time(contexts, nursery, monkeypatch, caplog):
-    monkeypatch.setattr(entrance, "FIRST_BYTE_S", 0.01)
-    monkeypatch.setattr(entrance, "HANDSHAKE_S", 0.02)
+    monkeypatch.setattr(entrance, "GREETING_S", 0.02)
     gateway = build(contexts, 0, 8)
     async with listening(nursery, gateway) as port:
         for words in (b"", b"\x16", client_hello(contexts[1][1])):
@@ -118,7 +117,7 @@ async def test_a_stranger_in_silence_is_closed_in_time(contexts, nursery, monkey
                     while await stream.receive_some():
                         pass
         nursery.cancel_scope.cancel()
-    assert "no byte within" in caplog.text and "no handshake in time" in caplog.text
+    assert "refused,peer=inbound,reason=no handshake in time" in caplog.text
 
 
 async def test_dialling_needs_no_place(contexts, nursery):
