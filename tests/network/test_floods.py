@@ -29,7 +29,7 @@ def test_strangers_on_every_p2p_port_keep_no_node_out(network, words):
     ports = [node["p2p_port"] for node in network.nodes]
     with flood(ports, 100, FIRST_WORDS[words]):
         network.order("restart", "node1")
-        wait_until(lambda: links_of(network.nodes[1]["url"]) == 3, "linked to all", 20)
+        wait_until(lambda: links_of(network.nodes[1]["url"]) == 3, "linked to all", 30)
         assert Network(network.directory).up_result["ok"], "and blocks are committed"
 
 
