@@ -3,19 +3,26 @@
 Every node announces its height every few seconds, and after each commit to those who do not
 vote: CHECKPOINTs tell the others. A node behind asks a peer that is ahead for a bounded range,
 checks each certificate, executes each block and compares the header. A peer that sends something
-wrong is banned for a while and another one is asked (F23).
+wrong is banned for a while and another one is asked (F23). A height is a claim until blocks prove
+it: a peer that claims more than it gives is doubted for a while, longer each time, and holds up
+nobody (B48).
+
+An announcement also says whether its sender abstains from voting (rule R-WIPE-1), so that others
+do not wait for it as a leader (N-C1). It can say so of itself only.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from consensus.epochs import Epochs
 from consensus.inputs import CaughtUp, Synced
+from consensus.types import HEIGHT_MAX
 from node.chain.block import decode_block, encode_block
 from node.errors import BadInput, DamagedData
 from node.gateway.frames import MIB, FrameKind
@@ -29,7 +36,24 @@ ANNOUNCE_S = 3.0
 GRACE_S = 1.0
 """How long a validator waits for consensus to deliver a block that a peer already has."""
 
+DOUBT_S_MIN = 1.0
+DOUBT_S_MAX = 30.0
+"""How long a peer is not asked that had nothing to give: twice as long each time, up to this."""
+
 log = logging.getLogger("SYNC")
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A peer that claimed more blocks than it gave."""
+
+    count: int = 0
+    """How often, since it last gave a block."""
+    until_s: float = 0.0
+    """Its claims count for nothing before this moment."""
+
+
+NO_DOUBT = Doubt()
 
 
 class Sync:
@@ -51,13 +75,20 @@ class Sync:
         self._deliver = deliver
         self._epochs = epochs
         self._is_validator = is_validator
+        self.is_abstaining: Callable[[], bool] = lambda: False
+        """Whether this node abstains from voting."""
         self._wanted_height = 0
         self._changed = trio.Event()
         self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
+        self.abstaining: frozenset[bytes] = frozenset()
+        """Peers that say that they do not vote now."""
+        self.on_abstaining: Callable[[], None] = lambda: None
         self.is_syncing = False
         self._attempts = 0
-        self._heard: set[bytes] = set()
-        """Who has told its height since the start, until a quorum has."""
+        self._doubts: dict[bytes, Doubt] = {}
+        self._asking: tuple[bytes, trio.CancelScope] | None = None
+        self._heard: dict[bytes, int] = {}
+        """Who has told which height since the start, until a quorum is not ahead."""
         self._is_caught_up = not is_validator
 
     def request(self, height: int) -> None:
@@ -76,36 +107,60 @@ class Sync:
 
     def _announce_to(self, node_ids: frozenset[bytes]) -> None:
         head = self._ledger.head.number
-        status = [head, self._ledger.header(head).hash]
+        status = [head, self._ledger.header(head).hash, self.is_abstaining()]
         self._gateway.broadcast(node_ids, FrameKind.SYNC_STATUS, status)
 
     async def handle_status(self, node_id: bytes, value: Any) -> None:
-        """Note a peer's height."""
+        """Note a peer's height, and whether it abstains."""
         match value:
-            case [int(height), bytes(block_hash)] if height >= 0 and len(block_hash) == 32:
+            case [int(height), bytes(block_hash), bool(abstains)] if (
+                0 <= height <= HEIGHT_MAX and len(block_hash) == 32
+            ):
                 self.peer_heights[node_id] = (height, block_hash)
+                self._note_abstaining(node_id, abstains)
                 if not self._is_caught_up:
-                    self._heard.add(node_id)
+                    self._heard[node_id] = height
                 if not self._is_caught_up or height > self._ledger.head.number:
                     self._changed.set()
+                    self._stop_asking_in_vain(node_id, height)
             case _:
                 raise BadInput("malformed sync status")
 
+    def _note_abstaining(self, node_id: bytes, abstains: bool) -> None:
+        if (node_id in self.abstaining) is not abstains:
+            self.abstaining ^= {node_id}
+            self.on_abstaining()
+
+    def _stop_asking_in_vain(self, node_id: bytes, height: int) -> None:
+        """Give up waiting for a doubted peer: somebody without a doubt has news."""
+        if self._asking is None or height <= self._ledger.head.number:
+            return
+        asked, scope = self._asking
+        if asked in self._doubts and node_id not in self._doubts:
+            scope.cancel()
+
     @property
     def known_highest(self) -> int:
-        """The highest height that a connected peer has announced."""
-        connected = self._gateway.connected
-        heights = [item[0] for node, item in self.peer_heights.items() if node in connected]
-        return max(heights, default=0)
+        """The highest height that a connected peer has announced which is not in doubt."""
+        return max((height for height, _ in self._claims().values()), default=0)
+
+    def _claims(self) -> dict[bytes, tuple[int, bytes]]:
+        """Return what connected peers have announced, without those in doubt now."""
+        connected, now_s = self._gateway.connected, trio.current_time()
+        return {
+            node: item
+            for node, item in self.peer_heights.items()
+            if node in connected and now_s >= self._doubts.get(node, NO_DOUBT).until_s
+        }
 
     async def run(self) -> None:
         """Announce regularly and fetch whenever this node is behind."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce_for_ever)
             while True:
+                await self._tell_caught_up()
                 if not self._is_behind():
                     self._changed = trio.Event()
-                    await self._tell_caught_up()
                     await self._changed.wait()
                     continue
                 if await self._is_worth_fetching():
@@ -116,14 +171,18 @@ class Sync:
                         self.is_syncing = False
 
     async def _tell_caught_up(self) -> None:
-        """Tell consensus once that nobody is ahead, of a quorum that includes this node."""
-        validators = self._epochs.latest.validators
-        heard = {self._gateway.node_id} | self._heard
+        """Tell consensus once that nobody is ahead, of a quorum that includes this node.
+
+        Others may claim what they like (B48): the argument of R-WIPE-1 needs one quorum.
+        """
+        validators, head = self._epochs.latest.validators, self._ledger.head.number
+        level = {node for node, height in self._heard.items() if height <= head}
+        heard = {self._gateway.node_id} | level
         members = {index for index in map(validators.index_of, heard) if index is not None}
         if not self._is_caught_up and validators.has_quorum(members):
             self._is_caught_up = True
             self._heard.clear()
-            await self._deliver(CaughtUp(self._ledger.head.number))
+            await self._deliver(CaughtUp(head))
 
     def _is_behind(self) -> bool:
         return max(self.known_highest, self._wanted_height) > self._ledger.head.number
@@ -143,11 +202,8 @@ class Sync:
 
     async def _fetch_round(self) -> None:
         head = self._ledger.head.number
-        ahead = [
-            node
-            for node in sorted(self._gateway.connected)
-            if self.peer_heights.get(node, (0, b""))[0] > head
-        ]
+        ahead = sorted(node for node, (height, _) in self._claims().items() if height > head)
+        ahead = [node for node in ahead if node not in self._doubts] or ahead
         if not ahead:
             # What consensus asked for is announced by nobody yet: forget it, or wait for news.
             self._wanted_height = min(self._wanted_height, head)
@@ -159,22 +215,39 @@ class Sync:
             imported = await self._fetch_from(node_id, head + 1)
         except BadInput as error:
             self._gateway.ban(node_id, f"sync: {error}")
-            self.peer_heights.pop(node_id, None)
+            self._doubt(node_id)
             return
         if imported:
+            self._doubts.pop(node_id, None)
             log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
-        else:
-            self.peer_heights.pop(node_id, None)  # until it announces itself again
+        elif self._ledger.head.number == head:
+            self._doubt(node_id)
             await trio.sleep(0.05)
 
+    def _doubt(self, node_id: bytes) -> None:
+        """Ignore what a peer claims for a while."""
+        doubt = self._doubts.setdefault(node_id, Doubt())
+        delay_s = min(DOUBT_S_MAX, DOUBT_S_MIN * 2**doubt.count)
+        doubt.count = min(doubt.count + 1, 16)
+        doubt.until_s = trio.current_time() + delay_s
+
     async def _fetch_from(self, node_id: bytes, start: int) -> int:
+        answer: object = []
         try:
-            answer = await self._gateway.request(node_id, ["blocks", start, RANGE_BLOCKS_MAX])
+            with trio.CancelScope() as scope:
+                self._asking = node_id, scope
+                answer = await self._gateway.request(node_id, ["blocks", start, RANGE_BLOCKS_MAX])
         except BadInput as error:
             log.info("no answer,peer=%s,reason=%s", node_id.hex()[:16], error)
             return 0
+        finally:
+            self._asking = None
         if not isinstance(answer, list) or len(answer) > RANGE_BLOCKS_MAX:
             raise BadInput("answer is not a list of blocks")
+        return await self._import(answer)
+
+    async def _import(self, answer: list[Any]) -> int:
+        """Take over blocks in order; return how many were new."""
         imported = 0
         for data in answer:
             if not isinstance(data, bytes):

@@ -31,7 +31,7 @@ RETRY_S_MAX = 2.0
 REQUEST_S = 10.0
 REQUESTS_MAX = 256
 BAN_S = 10.0
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 Route: TypeAlias = Callable[[bytes, Any], Awaitable[None]]
 Responder: TypeAlias = Callable[[bytes, Any], Awaitable[Any]]
