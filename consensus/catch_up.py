@@ -15,7 +15,7 @@ from consensus.inputs import CaughtUp, Synced
 from consensus.messages import Checkpoint, Commit, Message, Prepare, Status
 from consensus.normal_case import request_verification
 from consensus.state import ReplicaState
-from consensus.view_change import send_proof_of_view
+from consensus.suspects import list_suspects
 
 
 def handle_status(state: ReplicaState, message: Status) -> None:
@@ -25,9 +25,9 @@ def handle_status(state: ReplicaState, message: Status) -> None:
         request_sync(state, message.stable_height)
     if message.sender in state.answered:
         return
-    if message.view < state.view:
-        send_proof_of_view(state, message.sender)
     state.answered.add(message.sender)
+    if message.view < state.view and state.new_view is not None:
+        state.emit(Send(message.sender, state.new_view))
     for answer in _what_asker_may_lack(state, message):
         state.emit(Send(message.sender, answer))
 
@@ -72,7 +72,9 @@ def handle_resend(state: ReplicaState) -> None:
         if state.is_current(slot) or slot.is_ordered:
             request_verification(state, slot)
     if state.safety.is_changing:
-        change = state.safety.resign_view_change(state.stable, state.prepared_certificates())
+        change = state.safety.resign_view_change(
+            state.stable, state.prepared_certificates(), list_suspects(state)
+        )
         state.log.view_changes[change.sender] = change
         state.broadcast(change)
     state.broadcast(state.safety.sign_status(state.stable.height))

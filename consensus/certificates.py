@@ -9,12 +9,13 @@ quorum weight, and for NEW-VIEW the sender and the set of VIEW-CHANGEs (rule R-N
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
-from consensus.codec import compute_digest, signing_digest
+from consensus.codec import CERTIFICATES_MAX, compute_digest, signing_digest
 from consensus.epochs import Epoch, Epochs
 from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.leaders import ROUNDS_MAX, rounds_to_heights
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -28,8 +29,10 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
+from consensus.signatures import KnownSignatures
 from consensus.types import Domain, Hash32, Height, NodeIndex, Signature, Verify, View
 from consensus.validators import ValidatorSet
+from consensus.window import fit_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ class Verifier:
     epochs: Epochs
     genesis: CommitCertificate
     verify: Verify
+    window: int = CERTIFICATES_MAX
+    """How many heights a VIEW-CHANGE may speak of (rule R-VC-5)."""
+    _known: KnownSignatures = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", KnownSignatures(self.verify))
 
     def verify_message(self, message: Message) -> VerifiedMessage:
         """Check a message completely; raise `InvalidMessage` with the reason.
@@ -131,7 +140,7 @@ class Verifier:
     def _is_signed(self, epoch: Epoch, message: Message, signature: Signature) -> bool:
         node_id = epoch.validators.validators[message.sender].node_id
         digest = signing_digest(self.domain, epoch.first_height, message)
-        return self.verify(node_id, digest, signature)
+        return self._known.is_signed(node_id, digest, signature)
 
     def _check_signatures(
         self,
@@ -182,6 +191,9 @@ class Verifier:
         if message.view < 1:
             raise InvalidMessage("VIEW-CHANGE to view 0")
         height_before = message.stable.height
+        height_max = height_before + fit_window(self.window, len(epoch.validators))
+        if message.prepared and message.prepared[-1].proposal.height > height_max:
+            raise InvalidMessage("VIEW-CHANGE certificate above its sender's high watermark")
         for certificate in message.prepared:
             if certificate.proposal.height <= height_before:
                 raise InvalidMessage("VIEW-CHANGE certificates are not ascending above stable")
@@ -190,6 +202,7 @@ class Verifier:
                 raise InvalidMessage("VIEW-CHANGE holds a certificate of a view not yet left")
             if not 0 <= certificate.proposal.proposer < len(epoch.validators):
                 raise InvalidMessage("certificate names a proposer that does not exist")
+        _check_passed_over(message, epoch.validators)
         self.verify_commit(message.stable)
         for certificate in message.prepared:
             self.verify_prepared(certificate, epoch)
@@ -218,6 +231,17 @@ class Verifier:
 def _check_sender(index: NodeIndex, validators: ValidatorSet) -> None:
     if not 0 <= index < len(validators):
         raise InvalidMessage(f"validator index {index} does not exist")
+
+
+def _check_passed_over(message: ViewChange, validators: ValidatorSet) -> None:
+    """Check that nobody is named twice, or for longer than one may be passed over."""
+    low = message.stable.height
+    high = low + rounds_to_heights(validators, ROUNDS_MAX)
+    indices = [index for index, _ in message.passed_over]
+    if indices != sorted(set(indices)) or not set(indices) <= set(range(len(validators))):
+        raise InvalidMessage("VIEW-CHANGE does not name distinct leaders in ascending order")
+    if not all(low < until <= high for _, until in message.passed_over):
+        raise InvalidMessage("VIEW-CHANGE asks to pass a leader over for too long")
 
 
 @dataclass(frozen=True, slots=True)

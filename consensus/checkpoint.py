@@ -14,6 +14,7 @@ from consensus.inputs import BlockCommitted, ProposalExecuted, Verdict
 from consensus.message_log import MessageLog, Slot, record_checkpoint
 from consensus.messages import Checkpoint, CommitCertificate
 from consensus.state import ReplicaState, effective_window
+from consensus.suspects import note_success
 from consensus.types import Hash32, NodeIndex
 
 
@@ -128,14 +129,17 @@ def handle_block_committed(state: ReplicaState, event: BlockCommitted) -> None:
     _, voters = _quorum_result(state, slot)
     signatures = tuple((index, slot.checkpoints[index].signature) for index in voters)
     certificate = CommitCertificate(event.height, slot.digest, event.block_hash, signatures)
-    epoch = state.epoch
+    epoch = former = state.epoch
     if event.validators is not None:
         require_invariant(
             slot.proposal.is_barrier,
             f"P09: block {event.height} changed the validators unannounced",
         )
         epoch = Epoch(event.height + 1, event.validators)
-    become_stable(state, certificate, slot.proposal.timestamp_ms, epoch)
+    proposal = slot.proposal
+    become_stable(state, certificate, proposal.timestamp_ms, epoch)
+    if epoch == former:
+        note_success(state, proposal.proposer)
 
 
 def become_stable(
@@ -166,6 +170,12 @@ def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
     state.log = MessageLog(state.stable.height, effective_window(state.config, epoch))
     state.new_view, state.reproposed_to = None, 0
     state.executing = None
-    for indexed in (state.answered, state.peer_heights, state.accused):
+    for indexed in (
+        state.answered,
+        state.peer_heights,
+        state.accused,
+        state.passed_over,
+        state.failures,
+    ):
         indexed.clear()
     state.judge_lag()

@@ -46,6 +46,7 @@ CERTIFICATES_MAX = 1_000
 LISTS_MAX = 200_000
 """Above what the largest NEW-VIEW holds; each costs far more memory than its bytes."""
 SIGNATURE_BYTES_MAX = 128
+VIEW_CHANGE_FIELDS = 7
 TIMESTAMP_MS_MAX = 2**53
 
 Fields: TypeAlias = Sequence[Any]
@@ -56,7 +57,7 @@ _TAGS: dict[type, str] = {
     Prepare: "lowu/1/prepare",
     Commit: "lowu/1/commit",
     Checkpoint: "lowu/1/checkpoint",
-    ViewChange: "lowu/1/view-change",
+    ViewChange: "lowu/2/view-change",
     NewView: "lowu/1/new-view",
     Status: "lowu/1/status",
 }
@@ -95,7 +96,7 @@ def _signed_fields(domain: Domain, message: Message) -> tuple[Any, ...]:
             return (message.height, message.digest, message.block_hash)
         case ViewChange():
             prepared = tuple(_prepared_fields(item) for item in message.prepared)
-            return (message.view, _commit_fields(message.stable), prepared)
+            return (message.view, _commit_fields(message.stable), prepared, message.passed_over)
         case NewView():
             return (message.view, tuple(_message_fields(item) for item in message.view_changes))
         case Status():
@@ -139,7 +140,8 @@ def _message_fields(message: Message) -> tuple[Any, ...]:
             return (3, message.height, message.digest, message.block_hash, *tail)
         case ViewChange():
             prepared = tuple(_prepared_fields(item) for item in message.prepared)
-            return (4, message.view, _commit_fields(message.stable), prepared, *tail)
+            stable = _commit_fields(message.stable)
+            return (4, message.view, stable, prepared, message.passed_over, *tail)
         case NewView():
             changes = tuple(_message_fields(item) for item in message.view_changes)
             return (5, message.view, changes, *tail)
@@ -281,25 +283,34 @@ def _decode_checkpoint(fields: Fields) -> Checkpoint:
     )
 
 
-def _decode_view_change(fields: Fields) -> ViewChange:
-    fields = _items(fields, 6, 6, "VIEW-CHANGE")
-    prepared = _items(fields[3], None, CERTIFICATES_MAX, "prepared list")
+def _decode_passed_over(value: object) -> tuple[tuple[int, Height], ...]:
+    pairs = []
+    for item in _items(value, None, VALIDATORS_MAX, "list of leaders to pass over"):
+        pair = _items(item, 2, 2, "leader to pass over")
+        pairs.append((_int(pair[0], VALIDATORS_MAX, "leader"), _int(pair[1], HEIGHT_MAX, "height")))
+    return tuple(pairs)
+
+
+def _decode_view_change(fields: Fields, certificates_max: int = CERTIFICATES_MAX) -> ViewChange:
+    fields = _items(fields, VIEW_CHANGE_FIELDS, VIEW_CHANGE_FIELDS, "VIEW-CHANGE")
+    prepared = _items(fields[3], None, certificates_max, "prepared list")
     return ViewChange(
         view=_int(fields[1], VIEW_MAX, "view"),
         stable=_decode_commit(fields[2]),
         prepared=tuple(_decode_prepared(item) for item in prepared),
+        passed_over=_decode_passed_over(fields[4]),
         **_tail(fields),
     )
 
 
-def _decode_new_view(fields: Fields) -> NewView:
+def _decode_new_view(fields: Fields, certificates_max: int = CERTIFICATES_MAX) -> NewView:
     fields = _items(fields, 5, 5, "NEW-VIEW")
     changes = []
     for item in _items(fields[2], None, VALIDATORS_MAX, "view-change list"):
-        change = _items(item, 6, 6, "VIEW-CHANGE")
-        if change[0] != 4:
+        change = _items(item, VIEW_CHANGE_FIELDS, VIEW_CHANGE_FIELDS, "VIEW-CHANGE")
+        if change[0] != _VIEW_CHANGE:
             raise _fail("NEW-VIEW holds something other than VIEW-CHANGEs")
-        changes.append(_decode_view_change(change))
+        changes.append(_decode_view_change(change, certificates_max))
     return NewView(
         view=_int(fields[1], VIEW_MAX, "view"), view_changes=tuple(changes), **_tail(fields)
     )
@@ -314,6 +325,7 @@ def _decode_status(fields: Fields) -> Status:
     )
 
 
+_VIEW_CHANGE, _NEW_VIEW = 4, 5
 _DECODERS: tuple[Callable[[Fields], Message], ...] = (
     _decode_pre_prepare,
     _decode_prepare,
@@ -359,13 +371,22 @@ def _unpack(data: bytes) -> object:
         raise _fail("not msgpack") from error
 
 
-def decode_message(data: bytes) -> Message:
-    """Return the message in `data`, or raise `InvalidMessage`."""
+def decode_message(data: bytes, certificates_max: int = CERTIFICATES_MAX) -> Message:
+    """Return the message in `data`, or raise `InvalidMessage`.
+
+    No VIEW-CHANGE holds more certificates than `certificates_max`: the receiver's window. What
+    does is refused before any of them is built.
+    """
     fields = _items(_unpack(data), None, 8, "message")
     if not fields:
         raise _fail("empty")
     kind = _int(fields[0], len(_DECODERS) - 1, "message kind")
-    message = _DECODERS[kind](fields)
+    if kind == _VIEW_CHANGE:
+        message: Message = _decode_view_change(fields, certificates_max)
+    elif kind == _NEW_VIEW:
+        message = _decode_new_view(fields, certificates_max)
+    else:
+        message = _DECODERS[kind](fields)
     if encode_message(message) != data:
         raise _fail("not in canonical form")
     return message

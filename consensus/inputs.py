@@ -116,9 +116,13 @@ class PendingChanged:
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """The node ids that are connected now (this node itself need not be listed)."""
+    """Who is linked and votes has changed: nobody else can lead, or be counted on for a quorum.
+
+    One that says that it abstains counts as one without a link (rule R-WIPE-1).
+    """
 
     connected: frozenset[bytes]
+    """The node ids that are linked now and do not abstain; this node itself need not be listed."""
 
 
 Input: TypeAlias = (

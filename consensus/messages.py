@@ -105,6 +105,8 @@ class ViewChange:
     """The highest-view certificate for each height above stable, ascending by height."""
     sender: NodeIndex
     signature: Signature = b""
+    passed_over: tuple[tuple[NodeIndex, Height], ...] = ()
+    """Leaders that failed its sender, each with the height up to which to pass it over."""
 
 
 @dataclass(frozen=True, slots=True)

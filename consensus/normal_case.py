@@ -30,6 +30,7 @@ from consensus.messages import (
 )
 from consensus.records import PreparedRecord, ProposalRecord, VoteKind
 from consensus.state import ReplicaState
+from consensus.suspects import current_leader, is_suspect
 from consensus.types import Hash32, Height
 
 
@@ -40,7 +41,7 @@ def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32)
         return
     if not state.log.is_open(height):
         raise InvalidMessage(f"PRE-PREPARE for height {height} above the high watermark")
-    if message.sender != state.validators.leader(height, message.view):
+    if not _may_lead(state, message):
         raise InvalidMessage(f"PRE-PREPARE for height {height} not from its leader")
     if len(message.tx_hashes) > state.config.tx_hashes_max:
         raise InvalidMessage(f"PRE-PREPARE with {len(message.tx_hashes)} transactions")
@@ -55,12 +56,27 @@ def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32)
     _accept_pre_prepare(state, slot, message, digest)
 
 
+def _may_lead(state: ReplicaState, message: PrePrepare) -> bool:
+    """Whether the sender leads its height; of a later view, as far as that can be told yet.
+
+    Who is passed over in a later view its NEW-VIEW will tell: somebody else may lead in place
+    of a leader that failed us, too.
+    """
+    height = message.proposal.height
+    if message.view == state.view:
+        return message.sender == current_leader(state, height)
+    leader = state.validators.leader(height, message.view)
+    return message.sender == leader or is_suspect(state, leader)
+
+
 def _park(state: ReplicaState, slot: Slot, message: PrePrepare) -> None:
     """Keep a PRE-PREPARE of a later view until that view is entered (rule R-PP-2)."""
     known = slot.future_pre_prepare
     if known is None or message.view > known.view:
         slot.future_pre_prepare = message
-    elif message.view == known.view and message.proposal != known.proposal:
+        return
+    is_same = (message.view, message.sender) == (known.view, known.sender)
+    if is_same and message.proposal != known.proposal:
         state.report(Evidence(message.sender, known, message))
 
 
@@ -85,7 +101,8 @@ def accept_buffered(state: ReplicaState) -> None:
         if message is None or message.view > state.view:
             continue
         slot.future_pre_prepare = None
-        if message.view == state.view and slot.height > state.reproposed_to:
+        is_fresh = message.view == state.view and slot.height > state.reproposed_to
+        if is_fresh and _may_lead(state, message):
             _accept_pre_prepare(state, slot, message, state.digest_of(message.proposal))
 
 
@@ -302,7 +319,7 @@ def _next_to_build(state: ReplicaState) -> tuple[Height, Hash32, int] | None:
     height = next_height(state)
     if not state.log.is_open(height) or height <= state.reproposed_to:
         return None
-    if state.index is None or state.validators.leader(height, state.view) != state.index:
+    if state.index is None or current_leader(state, height) != state.index:
         return None
     below = state.chain_below(
         height,

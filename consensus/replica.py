@@ -13,7 +13,7 @@ whose answer is a later input. Effects are to be performed in order (see `effect
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from consensus.catch_up import (
@@ -24,7 +24,7 @@ from consensus.catch_up import (
     needs_resend,
     restore_votes,
 )
-from consensus.certificates import VerifiedMessage, select_reproposals
+from consensus.certificates import VerifiedMessage, reference_height, select_reproposals
 from consensus.checkpoint import (
     advance_execution,
     handle_block_committed,
@@ -49,11 +49,13 @@ from consensus.inputs import (
     TimerId,
     Verdict,
 )
+from consensus.leaders import select_passed_over
 from consensus.message_log import MessageLog
 from consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
+    Message,
     NewView,
     Prepare,
     PrePrepare,
@@ -79,6 +81,7 @@ from consensus.records import (
 )
 from consensus.safety import Safety
 from consensus.state import ReplicaConfig, ReplicaState, effective_window
+from consensus.suspects import current_leader
 from consensus.types import Height, NodeIndex, Sign, View
 from consensus.validators import ValidatorSet
 from consensus.view_change import (
@@ -187,7 +190,8 @@ class Replica:
         for slot in state.log.ascending():
             if slot.proposal is not None and slot.accepted_view != state.view:
                 slot.drop_proposal()
-        changes = state.new_view.view_changes
+        changes, opener = state.new_view.view_changes, state.new_view.sender
+        state.passed_over = select_passed_over(state.validators, changes, opener)
         adopt_selection(state, select_reproposals(state.config.domain, changes))
 
     # --- one step -----------------------------------------------------------------------
@@ -372,7 +376,12 @@ class Replica:
     @property
     def next_leader(self) -> NodeIndex:
         """Who leads the lowest height that has no proposal yet."""
-        return self._state.validators.leader(next_height(self._state), self._state.view)
+        return current_leader(self._state, next_height(self._state))
+
+    @property
+    def passed_over(self) -> Mapping[NodeIndex, Height]:
+        """Who does not lead in the view entered, and up to which height (R-LEAD-3)."""
+        return self._state.passed_over
 
     @property
     def epoch(self) -> Epoch:
@@ -392,6 +401,27 @@ class Replica:
         if state.is_lagging:
             return "lagging"
         return "changing" if state.safety.is_changing else "normal"
+
+    def is_stale(self, message: Message) -> bool:
+        """Whether a message would change nothing here, whatever its signatures are (R-SIG-3).
+
+        One that speaks of a higher block may be of the next epoch, whose views start anew.
+        """
+        state = self._state
+        if state.index is None or reference_height(message) < state.epoch.first_height:
+            return True
+        match message:
+            case PrePrepare(proposal=proposal):
+                return proposal.height <= state.stable.height
+            case Prepare(height=height) | Commit(height=height) | Checkpoint(height=height):
+                return height <= state.stable.height
+            case ViewChange(view=view, stable=stable):
+                return view <= state.view and stable.height <= state.stable.height
+            case NewView(view=view):
+                is_ahead = reference_height(message) > state.stable.height + 1
+                return (view < state.view and not is_ahead) or message == state.new_view
+            case _:
+                return False
 
     @property
     def is_busy(self) -> bool:

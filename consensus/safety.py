@@ -130,19 +130,27 @@ class Safety:
         return self._signed(Checkpoint(height, digest, block_hash, self.index)), record
 
     def sign_view_change(
-        self, to_view: View, stable: CommitCertificate, prepared: tuple[PreparedCertificate, ...]
+        self,
+        to_view: View,
+        stable: CommitCertificate,
+        prepared: tuple[PreparedCertificate, ...],
+        passed_over: tuple[tuple[NodeIndex, Height], ...] = (),
     ) -> tuple[ViewChange, ViewRecord]:
         """Leave the current view; no vote is given below `to_view` from now on."""
         require_invariant(to_view > self.to_view, "P08: a view change must go up")
         self.to_view = to_view
         record = ViewRecord(self.epoch, self.view, to_view)
-        return self.resign_view_change(stable, prepared), record
+        return self.resign_view_change(stable, prepared, passed_over), record
 
     def resign_view_change(
-        self, stable: CommitCertificate, prepared: tuple[PreparedCertificate, ...]
+        self,
+        stable: CommitCertificate,
+        prepared: tuple[PreparedCertificate, ...],
+        passed_over: tuple[tuple[NodeIndex, Height], ...] = (),
     ) -> ViewChange:
         """Sign the VIEW-CHANGE to `to_view` again, with what is known by now."""
-        return self._signed(ViewChange(self.to_view, stable, prepared, self.index))
+        change = ViewChange(self.to_view, stable, prepared, self.index, passed_over=passed_over)
+        return self._signed(change)
 
     def sign_new_view(self, view: View, view_changes: tuple[ViewChange, ...]) -> NewView:
         """Open a view with a quorum of VIEW-CHANGEs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consensus.codec import MESSAGE_BYTES_MAX, TX_HASHES_MAX, compute_digest
+from consensus.codec import TX_HASHES_MAX, compute_digest
 from consensus.effects import Broadcast, Effect, Persist, ReportEvidence
 from consensus.epochs import Epoch
 from consensus.inputs import TimerId
@@ -27,19 +27,7 @@ from consensus.safety import Safety
 from consensus.timeouts import TimeoutPolicy
 from consensus.types import Domain, Hash32, Height, NodeIndex, View
 from consensus.validators import ValidatorSet
-
-_SIGNATURE_BYTES = 80
-_CERTIFICATE_BYTES = 160
-
-
-def compute_window_max(validators: int) -> int:
-    """Return the largest window whose largest NEW-VIEW still fits into a message.
-
-    A NEW-VIEW holds up to n VIEW-CHANGEs, each with window + 1 certificates of up to n
-    signatures.
-    """
-    certificate_bytes = validators * _SIGNATURE_BYTES + _CERTIFICATE_BYTES
-    return MESSAGE_BYTES_MAX // (validators * certificate_bytes) - 1
+from consensus.window import fit_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,17 @@ class ReplicaConfig:
 
 def effective_window(config: ReplicaConfig, epoch: Epoch) -> int:
     """Return the window for an epoch: the configured one, or what its NEW-VIEWs can hold."""
-    return max(1, min(config.window, compute_window_max(len(epoch.validators))))
+    return fit_window(config.window, len(epoch.validators))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What one replica remembers of a leader that failed it."""
+
+    count: int
+    """Failures, less one for each block that it has proposed and that became stable since."""
+    until: Height
+    """Up to this height this replica asks to pass it over."""
 
 
 @dataclass(slots=True)
@@ -75,6 +73,10 @@ class ReplicaState:
     stable_timestamp_ms: int
     new_view: NewView | None = None
     """Proof of the view entered; None in view 0."""
+    passed_over: dict[NodeIndex, Height] = field(default_factory=dict)
+    """Who does not lead in the view entered, and up to which height (rule R-LEAD-3)."""
+    failures: dict[NodeIndex, Failure] = field(default_factory=dict)
+    """Leaders that failed this replica in this epoch (rule R-LEAD-4)."""
     reproposed_to: Height = 0
     """In this view, heights up to here are fixed by NEW-VIEW; fresh ones stand above."""
     executing: Hash32 | None = None
@@ -186,12 +188,13 @@ class ReplicaState:
     def size(self) -> int:
         """Return how much this replica holds: messages, own votes, notes about others."""
         notes = len(self.answered) + len(self.peer_heights) + len(self.accused)
+        notes += len(self.passed_over) + len(self.failures)
         return self.log.size() + len(self.safety.votes) + len(self.timers) + notes
 
     def size_max(self) -> int:
         """Return the bound of `size` for the window and the number of validators (P21)."""
         n, kinds = len(self.validators), 4
-        notes = 2 * n + kinds * n
+        notes = 4 * n + kinds * n
         return self.log.size_max(n) + kinds * self.log.window + len(TimerId) + notes
 
     def judge_lag(self) -> None:

@@ -6,12 +6,14 @@ rotate by count, not by weight, as in FISCO BCOS.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from consensus.quorum import compute_fault_threshold, compute_quorum
 from consensus.types import Height, NodeIndex, View
 
+NOBODY: Mapping[NodeIndex, Height] = MappingProxyType({})
 WEIGHT_MAX = 10_000
 VALIDATORS_MAX = 256
 
@@ -54,9 +56,21 @@ class ValidatorSet:
     def __len__(self) -> int:
         return len(self.validators)
 
-    def leader(self, height: Height, view: View) -> NodeIndex:
-        """Return who proposes `height` in `view`: (⌊height / leader_period⌋ + view) mod n."""
-        return (height // self.leader_period + view) % len(self.validators)
+    def leader(
+        self, height: Height, view: View, passed_over: Mapping[NodeIndex, Height] = NOBODY
+    ) -> NodeIndex:
+        """Return who proposes `height` in `view`: (⌊height / leader_period⌋ + view) mod n.
+
+        Somebody passed over up to this height or a higher one loses its turn to one of the
+        others, in each round to the next of them (rule R-LEAD-2). The opener of a view is found
+        without `passed_over`.
+        """
+        turns, size = height // self.leader_period + view, len(self.validators)
+        leader = turns % size
+        if passed_over.get(leader, -1) < height:
+            return leader
+        others = [index for index in range(size) if passed_over.get(index, -1) < height]
+        return others[(turns // size + leader) % len(others)]
 
     def index_of(self, node_id: bytes) -> NodeIndex | None:
         """Return the index of a node id, or None for a node that does not vote."""

@@ -17,20 +17,27 @@ from __future__ import annotations
 
 from consensus.certificates import Selection, select_reproposals
 from consensus.checkpoint import request_sync
-from consensus.effects import Send
 from consensus.errors import InvalidMessage
 from consensus.inputs import Verdict
+from consensus.leaders import find_opener, select_passed_over
 from consensus.messages import NewView, ViewChange
 from consensus.normal_case import accept_buffered, request_verification
 from consensus.records import NewViewRecord
 from consensus.state import ReplicaState
+from consensus.suspects import (
+    current_leader,
+    is_suspect,
+    list_suspects,
+    next_view_after,
+    note_failures,
+)
 from consensus.types import Height, NodeIndex, View
 
 
 def start_view_change(state: ReplicaState, to_view: View) -> None:
     """Leave the current view (or a view change that failed) for `to_view`."""
     message, record = state.safety.sign_view_change(
-        to_view, state.stable, state.prepared_certificates()
+        to_view, state.stable, state.prepared_certificates(), list_suspects(state)
     )
     state.persist(record)
     state.log.view_changes[message.sender] = message
@@ -40,15 +47,11 @@ def start_view_change(state: ReplicaState, to_view: View) -> None:
 
 def handle_view_change(state: ReplicaState, message: ViewChange) -> None:
     """Store a VIEW-CHANGE, join if more than f weight is ahead, open the view if we lead."""
-    window_max = message.stable.height + state.log.window
-    if any(item.proposal.height > window_max for item in message.prepared):
-        raise InvalidMessage("VIEW-CHANGE certificate above its sender's high watermark")
     state.note_peer_height(message.sender, message.stable.height)
     if message.stable.height > state.stable.height:
         request_sync(state, message.stable.height)
     if message.view <= state.view:
-        send_proof_of_view(state, message.sender)
-        return
+        return  # its sender says in STATUS, too, that its view lags behind
     known = state.log.view_changes.get(message.sender)
     if known is None or message.view >= known.view:
         state.log.view_changes[message.sender] = message
@@ -64,6 +67,7 @@ def join_view_change(state: ReplicaState) -> None:
         if change.view > state.safety.to_view
     }
     if state.validators.has_honest(ahead):
+        note_failures(state, _failed_leaders(state))
         start_view_change(state, min(ahead.values()))
 
 
@@ -113,6 +117,7 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
     selection = select_reproposals(state.config.domain, message.view_changes)
     record = state.safety.enter_view(message.view)
     state.new_view = message
+    state.passed_over = select_passed_over(state.validators, message.view_changes, message.sender)
     state.persist(record, NewViewRecord(state.safety.epoch, message))
     state.log.view_changes = {
         index: change
@@ -161,17 +166,29 @@ def settle_below(state: ReplicaState, selection: Selection) -> None:
         digest, height = proposal.previous, height - 1
 
 
-def send_proof_of_view(state: ReplicaState, to: NodeIndex) -> None:
-    """Send the NEW-VIEW of our view to a validator that lags behind it, once a while."""
-    if state.new_view is not None and to not in state.answered:
-        state.answered.add(to)
-        state.emit(Send(to, state.new_view))
-
-
 def handle_view_timeout(state: ReplicaState) -> None:
-    """Give up the current view, or the current attempt at a new one."""
+    """Give up the current view, or the current attempt at a new one.
+
+    Of an attempt that failed the next view is asked for, whoever leads it: replicas that have
+    noted different failures must meet in some view.
+    """
     state.failed_attempts += 1
-    start_view_change(state, state.safety.to_view + 1)
+    note_failures(state, _failed_leaders(state))
+    is_first = not state.safety.is_changing
+    view = next_view_after(state) if is_first else state.safety.to_view + 1
+    start_view_change(state, view)
+
+
+def _failed_leaders(state: ReplicaState) -> set[NodeIndex]:
+    """Return who is to blame if the view entered or asked for is given up now (R-LEAD-4)."""
+    view = state.safety.to_view
+    if state.is_lagging:
+        return set()
+    if state.safety.is_changing:
+        opener = find_opener(state.validators, state.log.view_changes, view)
+        return set() if opener is None else {opener}
+    height = state.stable.height + 1
+    return {current_leader(state, height)} if _needs_leader(state, height) else set()
 
 
 def replace_failed_leader(state: ReplicaState) -> None:
@@ -183,11 +200,14 @@ def replace_failed_leader(state: ReplicaState) -> None:
     """
     if not state.is_normal or state.is_lagging:
         return
-    if any(
-        state.is_current(slot) and slot.verdict is Verdict.INVALID and not slot.is_reproposal
+    liars = {
+        current_leader(state, slot.height)
         for slot in state.log.slots.values()
-    ):
-        start_view_change(state, state.view + 1)
+        if state.is_current(slot) and slot.verdict is Verdict.INVALID and not slot.is_reproposal
+    }
+    if liars:
+        note_failures(state, liars)
+        start_view_change(state, next_view_after(state))
         return
     height = state.stable.height + 1
     is_at_work = state.has_pending or state.has_in_flight()
@@ -196,14 +216,20 @@ def replace_failed_leader(state: ReplicaState) -> None:
     reachable = _reachable(state)
     if not state.validators.has_quorum(reachable):
         return
-    views = range(state.view, state.view + len(state.validators))
-    view = next(  # one exists: this replica itself could lead
+    if _can_lead(state, reachable, current_leader(state, height), state.view):
+        return
+    leaders = {
+        view: state.validators.leader(height, view)
+        for view in range(state.view + 1, state.view + 1 + len(state.validators))
+    }
+    to_view = next(  # one exists: this replica itself could lead
         view
-        for view in views
-        if _can_lead(state, reachable, state.validators.leader(height, view), view)
+        for view, leader in leaders.items()
+        if _can_lead(state, reachable, leader, view) and not is_suspect(state, leader)
     )
-    if view > state.view:
-        start_view_change(state, view)
+    skipped = {leader for view, leader in leaders.items() if view < to_view} - reachable
+    note_failures(state, {current_leader(state, height)} | skipped)
+    start_view_change(state, to_view)
 
 
 def _needs_leader(state: ReplicaState, height: Height) -> bool:

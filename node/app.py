@@ -16,9 +16,10 @@ from consensus.certificates import Verifier
 from consensus.epochs import Epochs
 from consensus.records import ViewRecord
 from consensus.replica import Replica
-from consensus.state import ReplicaConfig, compute_window_max
+from consensus.state import ReplicaConfig
 from consensus.timeouts import TimeoutPolicy
 from consensus.types import Domain
+from consensus.window import compute_window_max
 from node.chain.transaction import Transaction
 from node.clock import Clock, SystemClock
 from node.config import GenesisConfig, NodeConfig
@@ -79,7 +80,7 @@ class Node:
     clock: Clock
 
 
-def build_verifier(genesis: GenesisConfig, ledger: Ledger) -> Verifier:
+def build_verifier(genesis: GenesisConfig, ledger: Ledger, window: int) -> Verifier:
     """Return the checker of consensus messages of a chain."""
     epochs = Epochs(genesis.validators)
     epochs.on_commit(ledger.head.number, None)
@@ -88,6 +89,7 @@ def build_verifier(genesis: GenesisConfig, ledger: Ledger) -> Verifier:
         epochs,
         ledger.genesis_certificate,
         is_signed_by,
+        window,
     )
 
 
@@ -164,7 +166,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     """Connect all parts of a node; nothing runs yet."""
     key, clock, ledger, cpu = on.key, on.clock, on.ledger, on.ledger.cpu
     events = Events()
-    verifier = build_verifier(genesis, ledger)
+    verifier = build_verifier(genesis, ledger, config.pipeline_size)
     gateway = Gateway(
         node_id=key.node_id,
         members=_list_members(genesis, config, key),
@@ -341,6 +343,8 @@ def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs)
     gateway.route(FrameKind.SYNC_STATUS, node.sync.handle_status)
     gateway.route(FrameKind.TRANSACTIONS, node.gossip.handle)
     if driver is not None:
+        node.sync.is_abstaining = lambda: driver.replica.phase == "abstaining"
+        node.sync.on_abstaining = lambda: driver.note_links(gateway.connected)
         gateway.route(FrameKind.CONSENSUS, driver.handle_frame)
 
 

@@ -31,7 +31,7 @@ from consensus.inputs import (
     TimerId,
     Verdict,
 )
-from consensus.messages import Checkpoint, Commit, Message, Prepare
+from consensus.messages import Message
 from consensus.replica import Replica
 from node.errors import BadInput, NodeError
 from node.gateway.frames import FrameKind
@@ -122,7 +122,7 @@ class Driver:
             self._note(PendingChanged(has_pending))
 
     def note_links(self, connected: frozenset[bytes]) -> None:
-        """Tell which nodes are linked; only the latest note counts.
+        """Tell which nodes are linked and vote; only the latest note counts.
 
         Nothing is told while this node is still linking up after its start: a leader that has
         not been reached yet is not a leader that is gone.
@@ -131,7 +131,7 @@ class Driver:
         if not self._is_linked_up and not others <= connected:
             return
         self._is_linked_up = True
-        self._note(LinksChanged(connected))
+        self._note(LinksChanged(connected - self._sync.abstaining))
 
     @property
     def _members(self) -> list[bytes]:
@@ -160,9 +160,9 @@ class Driver:
             raise BadInput("consensus frame without bytes")
         try:
             with self._cpu.measure(Part.CONSENSUS):
-                message = decode_message(payload)
+                message = decode_message(payload, self._verifier.window)
                 self._verifier.verify_link(node_id, message)
-                if self._is_settled(message):
+                if self.replica.is_stale(message):
                     return
                 verified = self._verifier.verify_message(message)
         except UnknownEpoch as error:
@@ -173,12 +173,6 @@ class Driver:
             log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
             raise BadInput(str(error)) from error
         await self.deliver(MessageReceived(verified))
-
-    def _is_settled(self, message: Message) -> bool:
-        """Whether a message is a vote on what is committed here: the replica would drop it."""
-        if not isinstance(message, Prepare | Commit | Checkpoint):
-            return False
-        return message.height <= self.replica.stable.height
 
     def _tolerate(self, node_id: bytes, error: UnknownEpoch) -> None:
         """Drop what may be of other validators than we know, as long as it is not much of it."""

@@ -20,6 +20,8 @@ One node may have several behaviours, applied in the order of their names.
     censor       proposals without some clients' transactions
     withhold     proposals with transactions that only some are shown
     mishelp      wrong bodies and forged blocks for those who ask
+    mute         votes, and nothing as a leader
+    accuse       honest validators named as leaders that failed
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from consensus.messages import (
     ViewChange,
 )
 from consensus.simulation.forgery import act_forge, forge, invent_commit
+from consensus.simulation.misrule import accuse, mute
 from consensus.simulation.node import compute_tx_root
 from consensus.types import VIEW_MAX, Domain, Hash32, NodeIndex, Sign, hash_bytes
 
@@ -179,6 +182,7 @@ def _false_view(liar: Liar, parcel: Parcel) -> Parcel:
                     replace(parcel, prepared=prepared[1:]),
                     replace(parcel, view=view + random.choice((1, 2, 1_000))),
                     replace(parcel, view=VIEW_MAX - 1),
+                    replace(parcel, passed_over=()),
                     replace(parcel, stable=invent_commit(parcel.stable)),
                 )
             )
@@ -430,6 +434,7 @@ def _spoil(liar: Liar, parcel: Parcel) -> bytes:
 
 BEHAVIOURS: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProxyType(
     {
+        "accuse": accuse,
         "censor": _unchanged,
         "delay": _delay,
         "equivocate": _equivocate,
@@ -439,6 +444,7 @@ BEHAVIOURS: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProx
         "misexecute": _misexecute,
         "mishelp": _unchanged,
         "mutate": _mutate,
+        "mute": mute,
         "propose_ill": _propose_ill,
         "replay": _unchanged,
         "silent": _silent,

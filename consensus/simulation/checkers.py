@@ -1,4 +1,4 @@
-"""Properties of reliability (P01–P24) as checks over a running simulation.
+"""Properties of reliability (P01–P25) as checks over a running simulation.
 
 Each checker is told what happens and raises `Violation` with the property's number at the
 first event that breaks it. They trust nothing of the product that they check: quorums and
@@ -29,6 +29,7 @@ from consensus.messages import (
     ViewChange,
 )
 from consensus.records import EvidenceRecord, Record, VoteKind, VoteRecord, record_key
+from consensus.simulation.leadership import check_names
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
 from consensus.simulation.violation import Violation
 from consensus.types import Domain, Hash32, Height, NodeIndex, View
@@ -238,6 +239,7 @@ def check_accepted(message: Message, epochs: Epochs, genesis: CommitCertificate)
             for item in message.prepared:
                 certificate = CommitCertificate(item.proposal.height, b"", b"", item.signatures)
                 check_certificate(shown_in.validators, certificate)
+            check_names(message, shown_in.validators)
     except InvariantViolation as error:
         raise Violation(f"P04 believed of validator {message.sender}: {error}") from error
 

@@ -43,6 +43,7 @@ class Edge:
         self._world = world
         self._random = Random(f"edge/{world.plan.seed}")
         self._rounds = 0
+        self._abstaining: list[int] = []
         self._block_txs_max = world.plan.block_txs_max
 
     # --- sealing ----------------------------------------------------------------------------
@@ -238,7 +239,16 @@ class Edge:
             if (is_for_all or not is_member) and not self._world.network.loses():
                 self.sync(node)
                 self._tell_caught_up(node)
+        self._announce_abstaining()
         self._world.at(ANNOUNCE_MS, self.announce_for_ever)
+
+    def _announce_abstaining(self) -> None:
+        """Let others know when somebody begins to abstain, or votes again."""
+        replicas = [(node.instance, node.replica) for node in self._world.nodes]
+        abstaining = [i for i, replica in replicas if replica and replica.phase == "abstaining"]
+        if abstaining != self._abstaining:
+            self._abstaining = abstaining
+            self._world.announce_links()
 
     def _tell_caught_up(self, node: SimNode) -> None:
         """Tell a replica that abstains once nobody is ahead of it, of a quorum less itself."""

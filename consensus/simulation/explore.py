@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from consensus.errors import ConsensusError
 from consensus.simulation.plan import Plan, draw_plan
+from consensus.simulation.result import RunResult
 from consensus.simulation.violation import Violation
-from consensus.simulation.world import RunResult, World
+from consensus.simulation.world import World
 
 TWICE_EVERY = 100
 TRACE_LINES_SHOWN = 40

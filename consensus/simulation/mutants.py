@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from consensus.simulation.mutant import Mutant
 from consensus.simulation.mutant import build_mutant as _mutant
+from consensus.simulation.mutants_of_leaders import BROKEN_LEADERS
 from consensus.simulation.mutants_of_rules import BROKEN_RULES
 
 PUBLIC_BUGS: tuple[Mutant, ...] = (
@@ -59,8 +60,8 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
         (
             "codec",
             "_signed_fields",
-            "_commit_fields(message.stable), prepared)",
-            "_commit_fields(message.stable))",
+            "prepared, message.passed_over)",
+            "message.passed_over)",
         ),
     ),
     _mutant(
@@ -319,4 +320,4 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = PUBLIC_BUGS + BROKEN_RULES
+MUTANTS: tuple[Mutant, ...] = PUBLIC_BUGS + BROKEN_RULES + BROKEN_LEADERS

@@ -142,7 +142,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     _mutant(
         "L13",
         "a kind of message is never decoded",
-        ("codec", "_decode_new_view", "if change[0] != 4:", "if change[0] != 5:"),
+        ("codec", "_decode_new_view", "if change[0] != _VIEW_CHANGE:", "if change[0] != 5:"),
     ),
     _mutant(
         "L14",

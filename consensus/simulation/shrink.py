@@ -13,7 +13,7 @@ from typing import Any
 
 from consensus.simulation.explore import Finding, run_plan
 from consensus.simulation.plan import Plan, keeps_promise
-from consensus.simulation.world import RunResult
+from consensus.simulation.result import RunResult
 
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2

@@ -24,7 +24,8 @@ from consensus.simulation.explore import Finding, guard
 from consensus.simulation.network import Parcel
 from consensus.simulation.node import SimNode
 from consensus.simulation.plan import Plan, Rates
-from consensus.simulation.world import LIVENESS_MS, RunResult, World
+from consensus.simulation.result import RunResult
+from consensus.simulation.world import LIVENESS_MS, World
 
 Groups: TypeAlias = tuple[int, ...]
 """For each instance the number of its group; groups are numbered in order of appearance."""

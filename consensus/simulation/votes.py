@@ -23,6 +23,7 @@ from consensus.messages import (
 )
 from consensus.records import NewViewRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.replica import Replica
+from consensus.simulation.leadership import LeaderChecker
 from consensus.simulation.node import SimNode
 from consensus.simulation.violation import Violation
 from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
@@ -51,6 +52,7 @@ class VoteChecker:
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
+        self.leaders = LeaderChecker()
         self._votes: dict[tuple[int, Height, VoteKind, Height, View], tuple[Hash32, Hash32]] = {}
         self._left: dict[tuple[int, Height], View] = {}
         self._asked: dict[Height, dict[NodeIndex, View]] = {}
@@ -72,21 +74,28 @@ class VoteChecker:
         first = epoch.first_height
         match message:
             case PrePrepare(view=view, proposal=proposal, sender=sender):
-                if epoch.validators.leader(proposal.height, view) == sender == proposal.proposer:
+                is_its_turn = self.leaders.may_lead(epoch, proposal.height, view, sender)
+                if is_its_turn and sender == proposal.proposer:
                     self._proposals[digest] = proposal
-                    self._offered.add((first, view, digest))
+                    self._offer(first, view, proposal.height, digest)
             case NewView():
-                self._note_new_view(first, message)
+                self._note_new_view(epoch, message)
             case Commit(view=view, height=height, digest=voted, sender=sender):
                 self._note_commit(epoch, height, view, voted, sender)
             case ViewChange(view=view, sender=sender):
                 asked = self._asked.setdefault(first, {})
                 asked[sender] = max(view, asked.get(sender, 0))
 
-    def _note_new_view(self, first: Height, message: NewView) -> None:
+    def _offer(self, first: Height, view: View, height: Height, digest: Hash32) -> None:
+        self._offered.add((first, view, digest))
+        self.leaders.on_offer(first, view, height)
+
+    def _note_new_view(self, epoch: Epoch, message: NewView) -> None:
         if message.view_changes:
+            self.leaders.on_new_view(epoch, message)
             for item in select_reproposals(self._domain, message.view_changes).proposals:
-                self._offered.add((first, message.view, compute_digest(self._domain, item)))
+                digest = compute_digest(self._domain, item)
+                self._offer(epoch.first_height, message.view, item.height, digest)
 
     def _note_commit(
         self, epoch: Epoch, height: Height, view: View, digest: Hash32, sender: NodeIndex
@@ -100,11 +109,11 @@ class VoteChecker:
     def on_persist(self, epoch: Epoch, record: Record, index: NodeIndex | None) -> None:
         """A node bound itself to something that a crash may keep from the wire."""
         if isinstance(record, NewViewRecord):
-            self._note_new_view(record.epoch, record.new_view)
+            self._note_new_view(epoch, record.new_view)
         if not isinstance(record, VoteRecord) or index is None:
             return
         if record.kind is VoteKind.PRE_PREPARE:
-            self._offered.add((record.epoch, record.view, record.digest))
+            self._offer(record.epoch, record.view, record.height, record.digest)
         elif record.kind is VoteKind.COMMIT:
             self._note_commit(epoch, record.height, record.view, record.digest, index)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from consensus.certificates import Verifier, reference_height
+from consensus.certificates import VerifiedMessage, Verifier, reference_height
 from consensus.effects import Effect, ExecuteProposal
 from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
@@ -69,6 +69,7 @@ class Watch:
             return
         for record in records:
             self._votes.on_persist(node.replica.epoch, record, node.replica.index)
+            self._votes.leaders.on_persist(node, record)
             if self._has_liars:
                 self._authors.on_persist(node.node_id, node.replica.index, record)
 
@@ -99,6 +100,11 @@ class Watch:
                     f"P12 node {node.instance} was changed by a refused message: {before} {after}"
                 )
 
+    def on_honest_refused(self, node: SimNode, verified: VerifiedMessage, reason: str) -> None:
+        """A replica has refused what somebody who does not lie has sent."""
+        if node.is_honest and node.replica is not None and self._is_promise_kept:
+            self._votes.leaders.on_refused(node, node.replica, verified, reason)
+
     def on_rest(self) -> None:
         """Everything is committed everywhere, and nothing has come in for a while."""
         for node in self._world.nodes:
@@ -121,6 +127,8 @@ class Watch:
     def on_step(self, node: SimNode, effects: tuple[Effect, ...], *, is_full: bool) -> None:
         """An honest node has handled an input."""
         self._steps.on_step(node, effects, self._world.now_ms)
+        if node.is_honest and self._is_promise_kept:
+            self._votes.leaders.on_step(node, effects)
         if is_full:
             self._steps.check_bounds(node)
 

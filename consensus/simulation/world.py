@@ -13,7 +13,6 @@ import heapq
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from random import Random
 
 from consensus import effects as fx
@@ -33,6 +32,7 @@ from consensus.simulation.network import Network, Parcel
 from consensus.simulation.node import SimNode
 from consensus.simulation.plan import Crash, Plan
 from consensus.simulation.reception import accept_honest
+from consensus.simulation.result import RunResult
 from consensus.simulation.trace import Trace, describe_parcel
 from consensus.simulation.violation import Violation
 from consensus.simulation.watch import Watch
@@ -49,24 +49,6 @@ REST_MS = 2_500
 """After the last commit everything asked for is answered within this time."""
 BOUNDS_EVERY = 64
 """Steps between two checks of what a replica holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What one run did."""
-
-    heights: int
-    inputs: int
-    view_max: int
-    virtual_ms: int
-    recovery_ms: int
-    """Virtual time from the end of all faults to everything committed everywhere."""
-    faults: Counter[str]
-    """How often each kind of fault struck."""
-    coverage: Counter[tuple[str, str]]
-    """How often each kind of input met a replica in each phase."""
-    trace_hash: str
-    """Empty for a run without a trace."""
 
 
 class World:
@@ -139,7 +121,8 @@ class World:
 
     def verifier_of(self, node: SimNode) -> Verifier:
         """Return the verifier of what one instance knows."""
-        return Verifier(self.domain, node.epochs, self.genesis, self.is_signed)
+        window = self.plan.window
+        return Verifier(self.domain, node.epochs, self.genesis, self.is_signed, window)
 
     # --- time -------------------------------------------------------------------------------
 
@@ -193,14 +176,14 @@ class World:
         self.trace_event(node, "start", f"height={len(node.chain)}")
         self._perform(node, effects)
         self.clients.refill(node)
-        self._announce_links()
+        self.announce_links()
 
     def crash(self, node: SimNode) -> None:
         """Stop an instance at once; what is not durable is lost."""
         self.faults["crash"] += 1
         self.trace_event(node, "crash")
         node.crash()
-        self._announce_links()
+        self.announce_links()
 
     def _strike(self, crash: Crash) -> None:
         node = self.nodes[crash.instance]
@@ -240,6 +223,8 @@ class World:
             self.trace_event(node, "refused", str(error))
             if is_lie:
                 self.checkers.on_refused(node, before)
+            elif isinstance(event, ev.MessageReceived):
+                self.checkers.on_honest_refused(node, event.verified, str(error))
             return
         except ConsensusError:
             if node.liar is None and not node.diverges_at:
@@ -378,6 +363,8 @@ class World:
             return
         if receiver.liar is not None:
             receiver.liar.observe(event.message)
+        elif receiver.replica.is_stale(event.message):
+            return  # a node drops it before it is verified
         self.step(receiver, ev.MessageReceived(event), is_lie=isinstance(parcel, bytes))
 
     def _accept(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> VerifiedMessage:
@@ -408,13 +395,15 @@ class World:
         self.checkers.on_accept(receiver, message)
         return message, verified
 
-    def _announce_links(self) -> None:
+    def announce_links(self) -> None:
+        """Tell everybody who is linked to it and does not say that it abstains."""
         for node in self.nodes:
             if node.replica is not None:
                 up = frozenset(
                     peer.node_id
                     for peer in self.nodes
                     if peer.replica is not None
+                    and peer.replica.phase != "abstaining"
                     and self.network.is_linked(node.instance, peer.instance)
                 )
                 self.answer(node, 1, ev.LinksChanged(up))
@@ -442,7 +431,7 @@ class World:
             self.faults["cut"] += bool(links)
             self.trace_event(None, "cut" if links else "mend", str(list(links))[:100])
             change()
-            self._announce_links()
+            self.announce_links()
 
     def heal(self) -> None:
         """End all faults but lies and death: links up, everybody running, everything known."""
@@ -454,7 +443,7 @@ class World:
                 self.crash(node)
             elif not node.is_dead and node.replica is None:
                 self.start(node)
-        self._announce_links()
+        self.announce_links()
         self.clients.gossip_all()
 
     def is_settled(self) -> bool:

@@ -13,8 +13,9 @@ from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
 from consensus.records import NewViewRecord, ViewRecord, VoteKind, VoteRecord
 from consensus.replica import Replica
-from consensus.state import ReplicaConfig, compute_window_max
+from consensus.state import ReplicaConfig
 from consensus.validators import Validator, ValidatorSet
+from consensus.window import compute_window_max
 from tests.unit import consensus_kit as kit
 
 THREE = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(3)))

@@ -18,7 +18,7 @@ line. Run with LOWU_REWRITE=1 to write what is printed into the file, and review
     crash node=1 / restart node=1
     settle                      deliver everything until nothing moves; print commits only
     sync node=3                 node 3 fetches blocks from the highest node
-    inject from=1 to=0 kind=Prepare view= height= digest=  a signed message out of the blue
+    inject from=1 to=0 kind=Prepare view= height= digest= [names=1:16]  a signed message
     status                      views and heights
 """
 
@@ -227,7 +227,7 @@ class Theatre:
             self.say(f"{node_}: fetches {certificate.height}")
             self._step(actor, ev.Synced(certificate, time_ms, Epoch(1, self.validators)))
 
-    def do_inject(self, from_, to_, kind_, view_="0", height_="1", digest_="x"):
+    def do_inject(self, from_, to_, kind_, view_="0", height_="1", digest_="x", names_=""):
         digest = next((d for d, n in self.names.items() if n == digest_), hash_bytes(b"?"))
         sender = int(from_)
         if kind_ == "Prepare":
@@ -237,7 +237,9 @@ class Theatre:
         elif kind_ == "Checkpoint":
             message = Checkpoint(int(height_), digest, hash_bytes(b"odd"), sender)
         elif kind_ == "ViewChange":
-            message = ViewChange(int(view_), self.genesis, (), sender)
+            named = (item.split(":") for item in names_.split(",") if item)
+            passed = tuple((int(index), int(until)) for index, until in named)
+            message = ViewChange(int(view_), self.genesis, (), sender, passed_over=passed)
         elif kind_ == "PrePrepare":
             hashes = (hash_bytes(digest_.encode()),)
             proposal = Proposal(int(height_), ZERO_HASH, hash_bytes(hashes[0]), 7, sender)
@@ -259,7 +261,8 @@ class Theatre:
                 continue
             view = f"view {r.view}" if r.view == r.to_view else f"view {r.view} → {r.to_view}"
             timers = " ".join(sorted(t.value for t in actor.timers)) or "none"
-            self.say(f"{actor.index}: {view}, height {r.stable.height}, timers {timers}")
+            passed = "".join(f", {i} passed over up to {u}" for i, u in r.passed_over.items())
+            self.say(f"{actor.index}: {view}, height {r.stable.height}, timers {timers}{passed}")
 
     # --- mechanics
 
@@ -380,7 +383,9 @@ class Theatre:
                     f"{self.names[compute_digest(self.domain, c.proposal)]}/v{c.view}"
                     for c in prepared
                 ]
-                return f"{kind} to {view}, stable {stable.height}, prepared {names or 'none'}"
+                text = f"{kind} to {view}, stable {stable.height}, prepared {names or 'none'}"
+                asked = [f"{index} up to {until}" for index, until in message.passed_over]
+                return f"{text}, pass over {', '.join(asked)}" if asked else text
             case NewView(view=view, view_changes=changes):
                 return f"{kind} {view} by {[c.sender for c in changes]}"
             case Status(view=view, stable_height=height):

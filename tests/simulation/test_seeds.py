@@ -16,8 +16,9 @@ from consensus.simulation.plan import (
     plan_from_json,
     plan_to_json,
 )
+from consensus.simulation.result import RunResult
 from consensus.simulation.shrink import candidates, shrink
-from consensus.simulation.world import RunResult, World
+from consensus.simulation.world import World
 from lowu.simulate import dump_replay, load_replay
 from tests.simulation.kit import output_under_hash_seeds, simulate
 

@@ -71,8 +71,9 @@ def committed(item, block_hash=None, signers=(0, 1, 2)):
     return CommitCertificate(item.height, digest, block_hash, pairs)
 
 
-def view_change(sender, view=1, stable=GENESIS, certificates=()):
-    return signed(ViewChange(view, stable, tuple(certificates), sender))
+def view_change(sender, view=1, stable=GENESIS, certificates=(), passed_over=()):
+    change = ViewChange(view, stable, tuple(certificates), sender, passed_over=tuple(passed_over))
+    return signed(change)
 
 
 def new_view(view=1, changes=None, sender=None):
@@ -88,7 +89,8 @@ def samples():
     digest = compute_digest(DOMAIN, item)
     above = proposal(2, digest, b"b", 2, 6)
     stable = committed(item)
-    changes = tuple(view_change(i, 5, stable, [prepared(above, 3)]) for i in (0, 1, 2))
+    passed_over = ((0, 5), (3, 17))
+    changes = tuple(view_change(i, 5, stable, [prepared(above, 3)], passed_over) for i in (0, 1, 2))
     return [
         signed(PrePrepare(0, item, (hash_bytes(b"tx"),), 1)),
         signed(Prepare(2, 1, digest, 0)),

@@ -161,10 +161,14 @@ def test_commits_for_another_digest_order_nothing():
     assert kit.only(fx.ExecuteProposal, effects) == []
 
 
+def bounded(window):
+    return Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, kit.is_signed, window)
+
+
 def test_a_view_change_with_certificates_above_its_own_window_is_refused():
     high = kit.proposal(9, b"p" * 32)
     with pytest.raises(InvalidMessage, match="above its sender's high watermark"):
-        kit.deliver(kit.replica(), kit.view_change(0, 1, certificates=[kit.prepared(high)]))
+        bounded(8).verify_message(kit.view_change(0, 1, certificates=[kit.prepared(high)]))
 
 
 def test_certificates_name_proposers_that_exist():
@@ -410,4 +414,4 @@ def test_what_a_replica_holds_is_bounded_whatever_arrives(nodes):
                         continue
                     assert replica.size() <= bound
     assert replica.size() > bound // 4, "the flood reached what is bounded"
-    assert bound == 4 * (3 * nodes + 2) + nodes + 4 * 4 + 2 + 6 * nodes
+    assert bound == 4 * (3 * nodes + 2) + nodes + 4 * 4 + 2 + 8 * nodes

@@ -1,0 +1,181 @@
+"""Who may lead, worked out once more, and who was named for it (P25; rules R-LEAD-2 to R-LEAD-4).
+
+Told of everything that is sent in an epoch and of what honest nodes make durable. Counts
+weights by itself: a validator of weight 3 is three voters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from consensus.certificates import VerifiedMessage
+from consensus.effects import Broadcast, Effect
+from consensus.epochs import Epoch
+from consensus.messages import NewView, PrePrepare, ViewChange
+from consensus.records import NewViewRecord, Record, ViewRecord
+from consensus.replica import Replica
+from consensus.simulation.node import SimNode
+from consensus.simulation.violation import Violation
+from consensus.types import Height, NodeIndex, View
+from consensus.validators import ValidatorSet
+
+TURNS_MAX = 64
+"""Rule R-LEAD-4: nobody is passed over for more of its turns at a time."""
+
+
+def work_out_passed_over(
+    validators: ValidatorSet, changes: Sequence[ViewChange], opener: NodeIndex
+) -> dict[NodeIndex, Height]:
+    """Return who must be passed over in a view that `opener` opens with these VIEW-CHANGEs."""
+    weights = [validator.weight for validator in validators.validators]
+    faulty_max = (sum(weights) - 1) // 3
+    agreed: dict[NodeIndex, Height] = {}
+    for index in range(len(weights)):
+        votes = [
+            dict(change.passed_over).get(index, 0)
+            for change in changes
+            for _ in range(weights[change.sender])
+        ]
+        votes.sort(reverse=True)
+        if index != opener and len(votes) > faulty_max and votes[faulty_max]:
+            agreed[index] = votes[faulty_max]
+    kept: dict[NodeIndex, Height] = {}
+    for index in sorted(agreed, key=lambda item: (-agreed[item], item)):
+        if sum(weights[item] for item in kept) + weights[index] <= faulty_max:
+            kept[index] = agreed[index]
+    return kept
+
+
+def work_out_leader(
+    validators: ValidatorSet, height: Height, view: View, passed: Mapping[NodeIndex, Height]
+) -> NodeIndex:
+    """Return who must lead a height in a view in which some are passed over."""
+    size = len(validators.validators)
+    turn = height // validators.leader_period + view
+    at = turn % size
+    able = [index for index in range(size) if index not in passed or height > passed[index]]
+    return at if at in able else able[(turn // size + at) % len(able)]
+
+
+class LeaderChecker:
+    """P25: leaders follow the rule; nobody is passed over whom no honest node has named."""
+
+    def __init__(self) -> None:
+        self._passed: dict[tuple[Height, View], list[dict[NodeIndex, Height]]] = {}
+        """For each epoch and view: who is passed over, by each NEW-VIEW that was made for it."""
+        self._named: dict[tuple[Height, NodeIndex], Height] = {}
+        """Up to which height an honest node has asked to pass somebody over, by epoch."""
+        self._asked: dict[tuple[int, Height], View] = {}
+        """The highest view that a node has asked for durably, by node and epoch."""
+        self._offered: set[tuple[Height, View, Height]] = set()
+        self._starts: dict[tuple[Height, View], Height] = {}
+        """The height above which a view orders anything, by epoch and view."""
+        self._expected: dict[int, tuple[NewView, dict[NodeIndex, Height]]] = {}
+
+    def on_new_view(self, epoch: Epoch, message: NewView) -> None:
+        """Somebody made a NEW-VIEW."""
+        passed = work_out_passed_over(epoch.validators, message.view_changes, message.sender)
+        key = (epoch.first_height, message.view)
+        start = max(change.stable.height for change in message.view_changes)
+        self._starts[key] = max(start, self._starts.get(key, 0))
+        known = self._passed.setdefault(key, [])
+        if passed not in known:
+            known.append(passed)
+
+    def may_lead(self, epoch: Epoch, height: Height, view: View, index: NodeIndex) -> bool:
+        """Whether a validator leads a height in a view, by one of its NEW-VIEWs."""
+        known = self._passed.get((epoch.first_height, view), [{}])
+        return any(
+            work_out_leader(epoch.validators, height, view, passed) == index for passed in known
+        )
+
+    def on_offer(self, epoch: Height, view: View, height: Height) -> None:
+        """Something was proposed for a height in a view, or proposed again."""
+        self._offered.add((epoch, view, height))
+
+    def on_persist(self, node: SimNode, record: Record) -> None:
+        """A node made a record durable."""
+        if isinstance(record, ViewRecord):
+            key = (node.instance, record.epoch)
+            self._asked[key] = max(record.to_view, self._asked.get(key, 0))
+
+    def on_step(self, node: SimNode, effects: tuple[Effect, ...]) -> None:
+        """An honest node has handled an input; nothing of it is performed yet."""
+        if node.replica is None:
+            return
+        for effect in effects:
+            if isinstance(effect, Broadcast) and isinstance(effect.message, ViewChange):
+                self._check_names(node, node.replica, effect.message)
+        self._check_passed_over(node, node.replica)
+
+    def on_refused(
+        self, node: SimNode, replica: Replica, verified: VerifiedMessage, reason: str
+    ) -> None:
+        """An honest replica has refused a message of another: not because of who leads."""
+        message, epoch = verified.message, replica.epoch
+        is_of_now = isinstance(message, PrePrepare) and (
+            (verified.epoch, message.view) == (epoch.first_height, replica.view)
+        )
+        if not isinstance(message, PrePrepare) or not is_of_now or "its leader" not in reason:
+            return
+        height = message.proposal.height
+        passed = replica.passed_over
+        if work_out_leader(epoch.validators, height, message.view, passed) == message.sender:
+            raise Violation(f"P25 node {node.instance} refuses the leader of {height}: {reason}")
+
+    def _check_names(self, node: SimNode, replica: Replica, message: ViewChange) -> None:
+        """Whoever leaves a view in which nothing was offered for the lowest height says whose."""
+        epoch, view = replica.epoch, replica.view
+        for index, until in message.passed_over:
+            key = (epoch.first_height, index)
+            self._named[key] = max(until, self._named.get(key, 0))
+        asked = self._asked.get((node.instance, epoch.first_height), 0)
+        height = message.stable.height + 1
+        is_offered = (epoch.first_height, view, height) in self._offered
+        is_offered |= height <= self._starts.get((epoch.first_height, view), 0)
+        is_leaving = asked <= view < message.view and replica.phase == "changing"
+        if not is_leaving or is_offered:
+            return
+        leader = work_out_leader(epoch.validators, height, view, replica.passed_over)
+        named = [index for index, _ in message.passed_over]
+        if leader != message.sender and leader not in named:
+            raise Violation(
+                f"P25 node {node.instance} leaves view {view}, whose leader of {height} offered "
+                f"nothing, and names {named} instead of {leader}"
+            )
+
+    def _check_passed_over(self, node: SimNode, replica: Replica) -> None:
+        """What a replica goes by is what follows from its NEW-VIEW, and somebody honest's wish."""
+        record = node.records.get(b"new-view")
+        is_current = isinstance(record, NewViewRecord) and (
+            (record.epoch, record.new_view.view) == (replica.epoch.first_height, replica.view)
+        )
+        if not isinstance(record, NewViewRecord) or not is_current:
+            return
+        message, epoch = record.new_view, replica.epoch
+        known = self._expected.get(node.instance)
+        if known is None or known[0] is not message:
+            changes, opener = message.view_changes, message.sender
+            known = message, work_out_passed_over(epoch.validators, changes, opener)
+            self._expected[node.instance] = known
+        if dict(replica.passed_over) != known[1]:
+            raise Violation(
+                f"P25 node {node.instance} passes over {dict(replica.passed_over)} in view "
+                f"{replica.view}, not {known[1]}"
+            )
+        for index, until in known[1].items():
+            if self._named.get((epoch.first_height, index), 0) < until:
+                raise Violation(
+                    f"P25 validator {index} is passed over up to {until}, as no honest one asks"
+                )
+
+
+def check_names(message: ViewChange, validators: ValidatorSet) -> None:
+    """P25: what has been taken as valid names validators, each once, and for a while only."""
+    names = [index for index, _ in message.passed_over]
+    low = message.stable.height
+    high = low + TURNS_MAX * len(validators.validators) * validators.leader_period
+    is_bounded = all(low < until <= high for _, until in message.passed_over)
+    is_sound = len(set(names)) == len(names) and all(name < len(validators) for name in names)
+    if not is_bounded or not is_sound:
+        raise Violation(f"P25 believed of validator {message.sender}: pass over {names} for ever")

@@ -1,0 +1,84 @@
+"""Wrong ways to choose leaders, put back one at a time (rules R-LEAD-2 to R-LEAD-4)."""
+
+from __future__ import annotations
+
+from consensus.simulation.mutant import Mutant
+from consensus.simulation.mutant import build_mutant as _mutant
+
+BROKEN_LEADERS: tuple[Mutant, ...] = (
+    _mutant(
+        "L21",
+        "nobody names a leader that failed (R-LEAD-4)",
+        (
+            "suspects",
+            "list_suspects",
+            "failures = sorted(state.failures.items())",
+            "failures = sorted({}.items())",
+        ),
+    ),
+    _mutant(
+        "L22",
+        "the word of one validator passes a leader over (R-LEAD-3)",
+        ("leaders", "_agreed_height", "if validators.has_honest(senders):", "if senders:"),
+    ),
+    _mutant(
+        "L23",
+        "more than f may be passed over at once (R-LEAD-3)",
+        ("leaders", "select_passed_over", "if until > 0 and is_within:", "if until > 0:"),
+    ),
+    _mutant(
+        "L24",
+        "whoever is passed over leads no more in that view (R-LEAD-2)",
+        (
+            "validators",
+            "ValidatorSet.leader",
+            "if passed_over.get(leader, -1) < height:",
+            "if leader not in passed_over:",
+        ),
+    ),
+    _mutant(
+        "L25",
+        "the opener of a view is passed over in it (R-LEAD-3)",
+        ("leaders", "select_passed_over", "if index != opener", "if True"),
+    ),
+    _mutant(
+        "L26",
+        "leaders are passed over for as long as anybody likes (R-LEAD-3)",
+        (
+            "certificates",
+            "_check_passed_over",
+            "if not all(low < until <= high for _, until in message.passed_over):",
+            "if False:",
+        ),
+    ),
+    _mutant(
+        "L27",
+        "who is passed over is forgotten in a restart (R-LEAD-3)",
+        (
+            "replica",
+            "Replica._restore_view",
+            "state.passed_over = select_passed_over(state.validators, changes, opener)",
+            "pass",
+        ),
+    ),
+    _mutant(
+        "L28",
+        "whom a VIEW-CHANGE names is not covered by its signature (R-LEAD-4)",
+        (
+            "codec",
+            "_signed_fields",
+            "prepared, message.passed_over)",
+            "prepared)",
+        ),
+    ),
+    _mutant(
+        "L29",
+        "a leader that is passed over is waited for all the same (R-LEAD-2)",
+        (
+            "normal_case",
+            "_may_lead",
+            "return message.sender == current_leader(state, height)",
+            "return message.sender == state.validators.leader(height, state.view)",
+        ),
+    ),
+)

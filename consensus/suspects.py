@@ -1,0 +1,64 @@
+"""What one replica remembers of leaders that failed it, and asks of the others (R-LEAD-4).
+
+It decides nothing by itself: it goes into our VIEW-CHANGEs, and a NEW-VIEW passes over only
+whom more than f weight names (`leaders`). It is lost in a restart, and begins anew with an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from consensus.leaders import ROUNDS_MAX, rounds_to_heights
+from consensus.state import Failure, ReplicaState
+from consensus.types import Height, NodeIndex, View
+
+ROUNDS_MIN = 4
+"""How many of its turns a leader loses for its first failure."""
+
+
+def current_leader(state: ReplicaState, height: Height) -> NodeIndex:
+    """Return who proposes `height` in the view entered."""
+    return state.validators.leader(height, state.view, state.passed_over)
+
+
+def is_suspect(state: ReplicaState, index: NodeIndex) -> bool:
+    """Whether this replica asks to pass a validator over."""
+    failure = state.failures.get(index)
+    return failure is not None and failure.until > state.stable.height
+
+
+def list_suspects(state: ReplicaState) -> tuple[tuple[NodeIndex, Height], ...]:
+    """Return what a VIEW-CHANGE says of leaders that failed, ascending by index."""
+    failures = sorted(state.failures.items())
+    return tuple((index, item.until) for index, item in failures if is_suspect(state, index))
+
+
+def note_failures(state: ReplicaState, leaders: Collection[NodeIndex]) -> None:
+    """Remember that leaders failed: pass them over, twice as long each time, up to a cap."""
+    for index in leaders:
+        if index == state.index:
+            continue
+        known = state.failures.get(index)
+        count = 1 if known is None else known.count + 1
+        rounds = min(ROUNDS_MAX, ROUNDS_MIN << min(count - 1, ROUNDS_MAX))
+        until = state.stable.height + rounds_to_heights(state.validators, rounds)
+        state.failures[index] = Failure(count, until)
+
+
+def note_success(state: ReplicaState, proposer: NodeIndex) -> None:
+    """A block that a validator proposed is stable: take back one failure."""
+    known = state.failures.get(proposer)
+    if known is None:
+        return
+    if known.count > 1:
+        state.failures[proposer] = Failure(known.count - 1, known.until)
+    elif not is_suspect(state, proposer):
+        del state.failures[proposer]
+
+
+def next_view_after(state: ReplicaState) -> View:
+    """Return the first view after the one entered whose opener we would not pass over."""
+    height, size = state.stable.height + 1, len(state.validators)
+    views = range(state.view + 1, state.view + 1 + size)  # one of them is our own
+    openers = ((view, state.validators.leader(height, view)) for view in views)
+    return next(view for view, opener in openers if not is_suspect(state, opener))
