@@ -69,7 +69,9 @@ class Ledger:
         written = self._storage.get(schema.KEY_FORMAT)
         if written is None and self._storage.get(schema.KEY_VOTES) is not None:
             raise DamagedData("the database is damaged (it lacks its first records)")
-        if written != schema.FORMAT:
+        if written == schema.FORMAT_BEFORE_TRACES:
+            self._votes.adopt()
+        elif written != schema.FORMAT:
             raise StorageError(
                 f"the data is of format {(written or b'1').decode(errors='replace')}, this Lowu "
                 f"writes {schema.FORMAT.decode()}. Use the Lowu that wrote it, or move the node's "

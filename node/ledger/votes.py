@@ -56,6 +56,27 @@ class VoteRecords:
         """Begin the trace of a new database."""
         self._trace.create(self._memory)
 
+    def adopt(self) -> None:
+        """Take over the records of a database from before there were marks and a trace.
+
+        What it had lost by then cannot be seen. The proof of its view is of another form, which
+        no node of this version can check: it goes.
+
+        Raises:
+            DamagedData: it was taken over before, and what came after that is missing.
+        """
+        rows = dict(self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
+        rows.pop(schema.KEY_NEW_VIEW, None)
+        for key, value in rows.items():
+            self._put(key, value)
+        memory = self._advance({}, ())
+        marks = [mark for mark in self._trace.read() or () if mark is not None]
+        if any(mark.number > self._memory.last.number for mark in marks):
+            raise DamagedData("the database is damaged (it is older than the trace of its votes)")
+        self._trace.create(self._memory)
+        form = {schema.KEY_FORMAT: schema.FORMAT}
+        self._storage.write({**memory, **form}, [schema.KEY_NEW_VIEW])
+
     def open(self, *, is_first_start: bool) -> None:
         """Take over the records of a database, or find that some may be missing.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -50,26 +50,29 @@ class Dispatcher:
         self._table = methods.table
         self._runner = runner
 
-    async def answer(self, body: bytes, extra: Extra | None = None) -> bytes:
+    async def answer(
+        self, body: bytes, extra: Extra | None = None, client: Hashable = None
+    ) -> bytes:
         """Return the response to a body; empty if it holds only notifications.
 
-        `extra` are methods that only this connection has (subscriptions).
+        `extra` are methods that only this connection has (subscriptions). Calls of one `client`
+        wait behind those of clients that have used less.
         """
         try:
             request = load_json(body)
         except ValueError as flaw:
             return encode_response(failure(None, RpcError(PARSE_ERROR, f"the body is {flaw}")))
         if not isinstance(request, list):
-            response = await self._one(request, extra or {})
+            response = await self._one(request, extra or {}, client)
             return encode_response(response) if response is not None else b""
         if not request:
             return encode_response(failure(None, RpcError(INVALID_REQUEST, "empty batch")))
         if len(request) > BATCH_MAX:
             error = RpcError(LIMIT_EXCEEDED, f"batch of {len(request)}; at most {BATCH_MAX}")
             return encode_response(failure(None, error))
-        return await self._batch(request, extra or {})
+        return await self._batch(request, extra or {}, client)
 
-    async def _batch(self, requests: list[Any], extra: Extra) -> bytes:
+    async def _batch(self, requests: list[Any], extra: Extra, client: Hashable) -> bytes:
         parts: list[bytes] = []
         size = 0
         end_s = trio.current_time() + BATCH_S
@@ -80,25 +83,25 @@ class Dispatcher:
                 is_late = trio.current_time() > end_s
                 responses.append(await self._begin(request, extra, is_late=is_late))
             found = [item for item in responses if item is not None]
-            await self._finish(found)
+            await self._finish(found, client)
             for response in found:
                 is_too_large = size > BATCH_RESPONSE_BYTES_MAX
                 parts.append(encode_response(_too_large(response) if is_too_large else response))
                 size += len(parts[-1])
         return b"[" + b",".join(parts) + b"]" if parts else b""
 
-    async def _one(self, request: Any, extra: Extra) -> dict[str, Any] | None:
+    async def _one(self, request: Any, extra: Extra, client: Hashable) -> dict[str, Any] | None:
         response = await self._begin(request, extra)
         if response is not None:
-            await self._finish([response])
+            await self._finish([response], client)
         return response
 
-    async def _finish(self, responses: list[dict[str, Any]]) -> None:
+    async def _finish(self, responses: list[dict[str, Any]], client: Hashable) -> None:
         """Put results in the place of work that is to be done beside the event loop."""
         open_ones = [item for item in responses if isinstance(item.get("result"), Beside)]
         if not open_ones:
             return
-        calls = [Call(item["result"].work) for item in open_ones]
+        calls = [Call(item["result"].work, client) for item in open_ones]
         with trio.move_on_after(REQUEST_S):
             await self._runner.run(calls)
         for response, call in zip(open_ones, calls, strict=True):

@@ -144,7 +144,7 @@ class _HttpConnection:
         """Return the answer to a body; `_note_sent` has to be told of it."""
         server, guest = self._server, self._guest
         server.tap.received(body)
-        answer = await server.dispatcher.answer(body)
+        answer = await server.dispatcher.answer(body, client=guest)
         if len(answer) > SMALL_BYTES and not guest.hold(len(answer)):
             answer = _NO_ROOM
         server.tap.sent(answer)

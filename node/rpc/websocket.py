@@ -238,7 +238,7 @@ class _WebSocket:
             self._waiting_bytes -= len(body)
             self._is_roomy.set()
             self._tap.received(body)
-            answer = await self._dispatcher.answer(body, self._own_methods)
+            answer = await self._dispatcher.answer(body, self._own_methods, self._guest)
             self._guest.release(len(body))
             if answer and self._guest.hold(len(answer)):
                 self._tap.sent(answer)

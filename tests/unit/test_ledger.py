@@ -150,6 +150,32 @@ def test_a_snapshot_does_not_move(storage):
     assert chain.ledger.snapshot().get(b"a", sender) == chain.ledger.get(b"a", sender)
 
 
+def test_data_from_before_traces_is_taken_over():
+    """A network that N-P0 ended comes up again: its votes count, but the proof of its view."""
+    from node.ledger import schema
+    from node.ledger.trace import MemoryTrace
+
+    chain = Chain()
+    chain.ledger.save_records([vote(1), ViewRecord(1, 2, 2)])
+    old = chain.storage
+    old.write(
+        {schema.KEY_FORMAT: b"5", schema.KEY_NEW_VIEW: b"of another form"}, [schema.KEY_VOTES]
+    )
+    trace = MemoryTrace()
+    for _ in range(2):  # the second start finds what the first one wrote
+        ledger = Ledger(old, build_genesis(kit.GENESIS), trace)
+        assert set(ledger.load_records()) == {vote(1), ViewRecord(1, 2, 2)}
+        assert ledger.lost_votes == ""
+    before = dict(old.records)
+    ledger.save_records([vote(2)])
+    ledger.save_records([vote(3)])
+    old.records.clear()
+    old.records.update(before)
+    old.write({schema.KEY_FORMAT: b"5"}, [schema.KEY_VOTES])
+    with pytest.raises(DamagedData, match="older than the trace"):
+        Ledger(old, build_genesis(kit.GENESIS), trace)
+
+
 def test_data_of_another_format_is_refused():
     """Else nodes would judge old signatures by new rules, and blame each other."""
     from node.ledger import schema
