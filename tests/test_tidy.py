@@ -101,8 +101,9 @@ def names_no_encoding(call):
         return False
     if name in ("read_text", "write_text"):
         return len(call.args) < (1 if name == "read_text" else 2)
-    if name in ("open", "fdopen", "makefile"):  # a `.open(x, …)` of our own is no file's
-        return bool(modes) or not call.args or isinstance(call.func, ast.Name)
+    if name in ("open", "fdopen", "makefile"):  # an `.open(x, y=…)` of our own is no file's
+        is_bare = not call.args and set(keywords) <= {"mode", "buffering", "errors", "newline"}
+        return bool(modes) or is_bare or isinstance(call.func, ast.Name)
     if name in ("run", "Popen", "check_output"):
         return bool({"text", "universal_newlines"} & set(keywords))
     return name in ("FileHandler", "RotatingFileHandler", "NamedTemporaryFile")
@@ -124,6 +125,7 @@ def names_no_encoding(call):
         ("p.open('rb')", False),
         ("p.open(mode='wb')", False),
         ("store.open('maps', encode, decode)", False),
+        ("votes.open(is_first=True)", False),
         ("subprocess.run(c, encoding='utf-8')", False),
     ],
 )
