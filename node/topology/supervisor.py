@@ -258,8 +258,8 @@ def is_ending(pid: int) -> bool:
     Linux only; elsewhere it is noticed when it has ended.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        status = Path(f"/proc/{pid}/status").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return False
     state, *fields = stat.rpartition(")")[2].split()

@@ -30,7 +30,7 @@ class Node:
     def __init__(self):
         self.begun, self.ended, self.in_flight, self.most = 0, 0, 0, 0
 
-    async def answer(self, body, extra):
+    async def answer(self, body, extra, client):
         self.begun += 1
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
