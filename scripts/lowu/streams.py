@@ -57,7 +57,7 @@ def open_streams() -> str:
         if not _is_open(descriptor):
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  (for as long as the process runs)
+        sys.stdin = open(0, closefd=False, encoding="utf-8")  # noqa: SIM115  (for as long as the process runs)
     sys.stdout = _wrap(_Output(1, "w", closefd=False), sys.stdout)
     sys.stderr = _wrap(_Error(2, "w", closefd=False), sys.stderr)
     if is_output_open:
