@@ -153,7 +153,7 @@ def make_history(folder, blocks, recorded, buffer_bytes=rocks.WRITE_BUFFER_BYTES
             for number in range(blocks):
                 recorder.is_recording = number >= blocks - recorded
                 client = network.client(network.plan.nodes[0])
-                await client.call("eth_sendRawTransaction", "0x" + build_probe(PLAN, number).hex())
+                await client.call("eth_sendRawTransaction", "0x" + build_probe(PLAN).hex())
                 while min(item.ledger.head.number for item in network.nodes.values()) <= number:
                     await trio.sleep(0.01)
             recorder.is_recording = True

@@ -5,6 +5,7 @@ import json
 import pytest
 import trio
 
+from contracts.account import Account
 from lowu.testing import load_plan
 from node.errors import DamagedData, root_causes
 from node.execution.flat_state import TABLE_ACCOUNT
@@ -12,9 +13,10 @@ from node.ledger.schema import height_key, state_key
 from node.ledger.state_cache import StateCache
 from node.simulation.virtual_network import open_virtual
 from node.simulation.virtual_time import run_virtual
-from node.topology.network import build_probe, probe_account
 
 PLAN = load_plan("dev-4")
+STRANGER = Account(b"\x07" * 32)
+STRANGERS_ADDRESS = bytes.fromhex(STRANGER.address[2:])
 
 
 def flip(storage, key):
@@ -23,9 +25,16 @@ def flip(storage, key):
 
 
 async def commit(network, nonce, names=None):
-    """Have all nodes, or some, commit a probe."""
+    """Have all nodes, or some, commit a transaction of the stranger's."""
     client = network.client(network.plan.nodes[0])
-    await client.call("eth_sendRawTransaction", "0x" + build_probe(network.plan, nonce).hex())
+    raw, _ = STRANGER.sign_transaction(
+        to=STRANGERS_ADDRESS,
+        data=b"",
+        gas=21_000,
+        nonce=nonce,
+        chain_id=network.plan.genesis.web3_chain_id,
+    )
+    await client.call("eth_sendRawTransaction", "0x" + raw.hex())
     while min(network.nodes[name].ledger.head.number for name in names or network.nodes) <= nonce:
         await trio.sleep(0.01)
 
@@ -84,12 +93,11 @@ def test_a_peer_that_asks_for_a_damaged_block_asks_another_node():
 def test_a_node_whose_own_work_meets_damage_stops_and_says_which_record(table, monkeypatch):
     """It cannot tell what its state is: it must not vote on it."""
     monkeypatch.setattr(StateCache, "get", lambda self, key: None)
-    account = bytes.fromhex(probe_account(PLAN).address[2:])
 
     async def scene(network):
         storage = network._storages["node1"]
         if table == "state":
-            flip(storage, state_key(TABLE_ACCOUNT, account))
+            flip(storage, state_key(TABLE_ACCOUNT, STRANGERS_ADDRESS))
         else:
             real = storage.write
 

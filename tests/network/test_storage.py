@@ -34,13 +34,11 @@ class Probes:
     def __init__(self, network):
         self._network = network
         self._plan = load_tree(network.directory)
-        self._nonce = 1
 
     def commit(self, count=1):
         """Return once `count` more blocks are committed."""
         for _ in range(count):
-            raw = "0x" + build_probe(self._plan, self._nonce).hex()
-            self._nonce += 1
+            raw = "0x" + build_probe(self._plan).hex()
             tx_hash = rpc(self._network.url, "eth_sendRawTransaction", raw)["result"]
             wait_until(lambda tx=tx_hash: self._has_receipt(tx), "a probe is committed")
 
