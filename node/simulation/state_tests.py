@@ -34,8 +34,8 @@ from node.execution.precompiles.table import OFFICIAL_PRECOMPILES
 from node.simulation.state_trie import compute_trie_root
 
 FORK = "Cancun"
-INTERPRETED_GAS_MAX = 1_000_000
-"""Gas up to which a transaction runs in the interpreter too: that takes a second for it."""
+INTERPRETED_GAS_MAX = 100_000
+"""Gas up to which a transaction runs in the interpreter too: that takes a tenth of a second."""
 EMPTY_CODE_HASH = keccak256(b"")
 NO_LOGS = keccak256(b"\xc0")
 

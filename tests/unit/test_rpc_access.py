@@ -27,7 +27,7 @@ UPGRADE = (
 class Echo:
     """A dispatcher that gives back what it is asked."""
 
-    async def answer(self, body, extra=None):
+    async def answer(self, body, extra=None, client=None):
         await trio.lowlevel.checkpoint()
         return body
 

@@ -17,7 +17,7 @@ class Node:
     def __init__(self):
         self.in_flight = self.most = 0
 
-    async def answer(self, body, extra=None):
+    async def answer(self, body, extra=None, client=None):
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
         try:

@@ -422,10 +422,10 @@ async def test_orders_as_files(tmp_path):
         "many": (issue | {"files": {f"f{n}": "a" for n in range(FILES_MAX + 1)}}, "up to"),
         "fat": (issue | {"files": ["large.json"]}, "larger than"),
         "link": (issue | {"files": {"document.json": "secret.json"}}, "cannot be read"),
-        "dir": (issue | {"files": {"document.json": "folder.json"}}, "Is a directory"),
+        "dir": (issue | {"files": {"document.json": "folder.json"}}, "not a plain file"),
         "pipe": (issue | {"files": {"document.json": "pipe.json"}}, "not a plain file"),
         "nest": (issue | {"files": {"document.json": "deep.json"}}, "nested deeper"),
-        "late": (issue | {"files": {"document.json": "late.json"}}, "OverflowError"),
+        "late": (issue | {"files": {"document.json": "late.json"}}, "number"),
         "no name": ({"do": "issue"}, "up to 64 letters"),
     }
     for name, (order, _) in bad.items():
