@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from consensus.leaders import ROUNDS_MAX, rounds_to_heights
 from consensus.state import Failure, ReplicaState
-from consensus.types import Height, NodeIndex, View
+from consensus.types import Height, NodeIndex
 
 ROUNDS_MIN = 4
 """How many of its turns a leader loses for its first failure."""
@@ -54,11 +54,3 @@ def note_success(state: ReplicaState, proposer: NodeIndex) -> None:
         state.failures[proposer] = Failure(known.count - 1, known.until)
     elif not is_suspect(state, proposer):
         del state.failures[proposer]
-
-
-def next_view_after(state: ReplicaState) -> View:
-    """Return the first view after the one entered whose opener we would not pass over."""
-    height, size = state.stable.height + 1, len(state.validators)
-    views = range(state.view + 1, state.view + 1 + size)  # one of them is our own
-    openers = ((view, state.validators.leader(height, view)) for view in views)
-    return next(view for view, opener in openers if not is_suspect(state, opener))

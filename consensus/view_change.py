@@ -26,9 +26,7 @@ from consensus.records import NewViewRecord
 from consensus.state import ReplicaState
 from consensus.suspects import (
     current_leader,
-    is_suspect,
     list_suspects,
-    next_view_after,
     note_failures,
 )
 from consensus.types import Height, NodeIndex, View
@@ -169,14 +167,14 @@ def settle_below(state: ReplicaState, selection: Selection) -> None:
 def handle_view_timeout(state: ReplicaState) -> None:
     """Give up the current view, or the current attempt at a new one.
 
-    Of an attempt that failed the next view is asked for, whoever leads it: replicas that have
-    noted different failures must meet in some view.
+    Out of a view that worked, views are skipped whose openers are not linked, as R-VC-2 does:
+    else some replicas would wait for a dead opener, and others for the next one. After an
+    attempt that failed the very next view is asked for.
     """
     state.failed_attempts += 1
     note_failures(state, _failed_leaders(state))
-    is_first = not state.safety.is_changing
-    view = next_view_after(state) if is_first else state.safety.to_view + 1
-    start_view_change(state, view)
+    changing = state.safety.is_changing
+    start_view_change(state, state.safety.to_view + 1 if changing else _next_linked_view(state))
 
 
 def _failed_leaders(state: ReplicaState) -> set[NodeIndex]:
@@ -207,7 +205,7 @@ def replace_failed_leader(state: ReplicaState) -> None:
     }
     if liars:
         note_failures(state, liars)
-        start_view_change(state, next_view_after(state))
+        start_view_change(state, state.view + 1)
         return
     height = state.stable.height + 1
     is_at_work = state.has_pending or state.has_in_flight()
@@ -223,13 +221,23 @@ def replace_failed_leader(state: ReplicaState) -> None:
         for view in range(state.view + 1, state.view + 1 + len(state.validators))
     }
     to_view = next(  # one exists: this replica itself could lead
-        view
-        for view, leader in leaders.items()
-        if _can_lead(state, reachable, leader, view) and not is_suspect(state, leader)
+        view for view, leader in leaders.items() if _can_lead(state, reachable, leader, view)
     )
     skipped = {leader for view, leader in leaders.items() if view < to_view} - reachable
     note_failures(state, {current_leader(state, height)} | skipped)
     start_view_change(state, to_view)
+
+
+def _next_linked_view(state: ReplicaState) -> View:
+    """Return the first view after the one entered whose opener is linked, or is this replica.
+
+    Only a connected quorum can open one; without it the next view is as good as any.
+    """
+    height, reachable = state.stable.height + 1, _reachable(state)
+    if not state.validators.has_quorum(reachable):
+        return state.view + 1
+    views = range(state.view + 1, state.view + 1 + len(state.validators))
+    return next(view for view in views if state.validators.leader(height, view) in reachable)
 
 
 def _needs_leader(state: ReplicaState, height: Height) -> bool:
