@@ -10,6 +10,7 @@ cannot apply is left out by name, with its reason.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,7 +26,7 @@ from node.chain.transaction import (
 )
 from node.config import Engine
 from node.crypto import keccak256
-from node.errors import InvalidTransaction, NodeError
+from node.errors import CallAborted, InvalidTransaction, NodeError
 from node.execution.account_db import decode_account, encode_account, encode_slot
 from node.execution.evm import BlockContext, Evm, Outcome
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, StateKey
@@ -36,6 +37,9 @@ from node.simulation.state_trie import compute_trie_root
 FORK = "Cancun"
 INTERPRETED_GAS_MAX = 100_000
 """Gas up to which a transaction runs in the interpreter too: that takes a tenth of a second."""
+CPU_MAX_S = 4.0
+"""What one transaction may take in one engine: a few burn a thousand million gas in a loop."""
+TICKS_A_LOOK = 64
 EMPTY_CODE_HASH = keccak256(b"")
 NO_LOGS = keccak256(b"\xc0")
 
@@ -130,6 +134,20 @@ class TestState:
         return compute_trie_root(leaves)
 
 
+class CpuLimit:
+    """A watch that ends a transaction which takes too long to be worth it."""
+
+    def __init__(self) -> None:
+        self._end_s = time.thread_time() + CPU_MAX_S
+        self._ticks = 0
+
+    def tick(self) -> None:
+        """Raise `CallAborted` when the time is over."""
+        self._ticks += 1
+        if self._ticks % TICKS_A_LOOK == 0 and time.thread_time() > self._end_s:
+            raise CallAborted(f"takes more than {CPU_MAX_S:g} s of CPU")
+
+
 class Choice(NamedTuple):
     """One of a test's transactions with what must come of it."""
 
@@ -174,7 +192,10 @@ def _run_test(test: Mapping[str, Any], name: str, report: Report) -> None:
             reason = "blob transaction" if choice.raw[:1] == b"\x03" else f"not decoded: {flaw}"
             report.excluded.append((choice.name, reason))
             continue
-        _run_choice(state, context, transaction, choice, report)
+        try:
+            _run_choice(state, context, transaction, choice, report)
+        except CallAborted as reason:
+            report.excluded.append((choice.name, str(reason)))
 
 
 def _choices(posts: list[Mapping[str, Any]], name: str) -> Iterator[Choice]:
@@ -242,7 +263,7 @@ def _execute(
     """Run a transaction, with the fee taken before and settled after."""
     tip = min(transaction.max_priority_fee_per_gas, transaction.max_fee_per_gas - context.base_fee)
     price = context.base_fee + tip
-    evm = Evm(state, replace(context, engine=engine, gas_price=price))
+    evm = Evm(state, replace(context, engine=engine, gas_price=price), CpuLimit())
     accounts, sender = evm.accounts, transaction.sender
     accounts.set_balance(sender, accounts.get_balance(sender) - transaction.gas * price)
     accounts.lock_changes()

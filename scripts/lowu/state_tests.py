@@ -55,10 +55,11 @@ def state_tests(folder: Path, only: str, jobs: int, is_json: bool) -> None:
 
 
 def _run_task(task: tuple[Path, Path]) -> Any:
-    from node.execution.compiler.engine import CodeCache, CompiledComputation
+    from node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
     from node.simulation.state_tests import run_file
 
-    CompiledComputation.cache = CodeCache(gas_an_operation=0, join_every=1)
+    cache = CodeCache(gas_an_operation=0, join_every=1, is_watched=True)
+    WatchedCompiledComputation.cache = cache
     return run_file(*task)
 
 
