@@ -32,10 +32,16 @@ BURST_S = 0.05
 class CallWatch:
     """Follows one call; made in the thread that runs it."""
 
-    __slots__ = ("_gate", "cpu_mark_s", "cpu_s", "is_evicted", "is_gone", "is_long", "slice_end_s")
+    __slots__ = (
+        "_gate", "_on_slice", "cpu_mark_s", "cpu_s", "is_evicted", "is_gone", "is_long",
+        "slice_end_s",
+    )  # fmt: skip
 
-    def __init__(self, gate: Gate, is_gone: Callable[[], bool]) -> None:
+    def __init__(
+        self, gate: Gate, is_gone: Callable[[], bool], on_slice: Callable[[], None]
+    ) -> None:
         self._gate = gate
+        self._on_slice = on_slice
         self.is_gone = is_gone
         self.is_long = self.is_evicted = False
         self.cpu_s = 0.0
@@ -49,6 +55,7 @@ class CallWatch:
             CallAborted: the call has had its time, or nobody waits for it.
         """
         if time.monotonic() >= self.slice_end_s:
+            self._on_slice()
             self._gate.wait_for_slice(self)
             self.slice_end_s = time.monotonic() + SLICE_S
 
@@ -65,9 +72,14 @@ class Gate:
         self._left_s = BURST_S
         self._filled_s = time.monotonic()
 
-    def begin(self, is_gone: Callable[[], bool]) -> CallWatch:
-        """Return what watches a call that this thread begins now."""
-        return CallWatch(self, is_gone)
+    def begin(
+        self, is_gone: Callable[[], bool], on_slice: Callable[[], None] = lambda: None
+    ) -> CallWatch:
+        """Return what watches a call that this thread begins now.
+
+        `on_slice` is called whenever the call asks to go on.
+        """
+        return CallWatch(self, is_gone, on_slice)
 
     def finish(self, watch: CallWatch) -> None:
         """Count what a call has used at last."""

@@ -105,10 +105,12 @@ class CallRunner:
         self._workers = 0
         self._limiter = trio.CapacityLimiter(WORKERS_MAX)
         self._gate = Gate(is_busy)
+        self._token: trio.lowlevel.TrioToken | None = None
 
     async def run(self, calls: Sequence[Call]) -> None:
         """Run calls in threads; their results or errors are in them at the end."""
         self._waiting.add(calls)
+        self._token = trio.lowlevel.current_trio_token()
         if calls and self._workers == 0:
             self._start_worker()
         try:
@@ -139,8 +141,7 @@ class CallRunner:
                 finished = await trio.to_thread.run_sync(
                     self._drain, limiter=self._limiter, abandon_on_cancel=True
                 )
-                for item in finished:
-                    item.done.set()
+                _tell(finished)
         finally:
             self._workers -= 1
 
@@ -157,17 +158,29 @@ class CallRunner:
                 break
             item.is_begun = True
             if not item.is_gone:
-                self._run_watched(item)
+                self._run_watched(item, finished)
             finished.append(item)
         return finished
 
-    def _run_watched(self, item: Call) -> None:
-        watch = self._gate.begin(lambda: item.is_gone)
+    def _run_watched(self, item: Call, finished: list[Call]) -> None:
+        """Run a call; if it is a long one, those before it in this thread do not wait for it."""
+
+        def hand_over() -> None:
+            if finished and self._token is not None:
+                self._token.run_sync_soon(_tell, finished[:])
+                finished.clear()
+
+        watch = self._gate.begin(lambda: item.is_gone, hand_over)
         try:
             _run_one(item, watch)
         finally:
             self._gate.finish(watch)
             self._waiting.count(item.client, watch.cpu_s)
+
+
+def _tell(finished: Sequence[Call]) -> None:
+    for item in finished:
+        item.done.set()
 
 
 def _run_one(item: Call, watch: Watch | None) -> None:

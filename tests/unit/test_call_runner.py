@@ -168,6 +168,18 @@ async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
     assert all("at a time" in text for text in failures[:3])
 
 
+async def test_a_short_call_does_not_wait_for_a_long_one_in_its_thread():
+    """Results come back together, but not after a call that goes on and on."""
+    runner, short = CallRunner(), Call(lambda watch: 7)
+    long = Call(never_ending)
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runner.run, [short, long])
+            await short.done.wait()
+            assert short.result == 7 and not long.done.is_set()
+            nursery.cancel_scope.cancel()
+
+
 def test_calls_wait_their_turn_by_what_their_clients_have_used():
     queues = call_runner._Queues()
     queues.add([Call(print, "greedy"), Call(print, "greedy"), Call(print, "modest")])
