@@ -18,7 +18,7 @@ UnitFunction: TypeAlias = Callable[[Any, list[int], Any], int]
 """Takes computation, stack and gas meter; returns the next unit's number, or one of these."""
 DONE = -1
 MISFIT = -2
-"""The stack is too short or too long for this unit: interpret from its start."""
+"""The stack is too short or too long for this unit: step from its start."""
 VARIANTS_MAX = 4
 """Units of one entry point that know different return addresses."""
 
