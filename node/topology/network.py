@@ -310,11 +310,11 @@ async def _describe(node: PlannedNode) -> str:
 async def read_status(node: PlannedNode) -> dict[str, Any]:
     """Return what a node says of itself."""
     async with RpcClient(node.url, timeout_s=3) as client:
-        try:
-            block = await client.call("eth_getBlockByNumber", "latest", False)
-        except RemoteError:  # its own head cannot be read: what follows says so
-            block = {}
         consensus = load_json((await client.call("getConsensusStatus")).encode())
+        try:  # of that very block: "latest" may be another one by now
+            block = await client.call("eth_getBlockByHash", "0x" + consensus["hash"], False)
+        except RemoteError:  # its own head cannot be read: what is shown says so
+            block = {}
         peers = int(await client.call("net_peerCount"), 16)
         pending = await client.call("getPendingTxSize")
     is_abstaining = consensus["phase"] == "abstaining"
@@ -322,7 +322,7 @@ async def read_status(node: PlannedNode) -> dict[str, Any]:
     return {
         "height": consensus["blockNumber"],
         "hash": "0x" + consensus["hash"],
-        "state_root": block.get("stateRoot", ""),
+        "state_root": (block or {}).get("stateRoot", ""),
         "view": consensus["view"],
         "is_changing_view": consensus["phase"] == "changing",
         "is_abstaining": is_abstaining,

@@ -1,6 +1,10 @@
 """`lowu status` shows a node that abstains, and one whose storage is damaged (N-F3, N-F8)."""
 
 from lowu.network_commands import _status_notes, _status_row
+from lowu.testing import load_plan
+from node.simulation.virtual_network import open_virtual
+from node.simulation.virtual_time import run_virtual
+from node.topology.network import build_probe, read_status
 
 ENTRY = {
     "name": "node3",
@@ -46,3 +50,39 @@ def test_a_node_that_is_down_has_nothing_to_say():
     entry = {key: ENTRY[key] for key in ("name", "institution", "side", "kind", "starts")}
     assert list(_status_notes(entry | {"pid": None, "exit_code": 1})) == []
     assert "ended (1)" in _status_row(entry | {"pid": None, "exit_code": 1})
+
+
+def test_hash_and_root_are_of_one_block(monkeypatch):
+    """Two nodes with one hash had two roots: a block was committed between two questions."""
+    plan = load_plan("dev-4")
+    planned = plan.nodes[0]
+
+    async def main():
+        async with open_virtual(plan) as network:
+            local = network.client(planned)
+
+            class Hasty:
+                """A client between whose questions a block is committed."""
+
+                def __init__(self, url, timeout_s):
+                    assert url == planned.url
+
+                async def __aenter__(self):
+                    return self
+
+                async def __aexit__(self, *exc):
+                    pass
+
+                async def call(self, *arguments):
+                    raw = "0x" + build_probe(plan).hex()
+                    await local.wait_for_receipt(await local.call("eth_sendRawTransaction", raw))
+                    return await local.call(*arguments)
+
+            monkeypatch.setattr("node.topology.network.RpcClient", Hasty)
+            status = await read_status(planned)
+            shown = await local.call("eth_getBlockByHash", status["hash"], False)
+            return status, shown
+
+    status, shown = run_virtual(1, main)
+    assert status["state_root"] == shown["stateRoot"]
+    assert status["height"] == int(shown["number"], 16)
