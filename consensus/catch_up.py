@@ -3,7 +3,7 @@
 STATUS is the pull: a replica that waits in vain says where it stands, and each validator answers
 with what the asker may lack: the proof of a newer view, its own VIEW-CHANGE, its own votes above
 the asker's stable height, or its own STATUS if it has more blocks. Each asker is answered at
-most once per resend period (B14, P22).
+most once per resend period, and once more if its link came up in it (B14, P22).
 """
 
 from __future__ import annotations
@@ -11,11 +11,30 @@ from __future__ import annotations
 from consensus.checkpoint import become_stable, request_sync
 from consensus.effects import Send
 from consensus.errors import require_invariant
-from consensus.inputs import CaughtUp, Synced
+from consensus.inputs import CaughtUp, LinksChanged, Synced
 from consensus.messages import Checkpoint, Commit, Message, Prepare, Status
 from consensus.normal_case import request_verification
 from consensus.state import ReplicaState
 from consensus.suspects import list_suspects
+
+
+def handle_links_changed(state: ReplicaState, event: LinksChanged) -> None:
+    """Take who is linked now, and ask those who were not before (rule R-CU-4).
+
+    Either side has missed what the other has sent meanwhile, its view above all.
+    """
+    found = event.connected - state.linked
+    state.linked = event.connected
+    state.connected = None if event.is_linking_up else event.connected
+    members = {index for index in map(state.validators.index_of, found) if index is not None}
+    asked = members - state.greeted - {state.index}
+    if state.index is None or not asked:
+        return
+    state.greeted |= asked
+    state.answered -= asked  # nothing of an earlier answer may have come
+    status = state.safety.sign_status(state.stable.height)
+    for index in sorted(asked):
+        state.emit(Send(index, status))
 
 
 def handle_status(state: ReplicaState, message: Status) -> None:
@@ -61,6 +80,7 @@ def handle_resend(state: ReplicaState) -> None:
     Whose head has risen during the period lacks nothing yet (rule R-CU-1).
     """
     state.answered.clear()
+    state.greeted.clear()
     has_risen = state.stable.height > state.resend_height
     is_behind, wanted = _is_behind(state), state.sync_requested
     state.sync_requested = 0

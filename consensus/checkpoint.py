@@ -172,6 +172,7 @@ def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
     state.executing = None
     for indexed in (
         state.answered,
+        state.greeted,
         state.peer_heights,
         state.accused,
         state.passed_over,

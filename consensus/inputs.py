@@ -123,6 +123,8 @@ class LinksChanged:
 
     connected: frozenset[bytes]
     """The node ids that are linked now and do not abstain; this node itself need not be listed."""
+    is_linking_up: bool = False
+    """Whether this node has just started: who is missing may only not have been reached yet."""
 
 
 Input: TypeAlias = (

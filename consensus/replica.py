@@ -18,6 +18,7 @@ from typing import assert_never
 
 from consensus.catch_up import (
     handle_caught_up,
+    handle_links_changed,
     handle_resend,
     handle_status,
     handle_synced,
@@ -239,8 +240,8 @@ class Replica:
                 handle_caught_up(state, event)
             case PendingChanged(has_pending):
                 state.has_pending = has_pending
-            case LinksChanged(connected):
-                state.connected = connected
+            case LinksChanged():
+                handle_links_changed(state, event)
             case _:
                 assert_never(event)
 
@@ -321,7 +322,7 @@ class Replica:
             elif state.timers.pop(TimerId.VIEW, None) is not None:
                 state.emit(CancelTimer(TimerId.VIEW))
         is_armed = TimerId.RESEND in state.timers
-        if not is_armed and (state.answered or needs_resend(state)):
+        if not is_armed and (state.answered or state.greeted or needs_resend(state)):
             state.resend_height = state.stable.height
             self._start_timer(TimerId.RESEND, timeouts.resend_ms)
 

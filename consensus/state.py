@@ -83,7 +83,10 @@ class ReplicaState:
     committing: Height | None = None
     building: tuple[View, Height, Hash32] | None = None
     has_pending: bool = False
+    linked: frozenset[bytes] = frozenset()
+    """Node ids that are linked and do not abstain."""
     connected: frozenset[bytes] | None = None
+    """The same once whoever is not among them counts as gone; None until then."""
     failed_attempts: int = 0
     view_timer: tuple[str, View, Height] | None = None
     timers: dict[TimerId, int] = field(default_factory=dict)
@@ -92,6 +95,8 @@ class ReplicaState:
     resend_height: Height = 0
     """The stable height when the resend timer was started."""
     answered: set[NodeIndex] = field(default_factory=set)
+    greeted: set[NodeIndex] = field(default_factory=set)
+    """Who was asked in this resend period because its link had come up."""
     peer_heights: dict[NodeIndex, Height] = field(default_factory=dict)
     is_lagging: bool = False
     """Rule R-LAG-1, as of the last change of what it depends on."""
@@ -187,14 +192,14 @@ class ReplicaState:
 
     def size(self) -> int:
         """Return how much this replica holds: messages, own votes, notes about others."""
-        notes = len(self.answered) + len(self.peer_heights) + len(self.accused)
+        notes = len(self.answered) + len(self.greeted) + len(self.peer_heights) + len(self.accused)
         notes += len(self.passed_over) + len(self.failures)
         return self.log.size() + len(self.safety.votes) + len(self.timers) + notes
 
     def size_max(self) -> int:
         """Return the bound of `size` for the window and the number of validators (P21)."""
         n, kinds = len(self.validators), 4
-        notes = 4 * n + kinds * n
+        notes = 5 * n + kinds * n
         return self.log.size_max(n) + kinds * self.log.window + len(TimerId) + notes
 
     def judge_lag(self) -> None:

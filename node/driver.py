@@ -124,14 +124,13 @@ class Driver:
     def note_links(self, connected: frozenset[bytes]) -> None:
         """Tell which nodes are linked and vote; only the latest note counts.
 
-        Nothing is told while this node is still linking up after its start: a leader that has
-        not been reached yet is not a leader that is gone.
+        While this node is still linking up after its start, a leader that has not been reached
+        yet is not a leader that is gone.
         """
         others = set(self._members) - {self._node_id}
-        if not self._is_linked_up and not others <= connected:
-            return
-        self._is_linked_up = True
-        self._note(LinksChanged(connected - self._sync.abstaining))
+        self._is_linked_up = self._is_linked_up or others <= connected
+        voting = connected - self._sync.abstaining
+        self._note(LinksChanged(voting, is_linking_up=not self._is_linked_up))
 
     @property
     def _members(self) -> list[bytes]:

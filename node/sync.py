@@ -36,6 +36,9 @@ ANNOUNCE_S = 3.0
 GRACE_S = 1.0
 """How long a validator waits for consensus to deliver a block that a peer already has."""
 
+NEWS_S = 0.5
+"""How long a node waits for those to tell their heights who have more than it."""
+
 DOUBT_S_MIN = 1.0
 DOUBT_S_MAX = 30.0
 """How long a peer is not asked that had nothing to give: twice as long each time, up to this."""
@@ -118,6 +121,8 @@ class Sync:
             ):
                 self.peer_heights[node_id] = (height, block_hash)
                 self._note_abstaining(node_id, abstains)
+                if height < self._ledger.head.number:
+                    self._announce_to(frozenset({node_id}))  # it may ask for what it has not
                 if not self._is_caught_up:
                     self._heard[node_id] = height
                 if not self._is_caught_up or height > self._ledger.head.number:
@@ -205,9 +210,7 @@ class Sync:
         ahead = sorted(node for node, (height, _) in self._claims().items() if height > head)
         ahead = [node for node in ahead if node not in self._doubts] or ahead
         if not ahead:
-            # What consensus asked for is announced by nobody yet: forget it, or wait for news.
-            self._wanted_height = min(self._wanted_height, head)
-            await trio.sleep(0.05)
+            await self._ask_for_heights(head)
             return
         self._attempts += 1
         node_id = ahead[self._attempts % len(ahead)]  # never the same silent peer for ever
@@ -223,6 +226,19 @@ class Sync:
         elif self._ledger.head.number == head:
             self._doubt(node_id)
             await trio.sleep(0.05)
+
+    async def _ask_for_heights(self, head: int) -> None:
+        """Have those tell their heights who have more: what consensus asks for is new.
+
+        If nobody does, it is forgotten: one validator alone may have claimed it (B48).
+        """
+        self.announce()
+        with trio.move_on_after(NEWS_S):
+            while self.known_highest <= head:
+                self._changed = trio.Event()
+                await self._changed.wait()
+        if self.known_highest <= head:
+            self._wanted_height = min(self._wanted_height, head)
 
     def _doubt(self, node_id: bytes) -> None:
         """Ignore what a peer claims for a while."""

@@ -36,8 +36,9 @@ from consensus.types import Domain, Hash32, Height, NodeIndex, View
 
 VIEW_TIMEOUT_MS_MAX = 15_000
 """Five times the base time-out (rule R-TIME-1)."""
-ANSWERS_MAX = 4
-"""How often a peer may be answered within one resend period (P22): two periods may touch."""
+ANSWERS_MAX = 6
+"""How often a peer may be sent something of its own within one resend period (P22): two periods
+may touch, in each of which it is asked once as its link comes up, and answered before and after."""
 
 
 class ChainChecker:
@@ -165,8 +166,10 @@ class StepChecker:
         self._verifying.pop((node.instance, digest), None)
 
     def on_restart(self, node: int) -> None:
-        """A node came back: views and heights are compared within one life only."""
+        """A node came back: all is compared and counted within one life only."""
         self._progress.pop(node, None)
+        for key in [key for key in self._answers if key[0] == node]:
+            del self._answers[key]
 
     def check_bounds(self, node: SimNode) -> None:
         """P09 and P23: nothing outside the watermarks, and no more than the bound."""

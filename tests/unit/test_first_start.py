@@ -79,6 +79,9 @@ class Gateway:
         self.node_id = validators[own].node_id
         self.connected = frozenset(item.node_id for item in validators) - {self.node_id}
 
+    def broadcast(self, node_ids, kind, value):
+        pass
+
 
 async def heard(heights, blocks=2):
     """What consensus is told after others have announced these heights."""

@@ -195,3 +195,49 @@ async def test_who_abstains_says_so(autojump_clock):
     sync.is_abstaining = lambda: True
     sync.announce()
     assert [value[2] for value in gateway.sent] == [False, True]
+
+
+# --- news ----------------------------------------------------------------------------------------
+
+
+async def test_whoever_has_less_is_told_where_we_are():
+    gateway = Gateway(5)
+    sync = connect(gateway)
+    sync._ledger.height = 5
+    for height in (6, 5, 4):
+        await sync.handle_status(HONEST, status(height))
+    assert gateway.sent == [status(5)]
+
+
+async def test_what_consensus_asks_for_is_fetched_though_announcements_are_old(autojump_clock):
+    """It was forgotten until the next announcement, up to three seconds later."""
+    gateway = Gateway(5)
+    sync = connect(gateway)
+
+    def answer(node_ids, kind, value):
+        gateway.sent.append(value)
+        if len(gateway.sent) == 2:  # the first is the regular one
+            sync.peer_heights[HONEST] = (5, b"h" * 32)
+            sync._changed.set()
+
+    gateway.broadcast = answer
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sync.run)
+        await trio.sleep(0.1)
+        sync.request(5)
+        await trio.sleep(0.01)
+        assert sync._ledger.height == 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_requests_for_what_nobody_has_cost_few_announcements(autojump_clock):
+    """B48: a validator claims one height after another; others are not asked each time."""
+    gateway = Gateway(0)
+    sync = connect(gateway)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sync.run)
+        for height in range(1, 1_000):
+            sync.request(height)
+            await trio.sleep(0.002)
+        nursery.cancel_scope.cancel()
+    assert len(gateway.sent) <= 6

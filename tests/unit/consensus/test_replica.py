@@ -414,4 +414,4 @@ def test_what_a_replica_holds_is_bounded_whatever_arrives(nodes):
                         continue
                     assert replica.size() <= bound
     assert replica.size() > bound // 4, "the flood reached what is bounded"
-    assert bound == 4 * (3 * nodes + 2) + nodes + 4 * 4 + 2 + 8 * nodes
+    assert bound == 4 * (3 * nodes + 2) + nodes + 4 * 4 + 2 + 9 * nodes
