@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 from types import MappingProxyType
 
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.execution.evm import Evm
 from node.simulation.evm_differential import CONTEXT, state_of
 from node.simulation.evm_programs import ADDRESSES, SENDER, Program
-from node.simulation.precompile_costs import measure_reference_ms
+from node.simulation.precompile_costs import collection_paused, measure_reference_ms
 
 GAS = 500_000
 ROUNDS = 3
@@ -89,21 +88,33 @@ class OpcodeCost:
 
 
 def measure_loop(what: str, code: bytes | None = None) -> OpcodeCost:
-    """Return what a loop costs, as the median of some rounds."""
-    cold, hot, yardstick = [], [], []
+    """Return what a loop costs: the least of some rounds, as what else goes on only adds to it.
+
+    The yardstick is applied right before and right after each run.
+    """
+    code = code or LOOPS[what]
+    cold, hot = [], []
     usual = CompiledComputation.cache
     try:
-        for _ in range(ROUNDS):
-            CompiledComputation.cache = CodeCache()
-            cold.append(_run(code or LOOPS[what]))
-            CompiledComputation.cache = CodeCache(gas_an_operation=0)
-            _run(code or LOOPS[what])
-            hot.append(_run(code or LOOPS[what]))
-            yardstick.append(measure_reference_ms())
+        with collection_paused():
+            for _ in range(ROUNDS):
+                CompiledComputation.cache = CodeCache()
+                cold.append(_measure_once(code))
+                CompiledComputation.cache = CodeCache(gas_an_operation=0)
+                _run(code)
+                hot.append(_measure_once(code))
     finally:
         CompiledComputation.cache = usual
-    step = median(yardstick)
-    return OpcodeCost(what, median(cold), median(hot), median(cold) / step, median(hot) / step)
+    cold_ms, cold_steps = map(min, zip(*cold, strict=True))
+    hot_ms, hot_steps = map(min, zip(*hot, strict=True))
+    return OpcodeCost(what, cold_ms, hot_ms, cold_steps, hot_steps)
+
+
+def _measure_once(code: bytes) -> tuple[float, float]:
+    """Return milliseconds of CPU a million gas, and steps a gas, of one run."""
+    before_ms = measure_reference_ms()
+    cost_ms = _run(code)
+    return cost_ms, 2 * cost_ms / (before_ms + measure_reference_ms())
 
 
 def _run(code: bytes) -> float:

@@ -5,12 +5,12 @@ The bound of ADR 5 is 20 s of CPU for a block of 100 million gas: 200 ms a milli
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from statistics import median
 from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +27,9 @@ GOAL_MS = 100.0
 STEPS_PER_GAS_MAX = 1.5
 """A million gas may cost as much as so many million steps of `measure_reference_ms`, which take
 some 100 ms a million on a quiet machine."""
-_BATCH_S, _BATCHES = 0.003, 3
-"""Calls are repeated until they take this long together, so many times; the median counts."""
-_REFERENCE_STEPS = 10_000
+_BATCH_S, _BATCHES = 0.003, 5
+"""Calls are repeated until they take this long together, so many times; the least counts."""
+_REFERENCE_STEPS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,10 @@ def measure_costs(inputs: list[Input] | None = None) -> list[Cost]:
 
 
 def measure_cost(item: Input) -> Cost:
-    """Return what one input costs, as the median of three batches of calls."""
+    """Return what one input costs: the least of some batches, as what else goes on only adds.
+
+    The yardstick is applied right before and right after each batch.
+    """
     call = prepare(item)
     gas = call()
     count = max(1, int(_BATCH_S / max(_time(call), 1e-7)))
@@ -73,13 +76,29 @@ def measure_cost(item: Input) -> Cost:
         for _ in range(count):
             call()
 
-    times_s, references_ms = [], []
-    for _ in range(_BATCHES):
-        times_s.append(_time(batch) / count)
-        references_ms.append(measure_reference_ms())
-    ms = median(times_s) * 1e9 / gas
-    steps = ms / median(references_ms)
-    return Cost(item.precompile, item.what, gas, ms, steps, measure_stretch_ms(call))
+    costs_ms, steps = [], []
+    with collection_paused():
+        before_ms = measure_reference_ms()
+        for _ in range(_BATCHES):
+            costs_ms.append(_time(batch) / count * 1e9 / gas)
+            after_ms = measure_reference_ms()
+            steps.append(2 * costs_ms[-1] / (before_ms + after_ms))
+            before_ms = after_ms
+    stretch_ms = measure_stretch_ms(call)
+    return Cost(item.precompile, item.what, gas, min(costs_ms), min(steps), stretch_ms)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Keep the collector of cycles out of a measurement: it costs what the whole process holds."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def measure_reference_ms() -> float:
