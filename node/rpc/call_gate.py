@@ -3,8 +3,9 @@
 A call asks the gate every few milliseconds, from within the code that it runs (`CallWatch.tick`).
 While the chain is busy, all calls together have a share of one core, and wait for the rest of the
 time; while it is idle, they have what there is. A call that is not over soon becomes a long one:
-long ones run one at a time, when no short one needs the share, and there are few of them. Each
-ends by its limit of CPU time, when its client has gone, or to make room.
+long ones run one at a time, when no short one needs the share, and there are few of them; one too
+many is postponed, and begun again from the start when there is room. Each ends by its limit of CPU
+time, when its client has gone, or to make room for one that was postponed.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from node.errors import CallAborted
 
 SLICE_S = 0.005
 """A call runs for so long before it asks again."""
-SHORT_S = 0.02
+SHORT_S = 0.003
 """CPU time after which a call counts as long."""
 LONG_MAX = 4
-"""Long calls at a time; one more ends the one that has had the most."""
+"""Long calls at a time; one more is postponed."""
+LONG_LEAST_S = 1.0
+"""CPU time that a long call has at least, however many are postponed."""
 CALL_CPU_S = 5.0
 """CPU time that one call may have, as in geth."""
 BUSY_SHARE = 0.15
@@ -29,33 +32,34 @@ BURST_S = 0.05
 """CPU time that calls may have at once after a pause."""
 
 
+class CallPostponed(CallAborted):
+    """A call has become a long one, and there are enough: begin it again later."""
+
+
 class CallWatch:
     """Follows one call; made in the thread that runs it."""
 
-    __slots__ = (
-        "_gate", "_on_slice", "cpu_mark_s", "cpu_s", "is_evicted", "is_gone", "is_long",
-        "slice_end_s",
-    )  # fmt: skip
+    __slots__ = ("_gate", "cpu_mark_s", "cpu_s", "is_gone", "is_long", "on_slice", "slice_end_s")
 
-    def __init__(
-        self, gate: Gate, is_gone: Callable[[], bool], on_slice: Callable[[], None]
-    ) -> None:
+    def __init__(self, gate: Gate, is_gone: Callable[[], bool], *, is_long: bool) -> None:
         self._gate = gate
-        self._on_slice = on_slice
+        self.on_slice: Callable[[], None] = lambda: None
+        """Called whenever the call asks to go on."""
         self.is_gone = is_gone
-        self.is_long = self.is_evicted = False
+        self.is_long = is_long
         self.cpu_s = 0.0
         self.cpu_mark_s = time.thread_time()
-        self.slice_end_s = time.monotonic() + SLICE_S
+        self.slice_end_s = time.monotonic() + (0 if is_long else SHORT_S)
 
     def tick(self) -> None:
         """Go on, perhaps after a while.
 
         Raises:
+            CallPostponed: it is a long one, and there are enough.
             CallAborted: the call has had its time, or nobody waits for it.
         """
         if time.monotonic() >= self.slice_end_s:
-            self._on_slice()
+            self.on_slice()
             self._gate.wait_for_slice(self)
             self.slice_end_s = time.monotonic() + SLICE_S
 
@@ -63,29 +67,42 @@ class CallWatch:
 class Gate:
     """Divides what calls may have. All methods may be called from any thread."""
 
-    def __init__(self, is_busy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        is_busy: Callable[[], bool] = lambda: False,
+        is_crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._is_busy = is_busy
+        self._is_crowded = is_crowded
+        """Whether postponed calls wait."""
         self._condition = Condition()
-        self._long: set[CallWatch] = set()
+        self._long = 0
         self._running: CallWatch | None = None
         """The long call that has its turn."""
         self._left_s = BURST_S
         self._filled_s = time.monotonic()
 
-    def begin(
-        self, is_gone: Callable[[], bool], on_slice: Callable[[], None] = lambda: None
-    ) -> CallWatch:
-        """Return what watches a call that this thread begins now.
+    def begin(self, is_gone: Callable[[], bool]) -> CallWatch:
+        """Return what watches a call that this thread begins now."""
+        return CallWatch(self, is_gone, is_long=False)
 
-        `on_slice` is called whenever the call asks to go on.
-        """
-        return CallWatch(self, is_gone, on_slice)
+    def has_room(self) -> bool:
+        """Whether one more long call may run."""
+        return self._long < LONG_MAX
+
+    def begin_long(self, is_gone: Callable[[], bool]) -> CallWatch | None:
+        """Return what watches a call that is known to be a long one; None if there is no room."""
+        with self._condition:
+            if not self.has_room():
+                return None
+            self._long += 1
+            return CallWatch(self, is_gone, is_long=True)
 
     def finish(self, watch: CallWatch) -> None:
         """Count what a call has used at last."""
         with self._condition:
             self._count(watch)
-            self._long.discard(watch)
+            self._long -= watch.is_long
             self._pass_on(watch)
 
     def is_open(self, reserve_s: float = 0.0) -> bool:
@@ -97,9 +114,9 @@ class Gate:
         """Let a call go on when it may; `CallAborted` if it may no more."""
         with self._condition:
             self._count(watch)
+            self._pass_on(watch)
             if not watch.is_long and watch.cpu_s >= SHORT_S:
                 self._make_long(watch)
-            self._pass_on(watch)
             while True:
                 self._check(watch)
                 if not watch.is_long:
@@ -128,12 +145,10 @@ class Gate:
         return self._left_s > reserve_s or not self._is_busy()
 
     def _make_long(self, watch: CallWatch) -> None:
+        if not self.has_room():
+            raise CallPostponed("execution aborted: to be begun again")
         watch.is_long = True
-        if len(self._long) >= LONG_MAX:
-            evicted = max(self._long, key=lambda item: item.cpu_s)
-            evicted.is_evicted = True
-            self._long.discard(evicted)
-        self._long.add(watch)
+        self._long += 1
 
     def _pass_on(self, watch: CallWatch) -> None:
         if self._running is watch:
@@ -143,7 +158,7 @@ class Gate:
     def _check(self, watch: CallWatch) -> None:
         if watch.is_gone():
             raise CallAborted("execution aborted: nobody waits for it")
-        if watch.is_evicted:
+        if watch.cpu_s >= LONG_LEAST_S and self._is_crowded():
             raise CallAborted("execution aborted: more than a few long calls at a time")
         if watch.cpu_s >= CALL_CPU_S:
             raise CallAborted(f"execution aborted (timeout = {CALL_CPU_S:g}s)")

@@ -3,7 +3,8 @@
 A hop takes longer than most calls. Calls wait for each client in a queue of its own; a worker
 takes one of the client that has used the least, runs it in a thread, and goes on for a slice of
 time. A call that is still waiting after a while (those before it are long) gets a worker more, up
-to a limit. How long a call may run, and when, is the gate's to say (`node.rpc.call_gate`).
+to a limit. How long a call may run, and when, is the gate's to say (`node.rpc.call_gate`): one that
+the gate postpones gives up its thread, waits in a second row, and is begun again.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Any
 
 import trio
 
+from node.errors import CallAborted
 from node.execution.machine import Watch
-from node.rpc.call_gate import LONG_MAX, SLICE_S, Gate
+from node.rpc.call_gate import LONG_MAX, SLICE_S, CallPostponed, CallWatch, Gate
 
 WORKERS_MAX = LONG_MAX + 2
+"""Some are always left for calls that are not long."""
+POSTPONED_MAX = 64
+"""Calls that wait to be begun again; one more is ended."""
 PATIENCE_S = 0.01
 """A call that waits longer asks for another worker."""
 CLOSED_S = 0.005
@@ -50,6 +55,10 @@ class Call:
         self.error: Exception | None = None
         self.done = trio.Event()
 
+    def has_gone(self) -> bool:
+        """Whether nobody waits for the call any more."""
+        return self.is_gone
+
 
 class InlineRunner:
     """Runs calls in the event loop: threads have no place in virtual time."""
@@ -63,27 +72,63 @@ class InlineRunner:
 
 
 class _Queues:
-    """Calls that wait, by client: the next is one of the client that has used the least."""
+    """Calls that wait, by client: the next is one of the client that has used the least.
+
+    Whoever comes, or comes back, starts level with who was served last: neither pauses nor new
+    connections earn anything.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting: dict[Hashable, deque[Call]] = {}
+        self._fresh: dict[Hashable, deque[Call]] = {}
+        self._postponed: dict[Hashable, deque[Call]] = {}
         self._used_s: OrderedDict[Hashable, float] = OrderedDict()
+        self._level_s = 0.0
+        """What the client had used that was served last, or more."""
 
     def add(self, calls: Sequence[Call]) -> None:
         with self._lock:
             for item in calls:
-                self._waiting.setdefault(item.client, deque()).append(item)
+                self._add(self._fresh, item)
+
+    def postpone(self, item: Call) -> bool:
+        """Let a call wait to be begun again; False if too many do."""
+        with self._lock:
+            waiting = [one for calls in self._postponed.values() for one in calls]
+            if len(waiting) >= POSTPONED_MAX:
+                waiting = [one for one in waiting if not one.is_gone]
+                self._postponed = {}
+                for one in waiting:
+                    self._add(self._postponed, one)
+            if len(waiting) >= POSTPONED_MAX:
+                return False
+            self._add(self._postponed, item)
+            return True
+
+    def _add(self, row: dict[Hashable, deque[Call]], item: Call) -> None:
+        if item.client not in self._fresh and item.client not in self._postponed:
+            used_s = max(self._level_s, self._used_s.pop(item.client, 0.0))
+            self._used_s[item.client] = used_s
+        row.setdefault(item.client, deque()).append(item)
 
     def take(self) -> Call | None:
+        """Take a call that was never begun; None if none waits."""
+        return self._take(self._fresh)
+
+    def take_postponed(self) -> Call | None:
+        """Take a call that is to be begun again; None if none waits."""
+        return self._take(self._postponed)
+
+    def _take(self, row: dict[Hashable, deque[Call]]) -> Call | None:
         with self._lock:
-            if not self._waiting:
+            if not row:
                 return None
-            client = min(self._waiting, key=lambda key: self._used_s.get(key, 0.0))
-            calls = self._waiting[client]
+            client = min(row, key=lambda key: self._used_s.get(key, 0.0))
+            self._level_s = max(self._level_s, self._used_s.get(client, 0.0))
+            calls = row[client]
             item = calls.popleft()
             if not calls:
-                del self._waiting[client]
+                del row[client]
             return item
 
     def count(self, client: Hashable, used_s: float) -> None:
@@ -93,8 +138,13 @@ class _Queues:
             while len(self._used_s) > CLIENTS_MAX:
                 self._used_s.popitem(last=False)
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    @property
+    def has_fresh(self) -> bool:
+        return bool(self._fresh)
+
+    @property
+    def has_postponed(self) -> bool:
+        return bool(self._postponed)
 
 
 class CallRunner:
@@ -104,7 +154,7 @@ class CallRunner:
         self._waiting = _Queues()
         self._workers = 0
         self._limiter = trio.CapacityLimiter(WORKERS_MAX)
-        self._gate = Gate(is_busy)
+        self._gate = Gate(is_busy, lambda: self._waiting.has_postponed)
         self._token: trio.lowlevel.TrioToken | None = None
 
     async def run(self, calls: Sequence[Call]) -> None:
@@ -135,9 +185,11 @@ class CallRunner:
         trio.lowlevel.spawn_system_task(self._serve)
 
     async def _serve(self) -> None:
-        """Take what waits to a thread, until nothing does."""
+        """Take what waits to a thread, until nothing does that may be run."""
         try:
-            while self._waiting:
+            while self._waiting.has_fresh or (
+                self._waiting.has_postponed and self._gate.has_room()
+            ):
                 finished = await trio.to_thread.run_sync(
                     self._drain, limiter=self._limiter, abandon_on_cancel=True
                 )
@@ -154,15 +206,27 @@ class CallRunner:
                 time.sleep(CLOSED_S)
                 break
             item = self._waiting.take()
-            if item is None:
+            if item is not None:
+                item.is_begun = True
+                self._run_watched(item, self._gate.begin(item.has_gone), finished)
+            elif not self._run_postponed(finished):
                 break
-            item.is_begun = True
-            if not item.is_gone:
-                self._run_watched(item, finished)
-            finished.append(item)
         return finished
 
-    def _run_watched(self, item: Call, finished: list[Call]) -> None:
+    def _run_postponed(self, finished: list[Call]) -> bool:
+        """Begin a long call again, if there is one and room for it."""
+        watch = self._gate.begin_long(lambda: False) if self._waiting.has_postponed else None
+        if watch is None:
+            return False
+        item = self._waiting.take_postponed()
+        if item is None:
+            self._gate.finish(watch)
+            return False
+        watch.is_gone = item.has_gone
+        self._run_watched(item, watch, finished)
+        return True
+
+    def _run_watched(self, item: Call, watch: CallWatch, finished: list[Call]) -> None:
         """Run a call; if it is a long one, those before it in this thread do not wait for it."""
 
         def hand_over() -> None:
@@ -170,12 +234,19 @@ class CallRunner:
                 self._token.run_sync_soon(_tell, finished[:])
                 finished.clear()
 
-        watch = self._gate.begin(lambda: item.is_gone, hand_over)
+        watch.on_slice = hand_over
         try:
-            _run_one(item, watch)
+            if not item.is_gone:
+                _run_one(item, watch)
         finally:
             self._gate.finish(watch)
             self._waiting.count(item.client, watch.cpu_s)
+        if isinstance(item.error, CallPostponed):
+            if self._waiting.postpone(item):
+                item.error = None
+                return
+            item.error = CallAborted("execution aborted: too many long calls wait")
+        finished.append(item)
 
 
 def _tell(finished: Sequence[Call]) -> None:

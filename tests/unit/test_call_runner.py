@@ -1,6 +1,8 @@
 """Calls beside the event loop: shared hops, long calls, failures, clients that go."""
 
 import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -149,7 +151,8 @@ async def test_a_call_ends_when_its_client_has_gone():
 
 
 async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
-    """There are few long calls at a time: one more ends the one that has had the most."""
+    """There are few long calls at a time, and while others wait, none goes on for ever."""
+    monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
     runner, failures = CallRunner(), []
 
     async def attack():
@@ -166,6 +169,83 @@ async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
                 assert await run(runner, lambda watch: 7) == 7
             nursery.cancel_scope.cancel()
     assert all("at a time" in text for text in failures[:3])
+
+
+async def test_twelve_endless_calls_leave_workers_for_others(monkeypatch):
+    """N-F4: they held all six, each until its end, and a call of a millisecond waited for 3.5 s."""
+    monkeypatch.setattr(call_gate, "LONG_LEAST_S", 10**6)
+    monkeypatch.setattr(call_gate, "CALL_CPU_S", 10**6)
+    runner, ended = CallRunner(), []
+
+    async def attack():
+        with suppress(CallAborted):
+            await run(runner, never_ending)
+            ended.append(1)
+
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for _ in range(12):
+                nursery.start_soon(attack)
+            for _ in range(100):
+                assert await run(runner, lambda watch: 7) == 7
+            assert not ended
+            nursery.cancel_scope.cancel()
+
+
+async def test_long_calls_that_end_all_have_their_results(monkeypatch):
+    """Those that are one too many are begun again, however many threads there are."""
+    begun = []
+
+    def work(number):
+        def run_for_a_while(watch):
+            begun.append(number)
+            end_s = time.thread_time() + 0.02
+            while time.thread_time() < end_s:
+                watch.tick()
+            return number
+
+        return run_for_a_while
+
+    calls = [Call(work(number), number) for number in range(24)]
+    runner = CallRunner()
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for item in calls:
+                nursery.start_soon(runner.run, [item])
+    assert [(item.result, item.error) for item in calls] == [(n, None) for n in range(24)]
+    assert len(begun) > len(calls), "some were begun twice"
+    while runner._workers:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_no_more_calls_are_postponed_than_allowed(monkeypatch):
+    monkeypatch.setattr(call_runner, "POSTPONED_MAX", 3)
+    monkeypatch.setattr(call_gate, "LONG_LEAST_S", 10**6)
+    runner, failures = CallRunner(), []
+
+    async def attack():
+        try:
+            await run(runner, never_ending)
+        except CallAborted as error:
+            failures.append(str(error))
+
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for _ in range(LONG_MAX + 5):
+                nursery.start_soon(attack)
+            while len(failures) < 2:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert failures == ["execution aborted: too many long calls wait"] * 2
+
+
+def test_calls_that_have_gone_leave_their_place_among_the_postponed(monkeypatch):
+    monkeypatch.setattr(call_runner, "POSTPONED_MAX", 2)
+    queues, calls = call_runner._Queues(), [Call(print, number) for number in range(4)]
+    assert [queues.postpone(item) for item in calls[:3]] == [True, True, False]
+    calls[0].is_gone = True
+    assert queues.postpone(calls[3])
+    assert [queues.take_postponed() for _ in range(3)] == [calls[1], calls[3], None]
 
 
 async def test_a_short_call_does_not_wait_for_a_long_one_in_its_thread():
@@ -186,6 +266,17 @@ def test_calls_wait_their_turn_by_what_their_clients_have_used():
     queues.count("greedy", 1.0)
     assert [queues.take().client for _ in range(3)] == ["modest", "greedy", "greedy"]
     assert queues.take() is None
+
+
+def test_new_connections_earn_nothing():
+    """Else one that asks once on each of many connections would always be served first."""
+    queues = call_runner._Queues()
+    queues.add([Call(print, "greedy")])
+    queues.count("greedy", 1.0)
+    assert queues.take().client == "greedy"  # all others are level with it from here
+    queues.count("old", 0.5)
+    queues.add([Call(print, "old"), *(Call(print, number) for number in range(3))])
+    assert [queues.take().client for _ in range(4)] == ["old", 0, 1, 2]
 
 
 class FakeTime:
