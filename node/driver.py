@@ -31,7 +31,7 @@ from consensus.inputs import (
     TimerId,
     Verdict,
 )
-from consensus.messages import Message
+from consensus.messages import Message, PrePrepare
 from consensus.replica import Replica
 from node.errors import BadInput, NodeError
 from node.gateway.frames import FrameKind
@@ -171,6 +171,8 @@ class Driver:
             self.invalid_messages += 1
             log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
             raise BadInput(str(error)) from error
+        if isinstance(message, PrePrepare) and message.proposal.proposer == message.sender:
+            self._proposals.note_time(message.proposal)
         await self.deliver(MessageReceived(verified))
 
     def _tolerate(self, node_id: bytes, error: UnknownEpoch) -> None:

@@ -149,10 +149,16 @@ class Proposals:
             if self._pool.get(item.hash) is not item:  # what is in the pool has been checked
                 self._pool.validate(item.raw)
 
-    def _check_time(self, proposal: Proposal) -> None:
+    def note_time(self, proposal: Proposal) -> None:
+        """Compare our clock with that of a proposer, as its proposal comes in.
+
+        That goes on while this validator votes for nothing, as it has left the view alone.
+        """
         now_ms = self._clock.now_ms()
         self.clock_check.note(proposal.proposer, proposal.timestamp_ms, now_ms)
-        ahead_ms = proposal.timestamp_ms - now_ms
+
+    def _check_time(self, proposal: Proposal) -> None:
+        ahead_ms = proposal.timestamp_ms - self._clock.now_ms()
         if ahead_ms > CLOCK_AHEAD_MS_MAX:
             raise BadInput(f"time is {ahead_ms} ms ahead")
 
