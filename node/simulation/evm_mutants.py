@@ -111,6 +111,12 @@ def _lost_refund() -> Any:
     return _patched((frames, "absorb", absorb))
 
 
+def _cheap_memory() -> Any:
+    """Memory of a known length is extended for too little."""
+    original = runtime.compute_memory_gas
+    return _patched((writer, "compute_memory_gas", lambda words: original(words) - words // 32))
+
+
 def _wrong_message(change: Callable[[Any, Any, int], None]) -> Callable[[], Any]:
     def apply() -> Any:
         def build(parent: Any, opcode: int, *rest: Any) -> Any:
@@ -173,7 +179,7 @@ MUTANTS: Mapping[str, Callable[[], Any]] = MappingProxyType(
         "a static call's callee may write below it": _wrong_message(_not_static),
         "a delegate call's sender is the caller": _wrong_message(_own_sender),
         "the stack may be one item too long": _constant(stepper, "STACK_MAX", 1),
-        "large memory is extended unpaid": _constant(writer, "_EXTENDED_MAX", 1 << 20),
+        "memory beyond a kilobyte is too cheap": _cheap_memory,
     }
 )
 """By what is wrong: each gives a context in which it is."""

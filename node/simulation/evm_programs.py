@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from node.simulation.evm_scenes import write_scene
+
 ADDRESSES = tuple(bytes([0xC0 + number]) * 20 for number in range(3))
 SENDER = b"\x5e" * 20
 BENEFICIARY = b"\xbe" * 20
@@ -420,10 +422,21 @@ def _draw_calculation(random: Random) -> Program:
     return Program((write_calculation(random), b"", b""), (), data, 0, 100_000)
 
 
+def _draw_scene(random: Random) -> Program:
+    codes = tuple(write_scene(random, ADDRESSES, random.randint(1, 9)) for _ in ADDRESSES)
+    storage = tuple((slot, random.choice((0, 1, 7))) for slot in range(3))
+    gas = random.choice((random.randrange(200_000), 400_000, 400_000, 2_000_000))
+    data = random.randbytes(random.choice((0, 31, 64, 100, 128)))
+    return Program(codes, storage, data, random.choice((0, 0, 3)), gas)
+
+
 def draw_program(random: Random) -> Program:
     """Return a random program."""
-    if random.random() < 0.3:
+    kind = random.random()
+    if kind < 0.2:
         return _draw_calculation(random)
+    if kind < 0.6:
+        return _draw_scene(random)
     length = random.choice((5, 20, 60, 150))
     codes = tuple(write_code(random, length) for _ in ADDRESSES)
     storage = tuple((slot, random.choice((0, 1, 7))) for slot in range(4))

@@ -16,6 +16,9 @@ from lowu.output import Progress
 
 SHOWN_MAX = 100
 """Names of a kind in the JSON object; the figures count them all."""
+JOIN_EVERY = 3
+"""Branches are joined at each third hand-over. Tests of one contract that take another branch each
+would have it compiled anew each time, and take twice as long altogether."""
 
 
 @click.command(name="state-tests")
@@ -58,7 +61,7 @@ def _run_task(task: tuple[Path, Path]) -> Any:
     from node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
     from node.simulation.state_tests import run_file
 
-    cache = CodeCache(gas_an_operation=0, join_every=1, is_watched=True)
+    cache = CodeCache(gas_an_operation=0, join_every=JOIN_EVERY, is_watched=True)
     WatchedCompiledComputation.cache = cache
     return run_file(*task)
 

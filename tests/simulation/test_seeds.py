@@ -22,12 +22,12 @@ from consensus.simulation.world import World
 from lowu.simulate import dump_replay, load_replay
 from tests.simulation.kit import output_under_hash_seeds, simulate
 
-SEEDS_A_CHUNK = 50
+SEEDS_A_CHUNK = 25
 
 
 @pytest.mark.parametrize("chunk", range(10))
 def test_seeds(chunk):
-    """500 seeds over four sizes: no violation, everything committed after healing."""
+    """250 seeds over four sizes: no violation, everything committed after healing."""
     first = 10_000 + chunk * SEEDS_A_CHUNK
     totals = Totals()
     for seed in range(first, first + SEEDS_A_CHUNK):

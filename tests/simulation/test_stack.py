@@ -39,17 +39,17 @@ def test_trio_still_schedules_by_seed():
 
 @pytest.mark.parametrize("chunk", range(5))
 def test_seeds(chunk):
-    """60 seeds over 4 and 7 nodes: one chain, everything committed, nothing lost."""
+    """40 seeds over 4 and 7 nodes: one chain, everything committed, nothing lost."""
     blocks = 0
-    for seed in range(chunk * 12, chunk * 12 + 12):
+    for seed in range(chunk * 8, chunk * 8 + 8):
         blocks += run_stack(seed, 7 if seed % 4 == 0 else 4).blocks
-    assert blocks > 24
+    assert blocks > 16
 
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
         "from node.simulation.cluster import Cluster, run_stack;"
-        "print([run_stack(seed).trace_hash for seed in range(6)])"
+        "print([run_stack(seed).trace_hash for seed in range(3)])"
     )
     assert run_stack(0).trace_hash in output_under_hash_seeds(code)
     assert run_stack(0).trace_hash != run_stack(1).trace_hash

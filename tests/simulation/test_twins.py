@@ -17,7 +17,7 @@ from consensus.simulation.twins import (
 from tests.simulation.kit import simulate
 
 BELL = [1, 1, 2, 5, 15, 52, 203]
-SAMPLES_A_CHUNK = 200
+SAMPLES_A_CHUNK = 80
 
 
 @pytest.mark.parametrize("size", range(1, 7))
@@ -37,7 +37,7 @@ def test_the_count_of_canonical_scenarios():
 
 @pytest.mark.parametrize("chunk", range(10))
 def test_twins_within_the_bound_never_fork(chunk):
-    """2,000 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
+    """800 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
     random = Random(chunk)
     for number in range(SAMPLES_A_CHUNK):
         nodes = 7 if number % 20 == 0 else 4 + number % 2
@@ -49,12 +49,8 @@ def test_twins_within_the_bound_never_fork(chunk):
 def test_twins_beyond_the_bound_fork():
     """The positive control: the checkers see a fork when there is one (F20)."""
     random = Random(1)
-    broken = set()
-    for _ in range(400):
-        found = run_scenario(sample_scenario(random, 4, 3, twins=2))
-        if isinstance(found, Finding):
-            broken.add(found.property_id)
-    assert "P01" in broken
+    runs = (run_scenario(sample_scenario(random, 4, 3, twins=2)) for _ in range(400))
+    assert any(isinstance(found, Finding) and found.property_id == "P01" for found in runs)
 
 
 def test_scenarios_survive_their_written_form():
