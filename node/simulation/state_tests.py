@@ -137,15 +137,16 @@ class TestState:
 class CpuLimit:
     """A watch that ends a transaction which takes too long to be worth it."""
 
-    def __init__(self) -> None:
-        self._end_s = time.thread_time() + CPU_MAX_S
+    def __init__(self, cpu_max_s: float) -> None:
+        self._cpu_max_s = cpu_max_s
+        self._end_s = time.thread_time() + cpu_max_s
         self._ticks = 0
 
     def tick(self) -> None:
         """Raise `CallAborted` when the time is over."""
         self._ticks += 1
         if self._ticks % TICKS_A_LOOK == 0 and time.thread_time() > self._end_s:
-            raise CallAborted(f"takes more than {CPU_MAX_S:g} s of CPU")
+            raise CallAborted(f"takes more than {self._cpu_max_s:g} s of CPU")
 
 
 class Choice(NamedTuple):
@@ -158,8 +159,8 @@ class Choice(NamedTuple):
     logs: bytes
 
 
-def run_file(path: Path, root: Path) -> Report:
-    """Run all tests of a file.
+def run_file(path: Path, root: Path, cpu_max_s: float = CPU_MAX_S) -> Report:
+    """Run all tests of a file, each in each engine for so long.
 
     Raises:
         FormatError: it is none of the format's.
@@ -172,7 +173,7 @@ def run_file(path: Path, root: Path) -> Report:
         for name, test in tests.items():
             if FORK not in test["post"]:
                 continue
-            _run_test(test, f"{path.relative_to(root)}::{name}", report)
+            _run_test(test, f"{path.relative_to(root)}::{name}", report, cpu_max_s)
     except (ValueError, KeyError, TypeError, AttributeError) as flaw:
         raise FormatError(f"{path}: not a file of state tests ({flaw!r})") from flaw
     finally:
@@ -180,7 +181,7 @@ def run_file(path: Path, root: Path) -> Report:
     return report
 
 
-def _run_test(test: Mapping[str, Any], name: str, report: Report) -> None:
+def _run_test(test: Mapping[str, Any], name: str, report: Report, cpu_max_s: float) -> None:
     state, context = TestState(test["pre"]), _context(test["env"])
     for choice in _choices(test["post"][FORK], name):
         report.subtests += 1
@@ -193,7 +194,7 @@ def _run_test(test: Mapping[str, Any], name: str, report: Report) -> None:
             report.excluded.append((choice.name, reason))
             continue
         try:
-            _run_choice(state, context, transaction, choice, report)
+            _run_choice(state, context, transaction, choice, report, cpu_max_s)
         except CallAborted as reason:
             report.excluded.append((choice.name, str(reason)))
 
@@ -217,18 +218,20 @@ def _run_choice(
     transaction: Transaction,
     choice: Choice,
     report: Report,
+    cpu_max_s: float,
 ) -> None:
     if _is_refused(state, context, transaction):
         logs, root = NO_LOGS, state.root_after({})
     else:
-        evm, outcome = _execute(state, context, transaction, Engine.COMPILED)
+        evm, outcome = _execute(state, context, transaction, Engine.COMPILED, CpuLimit(cpu_max_s))
         writes = evm.writes()
         logs = keccak256(
             encode_rlp([[log.address, list(log.topics), log.data] for log in outcome.logs])
         )
         root = state.root_after(writes)
         if outcome.gas_used <= INTERPRETED_GAS_MAX:
-            other, expected = _execute(state, context, transaction, Engine.INTERPRETED)
+            limit = CpuLimit(cpu_max_s)
+            other, expected = _execute(state, context, transaction, Engine.INTERPRETED, limit)
             if (outcome, writes) != (expected, other.writes()):
                 report.engine_differences.append(choice.name)
             evm.flaws += other.flaws
@@ -258,12 +261,16 @@ def _is_refused(state: TestState, context: BlockContext, transaction: Transactio
 
 
 def _execute(
-    state: TestState, context: BlockContext, transaction: Transaction, engine: Engine
+    state: TestState,
+    context: BlockContext,
+    transaction: Transaction,
+    engine: Engine,
+    limit: CpuLimit,
 ) -> tuple[Evm, Outcome]:
     """Run a transaction, with the fee taken before and settled after."""
     tip = min(transaction.max_priority_fee_per_gas, transaction.max_fee_per_gas - context.base_fee)
     price = context.base_fee + tip
-    evm = Evm(state, replace(context, engine=engine, gas_price=price), CpuLimit())
+    evm = Evm(state, replace(context, engine=engine, gas_price=price), limit)
     accounts, sender = evm.accounts, transaction.sender
     accounts.set_balance(sender, accounts.get_balance(sender) - transaction.gas * price)
     accounts.lock_changes()

@@ -25,8 +25,16 @@ would have it compiled anew each time, and take twice as long altogether."""
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--only", default="", help="Only files whose path has this in it.")
 @click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Processes; one a core.")
+@click.option(
+    "--cpu",
+    "cpu_max_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Leave out, by name, what takes an engine more seconds of CPU.",
+)
 @json_option
-def state_tests(folder: Path, only: str, jobs: int, is_json: bool) -> None:
+def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: bool) -> None:
     """Run a folder (or one file) of GeneralStateTests for Cancun in both EVM engines.
 
     Code is compiled at its first run. The hash of the logs and the root of the state are held
@@ -44,7 +52,7 @@ def state_tests(folder: Path, only: str, jobs: int, is_json: bool) -> None:
         )
     root = folder.parent if folder.is_file() else folder
     watch, progress, total = Stopwatch(), Progress(is_silent=is_json), Report()
-    tasks = [(path, root) for path in files]
+    tasks = [(path, root, cpu_max_s) for path in files]
     for number, report in enumerate(run_parallel(_run_task, tasks, jobs, chunk=8), 1):
         total.add(report)
         if watch.is_due():
@@ -57,7 +65,7 @@ def state_tests(folder: Path, only: str, jobs: int, is_json: bool) -> None:
         sys.exit(1)
 
 
-def _run_task(task: tuple[Path, Path]) -> Any:
+def _run_task(task: tuple[Path, Path, float]) -> Any:
     from node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
     from node.simulation.state_tests import run_file
 
