@@ -76,6 +76,19 @@ def make(root: Path, venv: Path) -> None:
         command = [python, *PIP, *arguments]
         if subprocess.run(command, stdout=sys.stderr.fileno(), check=False).returncode:
             raise Failed(NOT_INSTALLED)
+    spell_paths(root, venv)
+
+
+def spell_paths(root: Path, venv: Path) -> None:
+    """Name the project's folders to Python by their bytes.
+
+    From 3.13 on it takes paths for UTF-8, and where the locale's encoding is another one it would
+    not find a folder whose name is in Chinese.
+    """
+    for file in venv.glob("lib/python3*/site-packages/_lowu.pth"):
+        spelled = [os.fsencode(folder).hex() for folder in (root, root / "scripts")]
+        line = f"import os, sys; sys.path += map(os.fsdecode, map(bytes.fromhex, {spelled}))\n"
+        file.write_text(line, encoding="ascii")
 
 
 def main() -> int:

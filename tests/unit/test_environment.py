@@ -1,5 +1,6 @@
 """The environment of the two commands: when it is made anew, by which run, with which Python."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -156,3 +157,24 @@ def test_no_python_that_will_do(checkout, tmp_path):
     code, _, errors = run(checkout, LOWU_PYTHON="/nowhere/python")
     assert code == 3
     assert "LOWU_PYTHON=/nowhere/python is no CPython 3.11 to 3.14" in errors
+
+
+def test_modules_are_found_whatever_the_locale(tmp_path):
+    """On 3.14, in a folder with a Chinese name and a locale of ASCII, `lowu` was not."""
+    root, venv = tmp_path / "lo wu 罗湖", tmp_path / "venv"
+    (root / "scripts").mkdir(parents=True)
+    (root / "scripts" / "probe_of_lowu.py").write_text("print('found')")
+    site = venv / "lib" / "python3.14" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "_lowu.pth").write_text(f"{root}\n{root}/scripts", encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("made", SCRIPTS / "make_environment.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    made.spell_paths(root, venv)
+    code = f"import site; site.addsitedir({str(site)!r}); import probe_of_lowu"
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **ascii_only}, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout == b"found\n", done.stderr
