@@ -1,5 +1,6 @@
 """What idle clients and strangers can do to a node: nothing that lasts (N-F5, N-F6)."""
 
+import json
 import resource
 import secrets
 import socket
@@ -81,3 +82,13 @@ def test_too_few_descriptors_are_told_at_the_start(tmp_path):
     lowu("down", "--dir", tmp_path / "n")
     assert done.returncode == 4
     assert "may open 200 files and sockets" in done.stderr and "ulimit -Hn" in done.stderr
+
+
+def test_strangers_for_some_seconds():
+    """The campaign takes an hour; here it is that it runs, and tells what it found."""
+    done = lowu("attack", "strangers", "--minutes", "0.1", "--json", check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["ok"], told
+    figures = told["figures"]
+    assert figures["deaths"] == figures["disagreements"] == 0
+    assert figures["blocks"] > 0 and figures["transactions"] > 0 and figures["calls"] > 0

@@ -12,20 +12,9 @@ from tests.unit import consensus_kit as kit
 WINDOW = 8
 
 
-class Counting:
-    """Checks signatures and counts how often."""
-
-    def __init__(self):
-        self.checks = 0
-
-    def __call__(self, node_id, digest, signature):
-        self.checks += 1
-        return kit.is_signed(node_id, digest, signature)
-
-
 @pytest.fixture
 def counting():
-    return Counting()
+    return kit.CountingSignatures()
 
 
 @pytest.fixture
@@ -33,29 +22,18 @@ def verifier(counting):
     return Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
 
 
-def certificates(count, first=1):
-    """Prepared certificates of so many heights, each with signatures of its own."""
-    return [kit.prepared(kit.proposal(first + i, bytes(32), b"%d" % i)) for i in range(count)]
-
-
-def in_view(view, **options):
-    replica = kit.replica(3, **options)
-    kit.deliver(replica, kit.new_view(view))
-    return replica
-
-
 def test_a_new_view_holds_nothing_above_the_window_either(verifier):
     """Its VIEW-CHANGEs were bounded by nothing but the size of a message."""
-    changes = [kit.view_change(i, 1, certificates=certificates(WINDOW)) for i in (0, 1, 2)]
+    changes = [kit.view_change(i, 1, certificates=kit.certificates(WINDOW)) for i in (0, 1, 2)]
     verifier.verify_message(kit.new_view(1, changes))
-    changes[2] = kit.view_change(2, 1, certificates=certificates(WINDOW + 1))
+    changes[2] = kit.view_change(2, 1, certificates=kit.certificates(WINDOW + 1))
     with pytest.raises(InvalidMessage, match="above its sender's high watermark"):
         verifier.verify_message(kit.new_view(1, changes))
 
 
 def test_no_signature_is_checked_twice(counting, verifier):
     """PREPAREs come alone, in three VIEW-CHANGEs, and in the NEW-VIEW that holds these."""
-    held = certificates(WINDOW)
+    held = kit.certificates(WINDOW)
     votes = 3 * WINDOW
     changes = [kit.view_change(i, 1, certificates=held) for i in (0, 1, 2)]
     for message in (*changes, *changes):
@@ -96,7 +74,7 @@ def test_what_is_in_use_stays_remembered(counting):
 
 def test_what_tells_a_replica_nothing():
     """Only what it would drop itself: a vote of an old view may complete a quorum (R-ORD-1)."""
-    replica, items = in_view(4), kit.chain(3)
+    replica, items = kit.replica_in_view(4), kit.chain(3)
     kit.commit(replica, items[0], view=4)
     above = items[1]
     assert replica.stable.height == 1

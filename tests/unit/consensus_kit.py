@@ -209,3 +209,26 @@ def fire(target, start):
 def pending(target):
     """Tell a replica that transactions wait; return the effects."""
     return target.step(PendingChanged(True))
+
+
+class CountingSignatures:
+    """Checks signatures and counts how often."""
+
+    def __init__(self):
+        self.checks = 0
+
+    def __call__(self, node_id, digest, signature):
+        self.checks += 1
+        return is_signed(node_id, digest, signature)
+
+
+def certificates(count, first=1):
+    """Prepared certificates of so many heights, each with signatures of its own."""
+    return [prepared(proposal(first + i, bytes(32), b"%d" % i)) for i in range(count)]
+
+
+def replica_in_view(view, **options):
+    """A replica that has entered a view."""
+    entered = replica(3, **options)
+    deliver(entered, new_view(view))
+    return entered

@@ -17,35 +17,14 @@ from tests.unit import consensus_kit as kit
 WINDOW = 8
 
 
-class Counting:
-    """Checks signatures and counts how often."""
-
-    def __init__(self):
-        self.checks = 0
-
-    def __call__(self, node_id, digest, signature):
-        self.checks += 1
-        return kit.is_signed(node_id, digest, signature)
-
-
 @pytest.fixture
 def counting():
-    return Counting()
+    return kit.CountingSignatures()
 
 
 @pytest.fixture
 def verifier(counting):
     return Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
-
-
-def certificates(count, first=1):
-    return [kit.prepared(kit.proposal(first + i, bytes(32), b"%d" % i)) for i in range(count)]
-
-
-def in_view(view):
-    replica = kit.replica(3)
-    kit.deliver(replica, kit.new_view(view))
-    return replica
 
 
 def make_driver(replica, verifier):
@@ -62,8 +41,8 @@ def make_driver(replica, verifier):
 
 
 async def test_what_is_past_is_dropped_unseen(counting, verifier):
-    driver = make_driver(in_view(4), verifier)
-    flood = kit.view_change(0, 4, certificates=certificates(WINDOW))
+    driver = make_driver(kit.replica_in_view(4), verifier)
+    flood = kit.view_change(0, 4, certificates=kit.certificates(WINDOW))
     known = driver.replica._state.new_view
     for message in (flood, flood, kit.view_change(0, 1), kit.new_view(3), known):
         await driver.handle_frame(kit.node_id(0), encode_message(message))
@@ -74,15 +53,15 @@ async def test_what_is_past_is_dropped_unseen(counting, verifier):
 @pytest.mark.parametrize("view", [4, 5])
 async def test_more_than_a_window_holds_costs_the_link_and_no_check(counting, verifier, view):
     """A thousand certificates, for a view long past or not."""
-    driver = make_driver(in_view(4), verifier)
-    flood = kit.view_change(0, view, certificates=certificates(CERTIFICATES_MAX))
+    driver = make_driver(kit.replica_in_view(4), verifier)
+    flood = kit.view_change(0, view, certificates=kit.certificates(CERTIFICATES_MAX))
     with pytest.raises(BadInput, match="prepared list has 1000 items"):
         await driver.handle_frame(kit.node_id(0), encode_message(flood))
     assert counting.checks == 0
 
 
 async def test_what_is_news_is_checked_and_queued(counting, verifier):
-    driver = make_driver(in_view(4), verifier)
+    driver = make_driver(kit.replica_in_view(4), verifier)
     for number, message in enumerate((kit.view_change(0, 5), kit.new_view(5))):
         await driver.handle_frame(kit.node_id(0), encode_message(message))
         assert driver._receive.receive_nowait().verified.message == message
@@ -90,8 +69,8 @@ async def test_what_is_news_is_checked_and_queued(counting, verifier):
 
 
 async def test_heights_above_the_window_cost_the_link_and_one_check(counting, verifier):
-    driver = make_driver(in_view(4), verifier)
-    message = kit.view_change(0, 5, certificates=certificates(1, first=WINDOW + 1))
+    driver = make_driver(kit.replica_in_view(4), verifier)
+    message = kit.view_change(0, 5, certificates=kit.certificates(1, first=WINDOW + 1))
     with pytest.raises(BadInput, match="above its sender's high watermark"):
         await driver.handle_frame(kit.node_id(0), encode_message(message))
     assert counting.checks == 1
