@@ -277,6 +277,8 @@ class Proposals:
 
 
 def _byte_strings(value: object) -> list[bytes]:
+    if value is None:
+        raise BadInput("it does not have them, or no longer")
     if not isinstance(value, list) or not all(isinstance(item, bytes) for item in value):
         raise BadInput("answer is not a list of byte strings")
     return value
