@@ -170,10 +170,8 @@ def decode_record(data: bytes) -> Record:
                 return PreparedRecord(epoch, decode_prepared_certificate(certificate))
             case [3, epoch, view, to_view]:
                 return ViewRecord(epoch, view, to_view)
-            case [4, epoch, message]:
-                new_view = decode_message(message)
-                if isinstance(new_view, NewView):
-                    return NewViewRecord(epoch, new_view)
+            case [4, epoch, text] if isinstance(message := decode_message(text), NewView):
+                return NewViewRecord(epoch, message)
             case [5, epoch, accused, first, second]:
                 both = decode_message(first), decode_message(second)
                 return EvidenceRecord(epoch, Evidence(accused, *both))

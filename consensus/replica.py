@@ -177,9 +177,8 @@ class Replica:
             case PreparedRecord() if state.log.is_open(record.certificate.proposal.height):
                 slot = state.log.slot(record.certificate.proposal.height)
                 slot.certificate = record.certificate
-            case NewViewRecord():
-                if record.new_view.view == state.view:
-                    state.new_view = record.new_view
+            case NewViewRecord(new_view=new_view) if new_view.view == state.view:
+                state.new_view = new_view
             case EvidenceRecord(evidence=evidence):
                 state.accused.add((evidence.accused, type(evidence.first)))
 
