@@ -184,6 +184,7 @@ async def offer(
     progress = _Progress(issuers, everybody)
     room = max(1, in_flight_max // len(issuers))
     bodies = [_render(issuer, min(batch, room)) for issuer in issuers]
+    refusals: BaseExceptionGroup[ClientError] | None = None
     try:
         async with trio.open_nursery() as nursery:
             started = time.monotonic()
@@ -198,7 +199,9 @@ async def offer(
             commit_s = time.monotonic() - started
             nursery.cancel_scope.cancel()
     except* ClientError as group:
-        raise LoadError("; ".join(str(error) for error in _leaves(group))) from group
+        refusals = group  # what is raised here Python 3.11.2 puts into a group
+    if refusals is not None:
+        raise LoadError("; ".join(str(error) for error in _leaves(refusals))) from refusals
     return Offered(sum(len(issuer.raws) for issuer in issuers), commit_s)
 
 

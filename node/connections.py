@@ -9,6 +9,7 @@ dear, newcomers are let in at a bounded rate; the others wait in the kernel's qu
 
 from __future__ import annotations
 
+import socket
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -117,6 +118,22 @@ class GatedListener(trio.abc.Listener[trio.SocketStream]):
     async def aclose(self) -> None:
         """Stop listening."""
         await self._listener.aclose()
+
+
+def has_left(stream: trio.SocketStream) -> bool:
+    """Whether the other end has closed; whatever else it has sent stays unread."""
+    descriptor = stream.socket.fileno()
+    if descriptor < 0:
+        return True
+    lent = socket.socket(fileno=descriptor)
+    try:
+        return not lent.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        lent.detach()
 
 
 class WatchedStream(trio.abc.HalfCloseableStream):

@@ -26,6 +26,10 @@ class Watch(Protocol):
         """Wait for a turn to go on; raise `CallAborted` to end the call."""
         ...
 
+    def expect_long(self) -> None:
+        """The same before work that may take long and does not ask in between."""
+        ...
+
 
 class InterpretedComputation(CancunComputation):  # type: ignore[misc]
     """A frame that py-evm's loop runs."""

@@ -181,7 +181,7 @@ class Backend:
     def is_busy(self) -> bool:
         """Whether transactions wait or were committed just now: calls then have a share only."""
         is_recent = self._clock.elapsed_s() - self._committed_s < BUSY_S
-        return is_recent or len(self.pool) > 0
+        return is_recent or self.pool.has_ready
 
     def send(self, raw: bytes) -> Transaction:
         """Admit a transaction; `InvalidTransaction` says why not."""

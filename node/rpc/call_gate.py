@@ -22,10 +22,14 @@ SHORT_S = 0.003
 """CPU time after which a call counts as long."""
 LONG_MAX = 4
 """Long calls at a time; one more is postponed."""
-LONG_LEAST_S = 1.0
-"""CPU time that a long call has at least, however many are postponed."""
+LONG_LEAST_S = 0.25
+"""CPU time that a long call has at least, however long others are postponed."""
 CALL_CPU_S = 5.0
 """CPU time that one call may have, as in geth."""
+CALL_S = 20.0
+"""How long a call may take altogether: while the chain is busy it would not have its CPU time."""
+TURN_POLL_S = 0.02
+"""How often a long call that waits for its turn looks whether its client has gone."""
 BUSY_SHARE = 0.15
 """Of one core, for all calls together while the chain is busy."""
 BURST_S = 0.05
@@ -39,7 +43,9 @@ class CallPostponed(CallAborted):
 class CallWatch:
     """Follows one call; made in the thread that runs it."""
 
-    __slots__ = ("_gate", "cpu_mark_s", "cpu_s", "is_gone", "is_long", "on_slice", "slice_end_s")
+    __slots__ = (
+        "_gate", "begun_s", "cpu_mark_s", "cpu_s", "is_gone", "is_long", "on_slice", "slice_end_s",
+    )  # fmt: skip
 
     def __init__(self, gate: Gate, is_gone: Callable[[], bool], *, is_long: bool) -> None:
         self._gate = gate
@@ -48,6 +54,7 @@ class CallWatch:
         self.is_gone = is_gone
         self.is_long = is_long
         self.cpu_s = 0.0
+        self.begun_s = time.monotonic()
         self.cpu_mark_s = time.thread_time()
         self.slice_end_s = time.monotonic() + (0 if is_long else SHORT_S)
 
@@ -63,6 +70,12 @@ class CallWatch:
             self._gate.wait_for_slice(self)
             self.slice_end_s = time.monotonic() + SLICE_S
 
+    def expect_long(self) -> None:
+        """Go on as a long call, when it is its turn; raises as `tick`."""
+        self.on_slice()
+        self._gate.wait_for_slice(self, is_long=True)
+        self.slice_end_s = time.monotonic() + SLICE_S
+
 
 class Gate:
     """Divides what calls may have. All methods may be called from any thread."""
@@ -74,12 +87,14 @@ class Gate:
     ) -> None:
         self._is_busy = is_busy
         self._is_crowded = is_crowded
-        """Whether postponed calls wait."""
+        """Whether a postponed call has waited too long."""
         self._condition = Condition()
         self._long = 0
+        self._waiting: set[CallWatch] = set()
+        """Long calls that wait for their turn."""
         self._running: CallWatch | None = None
         """The long call that has its turn."""
-        self._left_s = BURST_S
+        self._left_s = self._left_for_long_s = BURST_S
         self._filled_s = time.monotonic()
 
     def begin(self, is_gone: Callable[[], bool]) -> CallWatch:
@@ -110,21 +125,30 @@ class Gate:
         with self._condition:
             return self._has_left(reserve_s)
 
-    def wait_for_slice(self, watch: CallWatch) -> None:
+    def closed_for_s(self) -> float:
+        """Return how long calls have to wait until they may run."""
+        with self._condition:
+            return 0.0 if self._has_left(0.0) else -self._left_s / BUSY_SHARE
+
+    def wait_for_slice(self, watch: CallWatch, *, is_long: bool = False) -> None:
         """Let a call go on when it may; `CallAborted` if it may no more."""
         with self._condition:
             self._count(watch)
             self._pass_on(watch)
-            if not watch.is_long and watch.cpu_s >= SHORT_S:
+            if not watch.is_long and (is_long or watch.cpu_s >= SHORT_S):
                 self._make_long(watch)
-            while True:
+            if not watch.is_long:
                 self._check(watch)
-                if not watch.is_long:
-                    return
-                if self._running is None and self._has_left(BURST_S / 2):
-                    self._running = watch
-                    return
-                self._condition.wait(SLICE_S)
+                return
+            self._waiting.add(watch)
+            try:
+                while not self._is_turn_of(watch):
+                    self._check(watch)
+                    self._condition.wait(TURN_POLL_S)
+                self._check(watch)
+                self._running = watch
+            finally:
+                self._waiting.discard(watch)
 
     def _count(self, watch: CallWatch) -> None:
         now_s = time.thread_time()
@@ -133,16 +157,30 @@ class Gate:
         watch.cpu_s += used_s
         self._fill()
         self._left_s -= used_s
+        if watch.is_long:
+            self._left_for_long_s -= used_s
 
     def _fill(self) -> None:
         now_s = time.monotonic()
-        gained_s = (now_s - self._filled_s) * BUSY_SHARE if self._is_busy() else BURST_S
-        self._left_s = min(BURST_S, max(self._left_s, -BURST_S) + gained_s)
+        gained_s = (now_s - self._filled_s) * BUSY_SHARE
         self._filled_s = now_s
+        if not self._is_busy():
+            self._left_s = self._left_for_long_s = BURST_S
+            return
+        # Short calls do not wait long for what a long one has overdrawn; it does so itself.
+        self._left_s = min(BURST_S, max(self._left_s, -BURST_S) + gained_s)
+        self._left_for_long_s = min(BURST_S, self._left_for_long_s + gained_s)
 
     def _has_left(self, reserve_s: float) -> bool:
         self._fill()
         return self._left_s > reserve_s or not self._is_busy()
+
+    def _is_turn_of(self, watch: CallWatch) -> bool:
+        """Whether a long call may run now: the one that has had the least comes first."""
+        if self._running is not None or any(one.cpu_s < watch.cpu_s for one in self._waiting):
+            return False
+        has_left = self._has_left(BURST_S / 2)
+        return has_left and (self._left_for_long_s > 0 or not self._is_busy())
 
     def _make_long(self, watch: CallWatch) -> None:
         if not self.has_room():
@@ -162,3 +200,6 @@ class Gate:
             raise CallAborted("execution aborted: more than a few long calls at a time")
         if watch.cpu_s >= CALL_CPU_S:
             raise CallAborted(f"execution aborted (timeout = {CALL_CPU_S:g}s)")
+        if time.monotonic() - watch.begun_s >= CALL_S:
+            had = f"{watch.cpu_s:.1f} s of CPU within {CALL_S:g} s"
+            raise CallAborted(f"execution aborted ({had}: the node is busy)")

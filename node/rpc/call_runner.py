@@ -20,16 +20,20 @@ import trio
 
 from node.errors import CallAborted
 from node.execution.machine import Watch
-from node.rpc.call_gate import LONG_MAX, SLICE_S, CallPostponed, CallWatch, Gate
+from node.rpc.call_gate import LONG_MAX, SHORT_S, SLICE_S, CallPostponed, CallWatch, Gate
 
 WORKERS_MAX = LONG_MAX + 2
 """Some are always left for calls that are not long."""
+CROWDED_S = 3.0
+"""After so long a postponed call has long ones ended that have had their least."""
 POSTPONED_MAX = 64
 """Calls that wait to be begun again; one more is ended."""
 PATIENCE_S = 0.01
 """A call that waits longer asks for another worker."""
 CLOSED_S = 0.005
-"""How long a worker waits when calls have had their share."""
+"""How long a worker waits at least when calls have had their share."""
+REFUSED_S = 1.0
+"""How long a client waits to be told that too many long calls wait: else it asks again at once."""
 CLIENTS_MAX = 2_000
 """Clients whose use is remembered."""
 
@@ -44,20 +48,33 @@ class Beside:
 class Call:
     """One piece of work for a client, and what became of it once it is done."""
 
-    __slots__ = ("client", "done", "error", "is_begun", "is_gone", "result", "work")
+    __slots__ = (
+        "_has_left", "client", "done", "error", "is_gone", "postponed_s", "result", "work",
+    )  # fmt: skip
 
-    def __init__(self, work: Callable[[Watch | None], Any], client: Hashable = None) -> None:
+    def __init__(
+        self,
+        work: Callable[[Watch | None], Any],
+        client: Hashable = None,
+        has_left: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.work = work
         self.client = client
-        self.is_begun = False
+        self._has_left = has_left
         self.is_gone = False
+        self.postponed_s = 0.0
         self.result: Any = None
         self.error: Exception | None = None
         self.done = trio.Event()
 
     def has_gone(self) -> bool:
-        """Whether nobody waits for the call any more."""
+        """Whether nobody waits for the call any more. May be called from any thread."""
+        self.is_gone = self.is_gone or self._has_left()
         return self.is_gone
+
+
+class CallRefused(CallAborted):
+    """Too many long calls wait."""
 
 
 class InlineRunner:
@@ -74,8 +91,10 @@ class InlineRunner:
 class _Queues:
     """Calls that wait, by client: the next is one of the client that has used the least.
 
-    Whoever comes, or comes back, starts level with who was served last: neither pauses nor new
-    connections earn anything.
+    Whoever comes back starts level with who was served last, so that a pause earns nothing; who is
+    new starts behind, so that a new connection for each call earns nothing either. Among new ones
+    the last is served first: while there are more than can be served, those that wait in vain make
+    no new ones.
     """
 
     def __init__(self) -> None:
@@ -85,35 +104,47 @@ class _Queues:
         self._used_s: OrderedDict[Hashable, float] = OrderedDict()
         self._level_s = 0.0
         """What the client had used that was served last, or more."""
+        self.taken = 0
+        """Calls taken that were never begun."""
 
     def add(self, calls: Sequence[Call]) -> None:
         with self._lock:
             for item in calls:
                 self._add(self._fresh, item)
 
-    def postpone(self, item: Call) -> bool:
-        """Let a call wait to be begun again; False if too many do."""
+    def postpone(self, item: Call) -> Call | None:
+        """Let a call wait to be begun again; return one to be refused if too many do.
+
+        That is the newest of the client that has most of them.
+        """
+        item.postponed_s = time.monotonic()
         with self._lock:
-            waiting = [one for calls in self._postponed.values() for one in calls]
-            if len(waiting) >= POSTPONED_MAX:
-                waiting = [one for one in waiting if not one.is_gone]
-                self._postponed = {}
-                for one in waiting:
-                    self._add(self._postponed, one)
-            if len(waiting) >= POSTPONED_MAX:
-                return False
             self._add(self._postponed, item)
-            return True
+            if sum(map(len, self._postponed.values())) <= POSTPONED_MAX:
+                return None
+            waiting = [one for calls in self._postponed.values() for one in calls]
+            self._postponed, kept = {}, [one for one in waiting if not one.has_gone()]
+            for one in kept:
+                self._add(self._postponed, one)
+            if len(kept) <= POSTPONED_MAX:
+                return None
+            client = max(self._postponed, key=lambda key: len(self._postponed[key]))
+            refused = self._postponed[client].pop()
+            if not self._postponed[client]:
+                del self._postponed[client]
+            return refused
 
     def _add(self, row: dict[Hashable, deque[Call]], item: Call) -> None:
         if item.client not in self._fresh and item.client not in self._postponed:
-            used_s = max(self._level_s, self._used_s.pop(item.client, 0.0))
-            self._used_s[item.client] = used_s
+            used_s = self._used_s.pop(item.client, self._level_s + SHORT_S)
+            self._used_s[item.client] = max(self._level_s, used_s)
         row.setdefault(item.client, deque()).append(item)
 
     def take(self) -> Call | None:
         """Take a call that was never begun; None if none waits."""
-        return self._take(self._fresh)
+        item = self._take(self._fresh)
+        self.taken += item is not None
+        return item
 
     def take_postponed(self) -> Call | None:
         """Take a call that is to be begun again; None if none waits."""
@@ -123,7 +154,7 @@ class _Queues:
         with self._lock:
             if not row:
                 return None
-            client = min(row, key=lambda key: self._used_s.get(key, 0.0))
+            client = min(reversed(row), key=lambda key: self._used_s.get(key, 0.0))
             self._level_s = max(self._level_s, self._used_s.get(client, 0.0))
             calls = row[client]
             item = calls.popleft()
@@ -146,6 +177,13 @@ class _Queues:
     def has_postponed(self) -> bool:
         return bool(self._postponed)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a postponed call has waited too long."""
+        with self._lock:
+            oldest = [item.postponed_s for calls in self._postponed.values() for item in calls]
+        return bool(oldest) and time.monotonic() - min(oldest) > CROWDED_S
+
 
 class CallRunner:
     """Runs calls in threads, within what the gate allows."""
@@ -153,8 +191,9 @@ class CallRunner:
     def __init__(self, is_busy: Callable[[], bool] = lambda: False) -> None:
         self._waiting = _Queues()
         self._workers = 0
+        self._is_patient = self._is_waiting_to_open = False
         self._limiter = trio.CapacityLimiter(WORKERS_MAX)
-        self._gate = Gate(is_busy, lambda: self._waiting.has_postponed)
+        self._gate = Gate(is_busy, lambda: self._waiting.is_crowded)
         self._token: trio.lowlevel.TrioToken | None = None
 
     async def run(self, calls: Sequence[Call]) -> None:
@@ -163,22 +202,28 @@ class CallRunner:
         self._token = trio.lowlevel.current_trio_token()
         if calls and self._workers == 0:
             self._start_worker()
+        if not self._is_patient:
+            self._is_patient = True
+            trio.lowlevel.spawn_system_task(self._start_more)
         try:
             for item in calls:
-                if not item.done.is_set():
-                    await self._wait(item)
+                await item.done.wait()
+            if any(isinstance(item.error, CallRefused) for item in calls):
+                await trio.sleep(REFUSED_S)
         finally:
             for item in calls:
                 item.is_gone = True
 
-    async def _wait(self, item: Call) -> None:
-        while not item.is_begun:
-            with trio.move_on_after(PATIENCE_S):
-                await item.done.wait()
-                return
-            if not item.is_begun and self._workers < WORKERS_MAX:
-                self._start_worker()
-        await item.done.wait()
+    async def _start_more(self) -> None:
+        """Start another worker whenever calls wait and none is begun for a while."""
+        try:
+            while self._waiting.has_fresh and self._workers < WORKERS_MAX:
+                taken = self._waiting.taken
+                await trio.sleep(PATIENCE_S)
+                if taken == self._waiting.taken and self._gate.is_open():
+                    self._start_worker()
+        finally:
+            self._is_patient = False
 
     def _start_worker(self) -> None:
         self._workers += 1
@@ -190,6 +235,14 @@ class CallRunner:
             while self._waiting.has_fresh or (
                 self._waiting.has_postponed and self._gate.has_room()
             ):
+                closed_s = self._gate.closed_for_s()
+                if closed_s:
+                    if self._is_waiting_to_open:
+                        return  # one is enough to wait
+                    self._is_waiting_to_open = True
+                    await trio.sleep(max(CLOSED_S, closed_s))
+                    self._is_waiting_to_open = False
+                    continue
                 finished = await trio.to_thread.run_sync(
                     self._drain, limiter=self._limiter, abandon_on_cancel=True
                 )
@@ -203,11 +256,9 @@ class CallRunner:
         end_s = time.monotonic() + SLICE_S
         while time.monotonic() < end_s:
             if not self._gate.is_open():
-                time.sleep(CLOSED_S)
                 break
             item = self._waiting.take()
             if item is not None:
-                item.is_begun = True
                 self._run_watched(item, self._gate.begin(item.has_gone), finished)
             elif not self._run_postponed(finished):
                 break
@@ -236,17 +287,19 @@ class CallRunner:
 
         watch.on_slice = hand_over
         try:
-            if not item.is_gone:
+            if not item.has_gone():
                 _run_one(item, watch)
         finally:
             self._gate.finish(watch)
             self._waiting.count(item.client, watch.cpu_s)
-        if isinstance(item.error, CallPostponed):
-            if self._waiting.postpone(item):
-                item.error = None
-                return
-            item.error = CallAborted("execution aborted: too many long calls wait")
-        finished.append(item)
+        if not isinstance(item.error, CallPostponed):
+            finished.append(item)
+            return
+        item.error = None
+        refused = self._waiting.postpone(item)
+        if refused is not None:
+            refused.error = CallRefused("execution aborted: too many long calls wait; try again")
+            finished.append(refused)
 
 
 def _tell(finished: Sequence[Call]) -> None:

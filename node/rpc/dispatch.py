@@ -101,7 +101,8 @@ class Dispatcher:
         open_ones = [item for item in responses if isinstance(item.get("result"), Beside)]
         if not open_ones:
             return
-        calls = [Call(item["result"].work, client) for item in open_ones]
+        has_left = getattr(client, "has_left", lambda: False)
+        calls = [Call(item["result"].work, client, has_left) for item in open_ones]
         with trio.move_on_after(REQUEST_S):
             await self._runner.run(calls)
         for response, call in zip(open_ones, calls, strict=True):

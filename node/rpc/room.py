@@ -6,7 +6,7 @@ little is served: when the memory is taken, the connection that holds most of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -18,10 +18,12 @@ HELD_BYTES_MAX = 256 * 1024 * 1024
 class Guest:
     """One connection's share."""
 
-    __slots__ = ("_room", "held", "scope")
+    __slots__ = ("_room", "has_left", "held", "scope")
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, has_left: Callable[[], bool]) -> None:
         self._room = room
+        self.has_left = has_left
+        """Whether the client has closed its end. May be called from any thread."""
         self.held = 0
         """Bytes that are held for the client; the room counts them."""
         self.scope = trio.CancelScope()
@@ -45,9 +47,9 @@ class Room:
         self._held = 0
 
     @contextmanager
-    def guest(self) -> Iterator[Guest]:
+    def guest(self, has_left: Callable[[], bool] = lambda: False) -> Iterator[Guest]:
         """Take part; what runs within ends if it has to yield."""
-        guest = Guest(self)
+        guest = Guest(self, has_left)
         self._guests.add(guest)
         try:
             with guest.scope:

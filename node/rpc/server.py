@@ -16,7 +16,14 @@ from typing import Any
 import h11
 import trio
 
-from node.connections import ConnectionTable, GatedListener, Pace, WatchedStream, read_source
+from node.connections import (
+    ConnectionTable,
+    GatedListener,
+    Pace,
+    WatchedStream,
+    has_left,
+    read_source,
+)
 from node.errors import BadInput, raise_if_fatal
 from node.rpc.access import Access, Refusal
 from node.rpc.call_runner import CallRunner, InlineRunner
@@ -86,7 +93,7 @@ class RpcServer:
         try:
             with (
                 self._connections.hold(read_source(stream)) as place,
-                self.room.guest() as guest,
+                self.room.guest(lambda: has_left(stream)) as guest,
             ):
                 await _HttpConnection(self, WatchedStream(stream, place), guest).run()
         except BadInput as error:
@@ -205,6 +212,9 @@ class _HttpConnection:
     async def _handle(self, request: h11.Request) -> bool:
         """Answer one request; return whether the connection can serve another."""
         self._cors = self._server.access.cors(request)
+        for name, value in request.headers:
+            if name == b"content-length" and int(value) > BODY_BYTES_MAX:
+                raise Refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
         with trio.move_on_after(ARRIVAL_S) as arrival:
             body = await self._read_body()
         if arrival.cancelled_caught:

@@ -147,7 +147,9 @@ def prepare(item: Input) -> Callable[[], int]:
         spent = amount
 
     computation: Any = SimpleNamespace(
-        msg=SimpleNamespace(data=item.data, data_as_bytes=item.data), consume_gas=consume_gas
+        msg=SimpleNamespace(data=item.data, data_as_bytes=item.data),
+        consume_gas=consume_gas,
+        transaction_context=SimpleNamespace(watch=None),
     )
     precompile = PRECOMPILES[item.address]
 

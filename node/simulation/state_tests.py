@@ -148,6 +148,9 @@ class CpuLimit:
         if self._ticks % TICKS_A_LOOK == 0 and time.thread_time() > self._end_s:
             raise CallAborted(f"takes more than {self._cpu_max_s:g} s of CPU")
 
+    def expect_long(self) -> None:
+        """Go on: it is ended afterwards."""
+
 
 class Choice(NamedTuple):
     """One of a test's transactions with what must come of it."""

@@ -1,11 +1,18 @@
 """A network comes up in whatever folder and locale it is started."""
 
 from tests.network.kit import processes_of
-from tests.unit.test_surroundings import LOCALES, LOWU, hostile, run  # noqa: F401
+from tests.unit.test_surroundings import (  # noqa: F401
+    LOCALES,
+    LOWU,
+    hostile,
+    run,
+    skip_without_a_path_to_libraries,
+)
 
 
 def test_a_network_comes_up_among_modules_of_the_current_folder(hostile):  # noqa: F811
     """N-L1: the supervisor ran the user's node.py. N-L2: dev-4 was not found by a locale."""
+    skip_without_a_path_to_libraries("C")
     folder = hostile / "nodes"
     try:
         for order in (("up", "dev-4"), ("down",)):

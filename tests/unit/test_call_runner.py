@@ -153,6 +153,7 @@ async def test_a_call_ends_when_its_client_has_gone():
 async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
     """There are few long calls at a time, and while others wait, none goes on for ever."""
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
+    monkeypatch.setattr(call_runner, "CROWDED_S", 0.1)
     runner, failures = CallRunner(), []
 
     async def attack():
@@ -218,6 +219,52 @@ async def test_long_calls_that_end_all_have_their_results(monkeypatch):
         await trio.lowlevel.checkpoint()
 
 
+async def test_a_call_of_some_milliseconds_is_done_beside_endless_ones(monkeypatch):
+    """It was refused, or waited until they had had all their time."""
+    monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
+    monkeypatch.setattr(call_runner, "CROWDED_S", 0.1)
+    runner = CallRunner()
+
+    async def attack():
+        while True:
+            with suppress(CallAborted):
+                await run(runner, never_ending)
+
+    def some_milliseconds(watch):
+        end_s = time.thread_time() + 0.02
+        while time.thread_time() < end_s:
+            watch.tick()
+        return 7
+
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(attack)
+            for number in range(10):
+                item = Call(some_milliseconds, number)
+                await runner.run([item])
+                assert (item.result, item.error) == (7, None)
+            nursery.cancel_scope.cancel()
+
+
+async def test_work_that_asks_nothing_waits_for_its_turn_before(monkeypatch):
+    """A precompile's work in one piece is that of a long call from the beginning."""
+    runner, running, most = CallRunner(), set(), []
+
+    def work(watch):
+        watch.expect_long()
+        running.add(watch)
+        most.append(len(running))
+        time.sleep(0.002)
+        running.discard(watch)
+
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(run, runner, work)
+    assert len(most) >= 20 and max(most) == 1
+
+
 async def test_no_more_calls_are_postponed_than_allowed(monkeypatch):
     monkeypatch.setattr(call_runner, "POSTPONED_MAX", 3)
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 10**6)
@@ -236,16 +283,16 @@ async def test_no_more_calls_are_postponed_than_allowed(monkeypatch):
             while len(failures) < 2:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-    assert failures == ["execution aborted: too many long calls wait"] * 2
+    assert failures == ["execution aborted: too many long calls wait; try again"] * 2
 
 
 def test_calls_that_have_gone_leave_their_place_among_the_postponed(monkeypatch):
     monkeypatch.setattr(call_runner, "POSTPONED_MAX", 2)
-    queues, calls = call_runner._Queues(), [Call(print, number) for number in range(4)]
-    assert [queues.postpone(item) for item in calls[:3]] == [True, True, False]
+    queues, calls = call_runner._Queues(), [Call(print, number) for number in range(3)]
+    assert [queues.postpone(item) for item in calls[:2]] == [None, None]
     calls[0].is_gone = True
-    assert queues.postpone(calls[3])
-    assert [queues.take_postponed() for _ in range(3)] == [calls[1], calls[3], None]
+    assert queues.postpone(calls[2]) is None
+    assert {queues.take_postponed() for _ in range(3)} == {calls[1], calls[2], None}
 
 
 async def test_a_short_call_does_not_wait_for_a_long_one_in_its_thread():
@@ -271,12 +318,21 @@ def test_calls_wait_their_turn_by_what_their_clients_have_used():
 def test_new_connections_earn_nothing():
     """Else one that asks once on each of many connections would always be served first."""
     queues = call_runner._Queues()
-    queues.add([Call(print, "greedy")])
     queues.count("greedy", 1.0)
+    queues.add([Call(print, "greedy")])
     assert queues.take().client == "greedy"  # all others are level with it from here
     queues.count("old", 0.5)
-    queues.add([Call(print, "old"), *(Call(print, number) for number in range(3))])
-    assert [queues.take().client for _ in range(4)] == ["old", 0, 1, 2]
+    queues.add([*(Call(print, number) for number in range(3)), Call(print, "old")])
+    assert [queues.take().client for _ in range(4)] == ["old", 2, 1, 0]
+
+
+def test_who_has_most_postponed_calls_loses_one(monkeypatch):
+    """128 calls on two connections kept everybody else's out."""
+    monkeypatch.setattr(call_runner, "POSTPONED_MAX", 3)
+    queues = call_runner._Queues()
+    flood = [Call(print, "flood") for _ in range(3)]
+    assert [queues.postpone(item) for item in flood] == [None] * 3
+    assert queues.postpone(Call(print, "honest")) is flood[-1]
 
 
 class FakeTime:

@@ -7,7 +7,14 @@ import trio
 import trio.testing
 
 from node import descriptors
-from node.connections import ConnectionTable, GatedListener, Pace, WatchedStream, read_source
+from node.connections import (
+    ConnectionTable,
+    GatedListener,
+    Pace,
+    WatchedStream,
+    has_left,
+    read_source,
+)
 from node.descriptors import DescriptorBudget, divide, raise_limit
 from node.errors import BadInput
 
@@ -180,3 +187,28 @@ def test_a_limit_that_cannot_be_raised_is_what_there_is(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 1_024))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert raise_limit() == 256
+
+
+async def test_a_client_that_has_closed_is_noticed(nursery):
+    """Its calls go on for nobody else, up to half a minute; nothing that it has sent is read."""
+    accepted = trio.Event()
+    streams = []
+
+    async def handle(stream):
+        streams.append(stream)
+        accepted.set()
+        await trio.sleep_forever()
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, handle, [listener])
+    client = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+    await accepted.wait()
+    (stream,) = streams
+    assert not has_left(stream)
+    await client.send_all(b"x")
+    assert not has_left(stream) and await stream.receive_some() == b"x"
+    await client.aclose()
+    await trio.lowlevel.wait_readable(stream.socket)
+    assert has_left(stream)
+    await stream.aclose()
+    assert has_left(stream)

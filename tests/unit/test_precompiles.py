@@ -46,6 +46,8 @@ ODD_NUMBERS = (
     0, 1, 2, 3, PRIME - 1, PRIME, PRIME + 1, ORDER - 1, ORDER, ORDER + 1, 2**255, 2**256 - 1,
 )  # fmt: skip
 
+UNWATCHED = {"transaction_context": SimpleNamespace(watch=None)}
+
 
 def word(number):
     return number.to_bytes(32, "big")
@@ -61,7 +63,7 @@ def run(table, number, data, gas=10**9):
         spent.append(amount)
 
     message = SimpleNamespace(data=data, data_as_bytes=bytes(data))
-    computation = SimpleNamespace(msg=message, consume_gas=consume_gas, output=b"")
+    computation = SimpleNamespace(msg=message, consume_gas=consume_gas, output=b"", **UNWATCHED)
     try:
         table[number.to_bytes(20, "big")](computation)
     except VMError:
@@ -109,7 +111,9 @@ def test_any_bytes_do_what_they_do_in_py_evm(number, data):
 def test_a_view_is_taken_like_bytes():
     data = memoryview(bytearray(G1 + G1))
     message = SimpleNamespace(data=data, data_as_bytes=data.tobytes())
-    computation = SimpleNamespace(msg=message, consume_gas=lambda gas, reason: None, output=b"")
+    computation = SimpleNamespace(
+        msg=message, consume_gas=lambda gas, reason: None, output=b"", **UNWATCHED
+    )
     PRECOMPILES[bytes(19) + b"\x06"](computation)
     assert computation.output == ecadd(G1 + G1) == POINTS[2]
 

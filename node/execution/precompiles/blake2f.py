@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import struct
 
+from node.execution.precompiles.pauses import Tick, go_on
 from node.execution.precompiles.prices import count_rounds
+
+_ROUNDS_AT_ONCE = 500
+"""Two milliseconds; a multiple of ten, after which the rounds repeat."""
 
 _WORD = (1 << 64) - 1
 _ROW = sum(_WORD << 128 * lane for lane in range(4))
@@ -39,11 +43,11 @@ _PICKS = tuple(
 """The same in the order of use: each round adds four rows of four words."""
 
 
-def blake2f(data: bytes) -> bytes:
+def blake2f(data: bytes, tick: Tick = go_on) -> bytes:
     """Return the new state of 64 bytes; `BadInput` for a wrong length or final flag.
 
     `data` is rounds (4 bytes, big-endian) and, little-endian, h (8 words), m (16), t (2) and the
-    final flag (1 byte, 0 or 1).
+    final flag (1 byte, 0 or 1). `tick` is called every few milliseconds.
     """
     rounds = count_rounds(data)
     h = struct.unpack_from("<8Q", data, 4)
@@ -51,7 +55,9 @@ def blake2f(data: bytes) -> bytes:
     words = [data[at : at + 8] + _GAP for at in range(68, 196, 8)]
     a, b = _pack(h[:4]), _pack(h[4:])
     c, d = _pack(_IV[:4]), _pack((_IV[4] ^ t0, _IV[5] ^ t1, _IV[6] ^ -data[212] & _WORD, _IV[7]))
-    a, b, c, d = _mix(a, b, c, d, rounds, words)
+    for begun in range(0, rounds, _ROUNDS_AT_ONCE):
+        a, b, c, d = _mix(a, b, c, d, min(_ROUNDS_AT_ONCE, rounds - begun), words)
+        tick()
     return struct.pack("<8Q", *map(int.__xor__, h, _unpack(a ^ c) + _unpack(b ^ d)))
 
 

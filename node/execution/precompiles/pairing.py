@@ -31,6 +31,7 @@ from node.execution.precompiles.fp12 import (
     reduce,
     twist2,
 )
+from node.execution.precompiles.pauses import Tick, go_on
 from node.execution.precompiles.prices import PAIR_BYTES
 
 X = 4965661367192848881
@@ -56,14 +57,17 @@ _LOOP = find_signed_bits(6 * X + 2)
 _X_BITS = find_signed_bits(X)
 
 
-def check_pairing(data: bytes) -> bytes:
-    """Return 1 or 0 in 32 bytes; `BadInput` for a point that is not of its group."""
-    pairs = [
-        (read_point(data[at : at + 64]), read_point2(data[at + 64 : at + PAIR_BYTES]))
-        for at in range(0, len(data), PAIR_BYTES)
-    ]
+def check_pairing(data: bytes, tick: Tick = go_on) -> bytes:
+    """Return 1 or 0 in 32 bytes; `BadInput` for a point that is not of its group.
+
+    `tick` is called for each pair at each step.
+    """
+    pairs = []
+    for at in range(0, len(data), PAIR_BYTES):
+        pairs.append((read_point(data[at : at + 64]), read_point2(data[at + 64 : at + PAIR_BYTES])))
+        tick()
     try:
-        product = run_miller_loop([(p, q) for p, q in pairs if q is not None])
+        product = run_miller_loop([(p, q) for p, q in pairs if q is not None], tick)
     except ZeroDivisionError:  # two multiples met that differ in the group of that order
         raise BadInput("a point is not in the second group") from None
     return bytes(31) + bytes((is_one(exponentiate(product)),))
@@ -83,7 +87,7 @@ def read_point2(data: bytes) -> Point2 | None:
     return x, y
 
 
-def run_miller_loop(pairs: list[tuple[Point, Point2]]) -> mpz:
+def run_miller_loop(pairs: list[tuple[Point, Point2]], tick: Tick = go_on) -> mpz:
     """Return the product of the pairs' values before the last exponentiation.
 
     `BadInput`, or `ZeroDivisionError`, if a second point does not have the group's order.
@@ -95,9 +99,11 @@ def run_miller_loop(pairs: list[tuple[Point, Point2]]) -> mpz:
         for _ in range(2 if bit else 1):
             for line in lines:
                 value = multiply_by_line(value, next(line))
+                tick()
     for _ in range(2):
         for line in lines:
             value = multiply_by_line(value, next(line))
+            tick()
     for line in lines:
         next(line, None)  # its check
     return value
