@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from node.bounded_json import load_json
+from node.execution.warm_up import warm_up
 from node.process import node_main, redirect_output
 from node.topology.plan import HOST, Plan
 from node.topology.supervisor_files import control_file, supervisor_lock
@@ -318,6 +319,7 @@ def main() -> int:
         print("another supervisor already runs this network", file=sys.stderr)
         return 3
     control_file(directory).unlink(missing_ok=True)  # of one that was killed
+    warm_up()
     gc.collect()
     gc.freeze()
     Supervisor(directory, plan).run()

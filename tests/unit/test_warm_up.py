@@ -1,0 +1,19 @@
+"""What runs before nodes are forked succeeds, and leaves nothing behind."""
+
+from node.chain.receipt import Status
+from node.execution import warm_up
+from node.execution.executor import call
+
+
+def test_it_runs_to_its_end_in_each_engine(monkeypatch):
+    statuses = []
+
+    def watched(*arguments):
+        outcome = call(*arguments)
+        statuses.append((arguments[1].engine, outcome.status))
+        return outcome
+
+    monkeypatch.setattr(warm_up, "call", watched)
+    warm_up.warm_up()
+    assert {status for _, status in statuses} == {Status.SUCCESS}
+    assert len({engine for engine, _ in statuses}) == 2
