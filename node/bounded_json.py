@@ -68,12 +68,12 @@ def _read_integer(text: str) -> int:
 def _read_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError("with a number beyond what a double holds")
+        raise ValueError("with a number that is beyond what a double holds")
     return number
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"with {text}, which JSON has not")
+    raise ValueError(f"with {text}, which is not JSON")
 
 
 _DECODER = json.JSONDecoder(

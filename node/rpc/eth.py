@@ -320,7 +320,7 @@ class EthMethods:
             return
         number = self._find_number(tag)
         if number is None:
-            raise RpcError(RESOURCE_NOT_FOUND, f"block {show(tag)} is not known here")
+            raise RpcError(RESOURCE_NOT_FOUND, f"no such block here: {show(tag)}")
         if number < self._node.height:
             raise RpcError(
                 NOT_SUPPORTED,
@@ -332,6 +332,9 @@ def _parse_message(raw: object) -> Transaction:
     """Return the call object as an unsigned transaction; `gas` 0 means not given."""
     if not isinstance(raw, dict):
         raise invalid_params("call: expected an object")
+    for name in ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas", "nonce"):
+        if raw.get(name) is not None:  # nothing depends on it here; it has to be one all the same
+            parse_quantity(raw[name], name)
     data = raw.get("input") or raw.get("data") or "0x"
     sender = raw.get("from")
     to = raw.get("to")

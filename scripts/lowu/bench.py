@@ -245,14 +245,21 @@ def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     help="Folder with artifacts of npm packages, to call at random.",
 )
 @click.option(
-    "--calls", type=click.IntRange(0), default=2_000, show_default=True, help="Calls of contracts."
+    "--calls",
+    type=click.IntRange(0),
+    default=2_000,
+    show_default=True,
+    help="Calls of those contracts.",
 )
 @click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--mutants", is_flag=True, help="Put known faults into the compiler; find each.")
 @click.option("--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0: one a core.")
 @json_option
 def differential(**options: Any) -> None:
-    """Run both EVM engines side by side, on random programs and on real contracts."""
+    """Run both EVM engines side by side, on random programs and, with --contracts, on real ones."""
+    is_asked = click.get_current_context().get_parameter_source("calls")
+    if is_asked is click.core.ParameterSource.COMMANDLINE and options["contracts"] is None:
+        raise click.UsageError("--calls: of which contracts? give their folder with --contracts")
     from lowu.bench_differential import run_differential, run_mutants
 
     (run_mutants if options.pop("mutants") else run_differential)(options)

@@ -13,7 +13,7 @@ from lowu.bench_report import describe_machine, print_machine
 from lowu.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
 from lowu.cli import emit_json
 from lowu.output import Progress
-from node.errors import EngineMismatch
+from node.errors import ConfigError, EngineMismatch
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.simulation.evm_contracts import load_artifacts, run_contracts
 from node.simulation.evm_differential import (
@@ -105,7 +105,9 @@ def _run_task(task: tuple[str, int, int, Path | None]) -> dict[str, Any]:
 
 def _run_world(found: dict[str, Any], folder: Path, seed: int, count: int) -> None:
     every = list(load_artifacts(folder))
-    start = seed * CONTRACTS_A_WORLD % max(1, len(every))
+    if not every:
+        raise ConfigError(f"{folder}: no JSON files with the abi and bytecode of a contract there")
+    start = seed * CONTRACTS_A_WORLD % len(every)
     chosen = (every + every)[start : start + min(len(every), CONTRACTS_A_WORLD)]
     found["totals"] = {"calls": count}
     try:

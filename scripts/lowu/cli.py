@@ -113,7 +113,15 @@ def _exit_code(error: BaseException) -> int:
         return 3 if "port" in str(error) or "written" in str(error) else 2
     if name == "NotReady":
         return 4
+    if isinstance(error, UnicodeEncodeError) or name == "CanonicalError":
+        return 2
     return 1 if isinstance(error, (NodeError, ClientError, RemoteError)) else -1
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:100]!r} is not text in UTF-8: is it in another encoding?"
+    return str(error)
 
 
 def _prepare_process() -> None:
@@ -168,7 +176,7 @@ def _run() -> int:
         codes = [_exit_code(cause) for cause in causes]
         if not codes or min(codes) < 0:
             raise
-        message = "\n".join(str(cause) for cause in causes)
+        message = "\n".join(map(_describe, causes))
         click.echo(f"error: {message}", err=True)
         if wants_json:
             emit_json(False, {}, error=message)

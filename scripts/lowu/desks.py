@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from node.topology.spec import Institution
 
 _HINTS = {
-    "ROLE_REQUIRED": "This institution has not the role for it: see its roles in the network file.",
+    "ROLE_REQUIRED": "It does not have the role for this: see its roles in the network file.",
     "NOT_ACCREDITED": "It is not accredited for this schema: see its schemas in the network file.",
     "NOT_FOUND": "This institution has registered no such anchor.",
     "ALREADY_REVOKED": "It is withdrawn already.",

@@ -18,7 +18,14 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.command()
 @click.argument("node", required=False)
 @directory_option
-@click.option("-n", "--lines", default=50, show_default=True, help="Lines to show; 0 for all.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="Lines to show; 0 for all.",
+)
 @click.option("-g", "--grep", default="", help="Only lines that contain this text.")
 @click.option("--level", type=click.Choice(LEVELS), default="debug", help="Least level.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")

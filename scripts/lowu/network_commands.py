@@ -43,6 +43,7 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
     from node.topology.network import NotReady, bring_up
 
     text, origin = read_network(network)
+    _check_name(text, origin, directory)
     progress = Progress(is_silent=is_json)
     was_running = Control(directory).is_running()
     try:
@@ -58,11 +59,28 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
         raise
 
 
+def _check_name(text: str, origin: Path, directory: Path) -> None:
+    """Refuse to start another network than the one that was asked for by name."""
+    from node.topology.spec import parse_spec
+    from node.topology.tree import is_tree, load_tree
+
+    source = click.get_current_context().get_parameter_source("network")
+    if source is click.core.ParameterSource.DEFAULT or not is_tree(directory):
+        return
+    wanted, held = parse_spec(text, origin).settings.name, load_tree(directory).spec.settings.name
+    if wanted != held:
+        raise click.UsageError(
+            f"{directory} holds the network {held}, not {wanted}: choose another folder with "
+            "--dir, or leave the name out to start what is there"
+        )
+
+
 def _tell_up(result: UpResult, *, is_json: bool) -> None:
     if is_json:
         emit_json(
             True,
             {"first_block_seconds": round(result.first_block_s, 3), "height": result.height},
+            network=result.plan.spec.settings.name,
             nodes=[_node_entry(node) for node in result.plan.nodes],
             was_running=result.was_running,
         )

@@ -269,3 +269,11 @@ def test_an_up_that_fails_stops_nothing_that_was_running(network):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert {node["pid"] for node in network.status()} == pids
+
+
+def test_another_network_than_the_folder_s_is_refused(shared):
+    """`lowu up dev-4` started seed-7 without a word, where `nodes` held that."""
+    done = lowu("up", "seed-7", "--dir", shared.directory, check=False)
+    assert done.returncode == 2 and "holds the network dev-4, not seed-7" in done.stderr
+    assert lowu_json("up", "--dir", shared.directory)["network"] == "dev-4"
+    assert lowu_json("up", "dev-4", "--dir", shared.directory)["was_running"] is True

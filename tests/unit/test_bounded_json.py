@@ -59,8 +59,8 @@ def test_what_nests_as_deeply_as_it_may_is_read():
     [
         (b"[1e999]", "beyond what a double holds"),
         (b"-1e999", "beyond what a double holds"),
-        (b"NaN", "NaN, which JSON has not"),
-        (b'{"a":-Infinity}', "-Infinity, which JSON has not"),
+        (b"NaN", "NaN, which is not JSON"),
+        (b'{"a":-Infinity}', "-Infinity, which is not JSON"),
         (b"9" * (DIGITS_MAX + 1), "more than 100 digits"),
         (b"9" * 5_000, "more than 100 digits"),
         (rb'"\ud83d"', "half of a surrogate pair"),

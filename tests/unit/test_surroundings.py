@@ -115,3 +115,16 @@ def test_a_network_file_in_another_encoding_is_called_that(tmp_path):
     done = run(LOWU, "validate", "own.toml", cwd=tmp_path)
     assert done.returncode == 2
     assert b"is not UTF-8 text" in done.stderr
+
+
+def test_an_argument_in_another_encoding_is_called_that(tmp_path):
+    """N-L2: a holder's name, or a field's, with a byte that is not UTF-8 gave a traceback."""
+    code = (
+        "import sys; from lowu import cli; from institutions.canonical import encode_canonical;"
+        "does = {'encode': str.encode, 'canonical': encode_canonical}[sys.argv[1]];"
+        "cli.cli.main = lambda **options: does('\\udcff'); sys.exit(cli.main())"
+    )
+    for how in ("encode", "canonical"):
+        done = run(sys.executable, "-c", code, how, cwd=tmp_path)
+        assert done.returncode == 2, done.stderr.decode()
+        assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
