@@ -182,6 +182,21 @@ def status(directory: Path, is_json: bool) -> None:
     for entry in entries:
         for line in _status_notes(entry):
             click.echo(f"{entry['name']}: {line}")
+    for line in _quorum_notes(plan, entries):
+        click.echo(line)
+
+
+def _quorum_notes(plan: Plan, entries: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield why no block can be committed, if too few validators vote."""
+    validators = plan.genesis.validators
+    voting = {item["name"] for item in entries if "height" in item and not item["is_abstaining"]}
+    found = {validators.index_of(node.key.node_id) for node in plan.nodes if node.name in voting}
+    weight = validators.weight_of([index for index in found if index is not None])
+    if weight < validators.quorum:
+        yield (
+            f"no block can be committed: of the validators that the network began with, weight "
+            f"{weight} runs and votes, and {validators.quorum} is needed"
+        )
 
 
 def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
 """`lowu status` shows a node that abstains, and one whose storage is damaged (N-F3, N-F8)."""
 
-from lowu.network_commands import _status_notes, _status_row
+from lowu.network_commands import _quorum_notes, _status_notes, _status_row
 from lowu.testing import load_plan
 from node.simulation.virtual_network import open_virtual
 from node.simulation.virtual_time import run_virtual
@@ -86,3 +86,15 @@ def test_hash_and_root_are_of_one_block(monkeypatch):
     status, shown = run_virtual(1, main)
     assert status["state_root"] == shown["stateRoot"]
     assert status["height"] == int(shown["number"], 16)
+
+
+def test_too_few_voters_are_told():
+    """Two of four that abstain end a network for good; nothing said so."""
+    plan = load_plan("dev-4")
+    entries = [{"name": node.name, "height": 5, "is_abstaining": False} for node in plan.nodes]
+    assert list(_quorum_notes(plan, entries)) == []
+    entries[0] = {"name": "node0"}  # it is down
+    assert list(_quorum_notes(plan, entries)) == []
+    entries[1]["is_abstaining"] = True
+    (note,) = _quorum_notes(plan, entries)
+    assert "weight 2 runs and votes, and 3 is needed" in note
