@@ -39,17 +39,17 @@ def test_trio_still_schedules_by_seed():
 
 @pytest.mark.parametrize("chunk", range(5))
 def test_seeds(chunk):
-    """40 seeds over 4 and 7 nodes: one chain, everything committed, nothing lost."""
+    """30 seeds over 4 and 7 nodes: one chain, everything committed, nothing lost."""
     blocks = 0
-    for seed in range(chunk * 8, chunk * 8 + 8):
+    for seed in range(chunk * 6, chunk * 6 + 6):
         blocks += run_stack(seed, 7 if seed % 4 == 0 else 4).blocks
-    assert blocks > 16
+    assert blocks > 12
 
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
         "from node.simulation.cluster import Cluster, run_stack;"
-        "print([run_stack(seed).trace_hash for seed in range(3)])"
+        "print([run_stack(seed).trace_hash for seed in range(2)])"
     )
     assert run_stack(0).trace_hash in output_under_hash_seeds(code)
     assert run_stack(0).trace_hash != run_stack(1).trace_hash

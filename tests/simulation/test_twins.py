@@ -17,7 +17,7 @@ from consensus.simulation.twins import (
 from tests.simulation.kit import simulate
 
 BELL = [1, 1, 2, 5, 15, 52, 203]
-SAMPLES_A_CHUNK = 80
+SAMPLES_A_CHUNK = 60
 
 
 @pytest.mark.parametrize("size", range(1, 7))
@@ -37,7 +37,7 @@ def test_the_count_of_canonical_scenarios():
 
 @pytest.mark.parametrize("chunk", range(10))
 def test_twins_within_the_bound_never_fork(chunk):
-    """800 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
+    """600 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
     random = Random(chunk)
     for number in range(SAMPLES_A_CHUNK):
         nodes = 7 if number % 20 == 0 else 4 + number % 2

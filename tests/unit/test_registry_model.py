@@ -190,7 +190,7 @@ class Registry(RuleBasedStateMachine):
 
 TestRegistry = pytest.mark.timeout(600)(Registry.TestCase)  # it is many tests in one
 TestRegistry.settings = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=40,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes minutes
