@@ -122,10 +122,11 @@ class GatedListener(trio.abc.Listener[trio.SocketStream]):
 
 def has_left(stream: trio.SocketStream) -> bool:
     """Whether the other end has closed; whatever else it has sent stays unread."""
-    descriptor = stream.socket.fileno()
-    if descriptor < 0:
+    try:
+        # Asked from a thread: the descriptor may be closed, or be of something else, by now.
+        lent = socket.socket(fileno=stream.socket.fileno())
+    except (OSError, ValueError):
         return True
-    lent = socket.socket(fileno=descriptor)
     try:
         return not lent.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -1,6 +1,8 @@
 """Places for connections, and what may be open at all (N-F5, N-F6)."""
 
+import os
 import resource
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -212,3 +214,12 @@ async def test_a_client_that_has_closed_is_noticed(nursery):
     assert has_left(stream)
     await stream.aclose()
     assert has_left(stream)
+
+
+def test_a_descriptor_that_was_closed_or_reused_meanwhile_is_of_a_client_that_has_left():
+    """Asked from a thread while the event loop closes it: the error ended the node."""
+    with open(os.devnull, "rb") as file:
+        number = file.fileno()
+        stream = SimpleNamespace(socket=SimpleNamespace(fileno=lambda: number))
+        assert has_left(stream), "no socket"
+    assert has_left(stream), "nothing"
