@@ -217,10 +217,11 @@ class CallRunner:
     async def _start_more(self) -> None:
         """Start another worker whenever calls wait and none is begun for a while."""
         try:
-            while self._waiting.has_fresh and self._workers < WORKERS_MAX:
+            while self._waiting.has_fresh:
                 taken = self._waiting.taken
                 await trio.sleep(PATIENCE_S)
-                if taken == self._waiting.taken and self._gate.is_open():
+                is_stuck = taken == self._waiting.taken and self._waiting.has_fresh
+                if is_stuck and self._workers < WORKERS_MAX and self._gate.is_open():
                     self._start_worker()
         finally:
             self._is_patient = False

@@ -265,6 +265,29 @@ async def test_work_that_asks_nothing_waits_for_its_turn_before(monkeypatch):
     assert len(most) >= 20 and max(most) == 1
 
 
+async def test_workers_that_a_closed_gate_sent_away_come_back(monkeypatch):
+    """With all at work nobody watched the queue any more; then one came back, for a long call."""
+    runner, over, next_over, is_closed = CallRunner(), threading.Event(), threading.Event(), True
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for _ in range(WORKERS_MAX):
+                nursery.start_soon(run, runner, lambda watch: over.wait(LIMIT_S))
+            while runner._workers < WORKERS_MAX or runner._is_patient:
+                await trio.lowlevel.checkpoint()
+            monkeypatch.setattr(runner._gate, "is_open", lambda: not is_closed)
+            monkeypatch.setattr(runner._gate, "closed_for_s", lambda: 0.01 * is_closed)
+            first, second = Call(lambda watch: next_over.wait(LIMIT_S)), Call(lambda watch: 7)
+            nursery.start_soon(runner.run, [first, second])
+            await trio.testing.wait_all_tasks_blocked()
+            over.set()
+            while runner._workers > 1:
+                await trio.lowlevel.checkpoint()
+            is_closed = False
+            await second.done.wait()
+            assert not first.done.is_set()
+            next_over.set()
+
+
 async def test_no_more_calls_are_postponed_than_allowed(monkeypatch):
     monkeypatch.setattr(call_runner, "POSTPONED_MAX", 3)
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 10**6)
