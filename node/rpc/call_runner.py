@@ -112,26 +112,23 @@ class _Queues:
             for item in calls:
                 self._add(self._fresh, item)
 
-    def postpone(self, item: Call) -> Call | None:
-        """Let a call wait to be begun again; return one to be refused if too many do.
+    def postpone(self, item: Call) -> list[Call]:
+        """Let a call wait to be begun again; if too many do, return those to be refused.
 
-        That is the newest of the client that has most of them.
+        These are the ones for which nobody waits; or the newest of the client that has most.
         """
         item.postponed_s = time.monotonic()
         with self._lock:
             self._add(self._postponed, item)
-            if sum(map(len, self._postponed.values())) <= POSTPONED_MAX:
-                return None
             waiting = [one for calls in self._postponed.values() for one in calls]
-            self._postponed, kept = {}, [one for one in waiting if not one.has_gone()]
-            for one in kept:
-                self._add(self._postponed, one)
-            if len(kept) <= POSTPONED_MAX:
-                return None
-            client = max(self._postponed, key=lambda key: len(self._postponed[key]))
-            refused = self._postponed[client].pop()
-            if not self._postponed[client]:
-                del self._postponed[client]
+            if len(waiting) <= POSTPONED_MAX:
+                return []
+            refused = [one for one in waiting if one.has_gone()]
+            refused = refused or [max(self._postponed.values(), key=len)[-1]]
+            self._postponed = {}
+            for one in waiting:
+                if one not in refused:
+                    self._add(self._postponed, one)
             return refused
 
     def _add(self, row: dict[Hashable, deque[Call]], item: Call) -> None:
@@ -297,8 +294,7 @@ class CallRunner:
             finished.append(item)
             return
         item.error = None
-        refused = self._waiting.postpone(item)
-        if refused is not None:
+        for refused in self._waiting.postpone(item):
             refused.error = CallRefused("execution aborted: too many long calls wait; try again")
             finished.append(refused)
 

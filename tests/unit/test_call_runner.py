@@ -312,9 +312,9 @@ async def test_no_more_calls_are_postponed_than_allowed(monkeypatch):
 def test_calls_that_have_gone_leave_their_place_among_the_postponed(monkeypatch):
     monkeypatch.setattr(call_runner, "POSTPONED_MAX", 2)
     queues, calls = call_runner._Queues(), [Call(print, number) for number in range(3)]
-    assert [queues.postpone(item) for item in calls[:2]] == [None, None]
+    assert [queues.postpone(item) for item in calls[:2]] == [[], []]
     calls[0].is_gone = True
-    assert queues.postpone(calls[2]) is None
+    assert queues.postpone(calls[2]) == [calls[0]], "it is to be ended: a connection waits for it"
     assert {queues.take_postponed() for _ in range(3)} == {calls[1], calls[2], None}
 
 
@@ -354,8 +354,8 @@ def test_who_has_most_postponed_calls_loses_one(monkeypatch):
     monkeypatch.setattr(call_runner, "POSTPONED_MAX", 3)
     queues = call_runner._Queues()
     flood = [Call(print, "flood") for _ in range(3)]
-    assert [queues.postpone(item) for item in flood] == [None] * 3
-    assert queues.postpone(Call(print, "honest")) is flood[-1]
+    assert [queues.postpone(item) for item in flood] == [[]] * 3
+    assert queues.postpone(Call(print, "honest")) == [flood[-1]]
 
 
 class FakeTime:
