@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from py_ecc import optimized_bn128 as bn128
 
 from node.crypto import compute_address, compute_public_key, sign
-from node.errors import BadInput
+from node.errors import BadInput, CallAborted
 from node.execution.precompiles import bn254, fp12, prices
 from node.execution.precompiles.blake2f import blake2f
 from node.execution.precompiles.bn254 import ORDER, P, ecadd, ecmul, find_digits, split
@@ -604,3 +604,35 @@ def test_kzg_points_have_one_encoding(name):
     bad = BAD_ENCODINGS[name]
     assert not evaluates(encode_point_evaluation(bad, 0, word(0), NO_POINT))
     assert not evaluates(encode_point_evaluation(NO_POINT, 0, word(0), bad))
+
+
+class Ending:
+    """A watch that ends the call when it has been asked some times."""
+
+    def __init__(self, ticks):
+        self.ticks = ticks
+
+    def tick(self):
+        self.ticks -= 1
+        if not self.ticks:
+            raise CallAborted("over")
+
+    def expect_long(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "data"),
+    [(8, (G1 + G2) * 20), (9, (20_000).to_bytes(4, "big") + bytes(208) + b"\1")],
+    ids=["ECPAIRING", "BLAKE2F"],
+)
+def test_long_work_for_a_call_can_be_ended_in_between(number, data):
+    """Eight calls of four seconds each held all that runs calls."""
+    computation = SimpleNamespace(
+        msg=SimpleNamespace(data=data),
+        consume_gas=lambda gas, reason: None,
+        transaction_context=SimpleNamespace(watch=Ending(30)),
+    )
+    with pytest.raises(CallAborted):
+        PRECOMPILES[number.to_bytes(20, "big")](computation)
+    assert not hasattr(computation, "output")

@@ -19,12 +19,11 @@ from node.execution.precompiles.bn254 import ecadd, ecmul
 from node.execution.precompiles.hashes import ecrecover, identity, ripemd160, sha256
 from node.execution.precompiles.modexp import modexp
 from node.execution.precompiles.pairing import check_pairing
-from node.execution.precompiles.pauses import Tick, go_on
 from node.execution.precompiles.point_evaluation import point_evaluation
 
 Price = Callable[[bytes | memoryview], int]
-Work = Callable[[bytes], bytes]
-LongWork = Callable[[bytes, Tick], bytes]
+Work = Callable[..., bytes]
+"""From an input to an output. What is in `_ASKING` takes a `pauses.Tick` as well."""
 Read = Callable[[bytes | memoryview], int]
 """How many bytes of the input matter, once it is paid for."""
 Precompile = Callable[[Any], Any]
@@ -50,15 +49,13 @@ _PRICED: dict[int, tuple[str, Price, Work] | tuple[str, Price, Work, Read]] = {
 _OFFICIALLY = _PRICED | {9: ("BLAKE2F", prices.price_blake2f_officially, blake2f)}
 
 
-_ASKING: Mapping[int, LongWork] = MappingProxyType({8: check_pairing, 9: blake2f})
+_ASKING: frozenset[Work] = frozenset({check_pairing, blake2f})
 """What can take seconds, and asks in between whether it may go on."""
 LONG_GAS = 50_000
 """What costs more may take more than a few milliseconds: a call waits for a turn before it."""
 
 
-def _build(
-    asking: LongWork | None, name: str, price: Price, work: Work, read: Read = len
-) -> Precompile:
+def _build(name: str, price: Price, work: Work, read: Read = len) -> Precompile:
     reason = f"{name} precompile"
 
     def precompile(computation: Any) -> Any:
@@ -69,11 +66,8 @@ def _build(
             if watch is not None and gas > LONG_GAS:
                 watch.expect_long()
             # A call pays for what is read of its input, which may be a megabyte behind that.
-            read_data = bytes(data[: read(data)])
-            if asking is None:
-                computation.output = work(read_data)
-            else:
-                computation.output = asking(read_data, go_on if watch is None else watch.tick)
+            asked = () if watch is None or work not in _ASKING else (watch.tick,)
+            computation.output = work(bytes(data[: read(data)]), *asked)
         except BadInput as error:
             raise PrecompileFailed(f"{reason}: {error}") from error
         return computation
@@ -85,10 +79,7 @@ def build_precompiles(*, by: Literal["lowu", "official"]) -> Mapping[bytes, Prec
     """Return what stands at each address, with our prices or with Ethereum's as of Cancun."""
     priced = _PRICED if by == "lowu" else _OFFICIALLY
     return MappingProxyType(
-        {
-            number.to_bytes(20, "big"): _build(_ASKING.get(number), *entry)
-            for number, entry in priced.items()
-        }
+        {number.to_bytes(20, "big"): _build(*entry) for number, entry in priced.items()}
     )
 
 
