@@ -120,10 +120,10 @@ class Gate:
             self._long -= watch.is_long
             self._pass_on(watch)
 
-    def is_open(self, reserve_s: float = 0.0) -> bool:
-        """Whether calls may run just now, with so much of their share left for others."""
+    def is_open(self) -> bool:
+        """Whether calls may run just now."""
         with self._condition:
-            return self._has_left(reserve_s)
+            return self._has_left(0.0)
 
     def closed_for_s(self) -> float:
         """Return how long calls have to wait until they may run."""

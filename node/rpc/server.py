@@ -36,6 +36,7 @@ from node.rpc.websocket import serve_websocket
 from node.tap import Tap
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
+_TOO_LARGE = f"the body is larger than {BODY_BYTES_MAX} bytes"
 NEWCOMERS_PER_S = 100.0
 """Once all places are taken: each then pushes out an idle connection, which may come back."""
 NEWCOMERS_AT_ONCE = 100
@@ -214,7 +215,7 @@ class _HttpConnection:
         self._cors = self._server.access.cors(request)
         for name, value in request.headers:
             if name == b"content-length" and int(value) > BODY_BYTES_MAX:
-                raise Refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+                raise Refusal(413, _TOO_LARGE)
         with trio.move_on_after(ARRIVAL_S) as arrival:
             body = await self._read_body()
         if arrival.cancelled_caught:
@@ -241,7 +242,7 @@ class _HttpConnection:
             if isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > BODY_BYTES_MAX:
-                    raise Refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+                    raise Refusal(413, _TOO_LARGE)
                 if not self._guest.hold(len(event.data)):
                     raise Refusal(503, "no room for this request now: send it in smaller parts")
             elif isinstance(event, h11.EndOfMessage):

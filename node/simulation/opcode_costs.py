@@ -10,13 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.execution.evm import Evm
 from node.simulation.evm_differential import CONTEXT, state_of
 from node.simulation.evm_programs import ADDRESSES, SENDER, Program
-from node.simulation.precompile_costs import collection_paused, measure_reference_ms
+from node.simulation.precompile_costs import (
+    collection_paused,
+    measure_by_yardstick,
+    take_least,
+)
 
 GAS = 500_000
 ROUNDS = 3
@@ -92,29 +97,21 @@ def measure_loop(what: str, code: bytes | None = None) -> OpcodeCost:
 
     The yardstick is applied right before and right after each run.
     """
-    code = code or LOOPS[what]
+    run = partial(_run, code or LOOPS[what])
     cold, hot = [], []
     usual = CompiledComputation.cache
     try:
         with collection_paused():
             for _ in range(ROUNDS):
                 CompiledComputation.cache = CodeCache()
-                cold.append(_measure_once(code))
+                cold.append(measure_by_yardstick(run))
                 CompiledComputation.cache = CodeCache(gas_an_operation=0)
-                _run(code)
-                hot.append(_measure_once(code))
+                run()
+                hot.append(measure_by_yardstick(run))
     finally:
         CompiledComputation.cache = usual
-    cold_ms, cold_steps = map(min, zip(*cold, strict=True))
-    hot_ms, hot_steps = map(min, zip(*hot, strict=True))
+    (cold_ms, cold_steps), (hot_ms, hot_steps) = take_least(cold), take_least(hot)
     return OpcodeCost(what, cold_ms, hot_ms, cold_steps, hot_steps)
-
-
-def _measure_once(code: bytes) -> tuple[float, float]:
-    """Return milliseconds of CPU a million gas, and steps a gas, of one run."""
-    before_ms = measure_reference_ms()
-    cost_ms = _run(code)
-    return cost_ms, 2 * cost_ms / (before_ms + measure_reference_ms())
 
 
 def _run(code: bytes) -> float:

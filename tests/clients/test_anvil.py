@@ -14,6 +14,7 @@ from node.chain.transaction import build_unsigned, compute_intrinsic_gas
 from node.crypto import keccak256
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.execution.evm import BlockContext, Evm
+from node.execution.flat_state import TABLE_ACCOUNT, TABLE_STORAGE
 from node.execution.machine import InterpretedComputation
 from node.execution.precompiles.table import OFFICIAL_PRECOMPILES
 from node.simulation.evm_differential import state_of
@@ -138,11 +139,11 @@ def compare(anvil, program):
 
 def _compare_state(anvil, evm):
     accounts = evm.accounts
-    touched = {key[:20] for table, key in evm.writes() if len(key) >= 20 and table != b"c"}
+    writes = evm.writes()
+    touched = {key for table, key in writes if table == TABLE_ACCOUNT}
     slots = {(address, slot) for address in ADDRESSES for slot in range(4)}
-    slots |= {
-        (key[:20], int.from_bytes(key[20:], "big")) for _, key in evm.writes() if len(key) == 52
-    }
+    written = [key for table, key in writes if table == TABLE_STORAGE]
+    slots |= {(key[:20], int.from_bytes(key[20:], "big")) for key in written}
     calls, expected = [], []
     for address in sorted({*ADDRESSES, SENDER, BENEFICIARY, *touched}):
         calls += [

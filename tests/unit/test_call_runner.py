@@ -126,6 +126,14 @@ def never_ending(watch):
         watch.tick()
 
 
+async def attack(runner, failures):
+    """Make a call that does not end; note how it was ended."""
+    try:
+        await run(runner, never_ending)
+    except CallAborted as error:
+        failures.append(str(error))
+
+
 async def test_a_call_ends_when_it_has_had_its_time(monkeypatch):
     monkeypatch.setattr(call_gate, "CALL_CPU_S", 0.05)
     with trio.fail_after(LIMIT_S), pytest.raises(CallAborted, match=r"timeout = 0.05s"):
@@ -155,17 +163,10 @@ async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
     monkeypatch.setattr(call_runner, "CROWDED_S", 0.1)
     runner, failures = CallRunner(), []
-
-    async def attack():
-        try:
-            await run(runner, never_ending)
-        except CallAborted as error:
-            failures.append(str(error))
-
     with trio.fail_after(3 * LIMIT_S):
         async with trio.open_nursery() as nursery:
             for _ in range(LONG_MAX + 3):
-                nursery.start_soon(attack)
+                nursery.start_soon(attack, runner, failures)
             while len(failures) < 3:
                 assert await run(runner, lambda watch: 7) == 7
             nursery.cancel_scope.cancel()
@@ -176,20 +177,14 @@ async def test_twelve_endless_calls_leave_workers_for_others(monkeypatch):
     """N-F4: they held all six, each until its end, and a call of a millisecond waited for 3.5 s."""
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 10**6)
     monkeypatch.setattr(call_gate, "CALL_CPU_S", 10**6)
-    runner, ended = CallRunner(), []
-
-    async def attack():
-        with suppress(CallAborted):
-            await run(runner, never_ending)
-            ended.append(1)
-
+    runner, failures = CallRunner(), []
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             for _ in range(12):
-                nursery.start_soon(attack)
+                nursery.start_soon(attack, runner, failures)
             for _ in range(100):
                 assert await run(runner, lambda watch: 7) == 7
-            assert not ended
+            assert not failures, "they were not ended for it"
             nursery.cancel_scope.cancel()
 
 
@@ -292,17 +287,10 @@ async def test_no_more_calls_are_postponed_than_allowed(monkeypatch):
     monkeypatch.setattr(call_runner, "POSTPONED_MAX", 3)
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 10**6)
     runner, failures = CallRunner(), []
-
-    async def attack():
-        try:
-            await run(runner, never_ending)
-        except CallAborted as error:
-            failures.append(str(error))
-
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             for _ in range(LONG_MAX + 5):
-                nursery.start_soon(attack)
+                nursery.start_soon(attack, runner, failures)
             while len(failures) < 2:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
