@@ -40,6 +40,13 @@ class CallPostponed(CallAborted):
     """A call has become a long one, and there are enough: begin it again later."""
 
 
+class CallGone(CallAborted):
+    """Nobody waits for a call: its client has closed the connection, or its own end of it."""
+
+    def __init__(self) -> None:
+        super().__init__("execution aborted: nobody waits for it")
+
+
 class CallWatch:
     """Follows one call; made in the thread that runs it."""
 
@@ -195,7 +202,7 @@ class Gate:
 
     def _check(self, watch: CallWatch) -> None:
         if watch.is_gone():
-            raise CallAborted("execution aborted: nobody waits for it")
+            raise CallGone
         if watch.cpu_s >= LONG_LEAST_S and self._is_crowded():
             raise CallAborted("execution aborted: more than a few long calls at a time")
         if watch.cpu_s >= CALL_CPU_S:

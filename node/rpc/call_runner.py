@@ -20,7 +20,15 @@ import trio
 
 from node.errors import CallAborted
 from node.execution.machine import Watch
-from node.rpc.call_gate import LONG_MAX, SHORT_S, SLICE_S, CallPostponed, CallWatch, Gate
+from node.rpc.call_gate import (
+    LONG_MAX,
+    SHORT_S,
+    SLICE_S,
+    CallGone,
+    CallPostponed,
+    CallWatch,
+    Gate,
+)
 
 WORKERS_MAX = LONG_MAX + 2
 """Some are always left for calls that are not long."""
@@ -285,7 +293,9 @@ class CallRunner:
 
         watch.on_slice = hand_over
         try:
-            if not item.has_gone():
+            if item.has_gone():
+                item.error = CallGone()
+            else:
                 _run_one(item, watch)
         finally:
             self._gate.finish(watch)

@@ -158,6 +158,15 @@ async def test_a_call_ends_when_its_client_has_gone():
             await trio.lowlevel.checkpoint()
 
 
+async def test_who_has_closed_its_end_is_told_so_and_no_result():
+    """A client may close its own end and read on: it was told a result of null."""
+    runner, ran = CallRunner(), []
+    item = Call(ran.append, has_left=lambda: True)
+    with trio.fail_after(LIMIT_S):
+        await runner.run([item])
+    assert not ran and "nobody waits" in str(item.error)
+
+
 async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
     """There are few long calls at a time, and while others wait, none goes on for ever."""
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
