@@ -231,12 +231,15 @@ class Evm:
         Raises:
             EngineMismatch: two engines run, and differ.
         """
-        what = f"transaction 0x{transaction.hash.hex()}"
+
+        def describe() -> str:
+            return f"transaction 0x{transaction.hash.hex()}"
+
         outcome = self._contain(
-            what, transaction.sender, transaction.gas, lambda: self._execute(transaction)
+            describe, transaction.sender, transaction.gas, lambda: self._execute(transaction)
         )
         if self._other is not None:
-            _compare(what, outcome, self._other.execute(transaction))
+            _compare(describe(), outcome, self._other.execute(transaction))
         return outcome
 
     def _execute(self, transaction: Transaction) -> Outcome:
@@ -263,10 +266,12 @@ class Evm:
         def run() -> Outcome:
             return self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
 
-        what = f"a call to 0x{to.hex()} with 0x{data[:1_000].hex()}"
-        outcome = self._contain(what, sender, gas, run)
+        def describe() -> str:
+            return f"a call to 0x{to.hex()} with 0x{data[:1_000].hex()}"
+
+        outcome = self._contain(describe, sender, gas, run)
         if self._other is not None:
-            _compare(what, outcome, self._other.call(sender, to, value, data, gas))
+            _compare(describe(), outcome, self._other.call(sender, to, value, data, gas))
         return outcome
 
     def create_at(self, sender: bytes, address: bytes, init_code: bytes, gas: int) -> Outcome:
@@ -277,13 +282,15 @@ class Evm:
             _compare(f"the creation of 0x{address.hex()}", outcome, other)
         return outcome
 
-    def _contain(self, what: str, sender: bytes, gas: int, run: Callable[[], Outcome]) -> Outcome:
+    def _contain(
+        self, describe: Callable[[], str], sender: bytes, gas: int, run: Callable[[], Outcome]
+    ) -> Outcome:
         try:
             return run()
         except FAULTS_OF_THE_MACHINE:
             raise
         except Exception as flaw:  # noqa: BLE001  (an engine's failure is a result)
-            self._report(what, flaw)
+            self._report(describe(), flaw)
         self._accounts.undo_transaction()
         if self._block.engine is not Engine.INTERPRETED:
             usual, self._state = self._state, self._build_state(Engine.INTERPRETED, None)
@@ -293,7 +300,7 @@ class Evm:
             except FAULTS_OF_THE_MACHINE:
                 raise
             except Exception as flaw:  # noqa: BLE001
-                self._report(what, flaw)
+                self._report(describe(), flaw)
             finally:
                 self._state = usual
             self._accounts.undo_transaction()
@@ -366,7 +373,7 @@ class Evm:
                 return computation
             return machine.apply_create_message(self._state, message, context)
         is_plain = not message.value and message.to not in machine._precompiles
-        if issubclass(machine, CompiledComputation) and is_plain:
+        if machine.is_compiled and is_plain:
             frame = machine(self._state, message, context)
             frame.contracts_created = []
             run_frame(frame, self._accounts)
@@ -375,14 +382,15 @@ class Evm:
 
     def _finish(self, computation: Any, gas: int, created: bytes) -> Outcome:
         error = computation._error
-        # An exceptional halt burns what is left, also of a creation whose code is refused.
-        gas_used = gas - computation.get_gas_remaining()
         refund, entries = 0, []
         if error is None:  # what called frames leave is in the first one by now
+            gas_used = gas - computation._gas_meter.gas_remaining
             refund, entries = computation._gas_meter.gas_refunded, sorted(computation._log_entries)
             for address in (*computation.accounts_to_delete, *computation.destroyed):
                 self._accounts.delete_account(address)
         else:
+            # An exceptional halt burns what is left, also of a creation whose code is refused.
+            gas_used = gas - computation.get_gas_remaining()
             error.__traceback__ = error.__context__ = None  # they hold the frame in a cycle
         logs = tuple(
             Log(address, tuple([topic.to_bytes(32, "big") for topic in topics]), data)

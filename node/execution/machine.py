@@ -36,6 +36,7 @@ class InterpretedComputation(CancunComputation):  # type: ignore[misc]
 
     opcodes: ClassVar[Mapping[int, Any]] = OPCODES
     _precompiles: ClassVar[Mapping[bytes, Any]] = PRECOMPILES
+    is_compiled: ClassVar[bool] = False
     child_gas = 0
     """Gas that the frames which this one called have used."""
     destroyed: tuple[bytes, ...] = ()

@@ -136,6 +136,8 @@ def _build(code: Code, text: str, known: dict[str, int], opcodes: Any) -> UnitFu
 class CompiledComputation(InterpretedComputation):
     """A frame that runs compiled code where there is some, and py-evm's loop elsewhere."""
 
+    is_compiled = True
+    is_watched: ClassVar[bool] = False
     cache: ClassVar[CodeCache] = CodeCache()
     _counted_gas = 0
 
@@ -189,18 +191,20 @@ class CompiledComputation(InterpretedComputation):
     def run(self) -> None:
         """Run the frame's code from its beginning; `VMError` if it fails."""
         # Creation code runs once: it has no place in the cache, and nobody can fill that by it.
-        code = analyse(self.msg.code) if self.msg.is_create else self.cache.find(self.msg.code)
+        message, cache = self.msg, self.cache
+        code = cache.find(message.code) if message.to else analyse(message.code)
         stack, meter, number = self._stack.values, self._gas_meter, 0
         try:
             while number >= 0:
-                self.tick()
+                if self.is_watched:
+                    self.tick()
                 unit = code.units[number]
-                function = unit.function or self.cache.compile(code, unit, self.opcodes)
+                function = unit.function or cache.compile(code, unit, self.opcodes)
                 number = MISFIT if function is None else function(self, stack, meter)
                 if number > 0:
                     unit.departures += 1
-                    if unit.departures % self.cache.join_every == 0:
-                        self.cache.join(code, unit, number, self.opcodes)
+                    if unit.departures % cache.join_every == 0:
+                        cache.join(code, unit, number, self.opcodes)
                 elif number == MISFIT:
                     number = step(self, code, unit.pc)
         except Halt:
@@ -235,6 +239,7 @@ class WatchedCompiledComputation(CompiledComputation):
     for a lock with it.
     """
 
+    is_watched = True
     cache: ClassVar[CodeCache] = CodeCache(is_watched=True)
 
     def tick(self) -> None:
