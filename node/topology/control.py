@@ -107,13 +107,24 @@ class Control:
         threading.Thread(target=process.wait, daemon=True).start()
 
     def down(self) -> bool:
-        """Stop all nodes and the supervisor; return whether there was one."""
+        """Stop all nodes and the supervisor; return whether there was one.
+
+        When this returns, no process of the network runs, and its folder can be removed.
+
+        Raises:
+            NodeError: the supervisor refused, or hangs.
+        """
         try:
-            info = json.loads(control_file(self._directory).read_text(encoding="utf-8"))
+            pid = json.loads(control_file(self._directory).read_text(encoding="utf-8"))["pid"]
             self.order("down")
-        except (NotRunning, OSError, ValueError):
+        except (NotRunning, OSError, ValueError, KeyError, TypeError):
             return False
         deadline = time.monotonic() + ORDER_S
-        while control_file(self._directory).exists() and time.monotonic() < deadline:
+        while control_file(self._directory).exists() or is_supervised(self._directory):
+            if time.monotonic() > deadline:
+                raise NodeError(
+                    f"{self._directory}: the nodes have stopped, but the supervisor, process "
+                    f"{pid}, has not ended for {ORDER_S:.0f} s; `kill -9 {pid}` ends it"
+                )
             time.sleep(POLL_S)
-        return bool(info)
+        return True

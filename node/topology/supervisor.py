@@ -24,7 +24,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from node.bounded_json import load_json
 from node.execution.warm_up import warm_up
@@ -296,7 +296,7 @@ def _die_with_parent() -> None:
             os._exit(1)
 
 
-def _take(lock: TextIO) -> bool:
+def _take(lock: int) -> bool:
     """Take the lock; one that is only being looked at is free again at once."""
     deadline = time.monotonic() + LOCK_S
     while True:
@@ -314,7 +314,9 @@ def main() -> int:
     """Run the supervisor of a network folder."""
     directory = Path(sys.argv[1]).resolve()
     plan = load_tree(directory)
-    lock = supervisor_lock(directory).open("a", encoding="utf-8")  # held until this process ends
+    # A descriptor, which nothing closes but the end of this process: a file would be closed a
+    # while before, when Python takes itself apart.
+    lock = os.open(supervisor_lock(directory), os.O_RDWR | os.O_CREAT, 0o644)
     if not _take(lock):
         print("another supervisor already runs this network", file=sys.stderr)
         return 3

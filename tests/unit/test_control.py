@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -54,6 +55,44 @@ def test_one_that_hangs_is_named(folder, monkeypatch):
         assert is_supervised(folder)
         with pytest.raises(NodeError, match=f"`kill -9 {os.getpid()}` ends it"):
             Control(folder).order("status")
+
+
+def answer_down(listener, folder):
+    """Be a supervisor that takes one order and forgets how it is reached."""
+    listener.setblocking(True)
+    connection, _ = listener.accept()
+    with connection:
+        connection.makefile("rb").readline()
+        control_file(folder).unlink()
+        connection.sendall(b'{"ok": true, "nodes": []}\n')
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_down_waits_until_the_supervisor_has_ended(folder, listener, monkeypatch, ends):
+    """It has still to end when it takes no more orders: a script may remove the folder next."""
+    asked = []
+
+    def look(directory):
+        asked.append(directory)
+        if ends and len(asked) == 3:
+            lock.close()
+        return is_supervised(directory)
+
+    monkeypatch.setattr(control_module, "is_supervised", look)
+    monkeypatch.setattr(control_module, "ORDER_S", 20 if ends else 0.5)
+    lock = supervisor_lock(folder).open("a")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    supervisor = threading.Thread(target=answer_down, args=(listener, folder))
+    supervisor.start()
+    try:
+        if ends:
+            assert Control(folder).down() and lock.closed
+        else:
+            with pytest.raises(NodeError, match=f"has not ended .*`kill -9 {os.getpid()}`"):
+                Control(folder).down()
+    finally:
+        supervisor.join()
+        lock.close()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"pid":1,"port":"x","token":1}'])
