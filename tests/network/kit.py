@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -12,20 +10,14 @@ from pathlib import Path
 import psutil
 
 from consensus.invariants import BlockFact
+from tests.command import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def lowu(*arguments, check=True, cwd=None, timeout=120):
     """Run `lowu` and return the finished process."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lowu", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=timeout,
-        check=False,
-    )
+    done = run_command(arguments, cwd, timeout)
     if check and done.returncode != 0:
         raise AssertionError(f"lowu {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

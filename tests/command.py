@@ -1,0 +1,63 @@
+"""The `lowu` command for tests: `python -m lowu`, forked from a process that has imported it.
+
+Most of the time of most commands goes into imports, and the suite runs hundreds of them. What is
+tested of the start itself (locales, modules of the current folder, signals) begins a Python of
+its own.
+"""
+
+import io
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+
+_PARENT = multiprocessing.get_context("forkserver")
+_PARENT.set_forkserver_preload(["tests.command_imports"])
+
+
+def run_command(arguments, cwd=None, timeout=120):
+    """Run `lowu` and return the finished process, with its texts.
+
+    Raises:
+        subprocess.TimeoutExpired: it was killed after so many seconds.
+    """
+    arguments = [str(argument) for argument in arguments]
+    with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:
+        files = (output.name, errors.name)
+        child = _PARENT.Process(
+            target=_be_command, args=(arguments, cwd or os.getcwd(), dict(os.environ), files)
+        )
+        child.start()
+        child.join(timeout)
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+            raise subprocess.TimeoutExpired(["lowu", *arguments], timeout)
+        texts = [_read(stream) for stream in (output, errors)]
+        code = child.exitcode
+        child.close()
+    return subprocess.CompletedProcess(["lowu", *arguments], code, *texts)
+
+
+def _read(stream):
+    stream.seek(0)
+    return stream.read().decode()
+
+
+def _be_command(arguments, cwd, environment, files):
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, name in enumerate((os.devnull, *files)):
+        opened = os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_APPEND)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.stdin, sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8")
+        for number, mode in enumerate("rww")
+    )
+    sys.argv = ["lowu", *arguments]
+    from lowu.cli import main
+
+    sys.exit(main())
