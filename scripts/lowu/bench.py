@@ -49,14 +49,14 @@ def rounds_option(default: int) -> Callable[[Any], Any]:
     )
 
 
-def registrations_option(default: int) -> Callable[[Any], Any]:
+def registrations_option(default: int, text: str = "In each run.") -> Callable[[Any], Any]:
     """Add ``--registrations``."""
     return click.option(
         "--registrations",
         type=click.IntRange(100, 1_000_000),
         default=default,
         show_default=True,
-        help="In each run.",
+        help=text,
     )
 
 
@@ -111,15 +111,22 @@ def throughput(
     show_default=True,
     help="How long half of the highest rate is kept up.",
 )
+@registrations_option(6_000, "Sent at once in each run, to find the highest rate.")
 @plot_option
 @json_option
 def latency(
-    nodes: int, rounds: int, idle: int, seconds: float, plot: Path | None, is_json: bool
+    nodes: int,
+    rounds: int,
+    idle: int,
+    seconds: float,
+    registrations: int,
+    plot: Path | None,
+    is_json: bool,
 ) -> None:
     """Time registrations to their receipts, one at a time and at half of saturation."""
     from lowu.bench_latency import run_latency
 
-    run_latency(nodes, rounds, idle, seconds, plot, is_json=is_json)
+    run_latency(nodes, rounds, idle, seconds, registrations, plot, is_json=is_json)
 
 
 @bench.command()

@@ -19,15 +19,20 @@ from lowu.output import Progress
 from lowu.plots import Points
 
 WARM_UP = 40
-SATURATING = 6_000
-"""Registrations by which the highest rate is found."""
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
 def run_latency(
-    nodes: int, rounds: int, idle_count: int, busy_s: float, plot: Path | None, *, is_json: bool
+    nodes: int,
+    rounds: int,
+    idle_count: int,
+    busy_s: float,
+    saturating: int,
+    plot: Path | None,
+    *,
+    is_json: bool,
 ) -> None:
-    """Measure, and print."""
+    """Measure, and print. The highest rate is found by `saturating` registrations at once."""
     progress = Progress(is_silent=is_json)
     report = Report(is_json=is_json, plot=plot)
     found: dict[str, list[Timed]] = {"idle": [], "half_load": []}
@@ -38,7 +43,7 @@ def run_latency(
             trio.run(offer_one_by_one, work.take(WARM_UP), network.urls)
             idle = trio.run(offer_one_by_one, work.take(idle_count), network.urls)
             progress(f"round {number + 1} of {rounds}, one at a time: {_brief(idle)}")
-            offered = trio.run(offer, work.take(SATURATING), network.urls)
+            offered = trio.run(offer, work.take(saturating), network.urls)
             rates_per_s.append(offered.count / offered.commit_s)
             half_per_s = rates_per_s[-1] / 2
             chosen = work.take(int(half_per_s * busy_s))

@@ -16,7 +16,7 @@ def test_throughput():
 
 
 def test_latency():
-    options = ("--idle", 20, "--seconds", 1, "--rounds", 1)
+    options = ("--idle", 20, "--seconds", 1, "--rounds", 1, "--registrations", 400)
     figures = lowu_json("bench", "latency", *options)["figures"]
     assert 0 < figures["idle_p50_ms"] <= figures["idle_p99_ms"] <= figures["idle_p99.9_ms"]
     assert figures["half_load_count"] > 0 and figures["failures"] == 0
