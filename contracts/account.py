@@ -2,7 +2,7 @@
 
 `contracts.curve` signs and `rlp` encodes. eth-account would do it too, but what it loads before
 (BLS arithmetic, for key files of another kind) takes the better part of a second, and every
-command that signs would pay it. Key files are left to it (`institutions.keystore`).
+command that signs would pay it. Key files are left to it (`institutions.ledger.keystore`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from contracts.registry import (
     Suite,
     encode_register_anchor,
 )
-from experiments.light_client import LightClient, render_calls
+from experiments.actors.light_client import LightClient, render_calls
 from node.client import ClientError, RemoteError, RpcClient
 
 REGISTRATION_GAS = 250_000

@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from institutions.forms import FormError
+from institutions.package.forms import FormError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700

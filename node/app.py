@@ -23,37 +23,37 @@ from consensus.window import compute_window_max
 from node.chain.transaction import Transaction
 from node.clock import Clock, SystemClock
 from node.config import GenesisConfig, NodeConfig
+from node.core.driver import Driver
+from node.core.events import BlockCommittedEvent, Events
+from node.core.proposals import Proposals
+from node.core.scheduler import Scheduler, run_in_thread
+from node.core.sealer import Sealer
+from node.core.sync import Sync
 from node.crypto import is_signed_by
-from node.descriptors import DescriptorBudget, divide, raise_limit
-from node.driver import Driver
 from node.errors import BadInput, ConfigError, PortTaken
-from node.events import BlockCommittedEvent, Events
 from node.execution.account_db import decode_account
 from node.execution.executor import ExecutedBlock
 from node.execution.flat_state import TABLE_ACCOUNT
 from node.execution.genesis import build_genesis
-from node.first_start import end_first_start, is_first_start
 from node.gateway.frames import FrameKind
 from node.gateway.gateway import Gateway
 from node.gateway.tls import build_contexts
-from node.gossip import Gossip
 from node.identity import NodeKey, load_node_key
 from node.ledger import trace as vote_trace
+from node.ledger.first_start import end_first_start, is_first_start
 from node.ledger.ledger import Ledger
 from node.ledger.opening import open_chain
 from node.ledger.storage import Storage
 from node.ledger.trace import FileTrace, VoteTrace
+from node.limits.descriptors import DescriptorBudget, divide, raise_limit
 from node.metrics import CpuTimes
-from node.proposals import Proposals
-from node.rpc.access import Access
+from node.pool.gossip import Gossip
+from node.pool.txpool import TxPool
 from node.rpc.backend import Backend
+from node.rpc.http.access import Access
+from node.rpc.http.server import RpcServer
 from node.rpc.methods import build_methods
-from node.rpc.server import RpcServer
-from node.scheduler import Scheduler, run_in_thread
-from node.sealer import Sealer
-from node.sync import Sync
-from node.tap import Tap
-from node.txpool import TxPool
+from node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
 

@@ -1,6 +1,6 @@
 """Stores of a test, closed after it: most tests play a process that ends without a word."""
 
-from institutions.store import Store
+from institutions.service.store import Store
 
 _opened = []
 

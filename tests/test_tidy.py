@@ -150,7 +150,7 @@ def test_owners():
     """One place for each dangerous act."""
     owners = {
         r"\.replica\.step\(|replica\.step\(": {
-            "node/driver.py",
+            "node/core/driver.py",
             "consensus/simulation/world.py",
             "consensus/replica.py",  # its own docstring
         },

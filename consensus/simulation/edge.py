@@ -1,6 +1,6 @@
 """What surrounds a replica in a node: sealer, bodies, execution, commits, block sync.
 
-The real node does the same over disks and sockets (node/proposals.py, scheduler.py, sync.py);
+The real node does the same over disks and sockets (node/core/proposals.py, scheduler.py, sync.py);
 here it takes a few virtual milliseconds. Answers to effects come back as inputs, late ones
 included; a Byzantine peer may help wrongly, so everything fetched is checked.
 """

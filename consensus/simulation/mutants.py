@@ -3,7 +3,7 @@
 Each `Mutant` is a few edits of the core's source text: in a named function some text, which
 must occur there exactly once, is replaced. The numbers are those of the public bugs in
 docs/BUGS.md (B…); L… are mistakes that the rules of docs/PROTOCOL.md are written against.
-`experiments.mutants` applies them and runs the simulation until a property breaks.
+`experiments.mutation_testing` applies them and runs the simulation until a property breaks.
 """
 
 from __future__ import annotations

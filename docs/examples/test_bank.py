@@ -3,8 +3,8 @@
 import pytest
 
 from contracts.registry import Jurisdiction, RevokeReason
-from institutions.documents import build_enterprise_report
-from institutions.verdicts import Verdict
+from institutions.documents.document import build_enterprise_report
+from institutions.verification.verdicts import Verdict
 
 USCC = "91440300MA5DEM012D"
 

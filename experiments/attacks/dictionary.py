@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from experiments.cast import Cast
-from institutions.canonical import encode_canonical
-from institutions.documents import Document, Subject
-from institutions.identifiers import compute_hkid_check, generate_hkid
-from institutions.leaves import Attachment
-from institutions.package import Profile
+from experiments.actors.cast import Cast
+from institutions.documents.document import Document, Subject
+from institutions.documents.identifiers import compute_hkid_check, generate_hkid
+from institutions.package.canonical import encode_canonical
+from institutions.package.format import Profile
+from institutions.package.leaves import Attachment
 
 MARK = "QX000000(0)"
 """Stands for the number in the form that is searched."""

@@ -16,10 +16,10 @@ from contracts.registry import (
     encode_register_anchor,
     encode_revoke,
 )
-from experiments.cast import Cast
-from institutions.legacy import Evidence, LegacyEvidence, deploy_legacy
-from institutions.registry import Registry, RegistryRefused
-from institutions.signer import Signer
+from experiments.actors.cast import Cast
+from institutions.ledger.legacy_evidence import Evidence, LegacyEvidence, deploy_legacy
+from institutions.ledger.registry import Registry, RegistryRefused
+from institutions.ledger.transactor import Signer
 
 YEAR_S = 365 * 86_400
 ISSUER, ATTACKER, READER = "szcredit", "bea-cn", "nova"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from experiments.cast import Cast, SeenEvent
-from institutions.documents import build_enterprise_report
-from institutions.issuer import Issued
+from experiments.actors.cast import Cast, SeenEvent
+from institutions.documents.document import build_enterprise_report
+from institutions.roles.issuer import Issued
 
 RECEIVERS = ("nova", "bea-hk")
 

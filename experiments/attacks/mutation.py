@@ -13,17 +13,21 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from experiments.cast import EVERYTHING, Cast
-from institutions.documents import Document, build_enterprise_report
-from institutions.forms import FormError
-from institutions.holder import Holder
-from institutions.multiproof import collect_siblings
-from institutions.package import Package, decode_package, encode_package
-from institutions.presentation import Presentation, decode_presentation, encode_presentation
-from institutions.registry import Registry
-from institutions.requests import Request
-from institutions.verdicts import Verdict
-from institutions.verifier import Verifier
+from experiments.actors.cast import EVERYTHING, Cast
+from institutions.documents.document import Document, build_enterprise_report
+from institutions.exchange.presentation import (
+    Presentation,
+    decode_presentation,
+    encode_presentation,
+)
+from institutions.exchange.request import Request
+from institutions.ledger.registry import Registry
+from institutions.package.format import Package, decode_package, encode_package
+from institutions.package.forms import FormError
+from institutions.package.multiproof import collect_siblings
+from institutions.roles.holder import Holder
+from institutions.roles.verifier import Verifier
+from institutions.verification.verdicts import Verdict
 from node.client import RpcClient
 
 USCC = "91440300MA5DEM012D"

@@ -16,11 +16,11 @@ from contracts.registry import (
 from experiments.attacks.dictionary import publish, search
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents import build_enterprise_report
-from institutions.issuer import Issued
-from institutions.legacy import LegacyEvidence, deploy_legacy
-from institutions.package import Profile
-from institutions.registry import Registry
+from institutions.documents.document import build_enterprise_report
+from institutions.ledger.legacy_evidence import LegacyEvidence, deploy_legacy
+from institutions.ledger.registry import Registry
+from institutions.package.format import Profile
+from institutions.roles.issuer import Issued
 
 BUDGET_S = 60.0
 PROCESSES = 2

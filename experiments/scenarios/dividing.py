@@ -14,11 +14,11 @@ from contracts.registry import (
     Suite,
     encode_register_anchor,
 )
-from experiments.boundary import relayed_boundary
-from experiments.cast import Cast
-from experiments.faults import wait_for_level
+from experiments.actors.cast import Cast
+from experiments.faults.boundary import relayed_boundary
+from experiments.faults.leaders import wait_for_level
 from experiments.scenarios.stage import Scenario, Stage
-from institutions.registry import Registry
+from institutions.ledger.registry import Registry
 from node.client import TransactionTimeout
 from node.topology.network import read_status
 

@@ -13,19 +13,19 @@ from contracts.registry import (
     VerdictClass,
     encode_consume,
 )
-from experiments.cast import Cast
+from experiments.actors.cast import Cast
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents import build_enterprise_report
-from institutions.governance import (
+from institutions.documents.document import build_enterprise_report
+from institutions.documents.personal import build_asset_certificate, build_hk_company_report
+from institutions.ledger.governance import (
     Call,
     Proposal,
     route_calls,
     schema_calls,
     status_calls,
 )
-from institutions.personal_documents import build_asset_certificate, build_hk_company_report
-from institutions.registry import Registry, RegistryRefused
+from institutions.ledger.registry import Registry, RegistryRefused
 
 VOTERS = ("qianhai-ix", "webank", "hkstp")
 """Both of Shenzhen's, and one of Hong Kong's two: more than two thirds of the weight."""

@@ -18,26 +18,26 @@ from contracts.registry import (
     hash_function,
     org_function,
 )
-from experiments.cast import EVERYTHING, Cast
+from experiments.actors.cast import EVERYTHING, Cast
 from experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
 from experiments.scenarios.stage import Scenario, Stage
-from institutions.consent import Purpose
-from institutions.documents import Document, build_enterprise_report, build_kyc_file
-from institutions.erasure import find_flaw
-from institutions.holder import Holder
-from institutions.issuer import Issued
-from institutions.leaves import Attachment
-from institutions.package import Package, encode_package
-from institutions.personal_documents import (
+from institutions.documents.document import Document, build_enterprise_report, build_kyc_file
+from institutions.documents.personal import (
     build_health_extract,
     build_hk_personal_report,
     build_transcript,
 )
-from institutions.registry import Registry, RegistryRefused
-from institutions.schemas import DAY_S
-from institutions.signing import DocumentKey
-from institutions.trust import decode_trust, encode_trust, read_trust
-from institutions.verdicts import Report, Verdict
+from institutions.documents.schemas import DAY_S
+from institutions.exchange.consent import Purpose
+from institutions.exchange.erasure import find_flaw
+from institutions.exchange.trust import decode_trust, encode_trust, read_trust
+from institutions.ledger.registry import Registry, RegistryRefused
+from institutions.package.format import Package, encode_package
+from institutions.package.leaves import Attachment
+from institutions.package.signatures import DocumentKey
+from institutions.roles.holder import Holder
+from institutions.roles.issuer import Issued
+from institutions.verification.verdicts import Report, Verdict
 from node.topology.plan import derive_key
 
 STUDENTS = 500

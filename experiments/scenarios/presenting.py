@@ -9,24 +9,24 @@ from dataclasses import replace
 
 import trio
 
-from experiments.cast import EVERYTHING, Cast
+from experiments.actors.cast import EVERYTHING, Cast
 from experiments.scenarios.stage import Scenario, Stage
-from institutions.consent import Purpose
-from institutions.documents import (
+from institutions.documents.document import (
     Document,
     Subject,
     build_enterprise_report,
     build_owner_report,
 )
-from institutions.issuer import Issued
-from institutions.leaves import LeafType
-from institutions.package import Package, encode_package
-from institutions.presentation import Presentation, encode_presentation, seal
-from institutions.registry import Registry
-from institutions.requests import Request
-from institutions.signing import DocumentKey
-from institutions.verdicts import Report
-from institutions.verifier import Verifier
+from institutions.exchange.consent import Purpose
+from institutions.exchange.presentation import Presentation, encode_presentation, seal
+from institutions.exchange.request import Request
+from institutions.ledger.registry import Registry
+from institutions.package.format import Package, encode_package
+from institutions.package.leaves import LeafType
+from institutions.package.signatures import DocumentKey
+from institutions.roles.issuer import Issued
+from institutions.roles.verifier import Verifier
+from institutions.verification.verdicts import Report
 
 ACME_USCC = "91440300MA5DEM012D"
 OTHER_USCC = "91440305MA5DEM020G"

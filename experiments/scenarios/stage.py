@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.cast import Cast
-from institutions.verdicts import Report
+from experiments.actors.cast import Cast
+from institutions.verification.verdicts import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,17 @@ from contracts.registry import (
     Suite,
     encode_register_anchor,
 )
-from experiments.faults import kill_node, start_node
-from experiments.lying_node import lying_node
+from experiments.actors.lying_node import lying_node
+from experiments.faults.leaders import kill_node, start_node
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents import build_enterprise_report, build_kyc_file
-from institutions.presentation import encode_presentation
-from institutions.registry import Registry
-from institutions.regulator import RegulatorDesk
-from institutions.signer import Signer
-from institutions.store import Store
-from institutions.verifier import Verifier
+from institutions.documents.document import build_enterprise_report, build_kyc_file
+from institutions.exchange.presentation import encode_presentation
+from institutions.ledger.registry import Registry
+from institutions.ledger.transactor import Signer
+from institutions.roles.regulator import RegulatorDesk
+from institutions.roles.verifier import Verifier
+from institutions.service.store import Store
 from node.client import RpcClient
 
 

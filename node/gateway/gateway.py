@@ -22,7 +22,7 @@ from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
 from node.gateway.tls_stream import TlsStream
-from node.tap import Tap
+from node.traffic_tap import Tap
 
 DIAL_S = 10.0
 """How long a connection that this node opens may take; its handshake may take `GREETING_S`."""

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from node.descriptors import ROCKSDB_FILES
 from node.errors import ConfigError, DamagedData
 from node.ledger.disk_errors import describe_os_error
 from node.ledger.ledger import Ledger
@@ -22,6 +21,7 @@ from node.ledger.rocks import RocksStorage
 from node.ledger.schema import height_key
 from node.ledger.storage import Storage
 from node.ledger.trace import sync_folder
+from node.limits.descriptors import ROCKSDB_FILES
 
 KEPT_MAX = 3
 """Damaged databases that are kept aside; with more, the disk would fill up."""

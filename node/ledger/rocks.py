@@ -22,10 +22,10 @@ from rocksdict import (
     WriteOptions,
 )
 
-from node.descriptors import ROCKSDB_FILES
 from node.errors import DamagedData, StorageError
 from node.ledger.disk_errors import explain_open_error, explain_read_error, explain_write_error
 from node.ledger.storage import open_record, seal_record
+from node.limits.descriptors import ROCKSDB_FILES
 from node.metrics import DamageCount
 
 BLOOM_BITS = 10

@@ -18,8 +18,10 @@ from node.chain.receipt import Receipt
 from node.chain.transaction import Transaction, decode_transaction
 from node.clock import Clock
 from node.config import GenesisConfig, NodeConfig
-from node.driver import Driver
-from node.events import BlockCommittedEvent
+from node.core.driver import Driver
+from node.core.events import BlockCommittedEvent
+from node.core.scheduler import Scheduler
+from node.core.sync import Sync
 from node.execution.account_db import Account, decode_account, encode_slot
 from node.execution.evm import BlockContext, Outcome
 from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
@@ -28,10 +30,8 @@ from node.execution.machine import Watch
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part
+from node.pool.txpool import TxPool
 from node.rpc.errors import LIMIT_EXCEEDED, RpcError
-from node.scheduler import Scheduler
-from node.sync import Sync
-from node.txpool import TxPool
 
 PLACED_BLOCKS_MAX = 8
 AWAITED_MAX = 10_000

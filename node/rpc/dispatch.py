@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import trio
 
-from node.bounded_json import load_json
 from node.errors import BadInput, CallAborted, DamagedData, FatalError
+from node.limits.json_limits import load_json
 from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
 from node.rpc.errors import (
     INTERNAL_ERROR,

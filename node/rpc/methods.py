@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from node.rpc.backend import Backend
-from node.rpc.eth import EthMethods
+from node.rpc.eth.dialect import EthMethods
 from node.rpc.fisco import FiscoMethods
 from node.rpc.subscriptions import Subscriptions
 

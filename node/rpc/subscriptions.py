@@ -11,12 +11,12 @@ from enum import Enum, auto
 from typing import Any
 
 from node.chain.transaction import Transaction
-from node.events import BlockCommittedEvent
+from node.core.events import BlockCommittedEvent
 from node.rpc.backend import Backend
 from node.rpc.codec import parse_flag, show, to_data
 from node.rpc.errors import LIMIT_EXCEEDED, RpcError, invalid_params
-from node.rpc.eth_shapes import head_object, transaction_object
-from node.rpc.logs import LogFilter, matching_logs, parse_filter
+from node.rpc.eth.filters import LogFilter, matching_logs, parse_filter
+from node.rpc.eth.shapes import head_object, transaction_object
 
 SUBSCRIPTIONS_MAX = 64
 """Of a connection."""

@@ -44,7 +44,7 @@ from node.simulation.liar import GatewayLiar
 from node.simulation.links import Link
 from node.simulation.virtual_time import run_virtual
 from node.simulation.votes import VoteWatch
-from node.tap import Tap
+from node.traffic_tap import Tap
 
 EPOCH_MS = 1_750_000_000_000
 LIVENESS_S = 200.0

@@ -29,8 +29,8 @@ from node.ledger.storage import MemoryStorage
 from node.ledger.trace import MemoryTrace
 from node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from node.simulation.links import Link
-from node.tap import Tap
 from node.topology.plan import Plan, PlannedNode
+from node.traffic_tap import Tap
 
 RELINK_S = 0.05
 DELAY_S = 0.005

@@ -18,11 +18,11 @@ from typing import Any
 
 import trio
 
-from node import first_start
-from node.bounded_json import load_json
 from node.client import ClientError, RemoteError, RpcClient
 from node.config import Engine
 from node.errors import PORT_TAKEN_EXIT, ConfigError, NodeError
+from node.ledger import first_start
+from node.limits.json_limits import load_json
 from node.topology.control import Control, NotRunning
 from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
 from node.topology.ports import find_free_block, name_ports, reserve_ports

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.bounded_json import load_json
 from node.execution.warm_up import warm_up
+from node.limits.json_limits import load_json
 from node.process import node_main, redirect_output
 from node.topology.plan import HOST, Plan
 from node.topology.supervisor_files import control_file, supervisor_lock

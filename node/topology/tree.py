@@ -18,8 +18,8 @@ from pathlib import Path
 
 from node.config import Engine, dump_genesis, dump_node_config, load_node_config
 from node.errors import ConfigError
-from node.first_start import TEXT as FIRST_START_TEXT
-from node.first_start import marker_path
+from node.ledger.first_start import TEXT as FIRST_START_TEXT
+from node.ledger.first_start import marker_path
 from node.topology.certificates import (
     Issued,
     issue_agency_ca,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from institutions.files import read_given
-from institutions.forms import FormError
+from institutions.package.forms import FormError
 
 DEFAULT_NETWORK = "seed-7"
 NETWORK_BYTES_MAX = 4 * 1024 * 1024

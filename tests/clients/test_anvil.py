@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from lowu.bench_rivals import find_anvil, running_anvil
+from lowu.measuring.rivals import find_anvil, running_anvil
 from lowu.output import Progress
-from lowu.testing import load_plan
+from lowu.testing.networks import load_plan
 from node.chain.receipt import Status
 from node.chain.transaction import build_unsigned, compute_intrinsic_gas
 from node.crypto import keccak256
@@ -17,8 +17,8 @@ from node.execution.evm import BlockContext, Evm
 from node.execution.flat_state import TABLE_ACCOUNT, TABLE_STORAGE
 from node.execution.machine import InterpretedComputation
 from node.execution.precompiles.table import OFFICIAL_PRECOMPILES
-from node.simulation.evm_differential import state_of
-from node.simulation.evm_programs import ADDRESSES, BENEFICIARY, SENDER, Program, draw_program
+from node.simulation.evm.differential import state_of
+from node.simulation.evm.programs import ADDRESSES, BENEFICIARY, SENDER, Program, draw_program
 from tests.network.kit import post
 
 PROGRAMS = int(os.environ.get("LOWU_ANVIL_PROGRAMS", "120"))

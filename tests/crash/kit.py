@@ -9,11 +9,10 @@ from pathlib import Path
 import trio
 
 from consensus.types import Domain
-from lowu.testing import load_plan
-from node import first_start
+from lowu.testing.networks import load_plan
 from node.app import open_ledger
 from node.execution.genesis import build_genesis
-from node.ledger import rocks, trace
+from node.ledger import first_start, rocks, trace
 from node.ledger.opening import open_chain
 from node.ledger.rocks import RocksStorage
 from node.ledger.trace import FileTrace

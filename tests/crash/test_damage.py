@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from contracts.account import Account
-from lowu.testing import load_plan
+from lowu.testing.networks import load_plan
 from node.errors import DamagedData, root_causes
 from node.execution.flat_state import TABLE_ACCOUNT
 from node.ledger.schema import height_key, state_key

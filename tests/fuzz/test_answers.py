@@ -10,19 +10,19 @@ import trio
 
 from contracts.registry import HASH_REGISTRY_ADDRESS, Jurisdiction, RevokeReason, hash_function
 from experiments.scenarios.presenting import issue_report
-from institutions.governance import Voter, count_proposals, read_proposal, route_calls
-from institutions.issuer import Issuer
-from institutions.legacy import deploy_legacy
-from institutions.presentation import encode_presentation
-from institutions.registry import Registry, RegistryRefused
-from institutions.regulator import RegulatorDesk
-from institutions.signer import Signer
-from institutions.signing import DocumentKey
-from institutions.trust import read_trust
-from institutions.verdicts import Verdict
-from lowu.testing import Virtual
-from node.bounded_json import DEPTH_MAX
+from institutions.exchange.presentation import encode_presentation
+from institutions.exchange.trust import read_trust
+from institutions.ledger.governance import Voter, count_proposals, read_proposal, route_calls
+from institutions.ledger.legacy_evidence import deploy_legacy
+from institutions.ledger.registry import Registry, RegistryRefused
+from institutions.ledger.transactor import Signer
+from institutions.package.signatures import DocumentKey
+from institutions.roles.issuer import Issuer
+from institutions.roles.regulator import RegulatorDesk
+from institutions.verification.verdicts import Verdict
+from lowu.testing.networks import Virtual
 from node.client import ClientError, RemoteError, RpcClient
+from node.limits.json_limits import DEPTH_MAX
 from tests.fuzz.kit import ODD, change
 from tests.store_kit import open_store
 

@@ -12,24 +12,24 @@ from random import Random
 import pytest
 
 from experiments.attacks.mutation import mutate
-from institutions import canonical
-from institutions.canonical import CanonicalError, decode_canonical, encode_canonical
-from institutions.consent import (
+from institutions.exchange.consent import (
     decode_ledger_consent,
     encode_ledger_consent,
     sign_for_ledger,
 )
-from institutions.desks import read_document
-from institutions.erasure import decode_erasure, encode_erasure
-from institutions.forms import FormError
-from institutions.orders import Order, decode_order, list_files
-from institutions.package import PACKAGE_BYTES_MAX, decode_package, encode_package
-from institutions.presentation import decode_presentation, encode_presentation
-from institutions.requests import decode_request, encode_request
-from institutions.trust import decode_trust, encode_trust
+from institutions.exchange.erasure import decode_erasure, encode_erasure
+from institutions.exchange.presentation import decode_presentation, encode_presentation
+from institutions.exchange.request import decode_request, encode_request
+from institutions.exchange.trust import decode_trust, encode_trust
+from institutions.package import canonical
+from institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical
+from institutions.package.format import PACKAGE_BYTES_MAX, decode_package, encode_package
+from institutions.package.forms import FormError
+from institutions.service.orders import Order, decode_order, list_files
+from institutions.service.records import read_document
 from tests.fuzz.kit import change
 from tests.unit.document_world import NOW_S, World
-from tests.unit.test_offline import TRUST, build_world
+from tests.unit.institutions.test_offline import TRUST, build_world
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "package_vectors.json").read_text())
 CHANGES = 1_500

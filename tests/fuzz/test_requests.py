@@ -8,7 +8,7 @@ import json
 import logging
 from random import Random
 
-from lowu.testing import load_plan
+from lowu.testing.networks import load_plan
 from node.simulation.virtual_network import open_virtual
 from node.simulation.virtual_time import run_virtual
 from tests.fuzz.kit import ODD, change

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from node.descriptors import raise_limit
+from node.limits.descriptors import raise_limit
 from node.topology.network import build_probe
 from node.topology.tree import load_tree
 from tests.network.flood import FIRST_WORDS, flood

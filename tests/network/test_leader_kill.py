@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from consensus.invariants import check_agreement
-from experiments.faults import (
+from experiments.faults.leaders import (
     SteadyLoad,
     count_missing,
     find_leader,

@@ -52,10 +52,11 @@ def test_a_network_that_does_not_exist(pytester):
 
 
 def test_nothing_is_imported_unless_asked_for():
-    code = "import sys, lowu.pytest_plugin; print(*sys.modules)"
+    code = "import sys, lowu.testing.plugin; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    heavy = {"consensus", "institutions", "experiments", "eth", "trio", "node.app", "lowu.testing"}
+    heavy = {"consensus", "institutions", "experiments", "eth", "trio", "node.app"}
+    heavy.add("lowu.testing.networks")
     assert not set(done.stdout.split()) & heavy
 
 

@@ -1,7 +1,7 @@
 """A network comes up in whatever folder and locale it is started."""
 
 from tests.network.kit import processes_of
-from tests.unit.test_surroundings import (  # noqa: F401
+from tests.unit.lowu.test_surroundings import (  # noqa: F401
     LOCALES,
     LOWU,
     hostile,

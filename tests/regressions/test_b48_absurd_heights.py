@@ -1,6 +1,7 @@
 """B48 (cometbft#5803): a peer that claims an absurd height holds up nobody's block sync.
 
-Played in tests/unit/test_sync.py over the node's own sync; here is what consensus makes of it.
+Played in tests/unit/node/core/test_sync.py over the node's own sync; here is what consensus makes
+of it.
 """
 
 from consensus.effects import RequestSync

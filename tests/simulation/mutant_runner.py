@@ -17,7 +17,7 @@ import pytest
 
 import tests.unit.consensus_kit  # noqa: F401  (warm: the forks share it)
 from consensus.simulation.mutants import MUTANTS
-from experiments.mutants import apply_mutant
+from experiments.mutation_testing import apply_mutant
 
 FOLDER = Path(__file__).resolve().parents[1] / "regressions"
 

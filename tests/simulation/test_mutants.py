@@ -9,7 +9,7 @@ import pytest
 
 from consensus.simulation.mutant import Edit
 from consensus.simulation.mutants import MUTANTS
-from experiments.mutants import MutantError, apply_edit, edited_source, hunt_all
+from experiments.mutation_testing import MutantError, apply_edit, edited_source, hunt_all
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ("B03", "B04", "B07", "B14", "B15", "B22", "B31", "B36", "L10", "L13")

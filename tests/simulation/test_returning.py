@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import trio
 
-from lowu.testing import load_plan
+from lowu.testing.networks import load_plan
 from node.simulation.virtual_network import open_virtual
 from node.simulation.virtual_time import run_virtual
 from node.topology.network import build_probe

@@ -19,7 +19,7 @@ from consensus.simulation.plan import (
 from consensus.simulation.result import RunResult
 from consensus.simulation.shrink import candidates, shrink
 from consensus.simulation.world import World
-from lowu.simulate import dump_replay, load_replay
+from lowu.commands.simulate.command import dump_replay, load_replay
 from tests.simulation.kit import output_under_hash_seeds, simulate
 
 SEEDS_A_CHUNK = 25
@@ -191,7 +191,7 @@ def test_a_violation_is_shown_with_trace_and_commands(tmp_path, monkeypatch, cap
     """The whole way of a finding: shrunk, stored, explained."""
     from click.testing import CliRunner
 
-    from lowu.simulate import simulate as command
+    from lowu.commands.simulate.command import simulate as command
 
     monkeypatch.setattr("consensus.simulation.world.LIVENESS_MS", 1)
     arguments = ["--seeds", "2", "--nodes", "4", "--save", str(tmp_path), "--jobs", "1"]

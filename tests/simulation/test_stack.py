@@ -10,7 +10,7 @@ import trio
 
 from consensus.effects import Persist
 from node.chain.receipt import Status
-from node.driver import Driver
+from node.core.driver import Driver
 from node.errors import StorageError
 from node.execution.compiler import runtime
 from node.execution.evm import BlockContext, Evm

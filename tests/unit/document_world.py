@@ -13,16 +13,16 @@ from contracts.registry import (
     OrgKey,
     OrgStatus,
 )
-from institutions.answers import Receipt
-from institutions.documents import Document, Subject, build_enterprise_report
-from institutions.holder import Holder
-from institutions.issuer import Issuer
-from institutions.leaves import Attachment
-from institutions.package import Profile, encode_package
-from institutions.presentation import decode_presentation, encode_presentation
-from institutions.registry import Facts
-from institutions.signing import DocumentKey
-from institutions.verifier import Verifier
+from institutions.documents.document import Document, Subject, build_enterprise_report
+from institutions.exchange.presentation import decode_presentation, encode_presentation
+from institutions.ledger.registry import Facts
+from institutions.ledger.responses import Receipt
+from institutions.package.format import Profile, encode_package
+from institutions.package.leaves import Attachment
+from institutions.package.signatures import DocumentKey
+from institutions.roles.holder import Holder
+from institutions.roles.issuer import Issuer
+from institutions.roles.verifier import Verifier
 from node.client import ClientError
 
 NOW_S = 1_800_000_000

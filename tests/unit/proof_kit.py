@@ -10,7 +10,7 @@ from contracts.registry import (
     encode_register_anchor,
     hash_function,
 )
-from institutions.proof import RegistrationProof
+from institutions.package.proof import RegistrationProof
 from node.crypto import compute_public_key, sign
 from node.rpc.fisco import FiscoMethods
 from tests.unit import node_kit as kit

@@ -1,0 +1,1 @@
+"""Who plays scenarios, and the clients they play them through."""

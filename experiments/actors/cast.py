@@ -1,0 +1,277 @@
+"""Who plays the scenarios: institutions and holders of a plan, each talking to its own node.
+
+What one of them was told to be committed, the others can read at once: see `causal_client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from contracts.abi import load_artifact
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    Jurisdiction,
+    Role,
+    hash_function,
+)
+from experiments.actors.causal_client import CausalClient, Horizon
+from institutions.documents.document import Document
+from institutions.exchange.consent import (
+    ConsentReceipt,
+    LedgerConsent,
+    Purpose,
+    end_consent,
+    log_consent,
+)
+from institutions.exchange.request import Request
+from institutions.ledger.governance import (
+    Call,
+    Proposal,
+    Voter,
+    admission_calls,
+    read_proposal,
+    schema_calls,
+)
+from institutions.ledger.registry import Registry
+from institutions.ledger.transactor import Signer
+from institutions.package.format import Package, encode_package
+from institutions.package.signatures import DocumentKey
+from institutions.roles.holder import Holder
+from institutions.roles.issuer import Issued, Issuer
+from institutions.roles.verifier import Verifier
+from institutions.verification.verdicts import Report
+from node.client import RpcClient
+from node.topology.plan import Plan, PlannedNode, derive_key
+
+HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
+EVERYTHING = ("",)
+"""The path above all fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An event of HashRegistry."""
+
+    height: int
+    anchor: bytes
+
+
+@dataclass(slots=True)
+class Cast:
+    """Issuers, verifiers and holders by name."""
+
+    issuers: dict[str, Issuer]
+    verifiers: dict[str, Verifier]
+    signers: dict[str, Signer]
+    holders: dict[str, Holder]
+    now_s: Callable[[], int]
+    plan: Plan
+    clients: dict[str, RpcClient] = field(default_factory=dict)
+    """By institution: its connection to its node."""
+    horizon: Horizon = field(default_factory=Horizon)
+    """The block below which no node is read."""
+    registrations: int = 0
+    """Successful registrations, batches counted once."""
+    documents: list[Document] = field(default_factory=list)
+    anchors: list[bytes] = field(default_factory=list)
+
+    def enter(
+        self, name: str, org_id: int, side: str, *, account_key: bytes, document_key: bytes
+    ) -> None:
+        """Take an institution on, with the node that `clients` has for it."""
+        client = self.clients[name]
+        self.signers[name] = signer = Signer(client, account_key)
+        key = DocumentKey(document_key)
+        self.issuers[name] = Issuer(
+            name=name, org_id=org_id, jurisdiction=side, signer=signer, document_key=key
+        )
+        self.verifiers[name] = Verifier(
+            name=name,
+            org_id=org_id,
+            jurisdiction=side,
+            registry=Registry(client),
+            document_key=key,
+            signer=signer,
+        )
+
+    async def govern(self, calls: Iterable[Call]) -> None:
+        """Make calls as the governor that genesis names."""
+        key = derive_key(self.plan.spec.settings.seed, "governor")
+        signer = Signer(self.clients[self.plan.institutions[0].spec.id], key)
+        for address, data in calls:
+            await signer.send(address, data)
+
+    async def propose(self, proposer: str, calls: Sequence[Call]) -> int:
+        """Have an organisation propose calls; return the proposal's number."""
+        return await Voter(self.signers[proposer]).propose(calls)
+
+    async def vote(self, proposal: int, *voters: str, is_yes: bool = True) -> Proposal:
+        """Have organisations vote one after another; return what became of the proposal."""
+        for voter in voters:
+            await Voter(self.signers[voter]).vote(proposal, is_yes=is_yes)
+        found = await read_proposal(Registry(self.clients[voters[-1]]), proposal)
+        if found is None:
+            raise KeyError(f"no proposal {proposal}")
+        return found
+
+    def draft(
+        self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
+    ) -> list[Call]:
+        """Take on an institution that talks to another one's node; return what admits it."""
+        seed = self.plan.spec.settings.seed
+        org_id = len(self.signers) + 1
+        account_key, document_key = (
+            derive_key(seed, f"{kind}/{name}") for kind in ("account", "document")
+        )
+        self.clients[name] = self.clients[via]
+        self.enter(name, org_id, side.name, account_key=account_key, document_key=document_key)
+        return admission_calls(
+            org_id,
+            name,
+            side,
+            roles,
+            account=bytes.fromhex(self.signers[name].address[2:]),
+            document_key=DocumentKey(document_key).public_key,
+            schemas=schemas,
+        )
+
+    async def admit(
+        self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
+    ) -> int:
+        """Have the governor admit an institution; return its number."""
+        await self.govern(self.draft(name, side, roles, schemas, via))
+        return self.issuers[name].org_id
+
+    async def register_schema(
+        self, schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
+    ) -> None:
+        """Make a schema known on the ledger with its policy."""
+        calls = schema_calls(schema, min_witness=min_witness, is_cross_witnessed=is_cross_witnessed)
+        await self.govern(calls)
+
+    async def witness(self, witness: str, issuer: str, anchor: bytes) -> None:
+        """Have a neutral institution confirm an anchor."""
+        call = hash_function("witness").encode_call(self.issuers[issuer].org_id, anchor)
+        await self.signers[witness].send(HASH_REGISTRY_ADDRESS, call)
+
+    async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
+        """Have an issuer build, register and hand over a document."""
+        package = self.issuers[issuer].build_package(
+            document,
+            audience=audience,
+            holder_key=self.holders[holder].key.public_key,
+            issued_at_s=self.now_s(),
+        )
+        return await self.register(issuer, package, document, holder)
+
+    async def register(
+        self, issuer: str, package: Package, document: Document, holder: str
+    ) -> Issued:
+        """Have an issuer register a package and hand it over."""
+        issued = await self.issuers[issuer].register(package)
+        self.documents.append(document)
+        self.anchors.append(issued.anchor)
+        self.registrations += 1
+        self.holders[holder].receive(encode_package(issued.package))
+        return issued
+
+    async def find_events(
+        self, institution: str, name: str, anchor: bytes | None, from_height: int
+    ) -> list[SeenEvent]:
+        """Return HashRegistry's events of a name since a height, as an institution's node has them.
+
+        The anchor, or the root of a batch, is the second indexed field of each.
+        """
+        topic = load_artifact("HashRegistry").events[name].topic
+        wanted = [[topic], [], [] if anchor is None else [anchor]]
+        self.horizon.note(from_height)
+        registry = Registry(self.clients[institution])
+        logs = await registry.find_logs(HASH_REGISTRY_ADDRESS, wanted, from_height)
+        return [SeenEvent(item.height, item.topic(2)) for item in logs]
+
+    def ask(
+        self,
+        receiver: str,
+        document: Document,
+        purpose: str = Purpose.LOAN,
+        fields: Iterable[str] = EVERYTHING,
+    ) -> Request:
+        """Have a receiver ask for fields of a document."""
+        return self.verifiers[receiver].request(
+            schema=document.schema, purpose=purpose, now_s=self.now_s(), fields=tuple(fields)
+        )
+
+    async def agree(
+        self,
+        holder: str,
+        doc_id: str,
+        request: Request,
+        fields: Iterable[str] | None = None,
+        purpose: str | None = None,
+    ) -> ConsentReceipt:
+        """Have a holder agree, and the receiver log that."""
+        person = self.holders[holder]
+        receipt = person.consent(
+            doc_id, request, now_s=self.now_s(), fields=fields, purpose=purpose
+        )
+        await self.log(request.receiver, person.authorise(receipt, self.plan.genesis.web3_chain_id))
+        return receipt
+
+    async def log(self, institution: str, consent: LedgerConsent) -> None:
+        """Have an institution log what a holder has signed."""
+        await log_consent(self.signers[institution], consent)
+
+    async def withdraw(self, holder: str, institution: str, receipt: ConsentReceipt) -> None:
+        """Have a holder take a consent back, by way of an institution."""
+        person = self.holders[holder]
+        item = person.authorise(receipt, self.plan.genesis.web3_chain_id, is_withdrawal=True)
+        await end_consent(self.signers[institution], item)
+
+    async def hand_over(
+        self,
+        holder: str,
+        issued: Issued,
+        document: Document,
+        receiver: str,
+        fields: Iterable[str] = EVERYTHING,
+        purpose: str = Purpose.LOAN,
+        shown: Iterable[str] | None = None,
+    ) -> Report:
+        """Play it all: a request, a consent to it, a presentation, and the receiver's report."""
+        doc_id = issued.package.header.doc_id
+        request = self.ask(receiver, document, purpose, fields)
+        receipt = await self.agree(holder, doc_id, request)
+        sealed = self.holders[holder].present(doc_id, request, receipt, shown)
+        return await self.verifiers[receiver].receive(sealed, document.subject)
+
+
+def _connect(node: PlannedNode) -> RpcClient:
+    return RpcClient(node.url)
+
+
+@asynccontextmanager
+async def open_cast(
+    plan: Plan,
+    now_s: Callable[[], int],
+    connect: Callable[[PlannedNode], RpcClient] = _connect,
+) -> AsyncIterator[Cast]:
+    """Connect a plan's institutions to their nodes."""
+    seed = plan.spec.settings.seed
+    holders = {
+        name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}"))) for name in HOLDERS
+    }
+    cast = Cast({}, {}, {}, holders, now_s, plan)
+    async with AsyncExitStack() as stack:
+        for item in plan.institutions:
+            client = CausalClient(connect(item.node), cast.horizon)
+            cast.clients[item.spec.id] = await stack.enter_async_context(client)
+            cast.enter(
+                item.spec.id,
+                item.org_id,
+                item.spec.side.name,
+                account_key=item.account_key,
+                document_key=item.document_key,
+            )
+        yield cast

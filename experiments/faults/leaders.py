@@ -1,0 +1,134 @@
+"""Killing a leader under load, and waiting for it to come back.
+
+Used by the demo and by the network tests: steady registrations go on while the process that
+leads is killed with SIGKILL; every acknowledged one must be on every node afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    SCHEMA_IDS,
+    AnchorState,
+    Suite,
+    encode_register_anchor,
+)
+from institutions.ledger.registry import Registry
+from institutions.ledger.transactor import Signer
+from node.client import ClientError, RemoteError, RpcClient
+from node.topology.control import Control
+from node.topology.network import build_probe, read_status
+from node.topology.plan import Plan, PlannedInstitution, PlannedNode
+
+POLL_S = 0.05
+CATCH_UP_S = 60.0
+
+
+@dataclass(slots=True)
+class SteadyLoad:
+    """Registrations one after another by one issuer.
+
+    `times_s` holds the start and then the time of each acknowledgement.
+    """
+
+    issuer: PlannedInstitution
+    acknowledged: list[bytes] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    _acknowledgement: trio.Event = field(default_factory=trio.Event)
+
+    async def run(self, client: RpcClient) -> None:
+        """Register fresh anchors until cancelled."""
+        signer = Signer(client, self.issuer.account_key)
+        schema = SCHEMA_IDS[self.issuer.spec.schemas[0]]
+        self.times_s.append(time.monotonic())
+        while True:
+            anchor = secrets.token_bytes(32)
+            call = encode_register_anchor(
+                anchor, schema=schema, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
+            )
+            try:
+                await signer.send(HASH_REGISTRY_ADDRESS, call)
+            except (ClientError, RemoteError):
+                await trio.sleep(POLL_S)
+                continue
+            self.acknowledged.append(anchor)
+            self.times_s.append(time.monotonic())
+            self._acknowledgement.set()
+            self._acknowledgement = trio.Event()
+
+    async def wait_for(self, count: int) -> None:
+        """Return once `count` more registrations have been acknowledged."""
+        wanted = len(self.acknowledged) + count
+        while len(self.acknowledged) < wanted:
+            await self._acknowledgement.wait()
+
+    @property
+    def longest_gap_s(self) -> float:
+        """The longest wait for an acknowledgement."""
+        pairs = zip(self.times_s, self.times_s[1:], strict=False)
+        return max((later - earlier for earlier, later in pairs), default=0.0)
+
+
+async def find_leader(plan: Plan) -> PlannedNode:
+    """Return the node that leads the next height, as the first validator sees it."""
+    async with RpcClient(plan.nodes[0].url) as client:
+        status = json.loads(await client.call("getConsensusStatus"))
+    node_id = status["consensusNodeList"][status["leaderIndex"]]["nodeID"]
+    return next(node for node in plan.nodes if node.key.node_id.hex() == node_id)
+
+
+async def wait_until_leading(plan: Plan, nodes: frozenset[str]) -> PlannedNode:
+    """Advance the chain by probes until one of the named nodes leads; return it."""
+    async with RpcClient(plan.nodes[0].url) as client:
+        while True:
+            leader = await find_leader(plan)
+            if leader.name in nodes:
+                return leader
+            raw = "0x" + build_probe(plan).hex()
+            await client.wait_for_receipt(await client.call("eth_sendRawTransaction", raw))
+
+
+async def kill_node(directory: Path, node: PlannedNode) -> None:
+    """Kill a node's process with SIGKILL."""
+    await trio.to_thread.run_sync(Control(directory).order, "kill", [node.name])
+
+
+async def start_node(directory: Path, node: PlannedNode) -> None:
+    """Start a node again."""
+    await trio.to_thread.run_sync(Control(directory).order, "start", [node.name])
+
+
+async def wait_for_level(
+    plan: Plan, timeout_s: float = CATCH_UP_S
+) -> list[dict[str, object]] | None:
+    """Wait until all nodes show one block; return their statuses, or None after the time."""
+    with trio.move_on_after(timeout_s):
+        while True:
+            try:
+                statuses = [await read_status(node) for node in plan.nodes]
+            except (ClientError, RemoteError):
+                statuses = []
+            if statuses and len({item["hash"] for item in statuses}) == 1:
+                return statuses
+            await trio.sleep(POLL_S)
+    return None
+
+
+async def count_missing(plan: Plan, issuer: PlannedInstitution, anchors: list[bytes]) -> int:
+    """Return how many (node, anchor) pairs lack the record of an acknowledged anchor."""
+    missing = 0
+    for node in plan.nodes:
+        async with RpcClient(node.url) as client:
+            registry = Registry(client)
+            for anchor in anchors:
+                record = await registry.get_record(issuer.org_id, anchor)
+                missing += record.state is AnchorState.NONE
+    return missing

@@ -1,0 +1,1 @@
+"""What is written: documents, whom they are about, and what each schema demands."""

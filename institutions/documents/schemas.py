@@ -1,0 +1,60 @@
+"""What each document schema demands: disclosure, validity, ages.
+
+Validity figures are defaults of the simulator, not published rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.registry import SCHEMA_IDS
+from institutions.package.format import FILE_PATH, Profile
+
+DAY_S = 86_400
+
+
+MAX_REGISTRATION_DELAY_S = DAY_S
+"""From issuing to registration, at most; of every schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Rules of one kind of document."""
+
+    id: str
+    valid_days: int
+    sensitivity: int
+    must_disclose: tuple[str, ...]
+    """Paths that a holder may not hide."""
+
+    @property
+    def number(self) -> int:
+        """What stands for the schema on chain."""
+        return SCHEMA_IDS[self.id]
+
+    @property
+    def max_age_s(self) -> int:
+        """A report older than this is stale, whatever its own validity says."""
+        return self.valid_days * DAY_S
+
+
+_MONTHS = tuple(f"/repayment/months/{month}" for month in range(24))
+_ALL = (
+    Schema("cn.ecr/1", 30, 1, ("/header/report_no", "/header/uscc", "/summary/overdue_accounts")),
+    Schema("cn.pcr/1", 30, 2, ("/header/report_no", "/summary/overdue_accounts")),
+    Schema("cn.smeowner/1", 30, 2, ("/header/report_no", *_MONTHS)),
+    Schema("grp.kyc/1", 90, 2, ("/header/file_no", "/screening/date", "/risk/grade")),
+    Schema("hk.ecr/1", 30, 1, ("/header/report_no", "/litigation/open_cases")),
+    Schema("hk.pcr/1", 30, 2, ("/header/report_no", "/score/value")),
+    Schema("cn.edu/1", 50 * 365, 1, ("/header/certificate_no", "/degree/name")),
+    Schema("hk.ehr/1", 7, 3, ("/header/extract_no", "/patient/allergies/0")),
+    Schema("mo.asset/1", 30, 2, ("/header/certificate_no", "/total/amount")),
+    Schema("svc.residence/1", 90, 1, ("/header/proof_no", "/residence/since")),
+)
+
+SCHEMAS: dict[str, Schema] = {schema.id: schema for schema in _ALL}
+
+
+def must_disclose(schema: str, profile: Profile) -> tuple[str, ...]:
+    """Return the paths that a holder may not hide; a file profile has one field only."""
+    return SCHEMAS[schema].must_disclose if profile is Profile.FIELDS else (FILE_PATH,)

@@ -1,0 +1,1 @@
+"""What is shown to whom: requests, consent, presentations, receipts of erasure, trust."""

@@ -1,0 +1,204 @@
+"""Consent receipts: what a holder agrees to, and its hash on the ledger.
+
+A receipt says who may show which fields to whom, for what and until when. The holder signs it
+with the key of the document; on chain stands only its hash, signed by a key made for this one
+consent, so that consents of one holder cannot be linked there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from contracts.account import Account
+from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
+from institutions.ledger.responses import Receipt
+from institutions.ledger.transactor import Signer
+from institutions.package.canonical import encode_canonical
+from institutions.package.format import read_format, read_json
+from institutions.package.forms import (
+    FormError,
+    read_bool,
+    read_hex,
+    read_integer,
+    read_object,
+    read_paths,
+    read_text,
+)
+from institutions.package.leaves import LEAVES_MAX
+from institutions.package.signatures import DocumentKey, is_signed_by
+
+LEDGER_FORMAT = "dvp1-ledger-consent"
+LEDGER_BYTES_MAX = 4096
+
+
+class Purpose(StrEnum):
+    """What a receiver may use a document for."""
+
+    LOAN = "LOAN"
+    ACCOUNT = "ACCOUNT"
+    CARD = "CARD"
+    MORTGAGE = "MORTGAGE"
+    KYC_REFRESH = "KYC_REFRESH"
+    ADMISSION = "ADMISSION"
+    CARE = "CARE"
+    RESIDENCE = "RESIDENCE"
+
+
+class Basis(StrEnum):
+    """Under which law consent was given."""
+
+    PIPL = "PIPL_SEPARATE_CONSENT"
+    PDPO = "PDPO_PRESCRIBED_CONSENT"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentReceipt:
+    """What a holder agreed to. Times in seconds since 1970; hex for bytes.
+
+    `is_cross_border` and `is_sensitive` are two boxes of their own (PIPL Arts. 29 and 39): each
+    has to be set for what it is about.
+    """
+
+    receipt_id: str
+    holder_key: str
+    doc_id: str
+    provider_org: int
+    receiver: str
+    purpose: str
+    fields: tuple[str, ...]
+    """Paths that may be shown, with all that lies below them."""
+    basis: str
+    is_cross_border: bool
+    is_sensitive: bool
+    retention_days: int
+    onward_transfer: str
+    """Empty for none, or the area in which it is allowed."""
+    issued_at: int
+    expires_at: int
+    ledger_key: str
+    """Address of the key whose signature stands on chain, made for this consent."""
+    holder_signature: str = ""
+
+    @property
+    def digest(self) -> bytes:
+        """What stands on chain, and what the holder signs."""
+        fields = consent_fields(replace(self, holder_signature=""))
+        del fields["holder_signature"]
+        return hashlib.sha256(b"dvp1-consent" + encode_canonical(fields)).digest()
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the holder that it names signed it."""
+        key, signature = bytes.fromhex(self.holder_key), bytes.fromhex(self.holder_signature)
+        return is_signed_by(key, self.digest, signature)
+
+    def signed(self, key: DocumentKey) -> ConsentReceipt:
+        """Return the receipt with the holder's signature."""
+        return replace(self, holder_signature=key.sign(self.digest).hex())
+
+
+def consent_fields(receipt: ConsentReceipt) -> dict[str, Any]:
+    """Return a receipt as it stands in JSON."""
+    return {**asdict(receipt), "fields": list(receipt.fields)}
+
+
+def read_consent(value: object) -> ConsentReceipt:
+    """Return the receipt in a JSON value; `FormError` says what is wrong with its form."""
+    raw = read_object(value, ConsentReceipt.__slots__, "consent")
+    for name, size in {
+        "receipt_id": 16,
+        "holder_key": 64,
+        "doc_id": 16,
+        "ledger_key": 20,
+        "holder_signature": 64,
+    }.items():
+        read_hex(raw[name], size, name)
+    for name in ("receiver", "purpose", "basis", "onward_transfer"):
+        read_text(raw[name], name)
+    for name in ("provider_org", "retention_days", "issued_at", "expires_at"):
+        read_integer(raw[name], name)
+    for name in ("is_cross_border", "is_sensitive"):
+        read_bool(raw[name], name)
+    if raw["basis"] not in list(Basis):
+        raise FormError(f"basis {raw['basis']!r} is not known", is_version=True)
+    return ConsentReceipt(**{**raw, "fields": read_paths(raw["fields"], LEAVES_MAX, "fields")})
+
+
+# --- on the ledger --------------------------------------------------------------------------------
+
+
+def ledger_address(private_key: bytes) -> str:
+    """Return the address of a ledger key, in hex."""
+    return Account(private_key).address[2:].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConsent:
+    """What an institution needs to log a consent, or its end. Nothing of it tells who agreed."""
+
+    digest: bytes
+    expires_at: int
+    v: int
+    r: bytes
+    s: bytes
+    is_withdrawal: bool = False
+
+
+def encode_ledger_consent(item: LedgerConsent) -> bytes:
+    """Return the bytes of what a holder hands to the institution that logs it."""
+    fields = {
+        "format": LEDGER_FORMAT,
+        "digest": item.digest.hex(),
+        "expires_at": item.expires_at,
+        "v": item.v,
+        "r": item.r.hex(),
+        "s": item.s.hex(),
+        "is_withdrawal": item.is_withdrawal,
+    }
+    return encode_canonical(fields)
+
+
+def decode_ledger_consent(data: bytes) -> LedgerConsent:
+    """Return what a holder has signed; `FormError` says what is wrong with its form."""
+    value = read_json(data, LEDGER_BYTES_MAX)
+    raw = read_object(value, ("format", *LedgerConsent.__slots__), "consent for the ledger")
+    read_format(raw, LEDGER_FORMAT)
+    return LedgerConsent(
+        read_hex(raw["digest"], 32, "digest"),
+        read_integer(raw["expires_at"], "expires_at"),
+        read_integer(raw["v"], "v", 255),
+        read_hex(raw["r"], 32, "r"),
+        read_hex(raw["s"], 32, "s"),
+        read_bool(raw["is_withdrawal"], "is_withdrawal"),
+    )
+
+
+def sign_for_ledger(
+    private_key: bytes, chain_id: int, receipt: ConsentReceipt, *, is_withdrawal: bool
+) -> LedgerConsent:
+    """Return a consent, or its end, as ConsentLog takes it (its `messageOf`)."""
+    consent = receipt.digest
+    types = ("string", "uint256", "address", "bytes32", "uint64", "bool")
+    address = "0x" + CONSENT_LOG_ADDRESS.hex()
+    parts = ("lowu-consent-1", chain_id, address, consent, receipt.expires_at, is_withdrawal)
+    v, *halves = Account(private_key).sign_digest(keccak(encode(types, parts)))
+    r, s = (item.to_bytes(32, "big") for item in halves)
+    return LedgerConsent(consent, receipt.expires_at, 27 + v, r, s, is_withdrawal)
+
+
+async def log_consent(signer: Signer, item: LedgerConsent) -> Receipt:
+    """Log a consent as its holder signed it; return the receipt. Doing it again is safe."""
+    call = encode_grant(item.digest, item.expires_at, item.v, item.r, item.s)
+    return await signer.send(CONSENT_LOG_ADDRESS, call)
+
+
+async def end_consent(signer: Signer, item: LedgerConsent) -> Receipt:
+    """End a consent as its holder signed it; return the receipt."""
+    call = encode_withdraw(item.digest, item.v, item.r, item.s)
+    return await signer.send(CONSENT_LOG_ADDRESS, call)

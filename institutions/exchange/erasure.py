@@ -1,0 +1,138 @@
+"""The erasure receipt: an issuer says, signed, that it destroyed what opens a document's anchors.
+
+The receipt's digest stands on the ledger beside each of the anchors (`markErased`); the receipt
+itself goes to the holder. The anchors stay on the ledger and mean nothing any more (T5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from contracts.registry import AnchorState
+from institutions.ledger.registry import Registry
+from institutions.package.canonical import encode_canonical
+from institutions.package.format import (
+    ANCHORS_MAX,
+    BatchPlace,
+    Package,
+    place_fields,
+    read_format,
+    read_json,
+    read_place,
+)
+from institutions.package.forms import (
+    FormError,
+    read_hex,
+    read_integer,
+    read_list,
+    read_object,
+    read_row,
+    read_text,
+)
+from institutions.package.signatures import DocumentKey, is_signed_by
+
+FORMAT = "dvp1-erasure"
+ENDED = (AnchorState.REVOKED, AnchorState.SUPERSEDED, AnchorState.ERASED)
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedAnchor:
+    """An anchor of an erased document, and where it stands in a batch if it does."""
+
+    anchor: bytes
+    batch: BatchPlace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureReceipt:
+    """What an issuer erased, and when. Seconds since 1970; the document itself is not described."""
+
+    issuer_org: int
+    key_id: int
+    doc_id: str
+    anchors: tuple[ErasedAnchor, ...]
+    reason: str
+    erased_at: int
+    signature: bytes = b""
+
+    @property
+    def digest(self) -> bytes:
+        """What stands on the ledger, and what the issuer signs."""
+        fields = _fields(replace(self, signature=b""))
+        return hashlib.sha256(b"dvp1-erased" + encode_canonical(fields)).digest()
+
+    def signed(self, key: DocumentKey) -> ErasureReceipt:
+        """Return the receipt with the issuer's signature."""
+        return replace(self, signature=key.sign(self.digest))
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether an issuer's key signed it."""
+        return is_signed_by(public_key, self.digest, self.signature)
+
+    def is_of(self, package: Package) -> bool:
+        """Whether it says that this document is erased."""
+        header = package.header
+        is_same = (self.doc_id, self.issuer_org) == (header.doc_id, header.issuer_org)
+        erased = {item.anchor for item in self.anchors}
+        return is_same and {item.anchor for item in package.anchors} <= erased
+
+
+def _fields(receipt: ErasureReceipt) -> dict[str, Any]:
+    anchors = [[item.anchor.hex(), place_fields(item.batch)] for item in receipt.anchors]
+    return {**asdict(receipt), "anchors": anchors, "signature": receipt.signature.hex()}
+
+
+def encode_erasure(receipt: ErasureReceipt) -> bytes:
+    """Return the bytes of a receipt."""
+    return encode_canonical({"format": FORMAT, **_fields(receipt)})
+
+
+def decode_erasure(data: bytes) -> ErasureReceipt:
+    """Return the receipt in `data`; `FormError` says what is wrong with its form."""
+    raw = read_json(data)
+    read_format(raw, FORMAT)
+    keys = ("format", *ErasureReceipt.__slots__)
+    raw = read_object(raw, keys, "erasure receipt")
+    rows = [
+        read_row(row, 2, "anchors") for row in read_list(raw["anchors"], ANCHORS_MAX, "anchors")
+    ]
+    if not rows:
+        raise FormError("anchors: at least one")
+    read_hex(raw["doc_id"], 16, "doc_id")
+    return ErasureReceipt(
+        read_integer(raw["issuer_org"], "issuer_org", 0xFFFF),
+        read_integer(raw["key_id"], "key_id", 0xFFFF),
+        raw["doc_id"],
+        tuple(
+            ErasedAnchor(
+                read_hex(anchor, 32, "anchors"), None if place is None else read_place(place)
+            )
+            for anchor, place in rows
+        ),
+        read_text(raw["reason"], "reason"),
+        read_integer(raw["erased_at"], "erased_at"),
+        read_hex(raw["signature"], 64, "signature"),
+    )
+
+
+async def find_flaw(receipt: ErasureReceipt, registry: Registry) -> str:
+    """Return why a receipt does not hold by the ledger; empty if the ledger says the same.
+
+    Raises:
+        ClientError: the node could not be asked.
+    """
+    key = await registry.get_key(receipt.issuer_org, receipt.key_id)
+    if not receipt.is_signed_by(key.public_key):
+        return "it is not signed by the issuer that it names"
+    for item in receipt.anchors:
+        if item.batch is None:
+            if await registry.get_erasure(receipt.issuer_org, item.anchor) != receipt.digest:
+                return f"the ledger does not say that {item.anchor.hex()} is erased by it"
+        else:
+            leaf = (item.anchor, item.batch.index, item.batch.path)
+            status = await registry.get_leaf_status(receipt.issuer_org, item.batch.root, leaf)
+            if status[0] not in ENDED:  # the leaf's own word, or its batch's
+                return f"the ledger does not say that {item.anchor.hex()} is out of force"
+    return ""

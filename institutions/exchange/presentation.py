@@ -1,0 +1,218 @@
+"""A presentation: what a holder shows to one receiver, once (docs/PACKAGE.md).
+
+The header, the chosen fields, the hashes that lead from them to the root, the receiver's anchor,
+the consent, and the holder's signature over all of it with the receiver's nonce. It travels
+sealed to a key of the request (HPKE, RFC 9180).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
+from institutions.exchange.request import Request
+from institutions.package.canonical import encode_canonical
+from institutions.package.format import (
+    PACKAGE_BYTES_MAX,
+    Anchor,
+    Header,
+    Package,
+    anchor_fields,
+    header_fields,
+    leaf_fields,
+    read_anchor,
+    read_format,
+    read_header,
+    read_json,
+    read_leaves,
+)
+from institutions.package.forms import (
+    FormError,
+    read_hex,
+    read_integer,
+    read_list,
+    read_object,
+    read_text,
+)
+from institutions.package.leaves import LEAVES_MAX, Leaf
+from institutions.package.multiproof import collect_siblings
+from institutions.package.signatures import DocumentKey, is_signed_by
+
+FORMAT = "dvp1-presentation"
+SEAL_INFO = b"dvp1-seal"
+NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """What one receiver is shown."""
+
+    header: Header
+    disclosures: tuple[Leaf, ...]
+    hashes: tuple[bytes, ...]
+    """Of the leaves shown, in the same order: tells which of them was changed."""
+    siblings: tuple[bytes, ...]
+    anchor: Anchor
+    issuer_signature: bytes
+    subject_salt: bytes
+    consent: ConsentReceipt | None
+    audience: str
+    nonce: bytes
+    expires_at: int
+    holder_signature: bytes = b""
+
+    @property
+    def digest(self) -> bytes:
+        """What the holder signs: everything."""
+        fields = _fields(replace(self, holder_signature=b""))
+        return hashlib.sha256(b"dvp1-present" + encode_canonical(fields)).digest()
+
+    @property
+    def id(self) -> bytes:
+        """What is used up on chain once this has been verified."""
+        audience = self.audience.encode()
+        return hashlib.sha256(
+            b"dvp1-pres"
+            + self.anchor.anchor
+            + len(audience).to_bytes(2, "big")
+            + audience
+            + self.nonce
+            + self.expires_at.to_bytes(8, "big")
+        ).digest()
+
+    def signed(self, key: DocumentKey) -> Presentation:
+        """Return the presentation with a holder's signature."""
+        return replace(self, holder_signature=key.sign(self.digest))
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the holder that the header names signed it."""
+        key = bytes.fromhex(self.header.holder_key)
+        return is_signed_by(key, self.digest, self.holder_signature)
+
+
+def build_presentation(
+    package: Package,
+    request: Request,
+    consent: ConsentReceipt | None,
+    keep: Callable[[str], bool],
+) -> Presentation:
+    """Return an unsigned presentation of the fields to keep, for the receiver that asked.
+
+    Raises:
+        KeyError: the document has no anchor for that receiver.
+        ValueError: no field is left, or the package does not fit together.
+    """
+    shown = tuple(leaf for leaf in package.disclosures if keep(leaf.path))
+    if not shown:
+        raise ValueError(f"document {package.header.doc_id}: none of its fields is asked for")
+    if any(leaf.index >= len(package.leaves) for leaf in shown):
+        raise ValueError(f"document {package.header.doc_id}: a field without a leaf")
+    return Presentation(
+        header=package.header,
+        disclosures=shown,
+        hashes=tuple(package.leaves[leaf.index] for leaf in shown),
+        siblings=collect_siblings(package.leaves, {leaf.index for leaf in shown}),
+        anchor=package.anchor_for(request.receiver),
+        issuer_signature=package.issuer_signature,
+        subject_salt=package.subject_salt,
+        consent=consent,
+        audience=request.receiver,
+        nonce=bytes.fromhex(request.nonce),
+        expires_at=request.expires_at,
+    )
+
+
+# --- encoding -------------------------------------------------------------------------------------
+
+
+def _fields(item: Presentation) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "header": header_fields(item.header),
+        "disclosures": [leaf_fields(leaf) for leaf in item.disclosures],
+        "hashes": [value.hex() for value in item.hashes],
+        "siblings": [value.hex() for value in item.siblings],
+        "anchor": anchor_fields(item.anchor),
+        "issuer_signature": item.issuer_signature.hex(),
+        "subject_salt": item.subject_salt.hex(),
+        "consent": None if item.consent is None else consent_fields(item.consent),
+        "audience": item.audience,
+        "nonce": item.nonce.hex(),
+        "expires_at": item.expires_at,
+        "holder_signature": item.holder_signature.hex(),
+    }
+
+
+def encode_presentation(item: Presentation) -> bytes:
+    """Return the bytes of a presentation."""
+    return encode_canonical(_fields(item))
+
+
+def decode_presentation(data: bytes) -> Presentation:
+    """Return the presentation in `data`; `FormError` says what is wrong with its form."""
+    raw = read_json(data)
+    read_format(raw, FORMAT)
+    read_object(raw, ("format", *Presentation.__slots__), "presentation")
+    signature = raw["holder_signature"]
+    return Presentation(
+        header=read_header(raw["header"]),
+        disclosures=read_leaves(raw["disclosures"]),
+        hashes=_read_hashes(raw["hashes"], "hashes"),
+        siblings=_read_hashes(raw["siblings"], "siblings"),
+        anchor=read_anchor(raw["anchor"]),
+        issuer_signature=read_hex(raw["issuer_signature"], 64, "issuer_signature"),
+        subject_salt=read_hex(raw["subject_salt"], 32, "subject_salt"),
+        consent=None if raw["consent"] is None else read_consent(raw["consent"]),
+        audience=read_text(raw["audience"], "audience"),
+        nonce=read_hex(raw["nonce"], NONCE_BYTES, "nonce"),
+        expires_at=read_integer(raw["expires_at"], "expires_at"),
+        holder_signature=b"" if signature == "" else read_hex(signature, 64, "holder_signature"),
+    )
+
+
+def _read_hashes(value: object, what: str) -> tuple[bytes, ...]:
+    return tuple(read_hex(item, 32, what) for item in read_list(value, LEAVES_MAX, what))
+
+
+# --- sealing --------------------------------------------------------------------------------------
+
+
+def _suite() -> hpke.Suite:
+    return hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+
+
+def _seal_info(nonce: bytes, password: str) -> bytes:
+    """A password travels another way than the package, and takes as long to try as scrypt."""
+    if not password:
+        return SEAL_INFO + nonce
+    secret = Scrypt(salt=nonce, length=32, n=2**14, r=8, p=1).derive(password.encode())
+    return SEAL_INFO + nonce + secret
+
+
+def seal(data: bytes, request: Request, password: str = "") -> bytes:
+    """Return a presentation's bytes, readable for the maker of a request only."""
+    key = X25519PublicKey.from_public_bytes(bytes.fromhex(request.sealing_key))
+    nonce = bytes.fromhex(request.nonce)
+    sealed = _suite().encrypt(data, key, _seal_info(nonce, password))
+    return nonce + bytes(sealed)
+
+
+def unseal(sealed: bytes, private_key: bytes, password: str = "") -> bytes:
+    """Return what was sealed to a key; `FormError` if it was not, or not with this password."""
+    if not NONCE_BYTES < len(sealed) <= PACKAGE_BYTES_MAX:
+        raise FormError("not a sealed presentation")
+    info = _seal_info(sealed[:NONCE_BYTES], password)
+    key = X25519PrivateKey.from_private_bytes(private_key)
+    try:
+        return bytes(_suite().decrypt(sealed[NONCE_BYTES:], key, info))
+    except (InvalidTag, ValueError) as error:
+        raise FormError("not sealed to this receiver, or with another password") from error

@@ -1,0 +1,1 @@
+"""What institutions ask of nodes and send to them, and how far they believe the answers."""

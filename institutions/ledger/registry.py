@@ -1,0 +1,415 @@
+"""What the registry's contracts say, through one node.
+
+A call that a contract refuses raises `RegistryRefused` with the frozen error number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from contracts.abi import load_artifact
+from contracts.registry import (
+    CONSENT_LOG_ADDRESS,
+    HASH_REGISTRY_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    VERIFICATION_LOG_ADDRESS,
+    Accreditation,
+    AnchorRecord,
+    AnchorState,
+    Consent,
+    Org,
+    OrgKey,
+    RegistryErrorCode,
+    consent_function,
+    decode_accreditation,
+    decode_consent,
+    decode_key,
+    decode_org,
+    decode_record,
+    decode_registry_error,
+    encode_get_record,
+    hash_function,
+    org_function,
+    verification_function,
+)
+from institutions.ledger.responses import (
+    Log,
+    answers_of,
+    read_data,
+    read_fields,
+    read_hash,
+    read_logs,
+    read_quantity,
+)
+from institutions.package.canonical import encode_canonical
+from institutions.package.forms import (
+    FormError,
+    read_hex,
+    read_integer,
+    read_list,
+    read_row,
+    read_text,
+)
+from institutions.package.proof import VALIDATORS_MAX, RegistrationProof, Validators, read_proof
+from institutions.package.signatures import PUBLIC_KEY_BYTES
+from node.client import RemoteError, RpcClient
+
+REVERTED = 3
+METHOD_NOT_FOUND = -32601
+OUTPUT_BYTES_MAX = 64 * 1024
+"""Of a call: the largest there is, a proposal of sixteen calls, has some 10 kB."""
+KEYS_MAX = 4_096
+"""Document keys of all organisations."""
+
+T = TypeVar("T")
+
+
+class RegistryRefused(Exception):
+    """A contract refused a call."""
+
+    def __init__(self, code: RegistryErrorCode | None, text: str) -> None:
+        super().__init__(code.name if code is not None else text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a verification needs to know of the ledger."""
+
+    org: int
+    key_id: int
+    schema: int
+    anchor: bytes
+    """What is registered: a document's anchor, or the root of its batch."""
+    leaf: tuple[bytes, int, tuple[bytes, ...]] | None
+    """In a batch: the document's anchor, its index and its path."""
+    consent: bytes | None
+    presentation: bytes
+    route: tuple[int, int]
+    """From which jurisdiction to which the document goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a node says of it. Two honest nodes at one height say the same."""
+
+    record: AnchorRecord
+    state: AnchorState
+    """Of the document: of its record, or of its leaf in a batch."""
+    reason: int
+    org: Org
+    key: OrgKey
+    accreditation: Accreditation
+    consent: Consent | None
+    """None if no consent is named."""
+    consumed_by: int
+    """The organisation that used the presentation up; 0 if nobody has."""
+    is_routed: bool
+    """Whether documents may go from the one jurisdiction to the other."""
+
+
+class Registry:
+    """The registry contracts, through one node."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self.client = client
+
+    async def _read_many(
+        self, calls: Sequence[tuple[bytes, bytes]]
+    ) -> list[bytes | RegistryRefused]:
+        """Return the answers to calls, asked in one request; a refusal in its place."""
+        messages = [
+            [{"to": "0x" + address.hex(), "data": "0x" + data.hex()}, "latest"]
+            for address, data in calls
+        ]
+        answers = await self.client.call_many("eth_call", messages)
+        with answers_of(self.client.url):
+            return [
+                read_refusal(item) if isinstance(item, RemoteError) else _read_output(item)
+                for item in answers
+            ]
+
+    async def read(self, address: bytes, data: bytes) -> bytes:
+        """Return what a call of a contract answers, at the node's latest block."""
+        (answer,) = await self._read_many([(address, data)])
+        return _require(answer)
+
+    async def read_as(self, decode: Callable[[bytes], T], address: bytes, data: bytes) -> T:
+        """Return what a call of a contract answers, decoded."""
+        answer = await self.read(address, data)
+        with answers_of(self.client.url):
+            return decode(answer)
+
+    async def get_record(self, issuer: int, anchor: bytes) -> AnchorRecord:
+        """Return a record; its state is NONE if there is none."""
+        data = encode_get_record(issuer, anchor)
+        return await self.read_as(decode_record, HASH_REGISTRY_ADDRESS, data)
+
+    async def get_org(self, org: int) -> Org:
+        """Return an organisation; its status is UNKNOWN if there is none."""
+        return await self.read_as(decode_org, *_org_call("getOrg", org))
+
+    async def read_facts(self, query: Query) -> Facts:
+        """Return all that a verification needs, read in one request.
+
+        Raises:
+            ClientError: the node could not be asked.
+            RegistryRefused: it refused to read.
+        """
+        calls = [
+            (HASH_REGISTRY_ADDRESS, encode_get_record(query.org, query.anchor)),
+            _org_call("getOrg", query.org),
+            _org_call("getKey", query.org, query.key_id),
+            _org_call("getAccreditation", query.org, query.schema),
+            _consumption_call(query.presentation),
+            (CONSENT_LOG_ADDRESS, _consent_call(query.consent or bytes(32))),
+            _org_call("isRouted", *query.route),
+        ]
+        if query.leaf is not None:
+            calls.append(_leaf_call(query.org, query.anchor, query.leaf))
+        answers = await self._read_many(calls)
+        with answers_of(self.client.url):
+            return _decode_facts(query, answers)
+
+    async def get_consumer(self, presentation: bytes) -> int:
+        """Return the organisation that used a presentation up; 0 if nobody has."""
+        return await self.read_as(_decode_consumer, *_consumption_call(presentation))
+
+    async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
+        """Return the digest of the receipt for an erased anchor; zeros if there is none."""
+        data = hash_function("getErasureReceipt").encode_call(issuer, anchor)
+        return await self.read(HASH_REGISTRY_ADDRESS, data)
+
+    async def has_witnessed(self, issuer: int, anchor: bytes, witness: int) -> bool:
+        """Whether an organisation has attested another's anchor."""
+        data = hash_function("hasWitnessed").encode_call(issuer, anchor, witness)
+        return bool(int.from_bytes(await self.read(HASH_REGISTRY_ADDRESS, data), "big"))
+
+    async def get_consent(self, digest: bytes) -> Consent:
+        """Return a consent; its heights are 0 if there is none."""
+        return await self.read_as(decode_consent, CONSENT_LOG_ADDRESS, _consent_call(digest))
+
+    async def get_account(self, address: bytes) -> tuple[int, int]:
+        """Return the organisation and the roles of an account; zeros if it has none."""
+        function = org_function("getAccount")
+        data = function.encode_call("0x" + address.hex())
+        org, roles = await self.read_as(function.decode_output, ORG_REGISTRY_ADDRESS, data)
+        return org, roles
+
+    async def get_leaf_status(
+        self, issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
+    ) -> tuple[AnchorState, int]:
+        """Return state and reason of a document (anchor, index, path) in a batch."""
+        (answer,) = await self._read_many([_leaf_call(issuer, root, leaf)])
+        with answers_of(self.client.url):
+            return _decode_leaf_status(answer)
+
+    async def get_key(self, org: int, key_id: int) -> OrgKey:
+        """Return a document key; it is not known if there is none."""
+        return await self.read_as(_decode_whole_key, *_org_call("getKey", org, key_id))
+
+    async def find_keys(self) -> list[tuple[int, int]]:
+        """Return organisation and number of each document key that was added since genesis."""
+        added = load_artifact("OrgRegistry").events["KeyAdded"].topic
+        logs = await self.find_logs(ORG_REGISTRY_ADDRESS, [[added]])
+        with answers_of(self.client.url):
+            return read_list([(item.number(1), item.number(2)) for item in logs], KEYS_MAX, "keys")
+
+    async def find_logs(
+        self,
+        address: bytes,
+        topics: Sequence[Sequence[bytes]],
+        first: int = 0,
+        last: int | None = None,
+    ) -> tuple[Log, ...]:
+        """Return a contract's events of some blocks; without a last one, to the latest.
+
+        `topics` has the values wanted at each place, none of them for any.
+
+        Raises:
+            RemoteError: there are more than the node gives at once, among others.
+            ClientError: the node could not be asked.
+        """
+        where = {
+            "address": "0x" + address.hex(),
+            "fromBlock": hex(first),
+            "toBlock": "latest" if last is None else hex(last),
+            "topics": [["0x" + item.hex() for item in wanted] or None for wanted in topics],
+        }
+        answer = await self.client.call("eth_getLogs", where)
+        with answers_of(self.client.url):
+            return read_logs(answer)
+
+    async def get_chain(self) -> tuple[str, str, Validators]:
+        """Return chain id, group id and the validators, in order of node ids."""
+        info = await self.client.call("getGroupInfo", "", "")
+        members = await self.client.call("getSealerList", "", "")
+        with answers_of(self.client.url):
+            chain, group = read_fields(info, ("chainID", "groupID"), "group")
+            rows = read_list(members, VALIDATORS_MAX, "validators")
+            validators = tuple(sorted(map(_read_validator, rows)))
+            encode_canonical([chain, group])  # they go into trust files and proofs
+            return read_text(chain, "chainID"), read_text(group, "groupID"), validators
+
+    async def find_proof(self, issuer: int, anchor: bytes) -> RegistrationProof | None:
+        """Return the proof of an anchor's, or a batch's, registration; None if there is none.
+
+        Also None if the node does not know of proofs.
+        """
+        record = await self.get_record(issuer, anchor)
+        if record.state is AnchorState.NONE:
+            return None
+        events = load_artifact("HashRegistry").events
+        names = [events[name].topic for name in ("AnchorRegistered", "BatchRegistered")]
+        topics = [names, [issuer.to_bytes(32, "big")], [anchor]]
+        height = record.registered_height
+        logs = await self.find_logs(HASH_REGISTRY_ADDRESS, topics, height, height)
+        return await fetch_proof(self.client, logs[0].tx_hash) if logs else None
+
+    async def get_latest_block(self) -> dict[str, Any]:
+        """Return number, hash and time (seconds) of the node's latest block."""
+        block = await self.client.call("eth_getBlockByNumber", "latest", False)
+        with answers_of(self.client.url):
+            number, found, time = read_fields(block, ("number", "hash", "timestamp"), "block")
+            return {
+                "number": read_quantity(number, "block number"),
+                "hash": read_hash(found, "block hash"),
+                "time": read_quantity(time, "block time"),
+            }
+
+
+async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | None:
+    """Ask a node for a committed transaction's proof; None if it has none, or knows of none."""
+    try:
+        raw = await client.call("getTransactionProof", "", "", tx_hash)
+    except RemoteError as error:
+        if error.code == METHOD_NOT_FOUND:
+            return None
+        raise
+    if raw is None:
+        return None
+    with answers_of(client.url):
+        return _read_proof(raw)
+
+
+def _read_output(value: object) -> bytes:
+    """Return what a call gave back; bounded, as values in it may point to one another's bytes."""
+    output = read_data(value, "eth_call")
+    if len(output) > OUTPUT_BYTES_MAX:
+        raise FormError(f"eth_call: {len(output)} bytes; at most {OUTPUT_BYTES_MAX}")
+    return output
+
+
+def _read_proof(raw: object) -> RegistrationProof:
+    """Return the proof in a node's answer, read as the proof in a package is."""
+    chain_id, group_id, epoch = read_fields(raw, ("chainID", "groupID", "epoch"), "proof")
+    transaction, receipt, header = (
+        _strip(item) for item in read_fields(raw, ("transaction", "receipt", "header"), "proof")
+    )
+    path, signatures = (
+        [[first, _strip(second)] for first, second in _read_pairs(item)]
+        for item in read_fields(raw, ("path", "signatures"), "proof")
+    )
+    return read_proof(
+        {
+            "chain_id": chain_id,
+            "group_id": group_id,
+            "epoch": epoch,
+            "transaction": transaction,
+            "receipt": receipt,
+            "path": path,
+            "header": header,
+            "signatures": signatures,
+        }
+    )
+
+
+def _strip(value: object) -> str:
+    return read_data(value, "proof").hex()
+
+
+def _read_pairs(value: object) -> list[list[Any]]:
+    return [read_row(item, 2, "proof") for item in read_list(value, VALIDATORS_MAX, "proof")]
+
+
+def _read_validator(value: object) -> tuple[bytes, int]:
+    node_id, weight = read_fields(value, ("nodeID", "weight"), "validator")
+    return read_hex(node_id, 64, "nodeID"), read_integer(weight, "weight of a validator")
+
+
+def _decode_whole_key(data: bytes) -> OrgKey:
+    key = decode_key(data)
+    if key.is_known and len(key.public_key) != PUBLIC_KEY_BYTES:
+        raise FormError(f"public key of {len(key.public_key)} bytes")
+    return key
+
+
+def _decode_consumer(data: bytes) -> int:
+    return int(verification_function("getConsumption").decode_output(data)[0][0])
+
+
+def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> Facts:
+    record, org, key, accreditation, consumed, consent, route = map(_require, answers[:7])
+    found = decode_record(record)
+    state, reason = found.state, found.reason
+    if query.leaf is not None:
+        state, reason = _decode_leaf_status(answers[7])
+    return Facts(
+        record=found,
+        state=state,
+        reason=reason,
+        org=decode_org(org),
+        key=decode_key(key),
+        accreditation=decode_accreditation(accreditation),
+        consent=None if query.consent is None else decode_consent(consent),
+        consumed_by=_decode_consumer(consumed),
+        is_routed=bool(int.from_bytes(route, "big")),
+    )
+
+
+def _org_call(name: str, *arguments: object) -> tuple[bytes, bytes]:
+    return ORG_REGISTRY_ADDRESS, org_function(name).encode_call(*arguments)
+
+
+def _leaf_call(
+    issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
+) -> tuple[bytes, bytes]:
+    anchor, index, path = leaf
+    call = hash_function("getLeafStatus").encode_call(issuer, root, anchor, index, list(path))
+    return HASH_REGISTRY_ADDRESS, call
+
+
+def _consumption_call(presentation: bytes) -> tuple[bytes, bytes]:
+    call = verification_function("getConsumption").encode_call(presentation)
+    return VERIFICATION_LOG_ADDRESS, call
+
+
+def _consent_call(consent: bytes) -> bytes:
+    return consent_function("getConsent").encode_call(consent)
+
+
+def _require(answer: bytes | RegistryRefused) -> bytes:
+    if isinstance(answer, RegistryRefused):
+        raise answer
+    return answer
+
+
+def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, int]:
+    """Return state and reason of a document in a batch; NONE if it is not in it."""
+    absent = (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND)
+    if isinstance(answer, RegistryRefused) and answer.code in absent:
+        return AnchorState.NONE, 0
+    state, reason, _ = hash_function("getLeafStatus").decode_output(_require(answer))
+    return AnchorState(state), reason
+
+
+def read_refusal(error: RemoteError) -> RegistryRefused:
+    """Return the refusal in a node's error: with a number, if a contract gave one."""
+    code = None
+    if error.code == REVERTED and error.data:
+        with suppress(FormError):
+            code = decode_registry_error(read_data(error.data, "revert data"))
+    return RegistryRefused(code, str(error))

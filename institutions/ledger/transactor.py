@@ -1,0 +1,182 @@
+"""An account that sends transactions to the registry, and waits for what becomes of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from contracts.account import Account
+from institutions.ledger.registry import REVERTED, Registry, fetch_proof, read_refusal
+from institutions.ledger.responses import Receipt, answers_of, read_quantity, read_receipt
+from institutions.package.proof import RegistrationProof
+from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
+
+CALL_GAS = 250_000
+"""Gas offered with a registry transaction: some three times what the dearest needs, and little
+enough for hundreds in one block."""
+DEPLOY_GAS = 5_000_000
+NONCE_ATTEMPTS = 20
+NONCE_WAIT_S = 0.02
+SENDS_MAX = 3
+"""How often a transaction is sent whose nonce went to another one."""
+LOOK_S = 1.0
+"""How often it is looked whether a transaction still can be committed."""
+
+
+class NotTaken(ClientError):
+    """A node did not take a transaction now; it, or another, may take it later."""
+
+
+class Signer:
+    """An account that sends transactions to the registry and waits for their receipts."""
+
+    def __init__(self, client: RpcClient, private_key: bytes) -> None:
+        self._client = client
+        self._account = Account(private_key)
+        self._lock = trio.Lock()
+        self._chain_id: int | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """What the same node says."""
+        return Registry(self._client)
+
+    @property
+    def address(self) -> str:
+        """The account's address."""
+        return self._account.address
+
+    async def deploy(self, code: bytes) -> bytes:
+        """Create a contract; return its address."""
+        receipt = await self.send(b"", code, gas=DEPLOY_GAS)
+        if not receipt.contract:
+            raise ClientError(f"{self._client.url}: the receipt names no contract")
+        return receipt.contract
+
+    async def prove(self, receipt: Receipt, issuer: int, anchor: bytes) -> RegistrationProof | None:
+        """Return the proof of a registration that `receipt` is of; None if there is none now.
+
+        Registering again does nothing, so that receipt proves nothing: the first one is looked
+        for.
+        """
+        try:
+            if receipt.logs:
+                return await fetch_proof(self._client, receipt.tx_hash)
+            return await self.registry.find_proof(issuer, anchor)
+        except (ClientError, RemoteError):
+            return None
+
+    async def send(
+        self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS
+    ) -> Receipt:
+        """Send a call and return its receipt once committed.
+
+        Raises:
+            RegistryRefused: the contract refused, before or after ordering.
+            ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
+                unknown. Equal registration is idempotent: doing it again is safe.
+        """
+        until = trio.current_time() + timeout_s
+        for _ in range(SENDS_MAX):
+            with trio.move_on_at(until) as limit:
+                async with self._lock:
+                    tx_hash, nonce = await self._submit(to, data, gas)
+            if limit.cancelled_caught:
+                raise TransactionTimeout(f"{self._client.url}: took no transaction in time")
+            receipt = await self._wait(tx_hash, nonce, until)
+            if receipt is None:
+                continue
+            if not receipt.is_success:
+                await self._explain(to, data)
+            return receipt
+        raise NotTaken(f"{self._client.url}: {SENDS_MAX} nonces were of other transactions")
+
+    async def _wait(self, tx_hash: str, nonce: int, until: float) -> Receipt | None:
+        """Return a receipt; None if another transaction has the nonce, so that there is none ever.
+
+        A node that lags behind its account's own transactions gives out nonces that are used.
+        """
+        while True:
+            left_s = until - trio.current_time()
+            try:
+                wait_s = min(LOOK_S, max(0.0, left_s))
+                receipt = await self._client.wait_for_receipt(tx_hash, wait_s)
+            except (ClientError, RemoteError) as error:
+                if left_s <= LOOK_S:
+                    text = f"{self._client.url}: no receipt of {tx_hash} in time ({error})"
+                    raise TransactionTimeout(text) from error
+                if isinstance(error, RemoteError):
+                    await trio.sleep(LOOK_S)
+            else:
+                return self._read(tx_hash, receipt)
+            with suppress(ClientError):
+                if await self._count("latest") > nonce:  # what has it is committed: look once more
+                    receipt = await self._ask("eth_getTransactionReceipt", tx_hash)
+                    return None if receipt is None else self._read(tx_hash, receipt)
+
+    async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
+        """Send a call and return its hash once the node has it; raises as `send` does."""
+        async with self._lock:
+            tx_hash, _ = await self._submit(to, data, gas)
+            return tx_hash
+
+    async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
+        """Send with the next nonce; take another if somebody with this account was faster."""
+        chain_id = await self._read_chain_id()
+        for _ in range(NONCE_ATTEMPTS):
+            nonce = await self._count("pending")
+            raw, tx_hash = self._account.sign_transaction(
+                to=to, data=data, gas=gas, nonce=nonce, chain_id=chain_id
+            )
+            sent = "0x" + tx_hash.hex(), nonce
+            try:
+                await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())
+            except RemoteError as error:
+                if error.code == REVERTED:
+                    raise read_refusal(error) from error
+                if "already known" in str(error):
+                    return sent
+                if "nonce" not in str(error):
+                    raise NotTaken(f"{self._client.url}: {error}") from error
+                await trio.sleep(NONCE_WAIT_S)
+            else:
+                return sent
+        raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
+
+    async def _read_chain_id(self) -> int:
+        if self._chain_id is None:
+            chain_id = await self._ask("eth_chainId")
+            with answers_of(self._client.url):
+                self._chain_id = read_quantity(chain_id, "chain id")
+        return self._chain_id
+
+    async def _ask(self, method: str, *params: object) -> Any:
+        """Call a method that an honest node refuses only for a while."""
+        try:
+            return await self._client.call(method, *params)
+        except RemoteError as error:
+            raise NotTaken(f"{self._client.url}: {error}") from error
+
+    async def _count(self, tag: str) -> int:
+        count = await self._ask("eth_getTransactionCount", self.address, tag)
+        with answers_of(self._client.url):
+            return read_quantity(count, "transaction count")
+
+    def _read(self, tx_hash: str, answer: object) -> Receipt:
+        """Return the receipt of a transaction in an answer; `ClientError` if it is not that."""
+        with answers_of(self._client.url):
+            receipt = read_receipt(answer)
+            if receipt.tx_hash != tx_hash:
+                raise ValueError(f"receipt of {receipt.tx_hash} in place of {tx_hash}")
+        return receipt
+
+    async def _explain(self, to: bytes, data: bytes) -> None:
+        """Raise the reason for which a transaction failed."""
+        message = {"from": self.address, "to": "0x" + to.hex(), "data": "0x" + data.hex()}
+        try:
+            await self._client.call("eth_call", message, "latest")
+        except RemoteError as error:
+            raise read_refusal(error) from error
+        raise NotTaken("the transaction failed, but the same call succeeds now: send it again")

@@ -1,0 +1,356 @@
+"""The package: what an issuer hands to a holder (docs/PACKAGE.md).
+
+One canonical JSON object. The header is always disclosed and signed (through `doc_digest`);
+`disclosures` are all fields with their salts; `leaves` are the hashes of all leaves; `anchors`
+hold one anchor for each audience. Only anchors go on chain. What a holder shows to a receiver is
+a presentation, made from a package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from institutions.package.canonical import (
+    STRING_MAX,
+    CanonicalError,
+    decode_canonical,
+    encode_canonical,
+)
+from institutions.package.forms import (
+    INTEGER_MAX,
+    FormError,
+    read_hex,
+    read_integer,
+    read_list,
+    read_object,
+    read_paths,
+    read_row,
+    read_text,
+)
+from institutions.package.leaves import LEAVES_MAX, Leaf, LeafType
+from institutions.package.proof import RegistrationProof, proof_fields, read_proof
+
+FORMAT = "dvp1"
+VERSION = 1
+SUITE = "sha256-p256"
+PACKAGE_BYTES_MAX = 4 * 1024 * 1024
+ANCHORS_MAX = 64
+SEALED_SEED_BYTES = 113
+"""A point, 32 bytes, and a tag (HPKE)."""
+
+
+BATCH_DEPTH_MAX = 16
+"""A batch has at most 65,536 documents."""
+FILE_PATH = "/file"
+"""Where a document of a file profile has its only field."""
+
+
+class Profile(StrEnum):
+    """What an anchor is made from; the ledger takes all alike. For research: what each shows."""
+
+    FIELDS = "fields"
+    """The header's digest, which binds salted fields, and a blind."""
+    FILE_BLIND = "file-blind"
+    """The digest of a file, and a blind."""
+    FILE_PLAIN = "file-plain"
+    """The digest of a file, as it is (the practice that is reported)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is always disclosed. Times in seconds since 1970; hex for bytes."""
+
+    v: int
+    suite: str
+    profile: Profile
+    doc_id: str
+    schema: str
+    issuer_org: int
+    key_id: int
+    report_time: int
+    issued_at: int
+    valid_from: int
+    valid_until: int
+    holder_key: str
+    subject_commitment: str
+    leaf_count: int
+    """Leaves of the tree, pads included."""
+    root: str
+    supersedes: str
+    """Anchor of the document that this one replaces, or empty."""
+    jurisdiction: str
+    sensitivity: int
+    must_disclose: tuple[str, ...]
+
+    @property
+    def doc_digest(self) -> bytes:
+        """What the issuer signs and anchors are made from."""
+        value = {**asdict(self), "must_disclose": list(self.must_disclose)}
+        return hashlib.sha256(b"dvp1-doc" + encode_canonical(value)).digest()
+
+    @property
+    def valid_until_day(self) -> int:
+        """The end of validity as it stands on chain, in days."""
+        return self.valid_until // 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlace:
+    """Where an anchor stands in a registered batch."""
+
+    root: bytes
+    index: int
+    path: tuple[bytes, ...]
+    """Sibling hashes from the anchor up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A document's anchor for one audience."""
+
+    audience: str
+    blind: bytes
+    anchor: bytes
+    registered_height: int = 0
+    """Block of its registration, as the issuer was told: a hint how far a node must be to know
+    it. 0 if unknown. A proof, where there is one, must say the same."""
+    batch: BatchPlace | None = None
+    proof: RegistrationProof | None = None
+    """Shows the registration to who cannot ask a node."""
+
+    @property
+    def registered(self) -> bytes:
+        """What stands on chain: the anchor, or the root of its batch."""
+        return self.anchor if self.batch is None else self.batch.root
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A document as its holder has it."""
+
+    header: Header
+    disclosures: tuple[Leaf, ...]
+    leaves: tuple[bytes, ...]
+    anchors: tuple[Anchor, ...]
+    issuer_signature: bytes
+    subject_salt: bytes
+    """Opens the subject commitment; for receivers that know the subject."""
+    seed: bytes
+    """What all salts follow from, sealed to the holder; never sent on."""
+
+    def anchor_for(self, audience: str) -> Anchor:
+        """Return the anchor for a receiver; `KeyError` if the document has none."""
+        for item in self.anchors:
+            if item.audience == audience:
+                return item
+        raise KeyError(f"document {self.header.doc_id} was not issued for {audience}")
+
+
+def compute_anchor(header: Header, blind: bytes, file_digest: bytes = b"") -> bytes:
+    """Return a document's anchor for the audience that knows `blind`.
+
+    `file_digest` is that of the file, for the file profiles.
+    """
+    match header.profile:
+        case Profile.FIELDS:
+            return hashlib.sha256(b"dvp1-anchor" + header.doc_digest + blind).digest()
+        case Profile.FILE_BLIND:
+            return hashlib.sha256(b"dvp1-anchor" + file_digest + blind).digest()
+        case Profile.FILE_PLAIN:
+            return file_digest
+
+
+def find_file_digest(disclosures: tuple[Leaf, ...]) -> bytes:
+    """Return the digest in the file leaf of a file profile; empty if it is not shown."""
+    for leaf in disclosures:
+        if leaf.path == FILE_PATH and leaf.type is LeafType.FILE:
+            return bytes.fromhex(leaf.value.split(":")[1])
+    return b""
+
+
+def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> bytes:
+    """Return the commitment to whom a document is about."""
+    parts = (id_type.encode(), id_value.encode(), salt)
+    framed = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    return hashlib.sha256(b"dvp1-subj" + framed).digest()
+
+
+# --- encoding -------------------------------------------------------------------------------------
+
+
+def header_fields(header: Header) -> dict[str, Any]:
+    """Return a header as it stands in JSON."""
+    return {**asdict(header), "must_disclose": list(header.must_disclose)}
+
+
+def leaf_fields(leaf: Leaf) -> list[Any]:
+    """Return a disclosure as it stands in JSON."""
+    return [leaf.index, leaf.path, int(leaf.type), leaf.value, leaf.salt.hex()]
+
+
+def place_fields(place: BatchPlace | None) -> list[Any] | None:
+    """Return a place in a batch as it stands in JSON; None for none."""
+    if place is None:
+        return None
+    return [place.root.hex(), place.index, [step.hex() for step in place.path]]
+
+
+def anchor_fields(item: Anchor) -> list[Any]:
+    """Return an anchor as it stands in JSON."""
+    return [
+        item.audience,
+        item.blind.hex(),
+        item.anchor.hex(),
+        item.registered_height,
+        place_fields(item.batch),
+        None if item.proof is None else proof_fields(item.proof),
+    ]
+
+
+def encode_package(package: Package) -> bytes:
+    """Return the bytes of a package."""
+    return encode_canonical(
+        {
+            "format": FORMAT,
+            "header": header_fields(package.header),
+            "disclosures": [leaf_fields(leaf) for leaf in package.disclosures],
+            "leaves": [item.hex() for item in package.leaves],
+            "anchors": [anchor_fields(item) for item in package.anchors],
+            "issuer_signature": package.issuer_signature.hex(),
+            "subject_salt": package.subject_salt.hex(),
+            "seed": package.seed.hex(),
+        }
+    )
+
+
+# --- decoding -------------------------------------------------------------------------------------
+
+_PACKAGE_KEYS = (
+    "format",
+    "header",
+    "disclosures",
+    "leaves",
+    "anchors",
+    "issuer_signature",
+    "subject_salt",
+    "seed",
+)
+_HEADER_INTEGERS = (
+    "v",
+    "issuer_org",
+    "key_id",
+    "report_time",
+    "issued_at",
+    "valid_from",
+    "valid_until",
+    "leaf_count",
+    "sensitivity",
+)
+_HEADER_TEXTS = ("suite", "profile", "schema", "supersedes", "jurisdiction")
+_HEADER_HEX = {"doc_id": 16, "root": 32, "subject_commitment": 32, "holder_key": 64}
+_HEADER_KEYS = (*_HEADER_INTEGERS, *_HEADER_TEXTS, *_HEADER_HEX, "must_disclose")
+
+
+def read_format(value: object, wanted: str) -> None:
+    """Refuse a value of another format, or of another version of it."""
+    if isinstance(value, dict) and value.get("format") != wanted:
+        raise FormError(f"format {value.get('format')!r} is not {wanted}", is_version=True)
+
+
+def read_json(data: bytes, size_max: int = PACKAGE_BYTES_MAX) -> Any:
+    """Return the value in canonical bytes of bounded size."""
+    try:
+        return decode_canonical(data, size_max)
+    except CanonicalError as error:
+        raise FormError(str(error)) from error
+
+
+def decode_package(data: bytes) -> Package:
+    """Return the package in `data`; `FormError` says what is wrong with its form."""
+    raw = read_json(data)
+    read_format(raw, FORMAT)
+    read_object(raw, _PACKAGE_KEYS, "package")
+    return Package(
+        read_header(raw["header"]),
+        read_leaves(raw["disclosures"]),
+        tuple(
+            read_hex(item, 32, "leaves") for item in read_list(raw["leaves"], LEAVES_MAX, "leaves")
+        ),
+        tuple(read_anchor(item) for item in read_list(raw["anchors"], ANCHORS_MAX, "anchors")),
+        read_hex(raw["issuer_signature"], 64, "issuer_signature"),
+        read_hex(raw["subject_salt"], 32, "subject_salt"),
+        read_hex(raw["seed"], SEALED_SEED_BYTES, "seed"),
+    )
+
+
+def read_header(value: object) -> Header:
+    """Return the header in a JSON value."""
+    raw = read_object(value, _HEADER_KEYS, "header")
+    profiles = [item.value for item in Profile]
+    if raw["v"] != VERSION or raw["suite"] != SUITE or raw["profile"] not in profiles:
+        raise FormError(
+            f"version {raw['v']!r} with suite {raw['suite']!r} and profile {raw['profile']!r} is "
+            "not supported",
+            is_version=True,
+        )
+    for name in _HEADER_INTEGERS:
+        read_integer(raw[name], name)
+    for name in _HEADER_TEXTS:
+        read_text(raw[name], name)
+    for name, size in _HEADER_HEX.items():
+        read_hex(raw[name], size, name)
+    paths = read_paths(raw["must_disclose"], LEAVES_MAX, "must_disclose")
+    return Header(**{**raw, "must_disclose": paths, "profile": Profile(raw["profile"])})
+
+
+def read_leaves(value: object) -> tuple[Leaf, ...]:
+    """Return the disclosures in a JSON value."""
+    return tuple(_read_leaf(item) for item in read_list(value, LEAVES_MAX, "disclosures"))
+
+
+def _read_leaf(raw: object) -> Leaf:
+    index, path, kind, value, salt = read_row(raw, 5, "disclosures")
+    read_integer(index, "disclosures: index", LEAVES_MAX - 1)
+    read_integer(kind, "disclosures: type", LeafType.PAD)
+    if kind not in list(LeafType) or kind == LeafType.PAD:
+        raise FormError(f"disclosures: leaf type {kind} cannot be disclosed")
+    read_text(path, "disclosures: path", STRING_MAX)
+    read_text(value, "disclosures: value", STRING_MAX)
+    if kind == LeafType.FILE:
+        _read_file_value(value)
+    return Leaf(index, path, LeafType(kind), value, read_hex(salt, 32, "salt"))
+
+
+def _read_file_value(value: str) -> None:
+    name, _, rest = value.partition(":")
+    digest, _, size = rest.partition(":")
+    if name != "sha-256" or not size.isdecimal():
+        raise FormError("disclosures: a file is sha-256:digest:size")
+    read_hex(digest, 32, "digest of a file")
+
+
+def read_anchor(raw: object) -> Anchor:
+    """Return the anchor in a JSON value."""
+    audience, blind, anchor, height, place, proof = read_row(raw, 6, "anchors")
+    return Anchor(
+        read_text(audience, "audience"),
+        read_hex(blind, 32, "blind"),
+        read_hex(anchor, 32, "anchor"),
+        read_integer(height, "height of an anchor", INTEGER_MAX),
+        None if place is None else read_place(place),
+        None if proof is None else read_proof(proof),
+    )
+
+
+def read_place(raw: object) -> BatchPlace:
+    """Return the place in a batch in a JSON value."""
+    root, index, path = read_row(raw, 3, "batch of an anchor")
+    steps = read_list(path, BATCH_DEPTH_MAX, "path in a batch")
+    return BatchPlace(
+        read_hex(root, 32, "root of a batch"),
+        read_integer(index, "index in a batch", 2**BATCH_DEPTH_MAX - 1),
+        tuple(read_hex(step, 32, "path in a batch") for step in steps),
+    )

@@ -1,0 +1,54 @@
+"""Showing some leaves of a tree: their hashes, and those of the subtrees beside them.
+
+The tree is that of `leaves.compute_root` (RFC 9162 split). Siblings stand in the order in which
+a walk from left to right needs them, so that a proof of the same leaves has one form only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from institutions.package.leaves import compute_root, split
+
+
+def collect_siblings(hashes: Sequence[bytes], shown: Collection[int]) -> tuple[bytes, ...]:
+    """Return the hashes that a reader of the shown leaves needs to reach the root."""
+    return tuple(_collect(hashes, 0, len(hashes), shown))
+
+
+def _collect(
+    hashes: Sequence[bytes], start: int, end: int, shown: Collection[int]
+) -> Iterator[bytes]:
+    if not any(start <= index < end for index in shown):
+        yield compute_root(hashes[start:end])
+    elif end - start > 1:
+        middle = start + split(end - start)
+        yield from _collect(hashes, start, middle, shown)
+        yield from _collect(hashes, middle, end, shown)
+
+
+def compute_root_from(
+    count: int, shown: Mapping[int, bytes], siblings: Sequence[bytes]
+) -> bytes | None:
+    """Return the root that shown leaf hashes and siblings lead to; None if they do not fit."""
+    if not shown or not all(0 <= index < count for index in shown):
+        return None
+    rest = iter(siblings)
+    root = _climb(0, count, shown, rest)
+    return root if next(rest, None) is None else None
+
+
+def _climb(
+    start: int, end: int, shown: Mapping[int, bytes], siblings: Iterator[bytes]
+) -> bytes | None:
+    if not any(start <= index < end for index in shown):
+        return next(siblings, None)
+    if end - start == 1:
+        return shown[start]
+    middle = start + split(end - start)
+    left = _climb(start, middle, shown, siblings)
+    right = _climb(middle, end, shown, siblings)
+    if left is None or right is None:
+        return None
+    return hashlib.sha256(b"\x01" + left + right).digest()

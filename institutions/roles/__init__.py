@@ -1,0 +1,1 @@
+"""Who acts: issuer, verifier, holder, regulator."""

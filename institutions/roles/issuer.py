@@ -1,0 +1,334 @@
+"""The issuer: builds packages from documents, registers anchors, revokes and supersedes.
+
+A document's content stays in the package; the node sees 32 bytes and a few numbers.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    RegistryErrorCode,
+    RevokeReason,
+    Suite,
+    encode_register_anchor,
+    encode_revoke,
+    encode_supersede,
+    hash_function,
+)
+from institutions.documents.document import Document
+from institutions.documents.schemas import DAY_S, SCHEMAS, must_disclose
+from institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
+from institutions.ledger.registry import Registry, RegistryRefused
+from institutions.ledger.responses import Receipt
+from institutions.ledger.transactor import Signer
+from institutions.package.batch import build_batch
+from institutions.package.canonical import encode_canonical
+from institutions.package.format import (
+    SUITE,
+    VERSION,
+    Anchor,
+    BatchPlace,
+    Header,
+    Package,
+    Profile,
+    compute_anchor,
+    compute_subject_commitment,
+    find_file_digest,
+)
+from institutions.package.leaves import Leaf, build_leaves, compute_root, hash_leaf
+from institutions.package.proof import ProofError, check_proof, proof_fields
+from institutions.package.salt_seed import SEED_BYTES, seal_seed
+from institutions.package.signatures import DocumentKey
+
+_GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A package that is registered, with the anchor registered last."""
+
+    package: Package
+    anchor: bytes
+
+
+class Issuer:
+    """An institution that issues documents."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        org_id: int,
+        jurisdiction: str,
+        signer: Signer,
+        document_key: DocumentKey,
+        key_id: int = 1,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.name = name
+        self.org_id = org_id
+        self._jurisdiction = jurisdiction
+        self._signer = signer
+        self._key = document_key
+        self.key_id = key_id
+        self._random = randomness
+
+    @property
+    def registry(self) -> Registry:
+        """What the issuer's node says."""
+        return self._signer.registry
+
+    def with_key(self, document_key: DocumentKey, key_id: int) -> Issuer:
+        """Return this issuer with another document key."""
+        return Issuer(
+            name=self.name,
+            org_id=self.org_id,
+            jurisdiction=self._jurisdiction,
+            signer=self._signer,
+            document_key=document_key,
+            key_id=key_id,
+            randomness=self._random,
+        )
+
+    def build_package(
+        self,
+        document: Document,
+        *,
+        audience: str,
+        holder_key: bytes,
+        issued_at_s: int,
+        supersedes: bytes = b"",
+        profile: Profile = Profile.FIELDS,
+        valid_until_s: int | None = None,
+    ) -> Package:
+        """Return a package that nobody has registered yet.
+
+        It is valid for as many whole days as its schema says, or until a moment.
+        """
+        schema = SCHEMAS[document.schema]
+        seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
+        leaves = build_leaves(document.content, seed)
+        hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
+        subject_salt = self._random(32)
+        commitment = compute_subject_commitment(
+            document.subject.id_type, document.subject.id_value, subject_salt
+        )
+        start = issued_at_s - issued_at_s % DAY_S  # whole days: less to correlate (T3)
+        header = Header(
+            v=VERSION,
+            suite=SUITE,
+            profile=profile,
+            doc_id=doc_id,
+            schema=schema.id,
+            issuer_org=self.org_id,
+            key_id=self.key_id,
+            report_time=document.report_time_s,
+            issued_at=issued_at_s,
+            valid_from=start,
+            valid_until=start + (schema.valid_days + 1) * DAY_S - 1
+            if valid_until_s is None
+            else valid_until_s,
+            holder_key=holder_key.hex(),
+            subject_commitment=commitment.hex(),
+            leaf_count=len(leaves),
+            root=compute_root(hashes).hex(),
+            supersedes=supersedes.hex(),
+            jurisdiction=self._jurisdiction,
+            sensitivity=schema.sensitivity,
+            must_disclose=must_disclose(schema.id, profile),
+        )
+        disclosures = tuple(leaf for leaf in leaves if leaf.path)
+        return Package(
+            header=header,
+            disclosures=disclosures,
+            leaves=hashes,
+            anchors=(self._blind(header, disclosures, audience),),
+            issuer_signature=self._key.sign(header.doc_digest),
+            subject_salt=subject_salt,
+            seed=seal_seed(seed, holder_key, doc_id),
+        )
+
+    def _blind(self, header: Header, disclosures: tuple[Leaf, ...], audience: str) -> Anchor:
+        blind = self._random(32)
+        anchor = compute_anchor(header, blind, find_file_digest(disclosures))
+        return Anchor(audience, blind, anchor)
+
+    async def issue(
+        self,
+        document: Document,
+        *,
+        audience: str,
+        holder_key: bytes,
+        issued_at_s: int,
+        supersedes: bytes = b"",
+        profile: Profile = Profile.FIELDS,
+    ) -> Issued:
+        """Build a package and register its anchor; return once that is committed."""
+        package = self.build_package(
+            document,
+            audience=audience,
+            holder_key=holder_key,
+            issued_at_s=issued_at_s,
+            supersedes=supersedes,
+            profile=profile,
+        )
+        return await self.register(package)
+
+    async def register(self, package: Package) -> Issued:
+        """Register a package's last anchor; return once that is committed."""
+        *others, anchor = package.anchors
+        receipt = await self._register(package, anchor.anchor)
+        placed = await self._place(anchor, receipt)
+        return Issued(replace(package, anchors=(*others, placed)), anchor.anchor)
+
+    async def _register(self, package: Package, anchor: bytes) -> Receipt:
+        call = encode_register_anchor(
+            anchor,
+            schema=SCHEMAS[package.header.schema].number,
+            key_id=package.header.key_id,
+            valid_until_day=package.header.valid_until_day,
+            suite=Suite.SHA256_P256,
+        )
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+
+    async def _place(self, anchor: Anchor, receipt: Receipt) -> Anchor:
+        """Return an anchor with where it was registered, and what proves that."""
+        proof = await self._signer.prove(receipt, self.org_id, anchor.registered)
+        height = receipt.height
+        if proof is not None:
+            try:
+                height = check_proof(proof, self.org_id, anchor.registered).height
+                if receipt.logs and height != receipt.height:
+                    raise ProofError(f"of block {height}, not {receipt.height}")
+                encode_canonical([height, proof_fields(proof)])
+            except ValueError:
+                height, proof = receipt.height, None  # the node lies; registered it is
+        return replace(anchor, registered_height=height, proof=proof)
+
+    async def add_audience(self, issued: Issued, audience: str) -> Issued:
+        """Register another anchor of the same document, for another receiver."""
+        package = issued.package
+        anchor = self._blind(package.header, package.disclosures, audience)
+        return await self.register(replace(package, anchors=(*package.anchors, anchor)))
+
+    async def issue_batch(
+        self, documents: Sequence[tuple[Document, bytes]], *, audience: str, issued_at_s: int
+    ) -> list[Package]:
+        """Build packages for documents and their holders' keys, and register them at once.
+
+        All of one schema; together they take one transaction.
+        """
+        packages = [
+            self.build_package(
+                document, audience=audience, holder_key=holder_key, issued_at_s=issued_at_s
+            )
+            for document, holder_key in documents
+        ]
+        header = packages[0].header
+        root, paths = build_batch([package.anchors[0].anchor for package in packages])
+        call = hash_function("registerBatch").encode_call(
+            root,
+            len(packages),
+            SCHEMAS[header.schema].number,
+            self.key_id,
+            header.valid_until_day,
+            int(Suite.SHA256_P256),
+            0,
+        )
+        receipt = await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+        first = replace(packages[0].anchors[0], batch=BatchPlace(root, 0, paths[0]))
+        placed = await self._place(first, receipt)
+        return [
+            replace(
+                package,
+                anchors=(
+                    replace(
+                        package.anchors[0],
+                        registered_height=placed.registered_height,
+                        batch=BatchPlace(root, index, path),
+                        proof=placed.proof,
+                    ),
+                ),
+            )
+            for index, (package, path) in enumerate(zip(packages, paths, strict=True))
+        ]
+
+    async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> Receipt:
+        """Withdraw one document of a batch for good."""
+        place = anchor.batch
+        if place is None:
+            return await self.revoke(anchor.anchor, reason)
+        call = hash_function("revokeLeaf").encode_call(
+            place.root, anchor.anchor, place.index, list(place.path), int(reason)
+        )
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+
+    async def suspend(self, anchor: bytes) -> Receipt:
+        """Put an anchor out of force for a while."""
+        return await self._send("suspend", anchor)
+
+    async def reinstate(self, anchor: bytes) -> Receipt:
+        """Put a suspended anchor into force again."""
+        return await self._send("reinstate", anchor)
+
+    async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> Receipt:
+        """Note that a document, its seed and its blind are destroyed, with a receipt's hash."""
+        return await self._send("markErased", anchor, receipt_hash)
+
+    def draft_erasure(
+        self, packages: list[Package], *, reason: str, erased_at_s: int
+    ) -> ErasureReceipt:
+        """Return the signed receipt for erasing a document: all packages that were made of it."""
+        header = packages[0].header
+        found = {item.anchor: item.batch for package in packages for item in package.anchors}
+        return ErasureReceipt(
+            header.issuer_org,
+            self.key_id,
+            header.doc_id,
+            tuple(ErasedAnchor(anchor, batch) for anchor, batch in found.items()),
+            reason,
+            erased_at_s,
+        ).signed(self._key)
+
+    async def note_erasure(self, receipt: ErasureReceipt) -> int:
+        """Have the ledger say of all anchors that they are erased; return the last block.
+
+        Doing it again is safe; with another receipt it is refused. Of a batch, one leaf is
+        withdrawn.
+        """
+        height = 0
+        for item in receipt.anchors:
+            try:
+                if item.batch is None:
+                    done = await self.mark_erased(item.anchor, receipt.digest)
+                else:
+                    place = Anchor("", b"", item.anchor, batch=item.batch)
+                    done = await self.revoke_leaf(place, RevokeReason.ERASED)
+            except RegistryRefused as error:
+                if error.code not in _GONE or not await self._is_noted(item, receipt.digest):
+                    raise
+            else:
+                height = done.height
+        return height
+
+    async def _is_noted(self, item: ErasedAnchor, digest: bytes) -> bool:
+        if item.batch is not None:
+            return True  # a leaf that is out of force cannot be so once more
+        return await self.registry.get_erasure(self.org_id, item.anchor) == digest
+
+    async def _send(self, function: str, *arguments: object) -> Receipt:
+        call = hash_function(function).encode_call(*arguments)
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+
+    async def revoke(self, anchor: bytes, reason: RevokeReason, since_height: int = 0) -> Receipt:
+        """Withdraw an anchor for good: since a block of the past, or 0 for now."""
+        call = encode_revoke(anchor, reason, since_height)
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
+
+    async def supersede(self, anchor: bytes, newer: bytes) -> Receipt:
+        """Replace an anchor by that of a newer document."""
+        return await self._signer.send(HASH_REGISTRY_ADDRESS, encode_supersede(anchor, newer))

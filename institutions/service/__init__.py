@@ -1,0 +1,1 @@
+"""Institutions as programs that remember what they did, and do orders from files."""

@@ -1,0 +1,196 @@
+"""A desk's folder: orders come into `inbox`, answers go to `outbox`.
+
+An order is a file `inbox/NAME.order.json`, with the files that it needs beside it. When it is
+taken, it and its files move to `work/NAME`, so that what is done, by a later process too, is what
+was ordered. Its answer is the folder `outbox/NAME`, with `answer.json` and what was made; both
+appear whole. One process at a time serves a folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from institutions.files import claim_private, make_private_folder, read_given, write_private
+from institutions.package.format import PACKAGE_BYTES_MAX
+from institutions.package.forms import FormError
+from institutions.service.orders import (
+    ORDER_BYTES_MAX,
+    ORDER_FILE,
+    Answer,
+    Order,
+    decode_order,
+    list_files,
+)
+from institutions.service.runner import NameTakenError, NoAnswerYetError, Service
+
+POLL_S = 0.1
+AT_ONCE = 16
+"""Orders that are being done at the same time."""
+ROUND = 3
+"""Tries of an order before the others have their turn."""
+SUFFIX = ".order.json"
+
+Tell = Callable[[str, Answer | None], None]
+"""Is told of each order's name, and its answer; None if no node answered yet."""
+
+
+class MailboxError(Exception):
+    """A folder that cannot be served; the text says what to do."""
+
+
+class Mailbox:
+    """The folder of one desk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.inbox, self.outbox, self.work = (folder / name for name in ("inbox", "outbox", "work"))
+        for place in (self.inbox, self.outbox, self.work):
+            make_private_folder(place)
+        self._rounds: dict[str, int] = {}
+        """By name, while it is there: how often it was tried in vain."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from serving this folder.
+
+        Raises:
+            MailboxError: one does.
+        """
+        place = self._folder / "lock"
+        claim_private(place)
+        with place.open("r+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                text = f"{self._folder} is served by another process already; end that first"
+                raise MailboxError(text) from error
+            yield
+
+    def take(self) -> list[str]:
+        """Move the orders of the inbox to work; return all names there, in the order to do them.
+
+        An order whose name is at work already waits.
+        """
+        for entry in _scan(self.inbox):
+            name = entry.name.removesuffix(SUFFIX)
+            if entry.name.endswith(SUFFIX) and not (self.work / name / ORDER_FILE).exists():
+                with suppress(FileNotFoundError):  # taken back by who put it there
+                    self._take(name)
+        names = [
+            entry.name
+            for entry in _scan(self.work)
+            if (self.work / entry.name / ORDER_FILE).exists()
+        ]
+        self._rounds = {name: self._rounds.get(name, 0) for name in names}
+        return sorted(names, key=lambda name: (self._rounds[name], _age(self.work / name)))
+
+    def _take(self, name: str) -> None:
+        """Move one order, its own file last: until then it counts as not taken."""
+        source, place = self.inbox / f"{name}{SUFFIX}", self.work / name
+        make_private_folder(place)
+        try:
+            needed = list(list_files(_read(source, ORDER_BYTES_MAX)).values())
+        except FormError:
+            needed = []  # it will be refused when it is read
+        for item in needed:
+            if (self.inbox / item).exists():
+                (self.inbox / item).rename(place / item)
+        source.rename(place / ORDER_FILE)
+
+    def read(self, name: str) -> Order:
+        """Return an order that was taken; `FormError` says what is wrong with it."""
+        place = self.work / name
+        data = _read(place / ORDER_FILE, ORDER_BYTES_MAX)
+        files = {
+            item: _read(place / item, PACKAGE_BYTES_MAX)
+            for item in list_files(data).values()
+            if os.path.lexists(place / item)
+        }
+        return decode_order(name, data, files)
+
+    def reply(self, name: str, answer: Answer, folder: str = "") -> None:
+        """Put an answer into the outbox, and end the order."""
+        target, draft = self.outbox / (folder or name), self.work / f".{name}.answer"
+        _remove(draft)
+        make_private_folder(draft)
+        for item, data in answer.files.items():
+            write_private(draft / item, data)
+        told = {"ok": answer.is_ok, **answer.details, "files": sorted(answer.files)}
+        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+        write_private(draft / "answer.json", text.encode())
+        for erased in answer.details.get("orders_erased", ()):
+            _remove(self.outbox / erased)  # what was made is destroyed with the document
+        _remove(target)
+        draft.rename(target)
+        _remove(self.work / name)
+        self._rounds.pop(name, None)
+
+    async def serve(self, service: Service, tell: Tell) -> None:
+        """Do all orders that come, each in a task of its own; never returns."""
+        taken: set[str] = set()
+
+        async def handle(name: str) -> None:
+            await self._do(name, service, tell, ROUND)
+            taken.discard(name)
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                for name in self.take():
+                    if name not in taken and len(taken) < AT_ONCE:
+                        taken.add(name)
+                        nursery.start_soon(handle, name)
+                await trio.sleep(POLL_S)
+
+    async def serve_once(self, service: Service, tell: Tell, *, tries: int) -> bool:
+        """Do the orders that are there; return whether all were answered."""
+        names = self.take()
+        for name in names:
+            await self._do(name, service, tell, tries)
+        return not set(names) & set(self.take())
+
+    async def _do(self, name: str, service: Service, tell: Tell, tries: int) -> None:
+        folder = ""
+        try:
+            answer = await service.do(self.read(name), tries)
+        except NameTakenError as error:
+            answer, folder = Answer(False, {"error": str(error)}), f"{name}.refused"
+        except FormError as error:
+            answer = Answer(False, {"error": str(error)})
+        except NoAnswerYetError:
+            self._rounds[name] = self._rounds.get(name, 0) + 1
+            tell(name, None)
+            return
+        self.reply(name, answer, folder)
+        tell(name, answer)
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is visible in a folder, in order of names."""
+    found = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _age(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path, size_max: int) -> bytes:
+    return read_given(path, size_max, may_be_link=False)

@@ -1,0 +1,165 @@
+"""What a desk that runs as a service is told to do, and what it answers.
+
+An order is named by whoever gives it. The same order again is answered as before, so that a
+client who heard nothing may simply ask again; another order under the same name is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from institutions.package.canonical import CanonicalError, load_json
+from institutions.package.forms import FormError, read_integer
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+"""Names of orders, and of the files that come with them."""
+ORDER_BYTES_MAX = 64 * 1024
+FILES_MAX = 16
+ORDER_FILE = "order.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Something to do, with its particulars and the files that it needs."""
+
+    id: str
+    action: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> bytes:
+        """What tells it from another order of the same name."""
+        text = json.dumps([self.action, self.fields], sort_keys=True, ensure_ascii=False)
+        parts = [text.encode()]
+        for name in sorted(self.files):
+            parts += [name.encode(), hashlib.sha256(self.files[name]).digest()]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+
+    @property
+    def number(self) -> bytes:
+        """16 bytes that stand for it in stores and calls."""
+        return hashlib.sha256(b"lowu order" + self.id.encode()).digest()[:16]
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Return a field that is a text; `FormError` if it is not, or missing without default."""
+        value = self.fields.get(name, default)
+        if not isinstance(value, str):
+            raise FormError(f"{self.action}: {name!r} has to be given, as a text")
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        """Return a field that is a list of texts, empty if it is missing."""
+        value = self.fields.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise FormError(f"{self.action}: {name!r} has to be a list of texts")
+        return value
+
+    def integer(self, name: str, default: int) -> int:
+        """Return a field that is a number from 0."""
+        return read_integer(self.fields.get(name, default), f"{self.action}: {name!r}")
+
+    def hex(self, name: str, size: int) -> bytes:
+        """Return a field of so many bytes in hex."""
+        text = self.text(name)
+        try:
+            found = bytes.fromhex(text.removeprefix("0x"))
+        except ValueError:
+            found = b""
+        if len(found) != size:
+            raise FormError(f"{self.action}: {name!r} has to be {size} bytes in hex")
+        return found
+
+    def attachments(self) -> dict[str, bytes]:
+        """Return the files that `attach` puts at paths of the document."""
+        named = self.fields.get("attach", {})
+        if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+            raise FormError(f"{self.action}: 'attach' says for each path which file is there")
+        return {path: self.file(name) for path, name in named.items()}
+
+    def file(self, name: str) -> bytes:
+        """Return a file that came along."""
+        try:
+            return self.files[name]
+        except KeyError:
+            there = ", ".join(sorted(self.files)) or "none"
+            raise FormError(f"{self.action}: needs a file {name!r}; there are: {there}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an order."""
+
+    is_ok: bool
+    details: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    is_made_again: bool = False
+    """Whether files are not stored with it: asked again, its action makes them again."""
+
+
+def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order:
+    """Return the order in a JSON object: `do`, its fields, and `files`, which are in `read`.
+
+    Raises:
+        FormError: it is not one, or a file is missing.
+    """
+    if not ID.match(order_id):
+        raise FormError(f"{order_id!r}: a name of up to 64 letters, digits, '.', '_' and '-'")
+    raw = _read_json(data)
+    if not isinstance(raw, dict) or not isinstance(raw.get("do"), str):
+        raise FormError("an order is a JSON object whose 'do' says what to do")
+    files = {}
+    for role, name in list_files(data).items():
+        if name not in read:
+            raise FormError(f"the file {name!r} is not beside the order")
+        files[role] = read[name]
+    fields = {name: value for name, value in raw.items() if name not in ("do", "files")}
+    return Order(order_id, raw["do"], fields, files)
+
+
+def list_files(data: bytes) -> dict[str, str]:
+    """Return the files that an order needs: what each is, and its name.
+
+    They are an object, or a list of names that say themselves what they are; `FormError` else.
+    """
+    raw = _read_json(data)
+    files = raw.get("files", {}) if isinstance(raw, dict) else {}
+    if isinstance(files, list) and all(isinstance(name, str) for name in files):
+        files = {name: name for name in files}
+    is_object = isinstance(files, dict) and len(files) <= FILES_MAX
+    names = [*files, *files.values()] if is_object else [""]
+    if not all(isinstance(name, str) and ID.match(name) for name in names):
+        raise FormError(
+            f"'files': up to {FILES_MAX} files beside the order, a list of plain names, or an "
+            "object that says what each is"
+        )
+    if ORDER_FILE in files.values():
+        raise FormError(f"'files': no file beside an order is called {ORDER_FILE}")
+    return dict(files)
+
+
+def _read_json(data: bytes) -> Any:
+    try:
+        return load_json(data)
+    except CanonicalError as error:
+        raise FormError(str(error)) from error
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Return the stored form."""
+    kept = {} if answer.is_made_again else answer.files
+    files = {name: data.hex() for name, data in kept.items()}
+    row = [answer.is_ok, dict(answer.details), files, answer.is_made_again]
+    return json.dumps(row, ensure_ascii=False).encode()
+
+
+def decode_answer(data: bytes) -> Answer:
+    """Return what was stored."""
+    is_ok, details, files, is_made_again = json.loads(data)
+    found = {name: bytes.fromhex(text) for name, text in files.items()}
+    return Answer(is_ok, details, found, is_made_again)

@@ -1,0 +1,336 @@
+"""Institutions and holders as programs that remember: what they do is in a store before it counts.
+
+A package is stored before its anchor is registered, so that an issuer who was interrupted registers
+the same anchor again, which is idempotent; a request before it is handed out; a verdict before
+anybody is told of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from institutions.documents.document import Document, Subject
+from institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
+from institutions.exchange.erasure import ErasureReceipt, decode_erasure, encode_erasure
+from institutions.exchange.request import Request
+from institutions.exchange.trust import Trust
+from institutions.ledger.registry import Registry, RegistryRefused
+from institutions.ledger.transactor import Signer
+from institutions.package.canonical import load_json
+from institutions.package.format import Package, Profile, decode_package, encode_package
+from institutions.package.signatures import DocumentKey
+from institutions.roles.holder import Holder
+from institutions.roles.issuer import Issued, Issuer
+from institutions.roles.verifier import (
+    ATTEMPT_BYTES,
+    NO_ATTEMPT,
+    Verifier,
+    decode_asked,
+    encode_asked,
+)
+from institutions.service.store import Store
+from institutions.verification.report import describe_report
+from institutions.verification.verdicts import Report
+
+
+def _encode_json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()
+
+
+class IssuerDesk:
+    """An issuer that knows what it has issued."""
+
+    def __init__(self, issuer: Issuer, store: Store) -> None:
+        self.issuer = issuer
+        self._store = store
+        self.issued = store.open("issued", encode_package, decode_package)
+        """By anchor: the package; its anchor's height is 0 until it is registered."""
+        self._ordered = store.open("ordered", bytes, bytes)
+        """By name of an order: the anchor."""
+        self.refused = store.open("refused", encode_package, decode_package)
+        """By anchor: what the registry refused to register."""
+        self.erasures = store.open("erasures", encode_erasure, decode_erasure)
+        """By document id."""
+
+    async def issue(
+        self,
+        document: Document,
+        *,
+        audience: str,
+        holder_key: bytes,
+        issued_at_s: int,
+        profile: Profile = Profile.FIELDS,
+        order: bytes = b"",
+    ) -> Issued:
+        """Build a package, store it, register its anchor.
+
+        The same order again, if it names one, gives the same package.
+        """
+        known = self._ordered.get(order) if order else None
+        if known is not None and self._find_erasure(known) is not None:
+            raise ValueError("the document of this order was issued, and has been erased")
+        if known is not None and known in self.issued:
+            package = self.issued[known]
+            if package.anchors[-1].registered_height:
+                return Issued(package, known)
+            return await self._register(package)
+        package = self.issuer.build_package(
+            document,
+            audience=audience,
+            holder_key=holder_key,
+            issued_at_s=issued_at_s,
+            profile=profile,
+        )
+        anchor = package.anchors[-1].anchor
+        with self._store.together():
+            self.issued[anchor] = package
+            if order:
+                self._ordered[order] = anchor
+        return await self._register(package)
+
+    async def _register(self, package: Package) -> Issued:
+        anchor = package.anchors[-1].anchor
+        try:
+            issued = await self.issuer.register(package)
+        except RegistryRefused:
+            with self._store.together():  # not tried again, and not lost
+                self.refused[anchor] = package
+                del self.issued[anchor]
+            raise
+        self.issued[anchor] = issued.package
+        return issued
+
+    async def register_left(self) -> list[Issued]:
+        """Register what was stored and, perhaps, not registered: the call may have been lost.
+
+        What is refused now, because its key went out of use meanwhile, say, is dropped.
+        """
+        left = [item for item in self.issued.values() if not item.anchors[-1].registered_height]
+        done = []
+        for package in left:
+            with suppress(RegistryRefused):
+                done.append(await self._register(package))
+        return done
+
+    async def erase(self, anchor: bytes, *, reason: str, now_s: int) -> ErasureReceipt:
+        """Destroy the document behind an anchor, with all its anchors, and have the ledger say so.
+
+        The signed receipt is stored first; once the ledger says so, the packages go, with seed
+        and blinds. Doing it again gives the same receipt.
+
+        Raises:
+            KeyError: this desk has no such document.
+        """
+        with self._store.together():
+            receipt = self._find_erasure(anchor)
+            if receipt is None:
+                doc_id = self.issued[anchor].header.doc_id
+                made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+                receipt = self.issuer.draft_erasure(made, reason=reason, erased_at_s=now_s)
+                self.erasures[bytes.fromhex(doc_id)] = receipt
+        await self.issuer.note_erasure(receipt)
+        with self._store.together():
+            for item in receipt.anchors:
+                self.issued.pop(item.anchor, None)
+        self._store.purge()
+        return receipt
+
+    def find_orders(self, receipt: ErasureReceipt) -> list[str]:
+        """Return the orders by which an erased document was issued."""
+        anchors = {item.anchor for item in receipt.anchors}
+        return [order.decode() for order, anchor in self._ordered.items() if anchor in anchors]
+
+    def _find_erasure(self, anchor: bytes) -> ErasureReceipt | None:
+        for receipt in self.erasures.values():
+            if any(item.anchor == anchor for item in receipt.anchors):
+                return receipt
+        return None
+
+
+class VerifierDesk:
+    """A verifier that knows what it asked for and what it decided."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        org_id: int,
+        jurisdiction: str,
+        registry: Registry | None,
+        document_key: DocumentKey,
+        signer: Signer | None,
+        store: Store,
+        other_sides: Sequence[Registry] = (),
+        trust: Trust | None = None,
+    ) -> None:
+        self.verifier = Verifier(
+            name=name,
+            org_id=org_id,
+            jurisdiction=jurisdiction,
+            registry=registry,
+            document_key=document_key,
+            signer=signer,
+            other_sides=other_sides,
+            trust=trust,
+            requests=store.open("requests", encode_asked, decode_asked),
+        )
+        self.verdicts = store.open("verdicts", _encode_json, json.loads)
+        """By nonce of the request, and the attempt or how many came before: the report as JSON."""
+
+    async def receive(
+        self,
+        sealed: bytes,
+        subject: Subject,
+        *,
+        password: str = "",
+        files: Mapping[str, bytes] | None = None,
+        attempt: bytes = NO_ATTEMPT,
+    ) -> Report:
+        """Check what a holder has sent, and store the verdict. See `Verifier.receive`."""
+        report = await self.verifier.receive(
+            sealed, subject, password=password, files=files or {}, attempt=attempt
+        )
+        number = attempt
+        if attempt == NO_ATTEMPT:
+            number = len(self.verdicts).to_bytes(ATTEMPT_BYTES, "big")
+        self.verdicts[sealed[:16] + number] = describe_report(report)
+        return report
+
+
+class Wallet:
+    """A holder that keeps packages, and the keys of consents."""
+
+    def __init__(self, name: str, key: DocumentKey, store: Store) -> None:
+        self._store = store
+        self.holder = Holder(
+            name,
+            key,
+            packages=store.open("packages", encode_package, decode_package),
+            ledger_keys=store.open("ledger_keys", bytes, bytes),
+        )
+        self.consents = store.open("consents", _encode_consent, _decode_consent)
+        """By digest."""
+        self.presented = store.open("presented", _encode_json, json.loads)
+        """By nonce of the request: what was shown, to whom, when."""
+        self.erasures = store.open("erasures", encode_erasure, decode_erasure)
+        """By document id."""
+
+    def agree(self, doc_id: str, request: Request, now_s: int) -> ConsentReceipt:
+        """Agree to a request for a document, and keep the receipt."""
+        receipt = self.holder.consent(doc_id, request, now_s=now_s)
+        self.consents[receipt.digest] = receipt
+        return receipt
+
+    def choose(self, request: Request, doc_id: str = "") -> str:
+        """Return the newest document that a request asks for, or one by its id if it is such.
+
+        Raises:
+            KeyError: there is none.
+        """
+        fitting = [
+            item.header
+            for item in self.holder.packages
+            if item.header.schema == request.schema
+            and any(anchor.audience == request.receiver for anchor in item.anchors)
+            and doc_id in ("", item.header.doc_id)
+        ]
+        if not fitting:
+            told = f" with id {doc_id}" if doc_id else ""
+            raise KeyError(
+                f"{self.holder.name} has no {request.schema} for {request.receiver}{told}"
+            )
+        return max(fitting, key=lambda header: header.issued_at).doc_id
+
+    def present(
+        self,
+        doc_id: str,
+        request: Request,
+        now_s: int,
+        fields: Sequence[str] = (),
+        password: str = "",
+    ) -> bytes:
+        """Return a sealed presentation under the newest consent; keep what was shown, to whom."""
+        receipt = self.find_consent(doc_id, request.receiver, request.purpose)
+        chosen = tuple(fields) or None
+        sealed = self.holder.present(doc_id, request, receipt, chosen, password=password)
+        self.presented[bytes.fromhex(request.nonce)] = {
+            "doc_id": doc_id,
+            "receiver": request.receiver,
+            "purpose": request.purpose,
+            "fields": list(fields or request.fields),
+            "consent": None if receipt is None else receipt.digest.hex(),
+            "presented_at": now_s,
+        }
+        return sealed
+
+    def forget(self, receipt: ErasureReceipt) -> None:
+        """Destroy a document that its issuer erased, and keep the receipt for it.
+
+        Raises:
+            KeyError: this holder does not have it.
+            ValueError: the receipt is not for all that this holder has of it.
+        """
+        package = self.holder.find(receipt.doc_id)
+        if not receipt.is_of(package):
+            raise ValueError("the receipt is not for all anchors of this document")
+        with self._store.together():
+            self.erasures[bytes.fromhex(receipt.doc_id)] = receipt
+            self.holder.drop(receipt.doc_id)
+        self._store.purge()
+
+    def find_consent(self, doc_id: str, receiver: str, purpose: str) -> ConsentReceipt | None:
+        """Return the newest consent to show a document to a receiver for a purpose."""
+        wanted = (doc_id, receiver, purpose)
+        found = [
+            item
+            for item in self.consents.values()
+            if (item.doc_id, item.receiver, item.purpose) == wanted
+        ]
+        return max(found, key=lambda item: item.issued_at, default=None)
+
+
+def _encode_consent(receipt: ConsentReceipt) -> bytes:
+    return _encode_json(consent_fields(receipt))
+
+
+def _decode_consent(data: bytes) -> ConsentReceipt:
+    return read_consent(json.loads(data))
+
+
+def read_document(data: bytes) -> Document:
+    """Return the document in a file: an object with schema, subject, report_time and content.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        raw = load_json(data)
+        id_type, id_value = raw["subject"]
+        content = raw["content"]
+        if not isinstance(content, dict):
+            raise TypeError("content is not an object")
+        return Document(
+            str(raw["schema"]),
+            Subject(str(id_type), str(id_value)),
+            int(raw["report_time"]),
+            content,
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            "not a document: an object with schema, subject [type, number], report_time (seconds "
+            f"since 1970) and content ({type(error).__name__}: {error})"
+        ) from error
+
+
+def write_document(document: Document) -> bytes:
+    """Return a document as a file."""
+    raw = {
+        "schema": document.schema,
+        "subject": [document.subject.id_type, document.subject.id_value],
+        "report_time": document.report_time_s,
+        "content": document.content,
+    }
+    return json.dumps(raw, ensure_ascii=False, indent=1).encode()

@@ -1,0 +1,98 @@
+"""A report for a person, as text or HTML, and for a machine.
+
+The wording is that of the product: authentic and unaltered since its registration, never "true".
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from institutions.verification.verdicts import Check, Report, Result, Verdict
+
+TITLES = {
+    Check.PACKAGE: "it can be read",
+    Check.INTEGRITY: "nothing was changed",
+    Check.ISSUER: "the issuer was entitled, and signed",
+    Check.ANCHOR: "it is registered",
+    Check.STATUS: "it is in force",
+    Check.TIME: "it is neither old nor too early",
+    Check.HOLDER: "its holder shows it, about our customer",
+    Check.CONSENT: "the holder agreed to this",
+    Check.REPLAY: "it is shown for the first time",
+}
+SENTENCES = {
+    Verdict.ACCEPT: "Authentic, and unaltered since its registration.",
+    Verdict.REJECT: "Not to be relied on: see the checks that failed.",
+    Verdict.INDETERMINATE: "Not decided: something could not be asked. Try again later.",
+}
+
+
+OFFLINE_SENTENCE = (
+    "Authentic, and unaltered since its registration; whether it is still in force could not be "
+    "asked."
+)
+
+
+def summarise(report: Report) -> str:
+    """Return what a report comes to, in a sentence."""
+    shown = {line.check: line.result for line in report.lines}
+    is_authentic = all(
+        shown.get(check) is Result.PASS for check in (Check.INTEGRITY, Check.ISSUER, Check.ANCHOR)
+    )
+    is_unasked = shown.get(Check.STATUS) is Result.UNKNOWN
+    if report.verdict is Verdict.INDETERMINATE and is_authentic and is_unasked:
+        return OFFLINE_SENTENCE
+    return SENTENCES[report.verdict]
+
+
+def describe_report(report: Report) -> dict[str, Any]:
+    """Return a report as JSON values."""
+    return {
+        "verdict": report.verdict.value,
+        "summary": summarise(report),
+        "codes": report.codes,
+        "checks": [
+            {
+                "check": line.check.value,
+                "result": line.result.value,
+                "codes": [str(finding) for finding in line.findings],
+                "evidence": dict(line.evidence),
+            }
+            for line in report.lines
+        ],
+    }
+
+
+def render_text(report: Report) -> str:
+    """Return a report as lines of text."""
+    lines = [f"{report.verdict.value}: {summarise(report)}"]
+    for line in report.lines:
+        lines.append(f"  {line.check.value} {line.result.value:<8} {TITLES[line.check]}")
+        lines += [f"       {finding}" for finding in line.findings]
+        lines += [f"       {name}: {value}" for name, value in line.evidence.items()]
+    return "\n".join(lines)
+
+
+def render_html(report: Report, title: str) -> str:
+    """Return a report as a page that stands alone."""
+    rows = "".join(
+        f"<tr class={line.result.value.lower()}><td>{line.check.value}<td>{line.result.value}"
+        f"<td>{html.escape(TITLES[line.check])}"
+        f"<td>{'<br>'.join(html.escape(str(item)) for item in line.findings)}"
+        f"<td>{'<br>'.join(html.escape(f'{k}: {v}') for k, v in line.evidence.items())}"
+        for line in report.lines
+    )
+    return (
+        "<!doctype html><meta charset=utf-8>"
+        f"<title>{html.escape(title)}</title>"
+        "<style>body{font:15px system-ui;max-width:70em;margin:2em auto;padding:0 1em}"
+        "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.4em;"
+        "text-align:left;vertical-align:top;word-break:break-all}"
+        ".pass td:nth-child(2){color:#060}.fail td:nth-child(2){color:#a00}"
+        ".unknown td:nth-child(2){color:#a60}</style>"
+        f"<h1>{html.escape(title)}</h1>"
+        f"<p><b>{report.verdict.value}</b> {html.escape(summarise(report))}"
+        "<table><tr><th>check<th>result<th>passes if<th>codes<th>evidence"
+        f"{rows}</table>"
+    )

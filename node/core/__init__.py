@@ -1,0 +1,1 @@
+"""Around the replica: what drives it, executes, seals and catches up."""

@@ -1,0 +1,326 @@
+"""The driver: the only caller of `Replica.step`, and the performer of its effects.
+
+Inputs come through one bounded channel and are handled one at a time. The vote records of a
+step are synced in two places before anything of that step leaves (R-SAFE-3); if they cannot be
+written the node stops. Slow effects run as tasks whose answers come back as inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from consensus import effects as fx
+from consensus.certificates import Verifier
+from consensus.codec import decode_message, encode_message
+from consensus.effects import Effect
+from consensus.errors import InvalidMessage, UnknownEpoch
+from consensus.inputs import (
+    BlockCommitted,
+    Input,
+    LinksChanged,
+    MessageReceived,
+    PendingChanged,
+    ProposalExecuted,
+    ProposalVerified,
+    TimerFired,
+    TimerId,
+    Verdict,
+)
+from consensus.messages import Message, PrePrepare
+from consensus.replica import Replica
+from node.errors import BadInput, NodeError
+from node.gateway.frames import FrameKind
+from node.gateway.gateway import Gateway
+from node.ledger.ledger import Ledger
+from node.metrics import CpuTimes, Part
+
+if TYPE_CHECKING:
+    from node.core.proposals import Proposals
+    from node.core.scheduler import Scheduler
+    from node.core.sealer import Sealer
+    from node.core.sync import Sync
+
+INPUTS_MAX = 1024
+UNKNOWN_MAX = 512
+HANDLED_AT_ONCE = 8
+"""Inputs after which other tasks may run."""
+LINK_GRACE_S = 3.0
+"""How long a starting node may take to link up before a missing link counts as gone."""
+
+log = logging.getLogger("CONSENSUS")
+
+
+class ReplicaHalted(NodeError):
+    """This node's execution contradicts a quorum."""
+
+
+class Driver:
+    """Runs one replica against the rest of the node."""
+
+    def __init__(
+        self,
+        *,
+        node_id: bytes,
+        replica: Replica,
+        first_effects: Sequence[Effect],
+        verifier: Verifier,
+        gateway: Gateway,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        cpu: CpuTimes,
+    ) -> None:
+        self._node_id = node_id
+        self.replica = replica
+        self._first_effects = first_effects
+        self._verifier = verifier
+        self._gateway = gateway
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._cpu = cpu
+        self._send, self._receive = trio.open_memory_channel[Input](INPUTS_MAX)
+        self._notes: dict[type, Input] = {}
+        self._noted = trio.Event()
+        self._timers: dict[TimerId, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self._has_pending = False
+        self._is_linked_up = False
+        self._unknown: dict[bytes, tuple[int, int]] = {}
+        """By member: our height, and how much was not taken from it at that height."""
+        self.on_send: Callable[[Message], None] = lambda message: None
+        """Told of every message before it leaves (simulation watches votes here)."""
+        self.invalid_messages = 0
+
+    def attach(self, proposals: Proposals, sealer: Sealer, sync: Sync) -> None:
+        """Connect the parts that also need the driver."""
+        self._proposals = proposals
+        self._sealer = sealer
+        self._sync = sync
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far this machine's clock is behind the other proposers'; 0 if it is in step."""
+        return self._proposals.clock_check.behind_ms
+
+    # --- inputs -----------------------------------------------------------------------------
+
+    async def deliver(self, event: Input) -> None:
+        """Queue an input; waits while the queue is full."""
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            await self._send.send(event)
+
+    def note_pending(self, has_pending: bool) -> None:
+        """Tell whether transactions wait; only the latest note counts."""
+        if has_pending is not self._has_pending:
+            self._has_pending = has_pending
+            self._note(PendingChanged(has_pending))
+
+    def note_links(self, connected: frozenset[bytes]) -> None:
+        """Tell which nodes are linked and vote; only the latest note counts.
+
+        While this node is still linking up after its start, a leader that has not been reached
+        yet is not a leader that is gone.
+        """
+        others = set(self._members) - {self._node_id}
+        self._is_linked_up = self._is_linked_up or others <= connected
+        voting = connected - self._sync.abstaining
+        self._note(LinksChanged(voting, is_linking_up=not self._is_linked_up))
+
+    @property
+    def _members(self) -> list[bytes]:
+        return [item.node_id for item in self.replica.validators.validators]
+
+    async def _end_link_grace(self) -> None:
+        await trio.sleep(LINK_GRACE_S)
+        self._is_linked_up = True
+        self.note_links(self._gateway.connected)
+
+    def _note(self, event: PendingChanged | LinksChanged) -> None:
+        self._notes[type(event)] = event
+        self._noted.set()
+
+    async def _deliver_notes(self) -> None:
+        """Hand on the latest notes; whoever notes something may outlive this driver."""
+        while True:
+            await self._noted.wait()
+            self._noted = trio.Event()
+            while self._notes:
+                await self.deliver(self._notes.pop(next(iter(self._notes))))
+
+    async def handle_frame(self, node_id: bytes, payload: object) -> None:
+        """Take a consensus message from the gateway: decode, verify, queue."""
+        if not isinstance(payload, bytes):
+            raise BadInput("consensus frame without bytes")
+        try:
+            with self._cpu.measure(Part.CONSENSUS):
+                message = decode_message(payload, self._verifier.window)
+                self._verifier.verify_link(node_id, message)
+                if self.replica.is_stale(message):
+                    return
+                verified = self._verifier.verify_message(message)
+        except UnknownEpoch as error:
+            self._tolerate(node_id, error)
+            return
+        except InvalidMessage as error:
+            self.invalid_messages += 1
+            log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
+            raise BadInput(str(error)) from error
+        if isinstance(message, PrePrepare) and message.proposal.proposer == message.sender:
+            self._proposals.note_time(message.proposal)
+        await self.deliver(MessageReceived(verified))
+
+    def _tolerate(self, node_id: bytes, error: UnknownEpoch) -> None:
+        """Drop what may be of other validators than we know, as long as it is not much of it."""
+        height, count = self._unknown.get(node_id, (-1, 0))
+        head = self._ledger.head.number
+        count = count + 1 if height == head else 1
+        self._unknown[node_id] = (head, count)
+        if count == 1:
+            log.info("message not taken yet,peer=%s,reason=%s", node_id.hex()[:16], error)
+        if count > UNKNOWN_MAX:
+            self.invalid_messages += 1
+            raise BadInput(f"{count} messages that nobody can judge at height {head}: {error}")
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Perform the effects of recovery, then handle inputs for ever."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._perform(self._first_effects)
+            nursery.start_soon(self._end_link_grace)
+            nursery.start_soon(self._deliver_notes)
+            while True:
+                self._handle(await self._receive.receive())
+                with suppress(trio.WouldBlock):  # a change of tasks costs as much as a step
+                    for _ in range(HANDLED_AT_ONCE - 1):
+                        self._handle(self._receive.receive_nowait())
+
+    def _handle(self, event: Input) -> None:
+        view_before = self.replica.view, self.replica.to_view
+        try:
+            with self._cpu.measure(Part.CONSENSUS):
+                effects = self.replica.step(event)
+            self._perform(effects)
+        except InvalidMessage as error:
+            self.invalid_messages += 1
+            log.info("message refused,reason=%s", error)
+        else:
+            self._log_view(view_before)
+
+    def _log_view(self, before: tuple[int, int]) -> None:
+        view, to_view = self.replica.view, self.replica.to_view
+        if (view, to_view) != before:
+            kind = "NewView" if view == to_view else "ViewChange"
+            log.info("[PBFT]%s,view=%d,toView=%d", kind, view, to_view)
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        records = [
+            item for effect in effects if isinstance(effect, fx.Persist) for item in effect.records
+        ]
+        if records:
+            self._ledger.save_records(records)
+        for effect in effects:
+            self._perform_one(effect)
+
+    def _perform_one(self, effect: Effect) -> None:
+        match effect:
+            case fx.Persist():
+                pass  # already durable: written ahead of every effect of this step
+            case fx.Broadcast(message):
+                self._transmit(self._members, message)
+            case fx.Send(to, message):
+                self._transmit([self._members[to]], message)
+            case fx.StartTimer():
+                self._start_timer(effect)
+            case fx.CancelTimer(timer):
+                self._cancel_timer(timer)
+            case fx.BuildProposal():
+                self._sealer.request(effect)
+            case fx.CancelBuild():
+                self._sealer.request(None)
+            case fx.VerifyProposal():
+                self._start(self._verify(effect))
+            case fx.ExecuteProposal():
+                self._start(self._execute(effect))
+            case fx.CommitBlock():
+                self._start(self._commit(effect))
+            case fx.RequestSync(height):
+                self._sync.request(height)
+            case fx.ReportEvidence(evidence):
+                accused = self._members[evidence.accused]
+                kind = type(evidence.first).__name__
+                log.error("equivocation,peer=%s,kind=%s", accused.hex()[:16], kind)
+            case fx.Halt(reason):
+                raise ReplicaHalted(reason)
+
+    def _start(self, task: object) -> None:
+        async def run() -> None:
+            await task  # type: ignore[misc]
+
+        if self._nursery is not None:
+            self._nursery.start_soon(run)
+
+    def _transmit(self, node_ids: Sequence[bytes], message: Message) -> None:
+        self.on_send(message)
+        self._gateway.broadcast(node_ids, FrameKind.CONSENSUS, encode_message(message))
+
+    # --- timers -----------------------------------------------------------------------------
+
+    def _start_timer(self, effect: fx.StartTimer) -> None:
+        timer = effect.timer
+        self._cancel_timer(timer)
+        scope = trio.CancelScope()
+        self._timers[timer] = scope
+
+        async def wait() -> None:
+            with scope:
+                await trio.sleep(effect.delay_ms / 1000)
+                if self._timers.get(timer) is scope:
+                    del self._timers[timer]
+                    if timer is TimerId.VIEW:
+                        log.warning("[PBFT]timeout,view=%d", self.replica.view)
+                    await self.deliver(TimerFired(timer, effect.number))
+
+        self._start(wait())
+
+    def _cancel_timer(self, timer: TimerId) -> None:
+        scope = self._timers.pop(timer, None)
+        if scope is not None:
+            scope.cancel()
+
+    # --- slow effects -----------------------------------------------------------------------
+
+    async def _verify(self, effect: fx.VerifyProposal) -> None:
+        verdict = await self._proposals.verify(effect)
+        await self.deliver(ProposalVerified(effect.proposal.height, effect.digest, verdict))
+        transactions = self._proposals.get(effect.proposal.height, effect.digest)
+        if verdict is Verdict.VALID and transactions is not None:
+            await self._scheduler.speculate(effect.proposal, effect.digest, transactions)
+
+    async def _execute(self, effect: fx.ExecuteProposal) -> None:
+        proposal, digest = effect.proposal, effect.digest
+        transactions = self._proposals.get(proposal.height, digest)
+        if transactions is None:
+            verdict = await self._proposals.verify(
+                fx.VerifyProposal(proposal, digest, None, True, ())
+            )
+            transactions = self._proposals.get(proposal.height, digest)
+            if proposal.height <= self._ledger.head.number:
+                return  # sync was faster: the block is committed, and its bodies settled
+            if verdict is not Verdict.VALID or transactions is None:
+                raise NodeError(f"bodies of the ordered block {proposal.height} are gone")
+        block_hash = await self._scheduler.execute(proposal, digest, transactions)
+        if block_hash is not None:
+            await self.deliver(ProposalExecuted(proposal.height, digest, block_hash))
+
+    async def _commit(self, effect: fx.CommitBlock) -> None:
+        certificate = effect.certificate
+        await self._scheduler.commit(certificate)
+        await self.deliver(BlockCommitted(certificate.height, certificate.block_hash))

@@ -1,0 +1,293 @@
+"""Block sync: a node that was away fetches blocks with certificates and re-executes them.
+
+Every node announces its height every few seconds, and after each commit to those who do not
+vote: CHECKPOINTs tell the others. A node behind asks a peer that is ahead for a bounded range,
+checks each certificate, executes each block and compares the header. A peer that sends something
+wrong is banned for a while and another one is asked (F23). A height is a claim until blocks prove
+it: a peer that claims more than it gives is doubted for a while, longer each time, and holds up
+nobody (B48).
+
+An announcement also says whether its sender abstains from voting (rule R-WIPE-1), so that others
+do not wait for it as a leader (N-C1). It can say so of itself only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from consensus.epochs import Epochs
+from consensus.inputs import CaughtUp, Synced
+from consensus.types import HEIGHT_MAX
+from node.chain.block import decode_block, encode_block
+from node.core.scheduler import Scheduler
+from node.errors import BadInput, DamagedData
+from node.gateway.frames import MIB, FrameKind
+from node.gateway.gateway import Gateway
+from node.ledger.ledger import Ledger
+
+RANGE_BLOCKS_MAX = 64
+RANGE_BYTES_MAX = 16 * MIB
+ANNOUNCE_S = 3.0
+GRACE_S = 1.0
+"""How long a validator waits for consensus to deliver a block that a peer already has."""
+
+NEWS_S = 0.5
+"""How long a node waits for those to tell their heights who have more than it."""
+
+DOUBT_S_MIN = 1.0
+DOUBT_S_MAX = 30.0
+"""How long a peer is not asked that had nothing to give: twice as long each time, up to this."""
+
+log = logging.getLogger("SYNC")
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A peer that claimed more blocks than it gave."""
+
+    count: int = 0
+    """How often, since it last gave a block."""
+    until_s: float = 0.0
+    """Its claims count for nothing before this moment."""
+
+
+NO_DOUBT = Doubt()
+
+
+class Sync:
+    """Keeps one node's chain level with its peers'."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        gateway: Gateway,
+        scheduler: Scheduler,
+        deliver: Callable[[Synced | CaughtUp], Awaitable[None]],
+        epochs: Epochs,
+        *,
+        is_validator: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._gateway = gateway
+        self._scheduler = scheduler
+        self._deliver = deliver
+        self._epochs = epochs
+        self._is_validator = is_validator
+        self.is_abstaining: Callable[[], bool] = lambda: False
+        """Whether this node abstains from voting."""
+        self._wanted_height = 0
+        self._changed = trio.Event()
+        self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
+        self.abstaining: frozenset[bytes] = frozenset()
+        """Peers that say that they do not vote now."""
+        self.on_abstaining: Callable[[], None] = lambda: None
+        self.is_syncing = False
+        self._attempts = 0
+        self._doubts: dict[bytes, Doubt] = {}
+        self._asking: tuple[bytes, trio.CancelScope] | None = None
+        self._heard: dict[bytes, int] = {}
+        """Who has told which height since the start, until a quorum is not ahead."""
+        self._is_caught_up = not is_validator
+
+    def request(self, height: int) -> None:
+        """Fetch up to `height` now: consensus knows that it exists."""
+        self._wanted_height = max(self._wanted_height, height)
+        self._changed.set()
+
+    def announce(self) -> None:
+        """Tell all peers where this node stands."""
+        self._announce_to(self._gateway.connected)
+
+    def announce_to_observers(self) -> None:
+        """Tell the peers that see no CHECKPOINTs."""
+        voters = {item.node_id for item in self._epochs.latest.validators.validators}
+        self._announce_to(self._gateway.connected - voters)
+
+    def _announce_to(self, node_ids: frozenset[bytes]) -> None:
+        head = self._ledger.head.number
+        status = [head, self._ledger.header(head).hash, self.is_abstaining()]
+        self._gateway.broadcast(node_ids, FrameKind.SYNC_STATUS, status)
+
+    async def handle_status(self, node_id: bytes, value: Any) -> None:
+        """Note a peer's height, and whether it abstains."""
+        match value:
+            case [int(height), bytes(block_hash), bool(abstains)] if (
+                0 <= height <= HEIGHT_MAX and len(block_hash) == 32
+            ):
+                self.peer_heights[node_id] = (height, block_hash)
+                self._note_abstaining(node_id, abstains)
+                if height < self._ledger.head.number:
+                    self._announce_to(frozenset({node_id}))  # it may ask for what it has not
+                if not self._is_caught_up:
+                    self._heard[node_id] = height
+                if not self._is_caught_up or height > self._ledger.head.number:
+                    self._changed.set()
+                    self._stop_asking_in_vain(node_id, height)
+            case _:
+                raise BadInput("malformed sync status")
+
+    def _note_abstaining(self, node_id: bytes, abstains: bool) -> None:
+        if (node_id in self.abstaining) is not abstains:
+            self.abstaining ^= {node_id}
+            self.on_abstaining()
+
+    def _stop_asking_in_vain(self, node_id: bytes, height: int) -> None:
+        """Give up waiting for a doubted peer: somebody without a doubt has news."""
+        if self._asking is None or height <= self._ledger.head.number:
+            return
+        asked, scope = self._asking
+        if asked in self._doubts and node_id not in self._doubts:
+            scope.cancel()
+
+    @property
+    def known_highest(self) -> int:
+        """The highest height that a connected peer has announced which is not in doubt."""
+        return max((height for height, _ in self._claims().values()), default=0)
+
+    def _claims(self) -> dict[bytes, tuple[int, bytes]]:
+        """Return what connected peers have announced, without those in doubt now."""
+        connected, now_s = self._gateway.connected, trio.current_time()
+        return {
+            node: item
+            for node, item in self.peer_heights.items()
+            if node in connected and now_s >= self._doubts.get(node, NO_DOUBT).until_s
+        }
+
+    async def run(self) -> None:
+        """Announce regularly and fetch whenever this node is behind."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._announce_for_ever)
+            while True:
+                await self._tell_caught_up()
+                if not self._is_behind():
+                    self._changed = trio.Event()
+                    await self._changed.wait()
+                    continue
+                if await self._is_worth_fetching():
+                    self.is_syncing = True
+                    try:
+                        await self._fetch_round()
+                    finally:
+                        self.is_syncing = False
+
+    async def _tell_caught_up(self) -> None:
+        """Tell consensus once that nobody is ahead, of a quorum that includes this node.
+
+        Others may claim what they like (B48): the argument of R-WIPE-1 needs one quorum.
+        """
+        validators, head = self._epochs.latest.validators, self._ledger.head.number
+        level = {node for node, height in self._heard.items() if height <= head}
+        heard = {self._gateway.node_id} | level
+        members = {index for index in map(validators.index_of, heard) if index is not None}
+        if not self._is_caught_up and validators.has_quorum(members):
+            self._is_caught_up = True
+            self._heard.clear()
+            await self._deliver(CaughtUp(head))
+
+    def _is_behind(self) -> bool:
+        return max(self.known_highest, self._wanted_height) > self._ledger.head.number
+
+    async def _is_worth_fetching(self) -> bool:
+        """Leave a validator that is only just behind to consensus for a moment."""
+        head = self._ledger.head.number
+        if not self._is_validator or self._wanted_height > head or self.known_highest > head + 8:
+            return True
+        await trio.sleep(GRACE_S)
+        return self._ledger.head.number == head
+
+    async def _announce_for_ever(self) -> None:
+        while True:
+            self.announce()
+            await trio.sleep(ANNOUNCE_S)
+
+    async def _fetch_round(self) -> None:
+        head = self._ledger.head.number
+        ahead = sorted(node for node, (height, _) in self._claims().items() if height > head)
+        ahead = [node for node in ahead if node not in self._doubts] or ahead
+        if not ahead:
+            await self._ask_for_heights(head)
+            return
+        self._attempts += 1
+        node_id = ahead[self._attempts % len(ahead)]  # never the same silent peer for ever
+        try:
+            imported = await self._fetch_from(node_id, head + 1)
+        except BadInput as error:
+            self._gateway.ban(node_id, f"sync: {error}")
+            self._doubt(node_id)
+            return
+        if imported:
+            self._doubts.pop(node_id, None)
+            log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
+        elif self._ledger.head.number == head:
+            self._doubt(node_id)
+            await trio.sleep(0.05)
+
+    async def _ask_for_heights(self, head: int) -> None:
+        """Have those tell their heights who have more: what consensus asks for is new.
+
+        If nobody does, it is forgotten: one validator alone may have claimed it (B48).
+        """
+        self.announce()
+        with trio.move_on_after(NEWS_S):
+            while self.known_highest <= head:
+                self._changed = trio.Event()
+                await self._changed.wait()
+        if self.known_highest <= head:
+            self._wanted_height = min(self._wanted_height, head)
+
+    def _doubt(self, node_id: bytes) -> None:
+        """Ignore what a peer claims for a while."""
+        doubt = self._doubts.setdefault(node_id, Doubt())
+        delay_s = min(DOUBT_S_MAX, DOUBT_S_MIN * 2**doubt.count)
+        doubt.count = min(doubt.count + 1, 16)
+        doubt.until_s = trio.current_time() + delay_s
+
+    async def _fetch_from(self, node_id: bytes, start: int) -> int:
+        answer: object = []
+        try:
+            with trio.CancelScope() as scope:
+                self._asking = node_id, scope
+                answer = await self._gateway.request(node_id, ["blocks", start, RANGE_BLOCKS_MAX])
+        except BadInput as error:
+            log.info("no answer,peer=%s,reason=%s", node_id.hex()[:16], error)
+            return 0
+        finally:
+            self._asking = None
+        if not isinstance(answer, list) or len(answer) > RANGE_BLOCKS_MAX:
+            raise BadInput("answer is not a list of blocks")
+        return await self._import(answer)
+
+    async def _import(self, answer: list[Any]) -> int:
+        """Take over blocks in order; return how many were new."""
+        imported = 0
+        for data in answer:
+            if not isinstance(data, bytes):
+                raise BadInput("block is not bytes")
+            block = decode_block(data)
+            imported += await self._scheduler.import_block(block)
+            if block.header.number == self._ledger.head.number:
+                epoch = self._epochs.at(block.header.number + 1)
+                await self._deliver(Synced(block.certificate, block.header.timestamp_ms, epoch))
+        return imported
+
+    def answer_blocks(self, start: object, count: object) -> list[bytes]:
+        """Return a bounded range of our blocks for a peer (B40)."""
+        if type(start) is not int or type(count) is not int or start < 1 or count < 1:
+            raise BadInput("malformed block request")
+        blocks: list[bytes] = []
+        size = 0
+        for number in range(start, start + min(count, RANGE_BLOCKS_MAX)):
+            if number > self._ledger.head.number or size > RANGE_BYTES_MAX:
+                break
+            try:
+                blocks.append(encode_block(self._ledger.block(number)))
+            except DamagedData:
+                log.exception("block damaged,height=%d", number)
+                break  # the peer asks another one
+            size += len(blocks[-1])
+        return blocks

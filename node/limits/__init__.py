@@ -1,0 +1,1 @@
+"""What others may cost a node: connections, open files, JSON."""

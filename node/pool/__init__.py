@@ -1,0 +1,1 @@
+"""Transactions that wait, and how they come to all nodes."""

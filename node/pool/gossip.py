@@ -1,0 +1,115 @@
+"""Gossip of transactions: batches to all linked nodes, in the lowest priority class.
+
+What a client gives this node is offered to everybody at once, or together with what else comes
+until the next batch may go; what comes by gossip is not passed on (the links are a full mesh).
+A node that links up gets our whole pool, so that partitions do not strand a transaction.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from contextlib import suppress
+from itertools import count
+
+import trio
+
+from node.chain.transaction import Transaction
+from node.clock import Clock
+from node.errors import BadInput, InvalidTransaction
+from node.gateway.frames import MIB, FrameKind
+from node.gateway.gateway import Gateway
+from node.metrics import CpuTimes, Part
+from node.pool.txpool import TxPool
+
+BATCH_S = 0.02
+"""Time between two batches: every batch costs everybody about as much as three transactions."""
+BATCH_TXS_MAX = 1_000
+BATCH_BYTES_MAX = 1 * MIB
+ADMITTED_AT_ONCE = 20
+"""Then other tasks may run."""
+REPEAT_S = 0.5
+REPEATED_TXS_MAX = 64
+OFFERED_MAX = 50_000
+
+
+class Gossip:
+    """Spreads and takes transactions."""
+
+    def __init__(self, gateway: Gateway, pool: TxPool, clock: Clock, cpu: CpuTimes) -> None:
+        self._clock = clock
+        self._cpu = cpu
+        self._gateway = gateway
+        self._pool = pool
+        self._offered: list[Transaction] = []
+        self._changed = trio.Event()
+        self._linked: frozenset[bytes] = frozenset()
+
+    def offer(self, transaction: Transaction) -> None:
+        """Queue a local transaction for everybody."""
+        if len(self._offered) < OFFERED_MAX:
+            self._offered.append(transaction)
+            self._changed.set()
+
+    def on_links(self, connected: frozenset[bytes]) -> None:
+        """Give our pool to nodes that have just linked up."""
+        fresh = connected - self._linked
+        self._linked = connected
+        self._send(fresh, self._pool.transactions())
+
+    async def run(self) -> None:
+        """Send batches for ever, and what waits too long once more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._repeat_for_ever)
+            while True:
+                await self._changed.wait()
+                self._changed = trio.Event()
+                offered, self._offered = self._offered, []
+                self._send(self._gateway.connected, offered)
+                await trio.sleep(BATCH_S)
+
+    async def _repeat_for_ever(self) -> None:
+        """Offer the oldest waiting transactions again: a link may have been replaced under them.
+
+        To one peer at a time: the k-th node of the network turns to the (k + t)-th in round t, so
+        that in each round everybody hears from somebody, and at most once.
+        """
+        for turn in count():
+            await trio.sleep(REPEAT_S)
+            waiting = self._pool.oldest(REPEATED_TXS_MAX, self._clock.elapsed_s() - REPEAT_S)
+            others = sorted(self._gateway.connected)
+            if others and waiting:
+                own = bisect(others, self._gateway.node_id)
+                self._send(frozenset([others[(own + turn) % len(others)]]), waiting)
+
+    def _send(self, node_ids: frozenset[bytes], transactions: list[Transaction]) -> None:
+        for batch in _batches([item.raw for item in transactions]):
+            self._gateway.broadcast(node_ids, FrameKind.TRANSACTIONS, batch)
+
+    async def handle(self, node_id: bytes, value: object) -> None:
+        """Admit a batch from a peer; what we know or cannot use is passed over."""
+        if not isinstance(value, list) or len(value) > BATCH_TXS_MAX:
+            raise BadInput("transaction batch is not a short list")
+        for start in range(0, len(value), ADMITTED_AT_ONCE):
+            with self._cpu.measure(Part.ADMISSION):
+                self._admit(value[start : start + ADMITTED_AT_ONCE])
+            await trio.lowlevel.checkpoint()
+
+    def _admit(self, raws: list[object]) -> None:
+        now_s = self._clock.elapsed_s()
+        for raw in raws:
+            if not isinstance(raw, bytes):
+                raise BadInput("transaction is not bytes")
+            with suppress(InvalidTransaction):
+                self._pool.add(raw, now_s, is_local=False)
+
+
+def _batches(raws: list[bytes]) -> list[list[bytes]]:
+    batches: list[list[bytes]] = []
+    size = BATCH_BYTES_MAX
+    for raw in raws:
+        if size + len(raw) > BATCH_BYTES_MAX or len(batches[-1]) >= BATCH_TXS_MAX:
+            batches.append([])
+            size = 0
+        batches[-1].append(raw)
+        size += len(raw)
+    return batches

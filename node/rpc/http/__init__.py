@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: who may speak, how much, and how requests are read."""

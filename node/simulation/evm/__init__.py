@@ -1,0 +1,1 @@
+"""Both EVM engines side by side: programs, faults, costs, the official state tests."""

@@ -1,0 +1,286 @@
+"""``lowu attack``: what an observer or member learns from the chain, measured.
+
+The network is real, the anchors are read from a node, and nothing else of the documents is used.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import trio
+
+from lowu.cli import emit_json
+from lowu.options import json_option, read_network
+from lowu.output import Progress, print_table
+
+if TYPE_CHECKING:
+    from experiments.attacks.dictionary import Form, Found
+
+NETWORK = "seed-7"
+
+
+@click.group()
+def attack() -> None:
+    """Measure what can be learnt from the chain's data."""
+
+
+@attack.command()
+@click.option(
+    "--budget", type=click.FloatRange(1, 3_600), default=60.0, show_default=True,
+    help="Seconds for each profile.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Whose form it is.")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), default=None, help="[default: one a core]"
+)
+@json_option
+def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -> None:
+    """Guess the identity number in an eight-field form from what is on chain.
+
+    Profile file-plain falls if it takes less than the budget; the others must not.
+    """
+    from experiments.attacks.dictionary import search
+    from institutions.package.format import Profile
+
+    progress = Progress(is_silent=is_json)
+    cores = processes or os.cpu_count() or 1
+    form = trio.run(_publish, seed, progress)
+    found: dict[str, Found] = {}
+    for profile in (Profile.FILE_PLAIN, Profile.FILE_BLIND, Profile.FIELDS):
+        found[profile] = search(seed, [form.anchors[profile]], budget, cores)
+        item = found[profile]
+        progress(f"{profile}: {item.value or 'not found'}, {item.seconds:.1f} s")
+    plain = found[Profile.FILE_PLAIN]
+    is_ok = plain.value == form.number and not any(
+        item.value for name, item in found.items() if name != Profile.FILE_PLAIN
+    )
+    if is_json:
+        figures = {"budget_seconds": budget, "processes": cores}
+        for text, item in found.items():
+            name = text.replace("-", "_")
+            figures[f"{name}_cracked"] = int(bool(item.value))
+            figures[f"{name}_seconds"] = round(item.seconds, 3)
+            figures[f"{name}_guesses"] = item.guesses
+        emit_json(is_ok, figures)
+    else:
+        _print(found, form.number, budget)
+    sys.exit(0 if is_ok else 1)
+
+
+@attack.command()
+@click.option(
+    "--mutations", type=click.IntRange(10, 100_000_000), default=20_000, show_default=True,
+    help="Changes to try, half of packages, half of presentations.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws the changes.")
+@json_option
+def mutate(mutations: int, seed: int, is_json: bool) -> None:
+    """Change bytes of packages and presentations; none may be accepted."""
+    from random import Random
+
+    from experiments.actors.cast import Cast
+    from experiments.attacks.mutation import TRIALS, Outcome, prepare
+    from lowu.testing.networks import Virtual, VirtualFaults
+
+    progress = Progress(is_silent=is_json)
+
+    async def play(cast: Cast, faults: VirtualFaults) -> dict[str, Outcome]:
+        case = await prepare(cast)
+        found: dict[str, Outcome] = {}
+        for name, trial in TRIALS.items():
+            found[name] = await trial(case, mutations // 2, Random(f"{seed}/{name}"))  # noqa: S311
+            progress(f"{name}: {found[name].tried} changes, {len(found[name].accepted)} accepted")
+        return found
+
+    started = time.monotonic()
+    found = Virtual(NETWORK).play(play)
+    seconds = time.monotonic() - started
+    accepted = sum(len(item.accepted) for item in found.values())
+    if is_json:
+        figures = {
+            "mutations": sum(item.tried for item in found.values()),
+            "accepted": accepted,
+            "seconds": round(seconds, 3),
+        }
+        refused = {name: dict(item.refused.most_common()) for name, item in found.items()}
+        holes = {name: item.accepted[:20] for name, item in found.items()}
+        emit_json(not accepted, figures, refused=refused, holes=holes)
+    else:
+        rows = [
+            (name, why, count)
+            for name, item in found.items()
+            for why, count in item.refused.most_common()
+        ]
+        print_table("What became of the changes", ("of", "refused as", "changes"), rows)
+        click.echo(f"{accepted} changes accepted, {seconds:.0f} s")
+    sys.exit(1 if accepted else 0)
+
+
+@attack.command()
+@click.option("--network", default="dev-4", show_default=True, help="A bundled one, or a file.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.1, 10_000), default=5.0, show_default=True,
+    help="How long the strangers have.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws what they do.")
+@json_option
+def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
+    """Let strangers deploy and call random contracts; no node may end, nor differ from others."""
+    from lowu.commands.attack_strangers import run_strangers
+
+    run_strangers(network, minutes, seed, is_json=is_json)
+
+
+@attack.command()
+@click.option(
+    "--documents", type=click.IntRange(2, 1_000), default=40, show_default=True,
+    help="Each with an anchor for two receivers.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws the order.")
+@json_option
+def linkability(documents: int, seed: int, is_json: bool) -> None:
+    """Guess which anchors are of one document, by their bytes and by when they came.
+
+    By bytes it must be no better than chance. By time it is, if both are registered at once.
+    """
+    from random import Random
+
+    from experiments.actors.cast import Cast
+    from experiments.attacks.linkability import Linked, measure
+    from lowu.testing.networks import Virtual, VirtualFaults
+
+    async def play(cast: Cast, faults: VirtualFaults) -> dict[str, Linked]:
+        random = Random(seed)  # noqa: S311
+        return {
+            "at once": await measure(cast, documents, random, is_at_once=True),
+            "later": await measure(cast, documents, random, is_at_once=False),
+        }
+
+    found = Virtual(NETWORK).play(play)
+    # Six standard deviations of a share that is drawn (right guesses come in twos), and a guess.
+    bound = max(item.chance + 6 * (item.chance / (2 * documents)) ** 0.5 for item in found.values())
+    is_ok = all(item.by_bytes <= bound + 1 / (2 * documents) for item in found.values())
+    if is_json:
+        figures: dict[str, float] = {"documents": documents}
+        for name, item in found.items():
+            key = name.replace(" ", "_")
+            figures[f"{key}_by_bytes"] = round(item.by_bytes, 4)
+            figures[f"{key}_by_time"] = round(item.by_time, 4)
+            figures["chance"] = round(item.chance, 4)
+        emit_json(is_ok, figures)
+    else:
+        rows = [
+            (name, f"{item.by_bytes:.1%}", f"{item.by_time:.1%}", f"{item.chance:.1%}")
+            for name, item in found.items()
+        ]
+        columns = ("second anchor", "right by bytes", "right by time", "chance")
+        print_table(f"{documents} documents, two receivers each", columns, rows)
+    sys.exit(0 if is_ok else 1)
+
+
+async def _publish(seed: int, progress: Progress) -> Form:
+    """Issue one form under each profile on a network of its own."""
+    from experiments.actors.cast import open_cast
+    from experiments.attacks.dictionary import publish
+    from node.topology.control import Control
+    from node.topology.network import bring_up
+
+    folder = Path(tempfile.mkdtemp(prefix="lowu-attack-")) / "nodes"
+    text, origin = read_network(NETWORK)
+    try:
+        up = await bring_up(folder, text, origin, progress)
+        async with open_cast(up.plan, lambda: int(time.time())) as cast:
+            return await publish(cast, seed)
+    finally:
+        Control(folder).down()
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _print(found: dict[str, Found], number: str, budget: float) -> None:
+    rows: list[tuple[Any, ...]] = [
+        (
+            profile,
+            "cracked" if item.value else "not found",
+            item.value or "-",
+            f"{item.guesses:,}",
+            f"{item.seconds:.1f}",
+        )
+        for profile, item in found.items()
+    ]
+    print_table(
+        f"An eight-field form about {number}, seven fields known; {budget:.0f} s a profile",
+        ("profile", "", "number", "guesses", "seconds"),
+        rows,
+    )
+
+
+@attack.command()
+@json_option
+def squat(is_json: bool) -> None:
+    """Register an issuer's anchor before the issuer does; and so on an old kind of contract.
+
+    Scenario X4: here the issuer's record is unharmed; there the evidence is the attacker's.
+    """
+    from lowu.commands.scenarios import play_named
+
+    play_named("X4", is_json=is_json)
+
+
+@attack.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws hashes and keys.")
+@json_option
+def legacy(seed: int, is_json: bool) -> None:
+    """Do the same to the registry and to evidence kept as WeIdentity keeps it, side by side.
+
+    Exit 0 if in every act the old way gives in and the registry does not.
+    """
+    from random import Random
+
+    from experiments.actors.cast import Cast
+    from experiments.attacks.legacy import Comparison, compare
+    from lowu.testing.networks import Virtual, VirtualFaults
+
+    async def play(cast: Cast, faults: VirtualFaults) -> list[Comparison]:
+        return await compare(cast, Random(seed))  # noqa: S311
+
+    found = Virtual(NETWORK).play(play)
+    is_ok = all(item.is_as_expected for item in found)
+    if is_json:
+        figures = {"acts": len(found), "as_expected": sum(item.is_as_expected for item in found)}
+        emit_json(is_ok, figures, acts=[asdict(item) for item in found])
+    else:
+        rows = [
+            ("✓" if item.is_as_expected else "✗", item.act, item.legacy, item.registry)
+            for item in found
+        ]
+        print_table("The same acts", ("", "act", "evidence as of old", "registry"), rows)
+    sys.exit(0 if is_ok else 1)
+
+
+@attack.command()
+@json_option
+def replay(is_json: bool) -> None:
+    """Forward a presentation, send it twice, and to two branches at once (scenario E8)."""
+    from lowu.commands.scenarios import play_named
+
+    play_named("E8", is_json=is_json)
+
+
+@attack.command()
+@json_option
+def splitview(is_json: bool) -> None:
+    """Have a receiver's own node lie about a withdrawn report (scenario X3).
+
+    Alone it deceives; a node of the other side, asked too, tells.
+    """
+    from lowu.commands.scenarios import play_named
+
+    play_named("X3", is_json=is_json)

@@ -1,0 +1,1 @@
+"""``lowu bench``: each command measures in a module of its own."""

@@ -1,0 +1,272 @@
+"""``lowu bench``: the commands and their options; each measures in a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lowu.options import DEFAULT_NETWORK, json_option
+
+
+@click.group()
+def bench() -> None:
+    """Measure Lowu on this machine; against others where there is something to beat, in one run."""
+
+
+@bench.command()
+@click.option(
+    "--rounds", type=click.IntRange(3, 100), default=7, show_default=True, help="Paired runs."
+)
+@click.option("--only", default="", help="Cases by name, such as register_anchor,hashing.")
+@json_option
+def evm(rounds: int, only: str, is_json: bool) -> None:
+    """Compare the compiled EVM with py-evm's interpreter, contract by contract."""
+    from lowu.commands.bench.evm import run_bench_evm
+
+    run_bench_evm(rounds, only, is_json=is_json)
+
+
+@bench.command()
+@json_option
+def gas(is_json: bool) -> None:
+    """Measure what the dearest opcodes and precompiles cost for their gas."""
+    from lowu.commands.bench.gas import run_bench_gas
+
+    run_bench_gas(is_json=is_json)
+
+
+def rounds_option(default: int) -> Callable[[Any], Any]:
+    """Add ``--rounds``."""
+    return click.option(
+        "--rounds",
+        type=click.IntRange(1, 100),
+        default=default,
+        show_default=True,
+        help="How often, each time afresh.",
+    )
+
+
+def registrations_option(default: int, text: str = "In each run.") -> Callable[[Any], Any]:
+    """Add ``--registrations``."""
+    return click.option(
+        "--registrations",
+        type=click.IntRange(100, 1_000_000),
+        default=default,
+        show_default=True,
+        help=text,
+    )
+
+
+plot_option = click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a plot into this file (.png, .svg, .pdf).",
+)
+
+
+@bench.command()
+@click.option("--nodes", type=click.IntRange(1, 31), default=4, show_default=True)
+@click.option(
+    "--against", default="anvil,eth-tester", show_default=True, help="What to measure against."
+)
+@rounds_option(5)
+@registrations_option(8_000)
+@click.option(
+    "--batch", type=click.IntRange(1, 1_000), default=1, show_default=True, help="In a request."
+)
+@plot_option
+@json_option
+def throughput(
+    nodes: int,
+    against: str,
+    rounds: int,
+    registrations: int,
+    batch: int,
+    plot: Path | None,
+    is_json: bool,
+) -> None:
+    """Compare registrations a second, committed on all nodes, with anvil and eth-tester."""
+    from lowu.commands.bench.throughput import run_throughput
+
+    run_throughput(nodes, against, rounds, registrations, batch, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option("--nodes", type=click.IntRange(1, 31), default=4, show_default=True)
+@rounds_option(3)
+@click.option(
+    "--idle",
+    type=click.IntRange(10, 100_000),
+    default=500,
+    show_default=True,
+    help="Registrations sent one at a time.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 600),
+    default=20.0,
+    show_default=True,
+    help="How long half of the highest rate is kept up.",
+)
+@registrations_option(6_000, "Sent at once in each run, to find the highest rate.")
+@plot_option
+@json_option
+def latency(
+    nodes: int,
+    rounds: int,
+    idle: int,
+    seconds: float,
+    registrations: int,
+    plot: Path | None,
+    is_json: bool,
+) -> None:
+    """Time registrations to their receipts, one at a time and at half of saturation."""
+    from lowu.commands.bench.latency import run_latency
+
+    run_latency(nodes, rounds, idle, seconds, registrations, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option("--nodes", default="4,7,10,13,16", show_default=True, help="Network sizes.")
+@rounds_option(3)
+@registrations_option(4_000)
+@click.option(
+    "--block",
+    type=click.IntRange(1, 10_000),
+    default=1_000,
+    show_default=True,
+    help="In a block at most.",
+)
+@plot_option
+@json_option
+def scale(
+    nodes: str, rounds: int, registrations: int, block: int, plot: Path | None, is_json: bool
+) -> None:
+    """Measure throughput, latency and CPU a registration by part, for networks of several sizes."""
+    from lowu.commands.bench.scale import run_scale
+
+    run_scale(nodes, rounds, registrations, block, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option("--against", default="anvil", show_default=True, help="What to measure against.")
+@rounds_option(5)
+@click.option(
+    "--verifications",
+    type=click.IntRange(100, 1_000_000),
+    default=4_000,
+    show_default=True,
+    help="In each run.",
+)
+@plot_option
+@json_option
+def read(against: str, rounds: int, verifications: int, plot: Path | None, is_json: bool) -> None:
+    """Compare verifications a second, single and batched, with anvil."""
+    from lowu.commands.bench.read import run_read
+
+    run_read(against, rounds, verifications, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option(
+    "--records", default="1000,10000,50000", show_default=True, help="Where to measure on the way."
+)
+@rounds_option(3)
+@plot_option
+@json_option
+def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
+    """Measure a registration and a verification against the number of records, on one chain."""
+    from lowu.commands.bench.state import run_state
+
+    run_state(records, rounds, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option(
+    "--blocks",
+    type=click.IntRange(1, 50),
+    default=10,
+    show_default=True,
+    help="Of 200 registrations, each round.",
+)
+@rounds_option(5)
+@json_option
+def path(blocks: int, rounds: int, is_json: bool) -> None:
+    """Time what a replica does with a registration, step by step, in one process."""
+    from lowu.commands.bench.path import run_path
+
+    run_path(blocks, rounds, is_json=is_json)
+
+
+@bench.command()
+@click.option("--nodes", type=click.IntRange(4, 31), default=4, show_default=True)
+@registrations_option(5_000)
+@rounds_option(3)
+@plot_option
+@json_option
+def sync(nodes: int, registrations: int, rounds: int, plot: Path | None, is_json: bool) -> None:
+    """Time how fast a node catches up with registrations that it missed."""
+    from lowu.commands.bench.sync import run_sync
+
+    run_sync(nodes, registrations, rounds, plot, is_json=is_json)
+
+
+@bench.command()
+@click.argument("network", default=DEFAULT_NETWORK)
+@rounds_option(5)
+@plot_option
+@json_option
+def start(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
+    """Time `lowu up` of NETWORK from the command to its first committed block."""
+    from lowu.commands.bench.start import run_start
+
+    run_start(network, rounds, plot, is_json=is_json)
+
+
+@bench.command()
+@click.argument("network", default=DEFAULT_NETWORK)
+@rounds_option(5)
+@plot_option
+@json_option
+def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
+    """Take the proportional memory of every node of NETWORK after its start."""
+    from lowu.commands.bench.start import run_memory
+
+    run_memory(network, rounds, plot, is_json=is_json)
+
+
+@bench.command()
+@click.option(
+    "--programs",
+    type=click.IntRange(0),
+    default=2_000,
+    show_default=True,
+    help="How many random programs.",
+)
+@click.option(
+    "--contracts",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with artifacts of npm packages, to call at random.",
+)
+@click.option(
+    "--calls",
+    type=click.IntRange(0),
+    default=2_000,
+    show_default=True,
+    help="Calls of those contracts.",
+)
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--mutants", is_flag=True, help="Put known faults into the compiler; find each.")
+@click.option("--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0: one a core.")
+@json_option
+def differential(**options: Any) -> None:
+    """Run both EVM engines side by side, on random programs and, with --contracts, on real ones."""
+    is_asked = click.get_current_context().get_parameter_source("calls")
+    if is_asked is click.core.ParameterSource.COMMANDLINE and options["contracts"] is None:
+        raise click.UsageError("--calls: of which contracts? give their folder with --contracts")
+    from lowu.commands.bench.differential import run_differential, run_mutants
+
+    (run_mutants if options.pop("mutants") else run_differential)(options)

@@ -1,0 +1,55 @@
+"""``lowu bench gas``: what the dearest opcodes and precompiles cost for their gas."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lowu.cli import emit_json
+from lowu.measuring.report import describe_machine, print_machine
+from lowu.output import Progress, print_table
+from node.simulation.evm.opcode_costs import LOOPS, measure_loop
+from node.simulation.evm.precompile_costs import STEPS_PER_GAS_MAX, draw_worst_inputs, measure_cost
+
+DIGITS = 2
+
+
+def run_bench_gas(*, is_json: bool) -> None:
+    """Measure all; exit 1 if one costs more than a block's bound allows (ADR 5)."""
+    progress = Progress(is_silent=is_json)
+    rows: list[dict[str, Any]] = []
+    for what in LOOPS:
+        loop = measure_loop(what)
+        rows.append(_row(what, "cold", loop.cold_ms, loop.cold_steps))
+        rows.append(_row(what, "hot", loop.hot_ms, loop.hot_steps))
+    progress(f"{len(LOOPS)} loops of opcodes measured")
+    for item in draw_worst_inputs():
+        cost = measure_cost(item)
+        rows.append(_row(cost.precompile, cost.what, cost.ms_per_million, cost.steps_per_gas))
+    rows.sort(key=lambda row: -row["steps_a_gas"])
+    worst = rows[0]
+    is_ok = worst["steps_a_gas"] <= STEPS_PER_GAS_MAX
+    if is_json:
+        figures = {
+            "worst_steps_a_gas": worst["steps_a_gas"],
+            "bound_steps_a_gas": STEPS_PER_GAS_MAX,
+            "worst_ms_a_million": worst["ms_a_million"],
+        }
+        emit_json(is_ok, figures, rows=rows, machine=describe_machine())
+    else:
+        print_table(
+            "CPU for gas, the dearest first (a step: one of a loop of plain arithmetic)",
+            ("what", "how", "ms a million gas", "steps a gas"),
+            [tuple(row.values()) for row in rows],
+        )
+        print_machine(describe_machine())
+    sys.exit(0 if is_ok else 1)
+
+
+def _row(what: str, how: str, ms: float, steps: float) -> dict[str, Any]:
+    return {
+        "what": what,
+        "how": how,
+        "ms_a_million": round(ms, 1),
+        "steps_a_gas": round(steps, DIGITS),
+    }

@@ -1,0 +1,148 @@
+"""``lowu bench scale``: what more replicas cost, by part.
+
+Every network gets the same load, all of it through its first node, so that the others are
+followers at every size. Votes are paid for by the block, so blocks must be of the same size
+everywhere: under load a leader waits until a block is full (`SEAL_MS`), where it would otherwise
+seal smaller ones as throughput falls. All processes share this machine: throughput falls as they
+are added, the CPU time of one follower for one registration need not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import click
+import trio
+
+from experiments.load import build_network, offer, offer_one_by_one
+from lowu.commands.simulate.campaign import parse_sizes
+from lowu.measuring.network import Running, Shares, plan_load, running_network
+from lowu.measuring.plots import Points
+from lowu.measuring.report import Report, Spread, percentile
+from lowu.output import Progress
+from node.client import RpcClient
+from node.metrics import Part
+
+IDLE_REGISTRATIONS = 60
+BATCH = 50
+"""Registrations in a request: what the first node spends on HTTP must not keep blocks small."""
+POLL_S = 0.25
+"""Seldom: a network five times slower is asked five times as often for each registration."""
+WARM_REGISTRATIONS = 800
+"""Offered before the measured ones, while contracts are compiled."""
+BLOCKS_IN_FLIGHT = 20
+"""More than the pipeline takes at once, so that what waits fills the blocks at every size."""
+IN_FLIGHT_MAX = 4_000
+"""Below what the pool and a sender's window of nonces hold."""
+SEAL_MS = 1_500
+"""`min_seal_time`: longer than a block takes to fill, shorter than a leader's time-out."""
+ISSUERS = 4
+NODES_MIN = 2
+REST = "rest"
+"""Of a follower: wire, the event loop, the disk's own threads, whatever is in no other part."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """One size, round by round."""
+
+    per_second: list[float] = field(default_factory=list)
+    idle_p50_ms: list[float] = field(default_factory=list)
+    block_size: list[float] = field(default_factory=list)
+    """Registrations a block, on average."""
+    cpu_us: dict[str, list[float]] = field(default_factory=dict)
+    """CPU a registration of the median follower, by part and as a whole (`process`)."""
+
+
+def run_scale(
+    sizes_text: str, rounds: int, count: int, block_size: int, plot: Path | None, *, is_json: bool
+) -> None:
+    """Measure, and print."""
+    progress = Progress(is_silent=is_json)
+    report = Report(is_json=is_json, plot=plot)
+    sizes = sorted(set(parse_sizes(sizes_text)))
+    if sizes[0] < NODES_MIN:
+        raise click.UsageError(f"--nodes {sizes_text}: a follower needs at least {NODES_MIN} nodes")
+    found = {nodes: Measured() for nodes in sizes}
+    for number in range(rounds):
+        for nodes in sizes:
+            item = found[nodes]
+            _measure(item, nodes, count, block_size)
+            progress(
+                f"round {number + 1} of {rounds}, {nodes} nodes: {item.per_second[-1]:.0f} a "
+                f"second, {item.cpu_us['process'][-1]:.0f} µs of CPU a registration on a follower"
+            )
+    _report(report, found, rounds, count)
+
+
+def _measure(found: Measured, nodes: int, count: int, block_size: int) -> None:
+    work = Shares(plan_load(nodes), issuers=min(nodes, ISSUERS))
+    settings = {"block_tx_count_limit": block_size, "min_seal_time_ms": SEAL_MS}
+    with running_network(build_network(nodes, **settings)) as network:
+        entry = network.urls[:1]
+        idle = trio.run(offer_one_by_one, work.take(IDLE_REGISTRATIONS), entry)
+        in_flight_max = min(BLOCKS_IN_FLIGHT * block_size, IN_FLIGHT_MAX)
+        send = partial(
+            offer,
+            watched=network.urls,
+            batch=BATCH,
+            in_flight_max=in_flight_max,
+            poll_s=POLL_S,
+        )
+        trio.run(send, work.take(WARM_REGISTRATIONS), entry)
+        before, height = _read(network)
+        offered = trio.run(send, work.take(count), entry)
+        after, top = _read(network)
+    found.per_second.append(offered.count / offered.commit_s)
+    found.idle_p50_ms.append(percentile(idle.latencies_ms, 50))
+    found.block_size.append(offered.count / max(1, top - height))
+    costs = []
+    for then, now in list(zip(before, after, strict=True))[1:]:
+        cost = {part: (now[part] - then[part]) / offered.count * 1e6 for part in now}
+        costs.append({**cost, REST: cost["process"] - sum(cost[part] for part in Part)})
+    for part in costs[0]:
+        found.cpu_us.setdefault(part, []).append(median(cost[part] for cost in costs))
+
+
+def _read(network: Running) -> tuple[list[dict[str, float]], int]:
+    """Return every node's CPU times, and the height."""
+
+    async def ask() -> tuple[list[dict[str, float]], int]:
+        times = []
+        for url in network.urls:
+            async with RpcClient(url) as client:
+                times.append(await client.call("getCpuTimes"))
+                height = int(await client.call("eth_blockNumber"), 16)
+        return times, height
+
+    return trio.run(ask)
+
+
+def _report(report: Report, found: dict[int, Measured], rounds: int, count: int) -> None:
+    first, last = (list(found.values())[position].cpu_us["process"] for position in (0, -1))
+    for nodes, item in found.items():
+        report.add(f"per_second_{nodes}", item.per_second, 0)
+        report.add(f"idle_p50_ms_{nodes}", item.idle_p50_ms)
+        report.add(f"block_size_{nodes}", item.block_size, 0)
+        for part in ("process", *Part, REST):
+            name = "cpu_us" if part == "process" else f"cpu_us_{part}"
+            report.add(f"{name}_{nodes}", item.cpu_us[part], 0)
+    growth = [b / a - 1 for a, b in zip(first, last, strict=True)]
+    report.add("cpu_growth", growth, 2)
+    title = f"{count} registrations, CPU µs a registration of the median follower, {rounds} rounds"
+    report.emit(title, figures={"registrations": count})
+    report.draw(_series(found), "replicas", "µs of CPU a registration on a follower")
+
+
+def _series(found: dict[int, Measured]) -> dict[str, Points]:
+    parts: Sequence[str] = ("process", *Part, REST)
+    return {
+        part: [
+            (float(nodes), Spread(tuple(item.cpu_us[part])).median) for nodes, item in found.items()
+        ]
+        for part in parts
+    }

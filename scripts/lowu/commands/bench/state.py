@@ -1,0 +1,135 @@
+"""``lowu bench state``: what a registration and a verification cost once many records are there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import click
+
+from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
+from lowu.measuring.chain import BLOCK_SIZE, Chain, sign_blocks
+from lowu.measuring.network import plan_load, tell
+from lowu.measuring.plots import Points
+from lowu.measuring.report import Report, ratios
+from lowu.output import Progress
+from node.chain.transaction import Transaction, build_unsigned, decode_transaction
+from node.errors import NodeError
+from node.execution.executor import call
+
+READS = 500
+VERIFIED = 3
+LAST_BLOCKS = 20
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a registration and a verification take once so many records are there, by round."""
+
+    register_us: list[float] = field(default_factory=list)
+    """CPU of running and storing, a registration, in the median of the last blocks."""
+    verify_us: list[float] = field(default_factory=list)
+    """CPU of a verification."""
+    disk_bytes: list[float] = field(default_factory=list)
+    """On disk, a record."""
+
+
+def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
+    """Fill a chain on disk, and measure on the way; again for every round."""
+    progress = Progress(is_silent=is_json)
+    report = Report(is_json=is_json, plot=plot)
+    counts = _parse_counts(counts_text)
+    plan = plan_load(4)
+    found: dict[int, Measured] = {count: Measured() for count in counts}
+    blocks = [tuple(map(decode_transaction, raws)) for raws in sign_blocks(plan, counts[-1])]
+    progress(f"{counts[-1]} registrations signed")
+    for number in range(rounds):
+        folder = Path(tempfile.mkdtemp(prefix="lowu-bench-"))
+        try:
+            _fill(found, Chain(plan.genesis, folder), blocks, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        shown = ", ".join(f"{item.register_us[-1]:.0f}" for item in found.values())
+        tell(progress, number, rounds, f"{shown} µs a registration")
+    for count, item in found.items():
+        report.add(f"register_us_{count}", item.register_us, 0)
+        report.add(f"verify_us_{count}", item.verify_us, 0)
+        report.add(f"disk_bytes_{count}", item.disk_bytes, 0)
+    first, last = found[counts[0]], found[counts[-1]]
+    report.add("register_growth", ratios(last.register_us, first.register_us).values, 2)
+    report.add("verify_growth", ratios(last.verify_us, first.verify_us).values, 2)
+    report.emit(
+        f"CPU µs of running and storing a registration, of a verification, and bytes on disk a "
+        f"record, against the number of records; median and range of {rounds}"
+    )
+    series: dict[str, Points] = {
+        "registration": [(float(n), median(item.register_us)) for n, item in found.items()],
+        "verification": [(float(n), median(item.verify_us)) for n, item in found.items()],
+    }
+    report.draw(series, "records", "µs of CPU")
+
+
+def _fill(
+    found: dict[int, Measured],
+    chain: Chain,
+    blocks: Sequence[tuple[Transaction, ...]],
+    folder: Path,
+) -> None:
+    try:
+        costs_us: list[float] = []
+        for count, item in found.items():
+            while chain.records < count:
+                costs_us.append(_append(chain, blocks[chain.records // BLOCK_SIZE]))
+            item.register_us.append(median(costs_us[1:][-LAST_BLOCKS:] or costs_us))
+            item.verify_us.append(median(_verify(chain) for _ in range(VERIFIED)))
+            item.disk_bytes.append(_size(folder) / count)
+    finally:
+        chain.close()
+
+
+def _parse_counts(text: str) -> list[int]:
+    try:
+        counts = sorted({int(item) for item in text.split(",")})
+    except ValueError as error:
+        raise click.UsageError(f"--records {text}: expected numbers such as 1000,10000") from error
+    if counts[0] < BLOCK_SIZE or any(count % BLOCK_SIZE for count in counts):
+        raise click.UsageError(f"--records {text}: each must be a multiple of {BLOCK_SIZE}")
+    return counts
+
+
+def _append(chain: Chain, transactions: tuple[Transaction, ...]) -> float:
+    """Run and store a block; return CPU µs a transaction."""
+    proposed = chain.propose(transactions)
+    started = time.process_time()
+    chain.commit(chain.execute(proposed, transactions))
+    return (time.process_time() - started) / len(transactions) * 1e6
+
+
+def _verify(chain: Chain) -> float:
+    """Read records all over the chain; return CPU µs a verification."""
+    step = max(1, chain.records // READS)
+    started = time.process_time()
+    for number in range(READS):
+        anchor = (number * step % chain.records + 1).to_bytes(32, "big")
+        outcome = call(
+            chain.ledger.snapshot(),
+            chain.context(),
+            build_unsigned(bytes(20), HASH_REGISTRY_ADDRESS, encode_get_record(1, anchor)),
+        )
+        if not any(outcome.output):
+            raise NodeError("a record is missing")
+    return (time.process_time() - started) / READS * 1e6
+
+
+def _size(folder: Path) -> int:
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # the engine removes files when it likes
+            found += path.stat().st_size if path.is_file() else 0
+    return found

@@ -1,0 +1,200 @@
+"""``lowu bench throughput``: registrations a second, against anvil and eth-tester.
+
+In every round the same signed registrations go to a fresh Lowu network, to anvil (mining at
+once, five times a second, and once a second: the best counts) and, fewer of them, to eth-tester.
+Lowu and anvil get them through the same method over HTTP; eth-tester, which serves no HTTP, by
+its function. A registration counts when it is committed on all nodes, and has succeeded.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import trio
+
+from experiments.load import Offered, build_network, count_successes, offer
+from lowu.measuring.network import cpu_s, plan_load, running_network, sign_for, tell
+from lowu.measuring.report import Report, ratios
+from lowu.measuring.rivals import (
+    ANVIL_MODES,
+    Mode,
+    build_eth_tester,
+    find_anvil,
+    is_eth_tester_installed,
+    parse_rivals,
+    running_anvil,
+)
+from lowu.output import Progress
+from node.client import ClientError
+from node.config import GenesisConfig
+from node.errors import NodeError
+
+ETH_TESTER_REGISTRATIONS = 200
+
+
+@dataclass(slots=True)
+class Measured:
+    """All rounds: registrations a second, and CPU µs a registration."""
+
+    lowu: list[float] = field(default_factory=list)
+    cpu_entry_us: list[float] = field(default_factory=list)
+    """Of the median replica that clients talk to."""
+    cpu_follower_us: list[float] = field(default_factory=list)
+    """Of the replica that gets everything by gossip."""
+    anvil: list[float] = field(default_factory=list)
+    cpu_anvil_us: list[float] = field(default_factory=list)
+    anvil_modes: list[str] = field(default_factory=list)
+    """Which way of mining was the best."""
+    eth_tester: list[float] = field(default_factory=list)
+
+
+class Bench:
+    """One run of the command."""
+
+    def __init__(self, nodes: int, count: int, batch: int, progress: Progress) -> None:
+        self._nodes = nodes
+        self._batch = batch
+        self._progress = progress
+        self.found = Measured()
+        plan = plan_load(nodes)
+        self.genesis: GenesisConfig = plan.genesis
+        progress(f"signing {count} registrations")
+        self.issuers = sign_for(plan, count, issuers=max(1, nodes - 1))
+
+    def measure_lowu(self) -> None:
+        """Offer everything to a network; its last node gets nothing but gossip."""
+        with running_network(build_network(self._nodes)) as network:
+            entries = network.urls[: max(1, self._nodes - 1)]
+            before = list(network.cpu_s().values())
+            work = partial(offer, watched=network.urls, batch=self._batch)
+            offered = trio.run(work, self.issuers, entries)
+            after = list(network.cpu_s().values())
+            for url in network.urls:
+                # One more: `up` commits a probe.
+                _check_successes(url, trio.run(count_successes, url), offered.count + 1)
+        costs = [(b - a) / offered.count * 1e6 for a, b in zip(before, after, strict=True)]
+        self.found.lowu.append(offered.count / offered.commit_s)
+        self.found.cpu_entry_us.append(median(costs[: len(entries)]))
+        self.found.cpu_follower_us.append(costs[-1])
+
+    def measure_anvil(self, program: Path, report: Report) -> None:
+        """Offer everything to anvil in each way of mining, and keep the fastest."""
+        results: list[tuple[float, float, str]] = []
+        for mode in ANVIL_MODES:
+            try:
+                offered, cost_us, text = self._offer_to_anvil(program, mode)
+            except (ClientError, NodeError) as error:
+                self._progress(f"anvil, {mode.name}: {error}")
+                continue
+            report.note_version("anvil", text)
+            results.append((offered.count / offered.commit_s, cost_us, mode.name))
+        if not results:
+            raise NodeError("anvil took the load in no way of mining")
+        best = max(results)
+        self.found.anvil.append(best[0])
+        self.found.cpu_anvil_us.append(best[1])
+        self.found.anvil_modes.append(best[2])
+
+    def _offer_to_anvil(self, program: Path, mode: Mode) -> tuple[Offered, float, str]:
+        with running_anvil(program, self.genesis, mode.block_s) as rival:
+            before = cpu_s(rival.pid)
+            work = partial(
+                offer,
+                batch=self._batch,
+                connections=mode.connections,
+                in_flight_max=mode.in_flight_max,
+            )
+            offered = trio.run(work, self.issuers, [rival.url])
+            cost_us = (cpu_s(rival.pid) - before) / offered.count * 1e6
+            _check_successes(rival.url, trio.run(count_successes, rival.url), offered.count)
+            return offered, cost_us, rival.version
+
+    def measure_eth_tester(self) -> None:
+        """Give fewer registrations to eth-tester, one by one."""
+        tester = build_eth_tester(self.genesis)
+        raws = self.issuers[0].raws[:ETH_TESTER_REGISTRATIONS]
+        started = time.monotonic()
+        hashes = [tester.send_raw_transaction(raw) for raw in raws]
+        self.found.eth_tester.append(len(raws) / (time.monotonic() - started))
+        done = sum(tester.get_transaction_receipt(item)["status"] == 1 for item in hashes)
+        _check_successes("eth-tester", done, len(raws))
+
+
+def _check_successes(where: str, found: int, wanted: int) -> None:
+    if found < wanted:
+        raise NodeError(f"{where}: only {found} of {wanted} transactions have succeeded")
+
+
+def run_throughput(
+    nodes: int,
+    against: str,
+    rounds: int,
+    count: int,
+    batch: int,
+    plot: Path | None,
+    *,
+    is_json: bool,
+) -> None:
+    """Measure, and print."""
+    progress = Progress(is_silent=is_json)
+    report = Report(is_json=is_json, plot=plot)
+    rivals = parse_rivals(against)
+    anvil = find_anvil(progress) if "anvil" in rivals else None
+    if "anvil" in rivals and anvil is None:
+        report.note_missing("anvil: it is not in the PATH, and npm could not fetch it")
+    has_eth_tester = "eth-tester" in rivals and is_eth_tester_installed()
+    if "eth-tester" in rivals and not has_eth_tester:
+        report.note_missing("eth-tester: `pip install 'lowu[bench]'` brings it")
+    bench = Bench(nodes, count, batch, progress)
+    found = bench.found
+    for number in range(rounds):
+        steps = [bench.measure_lowu]
+        if anvil is not None:
+            steps.append(partial(bench.measure_anvil, anvil, report))
+        if has_eth_tester:
+            steps.append(bench.measure_eth_tester)
+        for step in steps if number % 2 == 0 else steps[::-1]:
+            step()
+        text = f"Lowu {found.lowu[-1]:.0f} a second"
+        if found.anvil:
+            text += f", anvil {found.anvil[-1]:.0f} ({found.anvil_modes[-1]})"
+        if found.eth_tester:
+            text += f", eth-tester {found.eth_tester[-1]:.0f}"
+        tell(progress, number, rounds, text)
+    if has_eth_tester:
+        report.note_version("eth-tester", version("eth-tester"))
+    _report(report, found, nodes, count)
+
+
+def _report(report: Report, found: Measured, nodes: int, count: int) -> None:
+    report.add("registrations_per_second", found.lowu, 0)
+    report.add("cpu_us_follower", found.cpu_follower_us, 0)
+    report.add("cpu_us_entry", found.cpu_entry_us, 0)
+    report.add("anvil_per_second", found.anvil, 0)
+    report.add("cpu_us_anvil", found.cpu_anvil_us, 0)
+    report.add("eth_tester_per_second", found.eth_tester, 0)
+    if found.anvil:
+        report.add("ratio_anvil_median", ratios(found.lowu, found.anvil).values, 2)
+        costs = ratios(found.cpu_follower_us, found.cpu_anvil_us)
+        report.add("ratio_cpu_anvil_median", costs.values, 2)
+    if found.eth_tester:
+        report.add("ratio_eth_tester_median", ratios(found.lowu, found.eth_tester).values, 1)
+    title = (
+        f"{count} registrations on {nodes} nodes, committed durably on all; "
+        f"median and range of {len(found.lowu)} rounds"
+    )
+    figures: dict[str, float] = {"nodes": nodes, "registrations": count}
+    report.emit(title, figures=figures, anvil_modes=found.anvil_modes)
+    report.draw_rounds(
+        {
+            "registrations_per_second": f"Lowu, {nodes} replicas",
+            "anvil_per_second": "anvil",
+            "eth_tester_per_second": "eth-tester",
+        },
+        "registrations a second",
+    )

@@ -1,0 +1,384 @@
+"""``lowu org``: propose what the consortium should decide, vote on it, and look at proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowu.cli import emit_json
+from lowu.office import (
+    ask_password,
+    build_signer,
+    by_option,
+    connect,
+    derive_document_key,
+    draft_newcomer,
+    find_document_key,
+    find_institution,
+    keystore_file,
+    load,
+    run_steps,
+    say,
+)
+from lowu.options import directory_option, json_option
+from lowu.output import print_table
+
+if TYPE_CHECKING:
+    from institutions.ledger.governance import Call, Proposal
+
+SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
+
+
+@click.group()
+def org() -> None:
+    """Propose, vote, see what was proposed; change one's own account and keys."""
+
+
+@org.group()
+def propose() -> None:
+    """Propose something; those with the role GOVERNOR vote on it."""
+
+
+def _propose(
+    directory: Path, institution: str, calls: Sequence[Call], what: str, *, is_json: bool
+) -> None:
+    from institutions.ledger.governance import Voter
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            return await Voter(build_signer(item, client)).propose(calls)
+
+    number = run_steps(run)
+    say(
+        f"proposal {number}: {what}\nnext: lowu org vote {number} --by {institution}",
+        is_json=is_json,
+        proposal=number,
+        calls=len(calls),
+    )
+
+
+def _check_schemas(schemas: Sequence[str]) -> None:
+    from institutions.documents.schemas import SCHEMAS
+
+    unknown = [schema for schema in schemas if schema not in SCHEMAS]
+    if unknown:
+        known = ", ".join(SCHEMAS)
+        raise click.UsageError(f"schema {unknown[0]!r} is not known. There are: {known}")
+
+
+@propose.command()
+@click.argument("name")
+@by_option
+@click.option("--side", type=SIDES, required=True, help="Where it stands.")
+@click.option("--role", "roles", multiple=True, required=True, help="Such as VERIFIER.")
+@click.option("--schema", "schemas", multiple=True, help="What it may issue.")
+@click.option("--via", required=True, help="The institution whose node it will use.")
+@directory_option
+@json_option
+def admit(
+    name: str,
+    institution: str,
+    side: str,
+    roles: tuple[str, ...],
+    schemas: tuple[str, ...],
+    via: str,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Propose that NAME becomes a member, with an account, a key and accreditations."""
+    from contracts.registry import Jurisdiction, Role
+    from institutions.ledger.governance import admission_calls
+    from institutions.package.signatures import DocumentKey
+
+    wrong = [role for role in roles if role not in Role.__members__]
+    if wrong:
+        raise click.UsageError(f"role {wrong[0]!r}: one of {', '.join(Role.__members__)}")
+    _check_schemas(schemas)
+    flags = Role.ADMIN
+    for role in roles:
+        flags |= Role[role]
+    drafted = draft_newcomer(directory, name, Jurisdiction[side], flags, schemas, via)
+    calls = admission_calls(
+        drafted.org_id,
+        name,
+        Jurisdiction[side],
+        flags,
+        account=bytes.fromhex(drafted.address[2:]),
+        document_key=DocumentKey(drafted.document_key).public_key,
+        schemas=schemas,
+    )
+    what = f"admit {name} ({side}) as organisation {drafted.org_id}"
+    _propose(directory, institution, calls, what, is_json=is_json)
+
+
+@propose.command()
+@click.argument("name")
+@click.argument("standing", type=click.Choice(["ACTIVE", "SUSPENDED", "EXITED"]))
+@by_option
+@directory_option
+@json_option
+def status(name: str, standing: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Propose that NAME is suspended, let back, or leaves for good."""
+    from contracts.registry import OrgStatus
+    from institutions.ledger.governance import status_calls
+
+    calls = status_calls(find_institution(directory, name).org_id, OrgStatus[standing])
+    _propose(directory, institution, calls, f"{name}: {standing}", is_json=is_json)
+
+
+@propose.command()
+@click.argument("name")
+@click.argument("schema")
+@click.option("--withdraw", is_flag=True, help="End it instead.")
+@by_option
+@directory_option
+@json_option
+def accredit(
+    name: str, schema: str, withdraw: bool, institution: str, directory: Path, is_json: bool
+) -> None:
+    """Propose that NAME may issue documents of SCHEMA, or no longer."""
+    from institutions.ledger.governance import accreditation_calls
+
+    _check_schemas([schema])
+    org_id = find_institution(directory, name).org_id
+    calls = accreditation_calls(org_id, schema, is_withdrawn=withdraw)
+    verb = "no longer issues" if withdraw else "issues"
+    _propose(directory, institution, calls, f"{name} {verb} {schema}", is_json=is_json)
+
+
+@propose.command()
+@click.argument("name")
+@click.option("--per-block", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--outstanding", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@by_option
+@directory_option
+@json_option
+def quota(
+    name: str,
+    per_block: int,
+    outstanding: int,
+    institution: str,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Propose how many documents NAME may register in a block, and have in force; 0: no limit."""
+    from institutions.ledger.governance import quota_calls
+
+    org_id = find_institution(directory, name).org_id
+    calls = quota_calls(org_id, per_block=per_block, outstanding=outstanding)
+    limits = f"{per_block or 'any number'} a block, {outstanding or 'any number'} in force"
+    _propose(directory, institution, calls, f"{name} registers {limits}", is_json=is_json)
+
+
+@propose.command()
+@click.argument("start", type=SIDES)
+@click.argument("end", type=SIDES)
+@click.option("--close", is_flag=True, help="End it instead.")
+@by_option
+@directory_option
+@json_option
+def route(
+    start: str, end: str, close: bool, institution: str, directory: Path, is_json: bool
+) -> None:
+    """Propose that documents from START may be used in END, or no longer."""
+    from contracts.registry import Jurisdiction
+    from institutions.ledger.governance import route_calls
+
+    if start == end:
+        raise click.UsageError(f"within {start} documents may always be used")
+    calls = route_calls(Jurisdiction[start], Jurisdiction[end], is_open=not close)
+    what = f"{'close' if close else 'open'} the route from {start} to {end}"
+    _propose(directory, institution, calls, what, is_json=is_json)
+
+
+@propose.command()
+@click.argument("name", metavar="SCHEMA")
+@click.option("--witnesses", type=click.IntRange(0, 255), default=0, show_default=True)
+@click.option("--across", is_flag=True, help="One of them must be of another side.")
+@by_option
+@directory_option
+@json_option
+def schema(
+    name: str, witnesses: int, across: bool, institution: str, directory: Path, is_json: bool
+) -> None:
+    """Propose that documents of SCHEMA may be registered, once witnessed so often."""
+    from institutions.ledger.governance import schema_calls
+
+    _check_schemas([name])
+    calls = schema_calls(name, min_witness=witnesses, is_cross_witnessed=across)
+    _propose(directory, institution, calls, f"register schema {name}", is_json=is_json)
+
+
+@org.command()
+@click.argument("proposal", type=click.IntRange(1))
+@click.option("--no", "is_no", is_flag=True, help="Vote against it.")
+@by_option
+@directory_option
+@json_option
+def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json: bool) -> None:
+    """Vote on PROPOSAL; the vote that passes it carries it out."""
+    from institutions.ledger.governance import Voter, read_proposal
+    from institutions.ledger.registry import Registry
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            await Voter(build_signer(item, client)).vote(proposal, is_yes=not is_no)
+            return await read_proposal(Registry(client), proposal)
+
+    found: Proposal = run_steps(run)
+    say(_describe(found), is_json=is_json, **_figures(found))
+
+
+@org.command()
+@by_option
+@click.option("--retire-old", is_flag=True, help="Take the roles from the account so far.")
+@directory_option
+@json_option
+def account(institution: str, retire_old: bool, directory: Path, is_json: bool) -> None:
+    """Give an institution an account with a new key, kept in a key file with a password.
+
+    Until then its account follows from the network's public seed. All its commands use the key
+    file from then on; LOWU_PASSWORD, or a prompt, opens it.
+    """
+    import secrets
+
+    from contracts.registry import Role
+    from institutions.ledger.governance import account_call
+    from institutions.ledger.keystore import KeystoreError, read_keystore, write_keystore
+    from institutions.ledger.registry import Registry
+
+    path = keystore_file(directory, institution)
+    draft = path.with_suffix(".draft")
+    if path.exists() and not retire_old:
+        raise click.UsageError(f"{path} is in use; --retire-old puts another in its place")
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            password = ask_password(path, is_new=True)
+            try:
+                if not draft.exists():  # else it was cut off, and the key may have its roles
+                    write_keystore(draft, secrets.token_bytes(32), password)
+                fresh = replace(item, account_key=read_keystore(draft, password))
+            except KeystoreError as error:
+                raise click.ClickException(str(error)) from error
+            roles = Role((await Registry(client).get_org(item.org_id)).roles)
+            address, data = account_call(item.org_id, bytes.fromhex(fresh.address[2:]), roles)
+            await build_signer(item, client).send(address, data)
+            draft.replace(path)
+            seeded = find_institution(directory, institution)
+            for old in {item.address, seeded.address} if retire_old else ():
+                known = bytes.fromhex(old[2:])
+                if (await Registry(client).get_account(known))[1]:
+                    address, data = account_call(item.org_id, known, Role(0))
+                    await build_signer(fresh, client).send(address, data)
+            return fresh.address, roles
+
+    found, roles = run_steps(run)
+    say(
+        f"{path}: {institution} acts as {found} ({roles.name}) from now on\n"
+        "its password: LOWU_PASSWORD, or what you type when asked",
+        is_json=is_json,
+        file=str(path),
+        address=found,
+        roles=roles.name,
+    )
+
+
+@org.command("rotate-key")
+@by_option
+@click.option(
+    "--compromised-since", "since", type=click.IntRange(1), default=None,
+    help="The old key was stolen: what it signed since this block is refused.",
+)  # fmt: skip
+@directory_option
+@json_option
+def rotate_key(institution: str, since: int | None, directory: Path, is_json: bool) -> None:
+    """Put another document key into use, and the one so far out of it."""
+    from institutions.ledger.governance import rotation_calls
+    from institutions.package.signatures import DocumentKey
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (item, client):
+            used = await find_document_key(directory, item, client)
+            was_cut_off = len(used.usable) > 1  # the next key is there, and the old ones are too
+            number = used.number if was_cut_off else used.number + 1
+            key = DocumentKey(derive_document_key(load(directory), institution, number))
+            signer, height = build_signer(item, client), 0
+            for address, data in rotation_calls(
+                item.org_id, used.usable, (number, key.public_key), since
+            ):
+                receipt = await signer.send(address, data)
+                height = receipt.height
+            return number, [old for old in used.usable if old != number], height
+
+    number, old, height = run_steps(run)
+    ended = "retired" if since is None else f"compromised since block {since}"
+    others = f"; {ended}: {', '.join(map(str, old))}" if old else ""
+    say(
+        f"{institution}: key {number} is in use as of block {height}{others}",
+        is_json=is_json,
+        key=number,
+        ended=old,
+        height=height,
+    )
+
+
+@org.command()
+@by_option
+@directory_option
+@json_option
+def proposals(institution: str, directory: Path, is_json: bool) -> None:
+    """List all proposals, as an institution's node has them."""
+    from institutions.ledger.governance import count_proposals, describe_call, read_proposal
+    from institutions.ledger.registry import Registry
+
+    async def run() -> Any:
+        async with connect(directory, institution) as (_, client):
+            registry = Registry(client)
+            numbers = range(1, await count_proposals(registry) + 1)
+            read = [await read_proposal(registry, number) for number in numbers]
+            return [item for item in read if item is not None]
+
+    found: list[Proposal] = run_steps(run)
+    if is_json:
+        emit_json(True, {}, proposals=[_figures(item) for item in found])
+        return
+    rows = [
+        (
+            str(item.number),
+            item.status.name,
+            _tell_votes(item),
+            "\n".join(describe_call(call) for call in item.calls),
+        )
+        for item in found
+    ]
+    print_table("Proposals", ("number", "status", "votes", "what it does"), rows)
+
+
+def _tell_votes(item: Proposal) -> str:
+    return ", ".join(f"{side.name} {yes}:{no}" for side, (yes, no) in item.votes.items()) or "none"
+
+
+def _describe(item: Proposal) -> str:
+    told = f"proposal {item.number} is {item.status.name}; votes, yes:no: {_tell_votes(item)}"
+    if item.status.name != "OPEN":
+        return told
+    rule = "more than two thirds of all weight passes it"
+    return f"{told}\nopen until block {item.until_height}; {rule}"
+
+
+def _figures(item: Proposal) -> dict[str, Any]:
+    from institutions.ledger.governance import describe_call
+
+    return {
+        "proposal": item.number,
+        "status": item.status.name,
+        "proposer": item.proposer,
+        "until_height": item.until_height,
+        "votes": {side.name: list(votes) for side, votes in item.votes.items()},
+        "calls": [describe_call(call) for call in item.calls],
+    }

@@ -1,0 +1,1 @@
+"""``lowu simulate`` and its campaigns."""

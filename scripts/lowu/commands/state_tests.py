@@ -1,0 +1,103 @@
+"""``lowu state-tests``: do both EVM engines give what the official state tests expect?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lowu.cli import emit_json
+from lowu.commands.simulate.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
+from lowu.measuring.report import describe_machine, print_machine
+from lowu.options import json_option
+from lowu.output import Progress
+
+SHOWN_MAX = 100
+"""Names of a kind in the JSON object; the figures count them all."""
+JOIN_EVERY = 3
+"""Branches are joined at each third hand-over. Tests of one contract that take another branch each
+would have it compiled anew each time, and take twice as long altogether."""
+
+
+@click.command(name="state-tests")
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--only", default="", help="Only files whose path has this in it.")
+@click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Processes; one a core.")
+@click.option(
+    "--cpu",
+    "cpu_max_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Leave out, by name, what takes an engine more seconds of CPU.",
+)
+@json_option
+def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: bool) -> None:
+    """Run a folder (or one file) of GeneralStateTests for Cancun in both EVM engines.
+
+    Code is compiled at its first run. The hash of the logs and the root of the state are held
+    against those of the test, the compiled engine against the interpreter. Exits 1 on any
+    difference.
+    """
+    from node.simulation.evm.state_tests import Report
+
+    files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+    files = [path for path in files if only in str(path)]
+    if not files:
+        raise click.UsageError(
+            f"{folder}: no .json files{f' with {only!r} in their path' if only else ''} there; "
+            "give a folder of GeneralStateTests"
+        )
+    root = folder.parent if folder.is_file() else folder
+    watch, progress, total = Stopwatch(), Progress(is_silent=is_json), Report()
+    tasks = [(path, root, cpu_max_s) for path in files]
+    for number, report in enumerate(run_parallel(_run_task, tasks, jobs, chunk=8), 1):
+        total.add(report)
+        if watch.is_due():
+            progress(
+                f"{number} of {len(files)} files, {total.subtests} subtests, "
+                f"{len(total.findings)} findings"
+            )
+    _show(total, watch, progress, is_json=is_json)
+    if total.findings or not total.subtests:
+        sys.exit(1)
+
+
+def _run_task(task: tuple[Path, Path, float]) -> Any:
+    from node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
+    from node.simulation.evm.state_tests import run_file
+
+    cache = CodeCache(gas_an_operation=0, join_every=JOIN_EVERY, is_watched=True)
+    WatchedCompiledComputation.cache = cache
+    return run_file(*task)
+
+
+def _show(total: Any, watch: Stopwatch, progress: Progress, *, is_json: bool) -> None:
+    figures = {
+        "subtests": total.subtests,
+        "engine_differences": len(total.engine_differences),
+        "wrong_logs": len(total.wrong_logs),
+        "wrong_roots": len(total.wrong_roots),
+        "contained": len(total.contained),
+        "excluded": len(total.excluded),
+        "not_interpreted": total.not_interpreted,
+        "seconds": round(watch.elapsed_s, 1),
+    }
+    if is_json:
+        emit_json(
+            not total.findings and total.subtests > 0,
+            figures,
+            findings=total.findings[:SHOWN_MAX],
+            excluded=[{"name": name, "reason": reason} for name, reason in total.excluded],
+            machine=describe_machine(),
+        )
+        return
+    print_figures(figures)
+    for reason in sorted({reason for _, reason in total.excluded}):
+        count = sum(reason == item for _, item in total.excluded)
+        click.echo(f"excluded: {count} subtests: {reason}")
+    print_machine(describe_machine())
+    for text in total.findings[:FINDINGS_SHOWN]:
+        progress(text)

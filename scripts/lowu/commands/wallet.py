@@ -1,0 +1,184 @@
+"""Commands of holders: carry, consent, present. A holder talks to no node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowu.office import (
+    EXISTING,
+    build_signer,
+    build_wallet,
+    connect,
+    holder_option,
+    load,
+    now_s,
+    open_store,
+    output_option,
+    read_form,
+    run_steps,
+    say,
+    write_file,
+)
+from lowu.options import directory_option, json_option
+
+if TYPE_CHECKING:
+    from institutions.exchange.request import Request
+    from institutions.service.records import Wallet
+
+
+@click.command()
+@click.argument("package", type=EXISTING)
+@holder_option
+@directory_option
+@json_option
+def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
+    """Put PACKAGE into a holder's wallet."""
+    from institutions.package.format import decode_package
+
+    found = read_form(package, decode_package)
+    with open_store(directory, "wallets", holder) as store:
+        wallet = build_wallet(load(directory), holder, store)
+        if found.header.holder_key != wallet.holder.key.public_key.hex():
+            raise click.UsageError(f"{package}: it was issued for another holder than {holder}")
+        doc_id = read_form(package, wallet.holder.receive)
+    receivers = ", ".join(item.audience for item in found.anchors)
+    say(
+        f"{holder} has {found.header.schema} {doc_id}, to be shown to {receivers}",
+        is_json=is_json,
+        doc_id=doc_id,
+        receivers=receivers,
+    )
+
+
+def _choose(wallet: Wallet, asked: Request, doc_id: str | None) -> str:
+    try:
+        return wallet.choose(asked, doc_id or "")
+    except KeyError as error:
+        raise click.UsageError(f"{error.args[0]}; `lowu carry` puts one into the wallet") from error
+
+
+@click.command()
+@click.argument("asked", type=EXISTING, metavar="REQUEST")
+@holder_option
+@click.option("--via", required=True, help="The institution that logs it.")
+@click.option("--document", default=None, help="Document id.  [default: the newest that fits]")
+@click.option("--withdraw", is_flag=True, help="Take the consent back.")
+@directory_option
+@json_option
+def consent(
+    asked: Path,
+    holder: str,
+    via: str,
+    document: str | None,
+    withdraw: bool,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Agree to REQUEST, or take that back, and have it logged on the ledger."""
+    from institutions.exchange.consent import end_consent, log_consent
+    from institutions.exchange.request import decode_request
+
+    wanted = read_form(asked, decode_request)
+
+    async def run() -> Any:
+        plan = load(directory)
+        async with connect(directory, via) as (item, client):
+            with open_store(directory, "wallets", holder) as store:
+                wallet = build_wallet(plan, holder, store)
+                doc_id = _choose(wallet, wanted, document)
+                chain_id = plan.genesis.web3_chain_id
+                if withdraw:
+                    receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
+                    if receipt is None:
+                        raise click.UsageError(f"{holder} has not agreed to this")
+                    ending = wallet.holder.authorise(receipt, chain_id, is_withdrawal=True)
+                    return receipt, await end_consent(build_signer(item, client), ending)
+                receipt = wallet.agree(doc_id, wanted, now_s())
+                granting = wallet.holder.authorise(receipt, chain_id)
+                return receipt, await log_consent(build_signer(item, client), granting)
+
+    receipt, done = run_steps(run)
+    height = done.height
+    verb = "took back" if withdraw else "gave"
+    say(
+        f"{holder} {verb} consent {receipt.digest.hex()[:16]}… for {wanted.receiver}, "
+        f"{wanted.purpose}; block {height}",
+        is_json=is_json,
+        consent=receipt.digest.hex(),
+        height=height,
+    )
+
+
+@click.command()
+@click.argument("asked", type=EXISTING, metavar="REQUEST")
+@holder_option
+@click.option("--document", default=None, help="Document id.  [default: the newest that fits]")
+@click.option("--field", "fields", multiple=True, help="Show these only, and what is below them.")
+@click.option("--password", default="", help="To be told to the receiver another way.")
+@output_option("sealed.bin")
+@directory_option
+@json_option
+def present(
+    asked: Path,
+    holder: str,
+    document: str | None,
+    fields: tuple[str, ...],
+    password: str,
+    output: Path,
+    directory: Path,
+    is_json: bool,
+) -> None:
+    """Answer REQUEST with a document, sealed to the receiver."""
+    from institutions.exchange.request import decode_request
+
+    wanted = read_form(asked, decode_request)
+    with open_store(directory, "wallets", holder) as store:
+        wallet = build_wallet(load(directory), holder, store)
+        doc_id = _choose(wallet, wanted, document)
+        receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
+        sealed = wallet.present(doc_id, wanted, now_s(), fields, password)
+    write_file(output, sealed)
+    warning = "" if receipt else "\nwithout a consent: the receiver will refuse it"
+    say(
+        f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes{warning}\n"
+        f"next: lowu verify {output} --by {wanted.receiver} --subject TYPE:NUMBER",
+        is_json=is_json,
+        file=str(output),
+        doc_id=doc_id,
+    )
+
+
+@click.command()
+@click.argument("receipt", type=EXISTING)
+@holder_option
+@click.option("--via", required=True, help="The institution whose node is asked.")
+@directory_option
+@json_option
+def forget(receipt: Path, holder: str, via: str, directory: Path, is_json: bool) -> None:
+    """Destroy the document that RECEIPT says is erased, if the ledger says so too."""
+    from institutions.exchange.erasure import decode_erasure, find_flaw
+    from institutions.ledger.registry import Registry
+
+    erasure = read_form(receipt, decode_erasure)
+
+    async def run() -> Any:
+        async with connect(directory, via) as (_, client):
+            flaw = await find_flaw(erasure, Registry(client))
+            if flaw:
+                raise click.UsageError(f"{receipt}: {flaw}; the document is kept")
+
+    run_steps(run)
+    with open_store(directory, "wallets", holder) as store:
+        wallet = build_wallet(load(directory), holder, store)
+        try:
+            wallet.forget(erasure)
+        except (KeyError, ValueError) as error:
+            raise click.UsageError(f"{receipt}: {error.args[0]}; nothing was destroyed") from error
+    say(
+        f"{holder} has destroyed {erasure.doc_id}, and keeps the receipt for it",
+        is_json=is_json,
+        doc_id=erasure.doc_id,
+    )

@@ -1,0 +1,1 @@
+"""What benches and attacks share: networks to measure, rivals, reports, plots."""

@@ -1,0 +1,1 @@
+"""Networks for other people's tests, and the pytest plugin."""

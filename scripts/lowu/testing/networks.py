@@ -1,0 +1,143 @@
+"""Networks for other people's tests: as processes, or in one process and virtual time.
+
+Both play an async function with the institutions of a network (`experiments.actors.cast.Cast`), and
+have the same faults. Used by the pytest plugin; usable without it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from contracts.registry import Jurisdiction
+from experiments.actors.cast import Cast, open_cast
+from lowu.options import read_network
+from node.simulation.virtual_network import VirtualNetwork, open_virtual
+from node.simulation.virtual_time import run_virtual
+from node.topology.control import Control
+from node.topology.network import bring_up
+from node.topology.plan import Plan, build_plan
+from node.topology.spec import parse_spec
+
+T = TypeVar("T")
+
+
+def load_plan(network: str) -> Plan:
+    """Return the plan of a bundled network or of a network file."""
+    text, path = read_network(network)
+    return build_plan(parse_spec(text, path))
+
+
+class VirtualFaults:
+    """Faults of a virtual network, while a function plays on it."""
+
+    def __init__(self, network: VirtualNetwork) -> None:
+        self._network = network
+
+    @asynccontextmanager
+    async def down(self, *nodes: str) -> AsyncIterator[None]:
+        """Keep nodes down, by ``nodeN`` or by institution; then they start again."""
+        async with self._network.down(*nodes):
+            yield
+
+    @asynccontextmanager
+    async def slow(self, delay_s: float, *nodes: str) -> AsyncIterator[None]:
+        """Have all bytes from and to nodes take at least `delay_s`, so that they lag behind."""
+        async with self._network.slow(delay_s, *nodes):
+            yield
+
+    @asynccontextmanager
+    async def cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
+        """Cut all links between two sides; then they heal."""
+        async with self._network.cut(first, second):
+            yield
+
+
+class Virtual:
+    """A network that begins anew with each function that plays on it, in virtual time."""
+
+    def __init__(self, network: str, seed: int = 0) -> None:
+        self.plan = load_plan(network)
+        self.seed = seed
+
+    def play(self, function: Callable[[Cast, VirtualFaults], Awaitable[T]]) -> T:
+        """Run an async function with a fresh network; return what it returns."""
+
+        async def main() -> T:
+            async with (
+                open_virtual(self.plan, self.seed) as network,
+                open_cast(self.plan, network.now_s, network.client) as cast,
+            ):
+                return await function(cast, VirtualFaults(network))
+
+        return run_virtual(self.seed, main)
+
+
+class ProcessFaults:
+    """Faults of a network of processes."""
+
+    def __init__(self, network: Processes) -> None:
+        self._network = network
+
+    @asynccontextmanager
+    async def down(self, *nodes: str) -> AsyncIterator[None]:
+        """Kill nodes (SIGKILL), by ``nodeN`` or by institution; then start them again."""
+        chosen = []
+        for name in nodes:
+            planned = self._network.plan.find_node(name)
+            if planned is None:
+                raise KeyError(f"no node {name!r}; there are {self._network.plan.node_names}")
+            chosen.append(planned.name)
+        control = Control(self._network.folder)
+        await trio.to_thread.run_sync(control.order, "kill", chosen)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(control.order, "start", chosen)
+
+
+class Processes:
+    """A network of real processes, with TLS and disks, that many tests share."""
+
+    def __init__(self, network: str, folder: Path) -> None:
+        self.folder = folder
+        self._network = network
+        self._plan: Plan | None = None
+
+    def start(self) -> None:
+        """Start the nodes; return once a quorum has committed a block."""
+        text, origin = read_network(self._network)
+        up = trio.run(bring_up, self.folder, text, origin, lambda text: None)
+        self._plan = up.plan
+
+    def stop(self) -> None:
+        """Stop the nodes."""
+        Control(self.folder).down()
+
+    @property
+    def plan(self) -> Plan:
+        """The network, with the ports it uses."""
+        if self._plan is None:
+            raise RuntimeError("the network has not been started")
+        return self._plan
+
+    @cached_property
+    def urls(self) -> dict[str, str]:
+        """Where nodes answer JSON-RPC, by institution."""
+        return {item.spec.id: item.node.url for item in self.plan.institutions}
+
+    def play(self, function: Callable[[Cast, ProcessFaults], Awaitable[T]]) -> T:
+        """Run an async function with the network's institutions; return what it returns."""
+
+        async def main() -> T:
+            async with open_cast(self.plan, lambda: int(time.time())) as cast:
+                return await function(cast, ProcessFaults(self))
+
+        return trio.run(main)

@@ -1,0 +1,98 @@
+"""Fixtures for tests of software that works with a Lowu network (docs/TESTING.md).
+
+Nothing of Lowu is imported before a test asks for a fixture; tests that ask for none are not
+changed in any way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from lowu.testing.networks import Processes, Virtual
+
+LOG_LINES = 40
+_PROCESSES = pytest.StashKey[Any]()
+_VIRTUAL = pytest.StashKey[Any]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, on the command line and in the configuration file."""
+    group = parser.getgroup("lowu", "Lowu networks")
+    group.addoption("--lowu-network", help="Network of the fixtures: a name or a file.")
+    group.addoption("--lowu-seed", type=int, default=0, help="Seed of virtual networks.")
+    parser.addini("lowu_network", "Network of the fixtures: a name or a file.", default="seed-7")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    text = "lowu_network(name): the network that the virtual fixture takes for this test"
+    config.addinivalue_line("markers", text)
+
+
+def _network(config: pytest.Config) -> str:
+    return str(config.getoption("--lowu-network") or config.getini("lowu_network"))
+
+
+@pytest.fixture
+def lowu_virtual(request: pytest.FixtureRequest) -> Virtual:
+    """A network in virtual time: `lowu_virtual.play(function)` runs on a fresh one each time.
+
+    The function is async and takes the institutions and the faults.
+    """
+    from lowu.testing.networks import Virtual
+
+    marker = request.node.get_closest_marker("lowu_network")
+    name = str(marker.args[0]) if marker is not None else _network(request.config)
+    virtual = Virtual(name, int(request.config.getoption("--lowu-seed")))
+    request.node.stash[_VIRTUAL] = virtual
+    return virtual
+
+
+@pytest.fixture(scope="session")
+def lowu_processes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Processes]:
+    """A network of real processes, started once: `lowu_processes.play(function)` uses it.
+
+    Tests share it; keep them apart by documents and holders of their own.
+    """
+    from lowu.testing.networks import Processes
+
+    processes = Processes(_network(request.config), tmp_path_factory.mktemp("lowu") / "nodes")
+    try:
+        processes.start()
+        request.config.stash[_PROCESSES] = processes
+        yield processes
+    finally:
+        processes.stop()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add what helps to a failed test that used a fixture: logs, or the seed."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when != "call" or not report.failed:
+        return
+    virtual = item.stash.get(_VIRTUAL, None)
+    if virtual is not None:
+        text = f"seed {virtual.seed}: --lowu-seed {virtual.seed} plays the same again"
+        report.sections.append(("Lowu network", text))
+    processes = item.config.stash.get(_PROCESSES, None)
+    if processes is not None and "lowu_processes" in getattr(item, "fixturenames", ()):
+        report.sections.append(("Lowu logs, merged", _read_logs(processes)))
+
+
+def _read_logs(processes: Processes) -> str:
+    from lowu.commands.logs import merge_logs
+    from node.topology.tree import node_folder
+
+    paths = {
+        item.name: node_folder(processes.folder, item) / "log" / "node.log"
+        for item in processes.plan.nodes
+    }
+    return "\n".join(list(merge_logs(paths))[-LOG_LINES:])

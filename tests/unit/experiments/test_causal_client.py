@@ -1,0 +1,62 @@
+"""Scenarios go as they must however far an institution's node lags behind."""
+
+import pytest
+
+from contracts.registry import AnchorState
+from experiments.actors.causal_client import WAIT_S, CausalClient, Horizon
+from experiments.scenarios import ALL, Stage
+from experiments.scenarios.presenting import issue_report
+from institutions.ledger.registry import Registry
+from lowu.testing.networks import Virtual
+from node.client import ClientError
+
+LAG_S = 0.4
+"""Several blocks."""
+
+
+@pytest.mark.parametrize(("name", "slow"), [("E7", "nova"), ("E8", "fusion"), ("X4", "nova")])
+def test_a_reader_s_node_lags_behind(name, slow, tmp_path):
+    async def play(cast, faults):
+        stage = Stage(cast, tmp_path, [])
+        async with faults.slow(LAG_S, slow):
+            await ALL[name].play(stage)
+        return stage.steps
+
+    steps = Virtual("seed-7").play(play)
+    assert steps
+    assert [step for step in steps if not step.is_as_expected] == []
+
+
+def test_what_a_slow_node_has_can_be_read_too():
+    async def play(cast, faults):
+        reader = Registry(cast.clients["nova"])
+        async with faults.slow(LAG_S, "nova"):
+            _, issued = await issue_report(cast, 1)
+            org_id = cast.issuers["szcredit"].org_id
+            with cast.horizon.ignored():
+                early = await reader.get_record(org_id, issued.anchor)
+            late = await reader.get_record(org_id, issued.anchor)
+        return early.state, late.state
+
+    assert Virtual("seed-7").play(play) == (AnchorState.NONE, AnchorState.ACTIVE)
+
+
+class Stuck:
+    """A client of a node that has one block for ever."""
+
+    url = "http://stuck"
+
+    async def call(self, method, *params):
+        return "0x3" if method == "eth_blockNumber" else {"blockNumber": "0x5"}
+
+    async def call_many(self, method, params):
+        return [None for _ in params]
+
+
+async def test_a_node_that_stays_behind_is_named(autojump_clock):
+    client = CausalClient(Stuck(), Horizon())
+    assert await client.call_many("eth_call", [[{}]]) == [None]
+    await client.call("eth_getTransactionReceipt", "0x00")
+    for ask in (client.call("eth_call", {}), client.call_many("eth_call", [[{}]])):
+        with pytest.raises(ClientError, match=f"block 3 after {WAIT_S:.0f} s, and block 5"):
+            await ask

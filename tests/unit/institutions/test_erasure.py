@@ -1,0 +1,192 @@
+"""Erasure receipts, and key files."""
+
+import json
+from dataclasses import replace
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+from eth_account import Account
+
+from contracts.registry import (
+    AnchorState,
+    OrgKey,
+    RegistryErrorCode,
+    RevokeReason,
+    hash_function,
+)
+from experiments.attacks.mutation import mutate
+from institutions.exchange.erasure import decode_erasure, encode_erasure, find_flaw
+from institutions.ledger.keystore import KeystoreError, read_keystore, write_keystore
+from institutions.ledger.registry import RegistryRefused
+from institutions.package.format import BatchPlace, encode_package
+from institutions.package.forms import FormError
+from institutions.service.records import Wallet
+from node.client import ClientError
+from tests.store_kit import open_store
+from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S
+from tests.unit.institutions.test_desks import Node, issue, issuer_desk
+
+LATER_S = NOW_S + 1000
+
+
+class Ledger:
+    """What a node says of keys and erased anchors."""
+
+    def __init__(self, receipt):
+        self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
+        self.digests = {item.anchor: receipt.digest for item in receipt.anchors}
+        self.leaf = (AnchorState.REVOKED, int(RevokeReason.ERASED))
+
+    async def get_key(self, org, key_id):
+        return self.key
+
+    async def get_erasure(self, issuer, anchor):
+        return self.digests.get(anchor, bytes(32))
+
+    async def get_leaf_status(self, issuer, root, leaf):
+        return self.leaf
+
+
+async def noted(digest):
+    return digest
+
+
+async def erased(tmp_path, *errors):
+    """Issue a document for two receivers and erase it; return the desk, node and receipt."""
+    node = Node()
+    desk = issuer_desk(node, tmp_path / "store")
+    issued = await issue(desk)
+    more = await desk.issuer.add_audience(issued, "fusion")
+    desk.issued[more.anchor] = more.package
+    other = await issue(desk)
+    node.errors, node.sent = list(errors), []
+    erasing = desk.erase(issued.anchor, reason="SUBJECT_REQUEST", now_s=LATER_S)
+    return desk, node, erasing, more.package, other
+
+
+async def test_all_anchors_of_a_document_go_and_nothing_else(tmp_path):
+    desk, node, erasing, package, other = await erased(tmp_path)
+    receipt = await erasing
+    assert {item.anchor for item in receipt.anchors} == {item.anchor for item in package.anchors}
+    assert list(desk.issued) == [other.anchor]
+    mark = hash_function("markErased")
+    assert node.sent == [mark.encode_call(item.anchor, receipt.digest) for item in receipt.anchors]
+    assert desk.erasures[bytes.fromhex(receipt.doc_id)] == receipt
+    assert decode_erasure(encode_erasure(receipt)) == receipt and receipt.is_of(package)
+    assert await find_flaw(receipt, Ledger(receipt)) == ""
+    again = await desk.erase(package.anchors[0].anchor, reason="OTHER", now_s=LATER_S + 9)
+    assert again == receipt
+    with pytest.raises(KeyError):
+        await desk.erase(b"x" * 32, reason="OTHER", now_s=LATER_S)
+
+
+async def test_an_erasure_that_was_cut_off_goes_on(tmp_path):
+    gone = RegistryRefused(RegistryErrorCode.TERMINAL_STATE, "")
+    desk, node, erasing, package, _ = await erased(tmp_path, None, ClientError("down"), gone)
+    node.registry = SimpleNamespace(get_erasure=lambda issuer, anchor: noted(digest))
+    digest = b""
+    with pytest.raises(ClientError):
+        await erasing
+    assert len(desk.issued) == 3  # still there: the ledger does not say so yet
+    (first,) = desk.erasures.values()
+    node.errors = [gone]
+    with pytest.raises(RegistryRefused):  # it was erased by another receipt
+        await desk.erase(package.anchors[0].anchor, reason="OTHER", now_s=LATER_S + 5)
+    node.errors, digest = [gone], first.digest
+    receipt = await desk.erase(package.anchors[1].anchor, reason="OTHER", now_s=LATER_S + 5)
+    assert receipt == first and len(desk.issued) == 1
+    refusal = RegistryRefused(RegistryErrorCode.ROLE_REQUIRED, "")
+    node.errors = [refusal]
+    with pytest.raises(RegistryRefused):
+        await desk.issuer.note_erasure(receipt)
+
+
+async def test_of_a_batch_one_leaf_is_withdrawn(tmp_path):
+    node = Node()
+    desk = issuer_desk(node, tmp_path / "store")
+    issued = await issue(desk)
+    (anchor,) = issued.package.anchors
+    place = BatchPlace(b"r" * 32, 3, (b"s" * 32,))
+    package = replace(issued.package, anchors=(replace(anchor, batch=place),))
+    desk.issued[anchor.anchor] = package
+    node.sent = []
+    receipt = await desk.erase(anchor.anchor, reason="OTHER", now_s=LATER_S)
+    (call,) = node.sent
+    arguments = (place.root, anchor.anchor, 3, list(place.path), int(RevokeReason.ERASED))
+    assert call == hash_function("revokeLeaf").encode_call(*arguments)
+    ledger = Ledger(receipt)
+    assert decode_erasure(encode_erasure(receipt)) == receipt
+    assert await find_flaw(receipt, ledger) == ""
+    ledger.leaf = (AnchorState.ACTIVE, 0)
+    assert "does not say" in await find_flaw(receipt, ledger)
+
+
+async def test_a_holder_destroys_what_the_receipt_names(tmp_path):
+    _, _, erasing, package, other = await erased(tmp_path)
+    receipt = await erasing
+    wallet = Wallet("acme", HOLDER_KEY, open_store(tmp_path / "acme"))
+    wallet.holder.keep(package)
+    kept = wallet.holder.receive(encode_package(other.package))
+    with pytest.raises(ValueError, match="all anchors"):
+        wallet.forget(replace(receipt, anchors=receipt.anchors[:1]))
+    wallet.forget(receipt)
+    assert [item.header.doc_id for item in wallet.holder.packages] == [kept]
+    assert list(wallet.erasures.values()) == [receipt]
+    with pytest.raises(KeyError, match="has no document"):
+        wallet.forget(receipt)
+
+
+async def test_no_change_of_a_receipt_holds(tmp_path):
+    _, _, erasing, _, _ = await erased(tmp_path)
+    receipt = await erasing
+    ledger, data, random = Ledger(receipt), encode_erasure(receipt), Random(5)
+    read = 0
+    for _ in range(2_000):
+        changed, _ = mutate(data, random)
+        if changed == data:
+            continue
+        try:
+            found = decode_erasure(changed)
+        except FormError:
+            continue
+        read += 1
+        assert await find_flaw(found, ledger) != ""
+    assert read > 100
+    ledger.digests.popitem()
+    assert "the ledger does not say" in await find_flaw(receipt, ledger)
+    with pytest.raises(FormError, match="at least one"):
+        decode_erasure(encode_erasure(replace(receipt, anchors=())))
+
+
+# --- key files ------------------------------------------------------------------------------------
+
+
+def test_a_key_file_opens_with_its_password_only(tmp_path):
+    path = tmp_path / "desks" / "bank.key.json"
+    write_keystore(path, b"\x11" * 32, "three words")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_keystore(path, "three words") == b"\x11" * 32
+    assert bytes(Account.decrypt(path.read_text(), "three words")) == b"\x11" * 32
+    with pytest.raises(KeystoreError, match="password is another"):
+        read_keystore(path, "three word")
+    with pytest.raises(KeystoreError, match="there is a key already"):
+        write_keystore(path, b"\x12" * 32, "x")
+    assert read_keystore(path, "three words") == b"\x11" * 32
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 9}', "nonsense"])
+def test_files_that_are_no_key_file(tmp_path, content):
+    path = tmp_path / "key"
+    path.write_text(content)
+    with pytest.raises(KeystoreError, match="key"):
+        read_keystore(path, "x")
+    with pytest.raises(KeystoreError, match="cannot be read"):
+        read_keystore(tmp_path / "none", "x")
+
+
+def test_a_key_file_of_another_wallet(tmp_path):
+    path = tmp_path / "key"
+    kinds = {"kdf": "pbkdf2", "iterations": 1000}
+    path.write_text(json.dumps(Account.encrypt(b"\x13" * 32, "pass", **kinds)))
+    assert read_keystore(path, "pass") == b"\x13" * 32

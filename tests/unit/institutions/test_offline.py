@@ -1,0 +1,213 @@
+"""Verifying with a proof of registration: beside the ledger, and without it."""
+
+from dataclasses import replace
+
+import pytest
+
+from contracts.registry import AnchorKind
+from institutions.documents.schemas import DAY_S
+from institutions.exchange.trust import IssuerKey, Trust
+from institutions.package.batch import build_batch
+from institutions.package.format import BatchPlace, encode_package
+from institutions.package.forms import FormError
+from institutions.package.signatures import DocumentKey
+from institutions.roles.holder import Holder
+from institutions.roles.issuer import Issuer
+from institutions.verification.report import (
+    OFFLINE_SENTENCE,
+    describe_report,
+    render_html,
+    summarise,
+)
+from institutions.verification.verdicts import Verdict
+from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
+from tests.unit.proof_kit import VALIDATORS, batch_call, build_proof, register_call
+
+KEYS = (IssuerKey(1, 1, ISSUER_KEY.public_key),)
+TRUST = Trust("chain0", "group0", VALIDATORS, KEYS, 1, NOW_S + 60)
+HEIGHT = 1
+"""Where `build_proof` registers."""
+
+
+def prove(world, proof):
+    """Give the world's package a proof, and its ledger the same height."""
+    (anchor,) = world.package.anchors
+    anchor = replace(anchor, registered_height=HEIGHT, proof=proof)
+    world.package = replace(world.package, anchors=(anchor,))
+    world.holder.keep(world.package)
+    record = world.ledger.records[anchor.anchor]
+    world.ledger.records[anchor.anchor] = replace(record, registered_height=HEIGHT)
+    return world
+
+
+def build_world():
+    world = World()
+    header, anchor = world.package.header, world.package.anchors[0].anchor
+    call = register_call(anchor, header.valid_until_day)
+    return prove(world, build_proof(call, time_s=NOW_S + 5))
+
+
+@pytest.fixture(scope="module")
+def proven_package():
+    return build_world().package
+
+
+@pytest.fixture
+def world():
+    return build_world()
+
+
+class Proving:
+    """A signer whose node has a proof of each registration."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    async def send(self, to, data):
+        return RECEIPT
+
+    async def prove(self, receipt, issuer, anchor):
+        return self.proof
+
+
+async def test_an_issuer_hands_out_no_proof_that_does_not_hold(world):
+    (anchor,) = world.package.anchors
+    whole = anchor.proof
+    others = (
+        replace(whole, receipt=whole.receipt[:-1] + b"x"),
+        replace(whole, header=b""),
+        replace(whole, chain_id="\ud800"),
+        replace(whole, path=()),
+    )
+    for proof, expected, height in (
+        (whole, whole, HEIGHT),
+        (None, None, RECEIPT.height),
+        *((other, None, RECEIPT.height) for other in others),
+    ):
+        issuer = Issuer(
+            name="szcredit",
+            org_id=1,
+            jurisdiction="SZ",
+            signer=Proving(proof),
+            document_key=ISSUER_KEY,
+        )
+        issued = await issuer.register(world.package)
+        (placed,) = issued.package.anchors
+        assert (placed.proof, placed.registered_height) == (expected, height)
+
+
+async def offline(world, shown, trust=TRUST):
+    report = await world.verify(shown, verifier=world.nova.trusting(trust))
+    return report, {line.check.value: line.result.value for line in report.lines}
+
+
+async def test_with_the_ledger_a_proof_is_checked_too(world):
+    report = await world.verify(world.show())
+    assert (report.verdict, report.codes) == (Verdict.ACCEPT, [])
+
+
+async def test_without_a_line_it_is_authentic_and_no_more(world):
+    report, results = await offline(world, world.show())
+    assert report.verdict is Verdict.INDETERMINATE
+    assert [results[f"V{number}"] for number in range(1, 5)] == ["PASS"] * 4
+    assert results["V5"] == results["V6"] == results["V8"] == "UNKNOWN"
+    assert {code.split("(")[0] for code in report.codes} == {"FRESHNESS_UNKNOWN"}
+    evidence = report.lines[3].evidence
+    assert evidence["signed_by"] == "3 of 4 validators" and evidence["registered_height"] == 1
+    assert evidence["nodes_asked"] == 0
+    assert summarise(report) == OFFLINE_SENTENCE == describe_report(report)["summary"]
+    assert OFFLINE_SENTENCE in render_html(report, "a page")
+
+
+async def test_it_is_not_used_up_without_a_line(world):
+    request = world.ask()
+    sealed = world.holder.present(world.doc_id, request, world.agree(request))
+    away = world.nova.trusting(TRUST)
+    for _ in range(2):
+        report = await away.receive(sealed, world.document.subject)
+        assert report.verdict is Verdict.INDETERMINATE
+    assert (await world.nova.receive(sealed, world.document.subject)).verdict is Verdict.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "code"),
+    [
+        ({"chain_id": "other"}, 3, "PROOF_INVALID"),
+        ({"validators": VALIDATORS[1:]}, 3, "PROOF_INVALID"),
+        ({"keys": (IssuerKey(1, 1, HOLDER_KEY.public_key),)}, 2, "SIG_INVALID"),
+        ({"time_s": NOW_S + 400 * DAY_S}, 5, "EXPIRED"),
+    ],
+)
+async def test_what_speaks_against_it_is_found(world, change, check, code):
+    report, _ = await offline(world, world.show(), replace(TRUST, **change))
+    assert report.verdict is Verdict.REJECT
+    assert report.lines[check].findings[0].code.value == code
+
+
+async def test_what_is_not_known_is_unknown(world):
+    report, results = await offline(world, world.show(), replace(TRUST, keys=()))
+    assert (results["V3"], report.verdict) == ("UNKNOWN", Verdict.INDETERMINATE)
+    shown = world.show()
+    bare = replace(shown, anchor=replace(shown.anchor, proof=None)).signed(HOLDER_KEY)
+    report, results = await offline(world, bare)
+    assert (results["V4"], report.verdict) == ("UNKNOWN", Verdict.INDETERMINATE)
+
+
+async def test_a_proof_of_something_else_is_refused(world):
+    """Of another anchor; of another height than the package says, or than the ledger says."""
+    other = build_proof(register_call(b"\xaa" * 32), time_s=NOW_S + 5)
+    shown = world.show()
+    for anchor in (
+        replace(shown.anchor, proof=other),
+        replace(shown.anchor, registered_height=2),
+    ):
+        wrong = replace(shown, anchor=anchor).signed(HOLDER_KEY)
+        for report in (await world.verify(wrong), (await offline(world, wrong))[0]):
+            assert report.lines[3].findings[0].code.value == "PROOF_INVALID"
+    moved = {
+        key: replace(record, registered_height=5) for key, record in world.ledger.records.items()
+    }
+    world.ledger.records.update(moved)
+    report = await world.verify(shown)
+    assert report.codes == ["PROOF_INVALID(the record is of another block)"]
+
+
+async def test_a_late_registration_shows_without_a_line():
+    world = World()
+    header, anchor = world.package.header, world.package.anchors[0].anchor
+    call = register_call(anchor, header.valid_until_day)
+    prove(world, build_proof(call, time_s=NOW_S + 8 * DAY_S))
+    report, _ = await offline(world, world.show())
+    assert "REGISTERED_LATE" in report.codes
+
+
+async def test_a_document_of_a_batch():
+    world = World()
+    header, anchor = world.package.header, world.package.anchors[0]
+    anchors = [bytes([number]) * 32 for number in range(4)] + [anchor.anchor]
+    root, paths = build_batch(anchors)
+    call = batch_call(root, len(anchors), header.valid_until_day)
+    proof = build_proof(call, time_s=NOW_S + 5)
+    placed = replace(
+        anchor, registered_height=HEIGHT, batch=BatchPlace(root, 4, paths[4]), proof=proof
+    )
+    world.package = replace(world.package, anchors=(placed,))
+    world.holder.receive(encode_package(world.package))
+    world.ledger.register(header, root, AnchorKind.BATCH)
+    report, results = await offline(world, world.show())
+    assert (results["V4"], report.verdict) == ("PASS", Verdict.INDETERMINATE)
+    for place in (None, BatchPlace(root, 3, paths[4]), BatchPlace(root, 4, paths[3])):
+        shown = world.show()
+        wrong = replace(shown, anchor=replace(shown.anchor, batch=place)).signed(HOLDER_KEY)
+        report, results = await offline(world, wrong)
+        assert (results["V4"], report.verdict) == ("FAIL", Verdict.REJECT)
+
+
+def test_a_holder_refuses_a_package_with_a_bad_proof(proven_package):
+    holder = Holder("acme", DocumentKey(HOLDER_KEY.private_key))
+    holder.receive(encode_package(proven_package))
+    (anchor,) = proven_package.anchors
+    changed = replace(anchor.proof, signatures=anchor.proof.signatures[1:])
+    broken = replace(proven_package, anchors=(replace(anchor, proof=changed),))
+    with pytest.raises(FormError, match=r"proof of registration for nova .* quorum"):
+        holder.receive(encode_package(broken))

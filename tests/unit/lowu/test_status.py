@@ -1,0 +1,100 @@
+"""`lowu status` shows a node that abstains, and one whose storage is damaged (N-F3, N-F8)."""
+
+from lowu.commands.network import _quorum_notes, _status_notes, _status_row
+from lowu.testing.networks import load_plan
+from node.simulation.virtual_network import open_virtual
+from node.simulation.virtual_time import run_virtual
+from node.topology.network import build_probe, read_status
+
+ENTRY = {
+    "name": "node3",
+    "institution": "hkstp",
+    "side": "HK",
+    "kind": "validator",
+    "pid": 7,
+    "starts": 1,
+    "exit_code": None,
+    "height": 5,
+    "hash": "0x" + "ab" * 32,
+    "view": 2,
+    "is_changing_view": False,
+    "is_abstaining": False,
+    "abstain_reason": "",
+    "damaged_reads": 0,
+    "damage": "",
+    "peers": 3,
+    "pending": 0,
+}
+
+
+def test_a_healthy_node_has_nothing_to_say():
+    assert list(_status_notes(ENTRY)) == []
+    assert "pid 7" in _status_row(ENTRY)
+
+
+def test_a_node_that_abstains_says_why():
+    entry = ENTRY | {"is_abstaining": True, "abstain_reason": "the trace is missing"}
+    assert "(abstaining)" in _status_row(entry)
+    (note,) = _status_notes(entry)
+    assert "the trace is missing" in note and "votes again" in note
+
+
+def test_a_node_whose_storage_is_damaged_shows_it_with_count_and_file():
+    entry = ENTRY | {"damaged_reads": 4, "damage": "checksum mismatch in 000009.sst"}
+    assert "pid 7, damaged" in _status_row(entry)
+    (note,) = _status_notes(entry)
+    assert "4 reads failed" in note and "000009.sst" in note and "votes go with the data" in note
+
+
+def test_a_node_that_is_down_has_nothing_to_say():
+    entry = {key: ENTRY[key] for key in ("name", "institution", "side", "kind", "starts")}
+    assert list(_status_notes(entry | {"pid": None, "exit_code": 1})) == []
+    assert "ended (1)" in _status_row(entry | {"pid": None, "exit_code": 1})
+
+
+def test_hash_and_root_are_of_one_block(monkeypatch):
+    """Two nodes with one hash had two roots: a block was committed between two questions."""
+    plan = load_plan("dev-4")
+    planned = plan.nodes[0]
+
+    async def main():
+        async with open_virtual(plan) as network:
+            local = network.client(planned)
+
+            class Hasty:
+                """A client between whose questions a block is committed."""
+
+                def __init__(self, url, timeout_s):
+                    assert url == planned.url
+
+                async def __aenter__(self):
+                    return self
+
+                async def __aexit__(self, *exc):
+                    pass
+
+                async def call(self, *arguments):
+                    raw = "0x" + build_probe(plan).hex()
+                    await local.wait_for_receipt(await local.call("eth_sendRawTransaction", raw))
+                    return await local.call(*arguments)
+
+            monkeypatch.setattr("node.topology.network.RpcClient", Hasty)
+            status = await read_status(planned)
+            shown = await local.call("eth_getBlockByHash", status["hash"], False)
+            return status, shown
+
+    status, shown = run_virtual(1, main)
+    assert status["state_root"] == shown["stateRoot"]
+    assert status["height"] == int(shown["number"], 16)
+
+
+def test_too_few_voters_are_told():
+    """Two of four that abstain end a network for good; nothing said so."""
+    plan = load_plan("dev-4")
+    entries = [{"name": node.name, "height": 5, "is_abstaining": False} for node in plan.nodes]
+    assert list(_quorum_notes(plan, entries)) == []
+    entries[0] = {"name": "node0"}  # it is down
+    assert list(_quorum_notes(plan, entries)) == []
+    entries[1]["is_abstaining"] = True
+    (note,) = _quorum_notes(plan, entries)
+    assert "weight 2 runs and votes, and 3 is needed" in note

@@ -1,0 +1,72 @@
+"""Bodies of proposals: right nonces, also while a block is being committed."""
+
+from types import SimpleNamespace
+
+import pytest
+import trio
+import trio.testing
+
+from consensus.effects import VerifyProposal
+from consensus.inputs import Verdict
+from consensus.messages import Proposal
+from node.chain.merkle import compute_root
+from node.core.proposals import Proposals
+from node.pool.txpool import TxPool
+from tests.unit import node_kit as kit
+
+
+def make(chain):
+    pool = TxPool(kit.GENESIS, 10, lambda sender: 0, lambda tx_hash: False)
+    clock = SimpleNamespace(now_ms=lambda: 10_000, elapsed_s=lambda: 0.0)
+    scheduler = SimpleNamespace(lock=trio.Lock())
+    return Proposals(kit.GENESIS, chain.ledger, pool, None, scheduler, clock), pool
+
+
+def offer(pool, height, *transactions):
+    """A leader's proposal of transactions that are in the pool."""
+    for item in transactions:
+        pool.add(item.raw, 0.0, is_local=True)
+    hashes = tuple(item.hash for item in transactions)
+    proposal = Proposal(height, bytes(32), compute_root(hashes), 9_000, 0)
+    return VerifyProposal(proposal, b"d" * 32, hashes, False, ())
+
+
+@pytest.mark.parametrize(
+    ("nonces", "verdict"), [((1, 2), Verdict.VALID), ((0, 1), Verdict.INVALID)]
+)
+async def test_nonces_follow_on_the_chain(nonces, verdict):
+    chain = kit.Chain()
+    chain.commit(kit.signed(nonce=0))
+    proposals, pool = make(chain)
+    effect = offer(pool, 2, *(kit.signed(nonce=nonce) for nonce in nonces))
+    assert await proposals.verify(effect) is verdict
+
+
+async def test_nonces_of_a_block_on_its_way_to_the_disk_are_looked_at_again():
+    """Some values are of the new block, the head is still the old one."""
+    chain = kit.Chain()
+    proposals, pool = make(chain)
+    effect = offer(pool, 1, kit.signed(nonce=1))
+    async with proposals._scheduler.lock, trio.open_nursery() as nursery:
+        found = []
+
+        async def verify():
+            found.append(await proposals.verify(effect))
+
+        nursery.start_soon(verify)
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == []  # wrong by what is seen: it waits for the commit to end
+        chain.commit(kit.signed(nonce=0))
+        proposals._scheduler.lock.release()
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == [Verdict.VALID]
+        await proposals._scheduler.lock.acquire()
+
+
+async def test_right_nonces_do_not_wait_for_execution():
+    chain = kit.Chain()
+    proposals, pool = make(chain)
+    effect = offer(pool, 1, kit.signed(nonce=0))
+    async with proposals._scheduler.lock:
+        with trio.fail_after(1):
+            assert await proposals.verify(effect) is Verdict.VALID

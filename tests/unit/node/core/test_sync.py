@@ -1,0 +1,243 @@
+"""Block sync: what is answered to whom, and whose claims count."""
+
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+from consensus.epochs import Epochs
+from node.core.sync import DOUBT_S_MAX, DOUBT_S_MIN, Sync
+from node.errors import BadInput
+from node.gateway.gateway import REQUEST_S
+from tests.unit import node_kit as kit
+
+
+async def nothing(event):
+    raise AssertionError(event)
+
+
+def make(blocks=3):
+    chain = kit.Chain()
+    for number in range(blocks):
+        chain.commit(kit.signed(nonce=number))
+    return Sync(chain.ledger, None, None, nothing, None, is_validator=True)
+
+
+@pytest.mark.parametrize("count", [3, 65, 2**31, 10**12])
+def test_ranges_are_capped(count, monkeypatch):
+    """B40: a request for billions of blocks costs no more than one for a few."""
+    monkeypatch.setattr("node.core.sync.RANGE_BLOCKS_MAX", 2)
+    assert len(make().answer_blocks(1, count)) == 2
+
+
+@pytest.mark.parametrize(("start", "count"), [("1", 2), (-1, 2), (1, -1), (None, None), (1, 1.5)])
+def test_nonsense_is_refused(start, count):
+    with pytest.raises(BadInput):
+        make().answer_blocks(start, count)
+
+
+def test_blocks_above_the_head_are_none():
+    assert make().answer_blocks(9, 4) == []
+    assert len(make().answer_blocks(1, 2)) == 2
+
+
+# --- claims (B48) and abstaining peers (N-C1) --------------------------------------------------
+
+HONEST, OTHER, LIAR = b"a" * 64, b"b" * 64, b"c" * 64
+
+
+class Gateway:
+    """Peers with so many blocks each; the liar has none and does not even answer."""
+
+    node_id = b"n" * 64
+
+    def __init__(self, blocks, answers=None):
+        self.connected = frozenset({HONEST, OTHER, LIAR})
+        self.blocks = blocks
+        self.asked = []
+        self.banned = []
+        self.sent = []
+        self.liar_answer = answers
+
+    async def request(self, node_id, what):
+        _, start, _ = what
+        self.asked.append((node_id, trio.current_time()))
+        if node_id == LIAR:
+            if self.liar_answer is not None:
+                return self.liar_answer
+            await trio.sleep(REQUEST_S)
+            raise BadInput("no answer")
+        return list(range(start, self.blocks + 1))
+
+    def ban(self, node_id, reason):
+        self.banned.append(node_id)
+
+    def broadcast(self, node_ids, kind, value):
+        self.sent.append(value)
+
+
+class Chain:
+    """A chain of numbers instead of blocks."""
+
+    def __init__(self):
+        self.height = 0
+
+    @property
+    def head(self):
+        return SimpleNamespace(number=self.height)
+
+    def header(self, number):
+        return SimpleNamespace(hash=b"h" * 32)
+
+
+class NumberSync(Sync):
+    """Block sync whose blocks are numbers, imported at once."""
+
+    async def _import(self, answer):
+        self._ledger.height = max([self._ledger.height, *answer])
+        return len(answer)
+
+
+def connect(gateway):
+    async def deliver(event):
+        pass
+
+    return NumberSync(
+        Chain(), gateway, None, deliver, Epochs(kit.GENESIS.validators), is_validator=False
+    )
+
+
+def status(height, abstains=False):
+    return [height, b"h" * 32, abstains]
+
+
+async def follow(sync, gateway, seconds, is_lying=True):
+    """A block a second for a while, announced by the honest; the liar claims far more, often."""
+    lags = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sync.run)
+        for second in range(seconds):
+            gateway.blocks += 1
+            for node in (HONEST, OTHER):
+                await sync.handle_status(node, status(gateway.blocks))
+            for _ in range(10):
+                if is_lying:
+                    await sync.handle_status(LIAR, status(2**48 - second))
+                await trio.sleep(0.1)
+            lags.append(gateway.blocks - sync._ledger.height)
+        nursery.cancel_scope.cancel()
+    return lags
+
+
+@pytest.mark.parametrize("answer", [None, []])
+async def test_an_absurd_height_holds_up_nobody(autojump_clock, answer):
+    """B48: at most one request goes unanswered; then news from others ends the waiting."""
+    gateway = Gateway(50, answer)
+    sync = connect(gateway)
+    lags = await follow(sync, gateway, 120)
+    held_up = [second for second, lag in enumerate(lags) if lag > 1]
+    assert len(held_up) <= (REQUEST_S if answer is None else 0)
+    assert lags[-30:] == [0] * 30
+    to_liar = [when for node, when in gateway.asked if node == LIAR]
+    assert len(to_liar) <= 9, "asked after 1, 2, 4, 8, 16, 30, 30 … seconds only"
+    assert gateway.banned == []
+
+
+async def test_catching_up_asks_those_who_give(autojump_clock):
+    """B48: while somebody without a doubt is ahead, the liar is not asked again."""
+    gateway = Gateway(10)
+    sync = connect(gateway)
+    await sync.handle_status(LIAR, status(2**48))
+    await follow(sync, gateway, 30)
+    assert sync._doubts.keys() == {LIAR}
+    assert sync.known_highest == gateway.blocks
+
+
+async def test_a_peer_that_gives_again_is_trusted_again(autojump_clock):
+    gateway = Gateway(0)
+    sync = connect(gateway)
+    await sync.handle_status(HONEST, status(5))  # it has not got it yet
+    await sync._fetch_round()
+    assert sync._claims() == {}
+    await trio.sleep(DOUBT_S_MIN)
+    gateway.blocks = 5
+    await sync._fetch_round()
+    assert sync._ledger.height == 5
+    assert sync._doubts == {}
+
+
+async def test_doubts_are_bounded(autojump_clock):
+    gateway = Gateway(0, [])
+    sync = connect(gateway)
+    waits = []
+    for _ in range(40):
+        sync._doubt(LIAR)
+        waits.append(sync._doubts[LIAR].until_s - trio.current_time())
+    assert waits[:6] == [1, 2, 4, 8, 16, DOUBT_S_MAX]
+    assert max(waits) == DOUBT_S_MAX
+
+
+@pytest.mark.parametrize("value", [[2**62, b"h" * 32, False], [1, b"h" * 32], [1, b"h" * 32, 1]])
+async def test_heights_that_cannot_be_are_refused(value):
+    with pytest.raises(BadInput):
+        await connect(Gateway(0)).handle_status(LIAR, value)
+
+
+async def test_who_abstains_says_so(autojump_clock):
+    """N-C1: each node says it of itself only, and takes it back."""
+    gateway = Gateway(0)
+    sync, told = connect(gateway), []
+    sync.on_abstaining = lambda: told.append(set(sync.abstaining))
+    for abstains in (False, True, True, False):
+        await sync.handle_status(OTHER, status(0, abstains))
+    assert told == [{OTHER}, set()]
+    sync.announce()
+    sync.is_abstaining = lambda: True
+    sync.announce()
+    assert [value[2] for value in gateway.sent] == [False, True]
+
+
+# --- news ----------------------------------------------------------------------------------------
+
+
+async def test_whoever_has_less_is_told_where_we_are():
+    gateway = Gateway(5)
+    sync = connect(gateway)
+    sync._ledger.height = 5
+    for height in (6, 5, 4):
+        await sync.handle_status(HONEST, status(height))
+    assert gateway.sent == [status(5)]
+
+
+async def test_what_consensus_asks_for_is_fetched_though_announcements_are_old(autojump_clock):
+    """It was forgotten until the next announcement, up to three seconds later."""
+    gateway = Gateway(5)
+    sync = connect(gateway)
+
+    def answer(node_ids, kind, value):
+        gateway.sent.append(value)
+        if len(gateway.sent) == 2:  # the first is the regular one
+            sync.peer_heights[HONEST] = (5, b"h" * 32)
+            sync._changed.set()
+
+    gateway.broadcast = answer
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sync.run)
+        await trio.sleep(0.1)
+        sync.request(5)
+        await trio.sleep(0.01)
+        assert sync._ledger.height == 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_requests_for_what_nobody_has_cost_few_announcements(autojump_clock):
+    """B48: a validator claims one height after another; others are not asked each time."""
+    gateway = Gateway(0)
+    sync = connect(gateway)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sync.run)
+        for height in range(1, 1_000):
+            sync.request(height)
+            await trio.sleep(0.002)
+        nursery.cancel_scope.cancel()
+    assert len(gateway.sent) <= 6

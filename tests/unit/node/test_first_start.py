@@ -1,0 +1,116 @@
+"""A node that never ran is told from one that lost its data (R-WIPE-1)."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from consensus.epochs import Epochs
+from consensus.inputs import CaughtUp
+from node.app import build_node
+from node.config import load_genesis, load_node_config
+from node.core.sync import Sync
+from node.errors import ConfigError
+from node.ledger.first_start import NAME, end_first_start
+from node.topology.plan import build_plan
+from node.topology.spec import load_spec
+from node.topology.tree import node_folder, write_tree
+from tests.unit import node_kit as kit
+
+SPEC = Path(__file__).resolve().parents[3] / "configs" / "networks" / "dev-4.toml"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a validator as `build-chain` leaves it."""
+    plan = build_plan(load_spec(SPEC))
+    write_tree(plan, SPEC.read_text(), tmp_path / "nodes")
+    return node_folder(tmp_path / "nodes", plan.nodes[0])
+
+
+def start(folder):
+    """Build a node as its process does; return the phase of its replica."""
+    genesis = load_genesis(folder / "config.genesis")
+    node = build_node(genesis, load_node_config(folder, "node0"))
+    node.ledger.close()
+    return node.driver.replica.phase
+
+
+def test_a_new_node_votes_and_goes_on_voting(folder):
+    assert "Its first start removes this file" in (folder / NAME).read_text()
+    assert start(folder) == "normal"
+    assert not (folder / NAME).exists()
+    assert start(folder) == "normal"
+
+
+def test_a_node_that_lost_its_data_abstains_and_says_so(folder, caplog):
+    start(folder)
+    shutil.rmtree(folder / "data")
+    with caplog.at_level(logging.WARNING):
+        assert start(folder) == "abstaining"
+    assert "the data of this validator was lost" in caplog.text
+    assert start(folder) == "abstaining"  # a restart does not make it forget that
+
+
+def test_a_marker_that_survived_a_crash_is_consumed(folder):
+    start(folder)
+    (folder / NAME).write_text("as if the process had died between the two writes")
+    assert start(folder) == "normal"
+    shutil.rmtree(folder / "data")
+    assert start(folder) == "abstaining"
+
+
+def test_a_marker_that_cannot_be_removed_is_an_error(folder):
+    marker = folder / NAME
+    marker.unlink()
+    marker.mkdir()
+    with pytest.raises(ConfigError, match="cannot be removed"):
+        end_first_start(load_node_config(folder, "node0"))
+
+
+# --- when a node has caught up -------------------------------------------------------------------
+
+
+class Gateway:
+    """Enough of a gateway for `Sync`: who is linked, and who we are."""
+
+    def __init__(self, validators, own=0):
+        self.node_id = validators[own].node_id
+        self.connected = frozenset(item.node_id for item in validators) - {self.node_id}
+
+    def broadcast(self, node_ids, kind, value):
+        pass
+
+
+async def heard(heights, blocks=2):
+    """What consensus is told after others have announced these heights."""
+    chain = kit.Chain()
+    for nonce in range(blocks):
+        chain.commit(kit.signed(nonce=nonce))
+    told = []
+
+    async def deliver(event):
+        told.append(event)
+
+    epochs = Epochs(kit.GENESIS.validators)
+    validators = epochs.latest.validators.validators
+    sync = Sync(chain.ledger, Gateway(validators), None, deliver, epochs, is_validator=True)
+    for index, height in heights.items():
+        await sync.handle_status(validators[index].node_id, [height, b"h" * 32, False])
+        await sync._tell_caught_up()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("heights", "told"),
+    [
+        ({}, []),
+        ({1: 0}, []),
+        ({1: 0, 2: 2}, [CaughtUp(2)]),
+        ({1: 0, 2: 2, 3: 1}, [CaughtUp(2)]),  # once
+        ({1: 0, 2: 3}, []),  # one is ahead: fetch first
+    ],
+)
+async def test_caught_up_is_told_once_of_a_quorum(heights, told):
+    assert await heard(heights) == told
