@@ -10,6 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("consensus", "contracts", "node", "institutions", "experiments", "lowu")
 MODULE_LINES_MAX = 500
+FOLDER_FILES_MAX = 15
+LARGE_FOLDERS = {
+    "consensus": 26,  # small files, each one rule of the protocol
+    "consensus/simulation": 26,
+    "tests/network": 17,
+    "tests/regressions": 100,  # one file a bug
+}
 FUNCTION_LINES_MAX = 60
 
 ALLOWED = {
@@ -66,6 +73,80 @@ def test_module(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             lines = node.end_lineno - node.lineno + 1
             assert lines <= FUNCTION_LINES_MAX, f"{node.name} has {lines} lines"
+
+
+def modules():
+    """Return every module by its dotted name."""
+    names = {}
+    for path in sources():
+        base = ROOT / "scripts" if package_of(path) == "lowu" else ROOT
+        dotted = ".".join(path.relative_to(base).with_suffix("").parts)
+        names[dotted.removesuffix(".__init__")] = path
+    return names
+
+
+def imports_at_the_start(tree):
+    """Yield what a module imports before any function of it runs."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting += ast.iter_child_nodes(node)
+
+
+def find_circle(graph):
+    """Return modules of which each imports the next and the last the first; [] if there are none.
+
+    Modules that import nothing but what is left out already are left out, until none is left.
+    """
+    left = dict(graph)
+    while True:
+        done = [name for name, targets in left.items() if not targets & left.keys()]
+        if not done:
+            break
+        for name in done:
+            del left[name]
+    if not left:
+        return []
+    way = [min(left)]
+    while way.count(way[-1]) == 1:
+        way.append(min(left[way[-1]] & left.keys()))
+    return way[way.index(way[-1]) :]
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports for type checking count: what knows each other's types is one thing."""
+    known = modules()
+    graph = {}
+    for name, path in known.items():
+        found = set(imports_at_the_start(ast.parse(path.read_text())))
+        graph[name] = (found & known.keys()) - {name}
+    assert find_circle(graph) == []
+
+
+def test_what_a_circle_is():
+    chain = {"a": {"b"}, "b": {"c"}, "c": set()}
+    assert find_circle(chain) == []
+    assert find_circle({**chain, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_folders_are_rooms():
+    """No folder of forty files, and none without a test where tests are."""
+    files = {}
+    for path in tracked():
+        if path.suffix == ".py" and path.is_file():
+            files.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.name)
+    for folder, names in files.items():
+        limit = LARGE_FOLDERS.get(folder, FOLDER_FILES_MAX)
+        assert len(names) <= limit, f"{folder} has {len(names)} files: give them rooms"
+        if folder.startswith("tests/"):
+            inside = [name for other in files if other.startswith(folder) for name in files[other]]
+            assert any(name.startswith("test_") for name in inside), f"{folder} has no test"
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from random import Random
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol
 
-from consensus.codec import compute_digest, encode_message, signing_digest
+from consensus.codec import encode_message
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -41,89 +41,37 @@ from consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
-    Proposal,
     Status,
     ViewChange,
 )
+from consensus.replica import Replica
 from consensus.simulation.forgery import act_forge, forge, invent_commit
 from consensus.simulation.misrule import accuse, mute
-from consensus.simulation.node import compute_tx_root
-from consensus.types import VIEW_MAX, Domain, Hash32, NodeIndex, Sign, hash_bytes
+from consensus.simulation.network import Parcel, Post
+from consensus.simulation.node import Liar, SimNode, compute_tx_root
+from consensus.types import VIEW_MAX, NodeIndex, hash_bytes
 
-if TYPE_CHECKING:
-    from consensus.replica import Replica
-    from consensus.simulation.network import Parcel
-    from consensus.simulation.node import SimNode
-
-Post: TypeAlias = "tuple[SimNode, Parcel, int]"
-M = TypeVar("M", bound=Message)
-MEMORY_MAX = 256
 DELAY_MS_MAX = 2_700
 """0.9 of the base time-out."""
 FLOOD_MESSAGES = 12
 
 
-class Liar:
-    """The Byzantine side of one instance."""
+def alter(liar: Liar, peers: list[SimNode], message: Message) -> list[Post]:
+    """Return what is sent instead of a message."""
+    liar.memory.append(message)
+    posts: list[Post] = [(peer, message, 0) for peer in peers]
+    for name in sorted(liar.names):
+        posts = CHANGES[name](liar, posts)
+    return posts
 
-    def __init__(
-        self, node: SimNode, names: tuple[str, ...], domain: Domain, sign: Sign, random: Random
-    ) -> None:
-        self.node = node
-        self.names = names
-        self.random = random
-        self.memory: deque[Message] = deque(maxlen=MEMORY_MAX)
-        self.victims: frozenset[int] | None = None
-        self.doubles: dict[Hash32, tuple[Hash32, frozenset[int]]] = {}
-        """Digest of a proposal: its second version, and who is told that one."""
-        self.peers: list[SimNode] = []
-        self.accomplices: list[Liar] = [self]
-        """All liars of the run, this one too."""
-        self._domain = domain
-        self._sign = sign
 
-    def join(self, accomplices: list[Liar], peers: list[SimNode]) -> None:
-        """Work together with the other liars of a run."""
-        self.accomplices, self.peers = accomplices, peers
-        self.doubles = accomplices[0].doubles
-
-    @property
-    def index(self) -> NodeIndex | None:
-        """Its index now, or None."""
-        return self.node.replica.index if self.node.replica is not None else None
-
-    def signed(self, message: M) -> M:
-        """Return a message with this node's signature."""
-        epoch = self.node.epochs.latest.first_height
-        return replace(message, signature=self._sign(signing_digest(self._domain, epoch, message)))
-
-    def digest(self, proposal: Proposal) -> Hash32:
-        """Return a proposal's digest on this chain."""
-        return compute_digest(self._domain, proposal)
-
-    def observe(self, message: Message) -> None:
-        """Remember what arrived."""
-        self.memory.append(message)
-
-    def alter(self, peers: list[SimNode], message: Message) -> list[Post]:
-        """Return what is sent instead of a message."""
-        self.memory.append(message)
-        posts: list[Post] = [(peer, message, 0) for peer in peers]
-        for name in sorted(self.names):
-            posts = BEHAVIOURS[name](self, posts)
-        return posts
-
-    def act(self) -> list[Post]:
-        """Return what is sent of its own accord."""
-        posts: list[Post] = []
-        for name in sorted(self.names):
-            if name in ACTIONS and self.index is not None:
-                posts += ACTIONS[name](self, self.index)
-        return posts
-
-    def some_peers(self) -> list[SimNode]:
-        """Return a random choice of peers."""
-        return self.random.sample(self.peers, self.random.randint(1, len(self.peers)))
+def act(liar: Liar) -> list[Post]:
+    """Return what is sent of its own accord."""
+    posts: list[Post] = []
+    for name in sorted(liar.names):
+        if name in ACTIONS and liar.index is not None:
+            posts += ACTIONS[name](liar, liar.index)
+    return posts
 
 
 def _unchanged(liar: Liar, posts: list[Post]) -> list[Post]:
@@ -432,7 +380,7 @@ def _spoil(liar: Liar, parcel: Parcel) -> bytes:
     return bytes(data)
 
 
-BEHAVIOURS: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProxyType(
+CHANGES: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProxyType(
     {
         "accuse": accuse,
         "censor": _unchanged,

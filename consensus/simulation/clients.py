@@ -6,23 +6,23 @@ fetched from whoever has them, and may or may not be committed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
 
 from consensus import inputs as ev
+from consensus.simulation.kernel import Kernel
 from consensus.simulation.node import SimNode
 from consensus.types import Hash32, hash_bytes
 from consensus.validators import ValidatorSet
-
-if TYPE_CHECKING:
-    from consensus.simulation.world import World
 
 
 class Clients:
     """What has been sent, by whom it is known, and who is told."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Kernel, notice: Callable[[SimNode], None]) -> None:
         self._world = world
+        self._notice = notice
+        """Called when transactions may wait at an instance."""
         self._random = Random(f"clients/{world.plan.seed}")
         self.submitted: dict[Hash32, None] = {}
         """Of honest clients: all of it must be committed in the end."""
@@ -85,7 +85,7 @@ class Clients:
 
     def note_pool(self, node: SimNode) -> None:
         """Tell an instance whether transactions wait there."""
-        self._world.edge.notice(node)
+        self._notice(node)
         self._world.answer(node, 0, ev.PendingChanged(bool(node.pool)))
 
     def are_served(self) -> bool:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
 
 from consensus import effects as fx
 from consensus import inputs as ev
 from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate, Proposal
+from consensus.simulation.clients import Clients
 from consensus.simulation.forgery import forge_commit
-from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
+from consensus.simulation.kernel import Kernel
+from consensus.simulation.node import Liar, SimBlock, SimNode, compute_block_hash, compute_tx_root
 from consensus.simulation.violation import Violation
+from consensus.simulation.watch import Watch
 from consensus.types import Hash32, hash_bytes
 from consensus.validators import ValidatorSet
-
-if TYPE_CHECKING:
-    from consensus.simulation.byzantine import Liar
-    from consensus.simulation.world import World
 
 SEAL_WAIT_MS = 10
 CLOCK_AHEAD_MS_MAX = 15_000
@@ -39,8 +37,8 @@ CENSORED_SHARE = 3
 class Edge:
     """Performs the slow effects of all instances of a world."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: Kernel, clients: Clients, checkers: Watch) -> None:
+        self._world, self._clients, self._checkers = world, clients, checkers
         self._random = Random(f"edge/{world.plan.seed}")
         self._rounds = 0
         self._abstaining: list[int] = []
@@ -70,10 +68,10 @@ class Edge:
         if node.lies_by("censor"):
             ready = [tx for tx in ready if tx[0] % CENSORED_SHARE]
         if node.lies_by("withhold") and self._world.is_faulty_phase:
-            ready.insert(0, self._world.clients.make_private(node))
+            ready.insert(0, self._clients.make_private(node))
         if not ready:
             return
-        system = [tx for tx in ready if tx in self._world.clients.system]
+        system = [tx for tx in ready if tx in self._clients.system]
         tx_hashes = (system[0],) if system else tuple(ready[: self._block_txs_max])
         proposal = Proposal(
             wanted.height,
@@ -123,14 +121,14 @@ class Edge:
 
     def _has_all(self, node: SimNode, body: tuple[Hash32, ...]) -> bool:
         peers = self._linked_peers(node)
-        return all(self._world.clients.is_obtainable(node, tx_hash, peers) for tx_hash in body)
+        return all(self._clients.is_obtainable(node, tx_hash, peers) for tx_hash in body)
 
     def _is_sound(self, node: SimNode, effect: fx.VerifyProposal, body: tuple[Hash32, ...]) -> bool:
         """Whether a fresh proposal's content may be voted for."""
         proposal = effect.proposal
         taken = {tx for digest in effect.ancestors for tx in node.bodies.get(digest, ())}
         taken |= node.committed
-        is_barrier = any(tx in self._world.clients.system for tx in body)
+        is_barrier = any(tx in self._clients.system for tx in body)
         clock_ms = self._world.now_ms + node.clock_skew_ms
         return (
             0 < len(body) == len(set(body))
@@ -150,7 +148,7 @@ class Edge:
             if peer.lies_by("withhold"):
                 continue
             if peer.lies_by("mishelp"):
-                system = sorted(self._world.clients.system)
+                system = sorted(self._clients.system)
                 body = (*system[:1], *sorted(peer.pool)[:2])
             if body is not None and compute_tx_root(body) == proposal.tx_root:
                 return body
@@ -194,7 +192,7 @@ class Edge:
 
     def compute_change(self, node: SimNode, body: tuple[Hash32, ...]) -> ValidatorSet | None:
         """Return the validators that a block's system transaction names, if others."""
-        system = self._world.clients.system
+        system = self._clients.system
         named = [system[tx] for tx in body if tx in system]
         if not named or named[-1] == node.epochs.latest.validators:
             return None
@@ -214,12 +212,12 @@ class Edge:
         self._world.answer(node, 1, event)
 
     def _append(self, node: SimNode, block: SimBlock) -> None:
-        self._world.checkers.on_commit(node, block)
+        self._checkers.on_commit(node, block)
         node.append(block)
         if self._world.trace.is_on:
             text = f"{block.certificate.height} {block.certificate.block_hash.hex()[:8]}"
             self._world.trace_event(node, "commit", f"{text} txs={len(block.tx_hashes)}")
-        self._world.clients.note_pool(node)
+        self._clients.note_pool(node)
 
     # --- block sync -----------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from consensus.messages import (
     Checkpoint,
@@ -20,12 +19,9 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.simulation.node import compute_tx_root
+from consensus.simulation.network import Parcel, Post
+from consensus.simulation.node import Liar, compute_tx_root
 from consensus.types import NodeIndex, Signature, hash_bytes
-
-if TYPE_CHECKING:
-    from consensus.simulation.byzantine import Liar, Post
-    from consensus.simulation.network import Parcel
 
 Claim = Callable[[NodeIndex], Message]
 """The vote that a certificate claims of a validator."""

@@ -8,14 +8,11 @@ accuse   names every honest validator for as long as it may, and longer; leaves 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from consensus.leaders import ROUNDS_MAX, rounds_to_heights
 from consensus.messages import NewView, PrePrepare, ViewChange
-
-if TYPE_CHECKING:
-    from consensus.simulation.byzantine import Liar, Post
-    from consensus.simulation.network import Parcel
+from consensus.simulation.network import Parcel, Post
+from consensus.simulation.node import Liar
 
 FALSIFIED_SHARE = 0.3
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from consensus.messages import Message
-from consensus.simulation.plan import Cut, Link, Rates
-
-if TYPE_CHECKING:
-    from consensus.simulation.node import SimNode
+from consensus.simulation.faults import Cut, Link, Rates
+from consensus.simulation.node import SimNode
 
 Parcel: TypeAlias = Message | bytes
 """A message, or bytes that somebody calls one."""
+Post: TypeAlias = tuple[SimNode, Parcel, int]
+"""Receiver, parcel, and milliseconds of delay beside the network's own."""
 LONG_DELAY_MS = 1_000
 
 

@@ -2,24 +2,27 @@
 
 What is durable survives a crash: vote records, committed blocks, and the bodies promised by a
 VALID verdict. Everything else is lost. Effects are performed in order, and a crash may fall
-between any two of them.
+between any two of them. A Byzantine instance has a liar beside it (see `byzantine`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TypeVar
 
+from consensus.codec import compute_digest, signing_digest
 from consensus.effects import BuildProposal, Persist
 from consensus.epochs import Epochs
-from consensus.messages import CommitCertificate, Proposal
+from consensus.messages import CommitCertificate, Message, Proposal
 from consensus.records import Record, ViewRecord, height_key_range, record_key
 from consensus.replica import Replica
-from consensus.types import Hash32, hash_bytes
+from consensus.types import Domain, Hash32, NodeIndex, Sign, hash_bytes
 from consensus.validators import ValidatorSet
 
-if TYPE_CHECKING:
-    from consensus.simulation.byzantine import Liar
+M = TypeVar("M", bound=Message)
+MEMORY_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,53 @@ class SimNode:
     def head_hash(self, genesis: Hash32) -> Hash32:
         """Return the hash of the last committed block."""
         return self.chain[-1].certificate.block_hash if self.chain else genesis
+
+
+class Liar:
+    """The Byzantine side of one instance: what it may sign, and what it remembers."""
+
+    def __init__(
+        self, node: SimNode, names: tuple[str, ...], domain: Domain, sign: Sign, random: Random
+    ) -> None:
+        self.node = node
+        self.names = names
+        self.random = random
+        self.memory: deque[Message] = deque(maxlen=MEMORY_MAX)
+        self.victims: frozenset[int] | None = None
+        self.doubles: dict[Hash32, tuple[Hash32, frozenset[int]]] = {}
+        """Digest of a proposal: its second version, and who is told that one."""
+        self.peers: list[SimNode] = []
+        self.accomplices: list[Liar] = [self]
+        """All liars of the run, this one too."""
+        self._domain = domain
+        self._sign = sign
+
+    def join(self, accomplices: list[Liar], peers: list[SimNode]) -> None:
+        """Work together with the other liars of a run."""
+        self.accomplices, self.peers = accomplices, peers
+        self.doubles = accomplices[0].doubles
+
+    @property
+    def index(self) -> NodeIndex | None:
+        """Its index now, or None."""
+        return self.node.replica.index if self.node.replica is not None else None
+
+    def signed(self, message: M) -> M:
+        """Return a message with this node's signature."""
+        epoch = self.node.epochs.latest.first_height
+        return replace(message, signature=self._sign(signing_digest(self._domain, epoch, message)))
+
+    def digest(self, proposal: Proposal) -> Hash32:
+        """Return a proposal's digest on this chain."""
+        return compute_digest(self._domain, proposal)
+
+    def observe(self, message: Message) -> None:
+        """Remember what arrived."""
+        self.memory.append(message)
+
+    def some_peers(self) -> list[SimNode]:
+        """Return a random choice of peers."""
+        return self.random.sample(self.peers, self.random.randint(1, len(self.peers)))
 
 
 def compute_tx_root(tx_hashes: tuple[Hash32, ...]) -> Hash32:

@@ -12,63 +12,17 @@ partitions, loss) may strike anybody before the healing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from random import Random
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from consensus.quorum import compute_fault_threshold
-from consensus.simulation.byzantine import BEHAVIOURS
-
-Link: TypeAlias = tuple[int, int]
-"""From, to: numbers of instances."""
+from consensus.simulation.faults import BEHAVIOURS, Change, Crash, Cut, Link, Rates
 
 FORMAT: Final = "lowu/plan/1"
 LOSABLE: Final = (
     "PrePrepare", "Prepare", "Commit", "Checkpoint", "ViewChange", "NewView", "NewView", "Status",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """An instance stops at once and comes back later, from what is durable or from nothing."""
-
-    at_ms: int
-    instance: int
-    down_ms: int
-    is_wiped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Directed links that deliver nothing for a while."""
-
-    at_ms: int
-    until_ms: int
-    links: tuple[Link, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A system transaction is submitted that makes `members` the validators."""
-
-    at_ms: int
-    members: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Chances for each message or step before the healing, and delays."""
-
-    delay_ms_min: int = 1
-    delay_ms_max: int = 20
-    drop: float = 0.0
-    duplicate: float = 0.0
-    long_delay: float = 0.0
-    """Share of messages that take up to a second: reordering far beyond the usual."""
-    crash_mid_step: float = 0.0
-    """For each step: crash after some of its effects."""
-    lost_answer: float = 0.0
-    """Share of verifications of a proposal that find nothing at the first attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +39,7 @@ class Plan:
     """When clients submit a transaction."""
     heal_ms: int
     """When faults end, Byzantine and dead validators excepted."""
-    rates: Rates = Rates()
+    rates: Rates = field(default_factory=Rates)
     window: int = 8
     leader_period: int = 1
     block_txs_max: int = 8
@@ -240,7 +194,7 @@ def _draw_faulty(random: Random, plan: Plan) -> Plan:
     for node in sorted(chosen):
         kind = random.random()
         if kind < 0.7:
-            names = random.sample(sorted(BEHAVIOURS), random.choice((1, 1, 2, 3)))
+            names = random.sample(BEHAVIOURS, random.choice((1, 1, 2, 3)))
             byzantine.append((node, tuple(names)))
         elif kind < 0.8:
             twins.append(node)

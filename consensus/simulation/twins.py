@@ -21,9 +21,10 @@ from typing import TypeAlias
 from consensus.messages import Checkpoint, NewView, Status, ViewChange
 from consensus.quorum import compute_fault_threshold
 from consensus.simulation.explore import Finding, guard
+from consensus.simulation.faults import Rates
 from consensus.simulation.network import Parcel
 from consensus.simulation.node import SimNode
-from consensus.simulation.plan import Plan, Rates
+from consensus.simulation.plan import Plan
 from consensus.simulation.result import RunResult
 from consensus.simulation.world import LIVENESS_MS, World
 

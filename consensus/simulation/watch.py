@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from consensus.certificates import VerifiedMessage, Verifier, reference_height
 from consensus.effects import Effect, ExecuteProposal
@@ -19,24 +18,23 @@ from consensus.simulation.checkers import (
     StepChecker,
     check_accepted,
 )
+from consensus.simulation.clients import Clients
+from consensus.simulation.kernel import Kernel
 from consensus.simulation.node import SimBlock, SimNode
 from consensus.simulation.plan import keeps_promise
 from consensus.simulation.violation import Violation
 from consensus.simulation.votes import VoteChecker
 from consensus.types import ZERO_HASH, Hash32
 
-if TYPE_CHECKING:
-    from consensus.simulation.world import World
-
 
 class Watch:
     """Tells each checker what concerns it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Kernel, clients: Clients) -> None:
         self._world = world
         epochs = Epochs(world.validators_of(world.plan.members))
         verifier = Verifier(world.domain, epochs, world.genesis, world.is_signed)
-        self._chain = ChainChecker(verifier, world.clients)
+        self._chain = ChainChecker(verifier, clients)
         self._votes = VoteChecker(world.domain)
         self._steps = StepChecker(world.plan.window)
         self._authors = AuthorChecker(world.domain)

@@ -9,7 +9,6 @@ virtual time.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,28 +16,29 @@ from random import Random
 
 from consensus import effects as fx
 from consensus import inputs as ev
-from consensus.certificates import VerifiedMessage, Verifier
+from consensus.certificates import VerifiedMessage
 from consensus.codec import compute_digest, decode_message, encode_message
 from consensus.effects import Effect
 from consensus.epochs import Epochs
 from consensus.errors import ConsensusError, InvalidMessage
-from consensus.messages import CommitCertificate, Message, PrePrepare
+from consensus.messages import Message, PrePrepare
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
-from consensus.simulation.byzantine import Liar, Post
+from consensus.simulation.byzantine import act, alter
 from consensus.simulation.clients import Clients
 from consensus.simulation.edge import Edge
-from consensus.simulation.network import Network, Parcel
-from consensus.simulation.node import SimNode
-from consensus.simulation.plan import Crash, Plan
+from consensus.simulation.faults import Crash
+from consensus.simulation.kernel import Kernel
+from consensus.simulation.network import Parcel, Post
+from consensus.simulation.node import Liar, SimNode
+from consensus.simulation.plan import Plan
 from consensus.simulation.reception import accept_honest
 from consensus.simulation.result import RunResult
-from consensus.simulation.trace import Trace, describe_parcel
+from consensus.simulation.trace import describe_parcel
 from consensus.simulation.violation import Violation
 from consensus.simulation.watch import Watch
 from consensus.state import ReplicaConfig
-from consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from consensus.types import ZERO_HASH
 
 LIVENESS_MS = 300_000
 """Bound of the liveness phase: many capped time-outs, above what late leaders can cost."""
@@ -51,30 +51,21 @@ BOUNDS_EVERY = 64
 """Steps between two checks of what a replica holds."""
 
 
-class World:
+class World(Kernel):
     """One simulated network."""
 
     def __init__(self, plan: Plan, *, is_traced: bool = False) -> None:
-        self.plan = plan
-        self.now_ms = 0
+        super().__init__(plan, is_traced=is_traced)
         self.inputs = 0
-        self.is_faulty_phase = True
-        self.domain = Domain("sim", "group0")
-        self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
-        self.trace = Trace(is_on=is_traced)
-        self.network = Network(plan.seed, plan.rates, plan.lost_kind, self.at, self._deliver)
-        self.faults: Counter[str] = Counter()
         self.coverage: Counter[tuple[str, str]] = Counter()
         self._random = Random(f"world/{plan.seed}")
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._sequence = 0
         self._verified: dict[tuple[int | bytes, int], tuple[Message, VerifiedMessage]] = {}
         """What has been verified, by identity or bytes, and the receiver's epoch."""
         self._told: set[bytes] = set()
         """Lies that the checkers have been told of."""
         self._members = self.validators_of(plan.members)
-        self.clients = Clients(self)
-        self.checkers = Watch(self)
+        self.clients = Clients(self, self._notice)
+        self.checkers = Watch(self, self.clients)
         self.nodes = self._make_nodes()
         self.by_node_id: dict[bytes, list[SimNode]] = {}
         liars = [node.liar for node in self.nodes if node.liar is not None]
@@ -82,7 +73,7 @@ class World:
             self.by_node_id.setdefault(node.node_id, []).append(node)
             if node.liar is not None:
                 node.liar.join(liars, [peer for peer in self.nodes if peer is not node])
-        self.edge = Edge(self)
+        self.edge = Edge(self, self.clients, self.checkers)
 
     def _make_nodes(self) -> list[SimNode]:
         plan = self.plan
@@ -102,58 +93,8 @@ class World:
             nodes.append(node)
         return nodes
 
-    def validators_of(self, members: tuple[int, ...]) -> ValidatorSet:
-        """Return a validator set of nodes of the plan."""
-        validators = (
-            Validator(member.to_bytes(64, "big"), self.plan.weights[member]) for member in members
-        )
-        return ValidatorSet(tuple(validators), self.plan.leader_period)
-
-    # --- signatures: a keyed hash -----------------------------------------------------------
-
-    def signer(self, node_id: bytes) -> Sign:
-        """Return the signing function of a node id."""
-        return lambda digest: hash_bytes(node_id + digest)[:8]
-
-    def is_signed(self, node_id: bytes, digest: Hash32, signature: Signature) -> bool:
-        """Whether a node id signed a digest."""
-        return hash_bytes(node_id + digest)[:8] == signature
-
-    def verifier_of(self, node: SimNode) -> Verifier:
-        """Return the verifier of what one instance knows."""
-        window = self.plan.window
-        return Verifier(self.domain, node.epochs, self.genesis, self.is_signed, window)
-
-    # --- time -------------------------------------------------------------------------------
-
-    def at(self, delay_ms: int, action: Callable[[], None]) -> None:
-        """Run `action` after a delay; equal times run in order of scheduling."""
-        self._sequence += 1
-        heapq.heappush(self._queue, (self.now_ms + delay_ms, self._sequence, action))
-
-    def later(self, node: SimNode, delay_ms: int, action: Callable[[], None]) -> None:
-        """Run `action` for an instance after a delay, unless it has crashed meanwhile."""
-        incarnation = node.incarnation
-
-        def act() -> None:
-            if node.incarnation == incarnation:
-                action()
-
-        self.at(delay_ms, act)
-
-    def run_until(self, end_ms: int, is_done: Callable[[], bool] | None = None) -> None:
-        """Run events up to a virtual time, or until `is_done`."""
-        while self._queue and self._queue[0][0] <= end_ms:
-            if is_done is not None and is_done():
-                return
-            self.now_ms, _, action = heapq.heappop(self._queue)
-            action()
-        self.now_ms = max(self.now_ms, end_ms)
-
-    def trace_event(self, node: SimNode | None, kind: str, text: str = "") -> None:
-        """Add a line to the trace, if there is one."""
-        if self.trace.is_on:
-            self.trace.add(self.now_ms, -1 if node is None else node.instance, kind, text)
+    def _notice(self, node: SimNode) -> None:
+        self.edge.notice(node)
 
     # --- nodes ------------------------------------------------------------------------------
 
@@ -201,10 +142,6 @@ class World:
     def _revive(self, node: SimNode) -> None:
         if node.replica is None:
             self.start(node)
-
-    def answer(self, node: SimNode, delay_ms: int, event: ev.Input) -> None:
-        """Give an instance an input after a delay, unless it has crashed meanwhile."""
-        self.later(node, delay_ms, lambda: self.step(node, event))
 
     def step(self, node: SimNode, event: ev.Input, *, is_lie: bool = False) -> None:
         """Feed one input to a node's replica and perform the effects."""
@@ -316,7 +253,7 @@ class World:
         if isinstance(message, PrePrepare):
             digest = compute_digest(self.domain, message.proposal)
         if node.liar is not None:
-            self._post(node, node.liar.alter(peers, message))
+            self._post(node, alter(node.liar, peers, message))
             return
         self.checkers.on_send(node, message, digest)
         for peer in peers:
@@ -346,10 +283,11 @@ class World:
 
     def _act_for_ever(self, node: SimNode) -> None:
         if node.liar is not None and node.replica is not None:
-            self._post(node, node.liar.act())
+            self._post(node, act(node.liar))
         self.at(self._random.choice(ACT_MS), lambda: self._act_for_ever(node))
 
-    def _deliver(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> None:
+    def deliver(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> None:
+        """Verify what has arrived, as the edge of a node does, and let the replica have it."""
         if receiver.replica is None:
             return
         if self.trace.is_on:

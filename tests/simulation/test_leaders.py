@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from consensus.inputs import TimerFired, TimerId
-from consensus.simulation.plan import Crash, Plan, Rates
+from consensus.simulation.faults import Crash, Rates
+from consensus.simulation.plan import Plan
 from consensus.simulation.world import World
 from consensus.suspects import ROUNDS_MIN
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.simulation.byzantine import ACTIONS, BEHAVIOURS
+from consensus.simulation.byzantine import ACTIONS, CHANGES
 from consensus.simulation.explore import Finding, Totals, run_plan, run_seed
+from consensus.simulation.faults import BEHAVIOURS
 from consensus.simulation.plan import (
     Plan,
     draw_plan,
@@ -70,7 +71,7 @@ def test_swarm_options_reach_everything():
     """Over many seeds each kind of fault is drawn, and strikes."""
     plans = [draw_plan(seed, 7) for seed in range(400)]
     drawn = {name for plan in plans for _, names in plan.byzantine for name in names}
-    assert drawn == set(BEHAVIOURS) and set(ACTIONS) <= drawn
+    assert drawn == set(BEHAVIOURS) == set(CHANGES) and set(ACTIONS) <= drawn
     assert any(crash.is_wiped for plan in plans for crash in plan.crashes)
     assert any(node >= 7 for plan in plans for node, _ in plan.byzantine)  # a joiner
     for has in (

@@ -1,0 +1,58 @@
+"""The faults of a run as data: what a plan lists, what a world does, what a liar is told to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+Link: TypeAlias = tuple[int, int]
+"""From, to: numbers of instances."""
+
+BEHAVIOURS: Final = (
+    "accuse", "censor", "delay", "equivocate", "flood", "forge", "garbage", "misexecute", "mishelp",
+    "mutate", "mute", "propose_ill", "replay", "silent", "view_lie", "withhold",
+)  # fmt: skip
+"""What a Byzantine validator may do, by name and in order; see `byzantine`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """An instance stops at once and comes back later, from what is durable or from nothing."""
+
+    at_ms: int
+    instance: int
+    down_ms: int
+    is_wiped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Directed links that deliver nothing for a while."""
+
+    at_ms: int
+    until_ms: int
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A system transaction is submitted that makes `members` the validators."""
+
+    at_ms: int
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Chances for each message or step before the healing, and delays."""
+
+    delay_ms_min: int = 1
+    delay_ms_max: int = 20
+    drop: float = 0.0
+    duplicate: float = 0.0
+    long_delay: float = 0.0
+    """Share of messages that take up to a second: reordering far beyond the usual."""
+    crash_mid_step: float = 0.0
+    """For each step: crash after some of its effects."""
+    lost_answer: float = 0.0
+    """Share of verifications of a proposal that find nothing at the first attempt."""
