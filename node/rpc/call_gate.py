@@ -30,7 +30,7 @@ CALL_S = 20.0
 """How long a call may take altogether: while the chain is busy it would not have its CPU time."""
 TURN_POLL_S = 0.02
 """How often a long call that waits for its turn looks whether its client has gone."""
-BUSY_SHARE = 0.15
+BUSY_SHARE = 0.1
 """Of one core, for all calls together while the chain is busy."""
 BURST_S = 0.05
 """CPU time that calls may have at once after a pause."""
