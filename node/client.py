@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import h11
@@ -31,9 +31,13 @@ POLL_S_MAX = 0.25
 class ClientError(Exception):
     """A node could not be asked: no connection, no answer in time, or not JSON-RPC."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class RemoteError(Exception):
     """A node answered with an error."""
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, code: int, message: str, data: str | None) -> None:
         super().__init__(f"{message} (code {code})")

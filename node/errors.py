@@ -1,8 +1,9 @@
-"""Errors of a node, by whose fault they are.
+"""Errors of a node, by whose fault they are. Each knows with what a command ends that meets it.
 
 NodeError
 ├── ConfigError       the operator's: what, where, and what to do next
-│   └── PortTaken
+│   └── MachineRefuses    the machine's: a port, a folder, a process
+│       └── PortTaken
 ├── CallAborted       a call of a contract that has had its time
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   └── InvalidTransaction
@@ -12,6 +13,10 @@ NodeError
     └── EngineMismatch    ours: two EVM engines disagree
 """
 
+from __future__ import annotations
+
+from typing import ClassVar
+
 PORT_TAKEN_EXIT = 5
 """Exit code of a node's process after `PortTaken`; the network then moves to other ports."""
 
@@ -19,12 +24,23 @@ PORT_TAKEN_EXIT = 5
 class NodeError(Exception):
     """Root of every error that a node raises on purpose."""
 
+    exit_code: ClassVar[int] = 1
+    """Of a command that ends with it: 1 failed, 2 usage or file, 3 environment, 4 not ready."""
+
 
 class ConfigError(NodeError):
     """A configuration cannot be used; the text says where and what to do next."""
 
+    exit_code = 2
 
-class PortTaken(ConfigError):
+
+class MachineRefuses(ConfigError):
+    """The machine does not give what is needed: ports, a folder to write to, a process."""
+
+    exit_code = 3
+
+
+class PortTaken(MachineRefuses):
     """A port of this node is used by something else."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import rfc8785
 
@@ -27,6 +27,8 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 class CanonicalError(ValueError):
     """A value or text lies outside the profile."""
+
+    exit_code: ClassVar[int] = 2
 
 
 def check_value(value: Any, depth: int = 0) -> None:

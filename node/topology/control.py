@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from node.errors import ConfigError, NodeError
+from node.errors import MachineRefuses, NodeError
 from node.topology.plan import HOST
 from node.topology.supervisor_files import control_file, is_supervised, supervisor_log
 
@@ -98,7 +98,7 @@ class Control:
         while not self.is_running():
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                raise ConfigError(
+                raise MachineRefuses(
                     f"the supervisor did not start; the last lines of {log}:\n"
                     + "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
                 )

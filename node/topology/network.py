@@ -20,7 +20,7 @@ import trio
 
 from node.client import ClientError, RemoteError, RpcClient
 from node.config import Engine
-from node.errors import PORT_TAKEN_EXIT, ConfigError, NodeError
+from node.errors import PORT_TAKEN_EXIT, ConfigError, MachineRefuses, NodeError
 from node.ledger import first_start
 from node.limits.json_limits import load_json
 from node.topology.control import Control, NotRunning
@@ -44,6 +44,8 @@ HOPE_POLL_S = 0.5
 
 class NotReady(NodeError):
     """The network did not commit a block in time; the text says what is wrong where."""
+
+    exit_code = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _start(
             control.order("stop")
             plan, _ = _move_to_free_ports(plan, report)
             write_ports(plan, directory)
-    raise ConfigError(
+    raise MachineRefuses(
         f"ports were taken by something else {PORT_ATTEMPTS} times while the nodes started; "
         "stop what takes them, or choose other ports in the network file"
     )

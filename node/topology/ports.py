@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from node.errors import ConfigError
+from node.errors import MachineRefuses
 from node.topology.plan import HOST, PortBlock
 
 BLOCKS_TRIED = 200
@@ -83,7 +83,7 @@ def find_free_block(wanted: PortBlock, nodes: int) -> tuple[PortBlock, list[int]
     """Return the wanted block or the next free one, and which ports of the wanted are taken.
 
     Raises:
-        ConfigError: no free block was found.
+        MachineRefuses: no free block was found.
     """
     taken = [port for port in ports_of(wanted, nodes) if not is_port_free(port)]
     if not taken:
@@ -95,7 +95,7 @@ def find_free_block(wanted: PortBlock, nodes: int) -> tuple[PortBlock, list[int]
         is_distinct = len(set(ports)) == len(ports) and max(ports) <= PORT_MAX
         if is_distinct and all(is_port_free(port) for port in ports):
             return block, taken
-    raise ConfigError(
+    raise MachineRefuses(
         f"port {taken[0]} is taken and no free block of {3 * nodes} ports was found; "
         "stop what uses them, or choose others with --port-base"
     )

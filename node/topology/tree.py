@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from node.config import Engine, dump_genesis, dump_node_config, load_node_config
-from node.errors import ConfigError
+from node.errors import ConfigError, MachineRefuses
 from node.ledger.first_start import TEXT as FIRST_START_TEXT
 from node.ledger.first_start import marker_path
 from node.topology.certificates import (
@@ -73,7 +73,7 @@ def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
             directory.rmdir()
         staging.rename(directory)
     except OSError as error:
-        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from error
+        raise MachineRefuses(f"{directory}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

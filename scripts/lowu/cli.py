@@ -2,7 +2,8 @@
 
 Exit codes: 0 ok, 1 failed, 2 usage or network file, 3 environment, 4 not ready in time,
 130 interrupted. Results go to stdout, everything else to stderr; with ``--json`` one object
-``{"ok": …, "figures": {…}, …}`` goes to stdout, exit 0 exactly when ok.
+``{"ok": …, "figures": {…}, …}`` goes to stdout, exit 0 exactly when ok; a failure has
+``"error": {"code", "message", "hint"}`` in it.
 """
 
 from __future__ import annotations
@@ -60,6 +61,16 @@ _COMMANDS = {
 }
 
 
+_WORDS = {1: "failed", 2: "usage", 3: "environment", 4: "not_ready", 130: "interrupted"}
+"""What a failure is called in JSON, by exit code; "internal" is one that nobody expected."""
+
+
+class _Answer:
+    """The one object that a command prints with ``--json``."""
+
+    is_given = False
+
+
 class LazyGroup(click.Group):
     """Imports a sub-command's module when it is called."""
 
@@ -95,6 +106,7 @@ def emit_json(is_ok: bool, figures: Mapping[str, float], **details: Any) -> None
     encoding = getattr(sys.stdout, "encoding", None) or ""
     is_utf8 = encoding.lower().replace("-", "") == "utf8"
     text = json.dumps({"ok": is_ok, "figures": figures, **details}, ensure_ascii=not is_utf8)
+    _Answer.is_given = True
     click.echo(text)
 
 
@@ -104,18 +116,11 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _exit_code(error: BaseException) -> int:
-    """Return the exit code of an expected error; -1 for a bug."""
-    from node.client import ClientError, RemoteError
-    from node.errors import ConfigError, NodeError
-
-    name = type(error).__name__
-    if isinstance(error, ConfigError):
-        return 3 if "port" in str(error) or "written" in str(error) else 2
-    if name == "NotReady":
-        return 4
-    if isinstance(error, UnicodeEncodeError) or name == "CanonicalError":
+    """Return the exit code of an expected error, which its class knows; -1 for a bug."""
+    if isinstance(error, UnicodeEncodeError):
         return 2
-    return 1 if isinstance(error, (NodeError, ClientError, RemoteError)) else -1
+    code: int = getattr(error, "exit_code", -1)
+    return code
 
 
 def _describe(error: BaseException) -> str:
@@ -152,36 +157,59 @@ def main() -> int:
 
 
 def _run() -> int:
-    wants_json = "--json" in sys.argv
+    _Answer.is_given = False
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="lowu", standalone_mode=False)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _fail(error.exit_code, error.format_message(), _find_help(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return 130
+        return _interrupted()
     except BaseException as error:
-        from node.errors import root_causes
-
-        causes = root_causes(error)
-        if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
-            click.echo("interrupted", err=True)
-            return 130
-        for cause in causes:
-            if isinstance(cause, OutputLost):
-                raise cause from error
-        codes = [_exit_code(cause) for cause in causes]
-        if not codes or min(codes) < 0:
+        code = _explain(error)
+        if code < 0:
             raise
-        message = "\n".join(map(_describe, causes))
-        click.echo(f"error: {message}", err=True)
-        if wants_json:
-            emit_json(False, {}, error=message)
-        return max(codes)
+        return code
     return 0
+
+
+def _explain(error: BaseException) -> int:
+    """Say what has ended the command; return its exit code, or -1 if nobody expected it."""
+    from node.errors import root_causes
+
+    causes = root_causes(error)
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+        return _interrupted()
+    for cause in causes:
+        if isinstance(cause, OutputLost):
+            raise cause from error
+    codes = [_exit_code(cause) for cause in causes]
+    if not codes or min(codes) < 0:
+        _fail(1, "; ".join(map(repr, causes)), "please report it", word="internal")
+        return -1
+    message = "\n".join(map(_describe, causes))
+    click.echo(f"error: {message}", err=True)
+    return _fail(max(codes), message)
+
+
+def _interrupted() -> int:
+    click.echo("interrupted", err=True)
+    return _fail(130, "interrupted")
+
+
+def _find_help(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context is not None else ""
+
+
+def _fail(exit_code: int, message: str, hint: str = "", word: str = "") -> int:
+    """With ``--json`` print what went wrong as the command's one object; return the exit code."""
+    if "--json" in sys.argv and not _Answer.is_given:
+        error = {"code": word or _WORDS.get(exit_code, "failed"), "message": message, "hint": hint}
+        emit_json(False, {}, error=error)
+    return exit_code
 
 
 def _tell_lost(error: OutputLost) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from node.errors import ConfigError
+from node.errors import ConfigError, MachineRefuses
 
 SIZE_INCHES = (8, 4.5)
 Points: TypeAlias = list[tuple[float, float]]
@@ -27,7 +27,7 @@ def draw_lines(path: Path, series: dict[str, Points], x_label: str, y_label: str
     """Draw lines through points, one for each name, and save the picture.
 
     Raises:
-        ConfigError: the file cannot be written.
+        MachineRefuses: the file cannot be written.
     """
     pyplot = _load()
     figure, axes = pyplot.subplots(figsize=SIZE_INCHES, layout="constrained")
@@ -41,7 +41,7 @@ def draw_lines(path: Path, series: dict[str, Points], x_label: str, y_label: str
     try:
         figure.savefig(path)
     except OSError as error:
-        raise ConfigError(f"--plot {path}: cannot be written ({error.strerror})") from error
+        raise MachineRefuses(f"--plot {path}: cannot be written ({error.strerror})") from error
     finally:
         pyplot.close(figure)
 
