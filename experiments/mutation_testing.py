@@ -22,7 +22,7 @@ from types import FunctionType
 from typing import Any
 
 from consensus.simulation.explore import Finding, run_plan
-from consensus.simulation.mutant import Edit, Mutant
+from consensus.simulation.mutants.edit import Edit, Mutant
 from consensus.simulation.plan import draw_plan
 from consensus.simulation.twins import run_scenario, sample_scenario
 

@@ -13,7 +13,6 @@ MODULE_LINES_MAX = 500
 FOLDER_FILES_MAX = 15
 LARGE_FOLDERS = {
     "consensus": 26,  # small files, each one rule of the protocol
-    "consensus/simulation": 26,
     "tests/network": 17,
     "tests/regressions": 100,  # one file a bug
 }

@@ -15,12 +15,12 @@ from consensus import inputs as ev
 from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate, Proposal
+from consensus.simulation.checking.violation import Violation
+from consensus.simulation.checking.watch import Watch
 from consensus.simulation.clients import Clients
-from consensus.simulation.forgery import forge_commit
 from consensus.simulation.kernel import Kernel
+from consensus.simulation.liars.forgery import forge_commit
 from consensus.simulation.node import Liar, SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.simulation.violation import Violation
-from consensus.simulation.watch import Watch
 from consensus.types import Hash32, hash_bytes
 from consensus.validators import ValidatorSet
 

@@ -24,19 +24,19 @@ from consensus.errors import ConsensusError, InvalidMessage
 from consensus.messages import Message, PrePrepare
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
-from consensus.simulation.byzantine import act, alter
+from consensus.simulation.checking.reception import accept_honest
+from consensus.simulation.checking.violation import Violation
+from consensus.simulation.checking.watch import Watch
 from consensus.simulation.clients import Clients
 from consensus.simulation.edge import Edge
 from consensus.simulation.faults import Crash
 from consensus.simulation.kernel import Kernel
+from consensus.simulation.liars.behaviours import act, alter
 from consensus.simulation.network import Parcel, Post
 from consensus.simulation.node import Liar, SimNode
 from consensus.simulation.plan import Plan
-from consensus.simulation.reception import accept_honest
 from consensus.simulation.result import RunResult
 from consensus.simulation.trace import describe_parcel
-from consensus.simulation.violation import Violation
-from consensus.simulation.watch import Watch
 from consensus.state import ReplicaConfig
 from consensus.types import ZERO_HASH
 

@@ -23,7 +23,7 @@ import trio
 from consensus.invariants import BlockFact, check_agreement
 from consensus.messages import Message, Status
 from consensus.records import Record, decode_record
-from consensus.simulation.violation import Violation
+from consensus.simulation.checking.violation import Violation
 from consensus.types import Domain
 from contracts.account import Account
 from contracts.registry import HASH_REGISTRY_ADDRESS, Role, Suite, encode_register_anchor

@@ -13,7 +13,7 @@ from random import Random
 
 from consensus.codec import decode_message, encode_message, signing_digest
 from consensus.messages import Message, PrePrepare
-from consensus.simulation.byzantine import mutate_value
+from consensus.simulation.liars.behaviours import mutate_value
 from consensus.types import Domain
 from node.gateway.frames import FrameKind
 from node.gateway.gateway import Gateway

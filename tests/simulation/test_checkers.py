@@ -16,17 +16,17 @@ from consensus.records import (
     VoteRecord,
     record_key,
 )
-from consensus.simulation import checkers
-from consensus.simulation.checkers import (
+from consensus.simulation.checking import checkers
+from consensus.simulation.checking.checkers import (
     AuthorChecker,
     ChainChecker,
     EvidenceChecker,
     StepChecker,
 )
+from consensus.simulation.checking.violation import Violation
+from consensus.simulation.checking.votes import VoteChecker
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
 from consensus.simulation.plan import Plan
-from consensus.simulation.violation import Violation
-from consensus.simulation.votes import VoteChecker
 from consensus.simulation.world import World
 from consensus.types import ZERO_HASH, hash_bytes
 from consensus.validators import Validator, ValidatorSet
@@ -289,7 +289,7 @@ def test_what_a_view_change_carries_is_counted_among_those_who_signed_it():
 
 
 def test_p12_an_honest_message_that_is_refused_or_changed(monkeypatch):
-    from consensus.simulation import reception
+    from consensus.simulation.checking import reception
 
     message = kit.new_view(1)
     reception.accept_honest(kit.VERIFIER, kit.node_id(2), message)

@@ -10,14 +10,14 @@ from consensus.inputs import TimerId
 from consensus.leaders import select_passed_over
 from consensus.messages import ViewChange
 from consensus.records import NewViewRecord
-from consensus.simulation.leadership import (
+from consensus.simulation.checking.leadership import (
     LeaderChecker,
     check_names,
     work_out_leader,
     work_out_passed_over,
 )
+from consensus.simulation.checking.violation import Violation
 from consensus.simulation.node import SimNode
-from consensus.simulation.violation import Violation
 from tests.unit import consensus_kit as kit
 
 NAMES = [(1, 16)]

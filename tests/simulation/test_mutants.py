@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus.simulation.mutant import Edit
-from consensus.simulation.mutants import MUTANTS
+from consensus.simulation.mutants.catalogue import MUTANTS
+from consensus.simulation.mutants.edit import Edit
 from experiments.mutation_testing import MutantError, apply_edit, edited_source, hunt_all
 
 ROOT = Path(__file__).resolve().parents[2]

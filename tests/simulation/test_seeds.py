@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.simulation.byzantine import ACTIONS, CHANGES
 from consensus.simulation.explore import Finding, Totals, run_plan, run_seed
 from consensus.simulation.faults import BEHAVIOURS
+from consensus.simulation.liars.behaviours import ACTIONS, CHANGES
 from consensus.simulation.plan import (
     Plan,
     draw_plan,

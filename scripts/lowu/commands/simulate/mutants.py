@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from consensus.simulation.mutant import Mutant
-from consensus.simulation.mutants import MUTANTS
+from consensus.simulation.mutants.catalogue import MUTANTS
+from consensus.simulation.mutants.edit import Mutant
 from experiments.mutation_testing import Hunt, hunt_all
 from lowu.cli import emit_json
 from lowu.output import Progress, print_table

@@ -6,7 +6,7 @@ from consensus.certificates import VerifiedMessage, Verifier
 from consensus.codec import decode_message, encode_message
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import Message
-from consensus.simulation.violation import Violation
+from consensus.simulation.checking.violation import Violation
 
 
 def accept_honest(verifier: Verifier, node_id: bytes, message: Message) -> VerifiedMessage:

@@ -29,9 +29,9 @@ from consensus.messages import (
     ViewChange,
 )
 from consensus.records import EvidenceRecord, Record, VoteKind, VoteRecord, record_key
-from consensus.simulation.leadership import check_names
+from consensus.simulation.checking.leadership import check_names
+from consensus.simulation.checking.violation import Violation
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.simulation.violation import Violation
 from consensus.types import Domain, Hash32, Height, NodeIndex, View
 
 VIEW_TIMEOUT_MS_MAX = 15_000

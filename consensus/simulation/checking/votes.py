@@ -23,9 +23,9 @@ from consensus.messages import (
 )
 from consensus.records import NewViewRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.replica import Replica
-from consensus.simulation.leadership import LeaderChecker
+from consensus.simulation.checking.leadership import LeaderChecker
+from consensus.simulation.checking.violation import Violation
 from consensus.simulation.node import SimNode
-from consensus.simulation.violation import Violation
 from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
 
 

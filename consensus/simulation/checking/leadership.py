@@ -14,8 +14,8 @@ from consensus.epochs import Epoch
 from consensus.messages import NewView, PrePrepare, ViewChange
 from consensus.records import NewViewRecord, Record, ViewRecord
 from consensus.replica import Replica
+from consensus.simulation.checking.violation import Violation
 from consensus.simulation.node import SimNode
-from consensus.simulation.violation import Violation
 from consensus.types import Height, NodeIndex, View
 from consensus.validators import ValidatorSet
 

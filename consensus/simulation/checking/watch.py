@@ -10,7 +10,7 @@ from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
 from consensus.messages import Evidence, Message
 from consensus.records import Record
-from consensus.simulation.checkers import (
+from consensus.simulation.checking.checkers import (
     VIEW_TIMEOUT_MS_MAX,
     AuthorChecker,
     ChainChecker,
@@ -18,12 +18,12 @@ from consensus.simulation.checkers import (
     StepChecker,
     check_accepted,
 )
+from consensus.simulation.checking.violation import Violation
+from consensus.simulation.checking.votes import VoteChecker
 from consensus.simulation.clients import Clients
 from consensus.simulation.kernel import Kernel
 from consensus.simulation.node import SimBlock, SimNode
 from consensus.simulation.plan import keeps_promise
-from consensus.simulation.violation import Violation
-from consensus.simulation.votes import VoteChecker
 from consensus.types import ZERO_HASH, Hash32
 
 

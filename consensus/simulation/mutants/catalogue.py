@@ -8,10 +8,10 @@ docs/BUGS.md (B…); L… are mistakes that the rules of docs/PROTOCOL.md are wr
 
 from __future__ import annotations
 
-from consensus.simulation.mutant import Mutant
-from consensus.simulation.mutant import build_mutant as _mutant
-from consensus.simulation.mutants_of_leaders import BROKEN_LEADERS
-from consensus.simulation.mutants_of_rules import BROKEN_RULES
+from consensus.simulation.mutants.edit import Mutant
+from consensus.simulation.mutants.edit import build_mutant as _mutant
+from consensus.simulation.mutants.of_leaders import BROKEN_LEADERS
+from consensus.simulation.mutants.of_rules import BROKEN_RULES
 
 PUBLIC_BUGS: tuple[Mutant, ...] = (
     _mutant(

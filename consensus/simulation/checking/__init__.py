@@ -1,0 +1,1 @@
+"""Properties of reliability as checks over a running simulation."""

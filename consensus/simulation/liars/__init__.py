@@ -1,0 +1,1 @@
+"""Validators that lie, and what they forge."""

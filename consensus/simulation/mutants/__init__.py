@@ -1,0 +1,1 @@
+"""Known bugs and mistakes, put back into the core one at a time."""
