@@ -57,7 +57,10 @@ def output_option(default: str) -> Callable[[Any], Any]:
 
 
 attach_option = click.option(
-    "--attach", multiple=True, metavar="PATH=FILE", help="A file, and its path in the document."
+    "--attach",
+    multiple=True,
+    metavar="PATH=FILE",
+    help="Path in the document, and the file to attach there.",
 )
 
 

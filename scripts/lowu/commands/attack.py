@@ -29,7 +29,7 @@ NETWORK = "seed-7"
 
 @click.group()
 def attack() -> None:
-    """Measure what can be learnt from the chain's data."""
+    """Measure what an attacker learns from the chain's data."""
 
 
 @attack.command()
@@ -37,9 +37,12 @@ def attack() -> None:
     "--budget", type=click.FloatRange(1, 3_600), default=60.0, show_default=True,
     help="Seconds for each profile.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="Whose form it is.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the document.")
 @click.option(
-    "--processes", type=click.IntRange(1, 256), default=None, help="[default: one a core]"
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=None,
+    help="Worker processes.  [default: one per core]",
 )
 @json_option
 def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -> None:
@@ -78,9 +81,9 @@ def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -
 @attack.command()
 @click.option(
     "--mutations", type=click.IntRange(10, 100_000_000), default=20_000, show_default=True,
-    help="Changes to try, half of packages, half of presentations.",
+    help="Changes to try: half on packages, half on presentations.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws the changes.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the changes.")
 @json_option
 def mutate(mutations: int, seed: int, is_json: bool) -> None:
     """Change bytes of packages and presentations; none may be accepted."""
@@ -125,15 +128,15 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
 
 
 @attack.command()
-@click.option("--network", default="dev-4", show_default=True, help="A bundled one, or a file.")
+@click.option("--network", default="dev-4", show_default=True, help="A bundled network, or a file.")
 @click.option(
     "--minutes", type=click.FloatRange(0.1, 10_000), default=5.0, show_default=True,
-    help="How long the strangers have.",
+    help="Duration in minutes.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws what they do.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of what they do.")
 @json_option
 def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
-    """Let strangers deploy and call random contracts; no node may end, nor differ from others."""
+    """Let strangers deploy and call random contracts; no node may end or disagree."""
     from lowu.commands.attack_strangers import run_strangers
 
     run_strangers(network, minutes, seed, is_json=is_json)
@@ -142,9 +145,9 @@ def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
 @attack.command()
 @click.option(
     "--documents", type=click.IntRange(2, 1_000), default=40, show_default=True,
-    help="Each with an anchor for two receivers.",
+    help="Number of documents, each anchored for two receivers.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws the order.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the order.")
 @json_option
 def linkability(documents: int, seed: int, is_json: bool) -> None:
     """Guess which anchors are of one document, by their bytes and by when they came.
@@ -235,12 +238,12 @@ def squat(is_json: bool) -> None:
 
 
 @attack.command()
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws hashes and keys.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of hashes and keys.")
 @json_option
 def legacy(seed: int, is_json: bool) -> None:
-    """Do the same to the registry and to evidence kept as WeIdentity keeps it, side by side.
+    """Run the same attacks on the registry and on evidence kept as WeIdentity keeps it.
 
-    Exit 0 if in every act the old way gives in and the registry does not.
+    Exits 0 if every attack succeeds on the old kind of contract and fails on the registry.
     """
     from random import Random
 

@@ -59,8 +59,10 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 
 @click.command()
-@click.option("-l", "hosts", required=True, metavar="IP:COUNT", help="How many nodes where.")
-@click.option("-p", "ports", default="30300,20200", show_default=True, help="Start ports: p2p,rpc.")
+@click.option(
+    "-l", "hosts", required=True, metavar="IP:COUNT", help="Number of nodes on each host."
+)
+@click.option("-p", "ports", default="30300,20200", show_default=True, help="First ports: p2p,rpc.")
 @click.option(
     "-o",
     "output",

@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("schema")
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws the content.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the content.")
 @output_option("document.json")
 @json_option
 def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
-    """Write an invented document of SCHEMA, such as cn.ecr/1, and beside it the files it has."""
+    """Write a sample document of SCHEMA, such as cn.ecr/1, and the files attached to it."""
     from institutions.documents.samples import SAMPLES
     from institutions.service.records import write_document
 
@@ -82,7 +82,7 @@ def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
 @click.argument("document", type=EXISTING)
 @by_option
 @click.option("--for", "audience", required=True, help="The receiver that the anchor is for.")
-@click.option("--holder", required=True, help="Who will carry it.")
+@click.option("--holder", required=True, help="The holder who will carry it.")
 @attach_option
 @output_option("package.json")
 @directory_option
@@ -97,7 +97,7 @@ def issue(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Make a package of DOCUMENT, register its anchor, and write the package for its holder."""
+    """Package DOCUMENT, register its anchor, and write the package for its holder."""
     from institutions.documents.schemas import SCHEMAS
     from institutions.package.format import encode_package
     from institutions.service.records import read_document
@@ -146,8 +146,10 @@ def issue(
 @click.command()
 @by_option
 @click.option("--schema", required=True, help="Kind of document, such as cn.ecr/1.")
-@click.option("--purpose", default="LOAN", show_default=True, help="What it is for.")
-@click.option("--field", "fields", multiple=True, help="Path to see, with all below it.")
+@click.option("--purpose", default="LOAN", show_default=True, help="Purpose of the request.")
+@click.option(
+    "--field", "fields", multiple=True, help="Field to ask for, with everything below it."
+)
 @output_option("request.json")
 @directory_option
 @json_option
@@ -160,7 +162,7 @@ def request(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Write what a receiver asks a holder for; without --field, everything."""
+    """Write a receiver's request for a document; without --field, for all of it."""
     from institutions.documents.schemas import SCHEMAS
     from institutions.exchange.consent import Purpose
     from institutions.exchange.request import encode_request
@@ -192,15 +194,25 @@ def request(
 @click.command()
 @click.argument("sealed", type=EXISTING)
 @by_option
-@click.option("--subject", required=True, help="Whom the receiver has identified, TYPE:NUMBER.")
-@click.option("--password", default="", help="If the holder told one.")
+@click.option(
+    "--subject",
+    required=True,
+    help="The person or company the receiver has identified, as TYPE:NUMBER.",
+)
+@click.option("--password", default="", help="Password, if the holder set one.")
 @attach_option
 @click.option(
-    "--confirm", multiple=True, help="Ask this institution's node too, such as one across."
+    "--confirm",
+    multiple=True,
+    help="Also ask this institution's node, such as one on the other side.",
 )
-@click.option("--trust", "trusted", type=EXISTING, default=None, help="File of `lowu trust`.")
+@click.option(
+    "--trust", "trusted", type=EXISTING, default=None, help="File written by `lowu trust`."
+)
 @click.option("--offline", is_flag=True, help="Ask no node; needs --trust.")
-@click.option("--html", "page", type=FILE, default=None, help="Write the report as a page.")
+@click.option(
+    "--html", "page", type=FILE, default=None, help="Also write the report as an HTML page."
+)
 @directory_option
 @json_option
 def verify(
@@ -216,10 +228,10 @@ def verify(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Check what a holder has sent; exit 0 only if it is accepted.
+    """Verify a presentation that a holder sent; exits 0 only if it is accepted.
 
-    Offline, the proof of registration that came along is checked; whether the document is still
-    in force cannot be, so the verdict is INDETERMINATE at best.
+    Offline, the proof of registration in the package is checked. Whether the document is still
+    in force is unknown then, so the verdict is INDETERMINATE at best.
     """
     from institutions.documents.document import Subject
     from institutions.exchange.trust import decode_trust
@@ -265,7 +277,7 @@ def verify(
 @directory_option
 @json_option
 def trust(institution: str, output: Path, directory: Path, is_json: bool) -> None:
-    """Write who validates the chain, and issuers' keys, for verifying without a line."""
+    """Save the chain's validators and the issuers' keys, for offline verification."""
     from institutions.exchange.trust import encode_trust, read_trust
     from institutions.ledger.registry import Registry
 
@@ -291,14 +303,16 @@ def trust(institution: str, output: Path, directory: Path, is_json: bool) -> Non
 @click.command()
 @click.argument("anchor")
 @by_option
-@click.option("--reason", default="CORRECTED", show_default=True, help="Why, coarsely.")
-@click.option("--since", type=click.IntRange(0), default=0, help="Block of the past since which.")
+@click.option("--reason", default="CORRECTED", show_default=True, help="Reason code.")
+@click.option(
+    "--since", type=click.IntRange(0), default=0, help="Past block from which it counts as revoked."
+)
 @directory_option
 @json_option
 def revoke(
     anchor: str, institution: str, reason: str, since: int, directory: Path, is_json: bool
 ) -> None:
-    """Withdraw the document behind ANCHOR for good."""
+    """Revoke the document of ANCHOR for good."""
     why, wanted = parse_reason(reason), parse_anchor(anchor)
     _change(
         "revoked",
@@ -332,7 +346,7 @@ def _change(
 @directory_option
 @json_option
 def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Put the document behind ANCHOR out of force for a while."""
+    """Suspend the document of ANCHOR for a time."""
     wanted = parse_anchor(anchor)
     _change(
         "suspended", lambda issuer: issuer.suspend(wanted), institution, directory, is_json=is_json
@@ -345,7 +359,7 @@ def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> No
 @directory_option
 @json_option
 def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Put the suspended document behind ANCHOR into force again."""
+    """Reinstate the suspended document of ANCHOR."""
     wanted = parse_anchor(anchor)
     _change(
         "reinstated",
@@ -363,7 +377,7 @@ def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> 
 @directory_option
 @json_option
 def supersede(anchor: str, newer: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Replace the document behind ANCHOR by the one behind NEWER."""
+    """Replace the document of ANCHOR with that of NEWER."""
     old, new = parse_anchor(anchor), parse_anchor(newer)
 
     _change(
@@ -378,14 +392,14 @@ def supersede(anchor: str, newer: str, institution: str, directory: Path, is_jso
 @click.command()
 @click.argument("anchor")
 @by_option
-@click.option("--reason", default="SUBJECT_REQUEST", show_default=True, help="Why, coarsely.")
+@click.option("--reason", default="SUBJECT_REQUEST", show_default=True, help="Reason code.")
 @output_option("erasure.json")
 @directory_option
 @json_option
 def erase(
     anchor: str, institution: str, reason: str, output: Path, directory: Path, is_json: bool
 ) -> None:
-    """Destroy the document behind ANCHOR, say so on the ledger, and write a receipt for it."""
+    """Destroy the document of ANCHOR, record that on the ledger, and write a receipt."""
     from institutions.exchange.erasure import encode_erasure
 
     wanted, why = parse_anchor(anchor), parse_reason(reason)

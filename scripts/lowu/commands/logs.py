@@ -27,8 +27,8 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     help="Lines to show; 0 for all.",
 )
 @click.option("-g", "--grep", default="", help="Only lines that contain this text.")
-@click.option("--level", type=click.Choice(LEVELS), default="debug", help="Least level.")
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
+@click.option("--level", type=click.Choice(LEVELS), default="debug", help="Lowest level to show.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing lines as they are written.")
 def logs(
     node: str | None, directory: Path, lines: int, grep: str, level: str, follow: bool
 ) -> None:

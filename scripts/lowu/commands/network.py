@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--evm",
     type=click.Choice(["compiled", "interpreted", "both"]),
-    help="What runs contracts; both: compare them, and stop on a difference.",
+    help="EVM engine; both: run both, and stop if they differ.",
 )
 @json_option
 def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: bool) -> None:

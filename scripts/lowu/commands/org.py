@@ -73,10 +73,10 @@ def _check_schemas(schemas: Sequence[str]) -> None:
 @propose.command()
 @click.argument("name")
 @by_option
-@click.option("--side", type=SIDES, required=True, help="Where it stands.")
-@click.option("--role", "roles", multiple=True, required=True, help="Such as VERIFIER.")
-@click.option("--schema", "schemas", multiple=True, help="What it may issue.")
-@click.option("--via", required=True, help="The institution whose node it will use.")
+@click.option("--side", type=SIDES, required=True, help="Side of the boundary.")
+@click.option("--role", "roles", multiple=True, required=True, help="Role, such as VERIFIER.")
+@click.option("--schema", "schemas", multiple=True, help="Schema that it may issue.")
+@click.option("--via", required=True, help="Institution whose node it will use.")
 @directory_option
 @json_option
 def admit(
@@ -235,7 +235,7 @@ def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json:
 
 @org.command()
 @by_option
-@click.option("--retire-old", is_flag=True, help="Take the roles from the account so far.")
+@click.option("--retire-old", is_flag=True, help="Remove the roles from the old account.")
 @directory_option
 @json_option
 def account(institution: str, retire_old: bool, directory: Path, is_json: bool) -> None:

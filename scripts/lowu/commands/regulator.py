@@ -28,11 +28,13 @@ POLL_S = 0.5
     "--dormant", type=click.IntRange(1), default=1_000, show_default=True,
     help="Blocks without a registration after which an issuer counts as silent.",
 )  # fmt: skip
-@click.option("--follow", is_flag=True, help="Go on, and say each alert, until interrupted.")
+@click.option(
+    "--follow", is_flag=True, help="Keep watching and print each alert until interrupted."
+)
 @directory_option
 @json_option
 def regulator(institution: str, dormant: int, follow: bool, directory: Path, is_json: bool) -> None:
-    """Count registrations, withdrawals and verdicts, and tell what looks wrong.
+    """Count registrations, revocations and verdicts, and report what looks wrong.
 
     The counts are of what the institution's node has; they go on where they stopped. Nothing of a
     document, a holder or a receiver is in them.

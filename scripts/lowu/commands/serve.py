@@ -45,16 +45,16 @@ TRIES = 10
 
 
 @click.command()
-@click.option("--by", "institution", default="", help="The institution whose desk it is.")
-@click.option("--holder", default="", help="The holder whose wallet it is, instead.")
-@click.option("--once", is_flag=True, help="Do what is in the inbox, and end.")
+@click.option("--by", "institution", default="", help="The institution to serve for.")
+@click.option("--holder", default="", help="The holder to serve for, instead.")
+@click.option("--once", is_flag=True, help="Process what is in the inbox, then exit.")
 @directory_option
 @json_option
 def serve(institution: str, holder: str, once: bool, directory: Path, is_json: bool) -> None:
-    """Do the orders that come as files into a desk's inbox, until interrupted.
+    """Process orders that arrive as files in an inbox, until interrupted.
 
-    An order is done once, however often it is given, and tried again until a node answers. Exit 1
-    if, with --once, no node answered.
+    Each order is done exactly once, however often it is given, and retried until a node answers.
+    Exits 1 if, with --once, no node answered.
     """
     if bool(institution) == bool(holder):
         raise click.UsageError("either --by INSTITUTION or --holder NAME")

@@ -23,15 +23,17 @@ would have it compiled anew each time, and take twice as long altogether."""
 
 @click.command(name="state-tests")
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--only", default="", help="Only files whose path has this in it.")
-@click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Processes; one a core.")
+@click.option("--only", default="", help="Only files whose path contains this text.")
+@click.option(
+    "--jobs", type=click.IntRange(0, 256), default=0, help="Worker processes; 0 for one per core."
+)
 @click.option(
     "--cpu",
     "cpu_max_s",
     type=click.FloatRange(min=0, min_open=True),
     default=4.0,
     show_default=True,
-    help="Leave out, by name, what takes an engine more seconds of CPU.",
+    help="Exclude, by name, tests that take an engine more CPU seconds than this.",
 )
 @json_option
 def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: bool) -> None:

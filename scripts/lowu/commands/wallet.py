@@ -65,7 +65,7 @@ def _choose(wallet: Wallet, asked: Request, doc_id: str | None) -> str:
 @holder_option
 @click.option("--via", required=True, help="The institution that logs it.")
 @click.option("--document", default=None, help="Document id.  [default: the newest that fits]")
-@click.option("--withdraw", is_flag=True, help="Take the consent back.")
+@click.option("--withdraw", is_flag=True, help="Withdraw the consent.")
 @directory_option
 @json_option
 def consent(
@@ -77,7 +77,7 @@ def consent(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Agree to REQUEST, or take that back, and have it logged on the ledger."""
+    """Consent to REQUEST, or withdraw consent; an institution logs it on the ledger."""
     from institutions.exchange.consent import end_consent, log_consent
     from institutions.exchange.request import decode_request
 
@@ -116,8 +116,12 @@ def consent(
 @click.argument("asked", type=EXISTING, metavar="REQUEST")
 @holder_option
 @click.option("--document", default=None, help="Document id.  [default: the newest that fits]")
-@click.option("--field", "fields", multiple=True, help="Show these only, and what is below them.")
-@click.option("--password", default="", help="To be told to the receiver another way.")
+@click.option(
+    "--field", "fields", multiple=True, help="Show only this field, with everything below it."
+)
+@click.option(
+    "--password", default="", help="Password; give it to the receiver by another channel."
+)
 @output_option("sealed.bin")
 @directory_option
 @json_option
@@ -158,7 +162,7 @@ def present(
 @directory_option
 @json_option
 def forget(receipt: Path, holder: str, via: str, directory: Path, is_json: bool) -> None:
-    """Destroy the document that RECEIPT says is erased, if the ledger says so too."""
+    """Destroy the holder's copy of the document in RECEIPT, if the ledger confirms it."""
     from institutions.exchange.erasure import decode_erasure, find_flaw
     from institutions.ledger.registry import Registry
 

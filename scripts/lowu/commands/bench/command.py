@@ -45,11 +45,13 @@ def rounds_option(default: int) -> Callable[[Any], Any]:
         type=click.IntRange(1, 100),
         default=default,
         show_default=True,
-        help="How often, each time afresh.",
+        help="Number of independent runs.",
     )
 
 
-def registrations_option(default: int, text: str = "In each run.") -> Callable[[Any], Any]:
+def registrations_option(
+    default: int, text: str = "Registrations in each run."
+) -> Callable[[Any], Any]:
     """Add ``--registrations``."""
     return click.option(
         "--registrations",
@@ -70,12 +72,16 @@ plot_option = click.option(
 @bench.command()
 @click.option("--nodes", type=click.IntRange(1, 31), default=4, show_default=True)
 @click.option(
-    "--against", default="anvil,eth-tester", show_default=True, help="What to measure against."
+    "--against", default="anvil,eth-tester", show_default=True, help="Systems to compare with."
 )
 @rounds_option(5)
 @registrations_option(8_000)
 @click.option(
-    "--batch", type=click.IntRange(1, 1_000), default=1, show_default=True, help="In a request."
+    "--batch",
+    type=click.IntRange(1, 1_000),
+    default=1,
+    show_default=True,
+    help="Registrations in one request.",
 )
 @plot_option
 @json_option
@@ -88,7 +94,7 @@ def throughput(
     plot: Path | None,
     is_json: bool,
 ) -> None:
-    """Compare registrations a second, committed on all nodes, with anvil and eth-tester."""
+    """Compare registrations per second, committed on all nodes, with anvil and eth-tester."""
     from lowu.commands.bench.throughput import run_throughput
 
     run_throughput(nodes, against, rounds, registrations, batch, plot, is_json=is_json)
@@ -109,7 +115,7 @@ def throughput(
     type=click.FloatRange(1, 600),
     default=20.0,
     show_default=True,
-    help="How long half of the highest rate is kept up.",
+    help="Seconds at half of the highest rate.",
 )
 @registrations_option(6_000, "Sent at once in each run, to find the highest rate.")
 @plot_option
@@ -138,33 +144,33 @@ def latency(
     type=click.IntRange(1, 10_000),
     default=1_000,
     show_default=True,
-    help="In a block at most.",
+    help="Most transactions in a block.",
 )
 @plot_option
 @json_option
 def scale(
     nodes: str, rounds: int, registrations: int, block: int, plot: Path | None, is_json: bool
 ) -> None:
-    """Measure throughput, latency and CPU a registration by part, for networks of several sizes."""
+    """Measure throughput, latency and CPU per registration, for networks of several sizes."""
     from lowu.commands.bench.scale import run_scale
 
     run_scale(nodes, rounds, registrations, block, plot, is_json=is_json)
 
 
 @bench.command()
-@click.option("--against", default="anvil", show_default=True, help="What to measure against.")
+@click.option("--against", default="anvil", show_default=True, help="Systems to compare with.")
 @rounds_option(5)
 @click.option(
     "--verifications",
     type=click.IntRange(100, 1_000_000),
     default=4_000,
     show_default=True,
-    help="In each run.",
+    help="Verifications in each run.",
 )
 @plot_option
 @json_option
 def read(against: str, rounds: int, verifications: int, plot: Path | None, is_json: bool) -> None:
-    """Compare verifications a second, single and batched, with anvil."""
+    """Compare verifications per second, single and batched, with anvil."""
     from lowu.commands.bench.read import run_read
 
     run_read(against, rounds, verifications, plot, is_json=is_json)
@@ -172,7 +178,10 @@ def read(against: str, rounds: int, verifications: int, plot: Path | None, is_js
 
 @bench.command()
 @click.option(
-    "--records", default="1000,10000,50000", show_default=True, help="Where to measure on the way."
+    "--records",
+    default="1000,10000,50000",
+    show_default=True,
+    help="Numbers of records at which to measure.",
 )
 @rounds_option(3)
 @plot_option
@@ -190,7 +199,7 @@ def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     type=click.IntRange(1, 50),
     default=10,
     show_default=True,
-    help="Of 200 registrations, each round.",
+    help="Blocks of 200 registrations in each run.",
 )
 @rounds_option(5)
 @json_option
@@ -232,7 +241,7 @@ def start(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
 @plot_option
 @json_option
 def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
-    """Take the proportional memory of every node of NETWORK after its start."""
+    """Measure the memory (PSS) of every node of NETWORK after its start."""
     from lowu.commands.bench.start import run_memory
 
     run_memory(network, rounds, plot, is_json=is_json)
@@ -244,23 +253,25 @@ def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
     type=click.IntRange(0),
     default=2_000,
     show_default=True,
-    help="How many random programs.",
+    help="Number of random programs.",
 )
 @click.option(
     "--contracts",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder with artifacts of npm packages, to call at random.",
+    help="Folder of npm contract artifacts to call at random.",
 )
 @click.option(
     "--calls",
     type=click.IntRange(0),
     default=2_000,
     show_default=True,
-    help="Calls of those contracts.",
+    help="Number of calls to those contracts.",
 )
 @click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--mutants", is_flag=True, help="Put known faults into the compiler; find each.")
-@click.option("--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0: one a core.")
+@click.option("--mutants", is_flag=True, help="Put known faults into the compiler and find each.")
+@click.option(
+    "--jobs", type=click.IntRange(0, 1024), default=0, help="Worker processes; 0 for one per core."
+)
 @json_option
 def differential(**options: Any) -> None:
     """Run both EVM engines side by side, on random programs and, with --contracts, on real ones."""

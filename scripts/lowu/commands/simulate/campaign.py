@@ -71,7 +71,7 @@ def _end_quietly() -> None:
 
 
 class Stopwatch:
-    """Measures a campaign, and tells once a second that it is time to say how it goes."""
+    """Times a campaign, and paces its progress output to once a second."""
 
     def __init__(self) -> None:
         self._started = self._shown = time.monotonic()

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="How many seeds, or Twins samples.",
+    help="Number of seeds, or of Twins samples.",
 )
 @click.option(
     "--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed."
 )
-@click.option("--nodes", default="4,7", show_default=True, help="Network sizes, in turn.")
+@click.option("--nodes", default="4,7", show_default=True, help="Network sizes, used in turn.")
 @click.option(
-    "--jobs", type=click.IntRange(0, 1024), default=0, help="Processes; 0 for one a core."
+    "--jobs", type=click.IntRange(0, 1024), default=0, help="Worker processes; 0 for one per core."
 )
 @click.option("--trace", is_flag=True, help="Print the events of one seed, replay or scenario.")
 @click.option(
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     help="Views of a Twins scenario.",
 )
 @click.option("--exhaustive", is_flag=True, help="All Twins scenarios of 4 nodes, once each.")
-@click.option("--share", default="1/1", help="Of --exhaustive only part I of N, as I/N.")
+@click.option("--share", default="1/1", help="With --exhaustive: only part I of N, as I/N.")
 @click.option("--scenario", help="Run one Twins scenario, such as 4:1:01001/00000.")
-@click.option("--control", is_flag=True, help="Twins beyond the bound: a fork must be found.")
+@click.option("--control", is_flag=True, help="More twins than tolerated: a fork must be found.")
 @click.option(
     "--stack",
     type=click.Choice(["core", "full"]),
