@@ -284,7 +284,8 @@ def test_repository():
 
 def test_root_holds_what_the_design_names():
     allowed = {
-        ".ci", ".gitignore", "CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "configs",
+        ".ci", ".editorconfig", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md",
+        "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "configs",
         "consensus", "contracts", "docs", "experiments", "institutions", "node",
         "pyproject.toml", "requirements.lock", "scripts", "tests",
     }  # fmt: skip
