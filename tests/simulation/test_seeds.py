@@ -61,6 +61,11 @@ def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     assert hash_of(draw_plan(0, 4)) in output_under_hash_seeds(code)
 
 
+def test_a_liar_remembers_validators_that_have_left():
+    """Seed 16837 of 7 nodes: it counted the VIEW-CHANGE of one that is no validator any more."""
+    assert isinstance(run_seed(16_837, 7), RunResult)
+
+
 def test_a_run_is_the_same_with_and_without_a_trace():
     plan = draw_plan(3, 4)
     plain, traced = run_plan(plan), run_plan(plan, is_traced=True)

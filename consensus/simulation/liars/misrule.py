@@ -50,7 +50,8 @@ def _accusing(liar: Liar, parcel: Parcel) -> Parcel:
     if isinstance(parcel, NewView):
         asked = {change.sender: change for change in parcel.view_changes}
         for change in (item for item in liar.memory if isinstance(item, ViewChange)):
-            if change.view == parcel.view:
+            is_member = change.sender < len(replica.validators)  # some may have left since
+            if change.view == parcel.view and is_member:
                 asked.setdefault(change.sender, change)
         kind = [
             index for index in asked if not liars & {name for name, _ in asked[index].passed_over}
