@@ -12,7 +12,7 @@ BEHAVIOURS: Final = (
     "accuse", "censor", "delay", "equivocate", "flood", "forge", "garbage", "misexecute", "mishelp",
     "mutate", "mute", "propose_ill", "replay", "silent", "view_lie", "withhold",
 )  # fmt: skip
-"""What a Byzantine validator may do, by name and in order; see `byzantine`."""
+"""What a Byzantine validator may do, by name and in order; see `liars.behaviours`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 What is durable survives a crash: vote records, committed blocks, and the bodies promised by a
 VALID verdict. Everything else is lost. Effects are performed in order, and a crash may fall
-between any two of them. A Byzantine instance has a liar beside it (see `byzantine`).
+between any two of them. A Byzantine instance has a liar beside it (see `liars`).
 """
 
 from __future__ import annotations
