@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.registry import Jurisdiction, RevokeReason
+from contracts.registry import Jurisdiction
 from institutions.documents.document import build_enterprise_report
 from institutions.verification.verdicts import Verdict
 
@@ -27,7 +27,7 @@ def test_a_report_is_accepted(lowu_virtual):
 def test_a_revoked_report_is_refused(lowu_virtual):
     async def play(cast, faults):
         document, issued = await issue(cast, 1)
-        await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
+        await cast.revoke("szcredit", issued.anchor)
         return await cast.hand_over("acme-sz", issued, document, "nova")
 
     assert "REVOKED(CORRECTED)" in lowu_virtual.play(play).codes

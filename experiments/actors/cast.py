@@ -5,16 +5,18 @@ What one of them was told to be committed, the others can read at once: see `cau
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from contracts.abi import load_artifact
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     Jurisdiction,
+    RegistryErrorCode,
+    RevokeReason,
     Role,
-    hash_function,
 )
 from experiments.actors.causal_client import CausalClient, Horizon
 from institutions.documents.document import Document
@@ -31,16 +33,23 @@ from institutions.ledger.governance import (
     Proposal,
     Voter,
     admission_calls,
+    derive_org_id,
     read_proposal,
     schema_calls,
 )
-from institutions.ledger.registry import Registry
+from institutions.ledger.registry import Registry, RegistryRefused
 from institutions.ledger.transactor import Signer
-from institutions.package.format import Package, encode_package
+from institutions.package.format import Package, decode_package, encode_package
 from institutions.package.signatures import DocumentKey
 from institutions.roles.holder import Holder
 from institutions.roles.issuer import Issued, Issuer
+from institutions.roles.member import Member
 from institutions.roles.verifier import Verifier
+from institutions.service.desk import Desk
+from institutions.service.orders import Answer
+from institutions.service.records import write_document
+from institutions.service.runner import NoAnswerYetError
+from institutions.service.store import Store
 from institutions.verification.verdicts import Report
 from node.client import RpcClient
 from node.topology.plan import Plan, PlannedNode, derive_key
@@ -70,6 +79,9 @@ class Cast:
     plan: Plan
     clients: dict[str, RpcClient] = field(default_factory=dict)
     """By institution: its connection to its node."""
+    desks: dict[str, Desk] = field(default_factory=dict)
+    """By institution: what carries its orders out, as `lowu serve` and the commands have it."""
+    org_ids: dict[str, int] = field(default_factory=dict)
     horizon: Horizon = field(default_factory=Horizon)
     """The block below which no node is read."""
     registrations: int = 0
@@ -77,24 +89,44 @@ class Cast:
     documents: list[Document] = field(default_factory=list)
     anchors: list[bytes] = field(default_factory=list)
 
-    def enter(
-        self, name: str, org_id: int, side: str, *, account_key: bytes, document_key: bytes
-    ) -> None:
-        """Take an institution on, with the node that `clients` has for it."""
-        client = self.clients[name]
-        self.signers[name] = signer = Signer(client, account_key)
-        key = DocumentKey(document_key)
-        self.issuers[name] = Issuer(
-            name=name, org_id=org_id, jurisdiction=side, signer=signer, document_key=key
-        )
-        self.verifiers[name] = Verifier(
-            name=name,
-            org_id=org_id,
-            jurisdiction=side,
-            registry=Registry(client),
-            document_key=key,
-            signer=signer,
-        )
+    def enter(self, member: Member, account_key: bytes) -> None:
+        """Let a member act, through the node that `clients` has for it."""
+        client = self.clients[member.name]
+        self.signers[member.name] = signer = Signer(client, account_key)
+        self.issuers[member.name] = Issuer(member, signer)
+        self.verifiers[member.name] = Verifier(member, registry=Registry(client), signer=signer)
+        self.org_ids[member.name] = member.org_id
+        self.desks[member.name] = Desk(member, [signer], Store(None), self.org_ids, self.now_s)
+
+    def use_key(self, name: str, document_key: DocumentKey, key_id: int) -> None:
+        """Let an institution issue with another document key from now on."""
+        issuer = self.issuers[name] = self.issuers[name].with_key(document_key, key_id)
+        signers = [self.signers[name]]
+        self.desks[name] = Desk(issuer.member, signers, Store(None), self.org_ids, self.now_s)
+
+    async def order(
+        self, institution: str, action: str, files: Mapping[str, bytes] | None = None, **fields: Any
+    ) -> Answer:
+        """Have an institution's desk carry out an order; see docs/DESKS.md for its fields.
+
+        Raises:
+            RegistryRefused: the ledger refused.
+            ValueError: the desk refused.
+            ClientError: the institution's node gave no answer.
+        """
+        desk = self.desks[institution]
+        order = desk.name_order(action, fields, files)
+        try:
+            answer = await desk.do(order, tries=1)
+        except NoAnswerYetError as error:
+            raise (error.__cause__ or error) from error
+        desk.note_delivered(order)
+        if "error" in answer.details:
+            code = answer.details.get("code")
+            if code is None:
+                raise ValueError(answer.details["error"])
+            raise RegistryRefused(RegistryErrorCode.__members__.get(code), code)
+        return answer
 
     async def govern(self, calls: Iterable[Call]) -> None:
         """Make calls as the governor that genesis names."""
@@ -121,19 +153,19 @@ class Cast:
     ) -> list[Call]:
         """Take on an institution that talks to another one's node; return what admits it."""
         seed = self.plan.spec.settings.seed
-        org_id = len(self.signers) + 1
         account_key, document_key = (
             derive_key(seed, f"{kind}/{name}") for kind in ("account", "document")
         )
         self.clients[name] = self.clients[via]
-        self.enter(name, org_id, side.name, account_key=account_key, document_key=document_key)
+        member = Member(name, derive_org_id(name), side.name, DocumentKey(document_key))
+        self.enter(member, account_key)
         return admission_calls(
-            org_id,
+            member.org_id,
             name,
             side,
             roles,
             account=bytes.fromhex(self.signers[name].address[2:]),
-            document_key=DocumentKey(document_key).public_key,
+            document_key=member.document_key.public_key,
             schemas=schemas,
         )
 
@@ -142,7 +174,7 @@ class Cast:
     ) -> int:
         """Have the governor admit an institution; return its number."""
         await self.govern(self.draft(name, side, roles, schemas, via))
-        return self.issuers[name].org_id
+        return self.issuers[name].member.org_id
 
     async def register_schema(
         self, schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
@@ -153,29 +185,49 @@ class Cast:
 
     async def witness(self, witness: str, issuer: str, anchor: bytes) -> None:
         """Have a neutral institution confirm an anchor."""
-        call = hash_function("witness").encode_call(self.issuers[issuer].org_id, anchor)
-        await self.signers[witness].send(HASH_REGISTRY_ADDRESS, call)
+        await self.order(witness, "witness", issuer=issuer, anchor=anchor.hex())
+
+    async def revoke(
+        self, issuer: str, anchor: bytes, reason: RevokeReason = RevokeReason.CORRECTED
+    ) -> None:
+        """Have an issuer revoke the document of an anchor."""
+        await self.order(issuer, "revoke", anchor=anchor.hex(), reason=reason.name)
+
+    async def supersede(self, issuer: str, anchor: bytes, newer: bytes) -> int:
+        """Have an issuer replace a document with a newer one; return the block."""
+        answer = await self.order(issuer, "supersede", anchor=anchor.hex(), newer=newer.hex())
+        return int(answer.details["height"])
 
     async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
         """Have an issuer build, register and hand over a document."""
-        package = self.issuers[issuer].build_package(
-            document,
-            audience=audience,
-            holder_key=self.holders[holder].key.public_key,
-            issued_at_s=self.now_s(),
+        bare, attached = document.detach()
+        files = {f"attached-{number}": data for number, data in enumerate(attached.values())}
+        answer = await self.order(
+            issuer,
+            "issue",
+            {"document.json": write_document(bare), **files},
+            attach=dict(zip(attached, files, strict=True)),
+            holder_key=self.holders[holder].key.public_key.hex(),
+            **{"for": audience},
         )
-        return await self.register(issuer, package, document, holder)
+        package = decode_package(answer.files["package.json"])
+        issued = Issued(package, package.anchors[-1].anchor)
+        self._hand_out(issued, document, holder)
+        return issued
 
     async def register(
         self, issuer: str, package: Package, document: Document, holder: str
     ) -> Issued:
         """Have an issuer register a package and hand it over."""
         issued = await self.issuers[issuer].register(package)
+        self._hand_out(issued, document, holder)
+        return issued
+
+    def _hand_out(self, issued: Issued, document: Document, holder: str) -> None:
         self.documents.append(document)
         self.anchors.append(issued.anchor)
         self.registrations += 1
         self.holders[holder].receive(encode_package(issued.package))
-        return issued
 
     async def find_events(
         self, institution: str, name: str, anchor: bytes | None, from_height: int
@@ -267,11 +319,7 @@ async def open_cast(
         for item in plan.institutions:
             client = CausalClient(connect(item.node), cast.horizon)
             cast.clients[item.spec.id] = await stack.enter_async_context(client)
-            cast.enter(
-                item.spec.id,
-                item.org_id,
-                item.spec.side.name,
-                account_key=item.account_key,
-                document_key=item.document_key,
-            )
+            key = DocumentKey(item.document_key)
+            member = Member(item.spec.id, item.org_id, item.spec.side.name, key)
+            cast.enter(member, item.account_key)
         yield cast

@@ -73,7 +73,7 @@ class _Bench:
 
     async def record(self, who: str, anchor: bytes) -> AnchorRecord:
         registry = Registry(self.cast.clients[READER])
-        return await registry.get_record(self.cast.issuers[who].org_id, anchor)
+        return await registry.get_record(self.cast.issuers[who].member.org_id, anchor)
 
     async def state(self, who: str, anchor: bytes) -> str:
         return (await self.record(who, anchor)).state.name

@@ -49,13 +49,13 @@ async def play_squatting(stage: Stage) -> None:
     issued = await cast.register("szcredit", package, document, "acme-sz")
     registry = Registry(cast.clients["nova"])
     states = [
-        (await registry.get_record(cast.issuers[name].org_id, anchor)).state.name
+        (await registry.get_record(cast.issuers[name].member.org_id, anchor)).state.name
         for name in ("bea-cn", "szcredit")
     ]
     stage.fact("records of squatter and issuer", ["ACTIVE", "ACTIVE"], states)
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("the real one", "ACCEPT", report)
-    header = replace(package.header, issuer_org=cast.issuers["bea-cn"].org_id)
+    header = replace(package.header, issuer_org=cast.issuers["bea-cn"].member.org_id)
     forged = replace(issued.package, header=header)
     cast.holders["acme-sz"].keep(forged)
     claimed = Issued(forged, anchor)

@@ -49,7 +49,7 @@ async def _register(cast: Cast, name: str, load: _Load, timeout_s: float) -> Non
     call = encode_register_anchor(
         anchor,
         schema=SCHEMA_IDS[ISSUERS[name]],
-        key_id=cast.issuers[name].key_id,
+        key_id=cast.issuers[name].member.key_id,
         valid_until_day=0,
         suite=Suite.SHA256_P256,
     )
@@ -128,7 +128,7 @@ async def _miss(cast: Cast, loads: dict[str, _Load]) -> int:
     for name, load in loads.items():
         registry = Registry(cast.clients[name])
         for anchor in (*load.acknowledged, *load.timed_out):
-            record = await registry.get_record(cast.issuers[name].org_id, anchor)
+            record = await registry.get_record(cast.issuers[name].member.org_id, anchor)
             seen = await cast.find_events(name, "AnchorRegistered", anchor, 0)
             missing += record.state is not AnchorState.ACTIVE or len(seen) != 1
     return missing

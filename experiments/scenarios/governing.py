@@ -50,7 +50,7 @@ async def play_newcomer(stage: Stage) -> None:
     cast = stage.cast
     roles = Role.ADMIN | Role.ISSUER | Role.VERIFIER
     calls = cast.draft("new-bank-hk", Jurisdiction.HK, roles, ["hk.ecr/1"], via="hkstp")
-    org_id = cast.issuers["new-bank-hk"].org_id
+    org_id = cast.issuers["new-bank-hk"].member.org_id
     elsewhere = Registry(cast.clients["szcredit"])
     rejected = await cast.propose("hkstp", calls)
     found = await cast.vote(rejected, "hkstp", "bea-hk")

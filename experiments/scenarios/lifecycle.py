@@ -53,7 +53,7 @@ async def play_corrected(stage: Stage) -> None:
     stage.verdict("before the dispute", "ACCEPT", report)
     newer_document = build_enterprise_report(205, cast.now_s(), ACME_USCC)
     newer = await cast.issue("szcredit", newer_document, "acme-sz", "bea-hk")
-    await cast.issuers["szcredit"].supersede(old.anchor, newer.anchor)
+    await cast.supersede("szcredit", old.anchor, newer.anchor)
     report = await cast.hand_over("acme-sz", old, document, "bea-hk")
     stage.verdict("the old one", f"REJECT SUPERSEDED({newer.anchor.hex()})", report)
     state = await _read_state_at(cast, "szcredit", old.anchor, first_height)
@@ -64,7 +64,7 @@ async def play_corrected(stage: Stage) -> None:
 
 async def _read_state_at(cast: Cast, issuer: str, anchor: bytes, height: int) -> str:
     call = hash_function("getStatusAt")
-    data = call.encode_call(cast.issuers[issuer].org_id, anchor, height)
+    data = call.encode_call(cast.issuers[issuer].member.org_id, anchor, height)
     message = {"to": "0x" + HASH_REGISTRY_ADDRESS.hex(), "data": "0x" + data.hex()}
     answer = await cast.clients["bea-hk"].call("eth_call", message, "latest")
     return AnchorState(call.decode_output(bytes.fromhex(answer[2:]))[0]).name
@@ -115,8 +115,8 @@ async def play_group(stage: Stage) -> None:
         stage.verdict("in one group, without consent", "REJECT CONSENT_MISSING", report)
         newer_document = build_kyc_file(211, cast.now_s(), is_hong_kong=is_hong_kong)
         newer = await cast.issue(issuer, newer_document, holder, receiver)
-        receipt = await cast.issuers[issuer].supersede(issued.anchor, newer.anchor)
-        seen = await cast.find_events(receiver, "AnchorSuperseded", issued.anchor, receipt.height)
+        height = await cast.supersede(issuer, issued.anchor, newer.anchor)
+        seen = await cast.find_events(receiver, "AnchorSuperseded", issued.anchor, height)
         stage.fact(f"alerts at {receiver} that the file was replaced", 1, len(seen))
 
 
@@ -167,7 +167,7 @@ async def play_health(stage: Stage) -> None:
     clinic = cast.verifiers["sz-clinic"]
     report = await clinic.receive(sealed, document.subject, password="apple boat", files=files)  # noqa: S106
     stage.verdict("the package with a wrong password", "REJECT PKG_MALFORMED", report)
-    known = [(issuer.org_id, issuer.key_id) for issuer in cast.issuers.values()]
+    known = [(issuer.member.org_id, issuer.member.key_id) for issuer in cast.issuers.values()]
     trust = await read_trust(Registry(cast.clients["sz-clinic"]), known)
     is_kept = decode_trust(encode_trust(trust)) == trust
     stage.fact("validators and keys survive their file", True, is_kept)
@@ -266,7 +266,7 @@ async def play_compromised(stage: Stage) -> None:
     before_document, before = await issue_report(cast, 240, "nova")
     since = before.package.anchors[0].registered_height + 1
     forged = [await issue_report(cast, 241 + number, "nova") for number in range(5)]
-    org_id, signer = cast.issuers["szcredit"].org_id, cast.signers["szcredit"]
+    org_id, signer = cast.issuers["szcredit"].member.org_id, cast.signers["szcredit"]
 
     async def order(function: str, *arguments: object) -> None:
         call = org_function(function).encode_call(org_id, *arguments)
@@ -289,7 +289,7 @@ async def play_compromised(stage: Stage) -> None:
     stage.fact("registering with the stolen key from now on", "KEY_NOT_VALID", answer)
     key = DocumentKey(derive_key(cast.plan.spec.settings.seed, "document/szcredit/2"))
     await order("addKey", 2, int(Suite.SHA256_P256), key.public_key)
-    cast.issuers["szcredit"] = cast.issuers["szcredit"].with_key(key, 2)
+    cast.use_key("szcredit", key, 2)
     document, issued = await issue_report(cast, 249, "nova")
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("with a new key", "ACCEPT", report)
@@ -311,7 +311,7 @@ async def play_erased(stage: Stage) -> None:
     report = await cast.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a copy that somebody kept", "REJECT ERASED", report)
     record = await Registry(cast.clients["nova"]).get_record(
-        cast.issuers["szcredit"].org_id, issued.anchor
+        cast.issuers["szcredit"].member.org_id, issued.anchor
     )
     stage.fact("what remains on chain", AnchorState.ERASED.name, record.state.name)
     holder = cast.holders["acme-sz"]

@@ -23,7 +23,6 @@ from institutions.exchange.request import Request
 from institutions.ledger.registry import Registry
 from institutions.package.format import Package, encode_package
 from institutions.package.leaves import LeafType
-from institutions.package.signatures import DocumentKey
 from institutions.roles.issuer import Issued
 from institutions.roles.verifier import Verifier
 from institutions.verification.verdicts import Report
@@ -48,7 +47,7 @@ async def play_southbound(stage: Stage) -> None:
     stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
     records = set()
     for client in {id(item): item for item in cast.clients.values()}.values():
-        org_id = cast.issuers["szcredit"].org_id
+        org_id = cast.issuers["szcredit"].member.org_id
         records.add(repr(await Registry(client).get_record(org_id, issued.anchor)))
     stage.fact("records of it on the nodes of both sides", 1, len(records))
 
@@ -222,14 +221,10 @@ async def _race(stage: Stage, document: Document, issued: Issued) -> None:
     """Two branches of Nova, which know of one request, take one presentation at a time."""
     cast = stage.cast
     doc_id = issued.package.header.doc_id
-    item = next(item for item in cast.plan.institutions if item.spec.id == "nova")
     branches = [
         Verifier(
-            name="nova",
-            org_id=item.org_id,
-            jurisdiction=item.spec.side.name,
+            cast.verifiers["nova"].member,
             registry=Registry(cast.clients[via]),
-            document_key=DocumentKey(item.document_key),
             signer=cast.signers["nova"],
             randomness=lambda count: b"b" * count,  # two branches make one request
         )

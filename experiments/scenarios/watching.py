@@ -31,7 +31,7 @@ async def play_lying_node(stage: Stage) -> None:
     cast = stage.cast
     document = build_enterprise_report(303, cast.now_s(), ACME_USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
-    await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
+    await cast.revoke("szcredit", issued.anchor)
     honest = cast.verifiers["nova"]
     request = cast.ask("nova", document)
     doc_id = issued.package.header.doc_id
@@ -57,7 +57,7 @@ async def play_retry(stage: Stage) -> None:
     call = encode_register_anchor(
         anchor,
         schema=SCHEMA_IDS["cn.ecr/1"],
-        key_id=cast.issuers["szcredit"].key_id,
+        key_id=cast.issuers["szcredit"].member.key_id,
         valid_until_day=0,
         suite=Suite.SHA256_P256,
     )
@@ -93,15 +93,15 @@ async def play_regulator(stage: Stage) -> None:
         document = build_enterprise_report(390 + number, cast.now_s(), ACME_USCC)
         issued = await cast.issue("szcredit", document, "acme-sz", "nova")
         issued_all.append(issued)
-        truth[(cast.issuers["szcredit"].org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
+        truth[(cast.issuers["szcredit"].member.org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
         report = await cast.hand_over("acme-sz", issued, document, "nova")
         stage.verdict(f"report {number + 1}", "ACCEPT", report)
     document = build_kyc_file(395, cast.now_s())
     await cast.issue("bea-cn", document, "corp-sz", "bea-hk")
-    truth[(cast.issuers["bea-cn"].org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
+    truth[(cast.issuers["bea-cn"].member.org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
     for issued in issued_all[:3]:
-        await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.DISPUTED)
-    issuers = [cast.issuers[name].org_id for name in ("szcredit", "bea-cn", "baihang")]
+        await cast.revoke("szcredit", issued.anchor, RevokeReason.DISPUTED)
+    issuers = [cast.issuers[name].member.org_id for name in ("szcredit", "bea-cn", "baihang")]
     with Store(stage.folder / "regulator.sqlite3") as store:
         desk = RegulatorDesk(cast.clients["hkma"], store, from_height=height)
         view = await desk.catch_up()

@@ -59,6 +59,20 @@ class Proposal:
     """Organisations in favour and against, where there are any."""
 
 
+GENESIS_ORGS = 4_096
+"""Organisation ids below this are those of genesis, in the order of the network file."""
+
+
+def derive_org_id(name: str) -> int:
+    """Return the organisation id under which an institution is proposed after genesis.
+
+    It follows from the name alone, so that operators who draft at the same time need not agree.
+    The contract refuses an id that another organisation has.
+    """
+    digest = int.from_bytes(keccak(text=name), "big")
+    return GENESIS_ORGS + digest % (2**16 - GENESIS_ORGS)
+
+
 def _org_registry(function: str, *arguments: object) -> Call:
     return ORG_REGISTRY_ADDRESS, org_function(function).encode_call(*arguments)
 

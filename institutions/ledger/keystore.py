@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,22 @@ def read_keystore(path: Path, password: str) -> bytes:
         raise KeystoreError(f"{path}: not a key file ({error})") from error
     except (OSError, KeyError, TypeError, NotImplementedError) as error:
         raise KeystoreError(f"{path}: cannot be read ({type(error).__name__})") from error
+
+
+class DraftedKey:
+    """A new key that waits in a draft beside the key file until its account has its roles.
+
+    A draft that is there already is taken up again: the account may have its roles by now.
+    """
+
+    def __init__(self, path: Path, password: str) -> None:
+        """Draft a key for a key file; `KeystoreError` if that cannot be done."""
+        self._path = path
+        self._draft = path.with_suffix(".draft")
+        if not self._draft.exists():
+            write_keystore(self._draft, secrets.token_bytes(32), password)
+        self.private_key = read_keystore(self._draft, password)
+
+    def put_into_use(self) -> None:
+        """Put the draft in the place of the key file."""
+        self._draft.replace(self._path)

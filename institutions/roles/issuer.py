@@ -43,6 +43,7 @@ from institutions.package.leaves import Leaf, build_leaves, compute_root, hash_l
 from institutions.package.proof import ProofError, check_proof, proof_fields
 from institutions.package.salt_seed import SEED_BYTES, seal_seed
 from institutions.package.signatures import DocumentKey
+from institutions.roles.member import Member
 
 _GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
 
@@ -60,21 +61,12 @@ class Issuer:
 
     def __init__(
         self,
-        *,
-        name: str,
-        org_id: int,
-        jurisdiction: str,
+        member: Member,
         signer: Signer,
-        document_key: DocumentKey,
-        key_id: int = 1,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self.name = name
-        self.org_id = org_id
-        self._jurisdiction = jurisdiction
+        self.member = member
         self._signer = signer
-        self._key = document_key
-        self.key_id = key_id
         self._random = randomness
 
     @property
@@ -84,15 +76,8 @@ class Issuer:
 
     def with_key(self, document_key: DocumentKey, key_id: int) -> Issuer:
         """Return this issuer with another document key."""
-        return Issuer(
-            name=self.name,
-            org_id=self.org_id,
-            jurisdiction=self._jurisdiction,
-            signer=self._signer,
-            document_key=document_key,
-            key_id=key_id,
-            randomness=self._random,
-        )
+        member = replace(self.member, document_key=document_key, key_id=key_id)
+        return Issuer(member, self._signer, self._random)
 
     def build_package(
         self,
@@ -124,8 +109,8 @@ class Issuer:
             profile=profile,
             doc_id=doc_id,
             schema=schema.id,
-            issuer_org=self.org_id,
-            key_id=self.key_id,
+            issuer_org=self.member.org_id,
+            key_id=self.member.key_id,
             report_time=document.report_time_s,
             issued_at=issued_at_s,
             valid_from=start,
@@ -137,7 +122,7 @@ class Issuer:
             leaf_count=len(leaves),
             root=compute_root(hashes).hex(),
             supersedes=supersedes.hex(),
-            jurisdiction=self._jurisdiction,
+            jurisdiction=self.member.side,
             sensitivity=schema.sensitivity,
             must_disclose=must_disclose(schema.id, profile),
         )
@@ -147,7 +132,7 @@ class Issuer:
             disclosures=disclosures,
             leaves=hashes,
             anchors=(self._blind(header, disclosures, audience),),
-            issuer_signature=self._key.sign(header.doc_digest),
+            issuer_signature=self.member.document_key.sign(header.doc_digest),
             subject_salt=subject_salt,
             seed=seal_seed(seed, holder_key, doc_id),
         )
@@ -197,11 +182,11 @@ class Issuer:
 
     async def _place(self, anchor: Anchor, receipt: Receipt) -> Anchor:
         """Return an anchor with where it was registered, and what proves that."""
-        proof = await self._signer.prove(receipt, self.org_id, anchor.registered)
+        proof = await self._signer.prove(receipt, self.member.org_id, anchor.registered)
         height = receipt.height
         if proof is not None:
             try:
-                height = check_proof(proof, self.org_id, anchor.registered).height
+                height = check_proof(proof, self.member.org_id, anchor.registered).height
                 if receipt.logs and height != receipt.height:
                     raise ProofError(f"of block {height}, not {receipt.height}")
                 encode_canonical([height, proof_fields(proof)])
@@ -234,7 +219,7 @@ class Issuer:
             root,
             len(packages),
             SCHEMAS[header.schema].number,
-            self.key_id,
+            self.member.key_id,
             header.valid_until_day,
             int(Suite.SHA256_P256),
             0,
@@ -287,12 +272,12 @@ class Issuer:
         found = {item.anchor: item.batch for package in packages for item in package.anchors}
         return ErasureReceipt(
             header.issuer_org,
-            self.key_id,
+            self.member.key_id,
             header.doc_id,
             tuple(ErasedAnchor(anchor, batch) for anchor, batch in found.items()),
             reason,
             erased_at_s,
-        ).signed(self._key)
+        ).signed(self.member.document_key)
 
     async def note_erasure(self, receipt: ErasureReceipt) -> int:
         """Have the ledger say of all anchors that they are erased; return the last block.
@@ -318,7 +303,7 @@ class Issuer:
     async def _is_noted(self, item: ErasedAnchor, digest: bytes) -> bool:
         if item.batch is not None:
             return True  # a leaf that is out of force cannot be so once more
-        return await self.registry.get_erasure(self.org_id, item.anchor) == digest
+        return await self.registry.get_erasure(self.member.org_id, item.anchor) == digest
 
     async def _send(self, function: str, *arguments: object) -> Receipt:
         call = hash_function(function).encode_call(*arguments)

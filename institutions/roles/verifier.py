@@ -35,7 +35,7 @@ from institutions.exchange.trust import Trust
 from institutions.ledger.registry import Query, Registry, RegistryRefused
 from institutions.ledger.transactor import Signer
 from institutions.package.forms import FormError
-from institutions.package.signatures import DocumentKey
+from institutions.roles.member import Member
 from institutions.verification.checks import (
     Expectation,
     Judged,
@@ -116,12 +116,9 @@ class Verifier:
 
     def __init__(
         self,
+        member: Member,
         *,
-        name: str,
-        org_id: int,
-        jurisdiction: str,
         registry: Registry | None,
-        document_key: DocumentKey,
         signer: Signer | None = None,
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
@@ -129,13 +126,10 @@ class Verifier:
         requests: MutableMapping[bytes, Asked] | None = None,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self.name = name
-        self._org_id = org_id
-        self._jurisdiction = jurisdiction
+        self.member = member
         self._registries = () if registry is None else (registry, *other_sides)
         """None to ask: what a proof of registration and `trust` show is all there is."""
         self._trust = trust
-        self._key = document_key
         self._signer = signer
         """Who uses presentations up on the ledger; None to note them here only."""
         self._max_age_s = max_age_s
@@ -155,11 +149,8 @@ class Verifier:
         self, registry: Registry | None, other_sides: Sequence[Registry], trust: Trust | None
     ) -> Verifier:
         return Verifier(
-            name=self.name,
-            org_id=self._org_id,
-            jurisdiction=self._jurisdiction,
+            self.member,
             registry=registry,
-            document_key=self._key,
             other_sides=other_sides,
             trust=trust,
             max_age_s=self._max_age_s,
@@ -174,8 +165,8 @@ class Verifier:
         nonce, secret = self._random(NONCE_BYTES), self._random(32)
         sealing_key = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
         request = Request(
-            receiver=self.name,
-            receiver_org=self._org_id,
+            receiver=self.member.name,
+            receiver_org=self.member.org_id,
             schema=schema,
             purpose=purpose,
             fields=tuple(fields),
@@ -183,7 +174,7 @@ class Verifier:
             issued_at=now_s,
             expires_at=now_s + REQUEST_VALID_S,
             sealing_key=sealing_key.hex(),
-        ).signed(self._key)
+        ).signed(self.member.document_key)
         self._asked[nonce] = Asked(request, secret)
         return request
 
@@ -238,12 +229,12 @@ class Verifier:
         asked = self._asked.get(shown.nonce)
         is_resumed = asked is not None and asked.is_resumed_by(attempt)
         expected = Expectation(
-            receiver=self.name,
-            jurisdiction=self._jurisdiction,
+            receiver=self.member.name,
+            jurisdiction=self.member.side,
             subject=subject,
             request=None if asked is None else asked.request,
             is_used=asked is not None and asked.is_used and not is_resumed,
-            resumed_by=self._org_id if is_resumed else 0,
+            resumed_by=self.member.org_id if is_resumed else 0,
             max_age_s=self._max_age_s,
         )
         judged = judge_proof(shown.header, shown.anchor, self._trust)
@@ -317,7 +308,7 @@ class Verifier:
         return Finding(Code.CONSENT_MISSING, "not live on the ledger")
 
     async def _is_ours(self, shown: Presentation) -> bool:
-        return await self._registries[0].get_consumer(shown.id) == self._org_id
+        return await self._registries[0].get_consumer(shown.id) == self.member.org_id
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -343,7 +334,7 @@ class Verifier:
 
         async def read(position: int, registry: Registry) -> None:
             try:
-                views[position] = await read_view(registry, shown, self._jurisdiction)
+                views[position] = await read_view(registry, shown, self.member.side)
             except (ClientError, RemoteError, RegistryRefused):
                 views[position] = None
 

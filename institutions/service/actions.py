@@ -34,13 +34,23 @@ from institutions.service.orders import Answer
 from institutions.service.records import IssuerDesk, VerifierDesk, Wallet, read_document
 from institutions.service.runner import Action, Attempt
 from institutions.verification.report import describe_report, render_html
-from institutions.verification.verdicts import Verdict
+from institutions.verification.verdicts import Report, Verdict
 from node.client import ClientError
 
 T = TypeVar("T")
 Change = Callable[[Attempt], Awaitable[Receipt]]
 PerTry = Callable[[int], T]
 """Gives a desk for a try: at its own node first, then at others."""
+
+
+class UndecidedError(ClientError):
+    """A verification was not decided; the same order may decide it later."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("the ledger could not be asked for all that the verdict needs")
+        self.report = report
+
+
 _LEADS_TO = {
     "revoke": AnchorState.REVOKED,
     "suspend": AnchorState.SUSPENDED,
@@ -116,7 +126,7 @@ def _change_actions(desk_for: PerTry[IssuerDesk]) -> dict[str, Action]:
 
     async def is_made(attempt: Attempt) -> bool:
         order, issuer = attempt.order, desk_for(attempt.number).issuer
-        record = await issuer.registry.get_record(issuer.org_id, order.hex("anchor", 32))
+        record = await issuer.registry.get_record(issuer.member.org_id, order.hex("anchor", 32))
         if record.state is not _LEADS_TO[order.action]:
             return False
         return order.action != "supersede" or record.superseded_by == order.hex("newer", 32)
@@ -179,8 +189,8 @@ def verifier_actions(
             attempt=order.number,
         )
         if report.verdict is Verdict.INDETERMINATE:
-            raise ClientError("the ledger could not be asked for all that the verdict needs")
-        page = render_html(report, f"{order.id} at {desk_for(attempt.number).verifier.name}")
+            raise UndecidedError(report)
+        page = render_html(report, f"{order.id} at {desk_for(attempt.number).verifier.member.name}")
         files = {"report.html": page.encode()}
         return Answer(report.verdict is Verdict.ACCEPT, describe_report(report), files)
 

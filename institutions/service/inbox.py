@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -126,8 +126,7 @@ class Mailbox:
         told = {"ok": answer.is_ok, **answer.details, "files": sorted(answer.files)}
         text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
         write_private(draft / "answer.json", text.encode())
-        for erased in answer.details.get("orders_erased", ()):
-            _remove(self.outbox / erased)  # what was made is destroyed with the document
+        remove_answers(self._folder, answer.details.get("orders_erased", ()))
         _remove(target)
         draft.rename(target)
         _remove(self.work / name)
@@ -170,6 +169,12 @@ class Mailbox:
             return
         self.reply(name, answer, folder)
         tell(name, answer)
+
+
+def remove_answers(folder: Path, orders: Iterable[str]) -> None:
+    """Remove from a desk's folder what was made for orders: it is destroyed with a document."""
+    for name in orders:
+        _remove(folder / "outbox" / name)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -24,6 +24,7 @@ from institutions.package.format import Package, Profile, decode_package, encode
 from institutions.package.signatures import DocumentKey
 from institutions.roles.holder import Holder
 from institutions.roles.issuer import Issued, Issuer
+from institutions.roles.member import Member
 from institutions.roles.verifier import (
     ATTEMPT_BYTES,
     NO_ATTEMPT,
@@ -155,23 +156,17 @@ class VerifierDesk:
 
     def __init__(
         self,
+        member: Member,
         *,
-        name: str,
-        org_id: int,
-        jurisdiction: str,
         registry: Registry | None,
-        document_key: DocumentKey,
         signer: Signer | None,
         store: Store,
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
     ) -> None:
         self.verifier = Verifier(
-            name=name,
-            org_id=org_id,
-            jurisdiction=jurisdiction,
+            member,
             registry=registry,
-            document_key=document_key,
             signer=signer,
             other_sides=other_sides,
             trust=trust,

@@ -7,8 +7,10 @@ already is found there and not done twice.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
@@ -52,12 +54,34 @@ class Service:
         self._begun = store.open("orders_begun", bytes, bytes)
         """By number: the order's digest."""
         self._answers = store.open("answers", encode_answer, decode_answer)
+        self._delivered = store.open("orders_delivered", bytes, bytes)
+        """Numbers of the orders named by `name_order` whose answer has been handed over."""
         self._busy: set[bytes] = set()
 
     @property
     def actions(self) -> list[str]:
         """What it does."""
         return sorted(self._actions)
+
+    def name_order(
+        self, action: str, fields: Mapping[str, Any], files: Mapping[str, bytes] | None = None
+    ) -> Order:
+        """Name an order for a caller who gives it no name: a person at a command line.
+
+        Until its answer has been delivered, the same action with the same fields and files is the
+        same order, so a command that was cut off continues when it is run again. After that it is
+        a new order.
+        """
+        content = Order("", action, fields, files or {}).digest.hex()[:32]
+        named = (
+            Order(f"{action}-{content}-{count}", action, fields, files or {})
+            for count in itertools.count(1)
+        )
+        return next(order for order in named if order.number not in self._delivered)
+
+    def note_delivered(self, order: Order) -> None:
+        """Note that the caller has the answer, and has stored what it needs of it."""
+        self._delivered[order.number] = b""
 
     async def do(self, order: Order, tries: int | None = None) -> Answer:
         """Do an order, or say again what became of it.

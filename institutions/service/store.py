@@ -25,15 +25,13 @@ class StoreError(Exception):
 class Store:
     """A file of named maps from bytes to bytes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path | None) -> None:
+        """Open a file, which is created if there is none; without a path, memory only."""
+        self._path: Path | str = path or ":memory:"
         try:
-            make_private_folder(path.parent)
-            for suffix in ("-wal", "-shm"):  # of a process that was killed
-                if path.with_name(path.name + suffix).exists():
-                    claim_private(path.with_name(path.name + suffix))
-            claim_private(path)
-            self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
+            if path is not None:
+                _claim(path)
+            self._database = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
         try:
@@ -102,6 +100,16 @@ class Store:
             return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
+
+
+def _claim(path: Path) -> None:
+    """Create a store's file for its owner only, or check that it is theirs."""
+    make_private_folder(path.parent)
+    for suffix in ("-wal", "-shm"):  # left by a process that was killed
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            claim_private(beside)
+    claim_private(path)
 
 
 class StoredMap(MutableMapping[bytes, T], Generic[T]):

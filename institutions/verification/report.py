@@ -6,9 +6,10 @@ The wording is that of the product: authentic and unaltered since its registrati
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
-from institutions.verification.verdicts import Check, Report, Result, Verdict
+from institutions.verification.verdicts import Check, Code, Finding, Line, Report, Result, Verdict
 
 TITLES = {
     Check.PACKAGE: "it can be read",
@@ -62,6 +63,26 @@ def describe_report(report: Report) -> dict[str, Any]:
             for line in report.lines
         ],
     }
+
+
+def read_report(described: Mapping[str, Any]) -> Report:
+    """Return the report that `describe_report` made JSON values of."""
+    return Report(
+        tuple(
+            Line(
+                Check(line["check"]),
+                Result(line["result"]),
+                [_read_finding(text) for text in line["codes"]],
+                line["evidence"],
+            )
+            for line in described["checks"]
+        )
+    )
+
+
+def _read_finding(text: str) -> Finding:
+    code, _, detail = text.partition("(")
+    return Finding(Code(code), detail.removesuffix(")"))
 
 
 def render_text(report: Report) -> str:

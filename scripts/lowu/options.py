@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,26 @@ from institutions.package.forms import FormError
 DEFAULT_NETWORK = "seed-7"
 NETWORK_BYTES_MAX = 4 * 1024 * 1024
 """A thousand institutions and their nodes take a tenth of it."""
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+by_option = click.option("--by", "institution", required=True, help="The institution that acts.")
+holder_option = click.option("--holder", required=True, help="The holder that acts.")
+attach_option = click.option(
+    "--attach",
+    multiple=True,
+    metavar="PATH=FILE",
+    help="Path in the document, and the file to attach there.",
+)
+
+
+def output_option(default: str) -> Callable[[Any], Any]:
+    """Add ``-o``."""
+    return click.option(
+        "-o", "--output", type=FILE, default=Path(default), show_default=True, help="File to write."
+    )
 
 
 def directory_option(function: Any) -> Any:

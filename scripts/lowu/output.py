@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+from lowu.cli import emit_json
 
 
 class Progress:
@@ -20,6 +23,14 @@ class Progress:
         """Show a step."""
         if not self._is_silent:
             click.echo(f"  {text}", err=True)
+
+
+def say(text: str, *, is_json: bool, **details: Any) -> None:
+    """Print a command's result, for a person or as its one JSON object."""
+    if is_json:
+        emit_json(True, {}, **details)
+    else:
+        click.echo(text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -8,7 +8,7 @@ import h11
 import pytest
 import trio
 
-from contracts.registry import HASH_REGISTRY_ADDRESS, Jurisdiction, RevokeReason, hash_function
+from contracts.registry import HASH_REGISTRY_ADDRESS, Jurisdiction, hash_function
 from experiments.scenarios.presenting import issue_report
 from institutions.exchange.presentation import encode_presentation
 from institutions.exchange.trust import read_trust
@@ -16,7 +16,6 @@ from institutions.ledger.governance import Voter, count_proposals, read_proposal
 from institutions.ledger.legacy_evidence import deploy_legacy
 from institutions.ledger.registry import Registry, RegistryRefused
 from institutions.ledger.transactor import Signer
-from institutions.package.signatures import DocumentKey
 from institutions.roles.issuer import Issuer
 from institutions.roles.regulator import RegulatorDesk
 from institutions.verification.verdicts import Verdict
@@ -79,17 +78,11 @@ class Liar(RpcClient):
 
 def questions(cast, liar, store, issued):
     """What institutions ask of a node, by name."""
-    registry, org = Registry(liar), cast.issuers["szcredit"].org_id
+    registry, org = Registry(liar), cast.issuers["szcredit"].member.org_id
     members = {item.spec.id: item for item in cast.plan.institutions}
     signer = Signer(liar, members["szcredit"].account_key)
     witness = hash_function("witness").encode_call(org, issued.anchor)
-    issuer = Issuer(
-        name="szcredit",
-        org_id=org,
-        jurisdiction="SZ",
-        signer=signer,
-        document_key=DocumentKey(members["szcredit"].document_key),
-    )
+    issuer = Issuer(cast.issuers["szcredit"].member, signer)
     voter = Voter(Signer(liar, members["webank"].account_key))
     routes = route_calls(Jurisdiction.SZ, Jurisdiction.HK)
     return {
@@ -138,7 +131,7 @@ def test_a_liar_beside_an_honest_node_never_has_a_revoked_report_accepted():
         doc_id = issued.package.header.doc_id
         receipt = await cast.agree("acme-sz", doc_id, request)
         shown = encode_presentation(cast.holders["acme-sz"].build(doc_id, request, receipt))
-        await cast.issuers["szcredit"].revoke(issued.anchor, RevokeReason.CORRECTED)
+        await cast.revoke("szcredit", issued.anchor)
         verdicts = Counter()
         for number in range(LIES):
             liar = Registry(Liar(cast.clients["nova"], Random(number)))

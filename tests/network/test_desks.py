@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from institutions.package.format import decode_package, encode_package
+from institutions.service.store import Store
+from node.topology.control import Control
 from node.topology.tree import load_tree
 from tests.network import kit
 
@@ -199,6 +202,50 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
         "registered"
     ]
     assert seen["erased"] == {"baihang": 1}
+
+
+def issued_by(place, name):
+    """Return the packages in an institution's store, by anchor."""
+    with Store(place / "nodes" / "desks" / f"{name}.sqlite3") as store:
+        return dict(store.open("issued", encode_package, decode_package))
+
+
+def test_commands_turn_to_the_next_node_when_their_own_is_down(place):
+    run_for_all(place, "sample", "cn.ecr/1", "--seed", 41, "-o", "while-down.json")
+    kit.lowu("kill", "szcredit", cwd=place)
+    issuing = ("issue", "while-down.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
+    issued = kit.lowu_json(*issuing, cwd=place)
+    revoked = kit.lowu_json("revoke", issued["anchor"], "--by", "szcredit", cwd=place)
+    assert revoked["height"] > issued["height"]
+    kit.lowu("start", "szcredit", cwd=place)
+    wait_until_level(place)
+    again = run_for_all(place, *issuing)
+    assert again["anchor"] != issued["anchor"]  # what was delivered is not an order cut off
+
+
+def test_a_command_killed_in_the_middle_continues_when_run_again(place):
+    """The package was stored, its registration sent; nothing commits it before the command dies."""
+    run_for_all(place, "sample", "cn.ecr/1", "--seed", 42, "-o", "cut.json")
+    before = issued_by(place, "szcredit")
+    control, stopped = Control(place / "nodes"), ["node0", "node3", "node4"]
+    assert load_tree(place / "nodes").find_node("szcredit").name not in stopped
+    control.order("stop", stopped)  # four of seven are no quorum
+    issuing = ("issue", "cut.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
+    command = [sys.executable, "-m", "lowu", *issuing, "-o", "cut-package.json"]
+    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE) as issuer:
+        kit.wait_until(lambda: len(issued_by(place, "szcredit")) > len(before), "it is stored")
+        issuer.kill()
+    ((anchor, package),) = issued_by(place, "szcredit").items() - before.items()
+    assert package.anchors[0].registered_height == 0
+    assert not (place / "cut-package.json").exists()
+    control.order("start", stopped)
+    issued = run_for_all(place, *issuing, "-o", "cut-package.json")
+    assert issued["anchor"] == anchor.hex()
+    now = issued_by(place, "szcredit")
+    assert len(now) == len(before) + 1
+    carried = decode_package((place / "cut-package.json").read_bytes())
+    assert carried == now[anchor] and carried.header == package.header
+    assert carried.anchors[0].registered_height == issued["height"] > 0
 
 
 def test_a_desk_does_orders_from_files_whichever_node_is_up(place):

@@ -22,6 +22,7 @@ from institutions.package.leaves import Attachment
 from institutions.package.signatures import DocumentKey
 from institutions.roles.holder import Holder
 from institutions.roles.issuer import Issuer
+from institutions.roles.member import Member
 from institutions.roles.verifier import Verifier
 from node.client import ClientError
 
@@ -98,13 +99,7 @@ class World:
 
     def __init__(self, document=None, profile=Profile.FIELDS):
         self.document = document or build_enterprise_report(1, NOW_S, USCC)
-        self.issuer = Issuer(
-            name="szcredit",
-            org_id=1,
-            jurisdiction="SZ",
-            signer=None,
-            document_key=ISSUER_KEY,
-        )
+        self.issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), signer=None)
         self.ledger = Ledger()
         self.holder = Holder("acme", HOLDER_KEY)
         self.nova = self.verifier()
@@ -119,13 +114,9 @@ class World:
         self.keep(self.package)
         self.ledger.register(self.package.header, self.package.anchors[0].anchor)
 
-    def verifier(self, name="nova", **options):
-        options = {
-            "registry": self.ledger,
-            "document_key": NOVA_KEY,
-            "jurisdiction": "HK",
-        } | options
-        return Verifier(name=name, org_id=2, **options)
+    def verifier(self, name="nova", document_key=NOVA_KEY, side="HK", **options):
+        member = Member(name, 2, side, document_key)
+        return Verifier(member, **{"registry": self.ledger} | options)
 
     def keep(self, package):
         self.holder.receive(encode_package(package))

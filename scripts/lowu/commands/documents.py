@@ -1,51 +1,44 @@
 """Commands of institutions: sample, issue, request, verify, revoke, supersede, erase, witness.
 
-Each reads and writes files, and talks to one node. Documents travel as files; no node sees one.
+Each reads and writes files, and has the institution's desk do the rest, which turns to another node
+of its side when its own is down. Documents travel as files; no node sees one.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lowu.cli import emit_json
-from lowu.office import (
-    EXISTING,
-    FILE,
-    attach_option,
-    build_issuer,
-    build_issuer_desk,
-    build_signer,
-    build_verifier_desk,
-    build_wallet,
-    by_option,
-    connect,
-    find_document_key,
-    find_institution,
-    list_institutions,
-    load,
-    now_s,
-    open_store,
-    output_option,
+from lowu.inputs import (
+    check_schemas,
     parse_anchor,
     parse_reason,
+    parse_subject,
     read_attachments,
     read_file,
     read_form,
-    run_steps,
-    say,
     write_file,
 )
-from lowu.options import directory_option, json_option
+from lowu.office import Office, carry_out, now_s, run_steps
+from lowu.options import (
+    EXISTING,
+    FILE,
+    attach_option,
+    by_option,
+    directory_option,
+    json_option,
+    output_option,
+)
+from lowu.output import say
 
 if TYPE_CHECKING:
-    from institutions.ledger.responses import Receipt
-    from institutions.roles.issuer import Issuer
+    from institutions.service.orders import Answer, Order
+    from institutions.service.runner import Service
+    from institutions.verification.verdicts import Report
 
 
 @click.command()
@@ -97,49 +90,43 @@ def issue(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Package DOCUMENT, register its anchor, and write the package for its holder."""
-    from institutions.documents.schemas import SCHEMAS
-    from institutions.package.format import encode_package
+    """Package DOCUMENT, register its anchor, and write the package for its holder.
+
+    If it is cut off, run it again: it continues with the same package.
+    """
     from institutions.service.records import read_document
 
     content = read_form(document, read_document)
-    if content.schema not in SCHEMAS:
-        raise click.UsageError(f"{document}: schema {content.schema!r} is not known")
-    for path, data in read_attachments(attach).items():
+    check_schemas([content.schema])
+    office, attached = Office(directory), read_attachments(attach)
+    for path in attached:
         try:
-            content = content.attach(path, data)
+            content = content.attach(path, attached[path])
         except ValueError as error:
             raise click.UsageError(f"--attach: {error}") from error
+    with office.open_wallet(holder) as wallet:
+        holder_key = wallet.holder.key.public_key.hex()
+    fields: dict[str, Any] = {"for": audience, "holder_key": holder_key}
+    fields["attach"] = {path: f"attached-{at}" for at, path in enumerate(attached)}
+    files = {name: attached[path] for path, name in fields["attach"].items()}
+    files["document.json"] = read_file(document)
 
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            plan = load(directory)
-            with (
-                open_store(directory, "desks", institution) as store,
-                open_store(directory, "wallets", holder) as wallet_store,
-            ):
-                key = await find_document_key(directory, item, client)
-                desk = build_issuer_desk(item, client, store, key)
-                await desk.register_left()
-                return await desk.issue(
-                    content,
-                    audience=audience,
-                    holder_key=build_wallet(plan, holder, wallet_store).holder.key.public_key,
-                    issued_at_s=now_s(),
-                )
+    async def run() -> Answer:
+        async with office.open_desk(institution, is_issuing=True) as desk:
+            order = desk.name_order("issue", fields, files)
+            answer = await carry_out(desk, order)
+            write_file(output, answer.files["package.json"])
+            desk.note_delivered(order)
+            return answer
 
-    issued = run_steps(run)
-    write_file(output, encode_package(issued.package))
-    height = issued.package.anchors[0].registered_height
+    issued = run_steps(run).details
     say(
-        f"{output}: {content.schema} for {audience}, registered in block {height}\n"
-        f"anchor {issued.anchor.hex()}\n"
+        f"{output}: {content.schema} for {audience}, registered in block {issued['height']}\n"
+        f"anchor {issued['anchor']}\n"
         f"next: lowu carry {output} --holder {holder}",
         is_json=is_json,
         file=str(output),
-        anchor=issued.anchor.hex(),
-        doc_id=issued.package.header.doc_id,
-        height=height,
+        **issued,
     )
 
 
@@ -163,31 +150,28 @@ def request(
     is_json: bool,
 ) -> None:
     """Write a receiver's request for a document; without --field, for all of it."""
-    from institutions.documents.schemas import SCHEMAS
     from institutions.exchange.consent import Purpose
-    from institutions.exchange.request import encode_request
 
-    if schema not in SCHEMAS:
-        raise click.UsageError(f"schema {schema!r} is not known. There are: {', '.join(SCHEMAS)}")
+    check_schemas([schema])
     if purpose not in list(Purpose):
         raise click.UsageError(f"purpose {purpose!r}: one of {', '.join(Purpose)}")
 
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            with open_store(directory, "desks", institution) as store:
-                desk = build_verifier_desk(item, client, store)
-                return desk.verifier.request(
-                    schema=schema, purpose=purpose, now_s=now_s(), fields=fields or ("",)
-                )
+    async def run() -> Answer:
+        async with Office(directory).open_desk(institution) as desk:
+            asked = {"schema": schema, "purpose": purpose, "fields": list(fields)}
+            order = desk.name_order("request", asked)
+            answer = await carry_out(desk, order)
+            write_file(output, answer.files["request.json"])
+            desk.note_delivered(order)
+            return answer
 
-    asked = run_steps(run)
-    write_file(output, encode_request(asked))
+    asked = run_steps(run).details
     say(
         f"{output}: {institution} asks for {schema}, {purpose}\n"
         f"next: lowu consent {output} --holder … --via {institution}",
         is_json=is_json,
         file=str(output),
-        nonce=asked.nonce,
+        nonce=asked["nonce"],
     )
 
 
@@ -233,32 +217,25 @@ def verify(
     Offline, the proof of registration in the package is checked. Whether the document is still
     in force is unknown then, so the verdict is INDETERMINATE at best.
     """
-    from institutions.documents.document import Subject
     from institutions.exchange.trust import decode_trust
     from institutions.verification.report import describe_report, render_html, render_text
     from institutions.verification.verdicts import Verdict
 
-    id_type, separator, id_value = subject.partition(":")
-    if not separator:
-        raise click.UsageError(f"--subject {subject!r}: a type and a number, such as USCC:9144…")
-
     if offline and (trusted is None or confirm):
-        raise click.UsageError("--offline needs --trust, and asks nobody: no --confirm")
+        raise click.UsageError("--offline needs --trust, and asks no node: no --confirm")
     trust = None if trusted is None else read_form(trusted, decode_trust)
-    data, who = read_file(sealed), Subject(id_type, id_value)
-    files = read_attachments(attach)
+    attached = read_attachments(attach)
+    named = {path: f"attached-{at}" for at, path in enumerate(attached)}
+    files = {name: attached[path] for path, name in named.items()}
+    fields = {"subject": parse_subject(subject), "password": password, "attach": named}
+    files["sealed.bin"] = read_file(sealed)
 
-    async def run() -> Any:
-        item = find_institution(directory, institution)
-        async with AsyncExitStack() as stack:
-            asked = () if offline else (institution, *confirm)
-            clients = [
-                (await stack.enter_async_context(connect(directory, name)))[1] for name in asked
-            ]
-            with open_store(directory, "desks", institution) as store:
-                client = clients[0] if clients else None
-                desk = build_verifier_desk(item, client, store, clients[1:], trust)
-                return await desk.receive(data, who, password=password, files=files)
+    async def run() -> Report:
+        async with Office(directory).open_desk(
+            institution, is_offline=offline, confirm=confirm, trust=trust
+        ) as desk:
+            asked = fields | {"confirm": list(confirm), "offline": offline}
+            return await _verify(desk, desk.name_order("verify", asked, files))
 
     report = run_steps(run)
     is_accepted = report.verdict is Verdict.ACCEPT
@@ -271,6 +248,19 @@ def verify(
     sys.exit(0 if is_accepted else 1)
 
 
+async def _verify(desk: Service, order: Order) -> Report:
+    """Have a desk verify what a holder sent; undecided, the same command may decide it later."""
+    from institutions.service.actions import UndecidedError
+    from institutions.verification.report import read_report
+
+    try:
+        answer = await carry_out(desk, order, tries=2)
+    except UndecidedError as error:
+        return error.report
+    desk.note_delivered(order)
+    return read_report(answer.details)
+
+
 @click.command()
 @by_option
 @output_option("trust.json")
@@ -279,19 +269,20 @@ def verify(
 def trust(institution: str, output: Path, directory: Path, is_json: bool) -> None:
     """Save the chain's validators and the issuers' keys, for offline verification."""
     from institutions.exchange.trust import encode_trust, read_trust
-    from institutions.ledger.registry import Registry
+
+    office = Office(directory)
 
     async def run() -> Any:
-        known = [(item.org_id, 1) for item in list_institutions(directory)]
-        async with connect(directory, institution) as (_, client):
-            return await read_trust(Registry(client), known)
+        known = [(org_id, 1) for org_id in office.org_ids.values()]
+        async with office.connect(institution) as signer:
+            return await read_trust(signer.registry, known)
 
     found = run_steps(run)
     write_file(output, encode_trust(found))
     say(
         f"{output}: {len(found.validators)} validators and {len(found.keys)} keys, as "
         f"{institution}'s node has them at height {found.height}\n"
-        f"next: lowu verify … --trust {output}, and --offline where there is no line",
+        f"next: lowu verify … --trust {output}, and --offline where no node can be asked",
         is_json=is_json,
         file=str(output),
         validators=len(found.validators),
@@ -313,31 +304,31 @@ def revoke(
     anchor: str, institution: str, reason: str, since: int, directory: Path, is_json: bool
 ) -> None:
     """Revoke the document of ANCHOR for good."""
-    why, wanted = parse_reason(reason), parse_anchor(anchor)
-    _change(
-        "revoked",
-        lambda issuer: issuer.revoke(wanted, why, since),
-        institution,
-        directory,
-        is_json=is_json,
-    )
+    fields = {"anchor": parse_anchor(anchor).hex(), "reason": parse_reason(reason).name}
+    _change("revoke", "revoked", fields | {"since": since}, institution, directory, is_json=is_json)
 
 
 def _change(
-    what: str,
-    change: Callable[[Issuer], Awaitable[Receipt]],
+    action: str,
+    done: str,
+    fields: dict[str, Any],
     institution: str,
     directory: Path,
     *,
     is_json: bool,
 ) -> None:
-    """Have an issuer change the state of an anchor, and say so."""
+    """Have a desk change what the ledger says of an anchor, and say so."""
 
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            return await change(build_issuer(item, client))
+    async def run() -> Answer:
+        async with Office(directory).open_desk(institution) as desk:
+            order = desk.name_order(action, fields)
+            answer = await carry_out(desk, order)
+            desk.note_delivered(order)
+            return answer
 
-    _done(what, run_steps(run), is_json=is_json)
+    told = run_steps(run).details
+    where = f"in block {told['height']}" if "height" in told else "before, by the command cut off"
+    say(f"{done} {where}", is_json=is_json, **told)
 
 
 @click.command()
@@ -347,10 +338,8 @@ def _change(
 @json_option
 def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
     """Suspend the document of ANCHOR for a time."""
-    wanted = parse_anchor(anchor)
-    _change(
-        "suspended", lambda issuer: issuer.suspend(wanted), institution, directory, is_json=is_json
-    )
+    fields = {"anchor": parse_anchor(anchor).hex()}
+    _change("suspend", "suspended", fields, institution, directory, is_json=is_json)
 
 
 @click.command()
@@ -360,14 +349,8 @@ def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> No
 @json_option
 def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
     """Reinstate the suspended document of ANCHOR."""
-    wanted = parse_anchor(anchor)
-    _change(
-        "reinstated",
-        lambda issuer: issuer.reinstate(wanted),
-        institution,
-        directory,
-        is_json=is_json,
-    )
+    fields = {"anchor": parse_anchor(anchor).hex()}
+    _change("reinstate", "reinstated", fields, institution, directory, is_json=is_json)
 
 
 @click.command()
@@ -378,15 +361,23 @@ def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> 
 @json_option
 def supersede(anchor: str, newer: str, institution: str, directory: Path, is_json: bool) -> None:
     """Replace the document of ANCHOR with that of NEWER."""
-    old, new = parse_anchor(anchor), parse_anchor(newer)
+    fields = {"anchor": parse_anchor(anchor).hex(), "newer": parse_anchor(newer).hex()}
+    _change("supersede", "superseded", fields, institution, directory, is_json=is_json)
 
-    _change(
-        "superseded",
-        lambda issuer: issuer.supersede(old, new),
-        institution,
-        directory,
-        is_json=is_json,
-    )
+
+@click.command()
+@click.argument("issuer")
+@click.argument("anchor")
+@by_option
+@directory_option
+@json_option
+def witness(issuer: str, anchor: str, institution: str, directory: Path, is_json: bool) -> None:
+    """Confirm, as a neutral institution, the ANCHOR that ISSUER registered."""
+    fields = {
+        "issuer": Office(directory).find(issuer).spec.id,
+        "anchor": parse_anchor(anchor).hex(),
+    }
+    _change("witness", "witnessed", fields, institution, directory, is_json=is_json)
 
 
 @click.command()
@@ -400,23 +391,21 @@ def erase(
     anchor: str, institution: str, reason: str, output: Path, directory: Path, is_json: bool
 ) -> None:
     """Destroy the document of ANCHOR, record that on the ledger, and write a receipt."""
-    from institutions.exchange.erasure import encode_erasure
+    from institutions.exchange.erasure import decode_erasure
+    from institutions.service.inbox import remove_answers
 
-    wanted, why = parse_anchor(anchor), parse_reason(reason)
+    fields = {"anchor": parse_anchor(anchor).hex(), "reason": parse_reason(reason).name}
 
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            with open_store(directory, "desks", institution) as store:
-                key = await find_document_key(directory, item, client)
-                desk = build_issuer_desk(item, client, store, key)
-                try:
-                    return await desk.erase(wanted, reason=why.name, now_s=now_s())
-                except KeyError as error:
-                    text = f"{institution}'s desk has no document with the anchor {anchor}"
-                    raise click.UsageError(text) from error
+    async def run() -> Answer:
+        async with Office(directory).open_desk(institution, is_issuing=True) as desk:
+            order = desk.name_order("erase", fields)
+            answer = await carry_out(desk, order)
+            remove_answers(directory / "desks" / institution, answer.details["orders_erased"])
+            write_file(output, answer.files["erasure.json"])
+            desk.note_delivered(order)
+            return answer
 
-    receipt = run_steps(run)
-    write_file(output, encode_erasure(receipt))
+    receipt = decode_erasure(run_steps(run).files["erasure.json"])
     say(
         f"{output}: document {receipt.doc_id} is erased at {institution}, with "
         f"{len(receipt.anchors)} anchors\nnext: lowu forget {output} --holder … --via …",
@@ -426,28 +415,3 @@ def erase(
         anchors=[item.anchor.hex() for item in receipt.anchors],
         digest=receipt.digest.hex(),
     )
-
-
-@click.command()
-@click.argument("issuer")
-@click.argument("anchor")
-@by_option
-@directory_option
-@json_option
-def witness(issuer: str, anchor: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Confirm, as a neutral institution, the ANCHOR that ISSUER registered."""
-    from contracts.registry import HASH_REGISTRY_ADDRESS, hash_function
-
-    wanted = parse_anchor(anchor)
-
-    async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            org_id = find_institution(directory, issuer).org_id
-            call = hash_function("witness").encode_call(org_id, wanted)
-            return await build_signer(item, client).send(HASH_REGISTRY_ADDRESS, call)
-
-    _done("witnessed", run_steps(run), is_json=is_json)
-
-
-def _done(what: str, receipt: Receipt, *, is_json: bool) -> None:
-    say(f"{what} in block {receipt.height}", is_json=is_json, height=receipt.height)

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lowu.cli import emit_json
-from lowu.office import (
-    ask_password,
-    build_signer,
-    by_option,
-    connect,
-    derive_document_key,
-    draft_newcomer,
-    find_document_key,
-    find_institution,
-    keystore_file,
-    load,
-    run_steps,
-    say,
-)
-from lowu.options import directory_option, json_option
-from lowu.output import print_table
+from lowu.inputs import check_schemas
+from lowu.office import Office, ask_password, run_steps
+from lowu.options import by_option, directory_option, json_option
+from lowu.output import print_table, say
 
 if TYPE_CHECKING:
     from institutions.ledger.governance import Call, Proposal
+    from institutions.roles.administrator import Rotation
 
 SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
 
@@ -49,8 +38,8 @@ def _propose(
     from institutions.ledger.governance import Voter
 
     async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            return await Voter(build_signer(item, client)).propose(calls)
+        async with Office(directory).connect(institution) as signer:
+            return await Voter(signer).propose(calls)
 
     number = run_steps(run)
     say(
@@ -59,15 +48,6 @@ def _propose(
         proposal=number,
         calls=len(calls),
     )
-
-
-def _check_schemas(schemas: Sequence[str]) -> None:
-    from institutions.documents.schemas import SCHEMAS
-
-    unknown = [schema for schema in schemas if schema not in SCHEMAS]
-    if unknown:
-        known = ", ".join(SCHEMAS)
-        raise click.UsageError(f"schema {unknown[0]!r} is not known. There are: {known}")
 
 
 @propose.command()
@@ -97,11 +77,11 @@ def admit(
     wrong = [role for role in roles if role not in Role.__members__]
     if wrong:
         raise click.UsageError(f"role {wrong[0]!r}: one of {', '.join(Role.__members__)}")
-    _check_schemas(schemas)
+    check_schemas(schemas)
     flags = Role.ADMIN
     for role in roles:
         flags |= Role[role]
-    drafted = draft_newcomer(directory, name, Jurisdiction[side], flags, schemas, via)
+    drafted = Office(directory).draft_newcomer(name, Jurisdiction[side], flags, schemas, via)
     calls = admission_calls(
         drafted.org_id,
         name,
@@ -126,7 +106,7 @@ def status(name: str, standing: str, institution: str, directory: Path, is_json:
     from contracts.registry import OrgStatus
     from institutions.ledger.governance import status_calls
 
-    calls = status_calls(find_institution(directory, name).org_id, OrgStatus[standing])
+    calls = status_calls(Office(directory).find(name).org_id, OrgStatus[standing])
     _propose(directory, institution, calls, f"{name}: {standing}", is_json=is_json)
 
 
@@ -143,8 +123,8 @@ def accredit(
     """Propose that NAME may issue documents of SCHEMA, or no longer."""
     from institutions.ledger.governance import accreditation_calls
 
-    _check_schemas([schema])
-    org_id = find_institution(directory, name).org_id
+    check_schemas([schema])
+    org_id = Office(directory).find(name).org_id
     calls = accreditation_calls(org_id, schema, is_withdrawn=withdraw)
     verb = "no longer issues" if withdraw else "issues"
     _propose(directory, institution, calls, f"{name} {verb} {schema}", is_json=is_json)
@@ -168,7 +148,7 @@ def quota(
     """Propose how many documents NAME may register in a block, and have in force; 0: no limit."""
     from institutions.ledger.governance import quota_calls
 
-    org_id = find_institution(directory, name).org_id
+    org_id = Office(directory).find(name).org_id
     calls = quota_calls(org_id, per_block=per_block, outstanding=outstanding)
     limits = f"{per_block or 'any number'} a block, {outstanding or 'any number'} in force"
     _propose(directory, institution, calls, f"{name} registers {limits}", is_json=is_json)
@@ -208,7 +188,7 @@ def schema(
     """Propose that documents of SCHEMA may be registered, once witnessed so often."""
     from institutions.ledger.governance import schema_calls
 
-    _check_schemas([name])
+    check_schemas([name])
     calls = schema_calls(name, min_witness=witnesses, is_cross_witnessed=across)
     _propose(directory, institution, calls, f"register schema {name}", is_json=is_json)
 
@@ -222,12 +202,11 @@ def schema(
 def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json: bool) -> None:
     """Vote on PROPOSAL; the vote that passes it carries it out."""
     from institutions.ledger.governance import Voter, read_proposal
-    from institutions.ledger.registry import Registry
 
     async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            await Voter(build_signer(item, client)).vote(proposal, is_yes=not is_no)
-            return await read_proposal(Registry(client), proposal)
+        async with Office(directory).connect(institution) as signer:
+            await Voter(signer).vote(proposal, is_yes=not is_no)
+            return await read_proposal(signer.registry, proposal)
 
     found: Proposal = run_steps(run)
     say(_describe(found), is_json=is_json, **_figures(found))
@@ -244,37 +223,27 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
     Until then its account follows from the network's public seed. All its commands use the key
     file from then on; LOWU_PASSWORD, or a prompt, opens it.
     """
-    import secrets
+    from institutions.ledger.keystore import DraftedKey, KeystoreError
+    from institutions.ledger.transactor import Signer
+    from institutions.roles.administrator import Administrator
 
-    from contracts.registry import Role
-    from institutions.ledger.governance import account_call
-    from institutions.ledger.keystore import KeystoreError, read_keystore, write_keystore
-    from institutions.ledger.registry import Registry
-
-    path = keystore_file(directory, institution)
-    draft = path.with_suffix(".draft")
+    office = Office(directory)
+    path, seeded = office.keystore_file(institution), office.find(institution)
     if path.exists() and not retire_old:
         raise click.UsageError(f"{path} is in use; --retire-old puts another in its place")
 
     async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            password = ask_password(path, is_new=True)
+        async with office.connect(institution) as signer:
             try:
-                if not draft.exists():  # else it was cut off, and the key may have its roles
-                    write_keystore(draft, secrets.token_bytes(32), password)
-                fresh = replace(item, account_key=read_keystore(draft, password))
+                drafted = DraftedKey(path, ask_password(path, is_new=True))
             except KeystoreError as error:
                 raise click.ClickException(str(error)) from error
-            roles = Role((await Registry(client).get_org(item.org_id)).roles)
-            address, data = account_call(item.org_id, bytes.fromhex(fresh.address[2:]), roles)
-            await build_signer(item, client).send(address, data)
-            draft.replace(path)
-            seeded = find_institution(directory, institution)
-            for old in {item.address, seeded.address} if retire_old else ():
-                known = bytes.fromhex(old[2:])
-                if (await Registry(client).get_account(known))[1]:
-                    address, data = account_call(item.org_id, known, Role(0))
-                    await build_signer(fresh, client).send(address, data)
+            fresh = Signer(signer.registry.client, drafted.private_key)
+            roles = await Administrator(seeded.org_id, signer).grant_all_roles(fresh.address)
+            drafted.put_into_use()
+            if retire_old:
+                old = {signer.address, seeded.address}
+                await Administrator(seeded.org_id, fresh).remove_accounts(old)
             return fresh.address, roles
 
     found, roles = run_steps(run)
@@ -298,32 +267,24 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
 @json_option
 def rotate_key(institution: str, since: int | None, directory: Path, is_json: bool) -> None:
     """Put another document key into use, and the one so far out of it."""
-    from institutions.ledger.governance import rotation_calls
-    from institutions.package.signatures import DocumentKey
+    from institutions.roles.administrator import Administrator
+
+    office = Office(directory)
 
     async def run() -> Any:
-        async with connect(directory, institution) as (item, client):
-            used = await find_document_key(directory, item, client)
-            was_cut_off = len(used.usable) > 1  # the next key is there, and the old ones are too
-            number = used.number if was_cut_off else used.number + 1
-            key = DocumentKey(derive_document_key(load(directory), institution, number))
-            signer, height = build_signer(item, client), 0
-            for address, data in rotation_calls(
-                item.org_id, used.usable, (number, key.public_key), since
-            ):
-                receipt = await signer.send(address, data)
-                height = receipt.height
-            return number, [old for old in used.usable if old != number], height
+        async with office.connect(institution) as signer:
+            administrator = Administrator(office.find(institution).org_id, signer)
+            return await administrator.rotate_key(partial(office.document_key, institution), since)
 
-    number, old, height = run_steps(run)
+    done: Rotation = run_steps(run)
     ended = "retired" if since is None else f"compromised since block {since}"
-    others = f"; {ended}: {', '.join(map(str, old))}" if old else ""
+    others = f"; {ended}: {', '.join(map(str, done.ended))}" if done.ended else ""
     say(
-        f"{institution}: key {number} is in use as of block {height}{others}",
+        f"{institution}: key {done.number} is in use as of block {done.height}{others}",
         is_json=is_json,
-        key=number,
-        ended=old,
-        height=height,
+        key=done.number,
+        ended=list(done.ended),
+        height=done.height,
     )
 
 
@@ -334,11 +295,10 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
 def proposals(institution: str, directory: Path, is_json: bool) -> None:
     """List all proposals, as an institution's node has them."""
     from institutions.ledger.governance import count_proposals, describe_call, read_proposal
-    from institutions.ledger.registry import Registry
 
     async def run() -> Any:
-        async with connect(directory, institution) as (_, client):
-            registry = Registry(client)
+        async with Office(directory).connect(institution) as signer:
+            registry = signer.registry
             numbers = range(1, await count_proposals(registry) + 1)
             read = [await read_proposal(registry, number) for number in numbers]
             return [item for item in read if item is not None]

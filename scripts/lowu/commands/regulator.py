@@ -9,8 +9,8 @@ import click
 import trio
 
 from lowu.cli import emit_json
-from lowu.office import by_option, connect, list_institutions, open_store, run_steps
-from lowu.options import directory_option, json_option
+from lowu.office import Office, run_steps
+from lowu.options import by_option, directory_option, json_option
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -39,15 +39,16 @@ def regulator(institution: str, dormant: int, follow: bool, directory: Path, is_
     The counts are of what the institution's node has; they go on where they stopped. Nothing of a
     document, a holder or a receiver is in them.
     """
-    members = {item.org_id: item for item in list_institutions(directory)}
+    office = Office(directory)
+    members = {item.org_id: item for item in office.list_institutions()}
     progress = Progress(is_silent=is_json)
 
     async def run() -> View:
         from institutions.roles.regulator import RegulatorDesk
 
-        async with connect(directory, institution) as (_, client):
-            with open_store(directory, "desks", institution) as store:
-                desk = RegulatorDesk(client, store)
+        async with office.connect(institution) as signer:
+            with office.open_store("desks", institution) as store:
+                desk = RegulatorDesk(signer.registry.client, store)
                 view = await desk.catch_up()
                 if follow:
                     await _follow(desk, members, dormant, progress)

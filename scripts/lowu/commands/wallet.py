@@ -7,22 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowu.office import (
-    EXISTING,
-    build_signer,
-    build_wallet,
-    connect,
-    holder_option,
-    load,
-    now_s,
-    open_store,
-    output_option,
-    read_form,
-    run_steps,
-    say,
-    write_file,
-)
-from lowu.options import directory_option, json_option
+from lowu.inputs import read_file, read_form, write_file
+from lowu.office import Office, carry_out, now_s, run_steps
+from lowu.options import EXISTING, directory_option, holder_option, json_option, output_option
+from lowu.output import say
 
 if TYPE_CHECKING:
     from institutions.exchange.request import Request
@@ -39,8 +27,7 @@ def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
     from institutions.package.format import decode_package
 
     found = read_form(package, decode_package)
-    with open_store(directory, "wallets", holder) as store:
-        wallet = build_wallet(load(directory), holder, store)
+    with Office(directory).open_wallet(holder) as wallet:
         if found.header.holder_key != wallet.holder.key.public_key.hex():
             raise click.UsageError(f"{package}: it was issued for another holder than {holder}")
         doc_id = read_form(package, wallet.holder.receive)
@@ -78,37 +65,35 @@ def consent(
     is_json: bool,
 ) -> None:
     """Consent to REQUEST, or withdraw consent; an institution logs it on the ledger."""
-    from institutions.exchange.consent import end_consent, log_consent
     from institutions.exchange.request import decode_request
 
-    wanted = read_form(asked, decode_request)
+    wanted, office = read_form(asked, decode_request), Office(directory)
+    with office.open_wallet(holder) as wallet:
+        doc_id = _choose(wallet, wanted, document)
+        if withdraw and wallet.find_consent(doc_id, wanted.receiver, wanted.purpose) is None:
+            raise click.UsageError(f"{holder} has not agreed to this")
+    files = {"request.json": read_file(asked)}
 
-    async def run() -> Any:
-        plan = load(directory)
-        async with connect(directory, via) as (item, client):
-            with open_store(directory, "wallets", holder) as store:
-                wallet = build_wallet(plan, holder, store)
-                doc_id = _choose(wallet, wanted, document)
-                chain_id = plan.genesis.web3_chain_id
-                if withdraw:
-                    receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
-                    if receipt is None:
-                        raise click.UsageError(f"{holder} has not agreed to this")
-                    ending = wallet.holder.authorise(receipt, chain_id, is_withdrawal=True)
-                    return receipt, await end_consent(build_signer(item, client), ending)
-                receipt = wallet.agree(doc_id, wanted, now_s())
-                granting = wallet.holder.authorise(receipt, chain_id)
-                return receipt, await log_consent(build_signer(item, client), granting)
+    async def run() -> tuple[str, dict[str, Any]]:
+        async with office.open_desk(via) as desk:
+            with office.open_wallet_service(holder) as person:
+                fields = {"document": doc_id, "withdraw": withdraw}
+                signing = person.name_order("consent", fields, files)
+                signed = await carry_out(person, signing)
+                logging = desk.name_order("consent", {}, signed.files)
+                logged = await carry_out(desk, logging)
+                desk.note_delivered(logging)
+                person.note_delivered(signing)
+                return signed.details["consent"], dict(logged.details)
 
-    receipt, done = run_steps(run)
-    height = done.height
-    verb = "took back" if withdraw else "gave"
+    digest, told = run_steps(run)
+    verb = "withdrew" if withdraw else "gave"
+    where = f"block {told['height']}" if "height" in told else "logged before"
     say(
-        f"{holder} {verb} consent {receipt.digest.hex()[:16]}… for {wanted.receiver}, "
-        f"{wanted.purpose}; block {height}",
+        f"{holder} {verb} consent {digest[:16]}… for {wanted.receiver}, {wanted.purpose}; {where}",
         is_json=is_json,
-        consent=receipt.digest.hex(),
-        height=height,
+        consent=digest,
+        **told,
     )
 
 
@@ -139,8 +124,7 @@ def present(
     from institutions.exchange.request import decode_request
 
     wanted = read_form(asked, decode_request)
-    with open_store(directory, "wallets", holder) as store:
-        wallet = build_wallet(load(directory), holder, store)
+    with Office(directory).open_wallet(holder) as wallet:
         doc_id = _choose(wallet, wanted, document)
         receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
         sealed = wallet.present(doc_id, wanted, now_s(), fields, password)
@@ -164,19 +148,17 @@ def present(
 def forget(receipt: Path, holder: str, via: str, directory: Path, is_json: bool) -> None:
     """Destroy the holder's copy of the document in RECEIPT, if the ledger confirms it."""
     from institutions.exchange.erasure import decode_erasure, find_flaw
-    from institutions.ledger.registry import Registry
 
-    erasure = read_form(receipt, decode_erasure)
+    erasure, office = read_form(receipt, decode_erasure), Office(directory)
 
     async def run() -> Any:
-        async with connect(directory, via) as (_, client):
-            flaw = await find_flaw(erasure, Registry(client))
+        async with office.connect(via) as signer:
+            flaw = await find_flaw(erasure, signer.registry)
             if flaw:
                 raise click.UsageError(f"{receipt}: {flaw}; the document is kept")
 
     run_steps(run)
-    with open_store(directory, "wallets", holder) as store:
-        wallet = build_wallet(load(directory), holder, store)
+    with office.open_wallet(holder) as wallet:
         try:
             wallet.forget(erasure)
         except (KeyError, ValueError) as error:

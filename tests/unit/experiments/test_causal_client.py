@@ -32,7 +32,7 @@ def test_what_a_slow_node_has_can_be_read_too():
         reader = Registry(cast.clients["nova"])
         async with faults.slow(LAG_S, "nova"):
             _, issued = await issue_report(cast, 1)
-            org_id = cast.issuers["szcredit"].org_id
+            org_id = cast.issuers["szcredit"].member.org_id
             with cast.horizon.ignored():
                 early = await reader.get_record(org_id, issued.anchor)
             late = await reader.get_record(org_id, issued.anchor)

@@ -13,6 +13,7 @@ from institutions.ledger.registry import RegistryRefused
 from institutions.ledger.responses import Log
 from institutions.package.format import encode_package
 from institutions.roles.issuer import Issuer
+from institutions.roles.member import Member
 from institutions.service.records import (
     IssuerDesk,
     VerifierDesk,
@@ -54,9 +55,7 @@ class Node:
 
 
 def issuer_desk(node, path):
-    issuer = Issuer(
-        name="szcredit", org_id=1, jurisdiction="SZ", signer=node, document_key=ISSUER_KEY
-    )
+    issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), node)
     return IssuerDesk(issuer, open_store(path))
 
 
@@ -143,11 +142,8 @@ async def test_a_request_is_answered_to_another_process(tmp_path):
 
     def desk():
         return VerifierDesk(
-            name="nova",
-            org_id=2,
-            jurisdiction="HK",
+            Member("nova", 2, "HK", NOVA_KEY),
             registry=world.ledger,
-            document_key=NOVA_KEY,
             signer=Node(),
             store=open_store(tmp_path / "nova"),
         )

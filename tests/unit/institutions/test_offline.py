@@ -13,6 +13,7 @@ from institutions.package.forms import FormError
 from institutions.package.signatures import DocumentKey
 from institutions.roles.holder import Holder
 from institutions.roles.issuer import Issuer
+from institutions.roles.member import Member
 from institutions.verification.report import (
     OFFLINE_SENTENCE,
     describe_report,
@@ -84,13 +85,7 @@ async def test_an_issuer_hands_out_no_proof_that_does_not_hold(world):
         (None, None, RECEIPT.height),
         *((other, None, RECEIPT.height) for other in others),
     ):
-        issuer = Issuer(
-            name="szcredit",
-            org_id=1,
-            jurisdiction="SZ",
-            signer=Proving(proof),
-            document_key=ISSUER_KEY,
-        )
+        issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), Proving(proof))
         issued = await issuer.register(world.package)
         (placed,) = issued.package.anchors
         assert (placed.proof, placed.registered_height) == (expected, height)

@@ -13,6 +13,7 @@ from institutions.documents.samples import SAMPLES
 from institutions.ledger.registry import RegistryRefused
 from institutions.ledger.transactor import NotTaken
 from institutions.package.format import decode_package
+from institutions.roles.member import Member
 from institutions.service.actions import (
     issuer_actions,
     verifier_actions,
@@ -246,11 +247,8 @@ class People:
     def open(self):
         """Start Nova's desk, again perhaps."""
         desk = VerifierDesk(
-            name="nova",
-            org_id=2,
-            jurisdiction="HK",
+            Member("nova", 2, "HK", NOVA_KEY),
             registry=self.world.ledger,
-            document_key=NOVA_KEY,
             signer=self.signer,
             store=open_store(self.path / "nova"),
         )

@@ -1,0 +1,73 @@
+"""An institution's desk: a service for all its orders, through its own node or the next.
+
+Each try of an order goes through another of the institution's connections, its own node's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from institutions.exchange.trust import Trust
+from institutions.ledger.registry import Registry
+from institutions.ledger.transactor import Signer
+from institutions.roles.issuer import Issuer
+from institutions.roles.member import Member
+from institutions.service.actions import issuer_actions, verifier_actions, witness_actions
+from institutions.service.records import IssuerDesk, VerifierDesk
+from institutions.service.runner import Service
+from institutions.service.store import Store
+
+
+class Desk(Service):
+    """An institution's service."""
+
+    def __init__(
+        self,
+        member: Member,
+        signers: Sequence[Signer],
+        store: Store,
+        org_ids: Mapping[str, int],
+        now_s: Callable[[], int],
+        *,
+        other_sides: Sequence[Registry] = (),
+        trust: Trust | None = None,
+    ) -> None:
+        """Open a desk.
+
+        Args:
+            member: the institution, with the document key it uses.
+            signers: its account at its own node first, then at others; none for a desk that is
+                offline, which can only request and verify.
+            store: what it must not forget.
+            org_ids: the organisations by name.
+            now_s: the time, in seconds since 1970.
+            other_sides: what nodes that a verification also asks say.
+            trust: what an offline verification holds a proof of registration against.
+        """
+        verifiers = [
+            VerifierDesk(
+                member,
+                registry=None if signer is None else signer.registry,
+                signer=signer,
+                store=store,
+                other_sides=other_sides,
+                trust=trust,
+            )
+            for signer in signers or (None,)
+        ]
+        self._issuers = [IssuerDesk(Issuer(member, signer), store) for signer in signers]
+
+        def signer_for(number: int) -> Signer:
+            return signers[number % len(signers)]
+
+        actions = verifier_actions(
+            lambda number: verifiers[number % len(verifiers)], signer_for, now_s
+        )
+        if signers:
+            actions |= issuer_actions(lambda number: self._issuers[number % len(signers)], now_s)
+            actions |= witness_actions(signer_for, member.org_id, org_ids)
+        super().__init__(store, actions)
+
+    async def register_left(self) -> None:
+        """Register what was stored and perhaps not registered; see `IssuerDesk.register_left`."""
+        await self._issuers[0].register_left()

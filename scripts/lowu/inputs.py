@@ -1,0 +1,100 @@
+"""What commands read from their arguments and files, and write: every flaw is a `UsageError`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from contracts.registry import RevokeReason
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file that a person has named."""
+    from institutions.files import read_given
+    from institutions.package.format import PACKAGE_BYTES_MAX
+    from institutions.package.forms import FormError
+
+    try:
+        return read_given(path, PACKAGE_BYTES_MAX)
+    except FormError as error:
+        raise click.UsageError(f"{path.parent / str(error)}") from error
+
+
+def read_form(path: Path, decode: Any) -> Any:
+    """Return what `decode` makes of a file's bytes."""
+    data = read_file(path)
+    try:
+        return decode(data)
+    except ValueError as error:  # as every `FormError` is
+        raise click.UsageError(f"{path}: {error}") from error
+
+
+def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
+    """Return the files of ``--attach PATH=FILE`` by their paths in a document."""
+    from institutions.files import read_given
+    from institutions.package.format import PACKAGE_BYTES_MAX
+    from institutions.package.forms import FormError
+
+    found = {}
+    for item in given:
+        path, separator, name = item.partition("=")
+        if not separator or not path.startswith("/"):
+            raise click.UsageError(f"--attach {item!r}: a path and a file, such as /image=scan.png")
+        try:
+            found[path] = read_given(Path(name), PACKAGE_BYTES_MAX)
+        except FormError as error:
+            raise click.UsageError(f"--attach {item!r}: {error}") from error
+    return found
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read; `ClickException` says why it cannot be."""
+    from institutions.files import write_private
+
+    try:
+        write_private(path, data)
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def parse_anchor(text: str) -> bytes:
+    """Return the 32 bytes of an anchor in hex."""
+    try:
+        anchor = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        anchor = b""
+    if len(anchor) != 32:
+        raise click.UsageError(
+            f"{text!r} is not an anchor: 32 bytes in hex, as `lowu issue` prints"
+        )
+    return anchor
+
+
+def parse_reason(name: str) -> RevokeReason:
+    """Return a reason code by its name."""
+    from contracts.registry import RevokeReason
+
+    if name not in RevokeReason.__members__:
+        raise click.UsageError(f"--reason {name!r}: one of {', '.join(RevokeReason.__members__)}")
+    return RevokeReason[name]
+
+
+def parse_subject(text: str) -> str:
+    """Return a subject, ``TYPE:NUMBER``, if it has that form."""
+    if ":" not in text:
+        raise click.UsageError(f"--subject {text!r}: a type and a number, such as USCC:9144…")
+    return text
+
+
+def check_schemas(schemas: Sequence[str]) -> None:
+    """Refuse a schema that is not known, and name those that are."""
+    from institutions.documents.schemas import SCHEMAS
+
+    unknown = [schema for schema in schemas if schema not in SCHEMAS]
+    if unknown:
+        known = ", ".join(SCHEMAS)
+        raise click.UsageError(f"schema {unknown[0]!r} is not known. There are: {known}")
