@@ -316,9 +316,15 @@ def encode_consume(
 
 
 def encode_register_anchor(
-    anchor: bytes, *, schema: int, key_id: int, valid_until_day: int, suite: Suite, flags: int = 0
+    anchor: bytes,
+    *,
+    schema: int,
+    key_id: int = 1,
+    valid_until_day: int = 0,
+    suite: Suite = Suite.SHA256_P256,
+    flags: int = 0,
 ) -> bytes:
-    """Return the call data that registers an anchor."""
+    """Return the call data that registers an anchor; day 0 means valid without end."""
     call = hash_function("registerAnchor")
     return call.encode_call(anchor, schema, key_id, valid_until_day, int(suite), flags)
 

@@ -18,7 +18,6 @@ from contracts.account import Account
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
-    Suite,
     encode_register_anchor,
 )
 from experiments.actors.light_client import LightClient, render_calls
@@ -103,13 +102,7 @@ def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int =
     account = Account(key)
     raws = []
     for nonce in range(first_nonce, first_nonce + count):
-        data = encode_register_anchor(
-            (nonce + 1).to_bytes(32, "big"),
-            schema=SCHEMA_IDS[SCHEMA],
-            key_id=1,
-            valid_until_day=0,
-            suite=Suite.SHA256_P256,
-        )
+        data = encode_register_anchor((nonce + 1).to_bytes(32, "big"), schema=SCHEMA_IDS[SCHEMA])
         raw, _ = account.sign_transaction(
             to=HASH_REGISTRY_ADDRESS,
             data=data,

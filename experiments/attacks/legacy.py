@@ -12,7 +12,6 @@ from contracts.registry import (
     AnchorRecord,
     AnchorState,
     RevokeReason,
-    Suite,
     encode_register_anchor,
     encode_revoke,
 )
@@ -55,13 +54,7 @@ class _Bench:
 
     async def register(self, who: str, anchor: bytes, day: int = 0) -> str:
         """Register as a member; return OK or the refusal."""
-        call = encode_register_anchor(
-            anchor,
-            schema=SCHEMA_IDS[SCHEMAS[who]],
-            key_id=1,
-            valid_until_day=day,
-            suite=Suite.SHA256_P256,
-        )
+        call = encode_register_anchor(anchor, schema=SCHEMA_IDS[SCHEMAS[who]], valid_until_day=day)
         return await self.send(self.cast.signers[who], call)
 
     async def send(self, signer: Signer, call: bytes) -> str:
@@ -119,9 +112,7 @@ async def _write_as_nobody(bench: _Bench) -> None:
     taken = await bench.legacy(bench.outsider).create(
         key, said_signer=bench.outsider.address, said_time_s=now
     )
-    call = encode_register_anchor(
-        key, schema=1, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
-    )
+    call = encode_register_anchor(key, schema=1)
     refusal = await bench.send(bench.outsider, call)
     bench.note(
         "an account of nobody registers", "taken" if taken else "passed over", refusal,

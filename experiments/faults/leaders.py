@@ -18,7 +18,6 @@ from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     AnchorState,
-    Suite,
     encode_register_anchor,
 )
 from institutions.ledger.registry import Registry
@@ -51,9 +50,7 @@ class SteadyLoad:
         self.times_s.append(time.monotonic())
         while True:
             anchor = secrets.token_bytes(32)
-            call = encode_register_anchor(
-                anchor, schema=schema, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
-            )
+            call = encode_register_anchor(anchor, schema=schema)
             try:
                 await signer.send(HASH_REGISTRY_ADDRESS, call)
             except (ClientError, RemoteError):

@@ -10,7 +10,6 @@ import trio
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
-    Suite,
     encode_register_anchor,
 )
 from experiments.attacks.dictionary import publish, search
@@ -37,13 +36,7 @@ async def play_squatting(stage: Stage) -> None:
         issued_at_s=cast.now_s(),
     )
     anchor = package.anchors[0].anchor
-    squatting = encode_register_anchor(
-        anchor,
-        schema=SCHEMA_IDS["grp.kyc/1"],
-        key_id=1,
-        valid_until_day=0,
-        suite=Suite.SHA256_P256,
-    )
+    squatting = encode_register_anchor(anchor, schema=SCHEMA_IDS["grp.kyc/1"])
     await cast.signers["bea-cn"].send(HASH_REGISTRY_ADDRESS, squatting)
     cast.registrations += 1
     issued = await cast.register("szcredit", package, document, "acme-sz")

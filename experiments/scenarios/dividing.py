@@ -11,7 +11,6 @@ from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     AnchorState,
-    Suite,
     encode_register_anchor,
 )
 from experiments.actors.cast import Cast
@@ -47,11 +46,7 @@ class _Load:
 async def _register(cast: Cast, name: str, load: _Load, timeout_s: float) -> None:
     anchor = secrets.token_bytes(32)
     call = encode_register_anchor(
-        anchor,
-        schema=SCHEMA_IDS[ISSUERS[name]],
-        key_id=cast.issuers[name].member.key_id,
-        valid_until_day=0,
-        suite=Suite.SHA256_P256,
+        anchor, schema=SCHEMA_IDS[ISSUERS[name]], key_id=cast.issuers[name].member.key_id
     )
     try:
         await cast.signers[name].send(HASH_REGISTRY_ADDRESS, call, timeout_s)

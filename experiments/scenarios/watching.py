@@ -9,7 +9,6 @@ from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     RevokeReason,
-    Suite,
     encode_register_anchor,
 )
 from experiments.actors.lying_node import lying_node
@@ -55,11 +54,7 @@ async def play_retry(stage: Stage) -> None:
     item = next(one for one in cast.plan.institutions if one.spec.id == "szcredit")
     anchor = secrets.token_bytes(32)
     call = encode_register_anchor(
-        anchor,
-        schema=SCHEMA_IDS["cn.ecr/1"],
-        key_id=cast.issuers["szcredit"].member.key_id,
-        valid_until_day=0,
-        suite=Suite.SHA256_P256,
+        anchor, schema=SCHEMA_IDS["cn.ecr/1"], key_id=cast.issuers["szcredit"].member.key_id
     )
     height = (await Registry(cast.clients["nova"]).get_latest_block())["number"]
     await cast.signers["szcredit"].submit(HASH_REGISTRY_ADDRESS, call)

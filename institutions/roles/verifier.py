@@ -241,8 +241,6 @@ class Verifier:
         views = await self._read_sides(shown)
         lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, files)]
         lines += _merge([_check_ledger(shown, view, judged, self._max_age_s) for view in views])
-        _note_disagreement(lines[3], views)
-        lines[3].evidence["nodes_asked"] = len(self._registries)
         lines.append(check_holder(shown, expected))
         lines += _merge(
             [
@@ -250,7 +248,10 @@ class Verifier:
                 for view in views
             ]
         )
-        return Report(tuple(lines))
+        report = Report(tuple(lines))
+        _note_disagreement(report[Check.ANCHOR], views)
+        report[Check.ANCHOR].evidence["nodes_asked"] = len(self._registries)
+        return report
 
     async def _use_up(self, shown: Presentation, report: Report, attempt: bytes) -> Report:
         """Note an accepted presentation, on the ledger first: who comes second is refused."""
@@ -397,7 +398,7 @@ def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
 
 
 def _with_finding(report: Report, result: Result, finding: Finding) -> Report:
-    """Return a report with another finding in its last line, V9."""
-    *rest, last = report.lines
-    changed = replace(last, result=result, findings=[*last.findings, finding])
-    return Report((*rest, changed))
+    """Return a report with another finding on replay."""
+    replay = report[Check.REPLAY]
+    changed = replace(replay, result=result, findings=[*replay.findings, finding])
+    return Report(tuple(changed if line is replay else line for line in report.lines))

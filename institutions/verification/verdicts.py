@@ -125,6 +125,11 @@ class Report:
     """A whole verification."""
 
     lines: tuple[Line, ...]
+    """In the order of the checks."""
+
+    def __getitem__(self, check: Check) -> Line:
+        """Return the line of a check."""
+        return next(line for line in self.lines if line.check is check)
 
     @property
     def verdict(self) -> Verdict:

@@ -26,7 +26,7 @@ from consensus.records import Record, decode_record
 from consensus.simulation.checking.violation import Violation
 from consensus.types import Domain
 from contracts.account import Account
-from contracts.registry import HASH_REGISTRY_ADDRESS, Role, Suite, encode_register_anchor
+from contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
 from node.app import Node, Surroundings, assemble_node, open_ledger, run_services
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
@@ -156,9 +156,7 @@ def _transactions() -> tuple[Transaction, ...]:
         anchor = hashlib.sha256(b"anchor %d" % position).digest()
         raw, _ = account.sign_transaction(
             to=HASH_REGISTRY_ADDRESS,
-            data=encode_register_anchor(
-                anchor, schema=1, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
-            ),
+            data=encode_register_anchor(anchor, schema=1),
             gas=250_000,
             nonce=position // 3,
             chain_id=CHAIN_ID,

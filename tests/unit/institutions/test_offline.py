@@ -20,7 +20,7 @@ from institutions.verification.report import (
     render_html,
     summarise,
 )
-from institutions.verification.verdicts import Verdict
+from institutions.verification.verdicts import Check, Verdict
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
 from tests.unit.proof_kit import VALIDATORS, batch_call, build_proof, register_call
 
@@ -107,7 +107,7 @@ async def test_without_a_line_it_is_authentic_and_no_more(world):
     assert [results[f"V{number}"] for number in range(1, 5)] == ["PASS"] * 4
     assert results["V5"] == results["V6"] == results["V8"] == "UNKNOWN"
     assert {code.split("(")[0] for code in report.codes} == {"FRESHNESS_UNKNOWN"}
-    evidence = report.lines[3].evidence
+    evidence = report[Check.ANCHOR].evidence
     assert evidence["signed_by"] == "3 of 4 validators" and evidence["registered_height"] == 1
     assert evidence["nodes_asked"] == 0
     assert summarise(report) == OFFLINE_SENTENCE == describe_report(report)["summary"]
@@ -127,16 +127,16 @@ async def test_it_is_not_used_up_without_a_line(world):
 @pytest.mark.parametrize(
     ("change", "check", "code"),
     [
-        ({"chain_id": "other"}, 3, "PROOF_INVALID"),
-        ({"validators": VALIDATORS[1:]}, 3, "PROOF_INVALID"),
-        ({"keys": (IssuerKey(1, 1, HOLDER_KEY.public_key),)}, 2, "SIG_INVALID"),
-        ({"time_s": NOW_S + 400 * DAY_S}, 5, "EXPIRED"),
+        ({"chain_id": "other"}, Check.ANCHOR, "PROOF_INVALID"),
+        ({"validators": VALIDATORS[1:]}, Check.ANCHOR, "PROOF_INVALID"),
+        ({"keys": (IssuerKey(1, 1, HOLDER_KEY.public_key),)}, Check.ISSUER, "SIG_INVALID"),
+        ({"time_s": NOW_S + 400 * DAY_S}, Check.TIME, "EXPIRED"),
     ],
 )
 async def test_what_speaks_against_it_is_found(world, change, check, code):
     report, _ = await offline(world, world.show(), replace(TRUST, **change))
     assert report.verdict is Verdict.REJECT
-    assert report.lines[check].findings[0].code.value == code
+    assert report[check].findings[0].code.value == code
 
 
 async def test_what_is_not_known_is_unknown(world):
@@ -158,7 +158,7 @@ async def test_a_proof_of_something_else_is_refused(world):
     ):
         wrong = replace(shown, anchor=anchor).signed(HOLDER_KEY)
         for report in (await world.verify(wrong), (await offline(world, wrong))[0]):
-            assert report.lines[3].findings[0].code.value == "PROOF_INVALID"
+            assert report[Check.ANCHOR].findings[0].code.value == "PROOF_INVALID"
     moved = {
         key: replace(record, registered_height=5) for key, record in world.ledger.records.items()
     }

@@ -30,7 +30,7 @@ from institutions.package.forms import FormError
 from institutions.package.leaves import LeafType, compute_root
 from institutions.package.multiproof import collect_siblings, compute_root_from
 from institutions.verification import checks
-from institutions.verification.verdicts import Result, Verdict
+from institutions.verification.verdicts import Check, Result, Verdict
 from node.client import ClientError
 from tests.unit.document_world import (
     HOLDER_KEY,
@@ -268,7 +268,7 @@ async def test_files(profile):
         assert {code.split("(")[0] for code in report.codes} == {"MANDATORY_FIELD_HIDDEN"}
     else:
         assert report.codes == []
-        assert report.lines[1].evidence["files_compared"] == 1
+        assert report[Check.INTEGRITY].evidence["files_compared"] == 1
 
 
 # --- V3 to V6: issuer, anchor, status, time -----------------------------------------------------
@@ -598,7 +598,7 @@ async def test_sides_that_disagree(world, monkeypatch):
     world.nova = world.verifier(other_sides=[liar])
     report = await world.verify(world.show())
     assert report.verdict is Verdict.ACCEPT
-    assert report.lines[3].evidence["nodes_asked"] == 2
+    assert report[Check.ANCHOR].evidence["nodes_asked"] == 2
     ((anchor, record),) = liar.records.items()
     liar.records[anchor] = replace(record, registered_time=NOW_S + 7)
     report = await world.verify(world.show())

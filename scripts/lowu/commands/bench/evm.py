@@ -19,7 +19,6 @@ from contracts.abi import load_artifact
 from contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     Role,
-    Suite,
     encode_get_record,
     encode_register_anchor,
 )
@@ -112,9 +111,7 @@ def _anchor(number: int) -> bytes:
 
 
 def _register(number: int) -> bytes:
-    return encode_register_anchor(
-        _anchor(number), schema=1, key_id=1, valid_until_day=0, suite=Suite.SHA256_P256
-    )
+    return encode_register_anchor(_anchor(number), schema=1)
 
 
 def _run(
