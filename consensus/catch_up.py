@@ -1,9 +1,9 @@
-"""Finding out what was missed, and helping others to (PROTOCOL.md section 7).
+"""Catching up, and helping other validators to catch up (PROTOCOL.md section 7).
 
-STATUS is the pull: a replica that waits in vain says where it stands, and each validator answers
-with what the asker may lack: the proof of a newer view, its own VIEW-CHANGE, its own votes above
-the asker's stable height, or its own STATUS if it has more blocks. Each asker is answered at
-most once per resend period, and once more if its link came up in it (B14, P22).
+STATUS is the pull: a stalled replica broadcasts its view and stable height. Each validator
+answers with what the asker may lack: the proof of a newer view, its own VIEW-CHANGE, its own
+votes above the asker's stable height, or its own STATUS if it has more blocks. It answers each
+asker at most once per resend period, and once more if the asker's link came up then (B14, P22).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from consensus.suspects import list_suspects
 
 
 def handle_links_changed(state: ReplicaState, event: LinksChanged) -> None:
-    """Take who is linked now, and ask those who were not before (rule R-CU-4).
+    """Record which nodes are linked; send STATUS to validators just linked (rule R-CU-4).
 
-    Either side has missed what the other has sent meanwhile, its view above all.
+    Each side missed what the other sent while the link was down, above all its view.
     """
     found = event.connected - state.linked
     state.linked = event.connected
@@ -31,7 +31,7 @@ def handle_links_changed(state: ReplicaState, event: LinksChanged) -> None:
     if state.index is None or not asked:
         return
     state.greeted |= asked
-    state.answered -= asked  # nothing of an earlier answer may have come
+    state.answered -= asked  # an earlier answer may be lost with the old link
     status = state.safety.sign_status(state.stable.height)
     for index in sorted(asked):
         state.emit(Send(index, status))
@@ -77,7 +77,8 @@ def _what_asker_may_lack(state: ReplicaState, message: Status) -> list[Message]:
 def handle_resend(state: ReplicaState) -> None:
     """Ask again for what is missing; repeat an unanswered VIEW-CHANGE.
 
-    Whose head has risen during the period lacks nothing yet (rule R-CU-1).
+    A replica whose stable height rose in this period is not stuck: it sends no STATUS, unless
+    it is changing views (rule R-CU-1).
     """
     state.answered.clear()
     state.greeted.clear()
@@ -113,7 +114,7 @@ def _is_behind(state: ReplicaState) -> bool:
 
 
 def handle_synced(state: ReplicaState, event: Synced) -> None:
-    """Take over blocks that the edge fetched, verified, executed and committed."""
+    """Adopt blocks that the edge fetched, verified, executed and committed."""
     certificate = event.certificate
     if certificate.height <= state.stable.height:
         return
@@ -129,10 +130,10 @@ def handle_synced(state: ReplicaState, event: Synced) -> None:
 
 
 def handle_caught_up(state: ReplicaState, event: CaughtUp) -> None:
-    """Work out how far votes may reach that this node has lost (rule R-WIPE-1).
+    """Bound the height that this node's lost votes may reach (rule R-WIPE-1).
 
-    Its lost head had CHECKPOINTs of a quorum, so some honest one among those asked is at most a
-    window below that head; and it voted at most a window above it.
+    Its lost head had CHECKPOINTs of a quorum, so some honest validator of the quorum asked is at
+    most one window below that head; and this node voted at most one window above it.
     """
     if state.abstains and state.votes_above is None:
         state.votes_above = event.height + 2 * state.config.window
@@ -161,4 +162,4 @@ def restore_votes(state: ReplicaState) -> None:
             case Checkpoint() as checkpoint:
                 slot.checkpoints[index] = checkpoint
             case _:
-                pass  # a PRE-PREPARE: its list is not held any more
+                pass  # a PRE-PREPARE: its transaction list is no longer held

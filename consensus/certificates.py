@@ -72,7 +72,7 @@ class Verifier:
     genesis: CommitCertificate
     verify: Verify
     window: int = CERTIFICATES_MAX
-    """How many heights a VIEW-CHANGE may speak of (rule R-VC-5)."""
+    """How many heights above its stable one a VIEW-CHANGE may certify (rule R-VC-5)."""
     _known: KnownSignatures = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +82,8 @@ class Verifier:
         """Check a message completely; raise `InvalidMessage` with the reason.
 
         Raises:
-            UnknownEpoch: it does not verify, but validators may have changed below it.
+            UnknownEpoch: it does not verify, but this node or the sender may have missed a
+                change of validators.
             InvalidMessage: it does not verify.
         """
         height = reference_height(message)
@@ -101,7 +102,7 @@ class Verifier:
         return VerifiedMessage(message, epoch.first_height, digest)
 
     def _is_of(self, epoch: Epoch, message: Message) -> bool:
-        """Whether a message was valid in an epoch whose end its sender had not seen yet."""
+        """Whether a message verifies in an earlier epoch, whose end its sender had not seen."""
         try:
             self._check_message(message, epoch)
         except InvalidMessage:
@@ -123,7 +124,7 @@ class Verifier:
                 for before in self.epochs.before(epoch)
             )
             if is_older or height > self.epochs.settled_height:
-                raise UnknownEpoch(text)  # its sender may know no better, or more than we do
+                raise UnknownEpoch(text)  # its sender may lag behind us, or be ahead
             raise InvalidMessage(text)
 
     def _check_message(self, message: Message, epoch: Epoch) -> None:
@@ -161,10 +162,10 @@ class Verifier:
                 raise InvalidMessage(f"certificate signature of validator {index} is bad")
 
     def verify_prepared(self, certificate: PreparedCertificate, epoch: Epoch) -> None:
-        """Check a prepared certificate against the epoch of who shows it (rule R-CERT-1).
+        """Check a prepared certificate against its VIEW-CHANGE's epoch (rule R-CERT-1).
 
-        Its height may be one that a later epoch decides: what was prepared there before the
-        change came to nothing, and is a true certificate all the same.
+        A later epoch may decide its height. What was prepared there before the change was
+        never ordered, but its certificate is still valid.
         """
         proposal = certificate.proposal
         digest = compute_digest(self.domain, proposal)
@@ -175,7 +176,7 @@ class Verifier:
         )
 
     def verify_commit(self, certificate: CommitCertificate) -> None:
-        """Check a commit certificate (rule R-CERT-2); only genesis goes without signatures."""
+        """Check a commit certificate (rule R-CERT-2); only genesis has no signatures."""
         height, digest, block_hash = certificate.height, certificate.digest, certificate.block_hash
         if height == 0:
             if certificate != self.genesis:
@@ -219,8 +220,8 @@ class Verifier:
         for change in message.view_changes:
             if change.view != message.view:
                 raise InvalidMessage("NEW-VIEW holds a VIEW-CHANGE for another view")
-            # Not above it either: the NEW-VIEW's own height is the highest. A sender that did not
-            # know of the next epoch may be one height into it, and is judged by this one.
+            # No VIEW-CHANGE reaches above the NEW-VIEW's own height. If the sender did not know
+            # of the next epoch, that height may be the first of it, judged by this epoch.
             if reference_height(change) < epoch.first_height:
                 raise InvalidMessage("NEW-VIEW holds a VIEW-CHANGE of another epoch")
             self._check_message(change, epoch)
@@ -234,7 +235,7 @@ def _check_sender(index: NodeIndex, validators: ValidatorSet) -> None:
 
 
 def _check_passed_over(message: ViewChange, validators: ValidatorSet) -> None:
-    """Check that nobody is named twice, or for longer than one may be passed over."""
+    """Check that each leader is named once, and for at most `ROUNDS_MAX` rounds of turns."""
     low = message.stable.height
     high = low + rounds_to_heights(validators, ROUNDS_MAX)
     indices = [index for index, _ in message.passed_over]
@@ -250,18 +251,18 @@ class Selection:
 
     stable: CommitCertificate
     proposals: tuple[Proposal, ...]
-    """What is proposed again, ascending from the height above stable."""
+    """The re-proposals, ascending from the height above stable."""
     settled: tuple[Proposal, ...]
-    """Proposals that the stable certificate makes final, descending from its height, as far as
-    the VIEW-CHANGEs hold them."""
+    """Proposals that the stable certificate makes final, descending from its height, as far down
+    as the VIEW-CHANGEs hold them."""
 
 
 def select_reproposals(domain: Domain, view_changes: Iterable[ViewChange]) -> Selection:
     """Derive the start of a view from its VIEW-CHANGEs (rule R-NV-2).
 
-    Start at the highest stable height. Upward from there take for each height the proposal
-    with the highest-view certificate, as long as it names the one taken below it; stop at the
-    first height without one. What is above is dropped: by R-COM-1 it cannot have committed.
+    Start at the highest stable height. For each height above it, take the proposal with the
+    highest-view certificate, as long as it names the one taken below it. Stop at the first
+    height without one, and drop what is above: by R-COM-1 it cannot have committed.
     """
     changes = tuple(view_changes)
     stable = max((change.stable for change in changes), key=lambda item: item.height)

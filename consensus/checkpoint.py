@@ -21,8 +21,8 @@ from consensus.types import Hash32, NodeIndex
 def handle_checkpoint(state: ReplicaState, vote: Checkpoint) -> None:
     """Store a CHECKPOINT between the watermarks.
 
-    Execution runs ahead of commits by up to the window, so a CHECKPOINT proves that its sender
-    is stable only that far below.
+    Execution runs up to a window ahead of commits, so a CHECKPOINT proves only that its sender
+    is stable one window below it.
     """
     if vote.height <= state.stable.height:
         return
@@ -53,7 +53,7 @@ def _start_execution(state: ReplicaState) -> None:
                 state.emit(ExecuteProposal(slot.proposal, slot.digest))
             return
         if slot.proposal is not None and slot.proposal.is_barrier:
-            return  # what stands above it runs on what it leaves behind (R-BAR-1)
+            return  # proposals above it run on the state it leaves (R-BAR-1)
         height += 1
 
 
@@ -108,7 +108,7 @@ def _start_commit(state: ReplicaState) -> None:
 
 
 def _notice_missed_block(state: ReplicaState) -> None:
-    """A quorum committed a height that this replica cannot order itself: fetch it."""
+    """Fetch a block that a quorum committed and this replica cannot order itself."""
     for slot in state.log.slots.values():
         if not slot.is_ordered and _quorum_result(state, slot)[1]:
             request_sync(state, slot.height)
@@ -148,7 +148,7 @@ def become_stable(
     timestamp_ms: int,
     epoch: Epoch,
 ) -> None:
-    """Take a durably committed block as the new low watermark; `epoch` decides above it."""
+    """Make a durably committed block the low watermark; `epoch` decides the heights above."""
     state.stable = certificate
     state.stable_timestamp_ms = timestamp_ms
     state.log.advance_stable(certificate.height)
@@ -161,11 +161,11 @@ def become_stable(
 
 
 def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
-    """Begin in view 0 with other validators; indices and votes of before mean nothing now."""
+    """Begin view 0 with the new validators; earlier indices and votes lose their meaning."""
     index = None if state.abstains else epoch.validators.index_of(state.config.node_id)
     state.epoch, state.index = epoch, index
     record = state.safety.enter_epoch(epoch.first_height, -1 if index is None else index)
-    if not state.abstains:  # a record on disk says that nothing before it is lost
+    if not state.abstains:  # a view record on disk says that no vote is lost
         state.persist(record)
     state.log = MessageLog(state.stable.height, effective_window(state.config, epoch))
     state.new_view, state.reproposed_to = None, 0

@@ -44,7 +44,7 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 TX_HASHES_MAX = 100_000
 CERTIFICATES_MAX = 1_000
 LISTS_MAX = 200_000
-"""Above what the largest NEW-VIEW holds; each costs far more memory than its bytes."""
+"""More than the largest NEW-VIEW holds; a list takes far more memory than bytes on the wire."""
 SIGNATURE_BYTES_MAX = 128
 VIEW_CHANGE_FIELDS = 7
 TIMESTAMP_MS_MAX = 2**53
@@ -106,7 +106,7 @@ def _signed_fields(domain: Domain, message: Message) -> tuple[Any, ...]:
 
 
 def signing_digest(domain: Domain, epoch: Height, message: Message) -> Hash32:
-    """Return what the sender of `message` signs in the epoch beginning at `epoch` (R-SIG-1)."""
+    """Return the digest that the sender signs in the epoch starting at height `epoch` (R-SIG-1)."""
     head = (_TAGS[type(message)], domain.chain_id, domain.group_id, epoch, message.sender)
     return hash_bytes(_pack((*head, *_signed_fields(domain, message))))
 
@@ -338,10 +338,11 @@ _DECODERS: tuple[Callable[[Fields], Message], ...] = (
 
 
 def unpack_bounded(data: bytes, *, items_max: int, lists_max: int) -> Any:
-    """Return the value in msgpack bytes; each list has bounded items, and all are counted.
+    """Return the value in msgpack bytes, with bounds on items per list and on lists in total.
 
     Raises:
-        ValueError, TypeError, msgpack.UnpackException, RecursionError: there is none.
+        ValueError, TypeError, msgpack.UnpackException, RecursionError: `data` is malformed, or
+            exceeds a bound.
     """
     lists = 0
 
@@ -374,8 +375,8 @@ def _unpack(data: bytes) -> object:
 def decode_message(data: bytes, certificates_max: int = CERTIFICATES_MAX) -> Message:
     """Return the message in `data`, or raise `InvalidMessage`.
 
-    No VIEW-CHANGE holds more certificates than `certificates_max`: the receiver's window. What
-    does is refused before any of them is built.
+    A VIEW-CHANGE with more than `certificates_max` certificates, the receiver's window, is
+    refused before any of them is built.
     """
     fields = _items(_unpack(data), None, 8, "message")
     if not fields:

@@ -1,8 +1,8 @@
-"""What must be done after a step, in this order.
+"""The effects that a step returns, in the order in which the driver performs them.
 
 Contract with the driver: effects are performed in order; a `Persist` must be durable before
 any later `Broadcast` or `Send` of the same step leaves (rule R-SAFE-1); a `Persist` may be
-moved forward, never back. A crash after any number of effects is a legal history.
+performed earlier, never later. A crash after any number of effects is a legal history.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StartTimer:
     timer: TimerId
     delay_ms: int
     number: int
-    """To be handed back with TimerFired; tells a late time-out from a current one."""
+    """The driver returns it in TimerFired; it tells a late time-out from a current one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class BuildProposal:
-    """This node leads `height` in `view`: build a block when there is something to put in.
+    """This node leads `height` in `view`: build a block as soon as transactions wait.
 
     Replaces any earlier request. `ancestors` are the digests in flight between the head and
     this height, oldest first: their transactions must not be taken again.
@@ -80,8 +80,8 @@ class CancelBuild:
 class VerifyProposal:
     """Obtain and check the bodies of a proposal; answer with ProposalVerified.
 
-    `tx_hashes` is None when only the digest is known (a re-proposal). `is_vouched` tells that
-    a quorum has already accepted the content: then only availability is in question.
+    `tx_hashes` is None when only the digest is known (a re-proposal). `is_vouched` says that a
+    quorum has already accepted the content: then only its availability is in question.
     """
 
     proposal: Proposal
@@ -115,14 +115,14 @@ class RequestSync:
 
 @dataclass(frozen=True, slots=True)
 class ReportEvidence:
-    """A validator signed two things that exclude each other."""
+    """A validator signed two messages that contradict each other."""
 
     evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """This replica's own execution contradicts a quorum: stop, say why, vote no more."""
+    """This replica's own execution contradicts a quorum: report why, and stop voting."""
 
     reason: str
 

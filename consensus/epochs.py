@@ -1,9 +1,9 @@
-"""Which validators decide which heights (PROTOCOL.md section 7).
+"""Which validators decide which heights (PROTOCOL.md section 1).
 
-Membership changes by executing a block: the block at height h may name the set that decides
-h + 1 and on. Such a block is a barrier (rule R-BAR-1): nothing above it is voted for before it
-is stable, so every height is decided by one set only, and everybody who votes knows it. The
-heights of one set are an *epoch*; each epoch starts in view 0 (docs/adr/0006).
+Executing a block changes the membership: the block at height h may name the set that decides
+h + 1 and above. Such a block is a barrier (rule R-BAR-1): no height above it is voted on before
+it is stable, so one set only decides each height, and every voter knows that set. The heights
+of one set are an *epoch*; each epoch starts in view 0 (docs/adr/0006).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Epochs:
     def __init__(self, validators: ValidatorSet) -> None:
         self._epochs = [Epoch(1, validators)]
         self.settled_height: Height = 1
-        """Up to here the validators are certain; above, a change may be on its way."""
+        """The validators are certain up to this height; above it a change may be in flight."""
 
     @property
     def latest(self) -> Epoch:
@@ -55,7 +55,7 @@ class Epochs:
         return older[: -EPOCHS_BACK_MAX - 1 : -1]
 
     def on_commit(self, height: Height, validators: ValidatorSet | None) -> None:
-        """Take note of a durably committed block and of the set that it named, if any."""
+        """Record a durably committed block, and the validator set that it named, if any."""
         self.settled_height = max(self.settled_height, height + 1)
         if validators is None or height < self.latest.first_height:
             return

@@ -4,7 +4,7 @@ Two kinds, kept apart as h11 keeps local and remote errors apart::
 
     ConsensusError
     ├── InvalidMessage       the sender's fault: dropped, counted, never leaves the edge
-    │   └── UnknownEpoch     perhaps nobody's fault: we may not know its validators yet
+    │   └── UnknownEpoch     maybe nobody's fault: we or the sender may have missed a change
     └── InvariantViolation   our fault, or more than f faults: the node stops
 """
 
@@ -18,7 +18,7 @@ class InvalidMessage(ConsensusError):
 
 
 class UnknownEpoch(InvalidMessage):
-    """A message from above our head does not verify: its validators may be others by then."""
+    """A message does not verify, but its epoch may be one that we or its sender do not know."""
 
 
 class InvariantViolation(ConsensusError):

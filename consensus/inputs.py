@@ -1,4 +1,4 @@
-"""What may happen to a replica. `Replica.step` takes exactly these.
+"""The inputs of a replica. `Replica.step` takes exactly these.
 
 Every answer to an effect carries what it answers (height, view or digest), so that a late
 answer is recognised and dropped (rule R-LATE-1).
@@ -23,11 +23,11 @@ class TimerId(Enum):
     VIEW = "view"
     """No progress in this view (or no NEW-VIEW) for too long."""
     RESEND = "resend"
-    """Time to ask for what was lost."""
+    """Time to ask again for messages that may have been lost."""
 
 
 class Verdict(Enum):
-    """What the edge found out about a proposal's transactions."""
+    """What the edge found when it checked a proposal's transactions."""
 
     UNKNOWN = "unknown"
     VALID = "valid"
@@ -52,7 +52,7 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class ProposalBuilt:
-    """Answer to BuildProposal: a fresh proposal; its bodies are in the edge's hands."""
+    """Answer to BuildProposal: a new proposal, whose bodies the edge holds."""
 
     view: View
     proposal: Proposal
@@ -84,7 +84,7 @@ class BlockCommitted:
     height: Height
     block_hash: Hash32
     validators: ValidatorSet | None = None
-    """Who decides the heights above, if executing this block has changed that."""
+    """The validators of the heights above, if executing this block changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """Everything is here, up to `height`, that a quorum less this node has committed by now.
+    """No member of some quorum, this node among them, has committed a block above `height`.
 
     Only a replica that abstains needs to know (rule R-WIPE-1).
     """
@@ -109,22 +109,22 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class PendingChanged:
-    """Whether transactions wait to be ordered."""
+    """Whether transactions are waiting to be ordered."""
 
     has_pending: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """Who is linked and votes has changed: nobody else can lead, or be counted on for a quorum.
+    """The set of linked, voting nodes changed: no other can lead or count towards a quorum.
 
-    One that says that it abstains counts as one without a link (rule R-WIPE-1).
+    A validator that says that it abstains counts as not linked (rule R-WIPE-1).
     """
 
     connected: frozenset[bytes]
     """The node ids that are linked now and do not abstain; this node itself need not be listed."""
     is_linking_up: bool = False
-    """Whether this node has just started: who is missing may only not have been reached yet."""
+    """Whether this node has just started, so that a missing node may not be reached yet."""
 
 
 Input: TypeAlias = (

@@ -1,8 +1,8 @@
-"""What must hold of any chain, said independently of the code that makes it.
+"""What must hold of any chain, stated independently of the code that makes it.
 
 The same predicates watch the simulation, guard the product before it writes, and compare real
 nodes in end-to-end tests. They compute quorums from first principles rather than from
-`quorum.py`, so that a mistake there does not hide itself.
+`quorum.py`, so that they do not repeat a mistake made there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consensus.validators import ValidatorSet
 
 @dataclass(frozen=True, slots=True)
 class BlockFact:
-    """What anybody can see of a committed block."""
+    """The public facts of a committed block."""
 
     height: Height
     block_hash: Hash32
@@ -29,7 +29,7 @@ class BlockFact:
 
 
 def is_strong_quorum(validators: ValidatorSet, signers: Iterable[NodeIndex]) -> bool:
-    """Whether any two such sets share more than f weight (P04)."""
+    """Whether any two sets of this weight share more than f weight (P04)."""
     weights = [validator.weight for validator in validators.validators]
     total, own = sum(weights), sum(weights[index] for index in set(signers))
     return 2 * own > total + (total - 1) // 3

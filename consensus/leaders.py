@@ -1,11 +1,11 @@
-"""Who is passed over as a leader for a while (rules R-LEAD-2 and R-LEAD-3).
+"""Which leaders are passed over for a while (rules R-LEAD-2 and R-LEAD-3).
 
 Each replica notes which leaders failed it and names them in its VIEW-CHANGEs, each with the
-height up to which it asks to pass it over. A NEW-VIEW settles it for its view: passed over is
-a validator that more than f weight of its VIEW-CHANGEs name, up to the highest height that
-they agree on, and never more than f weight of validators at once. So all replicas in a view
-compute the same leaders from the same signed messages; what a replica has noted by itself
-decides nothing but what it asks for (docs/adr/0014).
+height up to which it asks to pass that leader over. The NEW-VIEW decides for its view: it
+passes over a validator that more than f weight of its VIEW-CHANGEs name, up to the highest
+height that they agree on, and never more than f weight of validators at once. So all replicas
+in a view compute the same leaders from the same signed messages; a replica's own notes decide
+only what it asks for (docs/adr/0014).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from consensus.types import Height, NodeIndex, View
 from consensus.validators import ValidatorSet
 
 ROUNDS_MAX = 64
-"""How many of its turns a leader loses at most before it is tried again."""
+"""The most rounds of turns that a leader loses before it is tried again."""
 
 
 def rounds_to_heights(validators: ValidatorSet, rounds: int) -> int:
-    """Return in how many heights each validator has `rounds` turns."""
+    """Return the number of heights in which each validator has `rounds` turns."""
     return rounds * len(validators) * validators.leader_period
 
 
 def select_passed_over(
     validators: ValidatorSet, view_changes: Iterable[ViewChange], opener: NodeIndex
 ) -> dict[NodeIndex, Height]:
-    """Derive who is passed over in a view, and up to which height, from its VIEW-CHANGEs.
+    """Derive from a view's VIEW-CHANGEs the leaders it passes over, and up to which height.
 
-    The opener of the view is not: it is alive, and leads the first height (docs/adr/0007).
+    It never passes over its opener, which is alive and leads the first height (docs/adr/0007).
     """
     named: dict[NodeIndex, list[tuple[Height, NodeIndex]]] = {}
     for change in view_changes:
@@ -50,7 +50,7 @@ def select_passed_over(
 
 
 def _agreed_height(validators: ValidatorSet, claims: Iterable[tuple[Height, NodeIndex]]) -> Height:
-    """Return the highest height that more than f weight claims at least; 0 if none."""
+    """Return the highest height that more than f weight claims or exceeds; 0 if none."""
     senders: set[NodeIndex] = set()
     for until, sender in sorted(claims, reverse=True):
         senders.add(sender)
@@ -62,7 +62,7 @@ def _agreed_height(validators: ValidatorSet, claims: Iterable[tuple[Height, Node
 def find_opener(
     validators: ValidatorSet, changes: Mapping[NodeIndex, ViewChange], view: View
 ) -> NodeIndex | None:
-    """Return who should have opened `view` by now with these VIEW-CHANGEs; None if nobody."""
+    """Return the validator that could have opened `view` with these VIEW-CHANGEs, if any."""
     asked = {index: item for index, item in changes.items() if item.view == view}
     if not validators.has_quorum(asked):
         return None

@@ -1,9 +1,9 @@
 """The bounded log of votes between the watermarks, and detection of equivocation.
 
-One `Slot` a height. Of each validator a slot keeps the newest vote of each kind (highest
-view), so a slot holds at most 3 n votes plus one buffered PRE-PREPARE, whatever arrives
-(P21). The log holds `window` slots. A second, different vote for the same view and height is
-kept out and returned as evidence.
+One `Slot` per height. A slot keeps each validator's newest vote of each kind (highest view),
+so it holds at most 3 n votes and two PRE-PREPAREs, one of them of a later view, whatever
+arrives (P21). The log holds `window` slots. A second, different vote for the same view and
+height is not stored but returned as evidence.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Slot:
     executed_hash: Hash32 | None = None
 
     def accept(self, proposal: Proposal, digest: Hash32, view: View) -> None:
-        """Make `proposal` the one of this height in `view`, keeping a verdict on the same."""
+        """Make `proposal` this height's in `view`; keep the verdict if it is the same one."""
         require_invariant(
             not self.is_ordered or self.digest == digest,
             f"P01: height {self.height} was ordered with another proposal",
@@ -74,11 +74,11 @@ class Slot:
         self.pre_prepare = None
 
     def prepared_voters(self) -> list[NodeIndex]:
-        """Return who sent a PREPARE for the accepted proposal in the accepted view."""
+        """Return the validators that sent PREPARE for the accepted proposal in its view."""
         return self._voters(self.prepares)
 
     def commit_groups(self) -> list[list[NodeIndex]]:
-        """Return who sent a COMMIT for this proposal, one group for each view."""
+        """Return the validators that sent COMMIT for this proposal, one group per view."""
         groups: dict[View, list[NodeIndex]] = {}
         for index, vote in self.commits.items():
             if vote.digest == self.digest:
@@ -91,7 +91,7 @@ class Slot:
 
 
 def record_phase_vote(votes: dict[NodeIndex, PhaseVote], vote: PhaseVote) -> Evidence | None:
-    """Keep the newest vote of its sender; return evidence if it contradicts the kept one."""
+    """Keep the sender's newest vote; return evidence if `vote` contradicts the one kept."""
     known = votes.get(vote.sender)
     if known is None or vote.view > known.view:
         votes[vote.sender] = vote
@@ -101,7 +101,7 @@ def record_phase_vote(votes: dict[NodeIndex, PhaseVote], vote: PhaseVote) -> Evi
 
 
 def record_checkpoint(slot: Slot, vote: Checkpoint) -> Evidence | None:
-    """Keep the first checkpoint of its sender; return evidence if it contradicts it."""
+    """Keep the sender's first CHECKPOINT; return evidence if `vote` contradicts it."""
     known = slot.checkpoints.setdefault(vote.sender, vote)
     if (known.digest, known.block_hash) != (vote.digest, vote.block_hash):
         return Evidence(vote.sender, known, vote)
@@ -127,7 +127,7 @@ class MessageLog:
         return self.stable_height < height <= self.height_max
 
     def slot(self, height: Height) -> Slot:
-        """Return the slot of a height between the watermarks, making it if need be."""
+        """Return the slot of a height between the watermarks, creating it if needed."""
         require_invariant(self.is_open(height), f"P09: height {height} outside the watermarks")
         if height not in self.slots:
             self.slots[height] = Slot(height)

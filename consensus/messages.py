@@ -27,9 +27,9 @@ class Proposal:
     timestamp_ms: int
     """Proposer's clock; grows with height, at most 15 s ahead of a voter's clock."""
     proposer: NodeIndex
-    """Index of the validator that built it (stays when a later view proposes it again)."""
+    """Index of the validator that built it (unchanged when a later view proposes it again)."""
     is_barrier: bool = False
-    """It holds a system transaction: nothing is voted for above it before it is stable."""
+    """It holds a system transaction: no height above it is voted on before it is stable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class CommitCertificate:
 
 @dataclass(frozen=True, slots=True)
 class ViewChange:
-    """A validator leaves its view for `view`, and says what it may have helped commit."""
+    """A validator leaves its view for `view`, and shows what it may have helped commit."""
 
     view: View
     stable: CommitCertificate
@@ -106,7 +106,7 @@ class ViewChange:
     sender: NodeIndex
     signature: Signature = b""
     passed_over: tuple[tuple[NodeIndex, Height], ...] = ()
-    """Leaders that failed its sender, each with the height up to which to pass it over."""
+    """Leaders that failed the sender, each with the height up to which to pass it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class NewView:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a validator stands. Asks for what it missed; answered with votes or a proof."""
+    """A validator's view and stable height; peers answer with what it may have missed."""
 
     view: View
     stable_height: Height

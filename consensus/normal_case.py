@@ -10,8 +10,8 @@
 Heights are pipelined up to the high watermark. Proposals are chained by digest, so the votes
 of one view are given in order of height: PREPARE for h only on top of the proposal accepted
 below it, COMMIT for h only after COMMIT for h − 1 in the same view, or once h − 1 is ordered
-(rule R-COM-1). Hence whatever is ordered anywhere has, at a quorum, prepared certificates of
-every height below it that is not final itself; view changes rely on that.
+(rule R-COM-1). Hence, for whatever is ordered anywhere, a quorum holds prepared certificates of
+every height below it that is not final itself. View changes rely on that.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32)
 
 
 def _may_lead(state: ReplicaState, message: PrePrepare) -> bool:
-    """Whether the sender leads its height; of a later view, as far as that can be told yet.
+    """Whether the sender leads its height; for a later view, whether it might lead it.
 
-    Who is passed over in a later view its NEW-VIEW will tell: somebody else may lead in place
-    of a leader that failed us, too.
+    A later view's NEW-VIEW will decide which leaders it passes over. Until then another
+    validator, too, may turn out to lead in place of a leader that failed us.
     """
     height = message.proposal.height
     if message.view == state.view:
@@ -95,7 +95,7 @@ def _accept_pre_prepare(
 
 
 def accept_buffered(state: ReplicaState) -> None:
-    """Take up PRE-PREPAREs that arrived before this view was entered."""
+    """Accept PRE-PREPAREs that arrived before this view was entered."""
     for slot in state.log.ascending():
         message = slot.future_pre_prepare
         if message is None or message.view > state.view:
@@ -109,7 +109,7 @@ def accept_buffered(state: ReplicaState) -> None:
 def request_verification(state: ReplicaState, slot: Slot) -> None:
     """Ask the edge for the bodies of a slot's proposal, once.
 
-    A bad verdict was on the list that the leader sent; it does not stand against a quorum.
+    An INVALID verdict concerned the list that the leader sent; a quorum overrules it.
     """
     is_vouched = slot.is_reproposal or slot.is_ordered
     if is_vouched and slot.verdict is Verdict.INVALID:
@@ -123,7 +123,7 @@ def request_verification(state: ReplicaState, slot: Slot) -> None:
             slot.proposal,
             slot.digest,
             # A list that came with the proposal may be wrong; what a quorum has accepted is
-            # fetched by its digest, from whoever has it.
+            # fetched by its digest, from any peer that has it.
             message.tx_hashes if message is not None and not is_vouched else None,
             is_vouched,
             state.ancestors(slot.height),
@@ -132,7 +132,7 @@ def request_verification(state: ReplicaState, slot: Slot) -> None:
 
 
 def handle_proposal_verified(state: ReplicaState, event: ProposalVerified) -> None:
-    """Take the edge's verdict; an answer about another proposal is late (R-LATE-1)."""
+    """Record the edge's verdict; an answer about another proposal is late (R-LATE-1)."""
     slot = state.log.get(event.height)
     if slot is None or slot.proposal is None or slot.digest != event.digest:
         return
@@ -167,7 +167,7 @@ def _vote_slot(state: ReplicaState, vote: Prepare | Commit) -> Slot | None:
 
 
 def handle_proposal_built(state: ReplicaState, event: ProposalBuilt) -> None:
-    """Propose what the sealer built, unless the request has been overtaken (R-LATE-1)."""
+    """Propose the block that the sealer built, unless its request is outdated (R-LATE-1)."""
     proposal = event.proposal
     if state.building != (event.view, proposal.height, proposal.previous) or not state.is_normal:
         return
@@ -184,7 +184,7 @@ def handle_proposal_built(state: ReplicaState, event: ProposalBuilt) -> None:
 
 
 def advance_ordering(state: ReplicaState) -> None:
-    """Give every vote that is due and order what has a quorum, from the stable height up."""
+    """Cast every vote that is due, and order what has a quorum, from the stable height up."""
     height = state.stable.height + 1
     while (slot := state.log.get(height)) is not None and slot.proposal is not None:
         if not slot.is_asked:  # only now: all proposals below are known
@@ -195,12 +195,12 @@ def advance_ordering(state: ReplicaState) -> None:
             _vote_commit(state, slot)
         _order(state, slot)
         if slot.proposal.is_barrier:
-            return  # what stands above it is judged by the state that it leaves (R-BAR-1)
+            return  # proposals above it are judged by the state that it leaves (R-BAR-1)
         height += 1
 
 
 def _extends_predecessor(state: ReplicaState, slot: Slot, proposal: Proposal) -> bool | None:
-    """Whether the proposal may stand on the one below; None while that is unknown."""
+    """Whether the proposal extends the one below; None while that is unknown."""
     below = state.chain_below(
         slot.height,
         lambda s: (
@@ -217,7 +217,7 @@ def _extends_predecessor(state: ReplicaState, slot: Slot, proposal: Proposal) ->
 
 
 def _is_final(state: ReplicaState, height: Height) -> bool:
-    """Whether what this replica holds at a height cannot be replaced any more."""
+    """Whether what this replica holds at a height can no longer be replaced."""
     slot = state.log.get(height)
     return height <= state.stable.height or (slot is not None and slot.is_ordered)
 

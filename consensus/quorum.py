@@ -1,7 +1,7 @@
 """Quorum arithmetic, and nothing else (rule R-QUO-1).
 
 For total weight W: f = ⌊(W−1)/3⌋ and quorum = W − f. Any two quorums then share more than f
-weight for every W, also where W ≠ 3f+1 (bug B36: celo#117 got n = 5 wrong).
+weight for every W, even where W ≠ 3f+1 (bug B36: celo#117 got n = 5 wrong).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Records are keyed; a newer record replaces the older one of the same key. Records of a height
 may be deleted once that height is stable. `encode_record`/`decode_record` are the disk form
-(the checksum around it belongs to the storage).
+(the storage layer adds a checksum).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class VoteRecord:
     """The latest vote of one kind at one height. A checkpoint has view 0 and a block hash."""
 
     epoch: Height
-    """First height of the epoch in which it was given; votes of earlier ones bind nobody."""
+    """First height of the epoch in which it was cast; votes of earlier epochs bind nobody."""
     kind: VoteKind
     height: Height
     view: View
@@ -69,7 +69,7 @@ class ViewRecord:
     """The view entered, and the view asked for (equal in normal operation), in an epoch."""
 
     epoch: Height
-    """First height of the epoch; views start anew with each."""
+    """First height of the epoch; views restart at 0 in each."""
     view: View
     to_view: View
 
@@ -84,7 +84,7 @@ class NewViewRecord:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRecord:
-    """Proof that a validator of an epoch equivocated: the first of its kind (P24)."""
+    """Proof that a validator equivocated in an epoch: the first per kind of message (P24)."""
 
     epoch: Height
     evidence: Evidence

@@ -133,13 +133,13 @@ class Replica:
         *,
         is_memory_lost: bool = False,
     ) -> tuple[Replica, tuple[Effect, ...]]:
-        """Rebuild a replica from its durable records and head; ask the others what it missed.
+        """Rebuild a replica from its durable records and head; ask its peers what it missed.
 
-        `epoch` is that of the height above the head. A node whose disk was lost abstains until
-        the chain has outgrown what it may have signed (rule R-WIPE-1).
+        `epoch` is the epoch of the height above the head. A node that lost its disk abstains
+        until the chain is past every height that it may have voted on (rule R-WIPE-1).
 
         Raises:
-            ValueError: the window is too small for what has been voted for.
+            ValueError: the window is too small for the heights that it has voted on.
         """
         replica = cls(config, sign, epoch, stable, stable_timestamp_ms)
         state = replica._state
@@ -183,7 +183,7 @@ class Replica:
                 state.accused.add((evidence.accused, type(evidence.first)))
 
     def _restore_view(self) -> None:
-        """Take up again what the entered view proposes again; forget what it dropped."""
+        """Restore the re-proposals of the view entered; drop what it did not carry over."""
         state = self._state
         if state.new_view is None:
             return
@@ -197,7 +197,7 @@ class Replica:
     # --- one step -----------------------------------------------------------------------
 
     def step(self, event: Input) -> tuple[Effect, ...]:
-        """Handle one input and return what must be done about it, in order.
+        """Handle one input; return the effects to perform, in order.
 
         Raises:
             InvalidMessage: the input broke a rule; neither state nor effects changed.
@@ -271,13 +271,13 @@ class Replica:
                 assert_never(message)
 
     def _handle_timer(self, event: TimerFired) -> None:
-        """Take a time-out, unless its timer has been stopped or started anew (R-LATE-1)."""
+        """Handle a time-out, unless its timer was stopped or restarted since (R-LATE-1)."""
         state = self._state
         if state.timers.get(event.timer) != event.number:
             return
         del state.timers[event.timer]
         if state.index is None:
-            return  # it was started before this node was removed
+            return  # the timer was started before this node was removed
         if event.timer is TimerId.RESEND:
             handle_resend(state)
         else:
@@ -285,7 +285,7 @@ class Replica:
             handle_view_timeout(state)
 
     def _finish_step(self) -> tuple[Effect, ...]:
-        """Do what has become due, set the timers, and hand out the effects."""
+        """Do what is now due, set the timers, and return the effects."""
         state = self._state
         advance_ordering(state)
         advance_execution(state)
@@ -331,16 +331,16 @@ class Replica:
         state.timers[timer] = state.timers_started
         state.emit(StartTimer(timer, delay_ms, state.timers_started))
 
-    # --- what others may look at --------------------------------------------------------
+    # --- what callers may read ----------------------------------------------------------
 
     @property
     def index(self) -> NodeIndex | None:
-        """This node's index among the validators; None while it is none of them."""
+        """This node's index among the validators; None while it is not one, or abstains."""
         return self._state.index
 
     @property
     def validators(self) -> ValidatorSet:
-        """Who decides the heights in flight; indices in effects are positions in this set."""
+        """The validators of the heights in flight; indices in effects are positions here."""
         return self._state.validators
 
     @property
@@ -375,12 +375,12 @@ class Replica:
 
     @property
     def next_leader(self) -> NodeIndex:
-        """Who leads the lowest height that has no proposal yet."""
+        """The leader of the lowest height that has no proposal yet."""
         return current_leader(self._state, next_height(self._state))
 
     @property
     def passed_over(self) -> Mapping[NodeIndex, Height]:
-        """Who does not lead in the view entered, and up to which height (R-LEAD-3)."""
+        """The leaders passed over in the view entered, and up to which height (R-LEAD-3)."""
         return self._state.passed_over
 
     @property
@@ -405,7 +405,7 @@ class Replica:
     def is_stale(self, message: Message) -> bool:
         """Whether a message would change nothing here, whatever its signatures are (R-SIG-3).
 
-        One that speaks of a higher block may be of the next epoch, whose views start anew.
+        A message that shows a higher block may be of the next epoch, whose views restart at 0.
         """
         state = self._state
         if state.index is None or reference_height(message) < state.epoch.first_height:
@@ -429,7 +429,7 @@ class Replica:
         return self._state.executing is not None or self._state.committing is not None
 
     def fingerprint(self) -> tuple[int, ...]:
-        """Return numbers that any change by a message would show in (P12)."""
+        """Return numbers that show whether a message changed this replica (P12)."""
         state = self._state
         views = (state.safety.view, state.safety.to_view)
         return (state.size(), len(state.log.slots), state.stable.height, *views)
@@ -439,12 +439,12 @@ class Replica:
         return (accused, kind) in self._state.accused
 
     def is_settled(self, height: Height) -> bool:
-        """Whether a height is final by a certificate above it, without votes here (R-NV-3)."""
+        """Whether a certificate at or above a height makes it final, without votes (R-NV-3)."""
         slot = self._state.log.get(height)
         return slot is not None and slot.is_ordered and slot.accepted_view < 0
 
     def held_heights(self) -> list[Height]:
-        """Return the heights of which something is held (P09)."""
+        """Return the heights for which this replica holds anything (P09)."""
         return list(self._state.log.slots)
 
     def size(self) -> int:

@@ -45,7 +45,7 @@ class Safety:
 
     domain: Domain
     index: NodeIndex
-    """Position in the epoch's validator set; −1 while this node is not in it, and never used."""
+    """Position in the epoch's validator set; −1, and unused, while this node is not in it."""
     sign: Sign
     epoch: Height = 1
     view: View = 0
@@ -148,7 +148,7 @@ class Safety:
         prepared: tuple[PreparedCertificate, ...],
         passed_over: tuple[tuple[NodeIndex, Height], ...] = (),
     ) -> ViewChange:
-        """Sign the VIEW-CHANGE to `to_view` again, with what is known by now."""
+        """Sign the VIEW-CHANGE to `to_view` again, with the certificates held by now."""
         change = ViewChange(self.to_view, stable, prepared, self.index, passed_over=passed_over)
         return self._signed(change)
 
@@ -157,7 +157,7 @@ class Safety:
         return self._signed(NewView(view, view_changes, self.index))
 
     def sign_status(self, stable_height: Height) -> Status:
-        """Say where this replica stands (binds it to nothing)."""
+        """State this replica's view and stable height (binds it to nothing)."""
         return self._signed(Status(self.view, stable_height, self.index))
 
     def resign_vote(self, record: VoteRecord) -> Prepare | Commit | Checkpoint | None:
@@ -184,8 +184,8 @@ class Safety:
     def enter_epoch(self, first_height: Height, index: NodeIndex) -> ViewRecord:
         """Begin an epoch in view 0.
 
-        Votes of the former epoch may stand above the barrier, from views that did not know of
-        it. They bind nobody: their signatures count in their own epoch only (R-SIG-1).
+        Votes of the former epoch may exist above the barrier, from views that did not know of
+        it. They bind nobody: their signatures count only in their own epoch (R-SIG-1).
         """
         require_invariant(first_height > self.epoch, "P08: the epoch went back")
         self.votes.clear()
@@ -194,7 +194,7 @@ class Safety:
         return ViewRecord(first_height, 0, 0)
 
     def begin(self, index: NodeIndex) -> ViewRecord:
-        """Begin to vote in view 0 of the epoch, having signed nothing that still matters."""
+        """Begin to vote in view 0 of the epoch; nothing signed before still matters."""
         require_invariant(not self.votes, "P05: votes are known that were to be lost")
         self.index = index
         return ViewRecord(self.epoch, self.view, self.to_view)

@@ -1,8 +1,8 @@
-"""Signatures that have been found good, so that none is checked twice (Aardvark).
+"""A cache of verified signatures, so that none is checked twice (Aardvark).
 
-A PREPARE comes by itself, then in the certificates of every VIEW-CHANGE, then in the NEW-VIEW
-that holds these. Only what verified is remembered, and of that the newest: two generations,
-of which the older one is forgotten when the newer one is full.
+A PREPARE arrives by itself, then in the certificates of every VIEW-CHANGE, then in the NEW-VIEW
+that holds those. Only signatures that verified are remembered, the newest of them: they are kept
+in two generations, and the older one is forgotten when the newer one is full.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TypeAlias
 from consensus.types import Hash32, Signature, Verify
 
 GENERATION_MAX = 2_048
-"""Signatures in a generation: more PREPAREs than 31 validators give in a full window of 50; some
-350 bytes each."""
+"""Signatures in a generation: more than the PREPAREs of 31 validators in a full window of 50
+heights. Each takes about 350 bytes."""
 
 Key: TypeAlias = tuple[bytes, Hash32, Signature]
 

@@ -41,11 +41,11 @@ class ReplicaConfig:
     """Proposals in flight above the stable height, FISCO BCOS's pipeline_size."""
     timeouts: TimeoutPolicy = field(default_factory=TimeoutPolicy)
     tx_hashes_max: int = TX_HASHES_MAX
-    """Transactions that a proposal may list; longer ones are refused before they are kept."""
+    """The most transactions that a proposal may list; longer lists are refused unstored."""
 
 
 def effective_window(config: ReplicaConfig, epoch: Epoch) -> int:
-    """Return the window for an epoch: the configured one, or what its NEW-VIEWs can hold."""
+    """Return an epoch's window: the configured one, or less if its NEW-VIEWs hold no more."""
     return fit_window(config.window, len(epoch.validators))
 
 
@@ -54,9 +54,9 @@ class Failure:
     """What one replica remembers of a leader that failed it."""
 
     count: int
-    """Failures, less one for each block that it has proposed and that became stable since."""
+    """Failures, less one for each block of its own that became stable since."""
     until: Height
-    """Up to this height this replica asks to pass it over."""
+    """The height up to which this replica asks to pass it over."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class ReplicaState:
     config: ReplicaConfig
     epoch: Epoch
     index: NodeIndex | None
-    """This node's position in the epoch's validator set; None while it is not in it."""
+    """This node's position in the epoch's validator set; None if not in it, or abstaining."""
     safety: Safety
     log: MessageLog
     stable: CommitCertificate
@@ -74,11 +74,11 @@ class ReplicaState:
     new_view: NewView | None = None
     """Proof of the view entered; None in view 0."""
     passed_over: dict[NodeIndex, Height] = field(default_factory=dict)
-    """Who does not lead in the view entered, and up to which height (rule R-LEAD-3)."""
+    """The leaders passed over in the view entered, and up to which height (rule R-LEAD-3)."""
     failures: dict[NodeIndex, Failure] = field(default_factory=dict)
     """Leaders that failed this replica in this epoch (rule R-LEAD-4)."""
     reproposed_to: Height = 0
-    """In this view, heights up to here are fixed by NEW-VIEW; fresh ones stand above."""
+    """This view's NEW-VIEW fixes the heights up to this one; new proposals go above it."""
     executing: Hash32 | None = None
     committing: Height | None = None
     building: tuple[View, Height, Hash32] | None = None
@@ -86,27 +86,27 @@ class ReplicaState:
     linked: frozenset[bytes] = frozenset()
     """Node ids that are linked and do not abstain."""
     connected: frozenset[bytes] | None = None
-    """The same once whoever is not among them counts as gone; None until then."""
+    """The same, once a node missing from it counts as gone; None until then."""
     failed_attempts: int = 0
     view_timer: tuple[str, View, Height] | None = None
     timers: dict[TimerId, int] = field(default_factory=dict)
-    """Running timers with the number of their start."""
+    """Running timers, each with the number of the StartTimer that started it."""
     timers_started: int = 0
     resend_height: Height = 0
     """The stable height when the resend timer was started."""
     answered: set[NodeIndex] = field(default_factory=set)
     greeted: set[NodeIndex] = field(default_factory=set)
-    """Who was asked in this resend period because its link had come up."""
+    """Validators sent a STATUS in this resend period because their links came up."""
     peer_heights: dict[NodeIndex, Height] = field(default_factory=dict)
     is_lagging: bool = False
-    """Rule R-LAG-1, as of the last change of what it depends on."""
+    """Whether this replica lags by rule R-LAG-1; `judge_lag` keeps it up to date."""
     sync_requested: Height = 0
     abstains: bool = False
-    """Whether what this node has signed is lost, so that it must not vote yet (R-WIPE-1)."""
+    """Whether this node has lost its record of votes, so must not vote yet (R-WIPE-1)."""
     votes_above: Height | None = None
     """While it abstains: the highest height that it may have voted for; None while unknown."""
     accused: set[tuple[NodeIndex, type]] = field(default_factory=set)
-    """Of whom evidence is stored, by kind of message: one each an epoch."""
+    """Validator and kind of message of each evidence stored in this epoch."""
     halt_reason: str | None = None
     effects: list[Effect] = field(default_factory=list)
 
@@ -142,7 +142,7 @@ class ReplicaState:
         self.emit(Broadcast(message))
 
     def report(self, evidence: Evidence | None) -> None:
-        """Store and report evidence, if there is any: the first of its kind (P24, P22)."""
+        """Store and report evidence, if any, once per validator and kind (P24, P22)."""
         if evidence is None:
             return
         key = (evidence.accused, type(evidence.first))
@@ -154,7 +154,7 @@ class ReplicaState:
     def chain_below(
         self, height: Height, is_ready: Callable[[Slot], bool]
     ) -> tuple[Hash32, int] | None:
-        """Return digest and time at height − 1 if it is stable or its slot is ready.
+        """Return the digest and timestamp at height − 1 if it is stable or its slot is ready.
 
         A barrier is ready only once it is stable (rule R-BAR-1).
         """
@@ -191,7 +191,7 @@ class ReplicaState:
             self.judge_lag()
 
     def size(self) -> int:
-        """Return how much this replica holds: messages, own votes, notes about others."""
+        """Return how many messages, own votes and notes about others this replica holds."""
         notes = len(self.answered) + len(self.greeted) + len(self.peer_heights) + len(self.accused)
         notes += len(self.passed_over) + len(self.failures)
         return self.log.size() + len(self.safety.votes) + len(self.timers) + notes
@@ -203,6 +203,6 @@ class ReplicaState:
         return self.log.size_max(n) + kinds * self.log.window + len(TimerId) + notes
 
     def judge_lag(self) -> None:
-        """See anew whether more than f weight claims to be two or more blocks ahead (R-LAG-1)."""
+        """Update whether more than f weight claims to be two or more blocks ahead (R-LAG-1)."""
         ahead = [i for i, h in self.peer_heights.items() if h > self.stable.height + 1]
         self.is_lagging = self.validators.has_honest(ahead)

@@ -1,7 +1,8 @@
-"""What one replica remembers of leaders that failed it, and asks of the others (R-LEAD-4).
+"""One replica's notes of leaders that failed it, and what it asks of its peers (R-LEAD-4).
 
-It decides nothing by itself: it goes into our VIEW-CHANGEs, and a NEW-VIEW passes over only
-whom more than f weight names (`leaders`). It is lost in a restart, and begins anew with an epoch.
+The notes decide nothing by themselves: they go into the replica's VIEW-CHANGEs, and a NEW-VIEW
+passes over only leaders that more than f weight names (`leaders`). They are lost in a restart,
+and cleared when an epoch begins.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from consensus.state import Failure, ReplicaState
 from consensus.types import Height, NodeIndex
 
 ROUNDS_MIN = 4
-"""How many of its turns a leader loses for its first failure."""
+"""The rounds of turns that a leader loses for its first failure."""
 
 
 def current_leader(state: ReplicaState, height: Height) -> NodeIndex:
-    """Return who proposes `height` in the view entered."""
+    """Return the leader of `height` in the view entered."""
     return state.validators.leader(height, state.view, state.passed_over)
 
 
@@ -28,13 +29,13 @@ def is_suspect(state: ReplicaState, index: NodeIndex) -> bool:
 
 
 def list_suspects(state: ReplicaState) -> tuple[tuple[NodeIndex, Height], ...]:
-    """Return what a VIEW-CHANGE says of leaders that failed, ascending by index."""
+    """Return the failed leaders that a VIEW-CHANGE must name, ascending by index."""
     failures = sorted(state.failures.items())
     return tuple((index, item.until) for index, item in failures if is_suspect(state, index))
 
 
 def note_failures(state: ReplicaState, leaders: Collection[NodeIndex]) -> None:
-    """Remember that leaders failed: pass them over, twice as long each time, up to a cap."""
+    """Note that leaders failed: ask to pass them over, twice as long each time, up to a cap."""
     for index in leaders:
         if index == state.index:
             continue
@@ -46,7 +47,7 @@ def note_failures(state: ReplicaState, leaders: Collection[NodeIndex]) -> None:
 
 
 def note_success(state: ReplicaState, proposer: NodeIndex) -> None:
-    """A block that a validator proposed is stable: take back one failure."""
+    """Take back one failure of a validator whose block became stable."""
     known = state.failures.get(proposer)
     if known is None:
         return

@@ -21,7 +21,7 @@ class TimeoutPolicy:
     cap_factor: int = 5
     """No wait is longer than base_ms × cap_factor."""
     resend_ms: int = 1_000
-    """How often a replica asks again for what it misses while it waits."""
+    """The period after which a waiting replica asks again for what it misses."""
 
     def view_timeout_ms(self, failed_attempts: int) -> int:
         """Return the time-out after `failed_attempts` view changes without progress."""

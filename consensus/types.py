@@ -14,7 +14,7 @@ from typing import TypeAlias
 Height: TypeAlias = int
 """Block number; 0 is genesis."""
 View: TypeAlias = int
-"""Counter of leader changes; 0 at genesis, never decreases."""
+"""Counter of leader changes; 0 at the start of each epoch, never decreases within one."""
 NodeIndex: TypeAlias = int
 """Position of a validator in the list sorted by node id."""
 Hash32: TypeAlias = bytes
@@ -29,7 +29,7 @@ Verify: TypeAlias = Callable[[bytes, Hash32, Signature], bool]
 
 ZERO_HASH: Hash32 = bytes(32)
 VIEW_MAX: View = 2**48
-"""No honest node gets here in the age of the universe; larger views are refused (B07)."""
+"""No honest node reaches it in the age of the universe; larger views are refused (B07)."""
 HEIGHT_MAX: Height = 2**48
 
 

@@ -59,10 +59,10 @@ class ValidatorSet:
     def leader(
         self, height: Height, view: View, passed_over: Mapping[NodeIndex, Height] = NOBODY
     ) -> NodeIndex:
-        """Return who proposes `height` in `view`: (⌊height / leader_period⌋ + view) mod n.
+        """Return the leader of `height` in `view`: (⌊height / leader_period⌋ + view) mod n.
 
-        Somebody passed over up to this height or a higher one loses its turn to one of the
-        others, in each round to the next of them (rule R-LEAD-2). The opener of a view is found
+        A validator passed over up to this height or a higher one loses its turn to one of the
+        others, to the next of them in each round (rule R-LEAD-2). The opener of a view is found
         without `passed_over`.
         """
         turns, size = height // self.leader_period + view, len(self.validators)

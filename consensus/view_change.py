@@ -7,10 +7,10 @@
     every replica derives the re-proposals, then votes PREPARE in v'
 
 A VIEW-CHANGE carries the stable certificate and the highest-view prepared certificate of each
-height above it. Nothing is voted in the old view after it was signed (P07). The timer for the
-next step runs only once a quorum asks for this view or a later one, so a lone replica does not
-run away from the others; whoever is behind joins the smallest view that more than f weight
-asks for (rules R-VC-3, R-VC-4; B07, B17).
+height above it. Once it is signed, no vote is cast in the old view (P07). The timer for the
+next step runs only while a quorum asks for this view or a later one, so a lone replica does not
+run away from the others. A replica that sees more than f weight ask for views above its own
+joins the smallest of those (rules R-VC-3, R-VC-4; B07, B17).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def handle_view_change(state: ReplicaState, message: ViewChange) -> None:
     if message.stable.height > state.stable.height:
         request_sync(state, message.stable.height)
     if message.view <= state.view:
-        return  # its sender says in STATUS, too, that its view lags behind
+        return  # its sender's STATUS shows the old view, too, and is answered
     known = state.log.view_changes.get(message.sender)
     if known is None or message.view >= known.view:
         state.log.view_changes[message.sender] = message
@@ -70,7 +70,7 @@ def join_view_change(state: ReplicaState) -> None:
 
 
 def supporters(state: ReplicaState, view: View) -> list[NodeIndex]:
-    """Return who asks for `view` or a later one."""
+    """Return the validators that ask for `view` or a later one."""
     changes = state.log.view_changes.items()
     return sorted(index for index, change in changes if change.view >= view)
 
@@ -104,14 +104,14 @@ def handle_new_view(state: ReplicaState, message: NewView) -> None:
 
 
 def _learn_what_is_final(state: ReplicaState, message: NewView) -> None:
-    """Take from a second NEW-VIEW of our view what it proves to be final, and nothing else."""
+    """Learn from a second NEW-VIEW of our view what it proves to be final, and nothing else."""
     selection = select_reproposals(state.config.domain, message.view_changes)
     request_sync(state, selection.stable.height)
     settle_below(state, selection)
 
 
 def enter_view(state: ReplicaState, message: NewView) -> None:
-    """Adopt a view and what it proposes again (rule R-NV-2)."""
+    """Enter a view and adopt its re-proposals (rule R-NV-2)."""
     selection = select_reproposals(state.config.domain, message.view_changes)
     record = state.safety.enter_view(message.view)
     state.new_view = message
@@ -132,7 +132,7 @@ def enter_view(state: ReplicaState, message: NewView) -> None:
 
 
 def adopt_selection(state: ReplicaState, selection: Selection) -> None:
-    """Take up what the view entered proposes again, and what it makes final."""
+    """Adopt the re-proposals of the view entered, and order what it makes final."""
     state.reproposed_to = selection.stable.height + len(selection.proposals)
     settle_below(state, selection)
     for proposal in selection.proposals:
@@ -144,10 +144,10 @@ def adopt_selection(state: ReplicaState, selection: Selection) -> None:
 
 
 def settle_below(state: ReplicaState, selection: Selection) -> None:
-    """Take as ordered what the stable certificate of a view makes final (rule R-NV-3).
+    """Treat as ordered what the stable certificate of a view makes final (rule R-NV-3).
 
-    Its block may be with liars only, who keep it to themselves. Whoever holds the proposals,
-    from the NEW-VIEW or from before, executes them like everybody else's.
+    Perhaps only liars hold its block, and keep it to themselves. A replica that holds the
+    proposals, from the NEW-VIEW or from before, executes them like any other.
     """
     given = {proposal.height: proposal for proposal in selection.settled}
     digest, height = selection.stable.digest, selection.stable.height
@@ -158,7 +158,7 @@ def settle_below(state: ReplicaState, selection: Selection) -> None:
             proposal = slot.proposal
         if proposal is None:
             return
-        slot.accept(proposal, digest, -1)  # of no view: it needs no votes any more
+        slot.accept(proposal, digest, -1)  # of no view: it needs no more votes
         slot.is_ordered = True
         request_verification(state, slot)
         digest, height = proposal.previous, height - 1
@@ -167,9 +167,9 @@ def settle_below(state: ReplicaState, selection: Selection) -> None:
 def handle_view_timeout(state: ReplicaState) -> None:
     """Give up the current view, or the current attempt at a new one.
 
-    Out of a view that worked, views are skipped whose openers are not linked, as R-VC-2 does:
-    else some replicas would wait for a dead opener, and others for the next one. After an
-    attempt that failed the very next view is asked for.
+    A replica that leaves a view that worked skips views whose openers are not linked (R-VC-2):
+    otherwise some replicas would wait for a dead opener, and others for the next one. After an
+    attempt that failed, it asks for the very next view.
     """
     state.failed_attempts += 1
     note_failures(state, _failed_leaders(state))
@@ -178,7 +178,7 @@ def handle_view_timeout(state: ReplicaState) -> None:
 
 
 def _failed_leaders(state: ReplicaState) -> set[NodeIndex]:
-    """Return who is to blame if the view entered or asked for is given up now (R-LEAD-4)."""
+    """Return the leaders to blame if the view entered or asked for is given up now (R-LEAD-4)."""
     view = state.safety.to_view
     if state.is_lagging:
         return set()
@@ -192,9 +192,9 @@ def _failed_leaders(state: ReplicaState) -> set[NodeIndex]:
 def replace_failed_leader(state: ReplicaState) -> None:
     """Leave the view at once if its leader cannot lead (rule R-VC-2).
 
-    That is so when its proposal is provably bad; and, while the lowest height needs it and a
-    quorum is connected, when its link is gone or it has itself asked for a later view. Views
-    whose leaders are no better are skipped; the search is bounded by n (B16).
+    It cannot if its proposal is provably bad. Nor can it, while work waits, a quorum is
+    connected and the lowest height needs it, if its link is gone or it has itself asked for a
+    later view. Views whose leaders cannot lead either are skipped, at most n of them (B16).
     """
     if not state.is_normal or state.is_lagging:
         return
@@ -241,7 +241,7 @@ def _next_linked_view(state: ReplicaState) -> View:
 
 
 def _needs_leader(state: ReplicaState, height: Height) -> bool:
-    """Whether a height cannot be ordered without its leader: it is not prepared, nor fixed."""
+    """Whether a height needs its leader to be ordered: it is neither prepared nor fixed."""
     if height <= state.reproposed_to:
         return False
     slot = state.log.get(height)

@@ -1,4 +1,4 @@
-"""How many heights may be in flight (rule R-EPO-3): as many as a NEW-VIEW can speak of."""
+"""How many heights may be in flight (rule R-EPO-3): as many as a NEW-VIEW has room for."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def compute_window_max(validators: int) -> int:
 
 
 def fit_window(window: int, validators: int) -> int:
-    """Return the window for so many validators: the configured one, or what fits."""
+    """Return the window for this many validators: the configured one, or what fits."""
     return max(1, min(window, compute_window_max(validators)))
