@@ -1,7 +1,7 @@
-"""The clients of a simulated network, and the gossip that carries what they send.
+"""The clients of a simulated network, and the gossip that carries their transactions.
 
-A liar may also make *private* transactions and show them to some nodes only: these must be
-fetched from whoever has them, and may or may not be committed.
+A liar may also make *private* transactions and show them to some nodes only: other nodes must
+fetch these from a node that has them, and they may or may not be committed.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from consensus.validators import ValidatorSet
 
 
 class Clients:
-    """What has been sent, by whom it is known, and who is told."""
+    """The transactions sent, which nodes hold each, and gossip between nodes."""
 
     def __init__(self, world: Kernel, notice: Callable[[SimNode], None]) -> None:
         self._world = world
         self._notice = notice
-        """Called when transactions may wait at an instance."""
+        """Called with an instance at which transactions may be waiting."""
         self._random = Random(f"clients/{world.plan.seed}")
         self.submitted: dict[Hash32, None] = {}
-        """Of honest clients: all of it must be committed in the end."""
+        """Transactions of honest clients: all must be committed in the end."""
         self.private: dict[Hash32, None] = {}
-        """Of liars."""
+        """Transactions of liars."""
         self.system: dict[Hash32, ValidatorSet] = {}
         """System transactions, with the validators that each names."""
 
     def __contains__(self, tx_hash: object) -> bool:
-        """Whether anybody at all has made this transaction."""
+        """Whether any client or liar made this transaction."""
         return tx_hash in self.submitted or tx_hash in self.private
 
     def submit(self, members: tuple[int, ...] | None = None) -> None:
-        """Send a fresh transaction, or one that names validators; gossip does the rest."""
+        """Gossip a new transaction; with `members`, one that makes them the validators."""
         tx_hash = hash_bytes(b"tx%d" % len(self.submitted))
         self.submitted[tx_hash] = None
         if members is not None:
@@ -44,7 +44,7 @@ class Clients:
         self._gossip(tx_hash)
 
     def make_private(self, maker: SimNode) -> Hash32:
-        """Make a transaction that its maker shows to some others only."""
+        """Make a transaction that its maker shows to a random choice of peers only."""
         tx_hash = hash_bytes(b"private%d" % len(self.private))
         self.private[tx_hash] = None
         peers = [node for node in self._world.nodes if node is not maker]
@@ -63,14 +63,14 @@ class Clients:
         )
 
     def refill(self, node: SimNode) -> None:
-        """Give a node that has just started what its peers still hold."""
+        """Give a node that has just started the transactions it has not committed."""
         for tx_hash in self.submitted:
             if tx_hash not in node.committed and not self._world.network.loses():
                 node.pool[tx_hash] = None
         self.note_pool(node)
 
     def gossip_all(self) -> None:
-        """Carry everything that some correct node knows to all of them, unless it is lost."""
+        """Gossip to all nodes every transaction sent, and the private ones a correct node has."""
         held = {tx_hash for node in self._world.nodes if node.is_correct for tx_hash in node.pool}
         for tx_hash in (*self.submitted, *(item for item in self.private if item in held)):
             self._gossip(tx_hash)
@@ -84,12 +84,12 @@ class Clients:
                 self.note_pool(node)
 
     def note_pool(self, node: SimNode) -> None:
-        """Tell an instance whether transactions wait there."""
+        """Tell an instance whether transactions are waiting there."""
         self._notice(node)
         self._world.answer(node, 0, ev.PendingChanged(bool(node.pool)))
 
     def are_served(self) -> bool:
-        """Whether every correct node has committed everything that was sent to it."""
+        """Whether every correct node has committed every transaction sent to it."""
         count = len(self.submitted)
         return all(
             not node.pool and len(node.committed) >= count

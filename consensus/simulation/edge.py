@@ -1,8 +1,8 @@
 """What surrounds a replica in a node: sealer, bodies, execution, commits, block sync.
 
 The real node does the same over disks and sockets (node/core/proposals.py, scheduler.py, sync.py);
-here it takes a few virtual milliseconds. Answers to effects come back as inputs, late ones
-included; a Byzantine peer may help wrongly, so everything fetched is checked.
+here it takes a few virtual milliseconds. Answers to effects come back as inputs, sometimes late.
+A Byzantine peer may serve wrong data, so everything fetched is checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLOCK_AHEAD_MS_MAX = 15_000
 ANNOUNCE_MS = 1_000
 SYNC_BLOCKS_MAX = 16
 LATE_MS = (0, 0, 1, 3, 40, 300)
-"""How late a sealed or a fetched block may reach the replica: others may have overtaken it."""
+"""Delays before a sealed or fetched block reaches the replica: others may overtake it."""
 CENSORED_SHARE = 3
 
 
@@ -47,12 +47,12 @@ class Edge:
     # --- sealing ----------------------------------------------------------------------------
 
     def build(self, node: SimNode, effect: fx.BuildProposal) -> None:
-        """Seal a block for the replica as soon as there is something to put in."""
+        """Seal a block for the replica as soon as transactions are waiting."""
         node.building = effect
         self.notice(node)
 
     def notice(self, node: SimNode) -> None:
-        """Seal soon, if a block is wanted and transactions wait."""
+        """Seal soon, if a block is wanted and transactions are waiting."""
         if node.building is None or node.is_seal_due or not node.pool:
             return
         node.is_seal_due = True
@@ -140,7 +140,7 @@ class Edge:
     def _fetch(
         self, node: SimNode, proposal: Proposal, digest: Hash32
     ) -> tuple[Hash32, ...] | None:
-        """Ask linked peers in a random order for a body; the first that fits the root counts."""
+        """Ask linked peers in random order for a body; take the first that fits the root."""
         peers = self._linked_peers(node)
         self._random.shuffle(peers)
         for peer in peers:
@@ -168,7 +168,7 @@ class Edge:
     # --- execution and commits ----------------------------------------------------------------
 
     def execute(self, node: SimNode, effect: fx.ExecuteProposal) -> None:
-        """Compute the block that an ordered proposal makes."""
+        """Execute an ordered proposal and answer with its block hash."""
         proposal = effect.proposal
         if proposal.height <= len(node.chain):
             return  # block sync was faster
@@ -191,7 +191,7 @@ class Edge:
         self._world.answer(node, delay_ms, event)
 
     def compute_change(self, node: SimNode, body: tuple[Hash32, ...]) -> ValidatorSet | None:
-        """Return the validators that a block's system transaction names, if others."""
+        """Return the validators that a block's system transaction names, if it changes them."""
         system = self._clients.system
         named = [system[tx] for tx in body if tx in system]
         if not named or named[-1] == node.epochs.latest.validators:
@@ -222,10 +222,10 @@ class Edge:
     # --- block sync -----------------------------------------------------------------------------
 
     def announce_for_ever(self) -> None:
-        """Let every running instance hear, now and then, how far its peers are.
+        """Let every running instance learn its peers' heights from time to time.
 
-        Validators may hear of it rarely: they have to notice by themselves what they miss.
-        Only one that has missed a change of the validators cannot: it knows nobody to ask.
+        Validators may learn them rarely: they have to notice by themselves what they miss.
+        Only a node that missed a change of validators cannot: it knows no validator to ask.
         """
         self._rounds += 1
         is_for_all = self._rounds % (self._world.plan.announce_ms // ANNOUNCE_MS) == 0
@@ -241,7 +241,7 @@ class Edge:
         self._world.at(ANNOUNCE_MS, self.announce_for_ever)
 
     def _announce_abstaining(self) -> None:
-        """Let others know when somebody begins to abstain, or votes again."""
+        """Announce the links anew when a validator begins to abstain, or votes again."""
         replicas = [(node.instance, node.replica) for node in self._world.nodes]
         abstaining = [i for i, replica in replicas if replica and replica.phase == "abstaining"]
         if abstaining != self._abstaining:
@@ -249,7 +249,7 @@ class Edge:
             self._world.announce_links()
 
     def _tell_caught_up(self, node: SimNode) -> None:
-        """Tell a replica that abstains once nobody is ahead of it, of a quorum less itself."""
+        """Tell an abstaining replica once it hears a quorum, itself included, and none is ahead."""
         if node.replica is None or node.replica.phase != "abstaining":
             return
         validators = node.epochs.latest.validators

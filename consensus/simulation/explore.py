@@ -1,4 +1,4 @@
-"""Running many seeds: in order, over several sizes of network, with totals.
+"""Runs many seeds: in order, over several sizes of network, with totals.
 
 A violation is kept with its plan, so that it can be repeated, shrunk and stored. One seed in a
 hundred is run twice with a trace, and both traces must be equal.
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Totals:
-    """What a campaign did so far."""
+    """What a campaign has done so far."""
 
     seeds: int = 0
     blocks: int = 0
@@ -71,7 +71,7 @@ def run_plan(plan: Plan, *, is_traced: bool = False) -> RunResult | Finding:
 
 
 def guard(plan: Plan, run: Callable[[], RunResult]) -> RunResult | Finding:
-    """Run something; return its result, or the finding that it ended with."""
+    """Call `run`; return its result, or the finding for the error that it raised."""
     try:
         return run()
     except (Violation, ConsensusError) as error:
@@ -82,7 +82,7 @@ def guard(plan: Plan, run: Callable[[], RunResult]) -> RunResult | Finding:
 
 
 def run_seed(seed: int, nodes: int) -> RunResult | Finding:
-    """Run one seed; every hundredth twice with a trace."""
+    """Run one seed; run every hundredth twice, with a trace."""
     plan = draw_plan(seed, nodes)
     if seed % TWICE_EVERY:
         return run_plan(plan)
@@ -93,7 +93,7 @@ def run_seed(seed: int, nodes: int) -> RunResult | Finding:
 
 
 def run_traced(world: World) -> tuple[str, list[str]]:
-    """Run a traced world; return what it broke, or "", and the last lines of its trace."""
+    """Run a traced world; return the broken property, or "", and its trace's last lines."""
     found = guard(world.plan, world.run)
     text = found.text if isinstance(found, Finding) else ""
     if text:

@@ -1,4 +1,4 @@
-"""The faults of a run as data: what a plan lists, what a world does, what a liar is told to be."""
+"""The faults of a run as data: a plan lists them, a world performs them, liars behave by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 Link: TypeAlias = tuple[int, int]
-"""From, to: numbers of instances."""
+"""Sending and receiving instance, by number."""
 
 BEHAVIOURS: Final = (
     "accuse", "censor", "delay", "equivocate", "flood", "forge", "garbage", "misexecute", "mishelp",
@@ -36,7 +36,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A system transaction is submitted that makes `members` the validators."""
+    """Clients submit a system transaction that makes `members` the validators."""
 
     at_ms: int
     members: tuple[int, ...]
@@ -44,15 +44,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Chances for each message or step before the healing, and delays."""
+    """Message delays, and probabilities per message or step before the healing."""
 
     delay_ms_min: int = 1
     delay_ms_max: int = 20
     drop: float = 0.0
     duplicate: float = 0.0
     long_delay: float = 0.0
-    """Share of messages that take up to a second: reordering far beyond the usual."""
+    """Share of messages delayed by up to a second more: far beyond the usual reordering."""
     crash_mid_step: float = 0.0
-    """For each step: crash after some of its effects."""
+    """Probability that a step crashes its instance after some of its effects."""
     lost_answer: float = 0.0
-    """Share of verifications of a proposal that find nothing at the first attempt."""
+    """Share of attempts to verify a proposal that do not find its bodies."""

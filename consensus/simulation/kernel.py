@@ -1,7 +1,7 @@
-"""What a simulated consortium stands on: virtual time, a trace, the network, keys, and its plan.
+"""The base of a simulated consortium: virtual time, a trace, the network, keys, and its plan.
 
-World, edge, clients and checkers are built on it and know each other only as far as they are
-given each other.
+World, edge, clients and checkers are built on it. Each knows only those of the others that its
+constructor is given.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from consensus.validators import Validator, ValidatorSet
 
 
 class Kernel(ABC):
-    """Virtual time, a trace and a network; how an instance takes an input is left to the world."""
+    """Virtual time, a trace and a network; the world decides how an instance takes an input."""
 
     def __init__(self, plan: Plan, *, is_traced: bool) -> None:
         self.plan = plan
@@ -48,12 +48,12 @@ class Kernel(ABC):
 
     @abstractmethod
     def announce_links(self) -> None:
-        """Tell everybody who is linked to it and does not say that it abstains."""
+        """Tell every running instance which peers are linked to it and do not abstain."""
 
     # --- time -------------------------------------------------------------------------------
 
     def at(self, delay_ms: int, action: Callable[[], None]) -> None:
-        """Run `action` after a delay; equal times run in order of scheduling."""
+        """Run `action` after a delay; actions due at one time run in order of scheduling."""
         self._sequence += 1
         heapq.heappush(self._queue, (self.now_ms + delay_ms, self._sequence, action))
 
@@ -103,6 +103,6 @@ class Kernel(ABC):
         return hash_bytes(node_id + digest)[:8] == signature
 
     def verifier_of(self, node: SimNode) -> Verifier:
-        """Return the verifier of what one instance knows."""
+        """Return a verifier that knows the epochs that one instance knows."""
         window = self.plan.window
         return Verifier(self.domain, node.epochs, self.genesis, self.is_signed, window)

@@ -1,4 +1,4 @@
-"""The simulated network: directed links that delay, lose, repeat, reorder, or are cut."""
+"""The simulated network: directed links that delay, lose, repeat and reorder, or are cut."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from consensus.simulation.faults import Cut, Link, Rates
 from consensus.simulation.node import SimNode
 
 Parcel: TypeAlias = Message | bytes
-"""A message, or bytes that somebody calls one."""
+"""A message, or bytes that a liar sends as one."""
 Post: TypeAlias = tuple[SimNode, Parcel, int]
-"""Receiver, parcel, and milliseconds of delay beside the network's own."""
+"""Receiver, parcel, and milliseconds of delay on top of the network's own."""
 LONG_DELAY_MS = 1_000
 
 
@@ -34,20 +34,20 @@ class Network:
         self._at = at
         self._deliver = deliver
         self._cut: dict[Link, int] = {}
-        """How many cuts lie on a link."""
+        """The number of cuts on each link that has any."""
         self.is_faulty = True
         self.gate: Callable[[SimNode, SimNode, Parcel], bool] | None = None
         """If set, decides which parcels pass (Twins)."""
         self.may_fetch: Callable[[SimNode, SimNode], bool] | None = None
-        """If set, decides who may fetch from whom (Twins)."""
+        """If set, decides which node may fetch from which peer (Twins)."""
         self.counts = {"dropped": 0, "duplicated": 0, "delayed": 0, "cut": 0}
 
     def draw_delay_ms(self) -> int:
-        """Return a usual delay."""
+        """Draw a usual delay, in milliseconds."""
         return self._random.randint(self._rates.delay_ms_min, self._rates.delay_ms_max)
 
     def is_up(self, sender: int, receiver: int) -> bool:
-        """Whether no cut lies on a directed link."""
+        """Whether a directed link has no cut."""
         return (sender, receiver) not in self._cut
 
     def is_linked(self, first: int, second: int) -> bool:
@@ -55,12 +55,12 @@ class Network:
         return self.is_up(first, second) and self.is_up(second, first)
 
     def cut(self, cut: Cut) -> None:
-        """Take links away; cuts add up."""
+        """Cut links; a link that is cut twice must be mended twice."""
         for link in cut.links:
             self._cut[link] = self._cut.get(link, 0) + 1
 
     def mend(self, cut: Cut) -> None:
-        """Give the links of a cut back."""
+        """Undo one cut of links."""
         for link in cut.links:
             left = self._cut.get(link, 0) - 1
             if left > 0:

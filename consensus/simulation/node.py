@@ -33,7 +33,7 @@ class SimBlock:
     proposal: Proposal
     tx_hashes: tuple[Hash32, ...]
     validators: ValidatorSet | None = None
-    """Who decides the heights above, if this block changed that."""
+    """The validators of the heights above, if this block changed them."""
 
 
 @dataclass(slots=True)
@@ -50,10 +50,10 @@ class SimNode:
     is_twin: bool = False
     """Whether another instance has the same key."""
     is_dead: bool = False
-    """Whether it is not healed at the end."""
+    """Whether it stays down after the healing."""
     was_wiped: bool = False
     diverges_at: int = 0
-    """Height from which on its execution is wrong; 0 for never."""
+    """The height from which its execution is wrong; 0 for never."""
     replica: Replica | None = None
     records: dict[bytes, Record] = field(default_factory=dict)
     chain: list[SimBlock] = field(default_factory=list)
@@ -77,18 +77,18 @@ class SimNode:
 
     @property
     def is_memory_lost(self) -> bool:
-        """Whether its disk was wiped and holds no new record of a view yet (rule R-WIPE-1)."""
+        """Whether its disk was wiped and holds no new view record yet (rule R-WIPE-1)."""
         has_record = any(isinstance(item, ViewRecord) for item in self.records.values())
         return self.was_wiped and not has_record
 
     @property
     def is_correct(self) -> bool:
-        """Whether it has to be level with the others at the end."""
+        """Whether it must have committed the same blocks as the others at the end."""
         is_sound = self.liar is None and not self.diverges_at
         return is_sound and not self.is_twin and not self.is_dead
 
     def lies_by(self, behaviour: str) -> bool:
-        """Whether it is a liar of this kind."""
+        """Whether it is a liar with this behaviour."""
         return self.liar is not None and behaviour in self.liar.names
 
     def persist(self, effect: Persist) -> None:
@@ -144,7 +144,7 @@ class Liar:
         self.memory: deque[Message] = deque(maxlen=MEMORY_MAX)
         self.victims: frozenset[int] | None = None
         self.doubles: dict[Hash32, tuple[Hash32, frozenset[int]]] = {}
-        """Digest of a proposal: its second version, and who is told that one."""
+        """By digest of a proposal: its second version, and the instances told that one."""
         self.peers: list[SimNode] = []
         self.accomplices: list[Liar] = [self]
         """All liars of the run, this one too."""
@@ -158,7 +158,7 @@ class Liar:
 
     @property
     def index(self) -> NodeIndex | None:
-        """Its index now, or None."""
+        """Its index among the validators now, or None."""
         return self.node.replica.index if self.node.replica is not None else None
 
     def signed(self, message: M) -> M:

@@ -1,12 +1,12 @@
 """What one run does: a `Plan` drawn from a seed, complete enough to be stored and replayed.
 
-A plan lists every fault by itself, so that a failing one can be shrunk by leaving faults out,
-and kept in a file that outlives the code which drew it. Options follow swarm testing: first
-each kind of fault is drawn on or off, then how hard. Ranges follow TigerBeetle's VOPR.
+A plan lists each fault separately, so that a failing plan can be shrunk by leaving faults out,
+and kept in a file that outlives the code that drew it. Drawing follows swarm testing: each kind
+of fault is first drawn on or off, then how hard it strikes. Ranges follow TigerBeetle's VOPR.
 
-The plan keeps the promise that the protocol makes: Byzantine, wiped and dead validators
-together hold at most f weight of every validator set of the run. Everything else (crashes,
-partitions, loss) may strike anybody before the healing.
+A plan keeps to the protocol's fault bound: Byzantine, twinned, diverging, wiped and dead
+validators together hold at most f weight of every validator set of the run. Everything else
+(crashes, partitions, loss) may strike any node before the healing.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class Plan:
     """One run. Times are virtual milliseconds; nodes are numbered as in `weights`."""
 
     seed: int
-    """Of everything that the plan does not fix: delays, losses, what liars say."""
+    """Decides everything that the plan does not fix: delays, losses, what liars say."""
     weights: tuple[int, ...]
-    """One entry for each node, also for those that are not validators yet."""
+    """One entry for each node, including those that are not validators yet."""
     members: tuple[int, ...]
     """The validators of genesis."""
     submissions: tuple[int, ...]
-    """When clients submit a transaction."""
+    """The times at which clients submit a transaction."""
     heal_ms: int
-    """When faults end, Byzantine and dead validators excepted."""
+    """The time at which faults end, except that liars go on lying and the dead stay dead."""
     rates: Rates = field(default_factory=Rates)
     window: int = 8
     leader_period: int = 1
@@ -49,25 +49,25 @@ class Plan:
     byzantine: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """Nodes with their behaviours, by name."""
     dead: tuple[int, ...] = ()
-    """Nodes that are not healed."""
+    """Nodes that stay down after the healing."""
     slow: tuple[tuple[int, int], ...] = ()
-    """Nodes whose execution takes so many milliseconds more."""
+    """Nodes whose execution is slower, each by how many milliseconds."""
     skews: tuple[tuple[int, int], ...] = ()
-    """Nodes whose clocks are so many milliseconds ahead or behind."""
+    """Nodes whose clocks are off, each by how many milliseconds (negative: behind)."""
     diverging: tuple[tuple[int, int], ...] = ()
-    """Nodes whose execution goes wrong at a height: they must halt, and count as faulty."""
+    """Nodes whose execution is wrong from a height on: they must halt, and count as faulty."""
     lost_kind: str = ""
     """Kind of message of which nine in ten are lost before the healing, if any."""
     is_relaying: bool = False
-    """Whether links carry messages of other senders: then signatures alone must hold."""
+    """Whether links carry messages of other senders: then signatures alone must protect."""
     announce_ms: int = 1_000
-    """How often validators hear of others' heights without asking, in whole seconds."""
+    """Period in which validators learn peers' heights without asking: a multiple of 1,000 ms."""
     twins: tuple[int, ...] = ()
     """Nodes that run twice with one key; the second copies are numbered after all nodes."""
 
     @property
     def faulty(self) -> frozenset[int]:
-        """Nodes that are no help after the healing either: those with lost disks abstain."""
+        """Nodes that count as faulty to the end, wiped ones among them: these abstain."""
         named = [node for node, _ in (*self.byzantine, *self.diverging)]
         wiped = [crash.instance for crash in self.crashes if crash.is_wiped]
         return frozenset((*named, *self.dead, *self.twins, *wiped))
@@ -107,7 +107,7 @@ def draw_plan(seed: int, nodes: int) -> Plan:
     if nodes >= 2 and random.random() < 0.2:
         plan = _draw_changes(random, plan)
     plan = _draw_faulty(random, plan)
-    if random.random() < 0.15:  # what the network may do for a while, an adversary would do
+    if random.random() < 0.15:  # an adversary does what the network may do for a while
         heal_ms = plan.heal_ms + random.choice((0, 20_000, 90_000))
         plan = replace(plan, lost_kind=random.choice(LOSABLE), heal_ms=heal_ms)
     return replace(
@@ -161,7 +161,7 @@ def _draw_changes(random: Random, plan: Plan) -> Plan:
             members.append(len(weights))
             weights.append(1)
         changes.append(Change(random.randint(0, plan.heal_ms), tuple(members)))
-    # Whatever the order in which they are executed, each is a complete set.
+    # Each change names a complete set, so they may be executed in any order.
     changes.sort(key=lambda change: change.at_ms)
     return replace(plan, weights=tuple(weights), changes=tuple(changes))
 
@@ -177,12 +177,12 @@ def _fits(plan: Plan, faulty: Sequence[int]) -> bool:
 
 
 def keeps_promise(plan: Plan) -> bool:
-    """Whether Byzantine, wiped and dead validators hold at most f weight of every set."""
+    """Whether the plan's faulty validators hold at most f weight of every validator set."""
     return _fits(plan, sorted(plan.faulty))
 
 
 def _draw_faulty(random: Random, plan: Plan) -> Plan:
-    """Draw Byzantine, doubled, dead and diverging nodes within the promise, joiners too."""
+    """Draw Byzantine, twinned, dead and diverging nodes within the fault bound, joiners too."""
     chosen: list[int] = []
     if random.random() < 0.7:
         order = list(range(len(plan.weights)))
@@ -260,19 +260,19 @@ def split(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
 
 
 def one_way(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
-    """One node can send and not receive, or the reverse (F25)."""
+    """Cut all links from one node, or all links to it (F25)."""
     node = random.choice(nodes)
     return _between([node], nodes) if random.random() < 0.5 else _between(nodes, [node])
 
 
 def isolate(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
-    """One node alone."""
+    """Cut all links from and to one node."""
     node = random.choice(nodes)
     return _between([node], nodes) + _between(nodes, [node])
 
 
 def bridge(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
-    """Two sides that only one node sees both of (F26)."""
+    """Cut all links between two sides, but for one node that is linked to both (F26)."""
     order = random.sample(nodes, len(nodes))
     middle = len(order) // 2
     left, right = order[:middle], order[middle + 1 :]
@@ -280,13 +280,13 @@ def bridge(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
 
 
 def clog(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
-    """A few directed links."""
+    """Cut a few directed links."""
     links = _between(nodes, nodes)
     return tuple(sorted(random.sample(links, min(len(links), random.randint(1, 6)))))
 
 
 def swizzle(random: Random, plan: Plan) -> list[Cut]:
-    """Clog a subset of nodes one by one, unclog them in another order (F27)."""
+    """Isolate a subset of nodes one by one, and mend them in another order (F27)."""
     nodes = range(len(plan.weights) + len(plan.twins))
     chosen = random.sample(nodes, random.randint(1, len(nodes)))
     start_ms = random.randint(0, plan.heal_ms)
@@ -311,7 +311,7 @@ def plan_from_json(value: Mapping[str, Any]) -> Plan:
     """Return the plan in a replay file's value.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: `value` is not a plan.
     """
     known = {item.name for item in fields(Plan)}
     if value.get("format") != FORMAT or set(value) != known | {"format"}:

@@ -15,7 +15,7 @@ class RunResult:
     view_max: int
     virtual_ms: int
     recovery_ms: int
-    """Virtual time from the end of all faults to everything committed everywhere."""
+    """Virtual time from the healing until every correct node has committed everything."""
     faults: Counter[str]
     """How often each kind of fault struck."""
     coverage: Counter[tuple[str, str]]

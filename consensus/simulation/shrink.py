@@ -1,8 +1,8 @@
-"""Making a failing plan small: fewer faults first, then fewer inputs, then a quieter network.
+"""Shrinks a failing plan: fewer faults first, then fewer inputs, then a quieter network.
 
 A plan lists its faults one by one, so each may be left out and the run repeated. A smaller
-plan counts only if it breaks the same property. What is left is what the failure needs, or
-close to it: the search is greedy and bounded by a number of runs.
+plan counts only if it breaks the same property. The search is greedy and bounded by a number
+of runs; what is left is what the failure needs, or close to it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def shrink(
 
 
 def candidates(plan: Plan) -> Iterator[Plan]:
-    """Yield plans that are smaller by one thing, those that leave out most first."""
+    """Yield plans reduced in one respect; of each list, those that leave out most come first."""
     for name in _LISTS:
         yield from _shorter_lists(plan, name)
     for position, (node, names) in enumerate(plan.byzantine):

@@ -1,8 +1,8 @@
-"""The trace of a run: one line an event, fixed columns, and a running hash.
+"""The trace of a run: one line per event, fixed columns, and a running hash.
 
-A run is traced only when somebody wants to read it, or to compare two runs of one seed: the
-hash covers every event, the lines kept are the last ones. Runs without a trace are twice as
-fast, and a run can be repeated with one at any time.
+A run is traced only to be read, or to be compared with another run of the same seed. The hash
+covers every event; only the last lines are kept. Runs without a trace are twice as fast, and
+any run can be repeated with one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Trace:
 
 
 def describe_parcel(parcel: Parcel) -> tuple[str, str]:
-    """Return kind and details of a parcel, for a line of the trace."""
+    """Return a parcel's kind and details, for a line of the trace."""
     if isinstance(parcel, bytes):
         try:
             message = decode_message(parcel)

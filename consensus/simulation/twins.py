@@ -1,13 +1,14 @@
-"""Twins: one key, two replicas, every way of letting them be heard.
+"""Twins: two replicas with one key, and every way of dividing the nodes that hear them.
 
 After Bano et al., "Twins: BFT Systems Made Robust" (OPODIS 2021): two unmodified replicas with
 one key equivocate, vote twice and forget, all by correct code, when the network lets different
-nodes hear different copies. A *scenario* says which node is twinned and, for each of the first
-views, into which groups the instances are divided; messages of a view pass within the groups
-of that view only. From then on everybody hears everybody, and the chain must go on (F19).
+nodes hear different copies. A *scenario* says which nodes are twinned and, for each of the first
+views, into which groups the instances are divided; messages of a view pass only within the
+groups of that view. After these views all instances hear each other, and the chain must grow
+(F19).
 
 `enumerate_scenarios` lists every scenario of a size once, up to exchanging the two copies of a
-twin (they start equal). With f twins no fork may appear; with f + 1 it must (F20).
+twin (they start equal). With f twins no fork may appear; with f + 1 one must (F20).
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ from consensus.simulation.result import RunResult
 from consensus.simulation.world import LIVENESS_MS, World
 
 Groups: TypeAlias = tuple[int, ...]
-"""For each instance the number of its group; groups are numbered in order of appearance."""
+"""The group number of each instance; groups are numbered in order of appearance."""
 TRANSACTIONS = 3
 VIEW_MS = 5_000
-"""Time for each view of a scenario, above the first time-outs; then everybody is heard."""
+"""Virtual time for each view of a scenario, longer than the first time-outs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Which nodes are twinned, and who hears whom in each view."""
+    """Which nodes are twinned, and which instances hear each other in each view."""
 
     nodes: int
     twins: tuple[int, ...]
@@ -50,7 +51,7 @@ class Scenario:
 
 
 def parse_scenario(text: str) -> Scenario:
-    """Read a scenario; `ValueError` if it is none."""
+    """Return the scenario in `text`; raise `ValueError` if it holds none."""
     nodes, twins, views = text.split(":")
     scenario = Scenario(
         int(nodes),
@@ -95,7 +96,7 @@ def _exchange(groups: Groups, twin: int) -> Groups:
 
 
 def sample_scenario(random: Random, nodes: int, views: int, twins: int | None = None) -> Scenario:
-    """Draw a scenario; by default with as many twins as the protocol bears."""
+    """Draw a scenario; by default with as many twins as the protocol tolerates."""
     count = compute_fault_threshold(nodes) if twins is None else twins
     chosen = tuple(sorted(random.sample(range(nodes), count)))
     size = nodes + count
@@ -135,8 +136,8 @@ class TwinsWorld(World):
     def _passes(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> bool:
         """Whether a message passes: votes stay in the groups of their view.
 
-        What moves replicas from view to view passes always, or no scenario would see its
-        second view: without a quorum in one group nobody would ask for another.
+        Messages that move replicas from view to view always pass, or no scenario would reach
+        its second view: without a quorum in one group, no replica would ask for another view.
         """
         if isinstance(parcel, ViewChange | NewView | Status):
             return True
@@ -149,19 +150,19 @@ class TwinsWorld(World):
         return groups[sender.instance] == groups[receiver.instance]
 
     def _may_fetch(self, node: SimNode, peer: SimNode) -> bool:
-        """Whether a node may fetch bodies and blocks from a peer: as it hears its votes."""
+        """Whether a node may fetch bodies and blocks from a peer: if it hears the peer's votes."""
         view = node.replica.view if node.replica is not None else 0
         return self._hear(peer, node, view)
 
     @staticmethod
     def _view_of(sender: SimNode, parcel: Parcel) -> int:
-        """Return the view of a parcel; what has none belongs to its sender's view."""
+        """Return a parcel's view; a parcel without one is of the view its sender asked for."""
         if isinstance(parcel, bytes | Checkpoint):
             return sender.replica.to_view if sender.replica is not None else 0
         return parcel.view
 
     def is_settled(self) -> bool:
-        """Whether every node without a twin has every transaction."""
+        """Whether every node without a twin has committed every transaction."""
         honest = [node for node in self.nodes if not node.is_twin]
         return all(len(node.committed) == len(self.clients.submitted) for node in honest)
 

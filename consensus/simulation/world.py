@@ -2,9 +2,8 @@
 
 A run has two phases, as in TigerBeetle's VOPR. In the *safety phase* clients submit
 transactions while faults strike; checkers watch every message, step and commit. Then faults
-end, except that Byzantine validators go on lying and dead ones stay dead, and the *liveness
-phase* demands that every transaction is committed on every correct node within a bounded
-virtual time.
+end, except that Byzantine validators go on lying and dead ones stay dead. In the *liveness
+phase* every correct node must commit every transaction within a bounded virtual time.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ from consensus.state import ReplicaConfig
 from consensus.types import ZERO_HASH
 
 LIVENESS_MS = 300_000
-"""Bound of the liveness phase: many capped time-outs, above what late leaders can cost."""
+"""Bound of the liveness phase: many capped time-outs, more than late leaders can cost."""
 ACT_MS = (40, 150, 600)
-"""How often a Byzantine node acts of its own accord."""
+"""Milliseconds, drawn anew each time, until a Byzantine node next acts of its own accord."""
 VERIFIED_MAX = 4_096
 REST_MS = 2_500
-"""After the last commit everything asked for is answered within this time."""
+"""After the last commit, every request is answered within this time."""
 BOUNDS_EVERY = 64
-"""Steps between two checks of what a replica holds."""
+"""Inputs between two checks of how much a replica holds."""
 
 
 class World(Kernel):
@@ -60,9 +59,9 @@ class World(Kernel):
         self.coverage: Counter[tuple[str, str]] = Counter()
         self._random = Random(f"world/{plan.seed}")
         self._verified: dict[tuple[int | bytes, int], tuple[Message, VerifiedMessage]] = {}
-        """What has been verified, by identity or bytes, and the receiver's epoch."""
+        """Messages verified, by identity or bytes and by the receiver's epoch."""
         self._told: set[bytes] = set()
-        """Lies that the checkers have been told of."""
+        """Lies already reported to the checkers."""
         self._members = self.validators_of(plan.members)
         self.clients = Clients(self, self._notice)
         self.checkers = Watch(self, self.clients)
@@ -99,7 +98,7 @@ class World(Kernel):
     # --- nodes ------------------------------------------------------------------------------
 
     def start(self, node: SimNode) -> None:
-        """Start or restart an instance from what it has durably."""
+        """Start or restart an instance from its durable state."""
         self.checkers.on_restart(node)
         config = ReplicaConfig(self.domain, node.node_id, self.genesis, window=self.plan.window)
         stable = node.chain[-1].certificate if node.chain else self.genesis
@@ -236,7 +235,7 @@ class World(Kernel):
         node.timers[timer.value] = number
 
         def fire() -> None:
-            # A stopped timer may still fire late now and then, as a queued time-out would.
+            # A stopped timer sometimes still fires, as a time-out already queued would.
             is_current = node.timers.get(timer.value) == number
             if is_current:
                 del node.timers[timer.value]
@@ -260,14 +259,14 @@ class World(Kernel):
             self.network.post(node, peer, message)
 
     def _post(self, node: SimNode, posts: list[Post]) -> None:
-        """Send what a liar wants to be sent, as the bytes that a wire would carry."""
+        """Send a liar's posts, as the bytes that a wire would carry."""
         last, data = None, b""
         for peer, parcel, extra_ms in posts:
             if parcel is not last:
                 try:
                     data = parcel if isinstance(parcel, bytes) else encode_message(parcel)
                 except (OverflowError, TypeError, ValueError):
-                    continue  # not even its sender can write this
+                    continue  # a liar cannot encode this either
                 last = parcel
                 self._tell_of_lie(node, data)
             self.network.post(node, peer, data, extra_ms)
@@ -287,7 +286,7 @@ class World(Kernel):
         self.at(self._random.choice(ACT_MS), lambda: self._act_for_ever(node))
 
     def deliver(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> None:
-        """Verify what has arrived, as the edge of a node does, and let the replica have it."""
+        """Verify a parcel, as the edge of a node does, and hand it to the replica."""
         if receiver.replica is None:
             return
         if self.trace.is_on:
@@ -302,11 +301,11 @@ class World(Kernel):
         if receiver.liar is not None:
             receiver.liar.observe(event.message)
         elif receiver.replica.is_stale(event.message):
-            return  # a node drops it before it is verified
+            return  # a node drops it before verifying it
         self.step(receiver, ev.MessageReceived(event), is_lie=isinstance(parcel, bytes))
 
     def _accept(self, sender: SimNode, receiver: SimNode, parcel: Parcel) -> VerifiedMessage:
-        """Decode and verify, as the edge of a node does; cached, as honest messages repeat."""
+        """Decode and verify a parcel, as the edge of a node does; results are cached."""
         is_lie = isinstance(parcel, bytes)
         epoch = receiver.epochs.latest.first_height
         key = (parcel if isinstance(parcel, bytes) else id(parcel), epoch)
@@ -334,7 +333,7 @@ class World(Kernel):
         return message, verified
 
     def announce_links(self) -> None:
-        """Tell everybody who is linked to it and does not say that it abstains."""
+        """Tell every running instance which peers are linked to it and do not abstain."""
         for node in self.nodes:
             if node.replica is not None:
                 up = frozenset(
@@ -372,7 +371,7 @@ class World(Kernel):
             self.announce_links()
 
     def heal(self) -> None:
-        """End all faults but lies and death: links up, everybody running, everything known."""
+        """End all faults but liars and the dead: mend links, start nodes, gossip everything."""
         self.is_faulty_phase = False
         self.network.heal()
         self.trace_event(None, "heal")

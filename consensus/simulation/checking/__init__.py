@@ -1,1 +1,1 @@
-"""Properties of reliability as checks over a running simulation."""
+"""The reliability properties, checked over a running simulation."""

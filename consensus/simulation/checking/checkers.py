@@ -1,8 +1,8 @@
-"""Properties of reliability (P01–P25) as checks over a running simulation.
+"""The reliability properties (P01–P25), checked over a running simulation.
 
-Each checker is told what happens and raises `Violation` with the property's number at the
-first event that breaks it. They trust nothing of the product that they check: quorums and
-results are computed here once more.
+Each checker is notified of events, and raises `Violation` with the property's number at the
+first event that breaks it. Checkers do not trust the product: they compute quorums and results
+again by themselves.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from consensus.types import Domain, Hash32, Height, NodeIndex, View
 VIEW_TIMEOUT_MS_MAX = 15_000
 """Five times the base time-out (rule R-TIME-1)."""
 ANSWERS_MAX = 6
-"""How often a peer may be sent something of its own within one resend period (P22): two periods
-may touch, in each of which it is asked once as its link comes up, and answered before and after."""
+"""Steps in one resend period's length that may send one peer something of its own (P22): it may
+touch two periods, in each of which the peer is asked once as its link comes up, and answered
+before and after."""
 
 
 class ChainChecker:
@@ -54,7 +55,7 @@ class ChainChecker:
         self._transactions: dict[Hash32, Height] = {}
 
     def on_commit(self, node: int, block: SimBlock) -> None:
-        """A node made a block durable."""
+        """Check a block that a node made durable."""
         certificate, height = block.certificate, block.certificate.height
         if height != self._heights.get(node, 0) + 1:
             raise Violation(f"P02 node {node} committed {height} out of order")
@@ -106,12 +107,12 @@ class ChainChecker:
             self._transactions[tx_hash] = height
 
     def on_restart(self, node: int, height: Height) -> None:
-        """A node came back with a durable head."""
+        """Check the durable head with which a node restarted."""
         if height != self._heights.get(node, 0):
             raise Violation(f"P13 node {node} came back at {height}, had {self._heights[node]}")
 
     def on_wipe(self, node: int) -> None:
-        """A node lost its disk."""
+        """Note that a node lost its disk."""
         self._heights[node] = 0
 
 
@@ -125,7 +126,7 @@ class StepChecker:
     _answers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
     def on_step(self, node: SimNode, effects: tuple[Effect, ...], now_ms: int) -> None:
-        """A node handled an input with these effects."""
+        """Check the effects with which a node handled one input."""
         replica = node.replica
         if replica is None:
             return
@@ -154,7 +155,7 @@ class StepChecker:
                 raise Violation(f"P02 node {node.instance} commits {certificate.height} too early")
 
     def _check_answers(self, node: SimNode, to: int, now_ms: int) -> None:
-        """P22: nobody can make a node send again and again what it sent before."""
+        """P22: no peer can make a node resend its messages without limit."""
         recent = self._answers.setdefault((node.instance, to), [])
         recent[:] = [time_ms for time_ms in recent if time_ms > now_ms - 1_000]
         recent.append(now_ms)
@@ -162,17 +163,17 @@ class StepChecker:
             raise Violation(f"P22 node {node.instance} answers {to} {len(recent)} times a second")
 
     def on_verified(self, node: SimNode, digest: Hash32) -> None:
-        """A verification was answered."""
+        """Note that the verification of a proposal was answered."""
         self._verifying.pop((node.instance, digest), None)
 
     def on_restart(self, node: int) -> None:
-        """A node came back: all is compared and counted within one life only."""
+        """Note that a node restarted: progress and answers count within one run of it only."""
         self._progress.pop(node, None)
         for key in [key for key in self._answers if key[0] == node]:
             del self._answers[key]
 
     def check_bounds(self, node: SimNode) -> None:
-        """P09 and P23: nothing outside the watermarks, and no more than the bound."""
+        """P09 and P23: a replica holds nothing outside the watermarks, and no more than allowed."""
         replica = node.replica
         if replica is None:
             return
@@ -194,11 +195,11 @@ class AuthorChecker:
         self._said: set[tuple[bytes, Message]] = set()
 
     def on_send(self, node_id: bytes, message: Message) -> None:
-        """A node that does not lie said something."""
+        """Note a message that a node sent that does not lie."""
         self._said.add((node_id, _content(message)))
 
     def on_persist(self, node_id: bytes, index: NodeIndex, record: Record) -> None:
-        """It bound itself to a vote, which may come to light after a crash, in a certificate."""
+        """Note a vote that such a node made durable: a certificate may show it after a crash."""
         match record:
             case VoteRecord(kind=VoteKind.PREPARE):
                 vote: Message = Prepare(record.view, record.height, record.digest, index)
@@ -209,13 +210,13 @@ class AuthorChecker:
         self._said.add((node_id, vote))
 
     def on_link(self, node_id: bytes, message: Message, epochs: Epochs) -> None:
-        """A message came over the link of a node, where links carry nothing of others."""
+        """Check that a message was taken from its sender's link, unless it is a NEW-VIEW."""
         validators = epochs.at(reference_height(message)).validators.validators
         if validators[message.sender].node_id != node_id and not isinstance(message, NewView):
             raise Violation(f"P12 {type(message).__name__} taken from another's link")
 
     def on_accept(self, message: Message, epochs: Epochs, honest: frozenset[bytes]) -> None:
-        """A liar's message has been taken as valid by somebody who knows these epochs."""
+        """Check a liar's message that a receiver with these epochs took as valid."""
         for claim in claims(self._domain, message):
             validators = epochs.at(reference_height(claim)).validators.validators
             author = validators[claim.sender].node_id
@@ -227,7 +228,7 @@ class AuthorChecker:
 
 
 def check_accepted(message: Message, epochs: Epochs, genesis: CommitCertificate) -> None:
-    """P04, P12: whatever has been taken as valid holds real quorums, counted here again."""
+    """P04, P12: a message taken as valid holds real quorums, counted here again."""
     try:
         if isinstance(message, NewView):
             _check_new_view(message, epochs)
@@ -258,14 +259,14 @@ def _check_new_view(message: NewView, epochs: Epochs) -> None:
 
 
 def _content(message: Message) -> Message:
-    """Return what a signature covers; of PRE-PREPARE that is the root, not the list."""
+    """Return what a signature covers; of a PRE-PREPARE that is the root, not the list."""
     if isinstance(message, PrePrepare):
         message = replace(message, tx_hashes=())
     return replace(message, signature=b"")
 
 
 def claims(domain: Domain, message: Message) -> Iterator[Message]:
-    """Yield everything that a message says that somebody signed."""
+    """Yield every signed message that `message` claims to hold, itself first."""
     yield message
     if isinstance(message, NewView):
         for change in message.view_changes:
@@ -281,13 +282,13 @@ def claims(domain: Domain, message: Message) -> Iterator[Message]:
 
 
 class EvidenceChecker:
-    """P24: equivocation is noticed; evidence proves it, is stored, and accuses no one honest."""
+    """P24: equivocation is noticed; evidence proves it, is stored, and accuses no honest node."""
 
     def __init__(self) -> None:
         self._votes: dict[tuple[object, type, Height, NodeIndex], tuple[View, Hash32]] = {}
 
     def on_vote(self, node: SimNode, message: Message) -> None:
-        """A node has taken a liar's PREPARE or COMMIT: a second one of its kind must show."""
+        """Check a liar's PREPARE or COMMIT that a node took: it must notice a second, other one."""
         replica = node.replica
         if replica is None or not isinstance(message, Prepare | Commit):
             return
@@ -312,7 +313,7 @@ class EvidenceChecker:
     def on_report(
         self, node: SimNode, verifier: Verifier, evidence: Evidence, honest: frozenset[bytes]
     ) -> None:
-        """A node reports that a validator equivocated."""
+        """Check the evidence with which a node reports that a validator equivocated."""
         if node.replica is None:
             return
         epoch = node.replica.epoch

@@ -1,7 +1,7 @@
-"""Who may lead, worked out once more, and who was named for it (P25; rules R-LEAD-2 to R-LEAD-4).
+"""Which validator may lead, computed again, and which ones nodes named (P25; R-LEAD-2 to 4).
 
-Told of everything that is sent in an epoch and of what honest nodes make durable. Counts
-weights by itself: a validator of weight 3 is three voters.
+`LeaderChecker` is notified of everything that is sent in an epoch and of what honest nodes make
+durable. It counts weights by itself: a validator of weight 3 is three voters.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from consensus.types import Height, NodeIndex, View
 from consensus.validators import ValidatorSet
 
 TURNS_MAX = 64
-"""Rule R-LEAD-4: nobody is passed over for more of its turns at a time."""
+"""Rule R-LEAD-4: the most rounds of turns for which a leader may be passed over at a time."""
 
 
 def work_out_passed_over(
     validators: ValidatorSet, changes: Sequence[ViewChange], opener: NodeIndex
 ) -> dict[NodeIndex, Height]:
-    """Return who must be passed over in a view that `opener` opens with these VIEW-CHANGEs."""
+    """Return the leaders to pass over in a view that `opener` opens with these VIEW-CHANGEs."""
     weights = [validator.weight for validator in validators.validators]
     faulty_max = (sum(weights) - 1) // 3
     agreed: dict[NodeIndex, Height] = {}
@@ -49,7 +49,7 @@ def work_out_passed_over(
 def work_out_leader(
     validators: ValidatorSet, height: Height, view: View, passed: Mapping[NodeIndex, Height]
 ) -> NodeIndex:
-    """Return who must lead a height in a view in which some are passed over."""
+    """Return the validator that must lead a height in a view that passes over `passed`."""
     size = len(validators.validators)
     turn = height // validators.leader_period + view
     at = turn % size
@@ -58,22 +58,22 @@ def work_out_leader(
 
 
 class LeaderChecker:
-    """P25: leaders follow the rule; nobody is passed over whom no honest node has named."""
+    """P25: leaders follow the rule; none is passed over that no honest node has named."""
 
     def __init__(self) -> None:
         self._passed: dict[tuple[Height, View], list[dict[NodeIndex, Height]]] = {}
-        """For each epoch and view: who is passed over, by each NEW-VIEW that was made for it."""
+        """By epoch and view: the leaders passed over, one entry for each differing NEW-VIEW."""
         self._named: dict[tuple[Height, NodeIndex], Height] = {}
-        """Up to which height an honest node has asked to pass somebody over, by epoch."""
+        """The greatest height up to which an honest node asked to pass a leader over, by epoch."""
         self._asked: dict[tuple[int, Height], View] = {}
         """The highest view that a node has asked for durably, by node and epoch."""
         self._offered: set[tuple[Height, View, Height]] = set()
         self._starts: dict[tuple[Height, View], Height] = {}
-        """The height above which a view orders anything, by epoch and view."""
+        """The stable height that a view starts from, by epoch and view."""
         self._expected: dict[int, tuple[NewView, dict[NodeIndex, Height]]] = {}
 
     def on_new_view(self, epoch: Epoch, message: NewView) -> None:
-        """Somebody made a NEW-VIEW."""
+        """Note a NEW-VIEW, whichever node made it."""
         passed = work_out_passed_over(epoch.validators, message.view_changes, message.sender)
         key = (epoch.first_height, message.view)
         start = max(change.stable.height for change in message.view_changes)
@@ -83,24 +83,24 @@ class LeaderChecker:
             known.append(passed)
 
     def may_lead(self, epoch: Epoch, height: Height, view: View, index: NodeIndex) -> bool:
-        """Whether a validator leads a height in a view, by one of its NEW-VIEWs."""
+        """Whether a validator leads a height in a view, by any of that view's NEW-VIEWs."""
         known = self._passed.get((epoch.first_height, view), [{}])
         return any(
             work_out_leader(epoch.validators, height, view, passed) == index for passed in known
         )
 
     def on_offer(self, epoch: Height, view: View, height: Height) -> None:
-        """Something was proposed for a height in a view, or proposed again."""
+        """Note that a proposal, new or re-proposed, was offered for a height in a view."""
         self._offered.add((epoch, view, height))
 
     def on_persist(self, node: SimNode, record: Record) -> None:
-        """A node made a record durable."""
+        """Note a record that a node made durable."""
         if isinstance(record, ViewRecord):
             key = (node.instance, record.epoch)
             self._asked[key] = max(record.to_view, self._asked.get(key, 0))
 
     def on_step(self, node: SimNode, effects: tuple[Effect, ...]) -> None:
-        """An honest node has handled an input; nothing of it is performed yet."""
+        """Check an honest node's step, before any of its effects is performed."""
         if node.replica is None:
             return
         for effect in effects:
@@ -111,7 +111,7 @@ class LeaderChecker:
     def on_refused(
         self, node: SimNode, replica: Replica, verified: VerifiedMessage, reason: str
     ) -> None:
-        """An honest replica has refused a message of another: not because of who leads."""
+        """Check that an honest replica did not refuse the leader of a height as not its leader."""
         message, epoch = verified.message, replica.epoch
         is_of_now = isinstance(message, PrePrepare) and (
             (verified.epoch, message.view) == (epoch.first_height, replica.view)
@@ -124,7 +124,7 @@ class LeaderChecker:
             raise Violation(f"P25 node {node.instance} refuses the leader of {height}: {reason}")
 
     def _check_names(self, node: SimNode, replica: Replica, message: ViewChange) -> None:
-        """Whoever leaves a view in which nothing was offered for the lowest height says whose."""
+        """Check that a node that leaves a view names its leader, if that leader offered nothing."""
         epoch, view = replica.epoch, replica.view
         for index, until in message.passed_over:
             key = (epoch.first_height, index)
@@ -145,7 +145,7 @@ class LeaderChecker:
             )
 
     def _check_passed_over(self, node: SimNode, replica: Replica) -> None:
-        """What a replica goes by is what follows from its NEW-VIEW, and somebody honest's wish."""
+        """Check that a replica passes over what its NEW-VIEW and an honest node's request say."""
         record = node.records.get(b"new-view")
         is_current = isinstance(record, NewViewRecord) and (
             (record.epoch, record.new_view.view) == (replica.epoch.first_height, replica.view)
@@ -171,7 +171,7 @@ class LeaderChecker:
 
 
 def check_names(message: ViewChange, validators: ValidatorSet) -> None:
-    """P25: what has been taken as valid names validators, each once, and for a while only."""
+    """P25: a VIEW-CHANGE taken as valid names each leader once, and for a bounded time."""
     names = [index for index, _ in message.passed_over]
     low = message.stable.height
     high = low + TURNS_MAX * len(validators.validators) * validators.leader_period

@@ -1,4 +1,4 @@
-"""How an honest message must fare at the edge of any node: unchanged, and taken."""
+"""What any node's edge must do with an honest message: decode it unchanged, and accept it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consensus.simulation.checking.violation import Violation
 
 
 def accept_honest(verifier: Verifier, node_id: bytes, message: Message) -> VerifiedMessage:
-    """Take a message as the wire would carry it from an honest node's link.
+    """Encode, decode and verify a message as if it came over an honest node's link.
 
     Raises:
         UnknownEpoch: the receiver does not know its validators yet, or no longer.

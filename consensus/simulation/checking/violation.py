@@ -1,4 +1,4 @@
-"""The one error of all checkers."""
+"""The one error that all checkers raise."""
 
 
 class Violation(Exception):

@@ -1,7 +1,7 @@
 """What honest nodes may vote for, and what a view change must carry (P03, P05–P07, P14, P18).
 
-Told of everything that is sent, by whomever, and of what honest nodes persist and execute.
-Everything is kept by epoch: its first height is part of every key.
+The checker is notified of every message, from any sender, and of what honest nodes persist and
+execute. It keeps everything by epoch: an epoch's first height is part of every key.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def vote_of(epoch: Height, message: Message, digest: Hash32) -> VoteRecord | Non
 
 
 class VoteChecker:
-    """P03 what may be voted for, P05, P06, P07, P14: over everything that honest nodes send."""
+    """P03, P05, P06, P07, P14, P18: over everything that honest nodes send."""
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
@@ -67,10 +67,10 @@ class VoteChecker:
         self._highest: dict[int, Height] = {}
         """The highest height that each honest or wiped node has voted for."""
         self._lost: dict[int, Height] = {}
-        """The same, as of when its disk was lost."""
+        """The same, at the time when the node lost its disk."""
 
     def on_any(self, epoch: Epoch, message: Message, digest: Hash32) -> None:
-        """Anybody sent something valid in an epoch: what is offered, committed, asked for?"""
+        """Note what a valid message, from any sender, offers, commits or asks for."""
         first = epoch.first_height
         match message:
             case PrePrepare(view=view, proposal=proposal, sender=sender):
@@ -107,7 +107,7 @@ class VoteChecker:
             self._ordered[at] = (view, digest)
 
     def on_persist(self, epoch: Epoch, record: Record, index: NodeIndex | None) -> None:
-        """A node bound itself to something that a crash may keep from the wire."""
+        """Note a record that a node made durable; a crash may keep its message off the wire."""
         if isinstance(record, NewViewRecord):
             self._note_new_view(epoch, record.new_view)
         if not isinstance(record, VoteRecord) or index is None:
@@ -118,7 +118,7 @@ class VoteChecker:
             self._note_commit(epoch, record.height, record.view, record.digest, index)
 
     def on_execute(self, node: SimNode, replica: Replica, effect: fx.ExecuteProposal) -> None:
-        """P06: what is executed was committed by a quorum in one view, or is settled."""
+        """P06: a quorum committed what a node executes, in one view, or it is settled."""
         height, epoch = effect.proposal.height, replica.epoch
         if replica.is_settled(height):
             return
@@ -129,7 +129,7 @@ class VoteChecker:
         raise Violation(f"P06 node {node.instance} executes {height}, which no quorum committed")
 
     def on_send(self, node: SimNode, message: Message, digest: Hash32) -> None:
-        """An honest node put a message on the wire; `digest` is that of a PRE-PREPARE."""
+        """Check a message that an honest node sends; `digest` is that of a PRE-PREPARE."""
         if node.replica is None:
             return
         epoch = node.replica.epoch
@@ -146,7 +146,7 @@ class VoteChecker:
             self._check_view_change(node, node.replica, message)
 
     def _check_view_change(self, node: SimNode, replica: Replica, message: ViewChange) -> None:
-        """P06 what it must carry, P14 that it is durable, P18 that somebody gave cause for it."""
+        """P06: what it must carry; P14: it is durable; P18: something caused it."""
         first, view = replica.epoch.first_height, message.view
         carried = {item.proposal.height: item.view for item in message.prepared}
         for (instance, epoch, height), voted in self._committed_in.items():
@@ -172,22 +172,22 @@ class VoteChecker:
             self._check_cause(node, replica, view, before)
 
     def _check_cause(self, node: SimNode, replica: Replica, view: View, before: View) -> None:
-        """P18: a view is asked for step by step, or because more than f others ask for it."""
+        """P18: a node asks for views one by one, or because more than f weight asks for one."""
         asked = self._asked.get(replica.epoch.first_height, {})
         others = {index: at for index, at in asked.items() if index != replica.index}
         validators = replica.validators
         if validators.has_honest(index for index, at in others.items() if at >= view):
             return
-        if before <= replica.view:  # from a view that works: a time-out, or a leader skipped
+        if before <= replica.view:  # from a view that worked: a time-out, or leaders skipped
             is_caused = view <= replica.view + len(validators)
-        else:  # from one that did not open: a time-out, once a quorum has asked for it
+        else:  # from one that did not open: a time-out, once a quorum had asked for it
             backers = [index for index, at in asked.items() if at >= before]
             is_caused = view == before + 1 and is_strong_quorum(validators, backers)
         if not is_caused:
             raise Violation(f"P18 node {node.instance} ran from view {before} to {view} alone")
 
     def _check_offer(self, node: SimNode, offer: tuple[Height, View, Hash32], at: Height) -> None:
-        """P03: PREPARE is for what a leader offered, and not above a barrier in flight."""
+        """P03: a node prepares only what a leader offered, and not above a barrier in flight."""
         if offer not in self._offered:
             raise Violation(f"P03 node {node.instance} prepares {at} in {offer[1]}: never offered")
         proposal = self._proposals.get(offer[2])
@@ -208,14 +208,14 @@ class VoteChecker:
         left = self._left.get((node.instance, vote.epoch), 0)
         if vote.kind is not VoteKind.CHECKPOINT and vote.view < left:
             raise Violation(f"P07 node {node.instance} voted in view {vote.view} after leaving it")
-        is_settled = vote.height <= len(node.chain)  # the block is durable, its votes forgotten
+        is_settled = vote.height <= len(node.chain)  # the block is durable, its votes deleted
         if not is_settled and node.records.get(record_key(vote)) != vote:
             raise Violation(
                 f"P14 node {node.instance} sent {vote.kind.name} {key[3:]} before it was durable"
             )
 
     def _check_survival(self, node: SimNode, epoch: Epoch, vote: Commit) -> None:
-        """P06: one digest a view, and nothing else once a quorum may have ordered something."""
+        """P06: one digest per view, and no other once a quorum may have ordered one."""
         at = (epoch.first_height, vote.height)
         ordered = self._ordered.get(at)
         if ordered is not None and vote.view > ordered[0] and vote.digest != ordered[1]:
@@ -226,7 +226,7 @@ class VoteChecker:
         self._committed_in[key] = max(vote.view, self._committed_in.get(key, 0))
 
     def on_send_after_wipe(self, node: int, message: Message) -> None:
-        """F22: a node that lost its memory votes only above what it may have voted for."""
+        """F22: a node that lost its disk votes only above the heights that it voted for before."""
         vote = vote_of(0, message, ZERO_HASH)
         if vote is None:
             return
@@ -235,7 +235,7 @@ class VoteChecker:
         self._highest[node] = max(vote.height, self._highest.get(node, 0))
 
     def on_wipe(self, node: int) -> None:
-        """A node lost its memory: its former views count as a fault, its former heights do not."""
+        """Note that a node lost its disk: its votes and views are forgotten, its heights kept."""
         self._lost[node] = self._highest.get(node, 0)
         self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node}
         self._left = {key: view for key, view in self._left.items() if key[0] != node}

@@ -1,4 +1,4 @@
-"""All checkers of one world together, and who counts as honest for which of them."""
+"""All checkers of one world together, and which nodes count as honest for which of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from consensus.types import ZERO_HASH, Hash32
 
 
 class Watch:
-    """Tells each checker what concerns it."""
+    """Notifies each checker of the events that concern it."""
 
     def __init__(self, world: Kernel, clients: Clients) -> None:
         self._world = world
@@ -43,7 +43,7 @@ class Watch:
         self._progress_ms = 0
         self._sent_last: tuple[int, Message] | None = None
         self._is_promise_kept = keeps_promise(world.plan)
-        """Beyond the bound votes may contradict each other: then only forks count (F20)."""
+        """Beyond the fault bound votes may contradict each other: then only forks count (F20)."""
 
     @property
     def _honest(self) -> frozenset[bytes]:
@@ -79,18 +79,18 @@ class Watch:
             self._votes.on_any(epoch, message, verified.digest or ZERO_HASH)
 
     def on_accept(self, receiver: SimNode, message: Message) -> None:
-        """A liar's message has been taken as valid."""
+        """A receiver has taken a liar's message as valid."""
         if receiver.liar is None:
             self._authors.on_accept(message, receiver.epochs, self._honest)
             check_accepted(message, receiver.epochs, self._world.genesis)
 
     def on_link(self, sender: SimNode, receiver: SimNode, message: Message) -> None:
-        """A liar's message has been taken from a link that carries nothing of others."""
+        """A receiver has taken a liar's message from a link that relays nothing."""
         if receiver.liar is None:
             self._authors.on_link(sender.node_id, message, receiver.epochs)
 
     def on_refused(self, node: SimNode, before: tuple[int, ...]) -> None:
-        """A replica has refused a liar's message: it must be as before."""
+        """A replica has refused a liar's message, which must have changed nothing."""
         if node.liar is None and node.replica is not None:
             after = node.replica.fingerprint()
             if after != before:
@@ -99,22 +99,22 @@ class Watch:
                 )
 
     def on_honest_refused(self, node: SimNode, verified: VerifiedMessage, reason: str) -> None:
-        """A replica has refused what somebody who does not lie has sent."""
+        """A replica has refused a message of a node that does not lie."""
         if node.is_honest and node.replica is not None and self._is_promise_kept:
             self._votes.leaders.on_refused(node, node.replica, verified, reason)
 
     def on_rest(self) -> None:
-        """Everything is committed everywhere, and nothing has come in for a while."""
+        """Everything is committed everywhere, and no client has submitted for a while."""
         for node in self._world.nodes:
             if node.is_correct and node.replica is not None and node.replica.is_busy:
                 raise Violation(f"P19 node {node.instance} waits for what will never come")
         self._sent_last = None
 
     def check_quiet(self) -> None:
-        """P20: some time later still nobody has said anything.
+        """P20: since `on_rest`, no node has sent a message.
 
-        Unless somebody is faulty, or has asked for a view that nobody else needs: it may not
-        vote in the old one any more, repeats its wish, and is answered.
+        Not checked if a node is faulty, or has asked for a view that no other needs: it may no
+        longer vote in the old one, so it repeats its VIEW-CHANGE, and is answered.
         """
         replicas = [node.replica for node in self._world.nodes]
         is_asking = any(replica is None or replica.phase == "changing" for replica in replicas)
@@ -140,7 +140,7 @@ class Watch:
             self._votes.on_execute(node, node.replica, effect)
 
     def on_verified(self, node: SimNode, digest: Hash32) -> None:
-        """The check of a proposal's bodies is answered."""
+        """The edge has answered the verification of a proposal."""
         self._steps.on_verified(node, digest)
 
     def on_commit(self, node: SimNode, block: SimBlock) -> None:
@@ -168,13 +168,13 @@ class Watch:
             self._evidence.on_report(node, verifier, evidence, self._honest)
 
     def check_progress(self, healed_ms: int) -> None:
-        """P17: after the healing a block comes soon, however many of the leaders are faulty."""
+        """P17: after the healing blocks come soon, however many leaders are faulty."""
         limit_ms = (len(self._world.plan.faulty) + 2) * VIEW_TIMEOUT_MS_MAX
         if self._world.now_ms > max(healed_ms, self._progress_ms) + limit_ms:
             self.raise_unsettled(limit_ms, "no block for")
 
     def raise_unsettled(self, limit_ms: int, what: str = "not settled") -> None:
-        """Raise P17 with where everybody stands after the healing."""
+        """Raise P17 with every node's height and view."""
         heights = {node.instance: len(node.chain) for node in self._world.nodes}
         views = {
             node.instance: (node.replica.view, node.replica.to_view)

@@ -1,1 +1,1 @@
-"""Validators that lie, and what they forge."""
+"""Byzantine validators, and the certificates that they forge."""

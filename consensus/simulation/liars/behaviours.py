@@ -1,26 +1,27 @@
 """Validators that lie: named behaviours over an otherwise honest replica.
 
-A Byzantine node runs the product's replica and alters what leaves it. The liars of a run work
-together: they tell the same second versions to the same victims, and may sign with each other's
-keys, but with nobody else's. Each behaviour takes the posts of one message (receiver, parcel,
-extra delay) and returns what is sent instead; some also act by themselves from time to time.
-One node may have several behaviours, applied in the order of their names.
+A Byzantine node runs the product's replica and alters its messages. The liars of a run collude:
+they tell the same second versions to the same victims, and may sign with each other's keys, but
+with no other node's. Each behaviour takes the posts of one message (receiver, parcel, extra
+delay) and returns the posts to send instead; some also act by themselves from time to time. One
+node may have several behaviours, applied in the order of their names.
 
     equivocate   two proposals for one height, and votes for both
-    forge        certificates with all the keys that the liars have, and not enough of them
-    view_lie     VIEW-CHANGEs without certificates, of far views; forged NEW-VIEWs; false heights
-    mutate       every field of every message, changed a little, signed again or not
-    replay       old messages of anybody, also under another type
+    forge        certificates signed with all the liars' keys, which are too few
+    view_lie     VIEW-CHANGEs without certificates or for far views, forged NEW-VIEWs, false
+                 heights
+    mutate       any field of any message changed a little, signed again or not
+    replay       old messages of any sender, also as another type
     propose_ill  proposals with wrong bodies, times, parents, proposers or flags
-    misexecute   CHECKPOINTs for another result
-    silent       nothing to some, or to all
-    delay        late proposals, up to 0.9 of the time-out
+    misexecute   CHECKPOINTs for a wrong result
+    silent       no messages to some peers, or to all
+    delay        late proposals, by up to 0.9 of the time-out
     flood        votes for many heights, views and digests
     garbage      bytes that are no message
     censor       proposals without some clients' transactions
-    withhold     proposals with transactions that only some are shown
-    mishelp      wrong bodies and forged blocks for those who ask
-    mute         votes, and nothing as a leader
+    withhold     proposals with transactions that only some peers are shown
+    mishelp      wrong bodies and forged blocks for peers that ask
+    mute         votes, but no message as a leader
     accuse       honest validators named as leaders that failed
 """
 
@@ -57,7 +58,7 @@ FLOOD_MESSAGES = 12
 
 
 def alter(liar: Liar, peers: list[SimNode], message: Message) -> list[Post]:
-    """Return what is sent instead of a message."""
+    """Return the posts to send instead of a message."""
     liar.memory.append(message)
     posts: list[Post] = [(peer, message, 0) for peer in peers]
     for name in sorted(liar.names):
@@ -66,7 +67,7 @@ def alter(liar: Liar, peers: list[SimNode], message: Message) -> list[Post]:
 
 
 def act(liar: Liar) -> list[Post]:
-    """Return what is sent of its own accord."""
+    """Return the posts that a liar sends of its own accord."""
     posts: list[Post] = []
     for name in sorted(liar.names):
         if name in ACTIONS and liar.index is not None:
@@ -143,7 +144,7 @@ def _false_view(liar: Liar, parcel: Parcel) -> Parcel:
 
 
 def _forged_new_view(liar: Liar, message: NewView) -> NewView:
-    """Leave out VIEW-CHANGEs, or take the certificates out of somebody's."""
+    """Drop a VIEW-CHANGE, strip one of its certificates, or add all that the liar has seen."""
     changes = list(message.view_changes)
     position = liar.random.randrange(len(changes))
     match liar.random.randrange(4):
@@ -161,7 +162,7 @@ def _forged_new_view(liar: Liar, message: NewView) -> NewView:
 
 
 def _act_view_lie(liar: Liar, index: NodeIndex) -> list[Post]:
-    """Ask for another view out of the blue, or open one that is not ours to open."""
+    """Ask for another view without cause, or open one that is not the liar's to open."""
     replica = liar.node.replica
     if replica is None or liar.random.random() < 0.6:
         return []
@@ -176,10 +177,10 @@ def _act_view_lie(liar: Liar, index: NodeIndex) -> list[Post]:
             view += (index - replica.validators.leader(stable.height + 1, view)) % n
             forged = (liar.signed(ViewChange(view, stable, (), sender)) for sender in range(n))
             message = NewView(view, tuple(forged), index)
-        case 2:  # everything real, and one's own many times
+        case 2:  # its own real VIEW-CHANGE, many times
             own = liar.signed(ViewChange(view, stable, (), index))
             message = NewView(view, (own,) * replica.validators.quorum, index)
-        case 3 | 4:  # what others really asked for, too few of it, or not ours to open
+        case 3 | 4:  # others' real VIEW-CHANGEs: too few, or not the liar's to open
             message = _stolen_view(liar, replica, index) or message
     return [(peer, liar.signed(message), 0) for peer in liar.some_peers()]
 
@@ -214,14 +215,14 @@ def _mutated(liar: Liar, parcel: Parcel) -> Parcel:
 
 
 class Mutator(Protocol):
-    """Chance, and older messages to take fields from."""
+    """A random source, and older messages to take fields from."""
 
     random: Random
     memory: deque[Message]
 
 
 def mutate_value(liar: Mutator, value: Any) -> Any:
-    """Return `value` with one small thing in it changed."""
+    """Return `value` with one small change in it."""
     random = liar.random
     if isinstance(value, bool):
         return not value
@@ -249,7 +250,7 @@ def mutate_value(liar: Mutator, value: Any) -> Any:
 
 
 def _propose_ill(liar: Liar, posts: list[Post]) -> list[Post]:
-    """Propose something wrong: mostly the same to all, sometimes to each something else."""
+    """Propose something wrong: mostly the same to all peers, sometimes something else to each."""
     changed: dict[Parcel, Parcel] = {}
     is_one_for_all = liar.random.random() < 0.7
     result: list[Post] = []
@@ -269,7 +270,7 @@ def _ill_proposal(liar: Liar, message: PrePrepare) -> PrePrepare:
     first = hashes[0] if hashes else unknown
     doubled = (*hashes, first)
     match liar.random.randrange(8):
-        case 0:  # a list that does not belong to the root, another for each receiver (F11)
+        case 0:  # a list that does not match the root; receivers' lists may differ (F11)
             return replace(message, tx_hashes=(liar.random.choice((unknown, first)),))
         case 1:
             proposal, hashes = replace(proposal, tx_root=compute_tx_root((unknown,))), (unknown,)
@@ -305,7 +306,7 @@ def _misexecute(liar: Liar, posts: list[Post]) -> list[Post]:
     ]
 
 
-# --- what is not said, or late, or too often ------------------------------------------------
+# --- messages left out, late, or too many ---------------------------------------------------
 
 
 def _silent(liar: Liar, posts: list[Post]) -> list[Post]:
@@ -400,8 +401,8 @@ CHANGES: Mapping[str, Callable[[Liar, list[Post]], list[Post]]] = MappingProxyTy
         "withhold": _unchanged,
     }
 )
-"""What each behaviour does to outgoing posts. censor, mishelp and withhold act in the edge."""
+"""How each behaviour changes outgoing posts. censor, mishelp and withhold act in the edge."""
 ACTIONS: Mapping[str, Callable[[Liar, NodeIndex], list[Post]]] = MappingProxyType(
     {"flood": _act_flood, "forge": act_forge, "replay": _act_replay, "view_lie": _act_view_lie}
 )
-"""What each behaviour does of its own accord."""
+"""The posts that a behaviour sends of its own accord."""

@@ -1,7 +1,7 @@
-"""Forged certificates, made with the keys that the liars of a run have between them.
+"""Forged certificates, signed with all the keys of a run's liars.
 
-Liars collude: each may use the keys of all. Below f weight that never makes a quorum, so every
-certificate here is false; the product must refuse each one, and the checkers watch that it does.
+Liars collude: each may use the keys of all. They hold at most f weight, which is never a quorum,
+so every certificate here is false. The product must refuse each, and the checkers watch it do so.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from consensus.simulation.node import Liar, compute_tx_root
 from consensus.types import NodeIndex, Signature, hash_bytes
 
 Claim = Callable[[NodeIndex], Message]
-"""The vote that a certificate claims of a validator."""
+"""The vote that a certificate claims a validator cast."""
 
 
 def forge(liar: Liar, posts: list[Post]) -> list[Post]:
-    """Put a forged certificate into half of the view changes that a liar sends."""
+    """Forge a certificate in half of the VIEW-CHANGEs and NEW-VIEWs that a liar sends."""
     return [
         (peer, _forged(liar, parcel) if liar.random.random() < 0.5 else parcel, extra)
         for peer, parcel, extra in posts
@@ -49,7 +49,7 @@ def _forged(liar: Liar, parcel: Parcel) -> Parcel:
 
 
 def act_forge(liar: Liar, index: NodeIndex) -> list[Post]:
-    """Ask for the next view out of the blue, with something forged to carry over."""
+    """Ask for the next view without cause, with a forged certificate."""
     replica = liar.node.replica
     if replica is None or liar.random.random() < 0.6:
         return []
@@ -58,7 +58,7 @@ def act_forge(liar: Liar, index: NodeIndex) -> list[Post]:
 
 
 def forge_view_change(liar: Liar, change: ViewChange) -> ViewChange:
-    """Return a signed VIEW-CHANGE whose stable or prepared certificate nobody else signed."""
+    """Return a signed VIEW-CHANGE whose stable or prepared certificate is forged."""
     if liar.random.random() < 0.3:
         changed = replace(change, stable=forge_commit(liar, change.stable))
     else:
@@ -68,7 +68,7 @@ def forge_view_change(liar: Liar, change: ViewChange) -> ViewChange:
 
 
 def forge_commit(liar: Liar, below: CommitCertificate) -> CommitCertificate:
-    """Return a certificate of a block that does not exist, signed as well as the liars can."""
+    """Return a certificate for a block that does not exist, signed as well as the liars can."""
     made_up = invent_commit(below)
     height, digest, block_hash = made_up.height, made_up.digest, made_up.block_hash
     signatures = _signatures(liar, lambda index: Checkpoint(height, digest, block_hash, index))
@@ -76,13 +76,13 @@ def forge_commit(liar: Liar, below: CommitCertificate) -> CommitCertificate:
 
 
 def invent_commit(below: CommitCertificate) -> CommitCertificate:
-    """Return a certificate of a block that does not exist, with the signatures of the last."""
+    """Return a certificate for a block that does not exist, with the signatures of `below`."""
     digest = hash_bytes(below.digest)
     return replace(below, height=below.height + 1, digest=digest, block_hash=hash_bytes(digest))
 
 
 def _forge_prepared(liar: Liar, change: ViewChange) -> PreparedCertificate:
-    """Claim that the next height was prepared, in a view before, with an invented proposal."""
+    """Claim that an invented proposal was prepared at the next height in an earlier view."""
     view = liar.random.randrange(max(1, change.view))
     body = tuple(sorted(liar.node.pool))[:1]
     replica = liar.node.replica
@@ -98,7 +98,7 @@ def _forge_prepared(liar: Liar, change: ViewChange) -> PreparedCertificate:
 
 
 def _keys(liar: Liar) -> dict[NodeIndex, Liar]:
-    """Return who can sign as which validator."""
+    """Return, by validator index, the liar that holds its key."""
     return {item.index: item for item in liar.accomplices if item.index is not None}
 
 
@@ -109,16 +109,16 @@ def _signatures(liar: Liar, claim: Claim) -> tuple[tuple[NodeIndex, Signature], 
     real = {index: item.signed(claim(index)).signature for index, item in _keys(liar).items()}
     others = [index for index in everybody if index not in real]
     match random.randrange(5):
-        case 0:  # only those whose keys they have
+        case 0:  # only validators whose keys the liars hold
             signed = real
         case 1:  # one key for everybody
             signed = {index: liar.signed(claim(index)).signature for index in everybody}
         case 2:  # one signature again and again
             pair = min(real.items(), default=(0, b""))
             return (pair,) * len(everybody)
-        case 3:  # what others signed about something else
+        case 3:  # others' signatures of something else
             seen = {m.sender: m.signature for m in liar.memory if type(m) is type(claim(0))}
             signed = {**{index: seen[index] for index in others if index in seen}, **real}
-        case _:  # what nobody signed
+        case _:  # random signatures
             signed = {**{index: random.randbytes(8) for index in others}, **real}
     return tuple(sorted(signed.items()))

@@ -1,8 +1,8 @@
 """Liars that game the choice of leaders (rules R-LEAD-2 to R-LEAD-4).
 
-mute     votes for everything, and never proposes nor opens a view
-accuse   names every honest validator for as long as it may, and longer; leaves out of its
-         NEW-VIEWs, if it can, who names a liar
+mute     votes for everything, and never proposes or opens a view
+accuse   names every honest validator for as long as it may, or longer; leaves VIEW-CHANGEs that
+         name a liar out of its NEW-VIEWs, if it can
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FALSIFIED_SHARE = 0.3
 
 
 def mute(liar: Liar, posts: list[Post]) -> list[Post]:
-    """Say nothing as a leader."""
+    """Drop the PRE-PREPAREs and NEW-VIEWs that a liar sends as a leader."""
     return [
         post
         for post in posts
@@ -27,7 +27,7 @@ def mute(liar: Liar, posts: list[Post]) -> list[Post]:
 
 
 def accuse(liar: Liar, posts: list[Post]) -> list[Post]:
-    """Name others, and keep those out who name us; the same to everybody."""
+    """Name honest leaders, and leave out VIEW-CHANGEs that name a liar; the same to all peers."""
     changed: dict[Parcel, Parcel] = {}
     result: list[Post] = []
     for peer, parcel, extra in posts:
@@ -50,7 +50,7 @@ def _accusing(liar: Liar, parcel: Parcel) -> Parcel:
     if isinstance(parcel, NewView):
         asked = {change.sender: change for change in parcel.view_changes}
         for change in (item for item in liar.memory if isinstance(item, ViewChange)):
-            is_member = change.sender < len(replica.validators)  # some may have left since
+            is_member = change.sender < len(replica.validators)  # senders may have left since
             if change.view == parcel.view and is_member:
                 asked.setdefault(change.sender, change)
         kind = [

@@ -1,8 +1,8 @@
 """Known bugs, put back one at a time, to prove that the simulation would find them.
 
-Each `Mutant` is a few edits of the core's source text: in a named function some text, which
-must occur there exactly once, is replaced. The numbers are those of the public bugs in
-docs/BUGS.md (B…); L… are mistakes that the rules of docs/PROTOCOL.md are written against.
+Each `Mutant` is a few edits of the core's source text. An edit replaces text in a named
+function, where it must occur exactly once. Numbers B… are those of the public bugs in
+docs/BUGS.md; L… are mistakes that the rules of docs/PROTOCOL.md are written against.
 `experiments.mutation_testing` applies them and runs the simulation until a property breaks.
 """
 

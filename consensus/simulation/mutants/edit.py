@@ -26,5 +26,5 @@ class Mutant:
 
 
 def build_mutant(name: str, bug: str, *edits: tuple[str, str, str, str]) -> Mutant:
-    """Return a mutant; each edit is module of the core, function, old text, new text."""
+    """Return a mutant; each edit gives the core's module, the function, old and new text."""
     return Mutant(name, bug, tuple(Edit(f"consensus.{edit[0]}", *edit[1:]) for edit in edits))

@@ -1,4 +1,4 @@
-"""Wrong ways to choose leaders, put back one at a time (rules R-LEAD-2 to R-LEAD-4)."""
+"""Mutants that choose leaders wrongly, one mistake each (rules R-LEAD-2 to R-LEAD-4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes that the rules of docs/PROTOCOL.md are written against, as mutants (see `catalogue`)."""
+"""Mutants for mistakes that the rules of docs/PROTOCOL.md are written against (`catalogue`)."""
 
 from __future__ import annotations
 
