@@ -56,7 +56,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B06",
-        "what a VIEW-CHANGE has prepared is not covered by its signature",
+        "a VIEW-CHANGE's signature does not cover its prepared certificates",
         (
             "codec",
             "_signed_fields",
@@ -66,7 +66,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B07",
-        "one VIEW-CHANGE with a far view drags others along",
+        "one VIEW-CHANGE for a far view drags other replicas there",
         (
             "view_change",
             "join_view_change",
@@ -76,7 +76,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B08",
-        "a PRE-PREPARE of a later view is handled in the local one",
+        "a PRE-PREPARE for a later view is handled in the replica's own view",
         ("normal_case", "handle_pre_prepare", "if message.view > state.view:", "if False:"),
         (
             "normal_case",
@@ -87,7 +87,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B09",
-        "a proposal that does not check out is voted for",
+        "a replica votes for a proposal that fails verification",
         (
             "normal_case",
             "handle_proposal_verified",
@@ -97,7 +97,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B10",
-        "the time of a proposal is not compared with the one below",
+        "a proposal's time is not compared with that of the one below",
         (
             "normal_case",
             "_extends_predecessor",
@@ -107,7 +107,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B11",
-        "a height is ordered without looking at the one below",
+        "a height is ordered without checking the one below",
         (
             "normal_case",
             "_order",
@@ -133,7 +133,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B13",
-        "state changes before a message is found to be invalid",
+        "a message changes state before it is found to be invalid",
         (
             "normal_case",
             "handle_pre_prepare",
@@ -153,7 +153,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B15",
-        "one proposal is verified again and again at the same time",
+        "one proposal is verified several times at once",
         ("normal_case", "request_verification", "slot.is_fetching or slot.verdict", "slot.verdict"),
     ),
     _mutant(
@@ -173,7 +173,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B19",
-        "the end of an execution is not noted, and the next one waits for it",
+        "the end of an execution is not noted, and the next one keeps waiting",
         ("checkpoint", "handle_proposal_executed", "state.executing = None", "pass"),
     ),
     _mutant(
@@ -191,7 +191,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B24",
-        "a second machine with the same key ends the first",
+        "a second machine with the same key stops the first",
         (
             "replica",
             "Replica._handle_message",
@@ -201,7 +201,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B26",
-        "a replica that caught up goes on waiting for what it waited for",
+        "a replica that caught up goes on waiting for old answers",
         ("checkpoint", "become_stable", "state.committing = None", "pass"),
         ("catch_up", "handle_synced", "state.executing = None", "pass"),
     ),
@@ -220,7 +220,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B29",
-        "votes are given in a view that was left",
+        "votes are cast in a view that was left",
         (
             "safety",
             "Safety.may_vote",
@@ -231,7 +231,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B30",
-        "a proposal that is proposed again gets another digest",
+        "a re-proposal gets another digest",
         (
             "certificates",
             "select_reproposals",
@@ -245,12 +245,12 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B31",
-        "votes are forgotten in a restart",
+        "a restart forgets votes",
         ("replica", "Replica.recover", "known = list(records)", "known: list[Record] = []"),
     ),
     _mutant(
         "B32",
-        "what others lack is not sent again",
+        "messages that peers lack are not sent again",
         (
             "catch_up",
             "_what_asker_may_lack",
@@ -260,7 +260,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B35",
-        "a block that was fetched is committed again when the own commit comes",
+        "a fetched block is committed again by the node's own commit",
         (
             "catch_up",
             "handle_synced",
@@ -280,7 +280,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B38",
-        "waiting transactions start no timer",
+        "waiting transactions do not start a timer",
         (
             "replica",
             "Replica._wanted_view_timer",
@@ -300,7 +300,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "B44",
-        "prepared certificates are forgotten in a restart",
+        "a restart forgets prepared certificates",
         (
             "replica",
             "Replica._restore_record",

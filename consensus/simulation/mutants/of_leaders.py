@@ -8,7 +8,7 @@ from consensus.simulation.mutants.edit import build_mutant as _mutant
 BROKEN_LEADERS: tuple[Mutant, ...] = (
     _mutant(
         "L21",
-        "nobody names a leader that failed (R-LEAD-4)",
+        "replicas never name a leader that failed (R-LEAD-4)",
         (
             "suspects",
             "list_suspects",
@@ -18,17 +18,17 @@ BROKEN_LEADERS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L22",
-        "the word of one validator passes a leader over (R-LEAD-3)",
+        "one validator alone can have a leader passed over (R-LEAD-3)",
         ("leaders", "_agreed_height", "if validators.has_honest(senders):", "if senders:"),
     ),
     _mutant(
         "L23",
-        "more than f may be passed over at once (R-LEAD-3)",
+        "more than f weight may be passed over at once (R-LEAD-3)",
         ("leaders", "select_passed_over", "if until > 0 and is_within:", "if until > 0:"),
     ),
     _mutant(
         "L24",
-        "whoever is passed over leads no more in that view (R-LEAD-2)",
+        "a leader passed over never leads again in that view (R-LEAD-2)",
         (
             "validators",
             "ValidatorSet.leader",
@@ -43,7 +43,7 @@ BROKEN_LEADERS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L26",
-        "leaders are passed over for as long as anybody likes (R-LEAD-3)",
+        "leaders may be passed over for any number of heights (R-LEAD-3)",
         (
             "certificates",
             "_check_passed_over",
@@ -53,7 +53,7 @@ BROKEN_LEADERS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L27",
-        "who is passed over is forgotten in a restart (R-LEAD-3)",
+        "a restart forgets which leaders are passed over (R-LEAD-3)",
         (
             "replica",
             "Replica._restore_view",
@@ -63,7 +63,7 @@ BROKEN_LEADERS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L28",
-        "whom a VIEW-CHANGE names is not covered by its signature (R-LEAD-4)",
+        "a VIEW-CHANGE's signature does not cover the leaders it names (R-LEAD-4)",
         (
             "codec",
             "_signed_fields",
@@ -73,7 +73,7 @@ BROKEN_LEADERS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L29",
-        "a leader that is passed over is waited for all the same (R-LEAD-2)",
+        "replicas still wait for a leader that is passed over (R-LEAD-2)",
         (
             "normal_case",
             "_may_lead",

@@ -8,7 +8,7 @@ from consensus.simulation.mutants.edit import build_mutant as _mutant
 BROKEN_RULES: tuple[Mutant, ...] = (
     _mutant(
         "L01",
-        "COMMIT for a height without the chain below (R-COM-1)",
+        "a replica sends COMMIT without the chain below (R-COM-1)",
         (
             "normal_case",
             "_vote_commit",
@@ -18,7 +18,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L02",
-        "votes above a barrier that is not stable (R-BAR-1)",
+        "replicas vote above a barrier that is not stable (R-BAR-1)",
         (
             "state",
             "ReplicaState.chain_below",
@@ -29,7 +29,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L03",
-        "the leader's list is believed for what a quorum vouches for (R-BODY-1)",
+        "the leader's list is trusted for a proposal that a quorum accepted (R-BODY-1)",
         (
             "normal_case",
             "request_verification",
@@ -39,7 +39,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L04",
-        "CHECKPOINT of a block executed ahead counts as its sender's head (R-LAG-1)",
+        "a CHECKPOINT executed ahead counts as its sender's head (R-LAG-1)",
         (
             "checkpoint",
             "handle_checkpoint",
@@ -101,7 +101,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L09",
-        "a result that contradicts a quorum is committed all the same (R-CP-3)",
+        "a replica commits although its result contradicts a quorum (R-CP-3)",
         (
             "checkpoint",
             "_start_commit",
@@ -121,7 +121,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L11",
-        "a VIEW-CHANGE carries certificates of the view just left only (R-VC-4)",
+        "a VIEW-CHANGE carries only certificates of the view just left (R-VC-4)",
         (
             "state",
             "ReplicaState.prepared_certificates",
@@ -156,7 +156,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L15",
-        "the disk form of a record loses the view asked for",
+        "the stored form of a record loses the view asked for",
         (
             "records",
             "decode_record",
@@ -182,7 +182,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L17",
-        "a NEW-VIEW needs f + 1 VIEW-CHANGEs only (R-NV-1)",
+        "a NEW-VIEW needs only f + 1 VIEW-CHANGEs (R-NV-1)",
         (
             "certificates",
             "Verifier._check_new_view",
@@ -192,7 +192,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L18",
-        "anybody may open a view (R-NV-1)",
+        "any validator may open a view (R-NV-1)",
         (
             "certificates",
             "Verifier._check_new_view",
@@ -202,12 +202,12 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     ),
     _mutant(
         "L19",
-        "another genesis is as good as ours (R-CERT-2)",
+        "another genesis is accepted (R-CERT-2)",
         ("certificates", "Verifier.verify_commit", "if certificate != self.genesis:", "if False:"),
     ),
     _mutant(
         "L20",
-        "a validator that lost its disk votes as soon as it is level (R-WIPE-1)",
+        "a validator that lost its disk votes as soon as it has caught up (R-WIPE-1)",
         (
             "catch_up",
             "handle_caught_up",
