@@ -1,4 +1,4 @@
-"""Processes of the simulator, for its tests."""
+"""Runs the simulator as a process, for its tests."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def simulate(*arguments):
-    """Run ``lowu simulate``; return the finished process with its texts."""
+    """Run ``lowu simulate``; return the finished process with its output as text."""
     return subprocess.run(
         [sys.executable, "-m", "lowu", "simulate", *arguments],
         capture_output=True,
@@ -16,7 +16,7 @@ def simulate(*arguments):
 
 
 def output_under_hash_seeds(code):
-    """Run Python code under three hash seeds; return what it printed, the same each time."""
+    """Run Python code under three hash seeds; return its output, which must be the same."""
     (output,) = {
         subprocess.run(
             [sys.executable, "-c", code],

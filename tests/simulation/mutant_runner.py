@@ -1,8 +1,8 @@
 """Runs the regression test of each mutant with the bug in place, two at a time.
 
-A program of its own, so that pytest is imported once and each mutant is a fork of it. Prints a
-JSON object: for each mutant pytest's exit code, 1 being what is wanted: the test fails. Without
-any mutant all of them pass.
+It is a separate program, so that pytest is imported once and each mutant runs in a fork. It
+prints a JSON object with pytest's exit code for each mutant. The code must be 1: the test fails.
+Under "no mutant", all of them must pass.
 """
 
 import io
@@ -30,14 +30,14 @@ def run(mutant):
 
 
 def run_tests(path):
-    """Run tests as all mutants' tests are run; return pytest's exit code."""
+    """Run tests with the options used for every mutant; return pytest's exit code."""
     with redirect_stdout(io.StringIO()):
         options = ["-q", "-x", "-c", os.devnull, "-p", "no:cacheprovider", str(path)]
         return int(pytest.main(options))
 
 
 if __name__ == "__main__":
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each fork would load them anew
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each fork would load the plugins again
     context = multiprocessing.get_context("fork")
     with context.Pool(2, maxtasksperchild=1) as pool:
         codes = dict(pool.imap_unordered(run, MUTANTS, chunksize=1))

@@ -1,4 +1,4 @@
-"""Each property of the checkers is shown a history that breaks it, and must see it."""
+"""Each checker is shown a history that breaks its property, and must report it."""
 
 from dataclasses import replace
 
@@ -107,7 +107,7 @@ def test_p13_a_block_lost_in_a_restart():
 
 
 class Sender:
-    """A simulated node with a replica, and a checker that has been offered its votes."""
+    """A simulated node with a replica, and a checker that has seen the proposal it votes for."""
 
     def __init__(self, offered=True):
         self.node = SimNode(0, kit.node_id(0), Epochs(kit.VALIDATORS))
@@ -216,7 +216,7 @@ def test_p06_prepared_anew_after_it_was_ordered():
 
 
 def test_p03_what_a_new_view_on_disk_proposes_again_is_offered():
-    """Its leader may crash before it sends it, and vote for it when it comes back (seed 568)."""
+    """The leader may crash before it sends its NEW-VIEW, and vote after a restart (seed 568)."""
     checker, (node, *_) = VoteChecker(kit.DOMAIN), make_nodes()
     changes = tuple(
         kit.view_change(i, 1, certificates=[kit.prepared(kit.proposal())]) for i in range(3)
@@ -277,7 +277,7 @@ def test_p04_p12_messages_that_should_not_have_been_taken(message):
 
 
 def test_what_a_view_change_carries_is_counted_among_those_who_signed_it():
-    """Seed 79923 of 7 nodes: a height prepared before a change that made the quorum larger."""
+    """Seed 79923 of 7 nodes: a height was prepared before a change that raised the quorum."""
     epochs = Epochs(kit.VALIDATORS)
     epochs.on_commit(1, ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(7))))
     above = kit.prepared(kit.proposal(2, kit.digest_of(kit.proposal())))

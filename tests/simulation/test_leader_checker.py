@@ -1,4 +1,4 @@
-"""P25 is shown histories that break it: who is passed over, and who is named for it."""
+"""Histories that break P25: leaders passed over wrongly, or not named when they failed."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What bad leaders cost, and what liars win by gaming the rule (N-F7, N-C1, R-LEAD-2 to 4)."""
+"""The cost of bad leaders, and what liars gain by gaming the rules (N-F7, N-C1, R-LEAD-2 to 4)."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ GAP_MS = 200
 
 
 class Counted(World):
-    """A world that counts time-outs of the view timer by the height that waited."""
+    """A world that counts view time-outs of honest nodes, by the height they waited for."""
 
     def __init__(self, plan):
         super().__init__(plan)
@@ -32,7 +32,7 @@ class Counted(World):
 
 
 def play(nodes, liars, blocks=120, **options):
-    """A block a fifth of a second, one transaction each; what happened."""
+    """Run a block of one transaction every 200 ms; return the world and its result."""
     plan = Plan(
         seed=1,
         weights=(1,) * nodes,
@@ -49,7 +49,7 @@ def play(nodes, liars, blocks=120, **options):
 
 
 def bound_failures(nodes, heights):
-    """How often one mute leader is tried within so many heights: after 4, 8, 16 … rounds."""
+    """Return how often a mute leader is tried within `heights`: after 4, 8, 16 … rounds."""
     tried, height, rounds = 0, 1, ROUNDS_MIN
     while height <= heights:
         tried, height, rounds = tried + 1, height + rounds * nodes, min(64, rounds * 2)
@@ -60,7 +60,7 @@ def bound_failures(nodes, heights):
     ("nodes", "mute"), [(4, (1,)), (4, (3,)), (7, (1, 2)), (7, (2, 5)), (10, (1, 4, 7))]
 )
 def test_a_mute_leader_costs_a_bounded_number_of_time_outs(nodes, mute):
-    """Linked, voting, and never leading: 1 time-out in 3 blocks of four validators before."""
+    """It is linked and votes, but never leads. Of 4 validators it used to cost every 3rd block."""
     world, result = play(nodes, dict.fromkeys(mute, ("mute",)))
     assert result.heights == 120
     assert 0 < world.heights_waited_for <= len(mute) * bound_failures(nodes, 120)
@@ -79,7 +79,7 @@ def test_slander_helps_no_mute_leader(liars):
 
 @pytest.mark.parametrize("nodes", [4, 7])
 def test_slander_alone_changes_nothing(nodes):
-    """Nobody honest has a reason to leave a view: nobody is passed over."""
+    """No honest validator has a reason to leave a view, so none is passed over."""
     world, result = play(nodes, {1: ("accuse",)}, blocks=60)
     assert (result.view_max, world.heights_waited_for) == (0, 0)
     proposers = Counter(block.proposal.proposer for block in world.nodes[0].chain)
@@ -87,7 +87,7 @@ def test_slander_alone_changes_nothing(nodes):
 
 
 def test_a_dead_leader_costs_no_view_change_a_turn():
-    """A link that is gone is seen at once; the next turns cost nothing at all."""
+    """A lost link is noticed at once; the leader's next turns cost no view change."""
     world, result = play(4, {}, dead=(2,), crashes=(Crash(1_000, 2, 1),))
     assert result.heights == 120
     assert world.heights_waited_for == 0
@@ -95,7 +95,7 @@ def test_a_dead_leader_costs_no_view_change_a_turn():
 
 
 def test_an_abstaining_leader_costs_no_time_out():
-    """N-C1: it says that it abstains. It votes again when the chain has outgrown its votes."""
+    """N-C1: it says that it abstains, and votes again once the chain is past its lost votes."""
     world, result = play(4, {}, crashes=(Crash(1_000, 2, 300, is_wiped=True),), window=50)
     assert result.heights == 120
     assert world.heights_waited_for == 0
@@ -104,7 +104,7 @@ def test_an_abstaining_leader_costs_no_time_out():
 
 
 def test_no_validator_has_more_than_its_share():
-    """Chain quality: with f passed over, a liar has at most one block in n − f, in the long run."""
+    """Chain quality: with f passed over, no validator proposes more than 1 in n − f blocks."""
     world, _ = play(7, {1: ("mute",), 2: ("mute",)}, blocks=240)
     late = world.nodes[0].chain[60:]
     proposers = Counter(block.proposal.proposer for block in late)

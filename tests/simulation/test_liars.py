@@ -15,7 +15,7 @@ SEEDS = range(12)
 
 
 def plan_with(*behaviours, seed=0, **options):
-    """Seven nodes, of which 2 and 5 lie in the same way."""
+    """A plan for seven nodes, of which 2 and 5 lie in the same way."""
     liars = ((2, behaviours), (5, behaviours))
     return Plan(
         seed,
@@ -40,7 +40,7 @@ def started(*behaviours, seed=0):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_forged_certificate_is_valid(seed):
-    """Whatever two liars of seven sign together, a verifier that knows the network refuses."""
+    """A verifier refuses whatever certificate two liars of seven sign together."""
     world = started("forge", seed=seed)
     liar, honest = world.nodes[2].liar, world.nodes[0]
     verifier, stable = world.verifier_of(honest), honest.replica.stable
@@ -53,7 +53,7 @@ def test_no_forged_certificate_is_valid(seed):
         sizes[len({index for index, _ in forged.signatures})] += 1
         with pytest.raises(InvalidMessage):
             verifier.verify_commit(forged)
-    assert {1, 2, 7} <= set(sizes)  # one again and again, the liars alone, everybody
+    assert {1, 2, 7} <= set(sizes)  # one signer repeated, the liars alone, all validators
 
 
 def test_liars_sign_for_each_other():
@@ -65,14 +65,14 @@ def test_liars_sign_for_each_other():
 
 
 def test_liars_tell_the_same_second_version():
-    """The doubles are shared: an accomplice votes for the version that a victim was told."""
+    """Liars share the doubles: an accomplice votes for the version that a victim was told."""
     world = started("equivocate")
     first, second = world.nodes[2].liar, world.nodes[5].liar
     assert first.doubles is second.doubles and first.doubles
 
 
 def test_withheld_transactions_are_fetched_or_dropped():
-    """Shown to some only, a transaction is on all correct nodes in the end or on none."""
+    """A transaction shown to some nodes only is committed on all correct nodes, or on none."""
     committed = Counter()
     for seed in SEEDS:
         world = World(plan_with("withhold", seed=seed))

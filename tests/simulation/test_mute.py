@@ -1,4 +1,4 @@
-"""N-F7 on whole nodes: a validator that is linked, follows, and says nothing in consensus."""
+"""N-F7 on whole nodes: a validator that is linked and follows, but sends no consensus message."""
 
 import pytest
 import trio
@@ -11,14 +11,14 @@ from node.topology.network import build_probe
 PLAN = load_plan("dev-4")
 BLOCKS = 150
 WAIT_S = 1.0
-"""Longer than any block takes here, and shorter than the shortest time-out."""
+"""More seconds than any block takes here, and fewer than the shortest time-out."""
 TIME_OUTS_MAX = 4
-"""k + 1, where n × 4 × (2^k − 1) ≤ 150 for n = 4 (docs/PROTOCOL.md, section 8)."""
+"""k + 1, where n × 4 × (2^k − 1) ≤ 150 for n = 4 (docs/PROTOCOL.md, section 9)."""
 
 
 @pytest.mark.parametrize("mute", ["node1", "node3"])
 def test_a_mute_validator_costs_few_time_outs(mute):
-    """Each of its turns cost one: 43 to 54 transactions a second became 10."""
+    """Each of its turns used to cost one: 43 to 54 transactions per second fell to 10."""
 
     async def main():
         waits = []

@@ -1,4 +1,4 @@
-"""A validator that comes back learns at once what it missed: no time-out, no resend period."""
+"""A validator that comes back learns what it missed without a time-out or resend period."""
 
 from random import Random
 
@@ -15,7 +15,7 @@ PLAN = load_plan("dev-4")
 
 
 class Load:
-    """One transaction after another, and the longest wait for one."""
+    """A client that sends one transaction after another, and records the longest wait."""
 
     def __init__(self, network, node):
         self._client = network.client(node)
@@ -40,7 +40,7 @@ class Load:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_validator_that_comes_back_holds_up_nobody(seed):
-    """It was linked, and had its turns, while it knew neither their view nor their blocks."""
+    """It used to be linked, and lead its turns, before it knew the view or the blocks."""
     random = Random(seed)
     gone = PLAN.nodes[random.randrange(1, 4)].name
 

@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
 
 
 def test_a_liar_remembers_validators_that_have_left():
-    """Seed 16837 of 7 nodes: it counted the VIEW-CHANGE of one that is no validator any more."""
+    """Seed 16837 of 7 nodes: a liar counted the VIEW-CHANGE of a former validator."""
     assert isinstance(run_seed(16_837, 7), RunResult)
 
 
@@ -73,7 +73,7 @@ def test_a_run_is_the_same_with_and_without_a_trace():
 
 
 def test_swarm_options_reach_everything():
-    """Over many seeds each kind of fault is drawn, and strikes."""
+    """Over many seeds, each kind of fault is drawn and strikes."""
     plans = [draw_plan(seed, 7) for seed in range(400)]
     drawn = {name for plan in plans for _, names in plan.byzantine for name in names}
     assert drawn == set(BEHAVIOURS) == set(CHANGES) and set(ACTIONS) <= drawn
@@ -119,7 +119,7 @@ def test_other_files_are_no_plans(change):
 
 
 def fails_with_two_crashes(plan):
-    """A pretended property: two crashes of node 1 break it."""
+    """A made-up property, which two crashes of node 1 break."""
     if sum(crash.instance == 1 for crash in plan.crashes) >= 2:
         return Finding(plan, "P99 pretended")
     return RunResult(1, 1, 0, 1, 1, {}, {}, "")
@@ -194,7 +194,7 @@ def test_wrong_options_are_explained(arguments, message):
 
 
 def test_a_violation_is_shown_with_trace_and_commands(tmp_path, monkeypatch, capsys):
-    """The whole way of a finding: shrunk, stored, explained."""
+    """A finding is shrunk, saved and explained."""
     from click.testing import CliRunner
 
     from lowu.commands.simulate.command import simulate as command

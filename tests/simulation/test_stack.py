@@ -1,4 +1,4 @@
-"""The whole node in virtual time: seeds, determinism, and faults that must be seen."""
+"""Whole nodes in virtual time: seeds, determinism, and faults that must be detected."""
 
 import json
 import logging
@@ -77,13 +77,13 @@ def test_registrations_succeed_and_are_compiled():
 
 
 def test_control_an_engine_that_differs(monkeypatch):
-    """Nodes of a simulation run both engines: a wrong one stops them."""
+    """Simulated nodes run both engines, and stop if the two differ."""
     monkeypatch.setattr(runtime, "GAS_SSTORE_SET", runtime.GAS_SSTORE_SET - 1)
     assert "the compiled EVM differs from py-evm" in first_violation(3)
 
 
 def test_control_blocks_that_are_not_written(monkeypatch):
-    """A ledger that tells of a block before it is durable is found out."""
+    """A ledger that reports a block before it is durable is detected."""
     real = Ledger.commit
 
     def commit(self, executed, certificate):
@@ -116,7 +116,7 @@ def test_control_votes_that_are_written_too_late(monkeypatch):
 
 
 def test_control_a_wiped_node_that_votes_at_once(monkeypatch):
-    """R-WIPE-1: whoever takes lost data for a first start votes twice."""
+    """R-WIPE-1: a node that takes a lost disk for a first start votes twice."""
     real = cluster.open_ledger
 
     def open_as_new(*on, is_first_start):
@@ -128,13 +128,13 @@ def test_control_a_wiped_node_that_votes_at_once(monkeypatch):
 
 
 def test_control_a_start_that_takes_the_database_at_its_word(monkeypatch):
-    """R-SAFE-3, N-F3: without the trace, a log whose end is lost looks like one that is whole."""
+    """R-SAFE-3, N-F3: without the trace, a log that lost its end looks complete."""
     monkeypatch.setattr(votes, "find_loss", lambda slots, memory: "")
     assert "has lost votes and does not abstain" in first_violation()
 
 
 def test_control_a_trace_that_is_written_first(monkeypatch):
-    """R-SAFE-3: after an honest crash between the two writes, nobody may abstain."""
+    """R-SAFE-3: a crash between the two writes must not make a node abstain."""
 
     def save(self, records, head):
         puts = {votes.vote_key(item): votes.encode_record(item) for item in records}
@@ -147,7 +147,7 @@ def test_control_a_trace_that_is_written_first(monkeypatch):
 
 
 def test_disks_lose_what_they_had_written():
-    """The simulation covers losses of all of a disk and of its newest writes."""
+    """The simulation covers the loss of a whole disk, and of its newest writes."""
     faults = Counter()
     for seed in range(1000, 1040):
         faults.update(run_stack(seed).faults)
@@ -168,7 +168,7 @@ def test_a_disk_loses_its_newest_writes():
 
 
 def test_liars_are_blamed_and_borne():
-    """What a liar's gateway sends is refused or borne; who sends it is banned for a while."""
+    """Nodes refuse or tolerate what a liar's gateway sends, and ban its sender for a while."""
     assert any(run_stack(seed).faults["blame"] for seed in range(200, 260))
 
 

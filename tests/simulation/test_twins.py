@@ -1,4 +1,4 @@
-"""Twins: the generator counts right, f twins never fork the chain, f + 1 do."""
+"""Twins: the generator's count is right, f twins never fork the chain, f + 1 do."""
 
 import json
 from itertools import islice
@@ -27,7 +27,7 @@ def test_partitions_are_all_and_distinct(size):
 
 
 def test_the_count_of_canonical_scenarios():
-    """Burnside: half of (all + those that exchanging the copies leaves as they are)."""
+    """Burnside: half of (all scenarios + those that exchanging the copies leaves unchanged)."""
     scenarios = list(enumerate_scenarios(4, 1))
     unmoved = sum(
         all((g[0] == g[i]) == (g[-1] == g[i]) for i in range(1, 4)) for g in partitions(5)

@@ -57,7 +57,7 @@ def test_every_changed_byte_is_refused_or_badly_signed(message):
         changed = bytearray(data)
         changed[position] ^= 1
         if hash_bytes(b"tx")[:8] in data and position in _body_range(data):
-            continue  # bodies are bound by the root, which the edge checks
+            continue  # the root binds the bodies; the edge checks it
         with pytest.raises(InvalidMessage):
             kit.VERIFIER.verify_message(decode_message(bytes(changed)))
 
@@ -70,7 +70,7 @@ def _body_range(data):
 def test_every_field_is_signed():
     for message in SAMPLES:
         for item in fields(message):
-            if item.name in ("signature", "tx_hashes"):  # bodies are bound by the root
+            if item.name in ("signature", "tx_hashes"):  # the root binds the bodies
                 continue
             value = getattr(message, item.name)
             other = value + 1 if isinstance(value, int) else None

@@ -1,4 +1,4 @@
-"""The predicates that product, simulation and end-to-end tests share."""
+"""The predicates that the product, the simulation and the end-to-end tests share."""
 
 from dataclasses import replace
 

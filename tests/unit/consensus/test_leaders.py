@@ -1,4 +1,4 @@
-"""What a replica remembers of leaders that failed it, and which views it skips (R-LEAD-4)."""
+"""A replica's notes of leaders that failed it, and the views that it skips (R-LEAD-4)."""
 
 from consensus.epochs import Epoch
 from consensus.inputs import LinksChanged, TimerId
@@ -38,7 +38,7 @@ def test_views_of_leaders_without_a_link_are_skipped_and_these_are_named():
 
 
 def test_views_of_suspects_are_not_skipped():
-    """Others may have noted other failures: replicas would ask for different views."""
+    """Replicas may have noted different failures, and would ask for different views."""
     replica = of_seven()
     replica._state.failures[2] = Failure(1, 20)
     kit.pending(replica)
@@ -48,9 +48,9 @@ def test_views_of_suspects_are_not_skipped():
 
 
 def test_a_time_out_skips_openers_without_a_link_only_out_of_a_working_view():
-    """All who run see that such an opener is gone: none may wait for it while others do not.
+    """All running replicas see that such an opener is gone, so none of them may wait for it.
 
-    After an attempt that failed the next view is asked for, or replicas might never meet.
+    After a failed attempt a replica asks for the very next view, or replicas might never meet.
     """
     replica = kit.replica(0)
     replica.step(linked(1, 3))
@@ -73,7 +73,7 @@ def test_who_could_have_opened_a_view_and_did_not_is_named():
 
 
 def test_nobody_is_named_for_a_view_that_too_few_asked_for():
-    """Two asked for view 1 and one for view 2: its opener could not open it."""
+    """Two asked for view 1 and one for view 2, so the opener of view 1 could not open it."""
     replica = kit.replica(0)
     effects = list(kit.fire(replica, kit.timer(kit.pending(replica), TimerId.VIEW)))
     effects += kit.deliver(replica, kit.view_change(1, 1))

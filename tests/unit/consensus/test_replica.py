@@ -1,4 +1,4 @@
-"""Corners of the replica that no story passes: late, doubled, refused and restored things."""
+"""Cases of the replica that no story covers: late, repeated, refused and restored inputs."""
 
 from dataclasses import replace
 
@@ -341,7 +341,7 @@ def test_a_leader_that_lost_its_proposal_does_not_make_another():
     assert kit.only(fx.BuildProposal, [*effects, *kit.pending(replica)]) == []
 
 
-# --- stored and written forms -----------------------------------------------------------------
+# --- stored and encoded forms -----------------------------------------------------------------
 
 
 def test_evidence_survives_its_stored_form():
@@ -371,7 +371,7 @@ def test_a_proof_of_view_is_a_new_view():
 def test_certificates_have_one_form():
     data = encode_prepared_certificate(kit.prepared(FIRST))
     assert decode_prepared_certificate(data) == kit.prepared(FIRST)
-    wider = data.replace(b"\x93\x00", b"\x93\xcc\x00", 1)  # view 0, written longer than need be
+    wider = data.replace(b"\x93\x00", b"\x93\xcc\x00", 1)  # view 0, encoded longer than needed
     with pytest.raises(InvalidMessage, match="canonical"):
         decode_prepared_certificate(wider)
 
