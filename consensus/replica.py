@@ -370,7 +370,7 @@ class Replica:
 
     @property
     def failed_attempts(self) -> int:
-        """View changes since the last committed block (FISCO BCOS's changeCycle)."""
+        """View time-outs since the last committed block (FISCO BCOS's changeCycle)."""
         return self._state.failed_attempts
 
     @property

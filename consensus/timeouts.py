@@ -1,6 +1,6 @@
 """How long a replica waits (rule R-TIME-1).
 
-The base time-out grows 1.5× with each view change that brought no progress, up to a low cap:
+The base time-out grows 1.5× with each view time-out without progress, up to a low cap:
 FISCO BCOS's 1.5^10 (173 s) and Besu's 2^10 leave a healed network waiting (B17). The core
 never reads a clock; these are delays handed to the driver.
 """
@@ -24,7 +24,7 @@ class TimeoutPolicy:
     """The period after which a waiting replica asks again for what it misses."""
 
     def view_timeout_ms(self, failed_attempts: int) -> int:
-        """Return the time-out after `failed_attempts` view changes without progress."""
+        """Return the time-out in milliseconds after `failed_attempts` without progress."""
         cap_ms = self.base_ms * self.cap_factor
         delay_ms = float(self.base_ms)
         for _ in range(failed_attempts):
