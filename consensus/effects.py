@@ -60,7 +60,7 @@ class BuildProposal:
     """This node leads `height` in `view`: build a block as soon as transactions wait.
 
     Replaces any earlier request. `ancestors` are the digests in flight between the head and
-    this height, oldest first: their transactions must not be taken again.
+    this height, oldest first: their transactions must not be used again.
     """
 
     view: View

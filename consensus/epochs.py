@@ -2,7 +2,7 @@
 
 Executing a block changes the membership: the block at height h may name the set that decides
 h + 1 and above. Such a block is a barrier (rule R-BAR-1): no height above it is voted on before
-it is stable, so one set only decides each height, and every voter knows that set. The heights
+it is stable, so only one set decides each height, and every voter knows that set. The heights
 of one set are an *epoch*; each epoch starts in view 0 (docs/adr/0006).
 """
 

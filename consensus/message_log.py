@@ -37,7 +37,7 @@ class Slot:
     proposal: Proposal | None = None
     digest: Hash32 = ZERO_HASH
     accepted_view: View = -1
-    """View in which `proposal` was accepted; votes are given only in that view."""
+    """View in which `proposal` was accepted; votes are cast only in that view."""
     verdict: Verdict = Verdict.UNKNOWN
     is_reproposal: bool = False
     is_fetching: bool = False

@@ -24,7 +24,7 @@ class TimeoutPolicy:
     """The period after which a waiting replica asks again for what it misses."""
 
     def view_timeout_ms(self, failed_attempts: int) -> int:
-        """Return the time-out in milliseconds after `failed_attempts` without progress."""
+        """Return the time-out in milliseconds after `failed_attempts` earlier ones."""
         cap_ms = self.base_ms * self.cap_factor
         delay_ms = float(self.base_ms)
         for _ in range(failed_attempts):

@@ -241,7 +241,7 @@ class Edge:
         self._world.at(ANNOUNCE_MS, self.announce_for_ever)
 
     def _announce_abstaining(self) -> None:
-        """Announce the links anew when a validator begins to abstain, or votes again."""
+        """Announce the links again when a validator begins to abstain, or stops abstaining."""
         replicas = [(node.instance, node.replica) for node in self._world.nodes]
         abstaining = [i for i, replica in replicas if replica and replica.phase == "abstaining"]
         if abstaining != self._abstaining:

@@ -42,7 +42,7 @@ from consensus.types import ZERO_HASH
 LIVENESS_MS = 300_000
 """Bound of the liveness phase: many capped time-outs, more than late leaders can cost."""
 ACT_MS = (40, 150, 600)
-"""Milliseconds, drawn anew each time, until a Byzantine node next acts of its own accord."""
+"""Milliseconds until a Byzantine node next acts of its own accord; one is drawn each time."""
 VERIFIED_MAX = 4_096
 REST_MS = 2_500
 """After the last commit, every request is answered within this time."""

@@ -111,7 +111,7 @@ def _signatures(liar: Liar, claim: Claim) -> tuple[tuple[NodeIndex, Signature], 
     match random.randrange(5):
         case 0:  # only validators whose keys the liars hold
             signed = real
-        case 1:  # one key for everybody
+        case 1:  # one key for all validators
             signed = {index: liar.signed(claim(index)).signature for index in everybody}
         case 2:  # one signature again and again
             pair = min(real.items(), default=(0, b""))
