@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -60,6 +60,15 @@ async def play_corrected(stage: Stage) -> None:
     stage.fact("its state at its first height", AnchorState.ACTIVE.name, state)
     report = await cast.hand_over("acme-sz", newer, newer_document, "bea-hk")
     stage.verdict("the corrected one", "ACCEPT", report)
+    await show_revoked(stage)
+
+
+async def show_revoked(stage: Stage) -> None:
+    """A report is shown after it was revoked."""
+    document, issued = await issue_report(stage.cast, 207)
+    await stage.cast.revoke("szcredit", issued.anchor)
+    report = await stage.cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a report that was revoked", "REJECT REVOKED(CORRECTED)", report)
 
 
 async def _read_state_at(cast: Cast, issuer: str, anchor: bytes, height: int) -> str:
@@ -95,25 +104,53 @@ async def play_old(stage: Stage) -> None:
     stage.verdict("a second after it", "REJECT EXPIRED", report)
 
 
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """From one bank of a group to the other."""
+
+    issuer: str
+    receiver: str
+    holder: str
+    is_hong_kong: bool
+
+
+_SOUTH = _Direction("bea-cn", "bea-hk", "corp-sz", is_hong_kong=False)
+_NORTH = _Direction("bea-hk", "bea-cn", "corp-hk", is_hong_kong=True)
+
+
+async def _show_file(stage: Stage, way: _Direction) -> tuple[Document, Issued]:
+    cast = stage.cast
+    document = build_kyc_file(210, cast.now_s(), is_hong_kong=way.is_hong_kong)
+    issued = await cast.issue(way.issuer, document, way.holder, way.receiver)
+    report = await cast.hand_over(
+        way.holder, issued, document, way.receiver, purpose=Purpose.KYC_REFRESH
+    )
+    stage.verdict(f"a company file goes from {way.issuer} to {way.receiver}", "ACCEPT", report)
+    return document, issued
+
+
+async def show_file_south(stage: Stage) -> None:
+    """A company file goes from the mainland bank to Hong Kong."""
+    await _show_file(stage, _SOUTH)
+
+
+async def show_file_north(stage: Stage) -> None:
+    """A company file goes from the Hong Kong bank to the mainland."""
+    await _show_file(stage, _NORTH)
+
+
 async def play_group(stage: Stage) -> None:
     """Play E10."""
     cast = stage.cast
-    for issuer, receiver, holder, is_hong_kong in (
-        ("bea-cn", "bea-hk", "corp-sz", False),
-        ("bea-hk", "bea-cn", "corp-hk", True),
-    ):
-        document = build_kyc_file(210, cast.now_s(), is_hong_kong=is_hong_kong)
-        issued = await cast.issue(issuer, document, holder, receiver)
-        report = await cast.hand_over(
-            holder, issued, document, receiver, purpose=Purpose.KYC_REFRESH
-        )
-        stage.verdict(f"{issuer} to {receiver}", "ACCEPT", report)
+    for way in (_SOUTH, _NORTH):
+        issuer, receiver, holder = way.issuer, way.receiver, way.holder
+        document, issued = await _show_file(stage, way)
         doc_id = issued.package.header.doc_id
         request = cast.ask(receiver, document, Purpose.KYC_REFRESH)
         sealed = cast.holders[holder].present(doc_id, request, None)
         report = await cast.verifiers[receiver].receive(sealed, document.subject)
         stage.verdict("in one group, without consent", "REJECT CONSENT_MISSING", report)
-        newer_document = build_kyc_file(211, cast.now_s(), is_hong_kong=is_hong_kong)
+        newer_document = build_kyc_file(211, cast.now_s(), is_hong_kong=way.is_hong_kong)
         newer = await cast.issue(issuer, newer_document, holder, receiver)
         height = await cast.supersede(issuer, issued.anchor, newer.anchor)
         seen = await cast.find_events(receiver, "AnchorSuperseded", issued.anchor, height)

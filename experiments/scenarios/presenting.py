@@ -39,12 +39,17 @@ async def issue_report(cast: Cast, seed: int, audience: str = "nova") -> tuple[D
     return document, await cast.issue("szcredit", document, "acme-sz", audience)
 
 
+async def show_report(stage: Stage) -> Issued:
+    """A company shows its credit report."""
+    document, issued = await issue_report(stage.cast, 101)
+    report = await stage.cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
+    return issued
+
+
 async def play_southbound(stage: Stage) -> None:
     """Play E1."""
-    cast = stage.cast
-    document, issued = await issue_report(cast, 101)
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
+    cast, issued = stage.cast, await show_report(stage)
     records = set()
     for client in {id(item): item for item in cast.clients.values()}.values():
         org_id = cast.issuers["szcredit"].member.org_id
@@ -52,25 +57,69 @@ async def play_southbound(stage: Stage) -> None:
     stage.fact("records of it on the nodes of both sides", 1, len(records))
 
 
+async def show_some_fields(stage: Stage) -> None:
+    """An owner shows some fields of a report, and hides the rest."""
+    document = build_owner_report(102, stage.cast.now_s())
+    issued = await stage.cast.issue("baihang", document, "owner", "fusion")
+    report = await stage.cast.hand_over("owner", issued, document, "fusion", OWNER_FIELDS)
+    stage.verdict("an owner shows Fusion some fields of a report", "ACCEPT", report)
+
+
+async def hide_months(stage: Stage) -> None:
+    """An owner also hides the months that the schema demands."""
+    document = build_owner_report(100, stage.cast.now_s())
+    issued = await stage.cast.issue("baihang", document, "owner", "fusion")
+    report = await stage.cast.hand_over(
+        "owner", issued, document, "fusion", OWNER_FIELDS, shown=("/header/report_no", "/score")
+    )
+    stage.verdict("an owner hides the overdue months", "REJECT MANDATORY_FIELD_HIDDEN", report)
+
+
 async def play_owner(stage: Stage) -> None:
     """Play E2."""
-    cast = stage.cast
-    document = build_owner_report(102, cast.now_s())
-    issued = await cast.issue("baihang", document, "owner", "fusion")
-    doc_id = issued.package.header.doc_id
-    request = cast.ask("fusion", document, fields=OWNER_FIELDS)
-    receipt = await cast.agree("owner", doc_id, request)
-    shown = cast.holders["owner"].build(doc_id, request, receipt)
-    sealed = seal(encode_presentation(shown), request)
-    report = await cast.verifiers["fusion"].receive(sealed, document.subject)
-    stage.verdict("an owner shows some fields of a report", "ACCEPT", report)
+    await show_some_fields(stage)
+    cast, holder = stage.cast, stage.cast.holders["owner"]
+    package = max(holder.packages, key=lambda item: item.header.report_time)
+    request = cast.ask("fusion", build_owner_report(102, cast.now_s()), fields=OWNER_FIELDS)
+    receipt = await cast.agree("owner", package.header.doc_id, request)
+    shown = holder.build(package.header.doc_id, request, receipt)
     paths = [leaf.path for leaf in shown.disclosures]
     hidden = [path for path in paths if path.startswith(("/spouse", "/contact"))]
     stage.fact("fields of spouse and phones that Fusion was shown", 0, len(hidden))
-    report = await cast.hand_over(
-        "owner", issued, document, "fusion", OWNER_FIELDS, shown=("/header/report_no", "/score")
+    await hide_months(stage)
+
+
+async def show_changed_amount(stage: Stage) -> None:
+    """A holder changes an amount in its copy, and shows that."""
+    document, issued = await issue_report(stage.cast, 105)
+    changed = replace(
+        issued.package,
+        disclosures=tuple(
+            replace(leaf, value="1.00") if leaf.path == BALANCE else leaf
+            for leaf in issued.package.disclosures
+        ),
     )
-    stage.verdict("the months hidden too", "REJECT MANDATORY_FIELD_HIDDEN", report)
+    stage.cast.holders["acme-sz"].keep(changed)
+    report = await stage.cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a company changes an amount", f"REJECT TAMPERED_FIELD({BALANCE})", report)
+
+
+async def show_unregistered(stage: Stage) -> None:
+    """A report in the issuer's form, signed by it, that was never registered."""
+    cast = stage.cast
+    document = build_enterprise_report(104, cast.now_s(), ACME_USCC)
+    cast.documents.append(document)
+    holder = cast.holders["acme-sz"]
+    package = cast.issuers["szcredit"].build_package(
+        document,
+        audience="nova",
+        holder_key=holder.key.public_key,
+        issued_at_s=cast.now_s(),
+    )
+    holder.receive(encode_package(package))
+    issued = Issued(package, package.anchors[0].anchor)
+    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    stage.verdict("a report that was never registered", "REJECT NOT_REGISTERED", report)
 
 
 async def play_tampered(stage: Stage) -> None:
@@ -127,6 +176,8 @@ async def play_tampered(stage: Stage) -> None:
         data = encode_presentation(resigned)
         report = await cast.verifiers["nova"].verify(data, document.subject)
         stage.verdict(f"changed: {what}", f"REJECT {code}", report)
+    await show_changed_amount(stage)
+    await show_unregistered(stage)
 
 
 async def play_wrong_holder(stage: Stage) -> None:

@@ -19,6 +19,8 @@ class Step:
     """A verdict and the code that must be among the codes, or a fact."""
     got: str
     is_as_expected: bool
+    codes: tuple[str, ...] = ()
+    """All codes of a verdict; `got` names the first few."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Stage:
         is_clean = verdict != "ACCEPT" or not report.codes
         got = " ".join([report.verdict.value, *report.codes[:3]])
         is_right = report.verdict.value == verdict and is_code_there and is_clean
-        self.steps.append(Step(what, expected, got, is_right))
+        self.steps.append(Step(what, expected, got, is_right, tuple(report.codes)))
 
     def fact(self, what: str, expected: object, got: object) -> None:
         """Note what is to be equal."""

@@ -67,6 +67,12 @@ def _networks_folder() -> Path:
     return Path(__file__).resolve().parents[2] / "configs" / "networks"
 
 
+def read_tapped_network(name: str) -> tuple[str, Path]:
+    """Return the text of a bundled network, with all traffic between its nodes recorded."""
+    text, path = read_network(name)
+    return text.replace("[network]", "[network]\ntap = true", 1), path
+
+
 def read_network(name_or_path: str) -> tuple[str, Path]:
     """Return the text of a network file given by bundled name or by path."""
     bundled = _networks_folder() / f"{name_or_path}.toml"

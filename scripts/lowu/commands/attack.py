@@ -6,12 +6,9 @@ The network is real, the anchors are read from a node, and nothing else of the d
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -193,18 +190,13 @@ async def _publish(seed: int, progress: Progress) -> Form:
     """Issue one form under each profile on a network of its own."""
     from experiments.actors.cast import open_cast
     from experiments.attacks.dictionary import publish
-    from node.topology.control import Control
+    from lowu.temporary import temporary_network_folder
     from node.topology.network import bring_up
 
-    folder = Path(tempfile.mkdtemp(prefix="lowu-attack-")) / "nodes"
-    text, origin = read_network(NETWORK)
-    try:
-        up = await bring_up(folder, text, origin, progress)
+    with temporary_network_folder("attack") as folder:
+        up = await bring_up(folder, *read_network(NETWORK), progress)
         async with open_cast(up.plan, lambda: int(time.time())) as cast:
             return await publish(cast, seed)
-    finally:
-        Control(folder).down()
-        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _print(found: dict[str, Found], number: str, budget: float) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import trio
 
 from lowu.cli import emit_json
-from lowu.options import DEFAULT_NETWORK, json_option, read_network
+from lowu.options import DEFAULT_NETWORK, json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
+if TYPE_CHECKING:
+    from experiments.scenarios import Stage
+
+ACTORS = ("szcredit", "nova", "baihang", "fusion", "bea-cn", "bea-hk")
+"""Institutions whose nodes stay up, as they act while the leader is down."""
 CODES_SHOWN = 2
 LOAD_BEFORE, LOAD_AFTER = 3, 5
 """Registrations acknowledged before the leader is killed, and after its restart."""
@@ -70,29 +74,25 @@ class DemoResult:
 @json_option
 def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
     """Start seed-7, verify credit reports across the boundary, survive a killed leader."""
+    from lowu.temporary import temporary_network_folder
     from node.topology.control import Control
     from node.topology.tree import is_tree
 
-    is_temporary = directory is None and not keep
-    if is_temporary:
-        folder = Path(tempfile.mkdtemp(prefix="lowu-demo-")) / "nodes"
-    else:
-        folder = directory or Path("nodes")
-        if is_tree(folder):
-            raise click.UsageError(
-                f"{folder} holds a network already: stop it with `lowu down --dir {folder}` and "
-                "remove it, or choose another folder with --dir"
-            )
+    folder = Path("nodes") if directory is None and keep else directory
+    if folder is not None and is_tree(folder):
+        raise click.UsageError(
+            f"{folder} holds a network already: stop it with `lowu down --dir {folder}` and "
+            "remove it, or choose another folder with --dir"
+        )
     progress = Progress(is_silent=is_json)
-    is_over = False
-    try:
+    with ExitStack() as stack:
+        if folder is None:
+            folder = stack.enter_context(temporary_network_folder("demo"))
+        else:
+            stack.callback(Control(folder).down)
         result = trio.run(_play, folder, progress)
-        is_over = True
-    finally:
-        if not (keep and is_over):
-            Control(folder).down()
-        if is_temporary:
-            shutil.rmtree(folder.parent, ignore_errors=True)
+        if keep:
+            stack.pop_all()
     if is_json:
         _print_json(result)
     else:
@@ -103,15 +103,13 @@ def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
 async def _play(folder: Path, progress: Progress) -> DemoResult:
     from experiments.actors.cast import open_cast
     from experiments.faults.leaders import find_leader, wait_for_level
-    from experiments.scenarios import pilot
+    from experiments.scenarios import Stage, lifecycle, presenting
     from node.topology.network import bring_up
 
     started = time.monotonic()
     result = DemoResult()
-    text, origin = read_network(DEFAULT_NETWORK)
-    tapped = text.replace("[network]", "[network]\ntap = true", 1)
     progress("starting seven validators and two observers")
-    up = await bring_up(folder, tapped, origin, progress)
+    up = await bring_up(folder, *read_tapped_network(DEFAULT_NETWORK), progress)
     plan = up.plan
     result.network = plan.spec.settings.name
     result.first_block_seconds = up.first_block_s
@@ -119,9 +117,13 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
         f"first block after {up.first_block_s:.2f} s; leader is {(await find_leader(plan)).name}"
     )
     async with open_cast(plan, lambda: int(time.time())) as cast:
-        await _scenarios(pilot.BEFORE_FAULT, cast, result, progress)
-        await _with_killed_leader(plan, folder, cast, result, progress)
-        await _scenarios(pilot.AFTER_FAULT, cast, result, progress)
+        stage = Stage(cast, folder)
+        await _show(presenting.show_report, stage, result, progress)
+        await _show(presenting.show_some_fields, stage, result, progress)
+        await _with_killed_leader(plan, folder, stage, result, progress)
+        await _show(lifecycle.show_revoked, stage, result, progress)
+        await _show(presenting.show_unregistered, stage, result, progress)
+        await _show(presenting.hide_months, stage, result, progress)
         statuses = await wait_for_level(plan)
         if statuses is None:
             progress("the nodes did not come level")
@@ -132,12 +134,21 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
     return result
 
 
-async def _scenarios(scenarios: Any, cast: Any, result: DemoResult, progress: Progress) -> None:
-    for scenario in scenarios:
-        found = await scenario(cast)
-        entry = {**asdict(found), "codes": list(found.codes)}
-        result.verdicts.append({**entry, "is_as_expected": found.is_as_expected})
-        progress(f"{found.scenario}: {found.got} {_brief(found.codes)}".rstrip())
+async def _show(act: Any, stage: Stage, result: DemoResult, progress: Progress) -> None:
+    """Play one act of the scenarios, which ends in a verdict."""
+    await act(stage)
+    step = stage.steps[-1]
+    verdict = step.got.partition(" ")[0]
+    result.verdicts.append(
+        {
+            "scenario": step.what,
+            "expected": step.expected,
+            "got": verdict,
+            "codes": list(step.codes),
+            "is_as_expected": step.is_as_expected,
+        }
+    )
+    progress(f"{step.what}: {verdict} {_brief(step.codes)}".rstrip())
 
 
 def _brief(codes: Any) -> str:
@@ -147,7 +158,7 @@ def _brief(codes: Any) -> str:
 
 
 async def _with_killed_leader(
-    plan: Any, folder: Path, cast: Any, result: DemoResult, progress: Progress
+    plan: Any, folder: Path, stage: Stage, result: DemoResult, progress: Progress
 ) -> None:
     """Kill the leader under load, play on, restart it, wait until it has caught up."""
     from experiments.faults.leaders import (
@@ -158,11 +169,11 @@ async def _with_killed_leader(
         wait_for_level,
         wait_until_leading,
     )
-    from experiments.scenarios import pilot
+    from experiments.scenarios import lifecycle, presenting
     from node.client import RpcClient
 
     idle = frozenset(node.name for node in plan.nodes if node.spec.is_validator) - {
-        item.node.name for item in plan.institutions if item.spec.id in pilot.ACTORS
+        item.node.name for item in plan.institutions if item.spec.id in ACTORS
     }
     issuer = next(item for item in plan.institutions if item.spec.id == "szcredit")
     load = SteadyLoad(issuer)
@@ -173,7 +184,9 @@ async def _with_killed_leader(
         progress(f"killing the leader, {leader.name} ({leader.spec.institution}), with SIGKILL")
         await kill_node(folder, leader)
         result.leader_killed, result.killed_node = True, leader.name
-        await _scenarios(pilot.DURING_FAULT, cast, result, progress)
+        await _show(lifecycle.show_file_south, stage, result, progress)
+        await _show(lifecycle.show_file_north, stage, result, progress)
+        await _show(presenting.show_changed_amount, stage, result, progress)
         restarted = time.monotonic()
         await start_node(folder, leader)
         progress(f"{leader.name} restarted; waiting until it has caught up")

@@ -6,9 +6,7 @@ and that all nodes end with one state.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +16,7 @@ import click
 import trio
 
 from lowu.cli import emit_json
-from lowu.options import json_option, read_network
+from lowu.options import json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -94,15 +92,11 @@ def play_named(name: str, *, is_json: bool) -> None:
 
 def play(chosen: list[Scenario], cut_s: float, *, is_json: bool) -> None:
     """Play scenarios on a network of their own, print them, and end this program."""
-    from node.topology.control import Control
+    from lowu.temporary import temporary_network_folder
 
-    folder = Path(tempfile.mkdtemp(prefix="lowu-scenarios-")) / "nodes"
     started = time.monotonic()
-    try:
+    with temporary_network_folder("scenarios") as folder:
         played = trio.run(_play, folder, chosen, cut_s, Progress(is_silent=is_json))
-    finally:
-        Control(folder).down()
-        shutil.rmtree(folder.parent, ignore_errors=True)
     is_ok = all(item.is_as_expected for item in played)
     if is_json:
         _emit(played, is_ok=is_ok, seconds=time.monotonic() - started)
@@ -126,10 +120,8 @@ async def _play(
     from experiments.actors.cast import open_cast
     from node.topology.network import bring_up
 
-    text, origin = read_network(NETWORK)
-    tapped = text.replace("[network]", "[network]\ntap = true", 1)
     progress(f"starting {NETWORK}")
-    up = await bring_up(folder, tapped, origin, progress)
+    up = await bring_up(folder, *read_tapped_network(NETWORK), progress)
     played = []
     async with open_cast(up.plan, lambda: int(time.time())) as cast:
         for scenario in chosen:

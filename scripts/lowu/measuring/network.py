@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import trio
 
 from experiments.load import Issuer, build_network, sign_registrations
 from lowu.output import Progress
+from lowu.temporary import temporary_network_folder
 from node.errors import NodeError
 from node.topology.control import Control
 from node.topology.network import UpResult, bring_up
@@ -86,20 +85,13 @@ class Shares:
 @contextmanager
 def running_network(text: str) -> Iterator[Running]:
     """Start a network as `lowu up` does, in a temporary folder; stop and remove it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="lowu-bench-")) / "nodes"
-    control = Control(folder)
-    try:
+    with temporary_network_folder("bench") as folder:
         up = trio.run(bring_up, folder, text, Path("bench"))
-        states = control.order("status")
+        states = Control(folder).order("status")
         ended = [item["name"] for item in states if item["pid"] is None]
         if ended:
-            raise NodeError(f"{', '.join(ended)} ended after the start; see `lowu up`")
+            raise NodeError(f"{', '.join(ended)} stopped after the start; see `lowu up`")
         yield Running(folder, up, {item["name"]: int(item["pid"]) for item in states})
-    finally:
-        try:
-            control.down()
-        finally:
-            shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def tell(progress: Progress, number: int, rounds: int, text: str) -> None:
