@@ -1,5 +1,5 @@
 """Executing blocks: py-evm's semantics over a flat state. Nothing else touches py-evm.
 
-`FlatState` is what a block reads and writes, `evm` binds py-evm to it, `executor` runs blocks
-and calls, `genesis` makes block 0.
+`flat_state` is the state that blocks read and write, `evm` binds py-evm to it, `executor` runs
+blocks and calls, `genesis` builds block 0.
 """

@@ -1,7 +1,7 @@
 """py-evm's account database over the flat state.
 
-Changes are journaled: every write pushes where it was and what was there onto one list, a
-checkpoint is a position in that list, and reverting pops down to it. That is cheaper than
+Changes are journaled: every write pushes its key and the former value onto one list, a
+checkpoint is a position in that list, and a revert pops back to it. That is cheaper than
 py-evm's layered journals and trie, and it is all that the EVM needs within a transaction.
 """
 
@@ -60,7 +60,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self._code: dict[bytes, bytes] = {}
         self._first_accounts: dict[bytes, Account] = {}
         self._first_storage: dict[tuple[bytes, int], int] = {}
-        """What was written to, with what the state below holds there."""
+        """Accounts and slots that were written to, with their values in the state below."""
         self._changed_code: set[bytes] = set()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         """Mapping, key and former value, or `_MISSING`."""
@@ -74,8 +74,8 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         """Return a value of the state below.
 
         Raises:
-            StorageError: it cannot be read, for whatever reason: that is the disk's failure, and
-                must not be taken for a transaction's.
+            StorageError: it cannot be read. Whatever the reason, that is a failure of the disk
+                and must not be blamed on the transaction.
         """
         try:
             return self._state.get(table, key)
@@ -144,9 +144,10 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
     def account_has_code_or_nonce(self, address: bytes) -> bool:
         """Whether a creation at this address collides (EIP-684, EIP-7610).
 
-        Storage alone makes a collision too. On a chain of Lowu's no account has that: its own
-        code writes it, whose creation has set the nonce, and what destroys an account within
-        its transaction (EIP-6780) clears its slots. So only a foreign state is asked for it.
+        Storage alone is a collision too. On a Lowu chain no account has only storage: slots are
+        written by the account's own code, whose creation has set the nonce, and destroying an
+        account in the transaction that created it (EIP-6780) clears its slots. So only a foreign
+        state is checked for storage.
         """
         nonce, _, code_hash = self._get(address)
         if nonce != 0 or code_hash != EMPTY_SHA3:
@@ -182,7 +183,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self.write_slot((address, slot), self.get_storage(address, slot), value)
 
     def write_slot(self, key: tuple[bytes, int], before: int, value: int) -> None:
-        """Set a slot whose value before is known."""
+        """Set a slot whose former value is known."""
         if key not in self._original:
             self._original[key] = before
         self._undo.append((self._storage, key, before))
@@ -190,7 +191,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         self._first_storage.setdefault(key, before)
 
     def delete_storage(self, address: bytes) -> None:
-        """Clear the slots written in this block (EIP-6780: only fresh contracts vanish)."""
+        """Clear the slots written in this block (EIP-6780: only new contracts are destroyed)."""
         for key in sorted(key for key in self._storage if key[0] == address):
             if self._storage[key]:
                 self.set_storage(key[0], key[1], 0)
@@ -200,7 +201,7 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         return self._transient.get((address, slot), b"")
 
     def set_transient(self, address: bytes, slot: int, value: bytes) -> None:
-        """Set a value of transient storage; it ends with the transaction."""
+        """Set a value of transient storage; it lasts until the transaction ends."""
         key = (address, slot)
         before = self._transient.get(key, b"")
         self._undo.append((self._transient, key, before))
@@ -242,12 +243,12 @@ class FlatAccountDB(AccountDatabaseAPI):  # type: ignore[misc]
         pass  # the undo entries stay, for an outer checkpoint
 
     def undo_transaction(self) -> None:
-        """Be as before the transaction, whatever it did."""
+        """Restore the accounts as they were before the transaction."""
         self.discard(0)
         self.lock_changes()
 
     def lock_changes(self) -> None:
-        """End a transaction: nothing before this can be reverted, and gas refunds start anew."""
+        """End a transaction: its changes can no longer be reverted, and gas refunds start over."""
         self._undo.clear()
         self._original.clear()
         self._transient.clear()

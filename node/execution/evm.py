@@ -1,8 +1,7 @@
 """py-evm bound to the flat state, without fees.
 
-Cancun rules with these differences of a permissioned chain: no fee is charged or paid,
-GASPRICE is zero, COINBASE and BASEFEE are zero, PREVRANDAO is zero, blob transactions do not
-exist. EVM time is seconds.
+Cancun rules, but for these differences of a permissioned chain: there are no fees; GASPRICE,
+COINBASE, BASEFEE and PREVRANDAO are zero; there are no blob transactions. EVM time is in seconds.
 """
 
 from __future__ import annotations
@@ -45,10 +44,11 @@ from node.execution.flat_state import StateKey, StateReader
 from node.execution.machine import InterpretedComputation, Watch, WatchedComputation
 
 REFUND_QUOTIENT_MAX = 5
-"""EIP-3529: at most a fifth of the gas used comes back."""
+"""EIP-3529: at most a fifth of the gas used is refunded."""
 ZERO_ADDRESS = bytes(20)
 FAULTS_OF_THE_MACHINE = (NodeError, OSError, MemoryError)
-"""What is no property of a transaction: another node, or another try, may see none of it."""
+"""Errors that do not follow from the transaction: another node, or another try, may not have
+them."""
 BLOCK_HASHES_MAX = 256
 
 log = logging.getLogger("EXECUTOR")
@@ -67,19 +67,19 @@ _STATUS_BY_ERROR: tuple[tuple[type[VMError], Status], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class BlockContext:
-    """What the EVM can see of its block, and what runs it."""
+    """What the EVM can see of its block, and the engine that runs it."""
 
     number: int
     time_s: int
     gas_limit: int
-    """Of the block: what GASLIMIT gives."""
+    """Of the block: the value of GASLIMIT."""
     chain_id: int
     block_hash: Callable[[int], bytes | None]
     """Hash of an earlier block by number, for BLOCKHASH."""
     engine: Engine = Engine.COMPILED
     tx_gas_limit: int | None = None
-    """Of a transaction; None if it may have the whole block's."""
-    # What is always zero on a chain of Lowu's; the official state tests have other values.
+    """Of a transaction; None if it may use the whole block's gas."""
+    # Always zero on a Lowu chain; the official state tests have other values.
     coinbase: bytes = ZERO_ADDRESS
     prev_randao: bytes = bytes(32)
     base_fee: int = 0
@@ -134,7 +134,7 @@ class _FlatCancunState(CancunState):  # type: ignore[misc]
 
 
 class _Context(CancunTransactionContext):  # type: ignore[misc]
-    """What frames of one transaction share, without checking an address that is one."""
+    """Context shared by the frames of a transaction; does not validate the origin's address."""
 
     def __init__(self, origin: bytes, gas_price: int, watch: Watch | None) -> None:
         self.watch = watch
@@ -144,25 +144,25 @@ class _Context(CancunTransactionContext):  # type: ignore[misc]
 
 
 class _CompiledCancunState(_FlatCancunState):
-    """The same, running contracts compiled to Python."""
+    """The same, with contracts compiled to Python."""
 
     computation_class = CompiledComputation
 
 
 class _WatchedState(_FlatCancunState):
-    """The interpreter's for calls of clients."""
+    """The interpreter's state for clients' calls."""
 
     computation_class = WatchedComputation
 
 
 class _WatchedCompiledState(_FlatCancunState):
-    """The compiled engine's for calls of clients."""
+    """The compiled engine's state for clients' calls."""
 
     computation_class = WatchedCompiledComputation
 
 
 _STATES = {
-    # by engine, and whether what runs is watched
+    # by engine, and whether execution is watched
     (Engine.COMPILED, False): _CompiledCancunState,
     (Engine.COMPILED, True): _WatchedCompiledState,
     (Engine.INTERPRETED, False): _FlatCancunState,
@@ -173,9 +173,9 @@ _STATES = {
 class Evm:
     """The EVM over one block: executes transactions in order and collects their writes.
 
-    Whatever a transaction does, it has a result (ADR 16): if an engine fails on it with anything
-    but an error of the EVM, it is undone and runs again in py-evm's interpreter, and if that
-    fails too, it has failed and its gas is used up.
+    Every transaction has a result (ADR 16). If an engine raises anything but an EVM error, the
+    transaction is undone and runs again in py-evm's interpreter; if that fails too, the
+    transaction has failed and its gas is used up.
     """
 
     def __init__(self, state: StateReader, block: BlockContext, watch: Watch | None = None) -> None:
@@ -185,7 +185,7 @@ class Evm:
         if block.engine is Engine.BOTH:
             self._other = Evm(state, replace(block, engine=Engine.INTERPRETED), watch)
         self.flaws: list[str] = []
-        """Errors of engines, which no result shows."""
+        """Errors of the engines, which no outcome shows."""
         engine = Engine.INTERPRETED if block.engine is Engine.INTERPRETED else Engine.COMPILED
         self._state: Any = self._build_state(engine, state)
         self._accounts: FlatAccountDB = self._state._account_db
@@ -219,17 +219,17 @@ class Evm:
         return self._accounts.get_nonce(address)
 
     def writes(self) -> dict[StateKey, bytes]:
-        """Return everything written so far."""
+        """Return all writes so far."""
         writes = self._accounts.writes()
         if self._other is not None:
             _compare("the writes", writes, self._other.writes())
         return writes
 
     def execute(self, transaction: Transaction) -> Outcome:
-        """Run a transaction. One that fails still uses its nonce and its gas.
+        """Run a transaction. A failed one still uses its nonce and its gas.
 
         Raises:
-            EngineMismatch: two engines run, and differ.
+            EngineMismatch: two engines run the transaction, and their results differ.
         """
 
         def describe() -> str:
@@ -256,12 +256,12 @@ class Evm:
             value=transaction.value,
             data=transaction.data,
             gas=transaction.gas,
-            # py-evm charges for the size of creation code itself, in the message.
+            # py-evm itself charges for the size of creation code, in the message.
             intrinsic_gas=intrinsic_gas - compute_init_code_gas(transaction),
         )
 
     def call(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> Outcome:
-        """Run a message with that gas for its code, as a transaction of `sender` runs it."""
+        """Run a message as a transaction of `sender` would, with `gas` for its code."""
 
         def run() -> Outcome:
             return self._run(sender=sender, to=to, value=value, data=data, gas=gas, intrinsic_gas=0)
@@ -383,15 +383,15 @@ class Evm:
     def _finish(self, computation: Any, gas: int, created: bytes) -> Outcome:
         error = computation._error
         refund, entries = 0, []
-        if error is None:  # what called frames leave is in the first one by now
+        if error is None:  # the outermost frame has absorbed what its callees left
             gas_used = gas - computation._gas_meter.gas_remaining
             refund, entries = computation._gas_meter.gas_refunded, sorted(computation._log_entries)
             for address in (*computation.accounts_to_delete, *computation.destroyed):
                 self._accounts.delete_account(address)
         else:
-            # An exceptional halt burns what is left, also of a creation whose code is refused.
+            # An exceptional halt burns all gas left, as does a creation whose code is refused.
             gas_used = gas - computation.get_gas_remaining()
-            error.__traceback__ = error.__context__ = None  # they hold the frame in a cycle
+            error.__traceback__ = error.__context__ = None  # they keep the frame in a cycle
         logs = tuple(
             Log(address, tuple([topic.to_bytes(32, "big") for topic in topics]), data)
             for _, address, topics, data in entries

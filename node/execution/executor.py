@@ -1,6 +1,6 @@
 """Running blocks, calls and gas estimates.
 
-Everything here is synchronous and CPU-bound; the node calls it in a worker thread. A result is
+Everything here is synchronous and CPU-bound; the node runs it in a worker thread. The result is
 a value (`ExecutedBlock`): nothing is written until the ledger commits it.
 """
 
@@ -21,39 +21,39 @@ from node.execution.flat_state import LayeredState, StateReader, WriteSet, compu
 from node.execution.machine import Watch
 
 CALL_GAS_MAX = 30_000_000
-"""Gas of an eth_call that names none; bounds its running time."""
+"""Limit on the gas of an eth_call, and its default; bounds the running time."""
 ESTIMATE_GAS_MAX = 2 * CALL_GAS_MAX
 """Gas that all runs of one estimate may use together."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutedBlock:
-    """A block's header with the receipts and writes that its execution gave."""
+    """A block's header with the receipts and writes of its execution."""
 
     header: Header
     transactions: tuple[Transaction, ...]
     receipts: tuple[Receipt, ...]
     receipt_records: tuple[bytes, ...]
-    """The receipts encoded: the leaves of their tree, and what is stored."""
+    """The encoded receipts, as stored and as leaves of the receipt tree."""
     writes: WriteSet
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What a block stands on: the header below and the state after it."""
+    """What a block builds on: the header below and the state after it."""
 
     header: Header
     state: StateReader
 
     def extended(self, executed: ExecutedBlock) -> Parent:
-        """Return the parent that `executed` is for the block above it."""
+        """Return `executed` as the parent of the next block."""
         return Parent(executed.header, LayeredState(self.state, executed.writes))
 
 
 def execute_transactions(
     evm: Evm, transactions: Sequence[Transaction]
 ) -> tuple[tuple[Receipt, ...], int]:
-    """Run transactions in order; return receipts and the gas used in all."""
+    """Run transactions in order; return the receipts and the total gas used."""
     receipts = []
     for transaction in transactions:
         if evm.get_nonce(transaction.sender) != transaction.nonce:
@@ -84,8 +84,8 @@ def execute_block(
     """Execute an ordered proposal on its parent.
 
     Raises:
-        BadInput: the transactions are not the ones that the proposal binds, or the parent is
-            not the block below.
+        BadInput: the transactions do not match the proposal's root, or the parent is not the
+            block below.
     """
     if compute_root([item.hash for item in transactions]) != proposal.tx_root:
         raise BadInput("transactions do not match the proposal's root")
@@ -117,13 +117,13 @@ def execute_block(
 def call(
     state: StateReader, block: BlockContext, template: Transaction, watch: Watch | None = None
 ) -> Outcome:
-    """Run an unsigned transaction against a state and throw its writes away.
+    """Run an unsigned transaction against a state and discard its writes.
 
-    Gas of 0 means as much as a call may have. What a transaction pays before its first opcode,
-    its access list among it, the call pays too.
+    Gas 0 means as much as a call may have. The call pays intrinsic gas, the access list
+    included, as a transaction does.
 
     Raises:
-        CallAborted: the watch has ended it.
+        CallAborted: the watch has stopped the call.
     """
     gas_max = min(CALL_GAS_MAX, block.tx_gas_limit or block.gas_limit)
     gas = min(template.gas or gas_max, gas_max)
@@ -137,11 +137,11 @@ def estimate_gas(
     gas_max: int,
     watch: Watch | None = None,
 ) -> tuple[int, Outcome]:
-    """Return the least gas limit with which a transaction succeeds, and how it ran.
+    """Return the lowest gas limit with which a transaction succeeds, and its outcome.
 
-    If it fails with `gas_max` too, the outcome tells why and the gas means nothing. The search
-    is binary, since gas that is only held back (EIP-150) makes the used amount too small; a
-    dear transaction ends the search early, with a limit that works but is not the least.
+    If it fails even with `gas_max`, the outcome says why and the gas means nothing. The search
+    is binary: gas that is held back in calls (EIP-150) must be in the limit but is not used. For
+    an expensive transaction the search stops early, at a limit that works but is not the lowest.
     """
     highest = min(gas_max, CALL_GAS_MAX)
     outcome = _run_with_gas(state, block, template, highest, watch)

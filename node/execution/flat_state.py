@@ -2,7 +2,7 @@
 
 There is no trie. A block's writes are collected in a `WriteSet`; the state root is
 keccak(previous root ‖ keccak(sorted write set)), so it commits to the whole history at the
-cost of one hash a write. Views can be stacked: a block that is executed but not yet committed
+cost of two hashes a block. States can be stacked: a block that is executed but not yet committed
 is the layer below the next.
 """
 
@@ -20,11 +20,11 @@ TABLE_CODE = b"c"
 StateKey: TypeAlias = tuple[bytes, bytes]
 """Table and key."""
 WriteSet: TypeAlias = Mapping[StateKey, bytes]
-"""What changed; an empty value means deleted."""
+"""Changed entries; an empty value means deleted."""
 
 
 class StateReader(Protocol):
-    """Anything that answers for the state at one point of the chain."""
+    """Reads the state at one point of the chain."""
 
     def get(self, table: bytes, key: bytes) -> bytes:
         """Return the value, or b"" if there is none."""
@@ -33,7 +33,7 @@ class StateReader(Protocol):
 
 @runtime_checkable
 class ForeignState(StateReader, Protocol):
-    """A state that no chain of Lowu's can come to, as in the official state tests."""
+    """A state that no Lowu chain can reach, as in the official state tests."""
 
     def has_storage(self, address: bytes) -> bool:
         """Whether an account has a slot that is not zero."""

@@ -1,7 +1,7 @@
 """Block 0: the registry contracts at their fixed addresses, the organisations enrolled.
 
 The contracts are deployed by running their creation code, and organisations are enrolled by
-calls of the governor, so that block 0 holds nothing that a transaction could not have made.
+the governor's calls, so block 0 holds nothing that a transaction could not have written.
 The state root, and with it the genesis hash, follows from the configuration alone.
 """
 
@@ -34,9 +34,9 @@ from node.execution.flat_state import EmptyState, compute_state_root
 
 GENESIS_GAS = 30_000_000
 SENSITIVE = 2
-"""Of 0 to 3: what is about persons or firms, as all documents here are."""
+"""Sensitivity, from 0 to 3, of documents about persons or firms, as all documents here are."""
 ROUTES = (("SZ", "HK"), ("HK", "SZ"), ("SZ", "MO"), ("MO", "SZ"))
-"""From where to where documents may go from the start; others by vote."""
+"""Routes (from, to) that are open for documents at genesis; others need a vote."""
 SCHEMA_NAMES = {number: name for name, number in SCHEMA_IDS.items()}
 
 
@@ -113,7 +113,7 @@ def _govern(evm: Evm, governor: bytes, whom: str, function: str, *arguments: obj
 
 
 def _register_schema(evm: Evm, governor: bytes, schema: int) -> None:
-    """Make a schema known that some organisation is accredited for: no witness, no age."""
+    """Register a schema that some organisation is accredited for, without witness or max age."""
     name = SCHEMA_NAMES.get(schema, f"schema {schema}")
     particulars = (1, keccak256(name.encode()), 0, 0, 0, False, bytes(32), SENSITIVE)
     _govern(evm, governor, name, "registerSchema", schema, *particulars)

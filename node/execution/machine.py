@@ -1,4 +1,4 @@
-"""py-evm's frame, with its own opcodes but for a warning."""
+"""py-evm's frame, with py-evm's opcodes except for one warning."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from node.execution.precompiles.table import PRECOMPILES
 
 OPCODES: Mapping[int, Any] = {
     **CANCUN_OPCODES,
-    # py-evm wraps it into a warning. A node whose warnings are errors must not run differently.
+    # py-evm wraps it in a warning. A node that turns warnings into errors must not run differently.
     SELFDESTRUCT: CANCUN_OPCODES[SELFDESTRUCT].__wrapped__,
 }
 
 
 class Watch(Protocol):
-    """What a call of a client is watched by; transactions run to their end."""
+    """Watches a client's call, and can stop it; transactions run to completion."""
 
     def tick(self) -> None:
-        """Wait for a turn to go on; raise `CallAborted` to end the call."""
+        """Wait for a turn to continue; raise `CallAborted` to stop the call."""
         ...
 
     def expect_long(self) -> None:
-        """The same before work that may take long and does not ask in between."""
+        """The same, before work that may take long and does not tick meanwhile."""
         ...
 
 
@@ -38,14 +38,14 @@ class InterpretedComputation(CancunComputation):  # type: ignore[misc]
     _precompiles: ClassVar[Mapping[bytes, Any]] = PRECOMPILES
     is_compiled: ClassVar[bool] = False
     child_gas = 0
-    """Gas that the frames which this one called have used."""
+    """Gas used by the frames that this one called."""
     destroyed: tuple[bytes, ...] = ()
-    """Accounts that frames which this one called will have destroyed."""
+    """Accounts that frames called by this one have marked for destruction."""
 
     def add_child_computation(self, child_computation: Any) -> None:
-        """Take over what a called frame leaves behind, and let go of it.
+        """Absorb a called frame's effects, and release the frame.
 
-        py-evm keeps all frames of a transaction, with their memory, until it ends.
+        py-evm keeps all frames of a transaction, with their memory, until the transaction ends.
         """
         super().add_child_computation(child_computation)
         self.children.clear()
@@ -54,7 +54,7 @@ class InterpretedComputation(CancunComputation):  # type: ignore[misc]
 
 
 class WatchedComputation(InterpretedComputation):
-    """The same for a call of a client, which is watched."""
+    """The same for a client's call, which is watched."""
 
     def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
         super().__init__(state, message, transaction_context)
@@ -63,7 +63,7 @@ class WatchedComputation(InterpretedComputation):
 
 
 class _WatchedStream(CodeStream):  # type: ignore[misc]
-    """Code that asks the watch between its opcodes."""
+    """Code that ticks the watch before each opcode."""
 
     watch: Watch
 
@@ -77,7 +77,7 @@ def absorb(parent: Any, child: Any) -> None:
     """Take over the refund, logs and destroyed accounts of a called frame, if it succeeded."""
     error = child._error
     if error is not None:
-        # What it was raised through holds the frame, its memory and its callers in a cycle.
+        # Its traceback keeps the frame, its memory and its callers in a reference cycle.
         error.__traceback__ = error.__context__ = None
         return
     parent._gas_meter.gas_refunded += child._gas_meter.gas_refunded

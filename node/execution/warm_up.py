@@ -1,7 +1,7 @@
 """Run each engine once: the first call of a process takes ten times as long as the next.
 
-Nodes are forked from a process that has done so. Else a node's first callers would be taken for
-callers of long calls.
+Nodes are forked from a process that has done so. Otherwise the calls of a node's first clients
+would be treated as long calls.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from node.execution.executor import call
 from node.execution.flat_state import EmptyState
 
 _CODE = bytes.fromhex("600a5b60019003806002575f355f5560205f205060205ff3")
-"""Loops a few times, reads, writes and hashes."""
+"""Code that loops a few times, then reads, writes and hashes."""
 
 
 class _NoWatch:
-    """Lets everything go on."""
+    """Lets every call continue."""
 
     def tick(self) -> None:
-        """Go on."""
+        """Continue."""
 
     def expect_long(self) -> None:
-        """Go on."""
+        """Continue."""
 
 
 def warm_up() -> None:
-    """Run a call in each engine, as a client's."""
+    """Run a client's call in each engine."""
     for engine in (Engine.COMPILED, Engine.INTERPRETED):
         context = BlockContext(1, 1, 1_000_000, 1, lambda number: None, engine)
         template = build_unsigned(bytes(20), b"", _CODE, gas=500_000)

@@ -1,4 +1,4 @@
-"""The few operations on words that are no plain Python expression. All take and give 0…2²⁵⁶−1."""
+"""Operations on words that are no plain Python expression. All take and return 0…2²⁵⁶−1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def smod(a: int, b: int) -> int:
 
 
 def signextend(a: int, b: int) -> int:
-    """Return b with the sign of its byte number a (from the lowest) in all bytes above."""
+    """Return b, sign-extended from its byte number a (counted from the lowest)."""
     if a > 31:
         return b
     sign = 1 << (8 * a + 7)
@@ -37,7 +37,7 @@ def signextend(a: int, b: int) -> int:
 
 
 def byte(a: int, b: int) -> int:
-    """Return byte number a of b, from the highest; 0 beyond."""
+    """Return byte number a of b, counted from the highest; 0 if a is over 31."""
     return (b >> (8 * (31 - a))) & 0xFF if a < 32 else 0
 
 

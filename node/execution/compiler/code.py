@@ -1,4 +1,4 @@
-"""What is known of one contract's code: where jumps may land, and its units."""
+"""The facts known about one contract's code: where jumps may land, and its units."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from node.execution.compiler.operations import JUMPDEST, PUSH1
 Facts: TypeAlias = tuple[tuple[int, int], ...]
 """Stack items known at a unit's entry: depth from the top (1 is the top), and value."""
 UnitFunction: TypeAlias = Callable[[Any, list[int], Any], int]
-"""Takes computation, stack and gas meter; returns the next unit's number, or one of these."""
+"""Takes computation, stack and gas meter; returns the next unit's number, `DONE` or `MISFIT`."""
 DONE = -1
 MISFIT = -2
-"""The stack is too short or too long for this unit: step from its start."""
+"""The stack is too short or too tall for this unit: step from its start."""
 VARIANTS_MAX = 4
-"""Units of one entry point that know different return addresses."""
+"""Maximum number of units for one entry point, with different known return addresses."""
 
 
 _PUSHES = b"|".join(re.escape(bytes([PUSH1 + width - 1])) + b"." * width for width in range(1, 33))
@@ -32,8 +32,8 @@ _INSTRUCTIONS = re.compile(rb"(?:%b)*+" % _INSTRUCTION, re.DOTALL)
 class Destinations:
     """Where jumps may land in some code: `pc in destinations`.
 
-    The code is not walked until something asks, since a stranger's transaction may call
-    contracts at a price that pays for no walk of 24 kB in Python; then in strides, by a pattern.
+    The code is scanned only on the first query: a stranger's transaction may call contracts for
+    too little gas to pay for a scan of 24 kB in Python. A regular expression scans in strides.
     """
 
     __slots__ = ("_data", "_found", "_starts")
@@ -42,7 +42,7 @@ class Destinations:
         self._data = data
         self._found: dict[int, bool] = {}
         self._starts: list[int] = []
-        """Where some instructions begin, a few apart."""
+        """Offsets at which an instruction begins: one of every few instructions."""
 
     def __contains__(self, pc: object) -> bool:
         if not isinstance(pc, int) or pc >= len(self._data) or self._data[pc] != JUMPDEST:
@@ -55,7 +55,7 @@ class Destinations:
 
     def _begins_instruction(self, pc: int) -> bool:
         if not self._starts:
-            padded = self._data + bytes(32)  # for a PUSH that the end cuts off
+            padded = self._data + bytes(32)  # for a PUSH that is cut off at the end
             self._starts = [0, *(few.end() for few in _FEW_INSTRUCTIONS.finditer(padded))]
         start = self._starts[bisect_right(self._starts, pc) - 1]
         found = _INSTRUCTIONS.match(self._data, start, pc)
@@ -64,37 +64,37 @@ class Destinations:
 
 @dataclass(slots=True)
 class Unit:
-    """One entry point. `function` is None until it is compiled, or if it never will be."""
+    """One entry point. `function` is None until, and unless, it is compiled."""
 
     pc: int
     facts: Facts
     function: UnitFunction | None = None
     departures: int = 0
-    """How often it handed over to another unit."""
+    """Number of times that it handed over to another unit."""
     branches: frozenset[int] = frozenset()
-    """Units that its branches leave for."""
+    """Units that its branches exit to."""
     joined: frozenset[int] = frozenset()
-    """Units that were joined into it."""
+    """Units that were joined (inlined) into it."""
 
 
 @dataclass(slots=True)
 class Code:
-    """A contract's bytecode with its units; unit 0 is the beginning."""
+    """A contract's bytecode with its units; unit 0 starts at pc 0."""
 
     data: bytes
     destinations: Destinations
     units: list[Unit] = field(default_factory=lambda: [Unit(0, ())])
     gas: int = 0
-    """What its own frames have used, without those that they called."""
+    """Gas used by its own frames, without the frames that they called."""
     operations: int = 0
-    """How many opcodes have been compiled."""
+    """Number of opcodes compiled so far."""
     is_refused: bool = False
-    """Whether Python could not compile it once: it is not tried again."""
+    """Whether Python has failed to compile it: it is not tried again."""
     _numbers: dict[tuple[int, Facts], int] = field(default_factory=lambda: {(0, ()): 0})
     _variants: dict[int, int] = field(default_factory=dict)
 
     def unit_number(self, pc: int, facts: Facts) -> int:
-        """Return the number of a unit, making it if need be; with too many, without facts."""
+        """Return a unit's number, adding the unit if new; over `VARIANTS_MAX`, without facts."""
         known = self._numbers.get((pc, facts))
         if known is not None:
             return known
@@ -106,7 +106,7 @@ class Code:
         return len(self.units) - 1
 
     def find_unit(self, pc: int) -> int:
-        """Return the number of the unit at `pc` that needs no facts and is compiled; or -1."""
+        """Return the number of the compiled unit at `pc` that needs no facts, or -1."""
         number = self._numbers.get((pc, ()), -1)
         return number if number >= 0 and self.units[number].function is not None else -1
 
@@ -114,19 +114,19 @@ class Code:
         """Return the unit that a computed jump leads to.
 
         Raises:
-            InvalidJumpDestination, InvalidInstruction: it may not land there.
+            InvalidJumpDestination, InvalidInstruction: no jump may land there.
         """
         if target in self.destinations:
             return self.unit_number(target, ())
         raise self.jump_error(target)
 
     def jump_error(self, target: int) -> Any:
-        """Return what py-evm raises for a jump that may not land."""
+        """Return the error that py-evm raises for an invalid jump."""
         if target < len(self.data) and self.data[target] == JUMPDEST:
             return InvalidInstruction("jump into the data of a PUSH")
         return InvalidJumpDestination("not a jump destination")
 
 
 def analyse(data: bytes) -> Code:
-    """Return a contract's code, of which nothing is known yet."""
+    """Return a contract's code, with nothing known about it yet."""
     return Code(data, Destinations(data))

@@ -1,9 +1,9 @@
-"""The computation class that runs compiled units, and the bounded cache of them.
+"""The computation class that runs compiled units, and their bounded cache.
 
-Compiling takes some 15 µs an opcode. A contract may have one opcode compiled, or compiled anew,
-for each `GAS_AN_OPERATION` that its own frames have used: whoever deploys contracts for the
-compiler's sake pays for that in proportion, however often the cache drops them. The cache holds
-a bounded number of opcodes and drops the contracts that were used longest ago.
+Compiling takes some 15 µs an opcode. A contract may have one opcode compiled, or recompiled, for
+each `GAS_AN_OPERATION` that its own frames have used. So an attacker who deploys contracts to
+keep the compiler busy pays in proportion, however often the cache drops them. The cache holds a
+bounded number of opcodes and drops the least recently used contracts.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX
 from node.execution.machine import InterpretedComputation
 
 GAS_AN_OPERATION = 300
-"""Gas for which a contract may have one opcode compiled: at most 50 ms a million gas."""
+"""Gas that earns a contract one compiled opcode: at most 50 ms of compiling a million gas."""
 JOIN_EVERY = 64
-"""Each so many times that a unit hands over, the branch it took is joined into it."""
+"""Every time a unit has handed over this many times, the branch it took is joined into it."""
 UNIT_OPERATIONS = 32
-"""Opcodes that a unit counts for beside its own: Python compiles no function for less."""
+"""Opcodes charged for a unit besides its own: the least that compiling any function costs."""
 OPERATION_LETTERS = 24
-"""Letters of Python that count as an opcode at least: some opcodes take many lines."""
+"""Letters of Python text that are charged as one opcode: some opcodes take many lines."""
 CODE_OPERATIONS_MAX = 50_000
-"""Opcodes compiled of one contract: a loop that units do not end with is entered everywhere."""
+"""Opcodes compiled of one contract: a loop whose end is no unit's end has many entry points."""
 CACHED_OPERATIONS_MAX = 200_000
 CACHED_CODES_MAX = 1_024
 
@@ -64,13 +64,13 @@ class CodeCache:
         self._codes: OrderedDict[bytes, Code] = OrderedDict()
         self._lock = Lock()
         self.operations = 0
-        """Opcodes compiled, of all contracts held."""
+        """Number of opcodes compiled of all contracts in the cache."""
 
     def __len__(self) -> int:
         return len(self._codes)
 
     def find(self, data: bytes) -> Code:
-        """Return what is known of a contract."""
+        """Return a contract's code with all that is known about it."""
         with self._lock:
             code = self._codes.get(data)
             if code is None:
@@ -88,7 +88,7 @@ class CodeCache:
             return unit.function
 
     def join(self, code: Code, unit: Unit, number: int, opcodes: Any) -> None:
-        """Compile a unit anew with another one in the branch that leads there, if it may."""
+        """Recompile a unit with another one inlined in the branch to it, if that is allowed."""
         with self._lock:
             is_new = number in unit.branches and number not in unit.joined
             if is_new and self.may_compile(code, JOINED_OPERATIONS_MAX):
@@ -96,7 +96,7 @@ class CodeCache:
                 self._write(code, unit, opcodes)
 
     def may_compile(self, code: Code, operations: int = OPERATIONS_MAX) -> bool:
-        """Whether a contract has earned to have so many opcodes compiled, or all that it has."""
+        """Whether a contract has earned so many more compiled opcodes, or all that it has."""
         wanted = code.operations + min(operations, len(code.data) + UNIT_OPERATIONS)
         has_earned = code.gas >= self._gas_an_operation * wanted
         return has_earned and wanted <= CODE_OPERATIONS_MAX and not code.is_refused
@@ -134,7 +134,7 @@ def _build(code: Code, text: str, known: dict[str, int], opcodes: Any) -> UnitFu
 
 
 class CompiledComputation(InterpretedComputation):
-    """A frame that runs compiled code where there is some, and py-evm's loop elsewhere."""
+    """A frame that runs compiled units where there are some, and steps opcodes elsewhere."""
 
     is_compiled = True
     is_watched: ClassVar[bool] = False
@@ -142,9 +142,9 @@ class CompiledComputation(InterpretedComputation):
     _counted_gas = 0
 
     def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
-        """Set up a frame as py-evm does, without checking its own message again.
+        """Set up a frame as py-evm does, without validating the message again.
 
-        The coinbase is warm already (EIP-3651): transactions begin with that.
+        The coinbase is warm already (EIP-3651): the transaction has marked it.
         """
         self.state, self.msg, self.transaction_context = state, message, transaction_context
         self._gas_meter = meter = GasMeter.__new__(GasMeter)
@@ -161,7 +161,7 @@ class CompiledComputation(InterpretedComputation):
 
     @property
     def code(self) -> Any:
-        """The code as py-evm's opcodes read it; few frames need it."""
+        """The code in the form that py-evm's opcodes read; few frames need it."""
         if self._code_stream is None:
             self._code_stream = CodeStream(self.msg.code)
         return self._code_stream
@@ -170,7 +170,7 @@ class CompiledComputation(InterpretedComputation):
     def apply_computation(
         cls, state: Any, message: Any, transaction_context: Any, parent_computation: Any = None
     ) -> Any:
-        """Run one frame; errors end up in it, as in py-evm."""
+        """Run one frame; its error, if any, is stored in it, as in py-evm."""
         with cls(state, message, transaction_context) as computation:
             if computation.is_origin_computation:
                 computation.contracts_created = []
@@ -190,7 +190,7 @@ class CompiledComputation(InterpretedComputation):
 
     def run(self) -> None:
         """Run the frame's code from its beginning; `VMError` if it fails."""
-        # Creation code runs once: it has no place in the cache, and nobody can fill that by it.
+        # Creation code runs once: it is not cached, so that nobody can fill the cache with it.
         message, cache = self.msg, self.cache
         code = cache.find(message.code) if message.to else analyse(message.code)
         stack, meter, number = self._stack.values, self._gas_meter, 0
@@ -213,10 +213,10 @@ class CompiledComputation(InterpretedComputation):
             self._count_gas(code)
 
     def tick(self) -> None:
-        """Ask whatever watches this frame whether it may go on; nothing watches a transaction."""
+        """Tick the watch of this frame, if any; a transaction's frames have none."""
 
     def find_unit(self, code: Code, pc: int) -> int:
-        """Return the number of a unit that can go on at a jump destination; -1 if none may."""
+        """Return the number of a unit to continue with at a jump destination, or -1."""
         self.tick()
         self._count_gas(code)
         number = code.find_unit(pc)
@@ -225,7 +225,7 @@ class CompiledComputation(InterpretedComputation):
         return number
 
     def _count_gas(self, code: Code) -> None:
-        """Let the contract earn what its frame has used since this was called last."""
+        """Credit the contract with the gas that this frame has used since the last call."""
         used = self.msg.gas - self._gas_meter.gas_remaining - self.child_gas
         if used > self._counted_gas:
             code.gas += used - self._counted_gas
@@ -233,15 +233,15 @@ class CompiledComputation(InterpretedComputation):
 
 
 class WatchedCompiledComputation(CompiledComputation):
-    """A frame of a client's call: watched, and with a cache that no transaction's frame shares.
+    """A frame of a client's call: watched, and with a cache separate from that of transactions.
 
-    So nothing that a client calls decides what is compiled when a block is executed, or waits
-    for a lock with it.
+    So no client's call affects what is compiled when a block is executed, or contends with the
+    block for a lock.
     """
 
     is_watched = True
     cache: ClassVar[CodeCache] = CodeCache(is_watched=True)
 
     def tick(self) -> None:
-        """Wait for a turn to go on; `CallAborted` ends the call."""
+        """Wait for a turn to continue; `CallAborted` stops the call."""
         self.transaction_context.watch.tick()

@@ -1,7 +1,7 @@
 """Calls from contracts, and the frames that they open.
 
-Calls without value are done here, as py-evm does them but without checking again what is known
-to be right, and without a copy of large input; calls with value go through py-evm's own opcode.
+Calls without value run here, as in py-evm but without repeating checks, and without copying
+large input; calls with value go through py-evm's own opcode.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from node.execution.machine import absorb
 
 GAS_COLD_ACCOUNT, GAS_WARM_ACCOUNT = 2_600, 100
 SHARED_MIN = 4_096
-"""Bytes of input from which on a callee reads its caller's memory: a copy of a megabyte takes
-longer than the hundred gas of a call pay for."""
+"""From this many bytes of input, a callee reads its caller's memory directly: copying a megabyte
+takes longer than the 100 gas of a call pay for."""
 _ADDRESS_MAX = (1 << 160) - 1
 
 
@@ -64,7 +64,7 @@ def call(
     message = _child_message(computation.msg, opcode, granted, address, data, code)
     child = _run(computation, accounts, message, precompile)
     if shared is not None:
-        shared.release()  # memory of which there is a view cannot grow
+        shared.release()  # memory cannot grow while there is a view of it
     output = computation.return_data = child.output
     if room and output:
         written = output[:room]
@@ -88,7 +88,7 @@ def _call_in_py_evm(
 def build_message(
     gas: int, to: bytes, sender: bytes, value: int, data: Any, code: bytes, depth: int = 0
 ) -> Any:
-    """Return a message as py-evm's constructor does, of values that are known to be valid."""
+    """Return a message as py-evm's constructor would, from values known to be valid."""
     message = Message.__new__(Message)
     message.gas, message.to, message.sender, message.value = gas, to, sender, value
     message.data, message.code, message.depth = data, code, depth
@@ -117,7 +117,7 @@ def _child_message(
 
 
 def run_frame(frame: Any, accounts: Any, precompile: Any = None) -> None:
-    """Run a frame's code. An error ends up in it, as in py-evm, and its writes are undone."""
+    """Run a frame's code. If it fails, store the error in it, as py-evm does, and undo writes."""
     checkpoint = accounts.record()
     try:
         if precompile is not None:

@@ -1,4 +1,4 @@
-"""Writing single opcodes that are no jumps."""
+"""Writing Python for single opcodes other than jumps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from node.execution.compiler.writer import Writer
 
 _DELTA_MAX = 1 << 20
 _HASHED_MAX = 256
-"""Bytes hashed in place, before their gas is taken; more could be much work for little gas."""
+"""Most bytes that are hashed before their gas is taken; more would be much work for little gas."""
 
 
 def operate(out: Writer, path: Path, opcode: int) -> bool:
-    """Write one opcode that is no jump; return whether the path goes on."""
+    """Write one opcode other than a jump; return whether the path continues."""
     if op.PUSH0 <= opcode <= op.PUSH32:
         _push_data(out, path, opcode - op.PUSH0)
     elif op.DUP1 <= opcode < op.DUP1 + 16:
@@ -95,7 +95,7 @@ def _express(out: Writer, path: Path, opcode: int) -> None:
 
 
 def _offset(out: Writer, path: Path, operands: list[Value]) -> bool:
-    """Write the sum of a constant and a variable that is known to be small, if it is one."""
+    """Write a sum, and return True, if it is of a constant and a variable known to be small."""
     for number, value in (operands, operands[::-1]):
         if number.constant is None or value.constant is not None:
             continue
@@ -109,7 +109,7 @@ def _offset(out: Writer, path: Path, operands: list[Value]) -> bool:
 
 
 def _interpret(out: Writer, path: Path, opcode: int) -> bool:
-    """Leave an opcode to py-evm: it charges, checks and works on the real stack."""
+    """Leave an opcode to py-evm, which charges, checks and works on the real stack."""
     pops, pushes = INTERPRETED[opcode]
     out.hold(path, pops)
     out.settle_stack(path)
@@ -221,7 +221,7 @@ def _keccak(out: Writer, path: Path) -> None:
 
 
 def _span(start: Value, size: int = WORD) -> str:
-    """Return the slice of some bytes, of a word if nothing else is said."""
+    """Return the text of a slice of `size` bytes from `start`."""
     end = str(start.constant + size) if start.constant is not None else f"{start.text} + {size}"
     return f"{start.text}:{end}"
 
@@ -239,7 +239,7 @@ def _copy(out: Writer, path: Path, helper: str, source: str) -> None:
     out.uses.add("memory")
     arguments = f"{source}{target.text}, {start.text}, {size.text}"
     if helper == "copy_returned":
-        out.take_owed(path)  # it fails in another way than for want of gas
+        out.take_owed(path)  # it can fail for another reason than lack of gas
     out.emit(path, f"gas, ml, m = {helper}(C, {out.take_in(path)}, {arguments})")
     path.length = None
     path.words.clear()
@@ -301,7 +301,7 @@ def _store_storage(out: Writer, path: Path) -> None:
     slot, value = out.pop(path), out.pop(path)
     _refuse_if_static(out, path)
     out.emit(path, f"gas = sstore(C, A, gas, {slot.text}, {value.text})")
-    path.slots.clear()  # what has another name may be the same slot
+    path.slots.clear()  # another name may stand for the same slot
     path.slots[slot.text] = value
 
 
@@ -355,7 +355,7 @@ _HANDLERS: Mapping[int, Callable[[Writer, Path], None]] = MappingProxyType(
 
 
 def _unmasked(opcode: int, operands: list[Value]) -> Value | None:
-    """Return the operand that an AND with a mask of ones leaves as it is, if one does."""
+    """Return the operand that an AND with a mask of ones leaves unchanged, if there is one."""
     if opcode != 0x16:
         return None
     for mask, value in (operands, operands[::-1]):

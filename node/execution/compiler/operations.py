@@ -1,11 +1,11 @@
 """Opcodes that are plain expressions over the stack, and the static gas of all others.
 
-Templates name operands a, b, c from the top of the stack; M is 2²⁵⁶ − 1. `fold` computes the
-same of given words, so that a template and its folding cannot differ.
+Templates name operands a, b, c from the top of the stack; M is 2²⁵⁶ − 1. `fold` is built from the
+template and computes the same from known words, so the two cannot differ.
 
-Every template, and everything else that compiled code puts on the stack, is an `int` of
-0…2²⁵⁶−1 and of no subclass: a `bool` is equal to one, but py-evm's functions refuse it with errors
-that are no failure of a contract (case N-P0). A comparison is therefore written by `_comparison`.
+Every template's value, and everything else that compiled code pushes, is a plain `int` of
+0…2²⁵⁶−1, of no subclass: a `bool` equals an `int`, but py-evm's functions reject it with errors
+that are not the contract's failure (case N-P0). `_comparison` therefore writes comparisons.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ REVERT = 0xFD
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An opcode whose result is an expression of its operands."""
+    """An opcode whose result is an expression over its operands."""
 
     pops: int
     gas: int
     template: str
     fold: Callable[..., int]
     bits: Callable[..., int]
-    """Bound on the result's bits, from those of the operands."""
+    """Bound on the result's bits, given those of the operands."""
 
 
 def _expression(pops: int, gas: int, template: str, bits: Callable[..., int]) -> Expression:
@@ -49,7 +49,7 @@ def _expression(pops: int, gas: int, template: str, bits: Callable[..., int]) ->
 
 
 def _comparison(pops: int, condition: str) -> Expression:
-    """Return an opcode that is 1 where a condition holds and 0 where not."""
+    """Return an opcode that gives 1 if a condition holds, else 0."""
     return _expression(pops, 3, f"(1 if {condition} else 0)", _bit)
 
 
@@ -119,4 +119,4 @@ INTERPRETED: Mapping[int, tuple[int, int]] = MappingProxyType(
         0x4A: (0, 1), 0x5C: (1, 1), 0x5D: (2, 0), 0xF0: (3, 1), 0xF5: (4, 1), 0xFF: (1, 0),
     }
 )  # fmt: skip
-"""Opcodes left to py-evm's own functions: how many items each pops and pushes."""
+"""Opcodes left to py-evm's own functions: the numbers of items that each pops and pushes."""

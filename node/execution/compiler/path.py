@@ -1,4 +1,4 @@
-"""What the tracer knows along one path through the code: stack, memory, gas owed."""
+"""The tracer's knowledge along one path through the code: stack, memory, gas owed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Value:
     """A word on the symbolic stack: a constant, or a local variable of the compiled function."""
 
     text: str
-    """How compiled code names it."""
+    """Its name or literal in compiled code."""
     bits: int = 256
     constant: int | None = None
     base: str = ""
-    """If set, this is that variable plus `delta`, without overflow."""
+    """If set, this value is that variable plus `delta`, without overflow."""
     delta: int = 0
 
     @property
     def root(self) -> str:
-        """The variable that offsets in memory are told apart by."""
+        """The variable that memory offsets are relative to."""
         return self.base or self.text
 
 
@@ -34,11 +34,11 @@ def constant(word: int) -> Value:
 
 @dataclass(slots=True)
 class Path:
-    """One straight line.
+    """One straight line of code.
 
-    The stack is what is left of the stack at the entry (or after the last interpreted opcode),
-    `items` on top of it. `base` entries were taken off; `entries` maps a depth at the entry to
-    the variable that holds it, or to a known constant.
+    The symbolic stack is `items` on top of the rest of the stack at the entry (or after the last
+    interpreted opcode), of which `base` items were popped. `entries` maps a depth at the entry
+    to the variable that holds that item, or to a known constant.
     """
 
     pc: int
@@ -47,29 +47,29 @@ class Path:
     base: int = 0
     entries: dict[int, Value] = field(default_factory=dict)
     shift: int = 0
-    """By how much the real stack has grown since the unit's entry."""
+    """Number of items that the real stack has grown by since the unit's entry."""
     owed: int = 0
-    """Gas that is due and not taken yet."""
+    """Gas that is due but not taken yet."""
     memory_min: int = 0
-    """A length that memory surely has."""
+    """Lower bound of the memory's length in bytes."""
     length: int | None = None
-    """The length that memory has, if that is known: as long as the code alone decides it."""
+    """Exact length of memory in bytes, if known: as long as it depends on the code alone."""
     covered: dict[str, int] = field(default_factory=dict)
-    """How far behind a variable memory surely reaches; the variable is then small."""
+    """Bytes that memory is known to reach past a variable, which is then known to be small."""
     growth: tuple[int, str, int] | None = None
-    """Line, variable and gas owed of the last check of memory, if it may still reach further:
-    nothing since then could fail, or tell how much gas is left, but for want of gas."""
+    """Line, variable and gas owed of the last memory check, if it may be extended: since then,
+    nothing could observe the gas left, or fail for another reason than lack of gas."""
     words: dict[int, Value] = field(default_factory=dict)
-    """Memory words that are known, by offset."""
+    """Known memory words, by offset."""
     hashes: dict[tuple[str, ...], Value] = field(default_factory=dict)
     """Hashes of known words."""
     slots: dict[str, Value] = field(default_factory=dict)
     """Storage slots that are warm, with their values."""
     seen: set[tuple[object, ...]] = field(default_factory=set)
-    """Jump destinations passed, with height and facts: coming back to one is a loop."""
+    """Jump destinations passed, with stack height and facts; passing one again is a loop."""
 
     def branch(self, pc: int) -> Path:
-        """Return a copy that goes on elsewhere, one level deeper."""
+        """Return a copy that continues at `pc`, one level deeper."""
         return Path(
             pc,
             self.indent + 1,
@@ -94,7 +94,7 @@ class Path:
         return self.shift - self.base + len(self.items)
 
     def facts(self, destinations: Container[int]) -> tuple[tuple[int, int], ...]:
-        """Return which stack items are surely certain jump destinations: return addresses."""
+        """Return the stack items known to be certain jump destinations, as return addresses are."""
         found = [
             (depth, item.constant)
             for depth, item in enumerate(reversed(self.items), 1)
@@ -108,13 +108,13 @@ class Path:
         return tuple(found)
 
     def forget(self) -> None:
-        """Forget memory and storage: something else than this code has worked on them."""
+        """Forget memory and storage, since other code may have changed them."""
         self.length = None
         self.words.clear()
         self.slots.clear()
 
     def known_words(self, start: Value, size: Value) -> tuple[str, ...]:
-        """Return the names of the words in a span of memory; nothing if one is not known."""
+        """Return the names of the words in a span of memory; () if any is unknown."""
         if start.constant is None or size.constant is None or size.constant % WORD:
             return ()
         offsets = range(start.constant, start.constant + size.constant, WORD)
@@ -122,7 +122,7 @@ class Path:
         return tuple(item.text for item in found if item is not None) if all(found) else ()
 
     def remember_word(self, offset: int, value: Value) -> None:
-        """Note a memory word that was written or read; forget what it overlaps."""
+        """Note a memory word that was written or read; forget words that it overlaps."""
         self.forget_words(offset, WORD)
         self.words[offset] = value
 

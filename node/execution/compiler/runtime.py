@@ -1,8 +1,8 @@
-"""What compiled code calls. Names are short in the compiled text only; see `NAMESPACE`.
+"""Helpers for compiled code. Only the compiled text has short names for them; see `NAMESPACE`.
 
-Each function that charges gas takes what is left, charges in the interpreter's order, and
-returns what is left then; `OutOfGas` ends the frame, which burns its gas and undoes its
-writes, so nothing else needs to be put back.
+Each function that charges gas takes the gas left, charges in the interpreter's order, and
+returns the gas left afterwards. `OutOfGas` fails the frame, which burns its gas and undoes its
+writes, so nothing else needs to be restored.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ REFUND_CLEAR, SSTORE_SENTRY = 4_800, 2_300
 GAS_PER_LOG_BYTE, GAS_PER_COPIED_WORD, GAS_PER_HASHED_WORD, GAS_PER_EXP_BYTE = 8, 3, 6, 50
 ZEROS = bytes(32)
 PADDED_MAX = 1_024
-"""Bytes of call data that are copied to be padded."""
+"""Most bytes of call data that are copied in order to pad them."""
 
 
 def compute_memory_gas(words: int) -> int:
-    """Return what memory of so many words costs."""
+    """Return the gas cost of a memory of so many words."""
     return 3 * words + words * words // 512
 
 
 def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[int, int, Any]:
     """Extend memory to hold `size` bytes at `start`.
 
-    `owed` gas is due already and stays due. Returns the gas left, the length and the memory.
+    `owed` gas is already due and stays due. Returns the gas left, memory's length and the memory.
     """
     memory = computation._memory._bytes
     length = len(memory)
@@ -49,7 +49,7 @@ def grow(computation: Any, gas: int, owed: int, start: int, size: int) -> tuple[
                 raise OutOfGas("memory")
             try:
                 memory.extend(bytes(after - length))
-            except BufferError:  # somebody holds a view of it: leave it to them
+            except BufferError:  # a view of it is held: leave the old memory to the holder
                 memory = computation._memory._bytes = memory + bytes(after - length)
             return gas, after, memory
     return gas, length, memory
@@ -105,7 +105,7 @@ def sstore(computation: Any, accounts: Any, gas: int, slot: int, value: int) -> 
 def _grow_by_words(
     computation: Any, gas: int, start: int, size: int, gas_a_word: int
 ) -> tuple[int, int, Any]:
-    """Extend memory, and charge for each word of what is worked on there."""
+    """Extend memory, and charge for each word of the span."""
     gas, length, memory = grow(computation, gas, 0, start, size)
     gas -= gas_a_word * ((size + 31) >> 5)
     if gas < 0:
@@ -133,7 +133,7 @@ def copy_in(
 def copy_returned(
     computation: Any, gas: int, target: int, start: int, size: int
 ) -> tuple[int, int, Any]:
-    """Copy returned data, which must reach far enough."""
+    """Copy returned data; fail if it is too short."""
     if start + size > len(computation.return_data):
         raise OutOfBoundsRead("RETURNDATACOPY")
     return copy_in(computation, gas, computation.return_data, target, start, size)
@@ -153,7 +153,7 @@ def copy_within(
 def log(
     computation: Any, gas: int, start: int, size: int, topics: tuple[int, ...]
 ) -> tuple[int, int, Any]:
-    """Add a log entry; the gas for it and its topics is taken already."""
+    """Add a log entry; the gas for the entry and its topics has been taken already."""
     gas -= GAS_PER_LOG_BYTE * size
     if gas < 0:
         raise OutOfGas("LOG")
@@ -173,7 +173,7 @@ def exponent(gas: int, base: int, power: int) -> tuple[int, int]:
 
 
 class _LongCallData:
-    """Call data of some length: each word of it is padded when it is read."""
+    """Long call data: each word is padded when it is read."""
 
     __slots__ = ("_data",)
 
@@ -185,20 +185,20 @@ class _LongCallData:
 
 
 def pad_call_data(data: Any) -> Any:
-    """Return call data of which any 32 bytes can be taken, zeros behind its end.
+    """Return call data of which any 32 bytes can be read, with zeros past its end.
 
-    It is not copied if it is long: code may ask for a word of it at a price of three.
+    Long call data is not copied: code may read a word of it for 3 gas.
     """
     return data + ZEROS if len(data) <= PADDED_MAX else _LongCallData(data)
 
 
 def read_memory(memory: Any, start: int, size: int) -> bytes:
-    """Return a copy of memory; of size 0 from anywhere."""
+    """Return a copy of a span of memory; of size 0, `start` may be anything."""
     return bytes(memory[start : start + size]) if size else b""
 
 
 def word_of(item: int | bytes) -> int:
-    """Return a stack item of py-evm as a word."""
+    """Return one of py-evm's stack items as a word."""
     return int.from_bytes(item, "big") if isinstance(item, bytes) else item
 
 

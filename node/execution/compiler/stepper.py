@@ -1,9 +1,9 @@
-"""Running code that is not compiled, opcode by opcode.
+"""Running uncompiled code, opcode by opcode.
 
 py-evm's loop takes a microsecond and more for an opcode that costs one unit of gas. Most of a
-stranger's code runs once, is never worth compiling, and must not be the dearest there is to run.
-This loop does the frequent opcodes itself, from the same tables and helpers as compiled code;
-whatever is rare, or about to fail for want of gas or stack, it leaves to py-evm's own function.
+stranger's code runs once and is never worth compiling, yet must not be the most expensive to run.
+This loop runs the frequent opcodes itself, with the same tables and helpers as compiled code. Rare
+opcodes, and those about to fail for lack of gas or stack, it leaves to py-evm's own functions.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from node.execution.compiler.runtime import (
 
 STACK_MAX = 1024
 LOOK_EVERY = 16
-"""At each so many jump destinations the frame sees whether compiled code can go on."""
+"""After every so many jump destinations, the frame checks whether a compiled unit can take over."""
 (
     _PUSH, _DUPLICATE, _CONTEXT, _COUNTER, _SWAP, _UNARY, _BINARY, _TERNARY, _DROP,
     _JUMP_DESTINATION, _JUMP, _HANDLED, _END, _LEFT,
 ) = range(14)  # fmt: skip
 _GROWING = _COUNTER
-"""This kind and those before it leave one word more on the stack."""
+"""This kind and those before it grow the stack by one word."""
 
 Handler: TypeAlias = Callable[[Any, list[int], int], int]
-"""Takes the frame, its stack and the gas left; does one opcode and returns the gas left then."""
+"""Takes the frame, its stack and the gas left; runs one opcode and returns the gas left then."""
 
 
 def step(frame: Any, code: Code, pc: int) -> int:  # noqa: C901, PLR0912  (a call each costs more)
-    """Run a frame's code from `pc` on.
+    """Run a frame's code from `pc`.
 
-    Returns the number of a unit to go on with, or `DONE`. Raises `VMError` as py-evm's loop
-    does, and `Halt` where an opcode of py-evm ends the frame.
+    Returns the number of a unit to continue with, or `DONE`. Raises `VMError` as py-evm's loop
+    does, and `Halt` where one of py-evm's opcodes halts the frame.
     """
     data, size = code.data, len(code.data)
     values, meter = frame._stack.values, frame._gas_meter
@@ -104,14 +104,14 @@ def step(frame: Any, code: Code, pc: int) -> int:  # noqa: C901, PLR0912  (a cal
 
 
 def _look(frame: Any, code: Code, pc: int, gas: int) -> int:
-    """Return the number of the compiled unit that can go on at a jump destination, or -1."""
+    """Return the number of a unit to continue with at a jump destination, or -1."""
     frame._gas_meter.gas_remaining = gas
     found: int = frame.find_unit(code, pc)
     return found
 
 
 def _leave_to_py_evm(frame: Any, opcode: int, pc: int, gas: int) -> tuple[int, int]:
-    """Run an opcode by py-evm's function; return the gas left, and where the code goes on."""
+    """Run an opcode with py-evm's function; return the gas left and the next pc."""
     values, meter, stream = frame._stack.values, frame._gas_meter, frame.code
     meter.gas_remaining, stream.program_counter = gas, pc
     function = frame.opcodes.get(opcode) or InvalidOpcode(opcode)
@@ -272,7 +272,7 @@ _ENDS = {
 
 
 def _entry(opcode: int) -> tuple[int, int, int, Any]:
-    """Return an opcode's kind, static gas, number of operands, and what it does."""
+    """Return an opcode's kind, static gas, number of operands, and implementation."""
     found: tuple[int, int, int, Any] = (_LEFT, 0, 0, None)
     if op.PUSH0 <= opcode <= op.PUSH32:
         found = (_PUSH, 3 if opcode > op.PUSH0 else 2, 0, opcode - op.PUSH0)

@@ -1,11 +1,11 @@
-"""Tracing one unit of code: where it goes on, branches, leaves and ends.
+"""Tracing one unit of code: its straight line, branches, exits and ends.
 
-The tracer follows the code from the unit's entry with a symbolic stack. Constants are folded,
-jumps to known places are followed, and each opcode becomes at most a few lines. At a branch the
-side that ends soon is nested, or an exit to another unit, and the other side goes on. An exit
-that is often taken is joined: the other unit's code is nested instead, with all that is known
-there. Gas is added up and taken before anything that could fail, end the frame, or be seen from
-outside.
+The tracer follows the code from the unit's entry with a symbolic stack. It folds constants,
+follows jumps to known targets, and writes at most a few lines for each opcode. At a branch, a
+side that ends soon is nested, any other becomes an exit to another unit, and the tracer
+continues on the other side. An exit that is often taken is joined: the other unit's code is
+nested in its place, with all that is known there. Gas is summed, and taken before anything that
+could fail, end the frame, or be observed from outside.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from node.execution.compiler.writer import Writer
 
 STACK_MAX = 1024
 OPERATIONS_MAX = 700
-"""Opcodes in one unit; what comes after is another unit."""
+"""Most opcodes in one unit; the code after them is another unit."""
 JOINED_OPERATIONS_MAX = 2_000
-"""The same of a unit that others were joined into."""
+"""The same for a unit that others were joined into."""
 INDENT_MAX = 40
-"""Branches nested in each other; Python itself takes a hundred."""
+"""Greatest depth of nested branches; Python itself allows a hundred."""
 NESTED_MAX = 80
-"""Opcodes of a side branch that is nested."""
+"""Most opcodes of a side branch that is nested."""
 
 
 class Tracer(Writer):
@@ -45,9 +45,9 @@ class Tracer(Writer):
         self._joined = joined
         self._is_watched = is_watched
         self.branches: set[int] = set()
-        """Units that branches of this one leave for; they could be joined into it."""
+        """Units that branches of this one exit to; they could be joined into it."""
         self.operations = 0
-        """How many opcodes were traced."""
+        """Number of opcodes traced."""
         self._is_loop = False
 
     def write(self) -> str:
@@ -55,7 +55,7 @@ class Tracer(Writer):
         path = Path(self._pc, 0)
         path.entries = {depth: constant(word) for depth, word in self._facts}
         if self._pc == 0 and 0 not in self.code.destinations:
-            path.length = 0  # nothing jumps here: the frame begins
+            path.length = 0  # no jump leads here: the frame begins
         self._limit = JOINED_OPERATIONS_MAX if self._joined else OPERATIONS_MAX
         self._trace(path, self._limit)
         return "\n".join(self._frame())
@@ -80,7 +80,7 @@ class Tracer(Writer):
         return head + [pad + line for line in self.lines]
 
     def _exit(self, path: Path, pc: int) -> None:
-        """Leave for another unit, or begin this one again."""
+        """Exit to another unit, or to the start of this one."""
         facts = path.facts(self.code.destinations)
         self.settle_stack(path)
         if (pc, facts) == (self._pc, self._facts):
@@ -93,7 +93,7 @@ class Tracer(Writer):
         self.leave(path, self.code.unit_number(pc, facts))
 
     def _exit_computed(self, path: Path, target: Value) -> None:
-        """Leave for wherever a computed jump leads."""
+        """Exit to the target of a computed jump."""
         self.settle_stack(path)
         self.leave(path, f"JUMP({target.text})")
 
@@ -129,7 +129,7 @@ class Tracer(Writer):
                 return
 
     def _is_known(self, path: Path, pc: int) -> bool:
-        """Whether this path has come by here before, in the same way; note that it has."""
+        """Whether this path has passed `pc` before in the same state; note that it has now."""
         key = (pc, path.height, path.facts(self.code.destinations))
         if key in path.seen:
             return True
@@ -174,7 +174,7 @@ class Tracer(Writer):
         return True
 
     def _divide(self, path: Path, taken: Path, condition: Value) -> None:
-        """Nest the side that ends soon, go on with the other."""
+        """Nest a side that ends soon or is joined, or write an exit; continue on the other."""
         is_short = self._ends_soon(taken.pc)
         if not is_short and self._ends_soon(path.pc):
             aside = path.branch(path.pc)
@@ -195,7 +195,7 @@ class Tracer(Writer):
             self._exit(taken, taken.pc)
 
     def _ends_soon(self, pc: int) -> bool:
-        """Whether the code from here ends the frame without a branch, after few opcodes."""
+        """Whether the code from `pc` ends the frame within a few opcodes, without branching."""
         data, before = self.code.data, -1
         for _ in range(NESTED_MAX):
             opcode = data[pc] if pc < len(data) else op.STOP

@@ -1,4 +1,4 @@
-"""Writing a unit's function: lines, variables, the symbolic stack, and gas that is owed."""
+"""Writing a unit's function: lines, variables, the symbolic stack, and gas owed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from node.execution.compiler.runtime import compute_memory_gas
 
 _MEMORY_KNOWN_MAX = 1 << 16
 _EXTENDED_MAX = 1 << 12
-"""Memory that is extended before its gas is taken; more could be much work for little gas."""
+"""Most bytes of memory extended before their gas is taken; more is much work for little gas."""
 
 
 class Writer:
@@ -18,11 +18,11 @@ class Writer:
         self.code = code
         self.lines: list[str] = []
         self.need = 0
-        """Items that the stack must hold at the entry."""
+        """Number of items that the stack must hold at the entry."""
         self.room = 0
-        """Items by which the stack may grow."""
+        """Number of items that the stack may grow by."""
         self.uses: set[str] = set()
-        """Of memory, accounts and data: what the function looks up at its start."""
+        """Which of memory, accounts and data the function looks up at its start."""
         self.known: dict[str, int] = {}
         """Names of py-evm's opcode functions that the text calls, with the opcodes."""
         self._names = 0
@@ -39,7 +39,7 @@ class Writer:
         return f"v{self._names}"
 
     def assign(self, path: Path, text: str, bits: int = 256) -> Value:
-        """Put an expression into a new variable."""
+        """Assign an expression to a new variable."""
         value = Value(self.fresh(), bits)
         self.emit(path, f"{value.text} = {text}")
         return value
@@ -47,7 +47,7 @@ class Writer:
     # --- the stack ----------------------------------------------------------------------------
 
     def entry(self, path: Path, depth: int) -> Value:
-        """Return an item that was on the stack at the entry, loading it if need be."""
+        """Return an item that was on the stack at the entry, loading it if necessary."""
         self.need = max(self.need, depth - path.shift)
         found = path.entries.get(depth)
         if found is None:
@@ -73,7 +73,7 @@ class Writer:
             path.items.insert(0, self.entry(path, path.base))
 
     def settle_stack(self, path: Path) -> None:
-        """Write the symbolic stack back to the real one, and begin anew on top of it."""
+        """Write the symbolic stack back to the real one, and start over on top of it."""
         items, base = path.items, path.base
         kept = 0
         while kept < min(base, len(items)) and items[kept] is path.entries.get(base - kept):
@@ -104,13 +104,13 @@ class Writer:
             path.owed = 0
 
     def leave(self, path: Path, result: object) -> None:
-        """Return from the unit, with the gas that is left in the meter."""
+        """Return from the unit, with the gas left stored in the meter."""
         self.take_owed(path)
         self.emit(path, "G.gas_remaining = gas")
         self.emit(path, f"return {result}")
 
     def fail(self, path: Path, error: str, text: str) -> None:
-        """Raise an error by its name, unless the gas does not last so far."""
+        """Raise an error by name, or `OutOfGas` if the gas does not last so far."""
         self.take_owed(path)
         self.emit(path, f"raise {error}({text!r})")
 
@@ -121,12 +121,12 @@ class Writer:
         return name
 
     def take_in(self, path: Path) -> str:
-        """Return gas less what is owed, for a helper that refuses what is below zero."""
+        """Return the gas left minus the gas owed, for a helper that fails if it is negative."""
         owed, path.owed = path.owed, 0
         return f"gas - {owed}" if owed else "gas"
 
     def grow(self, path: Path, start: Value, size: Value) -> None:
-        """Make sure that memory reaches so far, charging for it."""
+        """Extend memory to hold `size` bytes at `start`, and charge for it."""
         self.uses.add("memory")
         if size.constant == 0:
             return
@@ -150,14 +150,14 @@ class Writer:
             self.emit(path, f"if {size.text} and {start.text} + {size.text} > ml: {call}")
 
     def _extend(self, path: Path, length: int, end: int) -> None:
-        """Extend memory of a known length: what that costs is known too."""
+        """Extend memory of known length, at a known cost."""
         path.owed += compute_memory_gas(end // WORD) - compute_memory_gas(length // WORD)
         self.emit(path, f"m.extend(bytes({end - length}))")
         self.emit(path, f"ml = {end}")
         path.length = path.memory_min = end
 
     def _cover(self, path: Path, start: Value, size: int) -> None:
-        """Check that memory reaches behind a variable; reach further in the last check if it may.
+        """Extend memory `size` bytes past a variable, by widening the last check if possible.
 
         Growing a little early costs the same, and fails only if it would have failed later.
         """

@@ -1,7 +1,7 @@
 """0x09: BLAKE2b's compression function with a chosen number of rounds (EIP-152).
 
-The four columns of the state go through each step at once: a row of four 64-bit words is one
-integer with 128 bits for each, so that a carry, or a rotation, stays within its lane.
+Each step handles the four columns of the state at once: a row of four 64-bit words is one
+integer with 128 bits for each word, so that carries and rotations stay within their lanes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from node.execution.precompiles.pauses import Tick, go_on
 from node.execution.precompiles.prices import count_rounds
 
 _ROUNDS_AT_ONCE = 500
-"""Two milliseconds; a multiple of ten, after which the rounds repeat."""
+"""Takes 2 ms; a multiple of ten, the period of the rounds."""
 
 _WORD = (1 << 64) - 1
 _ROW = sum(_WORD << 128 * lane for lane in range(4))
-"""What belongs to the words: the lower half of each lane."""
+"""Mask of the words: the lower half of each lane."""
 _LANES = (1 << 512) - 1
 _GAP = bytes(8)
 """The upper half of a lane."""
@@ -36,11 +36,11 @@ _ORDERS = (
     (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5),
     (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
 )
-"""The order of the message's words in each of ten rounds (RFC 7693, 2.7)."""
+"""Order of the message's words in each of ten rounds (RFC 7693, 2.7)."""
 _PICKS = tuple(
     number for order in _ORDERS for first in (0, 1, 8, 9) for number in order[first : first + 8 : 2]
 )
-"""The same in the order of use: each round adds four rows of four words."""
+"""The same in order of use: each round adds four rows of four words."""
 
 
 def blake2f(data: bytes, tick: Tick = go_on) -> bytes:
@@ -70,7 +70,7 @@ def _unpack(row: int) -> tuple[int, ...]:
 
 
 def _lay_out(words: list[bytes], rounds: int) -> list[list[int]]:
-    """Return the four rows that each round adds, of as many rounds as differ."""
+    """Return the four rows that each round adds, for at most ten rounds, since they repeat."""
     rows = b"".join([words[number] for number in _PICKS[: 16 * rounds]])
     return [
         [int.from_bytes(rows[at : at + 64], "little") for at in range(start, start + 256, 64)]
@@ -83,8 +83,8 @@ def _mix(
 ) -> tuple[int, int, int, int]:
     """Mix the four rows for `rounds` rounds.
 
-    Written out, because a call would cost as much as a step. Doubling a lane's word into its
-    upper half (``d << 64 | d``) makes a shift a rotation.
+    Written out, because a call would cost as much as a step. With a lane's word copied into its
+    upper half (``d << 64 | d``), a shift is a rotation.
     """
     row, lanes = _ROW, _LANES
     layouts = _lay_out(words, rounds)
@@ -102,7 +102,7 @@ def _mix(
         c = (c + d) & row
         b ^= c
         b = ((b << 64 | b) >> 63) & row
-        # turn the rows so that the diagonals stand in columns
+        # rotate the rows so that the diagonals become columns
         b = b >> 128 | b << 384 & lanes
         c = c >> 256 | c << 256 & lanes
         d = d >> 384 | d << 128 & lanes

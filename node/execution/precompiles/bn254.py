@@ -1,6 +1,6 @@
 """0x06 and 0x07: addition and multiplication on alt_bn128's first group (EIP-196).
 
-Points are affine, y² = x³ + 3 over the prime field, but within a multiplication.
+Points are affine, on y² = x³ + 3 over the prime field, except inside a multiplication.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from node.errors import BadInput
 P = mpz(21888242871839275222246405745257275088696311157297823662689037894645226208583)
 """The field's prime."""
 ORDER = 21888242871839275222246405745257275088548364400416034343698204186575808495617
-"""The number of points: a prime, so that every point but infinity generates the group."""
+"""The number of points: a prime, so every point except infinity generates the group."""
 
 Point = tuple[mpz, mpz] | None
 """Coordinates below `P`, or None: the point at infinity, written (0, 0) in inputs."""
@@ -23,9 +23,10 @@ _LAMBDA = 4407920970296243842393367215006156084916469457145843978461
 """[λ](x, y) = (βx, y), where β³ = 1 in the field and λ³ = 1 modulo the order."""
 _SHORT = 9931322734385697763
 _LONG = 147946756881789319000765030803803410728
-"""−short + long·λ and −(long + short) − short·λ are 0 modulo the order: a basis of such pairs."""
+"""−short + long·λ and −(long + short) − short·λ are 0 modulo the order: a lattice basis."""
 _WINDOW = 4
-"""A factor's digits are odd numbers below 2³ in size, or 0, with at least three zeros between."""
+"""A factor's digits are 0, or odd with an absolute value below 2³ and three zeros or more
+between them."""
 
 
 def ecadd(data: bytes) -> bytes:
@@ -35,13 +36,13 @@ def ecadd(data: bytes) -> bytes:
 
 
 def ecmul(data: bytes) -> bytes:
-    """Return a point (64 bytes) times a number (32 bytes); `BadInput` if it is not on the curve."""
+    """Return a point (64 bytes) times a number (32 bytes); `BadInput` if not on the curve."""
     data = data[:96].ljust(96, b"\0")
     return write_point(multiply(read_point(data[:64]), int.from_bytes(data[64:], "big")))
 
 
 def read_point(data: bytes) -> Point:
-    """Read 64 bytes; `BadInput` if they are no point of the curve."""
+    """Read 64 bytes; `BadInput` if they are not a point on the curve."""
     x, y = mpz.from_bytes(data[:32], "big"), mpz.from_bytes(data[32:], "big")
     if x >= P or y >= P:
         raise BadInput("a coordinate is not below the field's prime")
@@ -78,9 +79,9 @@ def add(first: Point, second: Point) -> Point:
 
 
 def multiply(point: Point, factor: int) -> Point:
-    """Return `point` times `factor`, any number that is not negative.
+    """Return `point` times `factor`, a non-negative number.
 
-    The factor is split into two of half its length, for the point and for [λ] of it, which share
+    The factor is split into two of half its length, for the point P and for [λ]P, which share
     the doublings (Gallant, Lambert and Vanstone 2001).
     """
     if point is None:
@@ -100,9 +101,9 @@ def multiply(point: Point, factor: int) -> Point:
 
 
 def _add_up(places: dict[int, list[tuple[mpz, mpz]]]) -> Point:
-    """Return the sum of points that count 2^place times.
+    """Return the sum of the points, each times 2^place.
 
-    In Jacobian coordinates, x/z² and y/z³, of which z = 0 is infinity: a doubling without an
+    Works in Jacobian coordinates, x/z² and y/z³, where z = 0 is infinity: a doubling without an
     inversion takes half the time.
     """
     x, y, z = mpz(0), mpz(1), mpz(0)
@@ -116,7 +117,7 @@ def _add_up(places: dict[int, list[tuple[mpz, mpz]]]) -> Point:
             px, py = point
             z2 = z * z % P
             run = (px * z2 - x) % P
-            if not z or not run:  # nothing yet, or the same point, or its opposite
+            if not z or not run:  # nothing added yet, or the same point, or its negative
                 x, y, z = _lift(add(_lower(x, y, z), point))
                 continue
             rise = (py * z2 * z - y) % P
@@ -151,7 +152,7 @@ def split(factor: int) -> tuple[int, int]:
 
 
 def find_digits(factor: int) -> dict[int, int]:
-    """Return digits d with Σ d·2^place = `factor` by their places: its non-adjacent form."""
+    """Return the non-adjacent form: digits d by their places, with Σ d·2^place = `factor`."""
     digits, place = {}, 0
     while factor:
         zeros = (factor & -factor).bit_length() - 1

@@ -1,9 +1,9 @@
-"""The field with p¹² elements over alt_bn128's, each element one integer.
+"""The extension of alt_bn128's field with p¹² elements, each element one integer.
 
-An element is a polynomial in w of twelve coefficients modulo w¹² − 18w⁶ + 82; u = w⁶ − 9 is the
-root of −1 that EIP-197 calls i. A coefficient takes `SLOT_BITS` bits of the integer, so that one
-multiplication by GMP is one of polynomials, and reducing all coefficients takes ten operations
-on whole elements instead of hundreds: in Python what counts is the number of operations.
+An element is a polynomial in w with twelve coefficients, modulo w¹² − 18w⁶ + 82; u = w⁶ − 9 is
+the root of −1 that EIP-197 calls i. Each coefficient has `SLOT_BITS` bits of the integer. So one
+GMP multiplication multiplies two polynomials, and reducing all coefficients takes ten operations
+on whole elements instead of hundreds: in Python the number of operations decides the time.
 
 Coefficients are at least 0 and below 2²⁵⁵, not always below p.
 """
@@ -16,7 +16,7 @@ from gmpy2 import mpz
 from node.execution.precompiles.bn254 import P
 
 SLOT_BITS = 576
-"""Nine limbs of 64 bits: a product's coefficient is below 12·2⁵¹⁰, reducing it needs 2⁵⁵²."""
+"""Nine limbs of 64 bits: a product's coefficients are below 12·2⁵¹⁰; reducing them needs 2⁵⁵²."""
 _HALF_BITS, _ALL_BITS = 6 * SLOT_BITS, 12 * SLOT_BITS
 
 
@@ -26,7 +26,7 @@ def _repeat(value: int, slots: int, every: int = 1) -> mpz:
 
 _HALF, _ALL = (mpz(1) << _HALF_BITS) - 1, (mpz(1) << _ALL_BITS) - 1
 _LIFT = _repeat((2**528 // int(P) + 1) * int(P), 6)
-"""A multiple of p in each slot of the lower half, above whatever is subtracted there."""
+"""A multiple of p in each slot of the lower half, greater than anything subtracted there."""
 _HIGH_SHIFT, _QUOTIENT_SHIFT = 253, 277
 _HIGH = _repeat((1 << SLOT_BITS - _HIGH_SHIFT) - 1, 12)
 _QUOTIENT = _repeat((1 << SLOT_BITS - _QUOTIENT_SHIFT) - 1, 12)
@@ -39,10 +39,10 @@ ONE = mpz(1)
 
 
 def reduce(product: mpz) -> mpz:
-    """Return the element that a product of two, or a sum of few such, stands for.
+    """Reduce a product of two elements, or a sum of a few products, to an element.
 
-    w¹² = 18w⁶ − 82 and w¹⁸ = 242w⁶ − 1476 bring the degree below 12, then Barrett's method takes
-    off each coefficient's multiple of p; at most two p too few.
+    w¹² = 18w⁶ − 82 and w¹⁸ = 242w⁶ − 1476 bring the degree below 12; then Barrett's method
+    subtracts a multiple of p from each coefficient, at most 2p too little.
     """
     above = product >> _ALL_BITS
     third, fourth = above & _HALF, above >> _HALF_BITS
@@ -54,7 +54,7 @@ def reduce(product: mpz) -> mpz:
 
 
 def conjugate(element: mpz) -> mpz:
-    """Return the element to the power p⁶, its inverse where its norm is 1: w becomes −w."""
+    """Return the element to the power p⁶, by w → −w; this is its inverse if its norm is 1."""
     return (element & _EVEN) + (_ODD_2P - (element & _ODD))
 
 
@@ -103,7 +103,7 @@ def power2(value: Fp2, exponent: int) -> Fp2:
 
 
 def twist2(value: Fp2, power: int) -> Fp2:
-    """Return `value` to the power of p to the power of `power`: its conjugate, or itself."""
+    """Return `value` to the power p^`power`: its conjugate, or itself."""
     return (value[0], -value[1] % P) if power & 1 else value
 
 
@@ -113,7 +113,7 @@ FROBENIUS = {
     power: [power2(_XI, place * (int(P) ** power - 1) // 6) for place in range(6)]
     for power in (1, 2, 3)
 }
-"""wⁱ to the power of p, p², p³, is FROBENIUS[…][i]·wⁱ."""
+"""wⁱ to the power p^k is FROBENIUS[k][i]·wⁱ, for k = 1, 2, 3."""
 
 
 def frobenius(element: mpz, power: int) -> mpz:
@@ -130,8 +130,8 @@ def frobenius(element: mpz, power: int) -> mpz:
 def invert(element: mpz) -> mpz:
     """Return the inverse; `ZeroDivisionError` for 0.
 
-    x⁻¹ = x̄ · (x x̄)⁻¹, where x x̄ has only even powers of w; of such an n, n^(p²) · n^(p⁴) times n
-    has only u.
+    x⁻¹ = x̄ · (x x̄)⁻¹, where n = x x̄ has only even powers of w; n · n^(p²) · n^(p⁴) is in the
+    field with p² elements.
     """
     opposite = conjugate(element)
     norm = reduce(element * opposite)

@@ -1,4 +1,4 @@
-"""0x01 to 0x04: a signature's signer, two hash functions, and a copy."""
+"""0x01 to 0x04: signer recovery, two hash functions, and a copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 def ecrecover(data: bytes) -> bytes:
-    """Return the signer's address in 32 bytes, or nothing: a wrong signature is no failure.
+    """Return the signer's address in 32 bytes, or b"": a wrong signature is not a failed call.
 
     `data` is a digest, v (27 or 28), r and s, each 32 bytes; missing bytes are zeros.
     """
@@ -23,7 +23,7 @@ def ecrecover(data: bytes) -> bytes:
     s = int.from_bytes(data[96:], "big")
     if v not in {0, 1} or not 0 < r < ORDER or not 0 < s < ORDER:
         return b""
-    if s > HALF_ORDER:  # allowed here, unlike in transactions; the same key signed the low one
+    if s > HALF_ORDER:  # valid here, unlike in transactions; use the low s of the same signer
         v, s = 1 - v, ORDER - s
     signature = data[64:96] + s.to_bytes(32, "big") + bytes((v,))
     try:

@@ -1,7 +1,7 @@
 """0x05: base^exponent mod modulus of numbers of any length (EIP-198), by GMP.
 
-GMP costs 3 to 40 ms for a million gas of EIP-2565's price, where CPython's `pow` costs up to 900 on
-short moduli. A large call lets other threads run meanwhile.
+GMP takes 3 to 40 ms a million gas at EIP-2565's price; CPython's `pow` takes up to 900 ms on
+short moduli. Other threads can run during a large call.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from gmpy2 import mpz
 from node.execution.precompiles.prices import price_modexp, read_modexp_lengths
 
 HELD_GAS_MAX = 50_000
-"""Calls that cost more gas release the interpreter's lock; cheaper ones end within 5 ms."""
+"""Calls that cost more gas release Python's global lock; cheaper ones finish within 5 ms."""
 
 
 def modexp(data: bytes) -> bytes:
-    """Return base^exponent mod modulus, as long as the modulus; 0⁰ is 1, modulo 0 and 1 is 0.
+    """Return base^exponent mod modulus, as long as the modulus; 0⁰ is 1; modulo 0 or 1 gives 0.
 
-    The gas is paid before: whatever lengths `data` states, the work fits the price. With a
-    modulus of length 0 nothing else is read, whatever its length.
+    The gas is paid before, so the work fits the price whatever lengths `data` claims. If the
+    modulus has length 0, base and exponent are not read, whatever their lengths.
     """
     base_bytes, exponent_bytes, modulus_bytes = read_modexp_lengths(data)
     if modulus_bytes == 0:
@@ -40,5 +40,5 @@ def modexp(data: bytes) -> bytes:
 
 
 def _read(data: bytes, size: int) -> mpz:
-    """Return a number of `size` bytes; what `data` has too few are zeros at its end."""
+    """Return a number of `size` bytes; missing bytes at the end of `data` are zeros."""
     return mpz.from_bytes(data, "big") << 8 * (size - len(data))

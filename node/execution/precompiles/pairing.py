@@ -1,12 +1,12 @@
 """0x08: whether a product of pairings on alt_bn128 is 1 (EIP-197).
 
-The optimal ate pairing (Vercauteren 2010). A second group's point goes through the Miller loop in
-affine coordinates on the twist, y² = x³ + 3/(9 + u); the loop ends at [6x + 2]Q + πQ − π²Q, which
-is −π³Q exactly if Q has the group's order: that is the check that EIP-197 asks for, at no cost.
+The optimal ate pairing (Vercauteren 2010). The Miller loop keeps the second group's point Q in
+affine coordinates on the twist, y² = x³ + 3/(9 + u). It ends at [6x + 2]Q + πQ − π²Q, which is
+−π³Q if and only if Q has the group's order: this is the check that EIP-197 requires, for free.
 
-(Why exactly: π² − tπ + p = 0 on the twist, so a point that a(π) = 6x + 2 + π − π² + π³ takes to
-infinity has an order that divides the resultant of the two polynomials; what that has in common
-with the number of points of the twist, order · (2p − order), is the order itself.)
+(Proof: π² − tπ + p = 0 on the twist, so a point that 6x + 2 + π − π² + π³ takes to infinity has
+an order that divides the resultant of the two polynomials. The greatest common divisor of the
+resultant and the twist's number of points, order · (2p − order), is the order itself.)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from node.execution.precompiles.pauses import Tick, go_on
 from node.execution.precompiles.prices import PAIR_BYTES
 
 X = 4965661367192848881
-"""What generates the curve: its prime is 36x⁴ + 36x³ + 24x² + 6x + 1."""
+"""The curve's parameter x: its prime is 36x⁴ + 36x³ + 24x² + 6x + 1."""
 _B2 = multiply2((mpz(3), mpz(0)), invert2((mpz(9), mpz(1))))
 
 Point2 = tuple[Fp2, Fp2]
@@ -44,7 +44,7 @@ Line = tuple[mpz, mpz, mpz, mpz, mpz]
 
 
 def find_signed_bits(number: int) -> list[int]:
-    """Return digits −1, 0, 1 of which no two neighbours are not 0, the highest (1) left out."""
+    """Return the non-adjacent form's digits (−1, 0, 1), without the highest, which is 1."""
     bits = []
     while number > 1:
         bit = (2 - number % 4) if number & 1 else 0
@@ -58,7 +58,7 @@ _X_BITS = find_signed_bits(X)
 
 
 def check_pairing(data: bytes, tick: Tick = go_on) -> bytes:
-    """Return 1 or 0 in 32 bytes; `BadInput` for a point that is not of its group.
+    """Return 1 or 0 in 32 bytes; `BadInput` for a point outside its group.
 
     `tick` is called for each pair at each step.
     """
@@ -68,13 +68,13 @@ def check_pairing(data: bytes, tick: Tick = go_on) -> bytes:
         tick()
     try:
         product = run_miller_loop([(p, q) for p, q in pairs if q is not None], tick)
-    except ZeroDivisionError:  # two multiples met that differ in the group of that order
+    except ZeroDivisionError:  # two multiples are equal that differ for points of the group
         raise BadInput("a point is not in the second group") from None
     return bytes(31) + bytes((is_one(exponentiate(product)),))
 
 
 def read_point2(data: bytes) -> Point2 | None:
-    """Read 128 bytes: x and y, of each the imaginary part first; `BadInput` if off the curve."""
+    """Read 128 bytes: x and y, each imaginary part first; `BadInput` if off the curve."""
     x1, x0, y1, y0 = (mpz.from_bytes(data[at : at + 32], "big") for at in (0, 32, 64, 96))
     if max(x0, x1, y0, y1) >= P:
         raise BadInput("a coordinate is not below the field's prime")
@@ -88,9 +88,9 @@ def read_point2(data: bytes) -> Point2 | None:
 
 
 def run_miller_loop(pairs: list[tuple[Point, Point2]], tick: Tick = go_on) -> mpz:
-    """Return the product of the pairs' values before the last exponentiation.
+    """Return the product of the pairs' values before the final exponentiation.
 
-    `BadInput`, or `ZeroDivisionError`, if a second point does not have the group's order.
+    Raises `BadInput` or `ZeroDivisionError` if a second point does not have the group's order.
     """
     lines = [draw_lines(p, q) for p, q in pairs]
     value = ONE
@@ -105,14 +105,14 @@ def run_miller_loop(pairs: list[tuple[Point, Point2]], tick: Tick = go_on) -> mp
             value = multiply_by_line(value, next(line))
             tick()
     for line in lines:
-        next(line, None)  # its check
+        next(line, None)  # runs its check
     return value
 
 
 def draw_lines(p: Point, q: Point2) -> Iterator[Line | None]:
-    """Yield, at each step of the loop, the line through the twist's points, where it meets `p`.
+    """Yield, at each step of the loop, the line through the twist's points, evaluated at `p`.
 
-    None where `p` is infinity: the value of the pair is then 1, but `q` is checked all the same.
+    Yields None if `p` is infinity: the pair's value is then 1, but `q` is checked all the same.
     """
     x, y = q
     for bit in _LOOP:
@@ -146,14 +146,14 @@ def _apply_frobenius(q: Point2, power: int) -> Point2:
 def _go_towards(
     x: Fp2, y: Fp2, other_x: Fp2, other_y: Fp2, p: Point
 ) -> tuple[Line | None, Fp2, Fp2]:
-    """Add another point: its line, and the sum."""
+    """Add another point; return the line through both, and the sum."""
     rise = (other_y[0] - y[0], other_y[1] - y[1])
     run = (other_x[0] - x[0], other_x[1] - x[1])
     return _go_along(multiply2(rise, invert2(run)), x, y, other_x, p)
 
 
 def _go_along(slope: Fp2, x: Fp2, y: Fp2, other_x: Fp2, p: Point) -> tuple[Line | None, Fp2, Fp2]:
-    """Return the line through (x, y), and minus the third point of the curve on it.
+    """Return the line through (x, y), and the negative of its third point on the curve.
 
     Untwisted, (x, y) is (xw², yw³) and the line is y_p − slope·x_p·w + (slope·x − y)·w³ at `p`.
     """
@@ -171,7 +171,7 @@ def _go_along(slope: Fp2, x: Fp2, y: Fp2, other_x: Fp2, p: Point) -> tuple[Line 
 
 
 def multiply_by_line(value: mpz, line: Line | None) -> mpz:
-    """Return the product; few of a line's coefficients are not 0."""
+    """Return the product; most of a line's coefficients are 0."""
     if line is None:
         return value
     at_0, at_1, at_7, at_3, at_9 = line
@@ -181,7 +181,7 @@ def multiply_by_line(value: mpz, line: Line | None) -> mpz:
 
 
 def exponentiate(value: mpz) -> mpz:
-    """Return the value to the power (p¹² − 1) / order, as Scott and others (2009) split it."""
+    """Return the value to the power (p¹² − 1) / order, factored as in Scott et al. (2009)."""
     value = reduce(conjugate(value) * invert(value))
     value = reduce(frobenius(value, 2) * value)
     by_x = power_of_x(value)
@@ -203,7 +203,7 @@ def exponentiate(value: mpz) -> mpz:
 
 
 def power_of_x(value: mpz) -> mpz:
-    """Return the value, of norm 1, to the power of X."""
+    """Return the value, of norm 1, to the power X."""
     result, inverse = value, conjugate(value)
     for bit in _X_BITS:
         result = reduce(result * result)

@@ -1,12 +1,12 @@
-"""Work that takes long asks every few milliseconds whether it may go on."""
+"""Long work asks every few milliseconds whether it may continue."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Tick = Callable[[], None]
-"""Waits for a turn; raises `CallAborted` to end the work."""
+"""Waits for a turn; raises `CallAborted` to stop the work."""
 
 
 def go_on() -> None:
-    """Ask nobody: what a transaction runs, runs to its end."""
+    """Return at once: a transaction's work runs to completion."""

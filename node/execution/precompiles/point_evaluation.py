@@ -1,7 +1,7 @@
-"""0x0a: that a committed polynomial has a value at a point (EIP-4844), by arkworks.
+"""0x0a: check that a committed polynomial has a value at a point (EIP-4844), with arkworks.
 
-A proof needs one point of the trusted setup, which stands here. (c-kzg checks one as fast, but
-first loads the whole setup: three seconds in which no thread of the process runs.)
+The check needs one point of the trusted setup, which is here. (c-kzg checks a proof as fast, but
+first loads the whole setup: for three seconds no other thread of the process runs.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TAU_G2 = bytes.fromhex(
 
 @lru_cache(maxsize=1)
 def _load_setup() -> tuple[G1Point, G2Point, G2Point]:
-    """Return [1]₁, −[1]₂ and [τ]₂; a millisecond."""
+    """Return [1]₁, −[1]₂ and [τ]₂; takes a millisecond."""
     return G1Point(), -G2Point(), G2Point.from_compressed_bytes(TAU_G2)
 
 
@@ -45,7 +45,7 @@ def point_evaluation(data: bytes) -> bytes:
         raise BadInput("z or y is not a canonical field element")
     one, minus_one, tau = _load_setup()
     committed, proof = _read_point(commitment), _read_point(data[144:])
-    # e(C − [y] + [z]π, −[1]₂) · e(π, [τ]₂) = 1, so that one pairing's points are fixed
+    # e(C − [y] + [z]π, −[1]₂) · e(π, [τ]₂) = 1: both points of the second group are fixed
     z, y = Scalar.from_be_bytes(data[32:64]), Scalar.from_be_bytes(data[64:96])
     if not GT.pairing_check([committed - one * y + proof * z, proof], [minus_one, tau]):
         raise BadInput("the proof does not hold")
@@ -53,11 +53,11 @@ def point_evaluation(data: bytes) -> bytes:
 
 
 def _read_point(data: bytes) -> G1Point:
-    """Read 48 bytes; `BadInput` if they are not the one encoding of a point of the group."""
+    """Read 48 bytes; `BadInput` if they are not the canonical encoding of a point of the group."""
     try:
         point = G1Point.from_compressed_bytes(data)
     except ValueError as error:
         raise BadInput("commitment or proof is not a point of the group") from error
-    if bytes(point.to_compressed_bytes()) != data:  # arkworks reads infinity in any garb
+    if bytes(point.to_compressed_bytes()) != data:  # arkworks accepts other encodings of infinity
         raise BadInput("commitment or proof is not encoded as it must be")
     return point

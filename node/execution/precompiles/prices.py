@@ -1,7 +1,7 @@
-"""What a precompile costs, in gas: Ethereum's prices as of Cancun, and where ours differ.
+"""The gas prices of precompiles: Ethereum's as of Cancun, and ours where they differ.
 
-Every price is worked out from the input's length and its first bytes, before any work, and
-never allocates what a length in the input claims.
+Every price is computed from the input's length and a few of its bytes, before any work, without
+allocating the lengths that the input claims.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ MODEXP_GAS_MIN = 200
 """EIP-2565."""
 
 BLAKE2F_OFFICIAL_ROUND_GAS = 1
-"""EIP-152: a round, and nothing for the call."""
+"""EIP-152: for a round; the call itself is free."""
 BLAKE2F_CALL_GAS = 400
 """Ours, for a call: reading the input and laying out the message costs as much as eight rounds."""
 BLAKE2F_ROUND_GAS = 50
-"""Ours, for a round. Python needs some 4 µs for what native code does in 15 ns; no library with
-wheels for every platform of ours does it. One BLAKE2b block (12 rounds) costs 1,000 gas in all."""
+"""Ours, for a round. Python needs some 4 µs where native code needs 15 ns, and no library with
+wheels for all our platforms offers it. One BLAKE2b block (12 rounds) costs 1,000 gas in all."""
 
 BLAKE2F_BYTES = 213
 PAIR_BYTES = 192
 
 
 def words(data: bytes | memoryview) -> int:
-    """Return how many words of 32 bytes hold `data`."""
+    """Return the number of 32-byte words that hold `data`."""
     return (len(data) + 31) // 32
 
 
@@ -64,24 +64,24 @@ def price_pairing(data: bytes | memoryview) -> int:
 
 
 def count_rounds(data: bytes | memoryview) -> int:
-    """Return the rounds that a BLAKE2F input asks for; `BadInput` for a wrong length or flag."""
+    """Return the number of rounds in a BLAKE2F input; `BadInput` for a wrong length or flag."""
     if len(data) != BLAKE2F_BYTES or data[-1] > 1:
         raise BadInput(f"BLAKE2F input is not {BLAKE2F_BYTES} bytes that end with 0 or 1")
     return int.from_bytes(data[:4], "big")
 
 
 def price_blake2f(data: bytes | memoryview) -> int:
-    """Return our gas of a BLAKE2F call; `BadInput` as `count_rounds`."""
+    """Return our gas for a BLAKE2F call; `BadInput` as in `count_rounds`."""
     return BLAKE2F_CALL_GAS + BLAKE2F_ROUND_GAS * count_rounds(data)
 
 
 def price_blake2f_officially(data: bytes | memoryview) -> int:
-    """Return EIP-152's gas of a BLAKE2F call; `BadInput` as `count_rounds`."""
+    """Return EIP-152's gas for a BLAKE2F call; `BadInput` as in `count_rounds`."""
     return BLAKE2F_OFFICIAL_ROUND_GAS * count_rounds(data)
 
 
 def price_modexp(data: bytes | memoryview) -> int:
-    """Return EIP-2565's gas of a modular exponentiation."""
+    """Return EIP-2565's gas for a modular exponentiation."""
     base_bytes, exponent_bytes, modulus_bytes = read_modexp_lengths(data)
     head_bytes = min(exponent_bytes, 32)
     start = 96 + base_bytes
@@ -102,7 +102,7 @@ def read_modexp_lengths(data: bytes | memoryview) -> tuple[int, int, int]:
 
 
 def count_modexp_bytes(data: bytes | memoryview) -> int:
-    """Return how many bytes of an exponentiation's input it reads."""
+    """Return the number of input bytes that an exponentiation reads."""
     return 96 + sum(read_modexp_lengths(data))
 
 

@@ -1,7 +1,7 @@
-"""What the EVM calls at 0x01 to 0x0a, in py-evm's form: take the gas, then work.
+"""The precompiles at 0x01 to 0x0a, in py-evm's form: take the gas, then work.
 
-Importing it loads every library that is needed (GMP, arkworks: 26 ms of CPU, 2.5 MB), so that
-nodes which are forked afterwards share them; the first call of each costs no more than the others.
+Importing this module loads all libraries it needs (GMP, arkworks: 26 ms of CPU, 2.5 MB), so that
+nodes forked afterwards share them, and the first call of each costs no more than later ones.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from node.execution.precompiles.point_evaluation import point_evaluation
 
 Price = Callable[[bytes | memoryview], int]
 Work = Callable[..., bytes]
-"""From an input to an output. What is in `_ASKING` takes a `pauses.Tick` as well."""
+"""From an input to an output. Functions in `_ASKING` take a `pauses.Tick` as well."""
 Read = Callable[[bytes | memoryview], int]
-"""How many bytes of the input matter, once it is paid for."""
+"""Number of bytes of the input that the work reads, once it is paid for."""
 Precompile = Callable[[Any], Any]
-"""From a computation of py-evm to the same, with its output; a `VMError` if it fails."""
+"""Takes a py-evm computation and returns it with its output; raises `VMError` if it fails."""
 
 
 class PrecompileFailed(VMError):  # type: ignore[misc]
-    """A precompile refused its input: the call fails and its gas is gone."""
+    """A precompile rejected its input: the call fails and its gas is burnt."""
 
 
 _PRICED: dict[int, tuple[str, Price, Work] | tuple[str, Price, Work, Read]] = {
@@ -50,9 +50,9 @@ _OFFICIALLY = _PRICED | {9: ("BLAKE2F", prices.price_blake2f_officially, blake2f
 
 
 _ASKING: frozenset[Work] = frozenset({check_pairing, blake2f})
-"""What can take seconds, and asks in between whether it may go on."""
+"""Work that can take seconds, and asks meanwhile whether it may continue."""
 LONG_GAS = 50_000
-"""What costs more may take more than a few milliseconds: a call waits for a turn before it."""
+"""Work that costs more may take more than a few milliseconds: a call waits for a turn first."""
 
 
 def _build(name: str, price: Price, work: Work, read: Read = len) -> Precompile:
@@ -65,7 +65,7 @@ def _build(name: str, price: Price, work: Work, read: Read = len) -> Precompile:
             computation.consume_gas(gas, reason)
             if watch is not None and gas > LONG_GAS:
                 watch.expect_long()
-            # A call pays for what is read of its input, which may be a megabyte behind that.
+            # A call pays for the bytes that are read; a megabyte of input may follow them.
             asked = () if watch is None or work not in _ASKING else (watch.tick,)
             computation.output = work(bytes(data[: read(data)]), *asked)
         except BadInput as error:
@@ -76,7 +76,7 @@ def _build(name: str, price: Price, work: Work, read: Read = len) -> Precompile:
 
 
 def build_precompiles(*, by: Literal["lowu", "official"]) -> Mapping[bytes, Precompile]:
-    """Return what stands at each address, with our prices or with Ethereum's as of Cancun."""
+    """Return the precompile at each address, with our prices or with Ethereum's as of Cancun."""
     priced = _PRICED if by == "lowu" else _OFFICIALLY
     return MappingProxyType(
         {number.to_bytes(20, "big"): _build(*entry) for number, entry in priced.items()}
@@ -85,4 +85,4 @@ def build_precompiles(*, by: Literal["lowu", "official"]) -> Mapping[bytes, Prec
 
 PRECOMPILES = build_precompiles(by="lowu")
 OFFICIAL_PRECOMPILES = build_precompiles(by="official")
-"""With Ethereum's prices: for comparing with Ethereum's own tests, not for a chain."""
+"""With Ethereum's prices: for running Ethereum's own tests, not for a chain."""
