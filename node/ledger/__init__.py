@@ -1,1 +1,1 @@
-"""The chain's only owner: head, blocks, receipts, state, indexes, over a storage port."""
+"""The sole owner of the chain: head, blocks, receipts, state and indexes, on a storage port."""

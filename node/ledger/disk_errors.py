@@ -1,8 +1,8 @@
-"""What went wrong on a disk, in words: what, where, and what to do next.
+"""Disk errors in words: the failure, its place, and what to do next.
 
-The engine tells its errors as text only. They are of three kinds: the environment's (no space,
-no rights, another process), which leave the data as it is; damage, where moving the data away
-helps and costs the node its votes; and what is not known, which is passed on as it came.
+The engine reports errors as text only. There are three kinds: errors of the environment (no
+space, no permission, another process), which leave the data intact; damage, where moving the data
+away helps but costs the node its votes; and unknown errors, which are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _ADVICE = {
     errno.ENFILE: "raise the system's limit on open files",
     errno.EIO: "the disk itself fails: look at the kernel's log, and copy the folder while it can",
 }
-"""Errors of the environment, with what helps. The data may be whole: it must stay where it is."""
+"""Errors of the environment, with remedies. The data may be intact: it must stay where it is."""
 KEEP = "then start the node again. Leave its data where it is: it holds what the node has signed"
 MOVE_AWAY = (
     "To go on without the damaged data, move the node's data folder away and leave last_vote where "
     "it is: the node then fetches the chain from the others. Its votes go with the data, so that a "
     "validator abstains until the chain has outgrown what it may have signed (R-WIPE-1)"
 )
-"""What a node that damage has stopped tells its operator; nobody else is told to move anything."""
+"""Advice for the operator of a node that damage has stopped, and for no other: only then is
+moving data the remedy."""
 _LOCKED = "lock hold by current process", "While lock file"
 _DAMAGE = re.compile(
     r"Corruption|checksum mismatch|No such file or directory|does not exist \(create_if_missing"
@@ -40,14 +41,14 @@ _DAMAGE = re.compile(
 
 
 def describe_os_error(error: OSError) -> str:
-    """Return what the system said, and what to do next."""
+    """Return the system's message, and what to do next."""
     said = error.strerror or str(error)
     advice = _ADVICE.get(error.errno or 0)
     return f"{said}; {advice}, {KEEP}" if advice else said
 
 
 def _find_advice(text: str) -> str:
-    """Return what helps against an error of the environment; "" if the text is of none."""
+    """Return the remedy for an error of the environment; "" if the text is not one."""
     for number, advice in _ADVICE.items():
         if os.strerror(number) in text:
             return f"{advice}, {KEEP}"

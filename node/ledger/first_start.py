@@ -1,8 +1,8 @@
 """Telling a node that never ran from one that has lost its data (rule R-WIPE-1).
 
-Whoever makes a node's folder puts a marker into it. The node's first start consumes it, once
-its new database is durable. A start without database and without marker has lost what the node
-signed: as a validator it abstains until the chain has outgrown that.
+The tool that creates a node's folder puts a marker file into it. The node's first start removes
+the marker once its new database is durable. A start with neither database nor marker means that
+the node has lost its votes: as a validator it abstains until the chain has outgrown them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("INITIALIZER")
 
 
 def marker_path(folder: Path) -> Path:
-    """Return where the marker of a node is."""
+    """Return the path of a node's marker."""
     return folder / NAME
 
 
@@ -35,10 +35,10 @@ def is_first_start(config: NodeConfig) -> bool:
 
 
 def end_first_start(config: NodeConfig) -> None:
-    """Remove the marker for good, after the database was written.
+    """Remove the marker durably, after the database was written.
 
     Raises:
-        ConfigError: it cannot be removed; a later loss of the data would go unnoticed.
+        ConfigError: it cannot be removed, so a later loss of the data would go unnoticed.
     """
     marker = marker_path(config.folder)
     try:

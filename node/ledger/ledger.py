@@ -1,8 +1,8 @@
-"""The ledger: the only mover of the chain's head.
+"""The ledger: only it moves the chain's head.
 
-`commit` writes a block, its certificate, receipts, state and indexes, and drops the proposals
-that it settles, in one synced atomic batch. After it returns the block is committed; before,
-it is not. A crash leaves the chain at one block or the next, never between.
+`commit` writes a block, its certificate, receipts, state and indexes, and deletes the proposals
+that it settles, in one synced atomic batch. The block is committed once `commit` has returned. A
+crash leaves the chain at one block or the next, never in between.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class Ledger:
         cpu: CpuTimes | None = None,
         lost: str = "",
     ) -> None:
-        """Open a chain, or begin it with its genesis block and with records of consensus.
+        """Open a chain, or start it with its genesis block and the first consensus records.
 
-        Only a node's first start has first records; `lost` says why another one begins anew.
+        Only a node's first start passes first records; `lost` says why any other start begins
+        with an empty database.
         """
         self._storage = storage
         self._votes = VoteRecords(storage, trace)
@@ -65,7 +66,7 @@ class Ledger:
             self._votes.open(is_first_start=bool(first_records))
 
     def _check_start(self) -> None:
-        """Refuse a database of another format or chain, or one whose head is not there."""
+        """Refuse a database of another format or chain, or one whose head block is missing."""
         written = self._storage.get(schema.KEY_FORMAT)
         if written is None and self._storage.get(schema.KEY_VOTES) is not None:
             raise DamagedData("the database is damaged (it lacks its first records)")
@@ -100,7 +101,7 @@ class Ledger:
         return value
 
     def snapshot(self) -> StateReader:
-        """Return the committed state as it is now, whatever is committed later."""
+        """Return a view of the committed state that later commits do not change."""
         return _Snapshot(self._storage.snapshot())
 
     def parent(self) -> Parent:
@@ -173,7 +174,7 @@ class Ledger:
         """Make a block the new head, durably.
 
         Raises:
-            StorageError: the block does not stand on the head, or the disk failed.
+            StorageError: the block does not extend the head, or the disk failed.
         """
         header = executed.header
         if (header.number, header.parent_hash) != (
@@ -215,7 +216,7 @@ class Ledger:
         return puts
 
     def _settled_keys(self, number: int) -> list[bytes]:
-        """Return the keys of proposals that a block makes superfluous."""
+        """Return the keys of the proposals that a block makes obsolete."""
         start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
         return [key for key, _ in self._storage.scan(start, end)]
 
@@ -223,21 +224,21 @@ class Ledger:
 
     @property
     def lost_votes(self) -> str:
-        """Why votes of this node may be lost, so that it abstains; "" if it is not so."""
+        """Why votes of this node may be lost, so that it abstains; "" if none are."""
         return self._votes.lost
 
     @property
     def damage(self) -> DamageCount:
-        """What of the storage was found damaged since the start."""
+        """Damage found in the storage since the start."""
         return self._storage.damage
 
     def save_records(self, records: Iterable[Record]) -> None:
-        """Make vote records durable, and traced: afterwards the votes may leave."""
+        """Make vote records durable, and traced: then the votes may be sent."""
         with self.cpu.measure(Part.STORAGE):
             self._votes.save(records, self.head.number)
 
     def load_records(self) -> list[Record]:
-        """Return all vote records above the head, and those of no height."""
+        """Return all vote records above the head, and those without a height."""
         return self._votes.load(self.head.number)
 
     def save_proposal(self, number: int, digest: bytes, transactions: Iterable[bytes]) -> None:

@@ -1,10 +1,10 @@
-"""Opening a node's chain, or beginning it anew beside a damaged one.
+"""Opening a node's chain, or starting over beside a damaged one.
 
-A log that is damaged beyond what a crash leaves is read up to the damage, with a loud word: the
-vote records and their trace then tell exactly whether something is lost that may have left. Any
-other damage costs the database: it is kept aside for whoever wants to look at it, the chain is
-fetched from the other nodes, and a validator abstains until the chain has outgrown what it may
-have signed (R-WIPE-1).
+If the write-ahead log is damaged beyond what a crash can leave, the node reads it up to the
+damage and logs an error: the vote records and their trace then tell exactly whether any vote that
+may have been sent is lost. After any other damage the node keeps the database aside for
+inspection and fetches the chain from the other nodes; a validator abstains until the chain has
+outgrown what it may have signed (R-WIPE-1).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from node.ledger.trace import sync_folder
 from node.limits.descriptors import ROCKSDB_FILES
 
 KEPT_MAX = 3
-"""Damaged databases that are kept aside; with more, the disk would fill up."""
+"""Most damaged databases kept aside; more would fill up the disk."""
 RECENT_BLOCKS = 8_192
-"""Blocks below the head that are looked for at the start: more than the engine writes between
-two files (16 MiB; a block with its votes takes 3 KB and more). If it loses one of its files
-without noticing, the gap is among them."""
+"""Number of blocks below the head that a start looks for: more than the engine writes to one
+file (16 MiB; a block with its votes takes 3 KB or more). If the engine has lost a file without
+noticing, the gap is among them."""
 
 log = logging.getLogger("STORAGE")
 
@@ -36,12 +36,12 @@ log = logging.getLogger("STORAGE")
 def open_chain(
     path: Path, build: Callable[[Storage, str], Ledger], files_max: int = ROCKSDB_FILES[1]
 ) -> Ledger:
-    """Open the database of a node; set it aside and begin anew if it is damaged.
+    """Open a node's database; if it is damaged, set it aside and start with an empty one.
 
-    `build` makes the ledger of a storage, and is told why votes may be lost.
+    `build` makes the ledger from the storage and the reason why votes may be lost.
 
     Raises:
-        ConfigError: it cannot be opened, or one damaged database too many would be kept.
+        ConfigError: it cannot be opened, or `KEPT_MAX` damaged databases are kept already.
     """
     try:
         return _open(path, build, files_max)
@@ -79,7 +79,7 @@ def _open(
 
 
 def _check_recent_blocks(storage: RocksStorage, head: int) -> None:
-    """Refuse a chain with a gap: a part of the state is missing, too."""
+    """Refuse a chain with a gap, since part of the state is missing too."""
     first = max(0, head - RECENT_BLOCKS)
     keys = storage.keys(height_key(b"H", first), height_key(b"H", head + 1))
     numbers = [int.from_bytes(key[1:], "big") for key in keys]

@@ -1,8 +1,8 @@
 """RocksDB behind the storage port, through rocksdict.
 
 Every batch is synced before `write` returns. Compression is off: records are small hashes and
-numbers, and what is on disk can then be searched for plain bytes (the canary check relies on
-it). An error of the engine is a `StorageError` that says what to do; the caller must stop.
+numbers, and the files can be searched for plain bytes (the canary check relies on this). An error
+of the engine becomes a `StorageError` that says what to do; the caller must stop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from node.limits.descriptors import ROCKSDB_FILES
 from node.metrics import DamageCount
 
 BLOOM_BITS = 10
-"""For each key, so that one in a hundred absent keys is looked for on the disk."""
+"""Bits per key: one in a hundred lookups of an absent key reads the disk."""
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 LOG_FILE_BYTES = 4 * 1024 * 1024
 
@@ -37,7 +37,7 @@ LOG_FILE_BYTES = 4 * 1024 * 1024
 def _build_options(*, is_salvage: bool) -> Options:
     options = Options(raw_mode=True)
     options.set_paranoid_checks(True)
-    # An incomplete last record is what a crash leaves; anything else in the log is damage.
+    # A crash can leave an incomplete last record; anything else in the log is damage.
     strict = DBRecoveryMode.tolerate_corrupted_tail_records()
     options.set_wal_recovery_mode(DBRecoveryMode.point_in_time() if is_salvage else strict)
     options.set_compression_type(DBCompressionType.none())
@@ -45,7 +45,7 @@ def _build_options(*, is_salvage: bool) -> Options:
     options.set_max_log_file_size(LOG_FILE_BYTES)
     options.set_keep_log_file_num(2)
     blocks = BlockBasedOptions()
-    blocks.set_bloom_filter(BLOOM_BITS, False)  # new records are looked for before they exist
+    blocks.set_bloom_filter(BLOOM_BITS, False)  # records are looked up before they are written
     options.set_block_based_table_factory(blocks)
     return options
 
@@ -56,24 +56,24 @@ class RocksStorage:
     def __init__(
         self, path: Path, files_max: int = ROCKSDB_FILES[1], *, is_salvage: bool = False
     ) -> None:
-        """Open a database, or make one in an empty folder.
+        """Open a database, or create one in an empty folder.
 
-        At most `files_max` of its tables are open at a time. `is_salvage` takes a damaged log up
-        to the damage, whatever is lost after it.
+        At most `files_max` of its tables are open at a time. With `is_salvage`, a damaged log is
+        replayed up to the damage, and the rest is lost.
 
         Raises:
-            ConfigError: another process uses it, or the system refuses.
-            DamagedData: what is there is no sound database.
+            ConfigError: another process has it open, or the system refuses.
+            DamagedData: the files there are not an intact database.
         """
         self._path = path
         self.damage = DamageCount()
         self._failure: StorageError | None = None
-        """The first failed write: the engine's later answers only say that there was one."""
+        """Error of the first failed write: the engine's later errors only say that one failed."""
         options = _build_options(is_salvage=is_salvage)
         options.set_max_open_files(files_max)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            # Without its file CURRENT, the engine would begin a new one amid the files of the old.
+            # If only CURRENT were missing, the engine would create a new database amid the old.
             options.create_if_missing(not any(path.iterdir()))
             self._db = Rdict(str(path), options)
         except Exception as error:  # rocksdict raises plain Exception
@@ -98,12 +98,12 @@ class RocksStorage:
                 raise self._unreadable(error) from error
 
     def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
-        """Yield the keys of a range, ascending, without looking at their values."""
+        """Yield the keys of a range, ascending, without reading their values."""
         for key, _ in self._seek(low, high):
             yield key
 
     def _seek(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, RdictIter]]:
-        """Yield the iterator at each key of a range. It ends early where it meets damage."""
+        """Yield the iterator at each key of a range; raise `StorageError` at damage."""
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(high)
         rows = self._db.iter(bounds)
@@ -117,7 +117,7 @@ class RocksStorage:
             raise self._unreadable(error) from error
 
     def snapshot(self) -> Callable[[bytes], bytes | None]:
-        """Take a snapshot of the engine."""
+        """Take a snapshot in the engine."""
         snapshot = self._db.snapshot()
 
         def get(key: bytes) -> bytes | None:
@@ -132,7 +132,7 @@ class RocksStorage:
         return get
 
     def _unreadable(self, error: Exception) -> StorageError:
-        """Return why a read failed; damage is counted."""
+        """Return the error for a failed read; count damage."""
         if isinstance(error, DamagedData):  # its checksum does not fit
             found: StorageError = DamagedData(f"{self._path}: {error}")
         else:
@@ -142,7 +142,7 @@ class RocksStorage:
         return found
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
-        """Apply a batch and sync it; after a failure, refuse."""
+        """Apply a batch and sync it; after a failure, refuse all writes."""
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
         batch = WriteBatch(raw_mode=True)
@@ -157,7 +157,7 @@ class RocksStorage:
             raise self._failure from error
 
     def close(self) -> None:
-        """Close the database; after a failed write there is nothing more to say."""
+        """Close the database; after a failed write, ignore an error in closing it."""
         try:
             self._db.close()
         except Exception as error:  # rocksdict raises plain Exception

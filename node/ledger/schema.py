@@ -1,6 +1,6 @@
 """Keys and values of the ledger's records.
 
-M<name>                      head height and totals, format of the data, last step with votes,
+M<name>                      head height and totals, data format, last step with votes, reason
                              why votes were lost
 H<height>                    header, commit certificate
 B<height>                    transactions' bytes
@@ -30,15 +30,16 @@ KEY_HEAD = b"Mhead"
 KEY_FORMAT = b"Mformat"
 FORMAT = b"6"
 FORMAT_BEFORE_TRACES = b"5"
-"""Taken over at the first start: it differs in what is kept of votes only."""
-"""Raised whenever records or what signatures cover change; data of another format is refused."""
+"""Migrated when such data is opened: it differs from `FORMAT` only in the vote records."""
+"""`FORMAT` is raised whenever records, or the bytes that signatures cover, change; data of any
+other format is refused."""
 KEY_VOTES = b"Mvotes"
 KEY_LOST = b"Mlost"
 PREFIX_VOTE = b"V"
 PREFIX_VOTE_END = b"W"
 KEY_NEW_VIEW = b"Vnew-view"
 PREFIX_EVIDENCE = b"Ve"
-"""Proof that others have equivocated: it stays when this node's own votes are dropped."""
+"""Evidence of others' equivocation, which is kept when this node's own votes are dropped."""
 PREFIX_PROPOSAL = b"P"
 
 
@@ -105,7 +106,7 @@ def decode_list(data: bytes) -> tuple[bytes, ...]:
 
 
 def encode_position(number: int, index: int) -> bytes:
-    """Return the stored bytes of a transaction's place in the chain."""
+    """Return the stored bytes of a transaction's position in the chain."""
     return number.to_bytes(8, "big") + index.to_bytes(4, "big")
 
 

@@ -1,8 +1,8 @@
-"""Values of the committed state that were read not long ago.
+"""A cache of recently read values of the committed state.
 
-Execution and the pool read the same few values again and again: accounts, roles, code. A value
-that was found absent is forgotten once it is written, since what is written for the first time
-is a new record, which hardly anybody reads soon.
+Execution and the pool read the same few values again and again: accounts, roles, code. The
+entry of an absent value is dropped when the value is first written, since a new record is
+rarely read soon.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from threading import Lock
 
 CACHE_BYTES_MAX = 8 * 1024 * 1024
 ENTRY_BYTES = 200
-"""What an entry takes beside its key and value, roughly."""
+"""Approximate size of an entry besides its key and value."""
 
 
 class StateCache:
-    """The newest values by key, the first read leaving first. Any thread may read."""
+    """The latest values by key, evicted first in, first out. Any thread may read."""
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._values: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = Lock()
         self.commits = 0
-        """How often the state has changed: what was read before may be old."""
+        """Number of commits so far: a value that was read before the last one may be stale."""
         self.size_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
-        """Return a value, b"" if there is none in the state, None if it is not known here."""
+        """Return a value, b"" if the state has none, None if it is not cached."""
         return self._values.get(key)
 
     def remember(self, key: bytes, value: bytes, commits: int) -> None:
-        """Keep what was read from the disk, unless the state has changed since `commits`."""
+        """Cache a value read from the disk, unless the state has changed since `commits`."""
         with self._lock:
             if commits == self.commits and key not in self._values:
                 self._values[key] = value
@@ -40,7 +40,7 @@ class StateCache:
                 self._fit()
 
     def on_commit(self, writes: Mapping[bytes, bytes]) -> None:
-        """Take over what a block has written, once it is durable."""
+        """Update cached values that a block has written, once the block is durable."""
         with self._lock:
             self.commits += 1
             for key, value in writes.items():

@@ -1,8 +1,8 @@
 """The storage port: ordered keys, atomic durable batches, checksummed records.
 
 `MemoryStorage` is for tests and simulation, `RocksStorage` (in `rocks`) for nodes. Every value
-is stored with a checksum over key and value, so that a damaged or misplaced record is
-detected when it is read, and never served.
+is stored with a checksum over key and value, so that a read detects a damaged or misplaced
+record and never returns it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHECKSUM_BYTES = 4
 
 
 class Storage(Protocol):
-    """What the ledger needs of a disk. What cannot be read back is `DamagedData`, and counted."""
+    """What the ledger needs from a disk. A damaged record raises `DamagedData`, and is counted."""
 
     damage: DamageCount
 
@@ -31,11 +31,11 @@ class Storage(Protocol):
         ...
 
     def snapshot(self) -> Callable[[bytes], bytes | None]:
-        """Return a `get` that goes on seeing the store as it is now."""
+        """Return a `get` for the store as it is now, whatever is written later."""
         ...
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
-        """Write everything or nothing, durably, before returning.
+        """Write all or nothing, durably, before returning.
 
         Raises:
             StorageError: the write may not be durable. The store must not be used again.
@@ -98,4 +98,4 @@ class MemoryStorage:
             self.records[key] = seal_record(key, value)
 
     def close(self) -> None:
-        """Keep the records: a test may open the store again."""
+        """Keep the records: a test may reopen the store."""

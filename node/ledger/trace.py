@@ -1,12 +1,12 @@
 """The trace of the last vote, outside of the database (rule R-SAFE-3).
 
-The database tells what was voted for; the trace tells how far that must reach. It is synced
-after the vote records of a step and before anything of that step leaves. So a database that
-lost its end, or all of it, ends before its trace, and an honest crash leaves it level with the
-trace or one step ahead of it, a step of which nothing has left.
+The database holds the votes; the trace says which step they must reach. The trace is synced
+after the vote records of a step and before any message of that step is sent. So a database that
+lost its latest records, or all of them, is behind its trace. An honest crash leaves the database
+level with the trace, or one step ahead of it; no message of that step has been sent.
 
-A mark goes into one of two slots in turn, each in a disk block of its own: a write that tears
-costs the newer mark only, and then the database is one step ahead of the older one.
+Marks are written to two slots in turn, each in a disk block of its own: a torn write damages only
+the newer mark, and then the database is one step ahead of the older one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from node.errors import StorageError
 from node.ledger.disk_errors import describe_os_error
 
 NAME = "last_vote"
-"""The file's name in a node's folder, beside the database, so that it outlives it."""
+"""The file's name in a node's folder; it lies beside the database, so as to outlive it."""
 SLOT_BYTES = 4096
-"""A slot: the block of today's disks and the page of file systems, so that none shares one."""
+"""The size of a disk's block and a file system's page, so that no two slots share one."""
 SLOTS = 2
 DIGEST_BYTES = 16
 _MAGIC = b"lowu-last-vote-1"
@@ -36,7 +36,7 @@ _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has none
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step with vote records: its number, and the digest of all vote records after it."""
+    """A step with vote records: its number, and the digest of all vote records at its end."""
 
     number: int
     digest: bytes
@@ -48,7 +48,7 @@ NO_MARK = Mark(0, bytes(DIGEST_BYTES))
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the database says of its last step with vote records."""
+    """The database's record of its last two steps with vote records."""
 
     last: Mark
     before: Mark
@@ -60,14 +60,14 @@ Slots = tuple[Mark | None, Mark | None]
 
 
 class VoteTrace(Protocol):
-    """What the vote records need of the second place."""
+    """What the vote records need from a trace."""
 
     def read(self) -> Slots | None:
-        """Return what the slots hold; None if there is no trace."""
+        """Return the slots' marks; None if there is no trace."""
         ...
 
     def create(self, memory: Memory) -> None:
-        """Begin anew, durably; replaces what was there, or leaves it as it was."""
+        """Start a new trace, durably and atomically replacing any old one."""
         ...
 
     def write(self, mark: Mark) -> None:
@@ -84,10 +84,10 @@ class VoteTrace(Protocol):
 
 
 def find_loss(slots: Slots | None, memory: Memory) -> str:
-    """Say why votes may be missing from the database; "" if none is.
+    """Return why votes may be missing from the database; "" if none are.
 
-    An honest crash leaves both at one step, or the database one step ahead. Anything else,
-    also a damaged slot that no torn write explains, is doubt.
+    An honest crash leaves both at the same step, or the database one step ahead. Anything else
+    is grounds for doubt, even a damaged slot that no torn write explains.
     """
     if slots is None:
         return "the trace of its last vote is missing"
@@ -95,7 +95,7 @@ def find_loss(slots: Slots | None, memory: Memory) -> str:
     if not marks or (len(marks) == SLOTS and marks[1].number != marks[0].number + 1):
         return "the trace of its last vote is damaged"
     newest = marks[-1]
-    if memory.before == newest:  # the step whose votes never left
+    if memory.before == newest:  # the votes of the last step were never sent
         return ""
     if memory.last == newest:
         return "" if len(marks) == SLOTS else "the trace of its last vote is damaged"
@@ -117,7 +117,7 @@ class MemoryTrace:
         return None if self.slots is None else (self.slots[0], self.slots[1])
 
     def create(self, memory: Memory) -> None:
-        """Begin anew."""
+        """Start over."""
         self.slots = [None] * SLOTS
         for mark in (memory.before, memory.last):
             self.slots[mark.number % SLOTS] = mark
@@ -129,11 +129,11 @@ class MemoryTrace:
         self.slots[mark.number % SLOTS] = mark
 
     def close(self) -> None:
-        """Keep the slots: a test may open them again."""
+        """Keep the slots: a test may reopen them."""
 
 
 class FileTrace:
-    """A trace in a file of fixed size, which no write has to extend."""
+    """A trace in a file of fixed size, which no write extends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -152,7 +152,7 @@ class FileTrace:
         return _decode_slot(data, 0), _decode_slot(data, 1)
 
     def create(self, memory: Memory) -> None:
-        """Write the file beside its place and move it there."""
+        """Write a temporary file and rename it into place."""
         self.close()
         slots = {mark.number % SLOTS: _encode_slot(mark) for mark in (memory.before, memory.last)}
         staging = self._path.with_suffix(".tmp")
@@ -190,7 +190,7 @@ class FileTrace:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was created, moved or removed in a folder durable; `OSError` if it fails."""
+    """Make creations, moves and removals in a folder durable; `OSError` if that fails."""
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)

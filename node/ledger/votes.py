@@ -1,13 +1,13 @@
-"""The consensus records on disk, and how it shows that some of them were lost.
+"""The consensus records on disk, and how their loss is detected.
 
 Every step's records are written in one synced batch together with a `Memory`: a number that
-grows by one, and a digest over all records that are there. Then the same mark goes into the
-trace outside of the database, and only then may anything of the step leave (R-SAFE-3). A start
-compares the three: records, their digest, and the trace. On any doubt the votes are dropped,
-which makes the validator abstain (R-WIPE-1), and the reason is kept until it votes again.
+grows by one, and a digest over all records in the database. Then the same mark is written to the
+trace outside the database, and only then may messages of the step be sent (R-SAFE-3). A start
+compares the three: records, their digest, and the trace. On any doubt the node drops its votes,
+so that the validator abstains (R-WIPE-1), and keeps the reason until it votes again.
 
-Records of committed heights are deleted with the next step, not with their block, so that
-nothing but a step changes what the digest covers.
+Records of committed heights are deleted with the next step, not with their block, so that only
+steps change the set of records that the digest covers.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from node.ledger import schema
 from node.ledger.storage import Storage
 from node.ledger.trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
 
-DATA_GONE = "the data of this validator was lost: its database is empty, and it is no first start"
+DATA_GONE = "this validator lost its data: its database is empty, but this is not its first start"
 
 log = logging.getLogger("CONSENSUS")
 
 
 class VoteRecords:
-    """The consensus records of a node. One thread writes: the one that runs the replica."""
+    """The consensus records of a node. Only the thread that runs the replica writes."""
 
     def __init__(self, storage: Storage, trace: VoteTrace) -> None:
         self._storage = storage
         self._trace = trace
         self._hashes: dict[bytes, int] = {}
-        """By key, of all records in the database."""
+        """By key, for all records in the database."""
         self._digest = 0
-        """Of all of them: it shows accidents, and no attacker."""
+        """Of all records: it detects accidents, not attackers."""
         self._memory = Memory(NO_MARK, NO_MARK)
         self._settled = 0
         self.lost = ""
@@ -47,23 +47,23 @@ class VoteRecords:
     # --- starting ---------------------------------------------------------------------------
 
     def begin(self, records: Iterable[Record], lost: str) -> dict[bytes, bytes]:
-        """Return what a new database begins with; `begun` follows once that is durable."""
+        """Return the first records of a new database; call `begun` once they are durable."""
         puts = {vote_key(item): encode_record(item) for item in records}
         self.lost = "" if puts else lost or DATA_GONE
         return {**puts, **self._advance(puts, ()), **self._reason()}
 
     def begun(self) -> None:
-        """Begin the trace of a new database."""
+        """Start the trace of a new database."""
         self._trace.create(self._memory)
 
     def adopt(self) -> None:
-        """Take over the records of a database from before there were marks and a trace.
+        """Migrate the records of a database from before there were marks and a trace.
 
-        What it had lost by then cannot be seen. The proof of its view is of another form, which
-        no node of this version can check: it goes.
+        Earlier losses cannot be detected. The proof of its view is deleted: it has an old form
+        that no node of this version can check.
 
         Raises:
-            DamagedData: it was taken over before, and what came after that is missing.
+            DamagedData: the database was migrated before, and lacks everything since then.
         """
         rows = dict(self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
         rows.pop(schema.KEY_NEW_VIEW, None)
@@ -78,10 +78,10 @@ class VoteRecords:
         self._storage.write({**memory, **form}, [schema.KEY_NEW_VIEW])
 
     def open(self, *, is_first_start: bool) -> None:
-        """Take over the records of a database, or find that some may be missing.
+        """Load the records of a database, or drop its votes if some may be missing.
 
-        A first start that ended between its two writes has a database and no trace: nothing
-        has left such a node yet.
+        A first start that crashed between its two writes left a database without a trace; such
+        a node has sent nothing yet.
         """
         rows = dict(self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
         for key, value in rows.items():
@@ -98,7 +98,7 @@ class VoteRecords:
         if loss:
             self._forget(loss)
         elif slots is not None and self._memory.last not in slots:
-            self._trace.write(self._memory.last)  # what was not sent before may leave now
+            self._trace.write(self._memory.last)  # the step's unsent messages may be sent now
 
     def _forget(self, loss: str) -> None:
         """Drop the votes, durably: without a record of its view a validator abstains."""
@@ -115,15 +115,15 @@ class VoteRecords:
     # --- running ----------------------------------------------------------------------------
 
     def load(self, head: int) -> list[Record]:
-        """Return all records but those of votes that a head has settled."""
+        """Return all records except votes for heights up to the head."""
         rows = self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END)
         return [decode_record(value) for key, value in rows if not _is_settled(key, head)]
 
     def save(self, records: Iterable[Record], head: int) -> None:
-        """Make records durable, in the database and in its trace: then they may leave.
+        """Make records durable, in the database and in its trace: then they may be sent.
 
         Raises:
-            StorageError: they may not be durable; nothing of the step may leave.
+            StorageError: they may not be durable; no message of the step may be sent.
         """
         puts = {vote_key(item): encode_record(item) for item in records}
         deletes: list[bytes] = []
@@ -137,7 +137,7 @@ class VoteRecords:
         self._settled, self.lost = head, ""
 
     def _advance(self, puts: dict[bytes, bytes], deletes: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Take a step's changes into account; return the record of where that leads."""
+        """Apply a step's changes to the digest; return the `Memory` record after it."""
         for key in deletes:
             self._digest ^= self._hashes.pop(key)
         for key, value in puts.items():
@@ -162,7 +162,7 @@ def vote_key(record: Record) -> bytes:
 
 
 def _is_settled(key: bytes, head: int) -> bool:
-    """Whether a record is of a height up to the head."""
+    """Whether a record is of a height at or below the head."""
     low, high = height_key_range(head)
     return schema.PREFIX_VOTE + low <= key < schema.PREFIX_VOTE + high
 
