@@ -19,7 +19,7 @@ VERSION = 1
 BLOCK_BYTES_MAX = 32 * 1024 * 1024
 TX_COUNT_MAX = 100_000
 NUMBER_MAX = 2**63 - 1
-"""Of every number in a header."""
+"""Limit of every number in a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(data: bytes) -> Header:
-    """Return the header in `data`; `BadInput` unless the bytes are its one encoding."""
+    """Return the header in `data`; `BadInput` unless it is canonically encoded."""
     try:
         fields = decode_rlp(data)
         numbers = [int.from_bytes(fields[i], "big") for i in (0, 1, 7, 8, 9)]
@@ -117,7 +117,7 @@ def decode_header(data: bytes) -> Header:
 
 
 def encode_block(block: Block) -> bytes:
-    """Return the bytes of a block as sync sends it."""
+    """Return the bytes of a block in the form that sync sends."""
     return encode_rlp(
         [
             encode_header(block.header),
@@ -128,7 +128,7 @@ def encode_block(block: Block) -> bytes:
 
 
 def decode_block(data: bytes) -> Block:
-    """Return the block in `data`, with nothing verified but its shape; or `BadInput`."""
+    """Return the block in `data`, verifying its shape only; `BadInput` if malformed."""
     if len(data) > BLOCK_BYTES_MAX:
         raise BadInput(f"block of {len(data)} bytes; at most {BLOCK_BYTES_MAX}")
     try:

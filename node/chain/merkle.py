@@ -1,7 +1,7 @@
 """Merkle trees over transaction hashes and receipts, after RFC 6962.
 
-Leaves and inner nodes are hashed with different prefixes and nothing is duplicated, so that an
-inner node cannot pass for a leaf and two lists never share a root (threat T16).
+Leaves and inner nodes are hashed with different prefixes and no node is duplicated, so an inner
+node cannot pass for a leaf, and two lists never share a root (threat T16).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _root(hashes: Sequence[bytes]) -> bytes:
 
 
 def build_path(leaves: Sequence[bytes], index: int) -> tuple[tuple[bool, bytes], ...]:
-    """Return the siblings from a leaf up to the root: whether each is on the left, and its hash."""
+    """Return the siblings from a leaf up to the root: whether each is on the left, and hash."""
     if not 0 <= index < len(leaves):
         raise ValueError(f"leaf {index} of {len(leaves)}")
     return tuple(_path([hash_leaf(leaf) for leaf in leaves], index))

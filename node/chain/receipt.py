@@ -1,7 +1,7 @@
-"""Receipts: what a transaction did. A failed transaction has one too.
+"""Receipts: the results of transactions, failed ones included.
 
 The status numbers are FISCO BCOS's (0 is success, 16 a revert, 12 out of gas); the eth dialect
-shows 1 for success and 0 for the rest.
+shows 1 for success and 0 for any failure.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
 
 
 def decode_receipt(data: bytes) -> Receipt:
-    """Return the stored receipt; `DamagedData` if the bytes are not one."""
+    """Return the stored receipt; `DamagedData` if malformed."""
     try:
         tx_hash, status, gas_used, address, output, logs = decode_rlp(data)
         return Receipt(

@@ -1,9 +1,9 @@
 """RLP of plain values, for hot paths.
 
-The rlp library finds out the kind of each value through abstract base classes, and reads one
-item with several calls; together that is half of what decoding a transaction takes beside the
-recovery of its sender. A value has one encoding here: bytes that do not encode back to
-themselves are refused. Tests hold both directions against the library.
+The rlp library finds the kind of each value through abstract base classes, and reads each item
+with several calls. Together that is half the time of decoding a transaction, apart from
+recovering its sender. Only canonical encodings are accepted: bytes that do not encode back to
+themselves are refused. Tests compare both directions with the library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 Item: TypeAlias = bytes | int | Sequence["Item"]
 DEPTH_MAX = 16
-"""How deep lists may be nested; what this product stores needs four."""
+"""Greatest nesting depth of lists; the records stored here need four."""
 _SHORT_MAX = 55
 _STRING = tuple(bytes((0x80 + size,)) for size in range(_SHORT_MAX + 1))
 _LIST = tuple(bytes((0xC0 + size,)) for size in range(_SHORT_MAX + 1))
@@ -32,7 +32,7 @@ def encode_rlp(item: Item) -> bytes:
 
 
 def encode_rlp_list(members: Sequence[bytes]) -> bytes:
-    """Return the RLP bytes of a list of what is encoded already."""
+    """Return the RLP bytes of a list of already encoded items."""
     payload = b"".join(members)
     size = len(payload)
     return (_LIST[size] if size <= _SHORT_MAX else _long_prefix(0xF7, size)) + payload
@@ -44,7 +44,7 @@ def _long_prefix(offset: int, length: int) -> bytes:
 
 
 def decode_rlp(data: bytes) -> Any:
-    """Return the strings and lists in `data`; ValueError unless it is their one encoding."""
+    """Return the strings and lists in `data`; ValueError unless canonically encoded."""
     items, _ = _scan(data, 0, len(data), 0)
     if len(items) != 1:
         raise ValueError(f"RLP of {len(items)} items instead of one")
@@ -52,10 +52,10 @@ def decode_rlp(data: bytes) -> Any:
 
 
 def decode_rlp_list(data: bytes) -> tuple[list[Any], list[int]]:
-    """Return the items of the list that `data` is, and where each begins and the last one ends.
+    """Return the items of the list in `data`, the offset of each, and the end of the last one.
 
     Raises:
-        ValueError: it is not one list, in its one encoding.
+        ValueError: `data` is not one canonically encoded list.
     """
     start, end = _bounds(data, 0, len(data)) if data else (0, 0)
     if not data or data[0] < 0xC0 or end != len(data):
@@ -64,7 +64,7 @@ def decode_rlp_list(data: bytes) -> tuple[list[Any], list[int]]:
 
 
 def _scan(data: bytes, at: int, end: int, depth: int) -> tuple[list[Any], list[int]]:
-    """Return the items between two places, and their edges."""
+    """Return the items between two offsets, and their bounds."""
     if depth > DEPTH_MAX:
         raise ValueError("RLP lists are nested too deeply")
     items: list[Any] = []
@@ -90,7 +90,7 @@ def _scan(data: bytes, at: int, end: int, depth: int) -> tuple[list[Any], list[i
 
 
 def _bounds(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return where the payload of a list or a long string starts and stops."""
+    """Return the start and end of the payload of a list or a long string."""
     head = data[at]
     offset = 0xF7 if head >= 0xC0 else 0xB7
     if head <= offset:

@@ -1,8 +1,9 @@
 """Ethereum transactions as clients send them: legacy (EIP-155), 2930 and 1559 envelopes.
 
 A transaction is kept, gossiped and stored as the client's own bytes; `decode_transaction`
-reads those bytes, checks every field and recovers the sender. A value has one encoding: bytes
-that do not encode back to themselves are refused, so a hash stands for one transaction.
+reads those bytes, checks every field and recovers the sender. Only canonical encodings are
+accepted: bytes that do not encode back to themselves are refused, so each transaction has one
+hash.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ INIT_CODE_BYTES_MAX = 49_152
 """EIP-3860."""
 
 SYSTEM_CONTRACTS = frozenset(number.to_bytes(20, "big") for number in (0x1000, 0x1003))
-"""FISCO BCOS's SystemConfig and Consensus: calling them may change how later blocks are decided."""
+"""FISCO BCOS's SystemConfig and Consensus: calls may change how later blocks are decided."""
 
 AccessList: TypeAlias = tuple[tuple[bytes, tuple[int, ...]], ...]
 
@@ -53,7 +54,8 @@ class Transaction(NamedTuple):
     def is_system(self, governor: bytes) -> bool:
         """Whether its block must be a barrier (rule R-BAR-1).
 
-        Only the governor's calls can change anything; others' would only slow the chain down.
+        Only the governor's calls can change anything; barriers for others' calls would only slow
+        the chain down.
         """
         return self.to in SYSTEM_CONTRACTS and self.sender == governor
 
@@ -87,7 +89,7 @@ def _access_list(value: object) -> AccessList:
 
 
 def _decode_rlp(data: bytes) -> tuple[list[Any], list[int]]:
-    """Return the fields, and where in `data` each begins."""
+    """Return the fields, and the offset of each in `data`."""
     try:
         return decode_rlp_list(data)
     except ValueError as error:
@@ -118,7 +120,7 @@ def _decode_legacy(raw: bytes) -> Transaction:
         signed = encode_rlp(chain_id) + b"\x80\x80"
     else:
         raise InvalidTransaction(f"v {v} is neither 27, 28 nor an EIP-155 value")
-    # What was signed is what was sent, up to the signature: its bytes need no second encoding.
+    # The signed bytes are a prefix of the bytes received: they need not be encoded again.
     signed = encode_rlp_list((raw[edges[0] : edges[6]], signed))
     gas_price = _uint(fields[1], UINT256_MAX, "gas price")
     return Transaction(
@@ -176,7 +178,7 @@ def _decode_typed(raw: bytes, kind: int, fee_fields: int) -> Transaction:
 def decode_transaction(raw: bytes) -> Transaction:
     """Return the transaction in `raw`; `InvalidTransaction` says what is wrong.
 
-    Small ones are cached, since the same bytes come from clients, gossip and proposals.
+    Small transactions are cached, since clients, gossip and proposals bring the same bytes.
     """
     return _decode_cached(raw) if len(raw) <= CACHED_BYTES_MAX else _decode(raw)
 
@@ -209,7 +211,7 @@ def build_unsigned(
     gas: int = 0,
     access_list: AccessList = (),
 ) -> Transaction:
-    """Return what a call or an estimate runs: a transaction that nobody has signed."""
+    """Return an unsigned transaction for a call or an estimate to run."""
     return Transaction(
         raw=b"",
         hash=b"",
@@ -231,7 +233,7 @@ def build_unsigned(
 
 
 def compute_init_code_gas(transaction: Transaction) -> int:
-    """Return what EIP-3860 charges for the size of creation code; 0 for a call."""
+    """Return EIP-3860's gas for the size of creation code; 0 for a call."""
     return 0 if transaction.to else 2 * ((len(transaction.data) + 31) // 32)
 
 
