@@ -1,7 +1,7 @@
 """Three levels of certificates: consortium CA → agency CA → node and SDK certificates.
 
-TLS keys are P-256 and freshly drawn (TLS 1.3 has no secp256k1); the node certificate names the
-node id, which binds the link to the consensus key. A CA below the agency is not allowed.
+TLS keys are new random P-256 keys (TLS 1.3 has no secp256k1). The node certificate names the
+node id, which binds the link to the consensus key. No CA is allowed below an agency's.
 """
 
 from __future__ import annotations
@@ -128,6 +128,6 @@ def issue_node_certificate(
 
 
 def issue_sdk_certificate(agency: Issued, name: str) -> Issued:
-    """Return a client's certificate; the gateway does not take it for a node's."""
+    """Return a client's certificate, which the gateway does not accept as a node's."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     return _issue(_name(name, "sdk"), agency, ca_depth=None, extensions=[(usage, False)])

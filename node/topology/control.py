@@ -20,8 +20,8 @@ START_S = 30.0
 ORDER_S = 30.0
 POLL_S = 0.01
 CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
-"""Of the supervisor and all that it starts: no set is ordered by chance, no module comes from the
-folder in which somebody called a command, and text is UTF-8 whatever the locale."""
+"""For the supervisor and its child processes: sets have a fixed order, no module is imported from
+the folder where a command was called, and text is UTF-8 whatever the locale."""
 
 
 class NotRunning(NodeError):
@@ -35,7 +35,7 @@ class Control:
         self._directory = directory.resolve()
 
     def order(self, do: str, nodes: list[str] | None = None) -> list[dict[str, Any]]:
-        """Send an order and return the state of the nodes it was about.
+        """Send an order and return the states of the nodes in it.
 
         Raises:
             NotRunning: there is no supervisor.
@@ -45,7 +45,7 @@ class Control:
         try:
             info = json.loads(control_file(self._directory).read_text(encoding="utf-8"))
             pid, port, token = info["pid"], info["port"], info["token"]
-            if not is_supervised(self._directory):  # asked first: the port may be another's by now
+            if not is_supervised(self._directory):  # checked first: the port may be another's now
                 ended = f"Its last supervisor, process {pid}, ended without stopping it."
                 raise NotRunning(f"{not_running}. {ended}")
             with socket.create_connection((HOST, port), timeout=ORDER_S) as connection:
@@ -65,7 +65,7 @@ class Control:
         return found
 
     def wait_until_settled(self, nodes: list[str] | None = None) -> list[dict[str, Any]]:
-        """Return the nodes' states once each has opened its ports, or has ended."""
+        """Return the nodes' states once each has opened its ports, or has exited."""
         deadline = time.monotonic() + START_S
         while True:
             states = self.order("status", nodes)
@@ -103,13 +103,13 @@ class Control:
                     + "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
                 )
             time.sleep(POLL_S)
-        # It outlives this program, or ends before it: then it is not left as a zombie.
+        # Usually it outlives this program; if it exits first, it must not stay a zombie.
         threading.Thread(target=process.wait, daemon=True).start()
 
     def down(self) -> bool:
-        """Stop all nodes and the supervisor; return whether there was one.
+        """Stop all nodes and the supervisor; return whether a supervisor was running.
 
-        When this returns, no process of the network runs, and its folder can be removed.
+        Afterwards no process of the network runs, and its folder can be removed.
 
         Raises:
             NodeError: the supervisor refused, or hangs.

@@ -1,8 +1,8 @@
-"""Bringing a network up, honestly: ready means that a quorum has committed a block.
+"""Bringing a network up: it is ready once a quorum has committed a block.
 
 `bring_up` writes the tree if there is none, finds free ports, starts the supervisor and all
-nodes, sends a probe transaction and waits until a quorum of validators has it in a committed
-block. If that does not happen in time, the error says for each node what is wrong.
+nodes, sends a probe transaction and waits until a quorum of validators has committed it in a
+block. If that does not happen in time, the error says what is wrong with each node.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ HOPE_POLL_S = 0.5
 
 
 class NotReady(NodeError):
-    """The network did not commit a block in time; the text says what is wrong where."""
+    """The network did not commit a block in time; the text says what is wrong with which node."""
 
     exit_code = 4
 
 
 @dataclass(frozen=True, slots=True)
 class UpResult:
-    """How a network came up."""
+    """Result of bringing a network up."""
 
     plan: Plan
     first_block_s: float
-    """From the beginning of `bring_up` to a block committed by a quorum."""
+    """Seconds from the start of `bring_up` until a quorum had committed a block."""
     height: int
     was_running: bool
 
@@ -96,10 +96,10 @@ def _start(
     report: Callable[[str], None],
     engine: Engine | None,
 ) -> tuple[Plan, bool]:
-    """Choose ports and start all nodes; return once they are ready, or have ended.
+    """Choose ports and start all nodes; return once they are ready, or have exited.
 
-    Something else may take a port between the search and the node's own opening of it: then
-    the whole network moves on.
+    Another program may take a port after the search and before the node opens it: then the
+    whole network moves to other ports.
     """
     control = Control(directory)
     with reserve_ports(report):
@@ -132,11 +132,11 @@ async def bring_up(
 ) -> UpResult:
     """Start a network and return once a quorum has committed a block.
 
-    `engine` is written into the configuration of all nodes; None leaves it.
+    `engine` is written into the configuration of all nodes; None leaves it unchanged.
 
     Raises:
         ConfigError: the network file, the folder or the ports cannot be used.
-        NotReady: no block within `ready_s`.
+        NotReady: a quorum committed no block within `ready_s`.
     """
     started = time.monotonic()
     control = Control(directory)
@@ -151,7 +151,7 @@ async def bring_up(
         await trio.to_thread.run_sync(control.order, "start")
         await trio.to_thread.run_sync(control.wait_until_settled)
     else:
-        # Not abandoned on Ctrl-C: what it starts must be there to be stopped.
+        # Not abandoned on Ctrl-C: the caller must be able to stop whatever it starts.
         plan, was_running = await trio.to_thread.run_sync(
             _start, directory, spec_text, origin, report, engine
         )
@@ -189,7 +189,7 @@ async def wait_for_block(plan: Plan, control: Control, directory: Path, ready_s:
 
 
 async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
-    """Return why no block can come once fewer processes than a quorum are left."""
+    """Return why no block can come, once the supervisor or a quorum of validators is gone."""
     weights = {node.name: node.spec.weight for node in plan.nodes if node.spec.is_validator}
     quorum = plan.genesis.validators.quorum
     while True:
@@ -207,10 +207,10 @@ async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
 
 
 def build_probe(plan: Plan, data: bytes = b"") -> bytes:
-    """Return a signed transaction that shows, once it is committed, that a network commits.
+    """Return a signed transaction that shows, once committed, that the network commits blocks.
 
-    Each is of an account of its own: no node, however far it lags behind, can know it already or
-    take it for one of another place, and what it waits for is a block that comes after it.
+    Each probe has a new account as its sender. So no node, however far behind, knows it already
+    or has another nonce for its sender, and the block that commits it is later than the probe.
     """
     from contracts.account import Account  # noqa: PLC0415  (imports that few commands need)
 
@@ -226,7 +226,7 @@ def build_probe(plan: Plan, data: bytes = b"") -> bytes:
 
 
 async def _send_probe(plan: Plan) -> str:
-    """Give a probe to the first validator that takes it."""
+    """Send a probe to the first node that accepts one; return its hash."""
     while True:
         for node in plan.nodes:
             async with RpcClient(node.url, timeout_s=5) as client:
@@ -262,7 +262,7 @@ async def _wait_for_quorum(plan: Plan, tx_hash: str) -> int:
 
 
 async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
-    """Return a line for each node that says what is wrong with it."""
+    """Return, for each node, a line that says what is wrong with it."""
     try:
         states = {
             item["name"]: item for item in await trio.to_thread.run_sync(control.order, "status")
@@ -280,7 +280,7 @@ async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
 
 
 def describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
-    """Say that and why a node's process has ended."""
+    """Return a line that says that a node's process has exited, and why."""
     output = node_folder(directory, node) / "nohup.out"
     last = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
     return f"{node.name} ended with {exit_code}: {' '.join(last.splitlines()[-1:])}"
@@ -310,12 +310,12 @@ async def _describe(node: PlannedNode) -> str:
 
 
 async def read_status(node: PlannedNode) -> dict[str, Any]:
-    """Return what a node says of itself."""
+    """Return the status that a node reports."""
     async with RpcClient(node.url, timeout_s=3) as client:
         consensus = load_json((await client.call("getConsensusStatus")).encode())
-        try:  # of that very block: "latest" may be another one by now
+        try:  # for exactly that block: "latest" may be a later one by now
             block = await client.call("eth_getBlockByHash", "0x" + consensus["hash"], False)
-        except RemoteError:  # its own head cannot be read: what is shown says so
+        except RemoteError:  # the node cannot read its own head: the rest of the status shows it
             block = {}
         peers = int(await client.call("net_peerCount"), 16)
         pending = await client.call("getPendingTxSize")

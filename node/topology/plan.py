@@ -1,8 +1,8 @@
 """The plan: everything about a network that follows from its spec and port block.
 
-Immutable. Keys are derived from the seed by labels, so the same seed gives the same node ids,
-accounts and genesis on every machine. Such keys are public knowledge: never use them for
-anything but simulation.
+Immutable. Keys are derived from the seed and labels, so the same seed gives the same node ids,
+accounts and genesis on every machine. Such keys are public knowledge: use them only for
+simulation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 
 
 def derive_key(seed: int, label: str) -> bytes:
-    """Return a private key (32 bytes, valid for secp256k1 and P-256) for a label of a seed."""
+    """Return a private key (32 bytes, valid for secp256k1 and P-256) from a seed and a label."""
     digest = hashlib.sha512(f"lowu/1/{seed}/{label}".encode()).digest()
     # Both group orders exceed 2^255; staying below keeps the key valid for either curve.
     number = int.from_bytes(digest, "big") % (2**255 - 1) + 1
@@ -40,7 +40,7 @@ def document_public_key(private_key: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PortBlock:
-    """First ports of a network; node i uses each plus i."""
+    """First ports of a network; node i adds i to each."""
 
     p2p: int
     rpc: int
@@ -53,7 +53,7 @@ class PortBlock:
 
 @dataclass(frozen=True, slots=True)
 class PlannedNode:
-    """One node: who owns it, its key, ports and folder name."""
+    """One node: its owner, key, ports and folder name."""
 
     index: int
     spec: NodeSpec
@@ -68,13 +68,13 @@ class PlannedNode:
 
     @property
     def url(self) -> str:
-        """Where clients reach it."""
+        """URL at which clients reach it."""
         return f"http://{HOST}:{self.ports.web3}"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedInstitution:
-    """An institution with its number on chain and its keys."""
+    """An institution with its on-chain number and its keys."""
 
     spec: Institution
     org_id: int
@@ -91,7 +91,7 @@ class PlannedInstitution:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network, ready to be realised."""
+    """A network, ready to be built."""
 
     spec: NetworkSpec
     ports: PortBlock
@@ -109,7 +109,7 @@ class Plan:
 
     @cached_property
     def institutions(self) -> tuple[PlannedInstitution, ...]:
-        """All institutions in the order of the file; numbers on chain begin with 1."""
+        """All institutions in the order of the file; on-chain numbers begin with 1."""
         seed = self.spec.settings.seed
         nodes = {node.spec.institution: node for node in self.nodes}
         return tuple(
@@ -124,14 +124,14 @@ class Plan:
         )
 
     def find_node(self, name: str) -> PlannedNode | None:
-        """Return a node by ``nodeN``, or by an institution that has it or talks to it."""
+        """Return a node by ``nodeN``, or by an institution that runs it or is its client."""
         named = {item.spec.id: item.node for item in self.institutions}
         named |= {node.name: node for node in self.nodes}
         return named.get(name)
 
     @property
     def node_names(self) -> str:
-        """The names by which `find_node` finds nodes, for people."""
+        """The names that `find_node` knows, as text for people."""
         users: dict[str, list[str]] = {node.name: [] for node in self.nodes}
         for item in self.institutions:
             users[item.node.name].append(item.spec.id)
@@ -196,7 +196,7 @@ class Plan:
 
 
 def build_plan(spec: NetworkSpec, ports: PortBlock | None = None) -> Plan:
-    """Return the plan of a network on its own ports, or on others."""
+    """Return the plan of a network, on `ports` or on those of the spec."""
     settings = spec.settings
     own = PortBlock(settings.p2p_port, settings.rpc_port, settings.web3_port)
     return Plan(spec, ports if ports is not None else own)

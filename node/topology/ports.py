@@ -19,11 +19,11 @@ BLOCKS_TRIED = 200
 PORT_MAX = 65_535
 PORTS_NAMED = 4
 RESERVE_S = 10.0
-"""How long to wait for another network that starts; then both look out for themselves."""
+"""Longest wait for another network that is starting; afterwards this one goes on unlocked."""
 
 
 def is_port_free(port: int) -> bool:
-    """Whether a listener could be opened on a port now."""
+    """Whether a listener can be opened on a port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -35,10 +35,11 @@ def is_port_free(port: int) -> bool:
 
 @contextmanager
 def reserve_ports(report: Callable[[str], None]) -> Iterator[None]:
-    """Keep two networks that start at once from choosing the same ports, where that is possible.
+    """Try to keep two networks that start at once from choosing the same ports.
 
-    Held from the search until the nodes listen. The lock ends with the process. Another user,
-    or another TMPDIR, has another lock: a port may still be lost, and the network moves again.
+    The lock is held from the search until the nodes listen, and ends with the process. Another
+    user, or another TMPDIR, has another lock: a port may still be taken, and the network then
+    moves again.
     """
     path = Path(tempfile.gettempdir()) / f"lowu-ports-{os.getuid()}.lock"
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -80,7 +81,7 @@ def name_ports(taken: list[int]) -> str:
 
 
 def find_free_block(wanted: PortBlock, nodes: int) -> tuple[PortBlock, list[int]]:
-    """Return the wanted block or the next free one, and which ports of the wanted are taken.
+    """Return the wanted block or the next free one, and the taken ports of the wanted block.
 
     Raises:
         MachineRefuses: no free block was found.

@@ -1,7 +1,7 @@
 """The network file: read, checked, and explained when wrong.
 
 One TOML file describes institutions, nodes and settings. Every error names the file, the line,
-what is wrong and how to mend it; all errors of a file are reported at once.
+the problem and the remedy; all errors of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Institution:
-    """An organisation: who it is, what it may do, and which node it talks to."""
+    """An organisation: its identity, its roles, and the node that it uses."""
 
     id: str
     side: Jurisdiction
@@ -40,7 +40,7 @@ class Institution:
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node: whose it is, and whether it votes."""
+    """A node: its owner, and whether it votes."""
 
     institution: str
     is_validator: bool
@@ -344,7 +344,7 @@ def _check_sides(
     institutions: tuple[Institution, ...],
     nodes: tuple[NodeSpec, ...],
 ) -> None:
-    """No side of the boundary may be able to commit alone, unless the file insists."""
+    """Report a side of the boundary that could commit alone, unless the file allows that."""
     side_of = {item.id: item.side for item in institutions}
     weights: dict[Jurisdiction, int] = {}
     for node in nodes:

@@ -1,9 +1,9 @@
 """The supervisor: one warm process that forks the nodes of a network and watches them.
 
-It imports the node's code once, so that a fork starts in milliseconds. Nodes die with it: they
+It imports the node's code once, so that a fork starts in milliseconds. Nodes exit with it: they
 hold the reading end of a pipe of which it has the only writing end, and on Linux the kernel
 kills them too. It takes orders over a loopback socket, one JSON object a line; the port and a
-token stand in ``.lowu/control.json``.
+token are in ``.lowu/control.json``.
 
     python -m node.topology.supervisor DIR
 """
@@ -34,9 +34,9 @@ from node.topology.supervisor_files import control_file, supervisor_lock
 from node.topology.tree import load_tree, node_folder
 
 STOP_S = 5.0
-"""How long a node may take to stop before it is killed."""
+"""Time in which a node must stop before it is killed."""
 LOCK_S = 0.5
-"""How long another one may hold the lock: see `is_supervised`."""
+"""Longest wait for the lock, which `is_supervised` takes for a moment."""
 REQUEST_BYTES_MAX = 64 * 1024
 DESCRIPTORS_MAX = 4096
 PR_SET_PDEATHSIG = 1
@@ -46,7 +46,7 @@ PROCESS_EXITING = 0x4
 
 @dataclass(slots=True)
 class Child:
-    """A node's process, running or ended."""
+    """A node's process, running or exited."""
 
     name: str
     pid: int | None = None
@@ -105,10 +105,10 @@ class Supervisor:
             os._exit(code)
 
     def reap(self) -> None:
-        """Take note of ended children; one that is about to end is waited for.
+        """Record exited children; wait for those that are exiting.
 
-        A killed process needs tens of milliseconds to go: until then it cannot be reaped, and
-        whoever asks would be told that it runs (N-F12).
+        A killed process takes tens of milliseconds to exit. Until then it cannot be reaped, and
+        the supervisor would report it as running (N-F12).
         """
         for child in self._children.values():
             if child.pid is None:
@@ -129,7 +129,7 @@ class Supervisor:
 
     @staticmethod
     def _hear_ready(child: Child) -> None:
-        """Take note of a child that has said that it is ready, or can no longer say it."""
+        """Record whether a child has reported that it is ready, or closed its pipe unready."""
         pipe = child.ready_pipe
         if pipe is not None:
             with suppress(BlockingIOError):
@@ -138,7 +138,7 @@ class Supervisor:
                 child.ready_pipe = None
 
     def stop(self, names: list[str], *, is_kill: bool = False) -> None:
-        """End nodes and wait until they are gone."""
+        """Stop or kill nodes and wait until their processes have exited."""
         self._signal(names, signal.SIGKILL if is_kill else signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
         while any(self._children[name].pid is not None for name in names):
@@ -199,7 +199,7 @@ class Supervisor:
             connection.settimeout(2.0)
             try:
                 line = connection.makefile("rb").readline(REQUEST_BYTES_MAX)
-                request = load_json(line)  # of whoever can reach the port
+                request = load_json(line)  # untrusted: anything on this machine can connect
                 if request.get("token") != self._token:
                     answer: dict[str, Any] = {"ok": False, "error": "wrong token"}
                 else:
@@ -211,7 +211,7 @@ class Supervisor:
     # --- the loop ---------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve orders until told to stop, or signalled."""
+        """Serve orders until an order or a signal says to stop."""
         wake_read, wake_write = socket.socketpair()
         for end in (wake_read, wake_write):
             end.setblocking(False)
@@ -238,7 +238,7 @@ class Supervisor:
             self._is_stopping = True
 
     def _announce(self) -> None:
-        """Publish how to reach us; complete or absent."""
+        """Publish the port and token, in a file that is complete or absent."""
         path = control_file(self._directory)
         content = {
             "pid": os.getpid(),
@@ -254,9 +254,9 @@ class Supervisor:
 
 
 def is_ending(pid: int) -> bool:
-    """Whether a process has been killed, or is ending, though it is still there.
+    """Whether a process that still exists has been killed or is exiting.
 
-    Linux only; elsewhere it is noticed when it has ended.
+    Linux only; elsewhere the supervisor notices a process only once it has exited.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
@@ -274,7 +274,7 @@ def is_ending(pid: int) -> bool:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Close what belongs to the supervisor: its sockets, and other children's pipes."""
+    """Close the supervisor's descriptors: its sockets, and other children's pipes."""
     last = 2
     for descriptor in sorted(kept):
         os.closerange(last + 1, descriptor)
@@ -288,7 +288,7 @@ def _say_ready(pipe: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """On Linux have the kernel kill this process when its parent ends."""
+    """On Linux, have the kernel kill this process when its parent exits."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -297,7 +297,7 @@ def _die_with_parent() -> None:
 
 
 def _take(lock: int) -> bool:
-    """Take the lock; one that is only being looked at is free again at once."""
+    """Take the lock, retrying for a moment, since `is_supervised` holds it briefly."""
     deadline = time.monotonic() + LOCK_S
     while True:
         try:
@@ -314,13 +314,13 @@ def main() -> int:
     """Run the supervisor of a network folder."""
     directory = Path(sys.argv[1]).resolve()
     plan = load_tree(directory)
-    # A descriptor, which nothing closes but the end of this process: a file would be closed a
-    # while before, when Python takes itself apart.
+    # A descriptor stays open until this process exits; a Python file object would be closed
+    # earlier, while the interpreter shuts down.
     lock = os.open(supervisor_lock(directory), os.O_RDWR | os.O_CREAT, 0o644)
     if not _take(lock):
         print("another supervisor already runs this network", file=sys.stderr)
         return 3
-    control_file(directory).unlink(missing_ok=True)  # of one that was killed
+    control_file(directory).unlink(missing_ok=True)  # left by a supervisor that was killed
     warm_up()
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Where a network's supervisor keeps its files. Imports nothing heavy."""
+"""Paths of a supervisor's files. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ META = ".lowu"
 
 
 def control_file(directory: Path) -> Path:
-    """Return where the supervisor says how to reach it."""
+    """Return the file in which the supervisor publishes its port and token."""
     return directory / META / "control.json"
 
 
@@ -24,10 +24,10 @@ def supervisor_log(directory: Path) -> Path:
 
 
 def is_supervised(directory: Path) -> bool:
-    """Whether a supervisor runs, by its lock: that is gone with it, however it ended.
+    """Whether a supervisor runs, by its lock, which the system releases however it exits.
 
-    Neither the process number in the control file nor something that listens on the port there
-    tells: both may be another's by now.
+    The process id in the control file, or a listener on its port, proves nothing: both may
+    belong to another program by now.
     """
     try:
         with supervisor_lock(directory).open("rb") as lock:

@@ -1,11 +1,11 @@
-"""Writing a plan to disk as the tree that FISCO BCOS users know.
+"""Writing a plan to disk in the layout that FISCO BCOS users know.
 
     DIR/ca/…                                consortium and agency keys
     DIR/127.0.0.1/nodeN/{config.ini,config.genesis,nodes.json,conf/…,start.sh,stop.sh}
     DIR/127.0.0.1/{start_all.sh,stop_all.sh,sdk/…}
-    DIR/.lowu/{network.toml,ports.json}     what the tree was made from
+    DIR/.lowu/{network.toml,ports.json}     the input that the tree was made from
 
-The tree is complete or absent: it is built beside its place and moved there.
+The tree is complete or absent: it is built in a temporary folder and renamed into place.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def is_tree(directory: Path) -> bool:
 
 
 def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
-    """Create the tree of a network; `ConfigError` if something stands in its place."""
+    """Create the tree of a network; `ConfigError` if the folder exists and is not empty."""
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(
             f"{directory}: exists and is not empty. Choose another folder with --dir, or remove it."
@@ -79,7 +79,7 @@ def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
 
 
 def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file; a new one is made with its mode, so that no key is readable for a moment."""
+    """Write a file, created with its final mode, so that no key is readable even for a moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -139,12 +139,12 @@ def _write_sdk(folder: Path, root: Issued, agency: Issued) -> None:
 
 
 def write_ports(plan: Plan, directory: Path) -> None:
-    """Write what depends on ports: config.ini and nodes.json of each node."""
+    """Write the files that depend on ports: config.ini and nodes.json of each node."""
     peers = {"nodes": [f"{HOST}:{node.ports.p2p}" for node in plan.nodes]}
     for node in plan.nodes:
         folder = node_folder(directory, node)
         config = plan.node_config(node, folder)
-        if (folder / "config.ini").exists():  # keep what somebody changed by hand
+        if (folder / "config.ini").exists():  # keep changes made by hand
             ports = node.ports
             config = replace(
                 load_node_config(folder, node.name),
@@ -158,7 +158,7 @@ def write_ports(plan: Plan, directory: Path) -> None:
 
 
 def write_engine(plan: Plan, directory: Path, engine: Engine) -> None:
-    """Set which EVM all nodes run from their next start."""
+    """Set the EVM that all nodes run from their next start on."""
     for node in plan.nodes:
         folder = node_folder(directory, node)
         config = replace(load_node_config(folder, node.name), evm=engine)
