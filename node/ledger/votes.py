@@ -24,7 +24,9 @@ from node.ledger import schema
 from node.ledger.storage import Storage
 from node.ledger.trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
 
-DATA_GONE = "this validator lost its data: its database is empty, but this is not its first start"
+DATA_GONE = (
+    "the data of this validator was lost: its database is empty, but this is not its first start"
+)
 
 log = logging.getLogger("CONSENSUS")
 
