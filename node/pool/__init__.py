@@ -1,1 +1,1 @@
-"""Transactions that wait, and how they come to all nodes."""
+"""Waiting transactions, and their gossip to all nodes."""

@@ -1,8 +1,8 @@
 """Gossip of transactions: batches to all linked nodes, in the lowest priority class.
 
-What a client gives this node is offered to everybody at once, or together with what else comes
-until the next batch may go; what comes by gossip is not passed on (the links are a full mesh).
-A node that links up gets our whole pool, so that partitions do not strand a transaction.
+The node sends a client's transaction to all linked nodes at once, or in the next batch if one has
+just been sent. It does not forward transactions received by gossip (the links are a full mesh). A
+newly linked node gets our whole pool, so that partitions do not strand a transaction.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from node.metrics import CpuTimes, Part
 from node.pool.txpool import TxPool
 
 BATCH_S = 0.02
-"""Time between two batches: every batch costs everybody about as much as three transactions."""
+"""Time between two batches: a batch costs every node about as much as three transactions."""
 BATCH_TXS_MAX = 1_000
 BATCH_BYTES_MAX = 1 * MIB
 ADMITTED_AT_ONCE = 20
-"""Then other tasks may run."""
+"""Transactions admitted in a row before other tasks may run."""
 REPEAT_S = 0.5
 REPEATED_TXS_MAX = 64
 OFFERED_MAX = 50_000
 
 
 class Gossip:
-    """Spreads and takes transactions."""
+    """Sends and receives transactions."""
 
     def __init__(self, gateway: Gateway, pool: TxPool, clock: Clock, cpu: CpuTimes) -> None:
         self._clock = clock
@@ -45,19 +45,19 @@ class Gossip:
         self._linked: frozenset[bytes] = frozenset()
 
     def offer(self, transaction: Transaction) -> None:
-        """Queue a local transaction for everybody."""
+        """Queue a local transaction for all linked nodes."""
         if len(self._offered) < OFFERED_MAX:
             self._offered.append(transaction)
             self._changed.set()
 
     def on_links(self, connected: frozenset[bytes]) -> None:
-        """Give our pool to nodes that have just linked up."""
+        """Send our pool to newly linked nodes."""
         fresh = connected - self._linked
         self._linked = connected
         self._send(fresh, self._pool.transactions())
 
     async def run(self) -> None:
-        """Send batches for ever, and what waits too long once more."""
+        """Send batches for ever, and resend transactions that wait too long."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._repeat_for_ever)
             while True:
@@ -68,10 +68,10 @@ class Gossip:
                 await trio.sleep(BATCH_S)
 
     async def _repeat_for_ever(self) -> None:
-        """Offer the oldest waiting transactions again: a link may have been replaced under them.
+        """Resend the oldest waiting transactions: they may be lost if a link was replaced.
 
-        To one peer at a time: the k-th node of the network turns to the (k + t)-th in round t, so
-        that in each round everybody hears from somebody, and at most once.
+        In round t, the k-th node of the network sends to the (k + t)-th only, so that in each
+        round every node hears from one other node, and at most once.
         """
         for turn in count():
             await trio.sleep(REPEAT_S)
@@ -86,7 +86,7 @@ class Gossip:
             self._gateway.broadcast(node_ids, FrameKind.TRANSACTIONS, batch)
 
     async def handle(self, node_id: bytes, value: object) -> None:
-        """Admit a batch from a peer; what we know or cannot use is passed over."""
+        """Admit a batch from a peer, ignoring known and invalid transactions."""
         if not isinstance(value, list) or len(value) > BATCH_TXS_MAX:
             raise BadInput("transaction batch is not a short list")
         for start in range(0, len(value), ADMITTED_AT_ONCE):

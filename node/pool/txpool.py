@@ -1,9 +1,9 @@
-"""The transaction pool: admitted transactions that no committed block holds yet.
+"""The transaction pool: admitted transactions that are not in a committed block yet.
 
-Bounded in number, with one transaction for each (sender, nonce). "Ready" are those whose
-nonces follow without a gap on the committed state; only they are sealed, and only they keep
-the consensus timer running. The pool never says that a transaction is committed; the ledger
-does.
+Bounded in number, with one transaction for each (sender, nonce). A transaction is "ready" if its
+sender's nonces follow the committed state without a gap; only ready transactions are sealed, and
+only they keep the consensus timer running. The ledger, never the pool, says that a transaction is
+committed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from node.config import BLOCK_GAS_MAX, GenesisConfig
 from node.errors import InvalidTransaction
 
 NONCE_WINDOW = 5_000
-"""How far ahead of the committed nonce a transaction may be."""
+"""Greatest distance of a transaction's nonce from the committed nonce."""
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
-"""Bytes of transactions in one block: what fits into frames with room to spare."""
+"""Most bytes of transactions in one block: they fit into frames with room to spare."""
 POOL_BYTES_MAX = 256 * 1024 * 1024
 
 ALREADY_KNOWN = -32000
@@ -52,7 +52,7 @@ class TxPool:
 
     @property
     def has_ready(self) -> bool:
-        """Whether any transaction could be sealed now."""
+        """Whether any transaction can be sealed now."""
         return bool(self._ready_senders)
 
     def get(self, tx_hash: bytes) -> Transaction | None:
@@ -61,16 +61,16 @@ class TxPool:
         return found[0] if found is not None else None
 
     def transactions(self) -> list[Transaction]:
-        """Return everything in order of arrival."""
+        """Return all transactions in order of arrival."""
         return [item for item, _ in self._by_hash.values()]
 
     def oldest(self, count: int, before_s: float) -> list[Transaction]:
-        """Return the first to arrive, at most `count`, of those that came before a time."""
+        """Return the oldest transactions, at most `count`, that arrived before a time."""
         first = islice(self._by_hash.values(), count)
         return [item for item, arrived_s in first if arrived_s < before_s]
 
     def validate(self, raw: bytes) -> Transaction:
-        """Decode and check what does not depend on the pool or the state."""
+        """Decode a transaction and check all that does not depend on the pool or the state."""
         transaction = decode_transaction(raw)
         if transaction.chain_id != self._genesis.web3_chain_id:
             raise InvalidTransaction(
@@ -101,7 +101,7 @@ class TxPool:
         return transaction
 
     def _check_place(self, transaction: Transaction) -> int:
-        """Return the sender's committed nonce, if there is a place for the transaction."""
+        """Return the sender's committed nonce; `InvalidTransaction` if there is no place."""
         if transaction.hash in self._by_hash:
             raise InvalidTransaction("already known", code=ALREADY_KNOWN)
         nonce = self._get_nonce(transaction.sender)
@@ -138,14 +138,14 @@ class TxPool:
         return nonce
 
     def select(self, limit: int, taken: Iterable[Transaction]) -> list[Transaction]:
-        """Return ready transactions in order of arrival, on top of those in flight."""
+        """Return ready transactions in order of arrival, following on those in `taken`."""
         return _fit(self._choose(limit, taken))
 
     def fills_block(self, limit: int, taken: Iterable[Transaction]) -> bool:
         """Whether the ready transactions fill a block, by number, bytes or gas.
 
-        Those behind a gap in their sender's nonces, which gossip may leave for a moment, are not
-        ready.
+        Transactions behind a gap in their sender's nonces are not ready; gossip may cause a gap
+        for a moment.
         """
         if len(self._by_hash) < limit:
             return False
@@ -177,7 +177,7 @@ class TxPool:
         return found
 
     def on_block(self, transactions: Iterable[Transaction]) -> None:
-        """Forget what a committed block holds, and what can no longer be included."""
+        """Remove transactions that a committed block includes or makes invalid."""
         for sender in {transaction.sender for transaction in transactions}:
             waiting = self._by_sender.get(sender)
             if waiting is None:
