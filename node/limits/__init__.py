@@ -1,1 +1,1 @@
-"""What others may cost a node: connections, open files, JSON."""
+"""Limits on what others may cost a node: connections, open files, JSON."""

@@ -1,10 +1,11 @@
-"""Places for connections: a bound, and who makes way when it is reached.
+"""Places for connections: a bound, and the choice of a connection to evict when it is reached.
 
-A newcomer is never refused because others sit idle: the connection that has kept this node
-waiting longest makes way, of the source address that has most of them. So a stranger with any
-number of connections pushes out its own, a caller that is served keeps its place, and whoever
-needs no longer than it takes to push everybody out once always gets through. Where that is
-dear, newcomers are let in at a bounded rate; the others wait in the kernel's queue.
+A newcomer is never refused because others sit idle. Among the connections that this node is
+waiting for, it evicts one of the source address with the most connections: the one it has waited
+for longest. So a stranger with any number of connections evicts its own, a client that is being
+served keeps its place, and a client that needs no longer than evicting all others once takes
+always gets through. Where eviction is expensive, newcomers are accepted at a bounded rate; the
+rest wait in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from node.errors import BadInput
 
 
 class Place:
-    """The place of one connection, as long as `ConnectionTable.hold` lasts."""
+    """The place of one connection, for as long as `ConnectionTable.hold` lasts."""
 
     def __init__(self, table: ConnectionTable, source: str) -> None:
         self.source = source
         self.scope = trio.CancelScope()
         self.is_waiting = False
-        """Whether it is the other end's turn: only then this one may be asked to make way."""
+        """Whether it is the other end's turn: only then may this connection be evicted."""
         self._table = table
 
     def begin_wait(self) -> None:
-        """It is the other end's turn, from now on."""
+        """Note that it is the other end's turn from now on."""
         self.is_waiting = True
         self._table.put_last(self)
 
@@ -41,20 +42,20 @@ class ConnectionTable:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._places: OrderedDict[Place, None] = OrderedDict()
-        """By how long they have kept this node waiting, the longest first."""
+        """Ordered by the time that they have kept this node waiting, longest first."""
         self._counts: Counter[str] = Counter()
 
     @property
     def is_full(self) -> bool:
-        """Whether a newcomer pushes another one out."""
+        """Whether a newcomer evicts another connection."""
         return len(self._places) >= self._limit
 
     @contextmanager
     def hold(self, source: str) -> Iterator[Place]:
-        """Keep a place for a connection; what runs within ends if it has to make way.
+        """Hold a place for a connection; the body is cancelled if the connection is evicted.
 
         Raises:
-            BadInput: there is none, as all others are being served.
+            BadInput: there is no place, since all other connections are being served.
         """
         if self.is_full:
             self._make_way()
@@ -89,7 +90,7 @@ class ConnectionTable:
 
 
 class Pace:
-    """Turns at a bounded rate, after a number of free ones."""
+    """Turns at a bounded rate, after a burst of free ones."""
 
     def __init__(self, per_s: float, burst: int) -> None:
         self._interval_s = 1 / per_s
@@ -104,14 +105,14 @@ class Pace:
 
 
 class GatedListener(trio.abc.Listener[trio.SocketStream]):
-    """A listener that passes a gate before each connection that it takes."""
+    """A listener that passes a gate before it accepts each connection."""
 
     def __init__(self, listener: trio.SocketListener, gate: Callable[[], Awaitable[None]]) -> None:
         self._listener = listener
         self._gate = gate
 
     async def accept(self) -> trio.SocketStream:
-        """Take a connection."""
+        """Accept a connection."""
         await self._gate()
         return await self._listener.accept()
 
@@ -121,9 +122,9 @@ class GatedListener(trio.abc.Listener[trio.SocketStream]):
 
 
 def has_left(stream: trio.SocketStream) -> bool:
-    """Whether the other end has closed; whatever else it has sent stays unread."""
+    """Whether the other end has closed; pending data stays unread."""
     try:
-        # Asked from a thread: the descriptor may be closed, or be of something else, by now.
+        # Called from any thread: the descriptor may be closed, or another file's, by now.
         lent = socket.socket(fileno=stream.socket.fileno())
     except (OSError, ValueError):
         return True
@@ -138,14 +139,14 @@ def has_left(stream: trio.SocketStream) -> bool:
 
 
 class WatchedStream(trio.abc.HalfCloseableStream):
-    """A connection that tells its place when it waits for the other end."""
+    """A connection that marks its place as waiting while it waits for the other end."""
 
     def __init__(self, stream: trio.SocketStream, place: Place) -> None:
         self._stream = stream
         self._place = place
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what arrives."""
+        """Return the next bytes."""
         self._place.begin_wait()
         try:
             return bytes(await self._stream.receive_some(max_bytes))
@@ -161,7 +162,7 @@ class WatchedStream(trio.abc.HalfCloseableStream):
             self._place.is_waiting = False
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until the socket takes bytes."""
+        """Wait until the socket accepts bytes."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
@@ -174,7 +175,7 @@ class WatchedStream(trio.abc.HalfCloseableStream):
 
 
 def read_source(stream: trio.abc.Stream) -> str:
-    """Return the address that a connection comes from; "" if it has none, or is gone already."""
+    """Return a connection's source address; "" if it has none, or is closed already."""
     if not isinstance(stream, trio.SocketStream):
         return ""
     try:

@@ -1,9 +1,9 @@
-"""How many files and sockets this process may have open, and who may have how many of them.
+"""The number of files and sockets that this process may open, and its division among their uses.
 
-The soft limit is raised to the hard one at the start, as far as a node has use for it, and what
-there is then is divided: what a node cannot do without, links to members, RocksDB's table files,
-RPC connections, and connections to the p2p port that have not shown yet whose they are. No part
-can take another's, so that a thousand idle clients cost no block (N-F5).
+At the start the process raises its soft limit to the hard limit, as far as a node can use it. The
+limit is divided among the indispensable files, links to members, RocksDB's table files, RPC
+connections, and unauthenticated connections to the p2p port. No use can take another's share, so
+a thousand idle clients do not stop the node from committing blocks (N-F5).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from dataclasses import dataclass
 from node.errors import ConfigError
 
 RESERVED = 96
-"""Listeners, logs, pipes, trio's own, and what RocksDB has open besides tables: its write-ahead
-log, manifest, lock, and the output of compactions; with room for what is closed a moment late."""
+"""Listeners, logs, pipes, trio's own descriptors, and RocksDB's files besides tables: write-ahead
+log, manifest, lock, and compaction output; with slack for descriptors that are closed late."""
 DESCRIPTORS_PER_MEMBER = 3
-"""A link, one that takes its place, and an attempt to dial."""
+"""A link, another that replaces it, and a dial attempt."""
 ROCKSDB_FILES = (64, 512)
-"""Least and most table files that RocksDB keeps open."""
+"""Minimum and maximum number of table files that RocksDB keeps open."""
 ENTRANTS = (32, 1_024)
-"""Least and most connections to the p2p port that are not authenticated yet."""
+"""Minimum and maximum number of unauthenticated connections to the p2p port."""
 RPC_CONNECTIONS = (64, 1_000)
-"""Least and most connections of RPC clients, both ports together."""
+"""Minimum and maximum number of RPC connections, on both ports together."""
 WANTED = 4_096
-"""More than all parts can use with a hundred members; the limit is not raised beyond."""
+"""More than all uses need with a hundred members; the limit is not raised beyond this."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescriptorBudget:
-    """The part of each; the most of all unless there is less to divide."""
+    """The share of each use; each defaults to its maximum."""
 
     rocksdb_files: int = ROCKSDB_FILES[1]
     entrants: int = ENTRANTS[1]
@@ -39,21 +39,21 @@ class DescriptorBudget:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit to the hard one, up to `WANTED`; return how many may be open."""
+    """Raise the soft limit to the hard one, up to `WANTED`; return the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # a system may have a lower limit that it does not tell
+        with suppress(OSError, ValueError):  # the system's true limit may be lower than it reports
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return WANTED if soft == resource.RLIM_INFINITY else soft
 
 
 def divide(limit: int, members: int) -> DescriptorBudget:
-    """Divide what may be open at a node of a group of `members`.
+    """Divide the descriptors of a node in a group of `members` nodes.
 
     Raises:
-        ConfigError: it is too little.
+        ConfigError: the limit is too low.
     """
     fixed = RESERVED + DESCRIPTORS_PER_MEMBER * members
     least = fixed + ROCKSDB_FILES[0] + ENTRANTS[0] + RPC_CONNECTIONS[0]

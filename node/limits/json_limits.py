@@ -1,11 +1,11 @@
-"""JSON of whoever: as UTF-8 only, of values that can be written again, and bounded.
+"""Untrusted JSON: bounded, in UTF-8 only, and only with values that can be serialised again.
 
 py-evm raises the interpreter's recursion limit so far that the JSON parser would run out of C
-stack, and take the process along, before it reached that limit. The bound is found in the bytes
-before they are parsed; that holds for UTF-8, and the parser would take UTF-16 and UTF-32 too.
+stack, and crash the process, before it reached that limit. So the nesting is bounded in the bytes
+before they are parsed. That works for UTF-8 only; the parser would accept UTF-16 and UTF-32 too.
 
-Python reads more than JSON has: NaN, Infinity, 1e999 (as Infinity), halves of surrogate pairs. What
-came in so would go out so, in an echoed id, and the client's parser would fail: all are refused.
+Python reads more than JSON allows: NaN, Infinity, 1e999 (as Infinity), lone surrogates. A node
+that echoed such a value, as in an id, would break the client's parser: all are refused.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 
 DEPTH_MAX = 64
 VALUES_MAX = 200_000
-"""Of a request: what parses in a moment, and many times what the largest batch has."""
+"""Most values in a request: it still parses in a moment, and the largest batch has far fewer."""
 DIGITS_MAX = 100
-"""Of an integer: the largest that means anything has 78, and reading one takes quadratic time."""
+"""Most digits of an integer: a 256-bit number has at most 78, and parsing takes quadratic time."""
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -45,8 +45,8 @@ def load_json(text: bytes, values_max: int = VALUES_MAX) -> Any:
 def _is_nested_too_deeply(text: bytes, values_max: int) -> bool:
     if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
         return False
-    # Without escapes every second piece between quotation marks is a string. A backslash outside
-    # of strings ends the parser, so that what follows need not be understood.
+    # Without escapes, every second piece between quotation marks is a string. The parser fails at
+    # a backslash outside strings, so the text after it does not matter.
     plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
     if plain.count(b'"') > 4 * values_max + 2:  # a key and a value for each comma and bracket
         raise ValueError(f"of more than {values_max} values")
