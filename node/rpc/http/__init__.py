@@ -1,1 +1,1 @@
-"""HTTP and WebSocket: who may speak, how much, and how requests are read."""
+"""HTTP and WebSocket: access, limits, and the reading of requests."""

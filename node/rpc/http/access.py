@@ -1,10 +1,10 @@
-"""Who may speak to a node: no page of the web that its user happens to look at.
+"""Access to a node's RPC: no web page that its user happens to open may use it.
 
-A browser sends requests of any page to any address, this machine's own among them, and a page may
-have a name of its own point there (DNS rebinding). Three headers tell: Host is what the page calls
-the node, Origin is the page, and a content type of JSON is what no page may send unasked. Programs
-that are no browsers send no Origin and need nothing of this. Framing that two readers could
-understand in two ways is refused here, too (RFC 9112, 6.1).
+A browser sends any page's requests to any address, even this machine's, and a page's own host
+name may resolve to it (DNS rebinding). Three headers tell: Host is the name by which the page
+calls the node, Origin is the page, and no page may send a content type of JSON without a
+preflight. Programs other than browsers send no Origin and are not affected. Message framing that
+two parsers could read differently is refused here, too (RFC 9112, 6.1).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from node.rpc.codec import show
 LOOPBACK_NAMES = ("localhost", "[::1]")
 JSON_TYPES = frozenset((b"application/json", b"application/json-rpc"))
 PREFLIGHT_S = 600
-"""How long a browser may remember that a page is allowed."""
+"""Seconds for which a browser may cache that a page is allowed."""
 _HOST = re.compile(rb"(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
 _LOOPBACK = re.compile(rb"127(?:\.[0-9]{1,3}){3}")
 _WHERE = "in {0} of [rpc] in its config.ini, or in rpc_{1} of [network] in the network file"
 
 
 class Refusal(Exception):
-    """A request that is not answered, with the HTTP status that says why."""
+    """A request is refused, with an HTTP status and a reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class Refusal(Exception):
 
 
 class Access:
-    """Judges the heads of requests: by names of this node, and pages that may use it."""
+    """Checks the heads of requests against this node's names and the pages that may use it."""
 
     def __init__(
         self, listen_host: str, hosts: Iterable[str] = (), origins: Iterable[str] = ()
@@ -45,7 +45,7 @@ class Access:
         self._origins = frozenset(origin.lower().encode() for origin in origins)
 
     def is_host(self, value: bytes) -> bool:
-        """Whether the value of a Host header names this node, on whatever port."""
+        """Whether the value of a Host header names this node, on any port."""
         found = _HOST.fullmatch(value)
         if found is None:
             return False
@@ -53,7 +53,7 @@ class Access:
         return name in self._hosts or _LOOPBACK.fullmatch(name) is not None
 
     def check(self, request: h11.Request) -> None:
-        """Raise `Refusal` unless a request may be read on and answered."""
+        """Raise `Refusal` if the node must not answer a request."""
         names = [name for name, _ in request.headers]
         if b"transfer-encoding" in names:
             if b"content-length" in names:
@@ -74,7 +74,7 @@ class Access:
 
     @staticmethod
     def cors(request: h11.Request) -> list[tuple[str, bytes]]:
-        """Return what tells a browser that a page, which passed, may read the answer."""
+        """Return the headers that let a page, once it has passed `check`, read the answer."""
         for name, value in request.headers:
             if name == b"origin":
                 return [
@@ -88,7 +88,7 @@ class Access:
 
 
 def is_json_type(value: bytes) -> bool:
-    """Whether a content type is one of JSON, with whatever parameters."""
+    """Whether a content type is JSON, with any parameters."""
     return value in JSON_TYPES or value.partition(b";")[0].strip().lower() in JSON_TYPES
 
 

@@ -1,9 +1,9 @@
 """Plain requests and their answers, read and written without a protocol library.
 
-Nearly everything that arrives is a POST whose body follows at once and whose length is given.
-h11 takes longer over one than the node over most calls, so such requests are recognised here,
-by one strict pattern. Whatever is not of exactly this form, whatever has not arrived whole, and
-whatever needs a word about who may ask, is left to h11 and `access`, which judge it.
+Nearly every request is a POST with a Content-Length whose body follows at once. h11 spends more
+time on one than the node spends on most calls, so one strict pattern recognises such requests
+here. All others are left to h11 and `access`: those not of exactly this form, incomplete ones, and
+those whose access needs a closer check.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _HEAD = re.compile(
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}+:[!-~ \t]{0,1024}+\r\n){1,64}+)\r\n"
 )
 _MEANS_MORE = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"origin"))
-"""Headers with which a request is more than its head and its body, or comes from a page."""
+"""Headers of requests that are more than a head and a body, or come from a web page."""
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
 
 
 def find_body(data: bytes, body_bytes_max: int, access: Access) -> tuple[int, int] | None:
-    """Return where the body of a plain request at the start of `data` begins and ends.
+    """Return the start and end of the body of a plain request at the start of `data`.
 
-    None if it is not plain, not whole, too large, or not allowed: then h11 decides what it is.
+    None if it is not plain, incomplete, too large, or not allowed: it is then left to h11.
     """
     found = _HEAD.match(data, 0, HEAD_BYTES_MAX)
     if found is None:
@@ -54,5 +54,5 @@ def find_body(data: bytes, body_bytes_max: int, access: Access) -> tuple[int, in
 
 
 def render_answer(body: bytes) -> bytes:
-    """Return a whole answer with status 200."""
+    """Return a complete answer with status 200."""
     return _ANSWER % (len(body), body)

@@ -1,7 +1,7 @@
-"""What all connections together may hold of a node's memory, and who yields when it is taken.
+"""The memory that all connections together may hold, and the choice of one to close at the limit.
 
-All clients of a machine come from one address, so a limit for each would bind nobody. Whoever takes
-little is served: when the memory is taken, the connection that holds most of it is closed.
+All clients on one machine share an address, so a limit per address would be useless. Clients that
+hold little are served: when the memory is used up, the connection that holds most is closed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import trio
 
 HELD_BYTES_MAX = 256 * 1024 * 1024
-"""Of requests that are not answered yet, and of answers and notifications that are not read."""
+"""Limit for unanswered requests, and for answers and notifications not yet read by clients."""
 
 
 class Guest:
@@ -25,16 +25,16 @@ class Guest:
         self.has_left = has_left
         """Whether the client has closed its end. May be called from any thread."""
         self.held = 0
-        """Bytes that are held for the client; the room counts them."""
+        """Bytes held for the client; maintained by the room."""
         self.scope = trio.CancelScope()
-        """Cancelled when the connection has to yield."""
+        """Cancelled when the connection must be closed to free memory."""
 
     def hold(self, size: int) -> bool:
-        """Count bytes that are held for the client; if False there is no room: drop them."""
+        """Reserve bytes for the client; False means no room: the caller must drop them."""
         return self._room.hold(self, size)
 
     def release(self, size: int) -> None:
-        """Count bytes off again."""
+        """Release reserved bytes."""
         self._room.release(self, size)
 
 
@@ -48,7 +48,7 @@ class Room:
 
     @contextmanager
     def guest(self, has_left: Callable[[], bool] = lambda: False) -> Iterator[Guest]:
-        """Take part; what runs within ends if it has to yield."""
+        """Register a connection; the body is cancelled if it must be closed to free memory."""
         guest = Guest(self, has_left)
         self._guests.add(guest)
         try:
@@ -58,7 +58,7 @@ class Room:
             self._forget(guest)
 
     def hold(self, guest: Guest, size: int) -> bool:
-        """Count bytes of a connection, if need be in place of another's that holds more."""
+        """Reserve bytes for a connection, if necessary by closing one that holds more."""
         if guest not in self._guests:
             return False
         while self._held + size > self._bytes_max:
@@ -72,7 +72,7 @@ class Room:
         return True
 
     def release(self, guest: Guest, size: int) -> None:
-        """Count bytes of a connection off again."""
+        """Release a connection's reserved bytes."""
         if guest in self._guests:
             self._held -= size
             guest.held -= size

@@ -1,7 +1,7 @@
-"""The RPC server: HTTP/1.1 by h11 and WebSocket by wsproto, on the same ports.
+"""The RPC server: HTTP/1.1 with h11 and WebSocket with wsproto, on the same ports.
 
-Bounded everywhere: connections, header and body size, time for a request to arrive, pushed
-notifications. Pages in a browser may use it if they are listed (`access`).
+Everything is bounded: connections, header and body size, time for a request to arrive, pushed
+notifications. Web pages may use it if they are listed (`access`).
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from node.traffic_tap import Tap
 BODY_BYTES_MAX = 10 * 1024 * 1024
 _TOO_LARGE = f"the body is larger than {BODY_BYTES_MAX} bytes"
 NEWCOMERS_PER_S = 100.0
-"""Once all places are taken: each then pushes out an idle connection, which may come back."""
+"""Rate of new connections once all places are taken: each evicts an idle one, which may return."""
 NEWCOMERS_AT_ONCE = 100
 SMALL_BYTES = 64 * 1024
-"""What a connection may hold uncounted: its place counts for that much."""
+"""Bytes that a connection may hold uncounted: its place allows for them."""
 IDLE_S = 120.0
 ARRIVAL_S = 20.0
-"""How long the rest of a begun request may take (slow-loris)."""
+"""Time in which the rest of a request must arrive (against slow-loris attacks)."""
 SEND_S = 60.0
-"""How long a client may take to read an answer."""
+"""Time in which a client must read an answer."""
 LINGER_S = 2.0
 RECEIVE_BYTES = SMALL_BYTES
 _NO_ROOM = encode_response(
@@ -90,7 +90,7 @@ class RpcServer:
             await self._pace.turn()
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection until it closes."""
         try:
             with (
                 self._connections.hold(read_source(stream)) as place,
@@ -120,21 +120,21 @@ class _HttpConnection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=32 * 1024)
 
     async def run(self) -> None:
-        """Serve requests until the client goes or breaks the protocol."""
+        """Serve requests until the client disconnects or breaks the protocol."""
         rest = await self._serve_plain()
         if rest:
             self._http.receive_data(rest)
             await self._serve_by_h11()
 
     async def _serve_plain(self) -> bytes:
-        """Serve plain requests; return what arrived of the first other one, b"" at the end."""
+        """Serve plain requests; return the first bytes of any other, b"" if the client left."""
         data = b""
-        with trio.CancelScope() as idle:  # one for all requests: making one takes long
+        with trio.CancelScope() as idle:  # one for all requests: creating one is expensive
             while True:
                 bounds = find_body(data, BODY_BYTES_MAX, self._server.access)
                 if bounds is not None:
                     body, data = data[bounds[0] : bounds[1]], data[bounds[1] :]
-                    idle.deadline = math.inf  # an answer has time-outs of its own
+                    idle.deadline = math.inf  # answering has its own time-outs
                     answer = await self._answer(body)
                     idle.deadline = trio.current_time() + SEND_S
                     await self._stream.send_all(render_answer(answer))
@@ -149,7 +149,7 @@ class _HttpConnection:
         return b""
 
     async def _answer(self, body: bytes) -> bytes:
-        """Return the answer to a body; `_note_sent` has to be told of it."""
+        """Return the answer to a body; the caller must pass it to `_note_sent` once sent."""
         server, guest = self._server, self._guest
         server.tap.received(body)
         answer = await server.dispatcher.answer(body, client=guest)
@@ -202,7 +202,7 @@ class _HttpConnection:
             self._http.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
 
     async def _send(self, *events: h11.Event) -> None:
-        """Send events together: each sending on its own costs more than making them all."""
+        """Send events in one write: a write costs more than building all the events."""
         data = b"".join([self._http.send(event) or b"" for event in events])
         if data:
             with trio.move_on_after(SEND_S) as limit:
@@ -235,7 +235,7 @@ class _HttpConnection:
         return not is_over and self._http.our_state is h11.DONE
 
     async def _read_body(self) -> bytes:
-        """Return a request's body; it is held, and to be released."""
+        """Return a request's body; its bytes are reserved, and the caller must release them."""
         body = bytearray()
         while True:
             event = await self._next_event()
@@ -277,7 +277,7 @@ class _HttpConnection:
         await self._linger()
 
     async def _linger(self) -> None:
-        """Read on for a moment: closing with unread data would take our answer back."""
+        """Read on for a moment: closing with unread data would make the client lose our answer."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.send_eof()
             with trio.move_on_after(LINGER_S):

@@ -1,8 +1,8 @@
-"""WebSocket connections: one JSON-RPC request a message, notifications pushed between.
+"""WebSocket connections: one JSON-RPC request a message, with pushed notifications in between.
 
-Requests are answered side by side, and their answers sent as they come: one that waits for a
-transaction holds up neither others nor a pong. A client that sends more than fit in is not read
-until there is place again; one that goes takes its requests along.
+Requests are answered concurrently, and each answer is sent when it is ready: a request that waits
+for a transaction delays neither others nor a pong. If a client has sent too many requests, the
+node stops reading until there is room; if it disconnects, its requests are cancelled.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from node.traffic_tap import Tap
 
 MESSAGE_BYTES_MAX = 10 * 1024 * 1024
 PIECE_BYTES = 64
-"""What a piece of a message counts for at least: its place in memory."""
+"""Bytes counted for each piece of a message besides its own: its overhead in memory."""
 ARRIVAL_S = 20.0
-"""For a message, once it has begun."""
+"""Time in which a message must arrive once it has begun."""
 IDLE_S = 120.0
-"""Without a word before a ping, and again after it."""
+"""Silence before a ping is sent, and after it before the connection is closed."""
 SEND_S = 60.0
 IN_FLIGHT_MAX = 16
-"""Requests of a connection that are answered at once."""
+"""Requests of a connection that are answered concurrently."""
 WAITING_MAX = 256
-"""Requests that may wait for that; there is place for one of any size, or for as many bytes."""
+"""Requests that may wait for that; of any size for one, else at most MESSAGE_BYTES_MAX in all."""
 PUSHES_MAX = 1_024
 PUSHED_BYTES_MAX = 16 * 1024 * 1024
-"""Notifications that a client may leave unread, before it loses its connection."""
+"""Bytes of notifications that a client may leave unread before it is disconnected."""
 RECEIVE_BYTES = 64 * 1024
 
 
@@ -57,7 +57,7 @@ async def serve_websocket(
     methods: Methods,
     tap: Tap,
 ) -> None:
-    """Take over a connection that asked for an upgrade, and serve it to its end."""
+    """Take over a connection that asked for an upgrade, and serve it until it closes."""
     connection = WSConnection(ConnectionType.SERVER)
     try:
         connection.initiate_upgrade_connection(
@@ -90,14 +90,14 @@ class _WebSocket:
         self._lock = trio.Lock()
         self._buffer: list[bytes] = []
         self._size = 0
-        """Bytes in the buffer, each piece with its place; held, as all that follows."""
+        """Bytes in the buffer, with each piece's overhead; reserved, like all bytes below."""
         self._begun_s = 0.0
-        """When the message in the buffer began."""
+        """Time at which the message in the buffer began."""
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._workers = 0
         self._is_roomy = trio.Event()
-        """Set whenever a request is taken out of those that wait."""
+        """Set whenever a waiting request is taken."""
         self._pushed_bytes = 0
         self._pushes_in, self._pushes_out = trio.open_memory_channel[bytes](PUSHES_MAX)
         self._scope = trio.CancelScope()
@@ -118,10 +118,10 @@ class _WebSocket:
         finally:
             self._session.close()
 
-    # --- what is sent -----------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------
 
     def _push(self, notification: dict[str, Any]) -> bool:
-        """Queue a notification; a client that leaves too much unread loses its connection."""
+        """Queue a notification; disconnect a client that leaves too much unread."""
         if self._scope.cancel_called:
             return False
         data = encode_response(notification)
@@ -146,12 +146,12 @@ class _WebSocket:
             try:
                 with trio.move_on_after(SEND_S) as limit:
                     await self._stream.send_all(self._connection.send(event))
-                if limit.cancelled_caught:  # it does not read, and got half a frame
+                if limit.cancelled_caught:  # the client does not read; it has half a frame
                     self._scope.cancel()
             except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
                 self._scope.cancel()
 
-    # --- what arrives -----------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------
 
     async def _read(self, nursery: trio.Nursery) -> None:
         handlers: dict[type, Callable[[Any], Awaitable[bool]]] = {
@@ -178,7 +178,7 @@ class _WebSocket:
                 return
 
     async def _receive(self) -> bytes:
-        """Return what arrives; nothing once the client is gone, silent even to a ping, or slow."""
+        """Return the next bytes; b"" if the client left, ignored a ping, or sends too slowly."""
         for is_pinged in (False, True):
             now_s = trio.current_time()
             wait_s = self._begun_s + ARRIVAL_S - now_s if self._buffer else IDLE_S
@@ -202,7 +202,7 @@ class _WebSocket:
         return False
 
     async def _on_piece(self, event: TextMessage | BytesMessage) -> bool:
-        """Take a piece of a message, as text or as bytes: web3.py sends requests as bytes."""
+        """Add a piece of a message, as text or as bytes: web3.py sends requests as bytes."""
         if not self._buffer:
             self._begun_s = trio.current_time()
         data = event.data.encode() if isinstance(event, TextMessage) else bytes(event.data)
@@ -220,8 +220,8 @@ class _WebSocket:
         return True
 
     async def _take(self, body: bytes) -> None:
-        """Have a whole message answered; until there is place for it nothing more is read."""
-        self._guest.release(self._size - len(body))  # the pieces are one now
+        """Queue a complete message to be answered; wait, reading no more, until there is room."""
+        self._guest.release(self._size - len(body))  # the pieces are joined now
         self._buffer, self._size = [], 0
         while self._waiting and (
             len(self._waiting) >= WAITING_MAX or self._waiting_bytes + len(body) > MESSAGE_BYTES_MAX
@@ -232,7 +232,7 @@ class _WebSocket:
         self._waiting_bytes += len(body)
 
     async def _work(self) -> None:
-        """Answer requests that wait, until none does."""
+        """Answer waiting requests until there are none."""
         while self._waiting:
             body = self._waiting.popleft()
             self._waiting_bytes -= len(body)
