@@ -1,7 +1,7 @@
-"""The eth dialect: what web3.py, ethers, viem, cast and MetaMask call.
+"""The eth dialect: the methods that web3.py, ethers, viem, cast and MetaMask call.
 
 There are no fees: gas price and priority fee are zero and any offered fee is ignored. State is
-kept for the latest block only; asking for an older one is an error rather than a wrong answer.
+kept for the latest block only; a request for older state is an error, not a wrong answer.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ ERROR_STRING = bytes.fromhex("08c379a0")
 FEE_HISTORY_BLOCKS_MAX = 1024
 PERCENTILES_MAX = 100
 SYNC_MS, SYNC_MS_MAX = 2_000, 20_000
-"""How long eth_sendRawTransactionSync waits, unless asked to, and at most."""
+"""Default and greatest time for which eth_sendRawTransactionSync waits."""
 BLOCK_HASH_CHARS = 66
 LATEST_TAGS = ("latest", "pending", "safe", "finalized")
 
 
 def _parse_timeout(value: object) -> int:
-    """Return milliseconds given as a number, as EIP-7966 has it, or as a quantity."""
+    """Return milliseconds given as a number, as in EIP-7966, or as a quantity."""
     return value if type(value) is int and value > 0 else parse_quantity(value, "timeout")
 
 
 def _check_percentiles(values: object) -> None:
-    """Refuse what is no list of percentiles: of 0 to 100, in rising order."""
+    """Refuse anything but a list of percentiles: 0 to 100, in rising order."""
     if values is None:
         return
     if not isinstance(values, list) or len(values) > PERCENTILES_MAX:
@@ -171,7 +171,7 @@ class EthMethods:
             raise RpcError(error.code, str(error)) from error
 
     async def eth_sendRawTransactionSync(self, raw: object, timeout_ms: object = None) -> Any:
-        """EIP-7966: the receipt, as soon as the transaction is committed on this node."""
+        """EIP-7966: return the receipt once this node has committed the transaction."""
         wait_ms = SYNC_MS if timeout_ms is None else _parse_timeout(timeout_ms)
         tx_hash = parse_data(self.eth_sendRawTransaction(raw), "transaction hash", 32)
         wait_s = min(wait_ms, SYNC_MS_MAX) / 1000
@@ -307,7 +307,7 @@ class EthMethods:
                 return self._find_hash(tag["blockHash"])
             tag = tag.get("blockNumber")
         elif isinstance(tag, str) and len(tag) == BLOCK_HASH_CHARS:
-            return self._find_hash(tag)  # no number has as many digits: web3.py and ethers send it
+            return self._find_hash(tag)  # as web3.py and ethers send it; no number is so long
         number = self._block_number(tag)
         return number if number <= self._node.height else None
 
@@ -315,7 +315,7 @@ class EthMethods:
         return self._node.find_block(parse_data(block_hash, "block hash", 32))
 
     def _check_latest(self, tag: object) -> None:
-        """Accept what means the latest block; its number may just have been passed."""
+        """Refuse any block but the latest."""
         if tag is None or tag in LATEST_TAGS:
             return
         number = self._find_number(tag)
@@ -333,7 +333,7 @@ def _parse_message(raw: object) -> Transaction:
     if not isinstance(raw, dict):
         raise invalid_params("call: expected an object")
     for name in ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas", "nonce"):
-        if raw.get(name) is not None:  # nothing depends on it here; it has to be one all the same
+        if raw.get(name) is not None:  # not used here, but it must be a quantity
             parse_quantity(raw[name], name)
     data = raw.get("input") or raw.get("data") or "0x"
     sender = raw.get("from")
@@ -351,7 +351,7 @@ def _parse_message(raw: object) -> Transaction:
 
 
 def _parse_access_list(raw: object) -> AccessList:
-    """Return an access list as eth_call and eth_estimateGas have it (EIP-2930)."""
+    """Return the access list of an eth_call or eth_estimateGas (EIP-2930)."""
     if raw is None:
         return ()
     if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
@@ -380,7 +380,7 @@ def _raise_failure(outcome: Outcome, template: Transaction) -> NoReturn:
 
 
 def describe_revert(output: bytes) -> str:
-    """Return the reason in revert data, or "" if it has none that we can read."""
+    """Return the reason in revert data, or "" if it has no readable one."""
     code = decode_registry_error(output)
     if code is not None:
         return f"{code.value} {code.name}"

@@ -16,14 +16,14 @@ from node.rpc.eth.shapes import log_object
 LOGS_MAX = 10_000
 BLOCKS_MAX = 10_000
 LOG_BYTES_MAX = 16 * 1024 * 1024
-"""Of data in all logs of an answer, which has two characters for each."""
+"""Most bytes of data in all logs of an answer, which takes two characters for each."""
 ADDRESSES_MAX = 256
 TOPICS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which logs are wanted: any of the addresses; for each position any of the topics."""
+    """The wanted logs: of any of the addresses, with any of the topics for each position."""
 
     addresses: frozenset[bytes]
     topics: tuple[frozenset[bytes] | None, ...]
@@ -60,7 +60,7 @@ def _parse_topic(value: object) -> frozenset[bytes] | None:
     if len(items) > TOPICS_MAX:
         raise invalid_params("filter: too many alternatives for one topic")
     if None in items:
-        return None  # one of the alternatives is anything
+        return None  # one of the alternatives is a wildcard
     return frozenset(parse_data(item, "topic", 32) for item in items) or None
 
 

@@ -19,7 +19,7 @@ ZERO_ADDRESS = "0x" + "00" * 20
 def block_object(
     header: Header, placed: list[PlacedTransaction], *, is_full: bool, size: int
 ) -> dict[str, Any]:
-    """Return a block as eth_getBlockBy… shows it."""
+    """Return a block in the form of eth_getBlockBy…."""
     transactions: list[Any] = [
         transaction_object(item.transaction, item) if is_full else to_data(item.transaction.hash)
         for item in placed
@@ -34,7 +34,7 @@ def block_object(
 
 
 def head_object(header: Header, placed: list[PlacedTransaction]) -> dict[str, Any]:
-    """Return the part of a block that newHeads shows."""
+    """Return the part of a block that newHeads pushes."""
     bloom = compute_bloom(tuple(item.receipt for item in placed))
     return {
         "number": to_quantity(header.number),
@@ -61,7 +61,7 @@ def head_object(header: Header, placed: list[PlacedTransaction]) -> dict[str, An
 def transaction_object(
     transaction: Transaction, placed: PlacedTransaction | None
 ) -> dict[str, Any]:
-    """Return a transaction; without a place it is pending."""
+    """Return a transaction, which is pending if it has no position in a block."""
     found: dict[str, Any] = {
         "type": to_quantity(transaction.type),
         "hash": to_data(transaction.hash),
@@ -119,7 +119,7 @@ def receipt_object(placed: PlacedTransaction) -> dict[str, Any]:
 
 
 def log_object(log: Log, placed: PlacedTransaction, position: int) -> dict[str, Any]:
-    """Return one log with its place."""
+    """Return one log with its position."""
     return {
         "address": to_data(log.address),
         "topics": [to_data(topic) for topic in log.topics],
