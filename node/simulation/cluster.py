@@ -1,9 +1,9 @@
 """A consortium of real nodes in one process and in virtual time, under faults.
 
-Everything is the product's code but sockets, TLS, disks, threads and the clock: driver, pool,
-gossip, sealer, proposals, py-evm, scheduler, ledger, sync, gateway and frames. A run has the
-two phases of the core's simulation: faults while clients send transactions, then healing and
-the demand that everything is committed everywhere.
+Only sockets, TLS, disks, threads and the clock are simulated. Driver, pool, gossip, sealer,
+proposals, py-evm, scheduler, ledger, sync, gateway and frames are the product's code. A run has
+the two phases of the core's simulation: first faults while clients send transactions; then the
+faults heal, and every node must commit every transaction.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ CHAIN_ID = 20_200
 DOMAIN = Domain("sim", "group0")
 ISSUER = int(Role.ISSUER)
 _EAGER_CACHE = CodeCache(gas_an_operation=0, join_every=1)
-"""Runs are short: contracts are compiled at once, and compared with py-evm."""
+"""Compiles contracts at once, since runs are short; results are compared with py-evm's."""
 DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
 
 
 @dataclass(slots=True)
 class StackResult:
-    """What one run did."""
+    """Result of one run."""
 
     blocks: int
     frames: int
@@ -71,7 +71,7 @@ class StackResult:
 
 @dataclass(slots=True)
 class Member:
-    """One node of the cluster: what survives a crash, and what runs now."""
+    """One node of the cluster: the parts that survive a crash, and the running node."""
 
     index: int
     key: NodeKey
@@ -81,17 +81,17 @@ class Member:
     is_first_start: bool = True
     is_loss_due: bool = False
     must_abstain: bool = False
-    """Whether it has lost votes since it ran last."""
+    """Whether it has lost votes since its last run."""
     may_abstain: bool = False
     """Whether it has ever lost a step with vote records."""
     height: int = 0
-    """What it has told to be committed."""
+    """Highest height that it has reported as committed."""
     node: Node | None = None
     scope: trio.CancelScope | None = None
 
 
 class VirtualClock:
-    """Trio's virtual time, with an error of its own for each node."""
+    """Trio's virtual time, with a clock error for each node."""
 
     def __init__(self, skew_ms: int) -> None:
         self._skew_ms = skew_ms
@@ -106,7 +106,7 @@ class VirtualClock:
 
 
 async def run_inline(work: Callable[[], object]) -> object:
-    """Run work in the event loop: threads have no place in virtual time."""
+    """Run work in the event loop, since virtual time cannot include threads."""
     await trio.lowlevel.checkpoint()
     return work()
 
@@ -149,7 +149,7 @@ def _account_addresses() -> tuple[str, ...]:
 
 @lru_cache
 def _transactions() -> tuple[Transaction, ...]:
-    """Return registrations of three issuers, in order of nonce for each."""
+    """Return registrations by three issuers, each in nonce order."""
     found = []
     for position in range(TRANSACTIONS_MAX):
         account = Account(_account_key(position % 3))
@@ -171,13 +171,13 @@ class Cluster:
 
     seed: int
     nodes: int = 4
-    """Validators; some runs have an observer as well."""
+    """Number of validators; some runs have an observer as well."""
     random: Random = field(init=False)
     window: int = field(init=False)
     _wiped: int = field(init=False)
-    """The one node that may lose its disk: that counts as a fault."""
+    """Index of the one node that may lose its disk, which counts as a Byzantine fault."""
     _liar: int = field(init=False)
-    """Or the one that lies."""
+    """Index of the liar, if no node loses its disk."""
     members: list[Member] = field(init=False)
     faults: Counter[str] = field(default_factory=Counter)
     frames: int = 0
@@ -248,7 +248,7 @@ class Cluster:
         return node
 
     def _check_abstention(self, member: Member, node: Node) -> None:
-        """A validator abstains when it has lost votes, and for no other reason (R-SAFE-3)."""
+        """Check that a validator abstains if, and only if, it has lost votes (R-SAFE-3)."""
         if node.driver is None:
             return
         is_abstaining = node.driver.replica.phase == "abstaining"
@@ -259,7 +259,7 @@ class Cluster:
         member.must_abstain = False
 
     def _on_send(self, member: Member, ledger: Ledger, message: Message) -> None:
-        """Watch a vote; now and then its sender loses its disk right after it, when it hurts."""
+        """Check a vote; sometimes make its sender lose its disk right then, when it hurts most."""
         self._votes.on_send(member.index, ledger, message)
         is_vote = not isinstance(message, Status)
         if member.scope is None or not is_vote or member.index != self._wiped:
@@ -278,7 +278,7 @@ class Cluster:
             raise Violation(f"P01 two blocks at height {header.number} (node {member.index})")
 
     async def _live(self, member: Member) -> None:
-        """Run a node; start it again when its disk fails, or when it is crashed."""
+        """Run a node; restart it when its disk fails or it crashes."""
         while True:
             member.storage.reopen()
             try:
@@ -287,7 +287,7 @@ class Cluster:
                 self.note(f"{member.index} start {head}")
                 if head < member.height:
                     raise Violation(f"P13 node {member.index} lost block {member.height}")
-                member.height = head  # a write may have happened although its sync failed
+                member.height = head  # a write may have succeeded although its sync failed
                 with trio.CancelScope() as member.scope:
                     await run_services(member.node)
             except* StorageError:
@@ -301,7 +301,7 @@ class Cluster:
             await trio.sleep(self.random.choice((0.05, 0.5, 3.0)) if self.is_faulty else 0.05)
 
     def _lose(self, member: Member) -> None:
-        """Take from a node all of its disk, or the newest writes: its votes may be among them."""
+        """Wipe a node's disk, or undo its newest writes; votes may be among them."""
         member.is_loss_due = False
         storage = member.storage
         steps = storage.get(KEY_VOTES)
@@ -329,7 +329,7 @@ class Cluster:
     # --- links ------------------------------------------------------------------------------
 
     async def _keep_link(self, first: Member, second: Member) -> None:
-        """Link two nodes again and again, as their dialling would."""
+        """Keep relinking two nodes, as their dialling would."""
         pair = (first.index, second.index)
         random = Random(f"link/{self.seed}/{pair}")  # noqa: S311
         while True:
@@ -347,7 +347,7 @@ class Cluster:
         try:
             await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
         except BadInput as error:
-            if self._liar not in (own.index, other.index):  # nobody honest is to blame
+            if self._liar not in (own.index, other.index):  # an honest node must not be blamed
                 text = f"P12 {node.config.name} blames node {other.index}: {error}"
                 raise Violation(text) from error
             self.faults["blame"] += 1
@@ -394,7 +394,7 @@ class Cluster:
             node.pool.add(transaction.raw, trio.current_time(), is_local=True)
 
     def _missing(self, transactions: tuple[Transaction, ...]) -> list[str]:
-        """Return what is not committed where, or where heads differ."""
+        """Return, for each node, what it has not committed, or that heads differ."""
         missing = []
         heads = set()
         for member in self.members:
@@ -447,7 +447,7 @@ class Cluster:
         while missing := self._missing(transactions):
             if trio.current_time() - healed_s > LIVENESS_S:
                 raise Violation(f"P17 not settled {LIVENESS_S:.0f} s after healing: {missing}")
-            for member in self.members:  # clients ask again until they see a receipt
+            for member in self.members:  # clients resend until they see a receipt
                 if member.node is not None:
                     for transaction in transactions:
                         self._give(member.node, transaction)
@@ -455,14 +455,14 @@ class Cluster:
 
 
 def read_disk(storage: Storage) -> tuple[int, list[Record]]:
-    """Return the head and the consensus records that a disk holds."""
+    """Return the head's height and the consensus records on a disk."""
     head = storage.get(KEY_HEAD)
     rows = storage.scan(PREFIX_VOTE, PREFIX_VOTE_END)
     return decode_head(head).number if head else 0, [decode_record(value) for _, value in rows]
 
 
 def read_chain(node: Node) -> list[BlockFact]:
-    """Return what a node's ledger says of its chain."""
+    """Return the facts about each block in a node's ledger."""
     headers = (node.ledger.header(number) for number in range(node.ledger.head.number + 1))
     return [
         BlockFact(item.number, item.hash, item.parent_hash, item.state_root, item.receipt_root)
@@ -471,7 +471,7 @@ def read_chain(node: Node) -> list[BlockFact]:
 
 
 def run_stack(seed: int, nodes: int = 4, trace: list[str] | None = None) -> StackResult:
-    """Run one seed of the whole node; raise `Violation` if a property is broken."""
+    """Run whole nodes under one seed; raise `Violation` if a property is broken."""
     cluster = Cluster(seed, nodes, trace=trace)
     usual, CompiledComputation.cache = CompiledComputation.cache, _EAGER_CACHE
     try:

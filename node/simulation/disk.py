@@ -1,8 +1,8 @@
-"""A disk that fails: some writes raise, some come to an end half-way, and some are lost later.
+"""A disk that fails: some writes raise, some writes to the trace are torn, and some are lost later.
 
-A failed sync leaves it open whether the write has happened (F31): the caller cannot know, must
-stop, and starts again from what is really there. A disk may also lie about its syncs, or lose
-what it had: `lose` takes the newest writes back.
+After a failed sync the caller cannot know whether the write has happened (F31): it must stop, and
+restart from what the disk really holds. A disk may also lie about its syncs, or lose data: `lose`
+undoes the newest writes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from node.ledger.storage import MemoryStorage
 from node.ledger.trace import SLOTS, Mark, MemoryTrace
 
 UNDO_MAX = 64
-"""Writes that can be taken back."""
+"""Number of newest writes that can be undone."""
 
 
 class FaultyStorage(MemoryStorage):
-    """A store in memory whose writes fail now and then."""
+    """A store in memory whose writes sometimes fail."""
 
     def __init__(self, random: Random, failure_rate: float) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class FaultyStorage(MemoryStorage):
         self.is_failed = False
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
-        """Write everything, or raise having written everything or nothing."""
+        """Write all, or raise after having written all or nothing."""
         if self.is_failed:
             raise StorageError("the store has failed and must be opened again")
         if self._random.random() < self.failure_rate:
@@ -47,7 +47,7 @@ class FaultyStorage(MemoryStorage):
         super().write(puts, deletes)
 
     def lose(self, writes: int) -> None:
-        """Lose the newest writes, as a log does whose end is cut off."""
+        """Undo the newest writes, as if the end of the log were cut off."""
         for _ in range(min(writes, len(self._undo))):
             for key, stored in self._undo.pop().items():
                 if stored is None:
@@ -61,12 +61,12 @@ class FaultyStorage(MemoryStorage):
         self._undo.clear()
 
     def reopen(self) -> None:
-        """Start again from what is there."""
+        """Accept writes again, starting from what the store holds."""
         self.is_failed = False
 
 
 class FaultyTrace(MemoryTrace):
-    """A trace in memory whose writes fail now and then: done, not done, or torn."""
+    """A trace in memory whose writes sometimes fail: done, not done, or torn."""
 
     def __init__(self, random: Random, failure_rate: float) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class FaultyTrace(MemoryTrace):
         self.failure_rate = failure_rate
 
     def write(self, mark: Mark) -> None:
-        """Keep a mark, or raise with it kept, not kept, or its slot damaged."""
+        """Write a mark, or raise with the mark written, not written, or its slot damaged."""
         if self.slots is None or self._random.random() >= self.failure_rate:
             super().write(mark)
             return

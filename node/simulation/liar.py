@@ -1,7 +1,7 @@
-"""A validator of whole nodes that lies: what leaves its gateway is altered, and signed again.
+"""A whole node that lies: messages that leave its gateway are altered and signed again.
 
-Its replica is honest and so is its disk; the others must bear whatever reaches them, and may
-ban it. The alterations are those of the core's simulation.
+Its replica and its disk are honest. The others must tolerate all that they receive, and may ban
+it. The alterations are those of the core's simulation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class GatewayLiar:
         gateway.broadcast = self.broadcast  # type: ignore[method-assign]
 
     def broadcast(self, node_ids: Iterable[bytes], kind: FrameKind, value: object) -> None:
-        """Send what the gateway is asked to send, or something else to each."""
+        """Send each node the message or a lie: altered, with a replayed one, or nothing."""
         for node_id in node_ids:
             values = [value]
             if kind is FrameKind.CONSENSUS and isinstance(value, bytes):
@@ -57,10 +57,10 @@ class GatewayLiar:
             return [data, encode_message(self.random.choice(self.memory))]
         try:
             changed: Message = mutate_value(self, message)
-            if isinstance(message, PrePrepare) and kind > 0.24:  # on nothing that anybody has
+            if isinstance(message, PrePrepare) and kind > 0.24:  # its parent does not exist
                 nowhere = replace(message.proposal, previous=self.random.randbytes(32))
                 changed = replace(message, proposal=nowhere)
             signature = self._key.sign(signing_digest(self._domain, FIRST_EPOCH, changed))
             return [encode_message(replace(changed, signature=signature))]
         except (OverflowError, TypeError, ValueError):
-            return [data]  # it cannot even be written
+            return [data]  # the altered message cannot be encoded

@@ -1,7 +1,7 @@
-"""Links in memory: byte streams with delays, in order, that a fault can break.
+"""Links in memory: ordered byte streams with delays, which a fault can break.
 
-Both ends are trio streams, so the gateway's own peers, frames and queues run over them. What
-TLS would have proved, the node id of the other side, is given by the simulation.
+Both ends are trio streams, so the gateway's own peers, frames and queues run over them. The
+simulation supplies the other side's node id, which TLS would have proved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DELAY_S_MAX = (0.002, 0.02, 0.2)
 
 
 class Link:
-    """Two ends, with a delay for each piece of bytes."""
+    """Two ends, with a delay for each chunk of bytes."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class Link:
         self.ends = (End(self, 0), End(self, 1))
 
     def carry(self, side: int, data: bytes) -> float:
-        """Note bytes on their way and return when they arrive."""
+        """Note bytes in transit; return their arrival time."""
         self._on_bytes(side, data)
         delay_s = self.delay_s_min + self._random.random() * self._delay_s_max
         return trio.current_time() + delay_s
 
     def break_off(self) -> None:
-        """Cut the link: both ends fail from now on."""
+        """Break the link: both ends fail from now on."""
         self.is_broken = True
         for end in self.ends:
             end.wake()
@@ -55,7 +55,7 @@ class End(trio.abc.Stream):
         self.is_closed = False
 
     def wake(self) -> None:
-        """Let a waiting reader look again."""
+        """Wake a waiting reader."""
         self._changed.set()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -77,7 +77,7 @@ class End(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what has arrived; empty once the other end is closed."""
+        """Return bytes that have arrived; b"" once the other end is closed."""
         while True:
             await trio.lowlevel.checkpoint()
             if self.is_closed:

@@ -1,8 +1,8 @@
 """A whole network of a plan in one process and in virtual time, for tests.
 
 The same node code as in processes, with memory for disks, links without TLS, and a clock that
-jumps whenever everything waits. Clients talk to a node's JSON-RPC without a socket. One seed
-gives one order of everything.
+jumps ahead whenever all tasks wait. Clients call a node's JSON-RPC without a socket. The seed
+decides the order of all events.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from node.traffic_tap import Tap
 
 RELINK_S = 0.05
 DELAY_S = 0.005
-"""The longest way of a piece of bytes over a link."""
+"""Greatest delay of a chunk of bytes on a link."""
 LINKED_S = 30.0
 
 
@@ -44,7 +44,7 @@ def _build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
 
 
 class LocalClient(RpcClient):
-    """Asks a node of a virtual network."""
+    """Client of one node of a virtual network."""
 
     def __init__(self, network: VirtualNetwork, planned: PlannedNode) -> None:
         super().__init__(planned.url)
@@ -66,9 +66,9 @@ class VirtualNetwork:
     ) -> None:
         self.plan = plan
         self._skews_ms = skews_ms or {}
-        """By name: the error of a node's clock."""
+        """Clock errors of nodes, by name."""
         self.nodes: dict[str, Node] = {}
-        """Those that run, by name."""
+        """Running nodes, by name."""
         self._random = Random(f"virtual/{seed}")  # noqa: S311  (repeatable)
         self._storages = {item.name: MemoryStorage() for item in plan.nodes}
         self._traces = {item.name: MemoryTrace() for item in plan.nodes}
@@ -93,7 +93,7 @@ class VirtualNetwork:
 
     @asynccontextmanager
     async def down(self, *names: str) -> AsyncIterator[None]:
-        """Keep nodes down; afterwards they start again with what is on their disks."""
+        """Keep nodes down; afterwards they restart from their disks."""
         chosen = [self._find(name) for name in names]
         self._down.update(chosen)
         for name in chosen:
@@ -120,7 +120,7 @@ class VirtualNetwork:
 
     @asynccontextmanager
     async def slow(self, delay_s: float, *names: str) -> AsyncIterator[None]:
-        """Have all bytes from and to nodes take at least `delay_s`: they lag behind the others."""
+        """Delay all bytes from and to nodes by at least `delay_s`, so that these nodes lag."""
         chosen = [self._find(name) for name in names]
         before = {name: self._delays_s.get(name, 0.0) for name in chosen}
         self._delays_s.update(dict.fromkeys(chosen, delay_s))
@@ -167,7 +167,7 @@ class VirtualNetwork:
         return assemble_node(genesis, self.plan.node_config(planned, Path()), surroundings)
 
     async def live(self, planned: PlannedNode) -> None:
-        """Run a node whenever it is not to be down."""
+        """Run a node, except while it must be down."""
         name = planned.name
         while True:
             while name in self._down:
@@ -184,7 +184,7 @@ class VirtualNetwork:
                         link.break_off()
 
     async def keep_link(self, first: PlannedNode, second: PlannedNode) -> None:
-        """Link two nodes whenever both run and nothing cuts them off."""
+        """Link two nodes whenever both run and no cut separates them."""
         pair = (first.name, second.name)
         while True:
             one, other = (self.nodes.get(name) for name in pair)
@@ -226,7 +226,7 @@ def _pairs(nodes: tuple[PlannedNode, ...]) -> Iterable[tuple[PlannedNode, Planne
 async def open_virtual(
     plan: Plan, seed: int = 0, skews_ms: Mapping[str, int] | None = None
 ) -> AsyncIterator[VirtualNetwork]:
-    """Run a plan's nodes until the block ends; call it inside `run_virtual`."""
+    """Run a plan's nodes for the duration of the block; use it inside `run_virtual`."""
     network = VirtualNetwork(plan, seed, skews_ms)
     async with trio.open_nursery() as nursery:
         for planned in plan.nodes:

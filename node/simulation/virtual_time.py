@@ -1,8 +1,8 @@
-"""Running trio code in virtual time, with the order of tasks drawn from a seed.
+"""Running trio code in virtual time, with task scheduling drawn from a seed.
 
 trio has a deterministic scheduler for its own tests, behind two private names of its run
-module. They are touched here and nowhere else; `check_private_names` tells whether they still
-do what we need, and is a test of its own.
+module. Only this module uses them; `check_private_names`, which a test calls, checks that they
+still do what we need.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
 """Makes trio sort the tasks of a batch before it shuffles them."""
 _SOURCE = "_r"
-"""The random numbers that the shuffle takes."""
+"""The random generator of the shuffle."""
 
 
 def run_virtual(seed: int, main: Callable[[], Awaitable[T]]) -> T:
-    """Run `main` on a clock that jumps whenever everything waits."""
+    """Run `main` on a clock that jumps ahead whenever all tasks wait."""
     before = getattr(_run, _SWITCH)
     order = Random(f"schedule/{seed}")  # noqa: S311  (repeatable, not secret)
     source: Random = getattr(_run, _SOURCE)
@@ -40,7 +40,7 @@ def run_virtual(seed: int, main: Callable[[], Awaitable[T]]) -> T:
 
 
 def check_private_names() -> None:
-    """Raise `NodeError` unless one seed gives one order of tasks, and another seed another."""
+    """Raise `NodeError` unless a seed always gives the same task order, and others differ."""
     for name in (_SWITCH, _SOURCE):
         if not hasattr(_run, name):
             raise NodeError(f"trio {trio.__version__} has no trio._core._run.{name} any more")

@@ -1,4 +1,4 @@
-"""What nodes sign, watched over crashes: no two votes (P05), none ahead of the disk (P14)."""
+"""Checks on votes across crashes: no two that conflict (P05), none before it is durable (P14)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from node.ledger.ledger import Ledger
 
 
 class VoteWatch:
-    """Remembers every vote of a cluster, whatever its nodes forget."""
+    """Remembers every vote of a cluster, even those that its nodes lose."""
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._votes: dict[tuple[int, VoteKind, int, int], tuple[bytes, bytes]] = {}
         self._lost: dict[int, int] = {}
-        """The highest height that a node had voted for when its disk was lost."""
+        """Highest height that a node had voted at when its disk was lost."""
         self._asked: dict[int, int] = {}
-        """The highest view that a node has asked for."""
+        """Highest view that a node has sent a VIEW-CHANGE for."""
 
     def on_send(self, node: int, ledger: Ledger, message: Message) -> None:
-        """A node is about to send a message."""
+        """Check a message that a node is about to send."""
         if isinstance(message, ViewChange):
             views = [item for item in ledger.load_records() if isinstance(item, ViewRecord)]
             if not views or views[0].to_view < message.view:
@@ -52,12 +52,12 @@ class VoteWatch:
             raise Violation(f"P14 node {node} sends {vote.kind.name} {key[2:]}: not durable")
 
     def on_wipe(self, node: int) -> None:
-        """A node loses its disk: it must not vote again where it may have voted (R-WIPE-1)."""
+        """Note that a node has lost its votes: it must not vote at those heights (R-WIPE-1)."""
         heights = [height for at, _, height, _ in self._votes if at == node]
         self._lost[node] = max(heights, default=0)
 
     def has_lost(self, node: int, head: int, records: Iterable[Record]) -> bool:
-        """Whether what a node's disk still holds lacks anything that it has sent."""
+        """Whether a node's disk lacks the record of any vote or view change that it has sent."""
         known = list(records)
         votes = {(item.kind, item.height): item for item in known if isinstance(item, VoteRecord)}
         asked = max((item.to_view for item in known if isinstance(item, ViewRecord)), default=-1)

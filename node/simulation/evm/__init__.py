@@ -1,1 +1,1 @@
-"""Both EVM engines side by side: programs, faults, costs, the official state tests."""
+"""Comparing the two EVM engines: random programs, mutants, costs, the official state tests."""

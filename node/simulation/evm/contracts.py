@@ -1,9 +1,9 @@
 """Real contracts, called at random in both EVM engines.
 
-Takes the artifacts of npm packages (any JSON with ``abi`` and ``bytecode``), deploys what can
-be deployed into one world, and calls every function again and again with arguments of the
-right types: small and huge numbers, known and unknown addresses, other contracts. The two
-engines run side by side, and a difference raises `EngineMismatch`.
+Takes the artifacts of npm packages (any JSON with ``abi`` and ``bytecode``), deploys those that
+it can into one world, and repeatedly calls random functions with arguments of the right types:
+small and huge numbers, known and unknown addresses, other contracts. The two engines run side by
+side, and a difference raises `EngineMismatch`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SENDERS = tuple(bytes([0x50 + number]) * 20 for number in range(4))
 DEPLOY_GAS = 29_000_000
 DEPLOY_ATTEMPTS = 6
 CODE_BYTES_MIN = 400
-"""Libraries that are only linked into others are smaller."""
+"""Smaller contracts are libraries with internal functions only."""
 NUMBERS = (0, 1, 2, 3, 10, 100, 10**6, 10**18, 2**64, 2**128 - 1, 2**255, 2**256 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class ContractArtifact:
-    """What a package says of one contract."""
+    """A contract in a package."""
 
     name: str
     bytecode: bytes
@@ -47,7 +47,7 @@ class ContractArtifact:
 
 @dataclass(slots=True)
 class ContractRun:
-    """What was deployed and called."""
+    """Record of the contracts deployed and the calls made."""
 
     deployed: dict[bytes, ContractArtifact] = field(default_factory=dict)
     calls: int = 0
@@ -71,7 +71,7 @@ def _read_artifact(path: Path) -> ContractArtifact | None:
         bytecode = bytes.fromhex(code.removeprefix("0x"))
         abi = [item for item in raw["abi"] if isinstance(item, dict)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # no artifact, or one with libraries still to be linked
+        return None  # not an artifact, or one with unlinked libraries
     if len(bytecode) < CODE_BYTES_MIN:
         return None
     constructors = [item["inputs"] for item in abi if item.get("type") == "constructor"]
@@ -80,7 +80,7 @@ def _read_artifact(path: Path) -> ContractArtifact | None:
 
 
 class _World:
-    """Contracts that know of each other, in an EVM that runs both engines."""
+    """Contracts that know each other's addresses, in an EVM that runs both engines."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311  (repeatable, not secret)
@@ -92,7 +92,7 @@ class _World:
         self.run = ContractRun()
 
     def deploy(self, artifact: ContractArtifact) -> None:
-        """Create a contract, with other arguments if it refuses the first ones."""
+        """Create a contract, retrying with other arguments if its constructor fails."""
         address = keccak256(artifact.name.encode() + len(self.run.deployed).to_bytes(4, "big"))[:20]
         for _ in range(DEPLOY_ATTEMPTS):
             arguments = self._arguments(artifact.constructor)

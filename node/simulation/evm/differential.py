@@ -1,4 +1,4 @@
-"""Running programs in both EVM engines and comparing everything that can be seen."""
+"""Running programs in both EVM engines and comparing all that is observable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTEXT = BlockContext(7, 1_700_000_000, 30_000_000, 20_200, lambda number: byte
 
 
 def state_of(program: Program) -> LayeredState:
-    """Return the state that a program runs on."""
+    """Return the initial state of a program."""
     writes: dict[StateKey, bytes] = {
         (TABLE_ACCOUNT, SENDER): encode_account((0, 10**6, keccak256(b"")))
     }
@@ -46,10 +46,10 @@ def state_of(program: Program) -> LayeredState:
 def run_program(
     program: Program, *, is_compiled: bool
 ) -> tuple[list[Outcome], dict[StateKey, bytes]]:
-    """Run a program twice on one state: the second time finds it warm and changed.
+    """Run a program twice on one state: the second run finds the state warm and changed.
 
     Raises:
-        EngineMismatch: the engine failed on it, and could not have gone on by itself.
+        EngineMismatch: the engine failed on the program, and only containment saved the run.
     """
     engine = Engine.COMPILED if is_compiled else Engine.INTERPRETED
     evm = Evm(state_of(program), replace(CONTEXT, engine=engine))
@@ -62,7 +62,7 @@ def run_program(
 
 
 class StepCounter(dict[int, Any]):
-    """Opcodes of the interpreter, counting how often one is looked up."""
+    """The interpreter's opcodes, counting lookups as steps."""
 
     steps = 0
 
@@ -74,7 +74,7 @@ class StepCounter(dict[int, Any]):
 
 @contextmanager
 def counted_steps() -> Iterator[Callable[[], int]]:
-    """Count the opcodes that the interpreter runs meanwhile."""
+    """Count the opcodes that the interpreter runs in the body."""
     usual, before = InterpretedComputation.opcodes, StepCounter.steps
     InterpretedComputation.opcodes = StepCounter(usual)
     try:
@@ -84,14 +84,14 @@ def counted_steps() -> Iterator[Callable[[], int]]:
 
 
 NEVER = 10**12
-"""A price of gas for which no opcode is ever compiled."""
+"""A gas price per opcode at which nothing is ever compiled."""
 PRICES = (0, 0, NEVER, 40)
-"""Gas an opcode for each run of a program in the compiled engine: all is compiled at once, then
-hot branches are joined; nothing is; code is compiled in the middle of a frame."""
+"""Gas price of compiling an opcode in each of a program's four compiled runs: all code is compiled
+at once; then hot branches are joined; nothing is compiled; code is compiled in mid-frame."""
 
 
 def find_difference(program: Program) -> str | None:
-    """Return in what way the engines differ on a program, None if they do not."""
+    """Return how the engines differ on a program, or None."""
     usual = CompiledComputation.cache
     caches = {price: CodeCache(price, join_every=1) for price in PRICES}
     try:
@@ -108,7 +108,7 @@ def find_difference(program: Program) -> str | None:
 
 
 def find_differences(seed: int, count: int) -> Iterator[tuple[int, Program]]:
-    """Yield the programs of a seed on which the engines differ, with their numbers."""
+    """Yield those of a seed's programs on which the engines differ, with their numbers."""
     random = Random(seed)  # noqa: S311  (repeatable, not secret)
     for number in range(count):
         program = draw_program(random)
@@ -116,14 +116,14 @@ def find_differences(seed: int, count: int) -> Iterator[tuple[int, Program]]:
             yield number, program
 
 
-# --- making a program small that the engines differ on ------------------------------------------
+# --- shrinking a program on which the engines differ --------------------------------------------
 
 
 def shrink(program: Program, is_found: Callable[[Program], bool] | None = None) -> Program:
     """Return a smaller program on which the engines still differ.
 
-    Instructions are left out, in ever smaller pieces, as long as that helps; then call data,
-    value and storage. Jumps keep their targets, so that code with jumps shrinks less.
+    It removes instructions, in ever smaller pieces, as long as that helps; then call data, value
+    and storage. Jumps keep their targets, so code with jumps shrinks less.
     """
     test = is_found or (lambda candidate: find_difference(candidate) is not None)
     for index in range(len(program.codes)):

@@ -1,6 +1,6 @@
-"""Faults that the compiled EVM has had or could have, put back one at a time.
+"""Mutants of the compiled EVM: bugs that it has had or could have, put back one at a time.
 
-A differential that does not find them proves nothing by finding nothing else.
+If differential testing does not find these, its finding nothing else proves nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from node.execution.compiler import (
 
 @contextmanager
 def _patched(*patches: tuple[Any, str, Any]) -> Iterator[None]:
-    """Set attributes (or items of mappings) for a while."""
+    """Set attributes (or items of mappings) temporarily."""
     before = []
     try:
         for owner, name, value in patches:
@@ -44,7 +44,7 @@ def _patched(*patches: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 def _expressions(changed: Mapping[int, str]) -> Callable[[], Any]:
-    """Return a mutant that gives opcodes other templates, when they are compiled."""
+    """Return a mutant with other templates for opcodes, in compiled code."""
 
     def apply() -> Any:
         table = dict(operations.EXPRESSIONS)
@@ -59,7 +59,7 @@ def _expressions(changed: Mapping[int, str]) -> Callable[[], Any]:
 
 
 def _helper(name: str, change: Callable[[Any], Any]) -> Callable[[], Any]:
-    """Return a mutant of what compiled code calls."""
+    """Return a mutant of a helper that compiled code calls."""
     return lambda: _patched((runtime.NAMESPACE, name, change(runtime.NAMESPACE[name])))
 
 
@@ -68,7 +68,7 @@ def _constant(module: Any, name: str, by: int) -> Callable[[], Any]:
 
 
 def _kept_slots() -> Any:
-    """Known slots outlive a call, which may have written them."""
+    """Known slots are kept across a call, which may have written them."""
 
     def call(out: Any, on: Any, opcode: int) -> None:
         slots = dict(on.slots)
@@ -80,7 +80,7 @@ def _kept_slots() -> Any:
 
 
 def _kept_words() -> Any:
-    """Known words of memory outlive a store that overlaps them."""
+    """Known words of memory are kept across a store that overlaps them."""
 
     def remember(on: Any, offset: int, value: Any) -> None:
         on.words[offset] = value
@@ -89,7 +89,7 @@ def _kept_words() -> Any:
 
 
 def _lost_destruction() -> Any:
-    """What a called frame destroys is forgotten."""
+    """Accounts that a called frame destroys are forgotten."""
 
     def absorb(parent: Any, child: Any) -> None:
         destroyed = parent.destroyed
@@ -112,7 +112,7 @@ def _lost_refund() -> Any:
 
 
 def _cheap_memory() -> Any:
-    """Memory of a known length is extended for too little."""
+    """Memory of a known length is extended for too little gas."""
     original = runtime.compute_memory_gas
     return _patched((writer, "compute_memory_gas", lambda words: original(words) - words // 32))
 
@@ -182,4 +182,4 @@ MUTANTS: Mapping[str, Callable[[], Any]] = MappingProxyType(
         "memory beyond a kilobyte is too cheap": _cheap_memory,
     }
 )
-"""By what is wrong: each gives a context in which it is."""
+"""By description of the bug; each value returns a context in which the bug is present."""

@@ -1,8 +1,9 @@
-"""What the dearest opcodes cost for their gas: loops of one thing, run as a node runs them.
+"""The CPU cost of the opcodes that are most expensive for their gas: loops of one operation.
 
-Each loop runs cold (nothing of it is compiled, as when a stranger's contract is called for the
-first time, and it earns its compilation in the course) and hot. The bound of ADR 5 is 200 ms of CPU
-a million gas; `node.simulation.evm.precompile_costs` has the precompiles, and the yardstick.
+Each loop runs as on a node, cold and hot. Cold means that none of it is compiled at first, as when
+a stranger's contract is first called; it earns its compilation during the run. The bound of ADR 5
+is 200 ms of CPU a million gas; `node.simulation.evm.precompile_costs` covers the precompiles, and
+has the reference loop.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ ROUNDS = 3
 _STOPS = ADDRESSES[1].hex()
 """A contract that stops at once."""
 _FAILS = ADDRESSES[2].hex()
-"""One that reverts."""
+"""A contract that reverts."""
 
 
 def _loop(body: str, before: str = "", times: int = 20) -> bytes:
-    """Return code that does something again and again, as long as there is gas."""
+    """Return code that repeats `body` until its gas runs out."""
     start = bytes.fromhex(before)
     return start + b"\x5b" + bytes.fromhex(body) * times + bytes([0x60, len(start), 0x56])
 
@@ -83,7 +84,7 @@ LOOPS: Mapping[str, bytes] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class OpcodeCost:
-    """CPU for a million gas, and in steps of the reference loop for each gas: cold and hot."""
+    """CPU ms a million gas, and reference-loop steps a gas: cold and hot."""
 
     what: str
     cold_ms: float
@@ -93,9 +94,9 @@ class OpcodeCost:
 
 
 def measure_loop(what: str, code: bytes | None = None) -> OpcodeCost:
-    """Return what a loop costs: the least of some rounds, as what else goes on only adds to it.
+    """Return a loop's cost: the minimum over several rounds, as other load only adds to it.
 
-    The yardstick is applied right before and right after each run.
+    The reference loop runs right before and right after each run.
     """
     run = partial(_run, code or LOOPS[what])
     cold, hot = [], []

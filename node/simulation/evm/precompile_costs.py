@@ -1,4 +1,4 @@
-"""What each precompile costs at its worst: CPU for a million gas, and how long it lets nobody in.
+"""Each precompile's worst cost: CPU a million gas, and the longest time without thread switch.
 
 The bound of ADR 5 is 20 s of CPU for a block of 100 million gas: 200 ms a million.
 """
@@ -21,20 +21,20 @@ from node.execution.precompiles.prices import BLAKE2F_BYTES
 from node.execution.precompiles.table import PRECOMPILES, PrecompileFailed
 
 BOUND_MS = 200.0
-"""Milliseconds of CPU for a million gas (ADR 5)."""
+"""Milliseconds of CPU a million gas (ADR 5)."""
 GOAL_MS = 100.0
-"""What a precompile should stay below on a quiet machine."""
+"""Milliseconds a million gas that a precompile should stay below on an idle machine."""
 STEPS_PER_GAS_MAX = 1.5
-"""A million gas may cost as much as so many million steps of `measure_reference_ms`, which take
-some 100 ms a million on a quiet machine."""
+"""Most steps of `measure_reference_ms` that a unit of gas may cost; a million steps take some
+100 ms on an idle machine."""
 _BATCH_S, _BATCHES = 0.003, 5
-"""Calls are repeated until they take this long together, so many times; the least counts."""
+"""Duration of a batch of repeated calls, and number of batches; the minimum counts."""
 _REFERENCE_STEPS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input that is dear for its price."""
+    """An input that is expensive for its price."""
 
     precompile: str
     what: str
@@ -44,10 +44,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an input costs: `gas` by our prices, CPU for a million gas, the longest stretch.
+    """Cost of an input: `gas` by our prices, CPU a million gas, longest time without a switch.
 
-    `steps_per_gas` is the same CPU in steps of the reference loop, measured beside it: it depends
-    little on the machine and on what else the machine does.
+    `steps_per_gas` is the same CPU in steps of the reference loop, measured right beside it: it
+    depends little on the machine and its other load.
     """
 
     precompile: str
@@ -59,14 +59,14 @@ class Cost:
 
 
 def measure_costs(inputs: list[Input] | None = None) -> list[Cost]:
-    """Return the cost of each input, the dearest of all precompiles unless given."""
+    """Return the cost of each input, by default of the worst inputs of all precompiles."""
     return [measure_cost(item) for item in (draw_worst_inputs() if inputs is None else inputs)]
 
 
 def measure_cost(item: Input) -> Cost:
-    """Return what one input costs: the least of some batches, as what else goes on only adds.
+    """Return an input's cost: the minimum over several batches, as other load only adds to it.
 
-    The yardstick is applied right before and right after each batch.
+    The reference loop runs right before and right after each batch.
     """
     call = prepare(item)
     gas = call()
@@ -85,20 +85,20 @@ def measure_cost(item: Input) -> Cost:
 
 
 def measure_by_yardstick(measure: Callable[[], float]) -> tuple[float, float]:
-    """Return milliseconds a million gas as measured, and steps a gas by the yardstick around it."""
+    """Return the measured ms a million gas, and the reference-loop steps a gas."""
     before_ms = measure_reference_ms()
     cost_ms = measure()
     return cost_ms, 2 * cost_ms / (before_ms + measure_reference_ms())
 
 
 def take_least(costs: list[tuple[float, float]]) -> tuple[float, float]:
-    """Return the least milliseconds and the least steps: what else goes on only adds."""
+    """Return the minimum ms and the minimum steps, since other load only adds to them."""
     return min(ms for ms, _ in costs), min(steps for _, steps in costs)
 
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Keep the collector of cycles out of a measurement: it costs what the whole process holds."""
+    """Pause the garbage collector for a measurement: its cost depends on the whole process."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -110,7 +110,7 @@ def collection_paused() -> Iterator[None]:
 
 
 def measure_reference_ms() -> float:
-    """Return the CPU of a loop of plain arithmetic, a million steps: the yardstick of a machine."""
+    """Return the CPU ms of a million steps of plain arithmetic: the reference loop."""
 
     def loop() -> None:
         value = 1
@@ -121,9 +121,9 @@ def measure_reference_ms() -> float:
 
 
 def measure_stretch_ms(call: Callable[[], object]) -> float:
-    """Return the longest time for which another thread could not run during the call.
+    """Return the longest time during the call in which another thread could not run.
 
-    The interpreter hands over every 5 ms; what is much more is a call that keeps its lock.
+    Python switches threads every 5 ms; a much longer time means that the call keeps the lock.
     """
     done, gaps = Event(), [0.0]
 
@@ -146,7 +146,10 @@ def measure_stretch_ms(call: Callable[[], object]) -> float:
 
 
 def prepare(item: Input) -> Callable[[], int]:
-    """Return a call of the precompile as the EVM makes it, which returns its gas; it may fail."""
+    """Return a function that calls the precompile as the EVM does, and returns its price.
+
+    The precompile may fail.
+    """
     spent = 0
 
     def consume_gas(amount: int, reason: str) -> None:
@@ -170,7 +173,7 @@ def prepare(item: Input) -> Callable[[], int]:
 
 
 def _time(work: Callable[[], object]) -> float:
-    """Return the seconds of CPU that this thread spends."""
+    """Return the CPU seconds that this thread spends on the work."""
     before = time.thread_time()
     work()
     return time.thread_time() - before
@@ -181,7 +184,7 @@ def _word(number: int) -> bytes:
 
 
 def _fill(size: int, seed: int = 0x9E3779B97F4A7C15) -> bytes:
-    """Return bytes without structure, the first bit and the last set."""
+    """Return pseudorandom bytes with the first and the last bit set."""
     number = pow(seed, 2 * size + 3, 1 << 8 * size) | 1 << 8 * size - 1 | 1
     return number.to_bytes(size, "big")
 
@@ -193,14 +196,14 @@ G2 = bytes.fromhex(
     "090689d0585ff075ec9e99ad690c3395bc4b313370b38ef355acdadcd122975b"
     "12c85ea5db8c6deb4aab71808dcb408fe3d1e7690c43d37b4ce6cc0166fa7daa"
 )
-"""The groups' generators, as EIP-197 writes them."""
+"""The groups' generators, encoded as in EIP-197."""
 NOT_IN_G2 = bytes.fromhex(
     "0000000000000000000000000000000000000000000000000000000000000000"
     "0000000000000000000000000000000000000000000000000000000000000001"
     "0d1271953ed9ea0836846e70a1934187998c7f790cb4d7511b7f8da82de048a4"
     "2869111d5381f072f8e2728fdb825a51aadd70e52c9830e9ab4b871c0531f1bb"
 )
-"""A point of the twisted curve whose order is not the group's."""
+"""A point on the twisted curve whose order is not the group's."""
 COMMITMENT = bytes.fromhex(
     "8e0fbcbc40e49239136b4304185804626fc9452509e4b651b000374f814baf3a"
     "88f401e168611fab1a7ce5c09970833d"
@@ -210,7 +213,7 @@ PROOF = bytes.fromhex(
     "e9049cb40228ab14d09d73cbda2ee23d"
 )
 VALUE = bytes.fromhex("42891f6c4de28c62a191a897ad9e7a211dd8beaf0dbaf995bb0dfc10599518a5")
-"""A KZG proof, made with c-kzg, that the polynomial with values 5, 6, 7, … is this at 77."""
+"""A KZG proof, made with c-kzg, that the polynomial with values 5, 6, 7, … has `VALUE` at 77."""
 NOT_IN_KZG_GROUP = b"\x80" + (4).to_bytes(47, "big")
 
 
@@ -221,18 +224,18 @@ def encode_modexp(base: bytes, exponent: bytes, modulus: bytes) -> bytes:
 
 
 def encode_blake2f(rounds: int) -> bytes:
-    """Return the input of BLAKE2F with a message of no structure."""
+    """Return the input of BLAKE2F with a pseudorandom message."""
     return rounds.to_bytes(4, "big") + _fill(BLAKE2F_BYTES - 5) + b"\x01"
 
 
 def encode_point_evaluation(commitment: bytes, z: int, y: bytes, proof: bytes) -> bytes:
-    """Return the input of a point evaluation, with the versioned hash that fits."""
+    """Return the input of a point evaluation, with the matching versioned hash."""
     versioned_hash = b"\x01" + sha256(commitment).digest()[1:]
     return versioned_hash + _word(z) + y + commitment + proof
 
 
 def draw_worst_inputs() -> list[Input]:
-    """Return the inputs that are dearest for their price, those that fail among them."""
+    """Return the inputs that are most expensive for their price, including failing ones."""
     rows = (
         *((1, what, data) for what, data in _draw_signatures()),
         *((address, f"{size} bytes", bytes(size)) for address in (2, 3, 4) for size in (1, 10**6)),
@@ -253,7 +256,7 @@ def _draw_signatures() -> list[tuple[str, bytes]]:
     digest = _fill(32)
     signature = sign(_fill(32, 3)[:31].rjust(32, b"\x01"), digest)
     r_s, v = signature[:64], _word(27 + signature[64])
-    no_point = _word(5)  # 5³ + 7 is no square
+    no_point = _word(5)  # 5³ + 7 is not a square
     return [("a signature", digest + v + r_s), ("r of no point", digest + v + no_point + r_s[32:])]
 
 

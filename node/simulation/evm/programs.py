@@ -1,10 +1,10 @@
 """Random EVM programs for running two engines side by side.
 
 Programs are mostly well formed, so that they run for a while, and sometimes not: too few stack
-items, jumps into the void, too little gas, writes in static calls. Several contracts call each
-other, themselves and precompiles in every way there is, create from code that they write, and
-destroy. An operand may come from any operation: what one engine leaves on the stack where the
-other leaves something that is merely equal shows nowhere else (case N-P0).
+items, invalid jumps, too little gas, writes in static calls. Several contracts call each other,
+themselves and precompiles with every call opcode, create contracts from code that they write, and
+destroy themselves. An operand may come from any operation: only so does it show if one engine
+leaves a value on the stack that equals the other's but has another type (case N-P0).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _CREATION_CODES = tuple(
     bytes.fromhex(text)
     for text in (
         "5ff3",  # an empty contract
-        "30ff",  # destroys itself at once, in favour of itself
-        "33ff",  # in favour of who creates it
-        "60015f5560025f5d5f5f5fa0",  # writes, and leaves a log
+        "30ff",  # destroys itself at once, with itself as beneficiary
+        "33ff",  # with its creator as beneficiary
+        "60015f5560025f5d5f5f5fa0",  # writes slots and emits a log
         "60015f5360015ff3",  # a contract of one byte
-        "60ef5f5360015ff3",  # one that must not be (EIP-3541)
-        "6130005ff3",  # one that is too large, or too dear
+        "60ef5f5360015ff3",  # a forbidden contract (EIP-3541)
+        "6130005ff3",  # a contract that is too large or too expensive
         "5f5ffd",
         "fe",
         "3660205237365ff0",
@@ -48,7 +48,7 @@ _CREATION_CODES = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Contracts by address, and how the first is called."""
+    """Contracts by address, and the call of the first one."""
 
     codes: tuple[bytes, ...]
     storage: tuple[tuple[int, int], ...]
@@ -59,7 +59,7 @@ class Program:
 
 
 class _Writer:
-    """Writes one contract, keeping count of the stack that its straight line would have."""
+    """Writes one contract, tracking the stack depth along its straight line."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -82,9 +82,9 @@ class _Writer:
         self.depth = max(0, self.depth + pushes - pops)
 
     def word(self) -> None:
-        """Push something: a notable word, a small one, or a copy of what is there."""
+        """Push a word: a special or small one, a copy of a stack item, or one read at run time."""
         kind = self.random.random()
-        if kind < 0.2:  # nothing that a compiler could know
+        if kind < 0.2:  # unknown to a compiler
             self.push(self.random.randrange(100))
             self.op(self.random.choice((0x35, 0x35, 0x51, 0x54)), 1, 1)
         elif kind < 0.45 and self.depth:
@@ -96,7 +96,7 @@ class _Writer:
             self.push(self.random.randrange(300))
 
     def produce(self) -> None:
-        """Push what an operation has made of something that is known at run time only."""
+        """Push the result of an operation on a value that is known at run time only."""
         kind = self.random.random()
         if kind < 0.5:  # 0 or 1
             self.push(self.random.randrange(100))
@@ -117,7 +117,7 @@ class _Writer:
             self.op(self.random.choice((0x5C, 0x54, 0x31, 0x3B)), 1, 1)
 
     def small(self, bound: int = 200) -> None:
-        """Push an offset or a size: small, but for a few."""
+        """Push an offset or a size, which is nearly always small."""
         kind = self.random.random()
         if kind < 0.005:
             self.push(self.random.choice(WORDS))
@@ -127,7 +127,7 @@ class _Writer:
             self.push(self.random.randrange(bound))
 
     def address(self) -> None:
-        """Push whom to call or ask: a contract, a precompile, what an operation has made."""
+        """Push an address: a contract's, a precompile's, an account's, or a computed one."""
         kind = self.random.random()
         if kind < 0.3:
             self.push(self.random.randint(1, 10))
@@ -147,7 +147,7 @@ class _Writer:
         self.op(0x5B, 0, 0)
 
     def target(self) -> None:
-        """Push a jump destination: an earlier one, a later one, or nonsense."""
+        """Push a jump target: an earlier label, a later one, or a random offset."""
         if self.random.random() < 0.02:
             self.push(self.random.randrange(max(1, len(self.code))), 2)
         elif self._labels and self.random.random() < 0.3:
@@ -158,7 +158,7 @@ class _Writer:
             self.depth += 1
 
     def finish(self) -> bytes:
-        """Let open jumps land somewhere behind them; in the end show what was computed."""
+        """Store and return results at the end; point open jumps at later labels."""
         self.label()
         for slot in range(min(3, self.depth)):
             self.push(slot)
@@ -206,7 +206,7 @@ def _shuffle(writer: _Writer) -> None:
 
 
 def _frame(writer: _Writer) -> None:
-    """Work around a memory offset that is known at run time only, as compiled contracts do."""
+    """Access memory near an offset known at run time only, as Solidity's code does."""
     random = writer.random
     writer.op(random.choice((0x36, 0x59, 0x34)), 0, 1)
     for _ in range(random.randint(1, 6)):
@@ -339,7 +339,7 @@ def _call(writer: _Writer) -> None:
 
 
 def _create(writer: _Writer) -> None:
-    """Create a contract, mostly from code that was put into memory just before."""
+    """Create a contract, mostly from code just written to memory."""
     random = writer.random
     code = random.choice(_CREATION_CODES)
     if random.random() < 0.8:
@@ -388,7 +388,7 @@ _KINDS_OF_CALLERS = (
 
 
 def write_code(random: Random, length: int) -> bytes:
-    """Return a random contract of so many steps."""
+    """Return a random contract of `length` steps."""
     writer = _Writer(random)
     table = _KINDS_OF_CALLERS if random.random() < 0.4 else _KINDS
     kinds, weights = zip(*table, strict=True)
@@ -398,7 +398,7 @@ def write_code(random: Random, length: int) -> bytes:
 
 
 def write_calculation(random: Random) -> bytes:
-    """Return a contract that computes with its call data and returns what comes out."""
+    """Return a contract that computes with its call data and returns the result."""
     writer = _Writer(random)
     for number in range(8):
         writer.push(32 * number)

@@ -1,7 +1,7 @@
-"""Random contracts that act on each other, each act complete in itself and with a visible effect.
+"""Random contracts that interact, built from acts: whole sequences, each with a visible effect.
 
-Random opcodes in a row seldom write a slot, have a callee write the same one, and read it again;
-nor does one often see who calls, or a stack that is just full. Acts are drawn whole instead.
+Sequences of random opcodes rarely write a slot, let a callee write the same slot, and read it
+again; nor do they often observe the caller, or just fill the stack. So whole acts are drawn.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ class _Scene:
         return self.random.randrange(_SLOTS)
 
     def write(self) -> bytes:
-        """Write a slot, or clear it, perhaps what it has already."""
+        """Write or clear a slot, perhaps with the value that it has already."""
         value = push(self.random.choice((0, 0, 1, 7)))
         opcode = self.random.choice((b"\x55", b"\x55", b"\x5d"))
         return value + push(self.slot()) + opcode
 
     def read(self) -> bytes:
-        """Read a slot and show it in memory."""
+        """Read a slot into memory."""
         opcode = self.random.choice((b"\x54", b"\x54", b"\x5c"))
         return push(self.slot()) + opcode + push(32 * self.random.randrange(5)) + b"\x52"
 
     def tell(self) -> bytes:
-        """Write down who calls, who is called, what with and how much gas there is."""
+        """Store one value of the context: own address, caller, call value, gas left, …."""
         opcode = self.random.choice(b"\x30\x33\x33\x34\x36\x47\x3d\x5a")
         return _store(bytes([opcode]), self.slot())
 
     def call(self, opcodes: tuple[int, ...] = _CALLS, *, is_quiet: bool = False) -> bytes:
-        """Call a contract or a precompile, and write down how it went or what came back."""
+        """Call a contract or a precompile; store the status, copy the returned data, or neither."""
         opcode = self.random.choice(opcodes)
         address = push(int.from_bytes(self.random.choice(self.others), "big"))
         if self.random.random() < 0.15:
@@ -76,17 +76,17 @@ class _Scene:
         return code + b"\x50"
 
     def around_a_call(self) -> bytes:
-        """Have a slot or a word known, call, and read it again."""
+        """Make a slot or a word known to the compiler, call, and read it again."""
         slot, word = self.slot(), 32 * self.random.randrange(5)
         known = _store(push(self.random.randrange(3)), slot)
         if self.random.random() < 0.3:
             known = push(slot) + b"\x54" + push(word) + b"\x52"
         again = _store(push(slot) + b"\x54" + push(1) + b"\x01", self.slot())
-        call = self.call((0xF1, 0xF2, 0xF2, 0xF4, 0xF4))  # most run on our own slots
+        call = self.call((0xF1, 0xF2, 0xF2, 0xF4, 0xF4))  # most use the caller's slots
         return known + call + again + push(word) + b"\x51" + push(128) + b"\x52"
 
     def overlap(self) -> bytes:
-        """Store a word, then something across its edge, and read it again."""
+        """Store a word, overwrite part of it, and read it again."""
         offset = self.random.randrange(64)
         near = max(0, offset + self.random.randrange(-32, 33))
         value = push(self.random.getrandbits(256))
@@ -95,7 +95,7 @@ class _Scene:
         return value + push(offset) + b"\x52" + across + _store(push(offset) + b"\x51", self.slot())
 
     def copy(self) -> bytes:
-        """Copy from where there may be less than is asked for, over what was there before."""
+        """Copy from a source that may be too short, over earlier contents of memory."""
         opcode = self.random.choice(_COPIES)
         fill = b"\x5f\x19" + push(32 * self.random.randrange(3)) + b"\x52"
         is_padded = opcode in {0x37, 0x39}
@@ -106,21 +106,21 @@ class _Scene:
         return fill + copied + _store(push(128) + b"\x5f\x20", self.slot())
 
     def extend(self) -> bytes:
-        """Touch memory far out, which may be too dear."""
+        """Access memory at a high offset, which may cost too much gas."""
         offset = self.random.choice((1_000, 9_999, 2**15, 2**17, 2**20 - 32, 2**20, 2**21))
         if self.random.random() < 0.5:
             return push(offset) + b"\x51\x50"
         return b"\x5f" + push(offset) + self.random.choice((b"\x52", b"\x53"))
 
     def compute(self) -> bytes:
-        """Work on call data and memory, and write down what comes out."""
+        """Compute on call data or memory, and store the result."""
         first = push(32 * self.random.randrange(4)) + self.random.choice((b"\x35", b"\x51"))
         second = push(self.random.choice((0, 1, 2, 7, 31, 32, 255, 2**255, 2**256 - 1)))
         pair = first + second if self.random.random() < 0.6 else second + first
         return _store(pair + bytes([self.random.choice(_OPERATIONS)]), self.slot())
 
     def log(self) -> bytes:
-        """Leave a log of some memory."""
+        """Emit a log with some memory."""
         topics = self.random.randrange(3)
         return (
             b"\x33" * topics
@@ -130,15 +130,16 @@ class _Scene:
         )
 
     def create(self, code: str) -> bytes:
-        """Put creation code into memory and run it."""
+        """Store creation code in memory and run it."""
         size = len(code) // 2
         stored = push(int(code, 16)) + b"\x5f\x52"
         return stored + push(size) + push(32 - size) + push(self.random.choice((0, 0, 1))) + b"\xf0"
 
     def raise_another(self) -> bytes:
-        """Create a contract that does one thing, call it, and write down how it went.
+        """Create a contract that does one thing, call it, and store the status.
 
-        It destroys itself for its caller, or writes with just the gas that a write asks for.
+        It destroys itself in favour of its caller, or writes a slot with just about the gas that
+        a write needs.
         """
         code, gas = "6133ff5f526002601ef3", b"\x5a"
         if self.random.random() < 0.5:
@@ -147,7 +148,7 @@ class _Scene:
         return self.create(code) + _store(called, self.slot()) + push(self.slot()) + b"\x55"
 
     def relay(self) -> bytes:
-        """Create a contract that calls whom it is told, and reach another one through it."""
+        """Create a contract that calls a given address, and call another contract through it."""
         created = self.create("6e5f5f5f5f5f5f355af15f5260205ff35f52600f6011f3")
         told = push(int.from_bytes(self.random.choice(self.others), "big")) + b"\x5f\x52"
         opcode = self.random.choice((0xFA, 0xFA, 0xF4, 0xF1))
@@ -157,12 +158,12 @@ class _Scene:
         return created + told + _store(called, self.slot()) + _store(b"\x5f\x51\x01", self.slot())
 
     def fill_the_stack(self) -> bytes:
-        """Push until the stack is full, or just beyond."""
+        """Push until the stack is nearly full, full, or overflows by one."""
         count = self.random.choice((1_022, 1_023, 1_024, 1_025))
         return b"\x5f" * count + b"\x50" * count
 
     def end(self) -> bytes:
-        """Return, revert, destroy the contract, or go on."""
+        """Stop, revert, destroy the contract, or continue."""
         kind = self.random.random()
         if kind < 0.3:
             address = self.random.choice(self.others)
@@ -183,9 +184,9 @@ _ACTS: tuple[tuple[Callable[[_Scene], bytes], int], ...] = (
 
 
 def write_scene(random: Random, others: tuple[bytes, ...], acts: int) -> bytes:
-    """Return a contract of so many acts that calls others, and returns its memory at the end."""
+    """Return a contract of `acts` acts that calls others, and returns its memory at the end."""
     scene = _Scene(random, others)
-    if random.random() < 0.3:  # one that writes nothing itself: static calls go on through it
+    if random.random() < 0.3:  # it writes nothing itself: static calls pass through it
         return scene.call(is_quiet=True) + scene.read() + push(160) + b"\x5f\xf3"
     kinds, weights = zip(*_ACTS, strict=True)
     code = b"".join(act(scene) for act in random.choices(kinds, weights, k=acts))

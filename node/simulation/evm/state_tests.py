@@ -1,10 +1,10 @@
 """The official state tests (GeneralStateTests of ethereum/tests), run in both EVM engines.
 
-They are the oracle outside: whoever wrote them shares no code with either engine. A test has a
+They are an independent oracle: their authors share no code with either engine. A test has a
 state, a transaction with choices of data, gas and value, and for each choice the root of the
 state's trie and the hash of the logs that Cancun's rules give. Lowu takes no fees, keeps no
-trie and has no blob transactions: fees are settled here, tries are built here, and what
-cannot apply is left out by name, with its reason.
+trie and has no blob transactions: fees are settled here, tries are built here, and tests that
+cannot apply are excluded by name, with a reason.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from node.simulation.evm.state_trie import compute_trie_root
 
 FORK = "Cancun"
 INTERPRETED_GAS_MAX = 100_000
-"""Gas up to which a transaction runs in the interpreter too: that takes a tenth of a second."""
+"""Most gas with which a transaction runs in the interpreter too: that takes 0.1 s."""
 CPU_MAX_S = 4.0
-"""What one transaction may take in one engine: a few burn a thousand million gas in a loop."""
+"""CPU limit of a transaction in one engine: a few tests burn a billion gas in a loop."""
 TICKS_A_LOOK = 64
 EMPTY_CODE_HASH = keccak256(b"")
 NO_LOGS = keccak256(b"\xc0")
 
 
 class FormatError(NodeError):
-    """A file is no state test."""
+    """A file is not a state test."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of some tests. Names are file, test, and the choices of data, gas and value."""
+    """Results of tests. A name is file, test, and the choices of data, gas and value."""
 
     subtests: int = 0
     engine_differences: list[str] = field(default_factory=list)
     wrong_logs: list[str] = field(default_factory=list)
     wrong_roots: list[str] = field(default_factory=list)
     contained: list[str] = field(default_factory=list)
-    """Tests on which an engine failed with what is no error of the EVM."""
+    """Tests on which an engine failed with anything but an error of the EVM."""
     excluded: list[tuple[str, str]] = field(default_factory=list)
     """Names and reasons."""
     not_interpreted: int = 0
@@ -65,7 +65,7 @@ class Report:
 
     @property
     def findings(self) -> list[str]:
-        """What should not have come, in words."""
+        """Failures, in words."""
         kinds = (
             ("the engines differ", self.engine_differences),
             ("wrong logs", self.wrong_logs),
@@ -75,7 +75,7 @@ class Report:
         return [f"{what}: {name}" for what, names in kinds for name in names]
 
     def add(self, other: Report) -> None:
-        """Take over what came of other tests."""
+        """Add the results of other tests."""
         self.subtests += other.subtests
         self.not_interpreted += other.not_interpreted
         self.engine_differences += other.engine_differences
@@ -86,7 +86,7 @@ class Report:
 
 
 class TestState:
-    """The state before a test: a foreign one, with whatever its author put there."""
+    """The state before a test: a foreign one, as its author defined it."""
 
     def __init__(self, pre: Mapping[str, Any]) -> None:
         self.accounts: dict[bytes, tuple[int, int, bytes]] = {}
@@ -113,7 +113,7 @@ class TestState:
         return bool(self.slots.get(address))
 
     def root_after(self, writes: Mapping[StateKey, bytes]) -> bytes:
-        """Return the root of Ethereum's trie of this state with some writes on it."""
+        """Return the root of Ethereum's trie for this state after some writes."""
         changed: dict[bytes, dict[int, int]] = {}
         for (table, key), value in writes.items():
             if table == TABLE_STORAGE:
@@ -135,7 +135,7 @@ class TestState:
 
 
 class CpuLimit:
-    """A watch that ends a transaction which takes too long to be worth it."""
+    """A watch that stops a transaction that takes too long."""
 
     def __init__(self, cpu_max_s: float) -> None:
         self._cpu_max_s = cpu_max_s
@@ -143,17 +143,17 @@ class CpuLimit:
         self._ticks = 0
 
     def tick(self) -> None:
-        """Raise `CallAborted` when the time is over."""
+        """Raise `CallAborted` once the time is used up."""
         self._ticks += 1
         if self._ticks % TICKS_A_LOOK == 0 and time.thread_time() > self._end_s:
             raise CallAborted(f"takes more than {self._cpu_max_s:g} s of CPU")
 
     def expect_long(self) -> None:
-        """Go on: it is ended afterwards."""
+        """Continue: a later tick stops the transaction."""
 
 
 class Choice(NamedTuple):
-    """One of a test's transactions with what must come of it."""
+    """One of a test's transactions with its expected result."""
 
     name: str
     raw: bytes
@@ -163,10 +163,10 @@ class Choice(NamedTuple):
 
 
 def run_file(path: Path, root: Path, cpu_max_s: float = CPU_MAX_S) -> Report:
-    """Run all tests of a file, each in each engine for so long.
+    """Run all tests of a file, each for at most `cpu_max_s` in each engine.
 
     Raises:
-        FormatError: it is none of the format's.
+        FormatError: it is not a file of state tests.
     """
     report = Report()
     usual = InterpretedComputation._precompiles  # noqa: SLF001
@@ -249,7 +249,7 @@ def _run_choice(
 
 
 def _is_refused(state: TestState, context: BlockContext, transaction: Transaction) -> bool:
-    """Whether a chain with fees refuses the transaction before it runs."""
+    """Whether a chain with fees would refuse the transaction before it runs."""
     nonce, balance, code_hash = state.accounts.get(transaction.sender, (0, 0, EMPTY_CODE_HASH))
     cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
     return (

@@ -1,8 +1,8 @@
 """The root of Ethereum's Merkle Patricia trie over a set of keys and values, built at once.
 
-Only the official state tests need it: a chain of Lowu's keeps no trie. The `trie` library, which
-inserts one key after the other into a database, takes fifty times as long; a test holds this
-to it.
+Only the official state tests need it: a Lowu chain keeps no trie. The `trie` library, which
+inserts one key after the other into a database, takes fifty times as long; a test compares the
+two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EMPTY_ROOT = keccak256(b"\x80")
 
 
 def compute_trie_root(leaves: Mapping[bytes, bytes]) -> bytes:
-    """Return the root of a trie whose keys are the hashes of these (a "secure" trie)."""
+    """Return the root of a trie keyed by the hashes of these keys (a "secure" trie)."""
     if not leaves:
         return EMPTY_ROOT
     found = sorted((_nibbles(keccak256(key)), value) for key, value in leaves.items())
@@ -28,7 +28,7 @@ def _nibbles(key: bytes) -> bytes:
 
 
 def _node(leaves: list[tuple[bytes, bytes]], depth: int) -> list[Item]:
-    """Return the node under which all these leaves lie; they agree up to `depth`."""
+    """Return the node above these leaves, whose paths agree up to `depth`."""
     first, value = leaves[0]
     if len(leaves) == 1:
         return [_compact(first[depth:], is_leaf=True), value]
@@ -47,7 +47,7 @@ def _node(leaves: list[tuple[bytes, bytes]], depth: int) -> list[Item]:
 
 
 def _reference(node: list[Item]) -> Item:
-    """Return how a node stands in the one above: itself if it is short, else by its hash."""
+    """Return a node's reference in its parent: the node itself if short, else its hash."""
     encoded = encode_rlp(node)
     return node if len(encoded) < 32 else keccak256(encoded)
 
