@@ -1,5 +1,5 @@
-"""What the nodes agree on: the registry contracts, their committed artifacts, and bindings.
+"""The registry contracts that all nodes run, their committed artifacts, and bindings.
 
-The Solidity sources are in `solidity/`, what they compile to in `artifacts/` (recompiled and
-compared byte for byte by the tests where npm is present). `registry` gives typed calls.
+The Solidity sources are in `solidity/`, the compiled artifacts in `artifacts/` (where npm is
+present, the tests recompile and compare them byte for byte). `registry` has typed calls.
 """

@@ -1,6 +1,6 @@
 """Encoding and decoding of contract calls, from the committed artifacts.
 
-A `Function` knows its selector and types, so that callers hand in and get back Python values.
+A `Function` knows its selector and types, so callers pass and receive Python values.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a contract compiles to."""
+    """A compiled contract."""
 
     name: str
     abi: Sequence[dict[str, Any]]

@@ -1,8 +1,8 @@
 """Accounts that sign transactions and digests.
 
-`contracts.curve` signs and `rlp` encodes. eth-account would do it too, but what it loads before
-(BLS arithmetic, for key files of another kind) takes the better part of a second, and every
-command that signs would pay it. Key files are left to it (`institutions.ledger.keystore`).
+`contracts.curve` signs and `rlp` encodes. eth-account could do both, but its imports (BLS
+arithmetic, for another kind of key file) take most of a second, in every command that signs. It
+is used for key files only (`institutions.ledger.keystore`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Account:
         self._private_key = private_key
         public_key = curve.compute_public_key(private_key)
         self.address: str = to_checksum_address(keccak(public_key)[12:])
-        """0x…, with the check of EIP-55."""
+        """0x…, with the EIP-55 checksum."""
 
     def sign_transaction(
         self, *, to: bytes, data: bytes, gas: int, nonce: int, chain_id: int, value: int = 0
     ) -> tuple[bytes, bytes]:
-        """Return a transaction of gas price 0 as it is sent (legacy, EIP-155), and its hash.
+        """Return the raw bytes of a transaction (legacy, EIP-155, gas price 0), and its hash.
 
-        `to` is an address; without one a contract is created of `data`.
+        If `to` is empty, the transaction creates a contract from `data`.
         """
         fields = [nonce, 0, gas, to, value, data]
         v, r, s = self.sign_digest(keccak(rlp.encode([*fields, chain_id, 0, 0])))
@@ -38,7 +38,7 @@ class Account:
         return raw, keccak(raw)
 
     def sign_digest(self, digest: bytes) -> tuple[int, int, int]:
-        """Return v (0 or 1), r and s of the deterministic (RFC 6979) signature of 32 bytes."""
+        """Return v (0 or 1), r and s of the deterministic (RFC 6979) signature of a digest."""
         signature = curve.sign(self._private_key, digest)
         r, s = (int.from_bytes(signature[at : at + 32], "big") for at in (0, 32))
         return signature[64], r, s

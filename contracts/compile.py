@@ -2,8 +2,8 @@
 
     python -m contracts.compile SOLC_DIR [--check]
 
-SOLC_DIR is a folder in which ``npm install solc@0.8.11`` was run. This is a tool for those who
-change a contract; nothing at run time needs Node.js.
+SOLC_DIR is a folder in which ``npm install solc@0.8.11`` was run. Only a change to a contract
+needs this tool; nothing at run time needs Node.js.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOLC_VERSION = "0.8.11"
 SOURCES = ("solidity", "workloads")
-"""Folders: the registry, and contracts that only benchmarks and tests run."""
+"""Source folders: the registry, and contracts for benchmarks and tests only."""
 
 
 def compile_sources(solc_dir: Path) -> dict[str, str]:
-    """Return the artifact text of each contract by name, compiled afresh."""
+    """Compile all sources; return the artifact text of each contract by name."""
     artifacts: dict[str, dict[str, object]] = {}
     for folder in SOURCES:
         command = ["node", str(HERE / "compile.mjs"), str(HERE / folder), str(solc_dir)]
@@ -35,7 +35,7 @@ def compile_sources(solc_dir: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Write the artifacts, or with --check compare them and fail on a difference."""
+    """Write the artifacts, or with --check compare them and fail if any differs."""
     if len(sys.argv) < 2:
         print(__doc__)
         return 2

@@ -1,8 +1,8 @@
 """The curve secp256k1: recoverable signatures over 32-byte digests (docs/adr/0015).
 
 Both libraries are bindings of libsecp256k1: coincurve, which has no wheels from Python 3.14 on,
-and spec256k1, which has. What they are given is checked here first, so that the answer, and the
-error, do not depend on the Python that runs.
+and spec256k1, which has. Inputs are checked here first, so that results and errors do not depend
+on the Python version.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import NamedTuple
 DIGEST_BYTES = 32
 PRIVATE_KEY_BYTES = 32
 PUBLIC_KEY_BYTES = 64
-"""x ‖ y, without the leading 4 of other encodings."""
+"""x ‖ y, without the leading byte 4 of the uncompressed encoding."""
 SIGNATURE_BYTES = 65
 """r ‖ s ‖ v with v in 0..1."""
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 HALF_ORDER = ORDER // 2
-"""A signature with a higher s is the second form of another one (EIP-2)."""
+"""A signature with a higher s is a second form of another signature (EIP-2)."""
 
 
 class CurveError(ValueError):
-    """What is no key or no signature; the text says why."""
+    """An invalid key, digest or signature; the text says why."""
 
 
 class Library(NamedTuple):
-    """What is asked of a library; each raises whatever it likes for bad input."""
+    """The functions needed from a library; for bad input they may raise any exception."""
 
     sign: Callable[[bytes, bytes], bytes]
     recover: Callable[[bytes, bytes], bytes]
@@ -76,9 +76,10 @@ def sign(private_key: bytes, digest: bytes) -> bytes:
 
 
 def recover(digest: bytes, signature: bytes) -> bytes:
-    """Return the public key x ‖ y that made a signature, of low s or high; `CurveError` if none.
+    """Return the public key x ‖ y that made a signature; `CurveError` if none.
 
-    Whoever stores or counts signatures refuses those above `HALF_ORDER`.
+    Low and high s are accepted: callers that store or count signatures must refuse an s above
+    `HALF_ORDER`.
     """
     if len(digest) != DIGEST_BYTES or len(signature) != SIGNATURE_BYTES or signature[64] > 1:
         raise CurveError("signature is not 65 bytes r, s, v with v 0 or 1")

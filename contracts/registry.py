@@ -19,13 +19,13 @@ HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002"
 CONSENT_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a003")
 VERIFICATION_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a004")
 GOVERNANCE_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a005")
-"""Where genesis puts the contracts."""
+"""Addresses at which genesis deploys the contracts."""
 
 ERROR_SELECTOR = keccak(text="RegistryError(uint16)")[:4]
 
 
 class Jurisdiction(IntEnum):
-    """Where an organisation stands; also the sides of a network."""
+    """Jurisdiction of an organisation; also a side of a network."""
 
     SZ = 1
     HK = 2
@@ -34,7 +34,7 @@ class Jurisdiction(IntEnum):
 
 
 class Role(IntFlag):
-    """What an account may do."""
+    """Roles of an organisation or account: a bit mask."""
 
     ADMIN = 1
     ISSUER = 2
@@ -46,7 +46,7 @@ class Role(IntFlag):
 
 
 class AnchorState(IntEnum):
-    """State of a record. EXPIRED and STALE are worked out by readers, never stored."""
+    """State of a record. Readers derive EXPIRED and STALE, which are never stored."""
 
     NONE = 0
     ACTIVE = 1
@@ -58,7 +58,7 @@ class AnchorState(IntEnum):
 
 
 class OrgStatus(IntEnum):
-    """Standing of an organisation."""
+    """Status of an organisation."""
 
     UNKNOWN = 0
     ACTIVE = 1
@@ -67,7 +67,7 @@ class OrgStatus(IntEnum):
 
 
 class SchemaStatus(IntEnum):
-    """Standing of a document schema."""
+    """Status of a document schema."""
 
     UNKNOWN = 0
     ACTIVE = 1
@@ -83,7 +83,7 @@ class AnchorKind(IntEnum):
 
 
 class ProposalStatus(IntEnum):
-    """How far a proposal of the consortium has come."""
+    """Status of a consortium proposal."""
 
     UNKNOWN = 0
     OPEN = 1
@@ -92,7 +92,7 @@ class ProposalStatus(IntEnum):
 
 
 class VerdictClass(IntEnum):
-    """All that the chain is told of a verdict."""
+    """The class of a verdict: all that is logged of it on chain."""
 
     ACCEPT = 1
     REJECT = 2
@@ -108,7 +108,7 @@ class Suite(IntEnum):
 
 
 class RevokeReason(IntEnum):
-    """Coarse reasons: a lone, precise one would tell watchers too much (threat T4)."""
+    """Coarse reasons: a rare, precise one would tell observers too much (threat T4)."""
 
     CORRECTED = 1
     DISPUTED = 2
@@ -164,12 +164,12 @@ SCHEMA_IDS: dict[str, int] = {
     "mo.asset/1": 9,
     "svc.residence/1": 10,
 }
-"""Document schemas and the numbers that stand for them on chain."""
+"""Document schemas and their on-chain numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnchorRecord:
-    """A record of HashRegistry. Heights and times are those of blocks; time in seconds."""
+    """A record of HashRegistry. Heights and times are those of blocks; times are in seconds."""
 
     key_id: int
     schema: int
@@ -183,19 +183,19 @@ class AnchorRecord:
     kind: AnchorKind
     witness_count: int
     state_height: int
-    """Since when it has its state."""
+    """Height at which it entered its state."""
     count: int
     """Leaves of a batch, else 0."""
     min_witness: int
-    """Witnesses that it needs, by its schema's policy when it was registered."""
+    """Number of witnesses required by its schema's policy at registration."""
     is_counted: bool
-    """Whether it counts against its issuer's quota of what is in force."""
+    """Whether it counts against its issuer's quota of outstanding registrations."""
     superseded_by: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A document schema, and the policy that it carries."""
+    """A document schema with its policy."""
 
     status: SchemaStatus
     jurisdiction: int
@@ -214,7 +214,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A consent in the log. A height of 0 means: has not happened."""
+    """A consent in the log. Height 0 means that the event has not happened."""
 
     holder_key: bytes
     """Address of the key that signed it."""
@@ -234,14 +234,14 @@ class Org:
     admitted_height: int
     status_height: int
     quota_per_block: int
-    """Registrations; 0 for no limit."""
+    """Most registrations in a block; 0 for no limit."""
     quota_outstanding: int
-    """Registrations that are in force or suspended; 0 for no limit."""
+    """Most registrations in force or suspended; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrgKey:
-    """A document-signing key. A height of 0 means: has not happened."""
+    """A document-signing key. Height 0 means that the event has not happened."""
 
     suite: int
     from_height: int
@@ -256,20 +256,20 @@ class OrgKey:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the ledger takes registrations with it."""
+        """Whether the ledger accepts registrations with it."""
         return self.is_known and not self.retired_height and not self.compromised_height
 
 
 @dataclass(frozen=True, slots=True)
 class Accreditation:
-    """Until when an organisation may register documents of a schema (0: open end)."""
+    """An organisation's right to register documents of a schema; `until_height` 0: no end."""
 
     is_granted: bool
     from_height: int
     until_height: int
 
     def covers(self, height: int) -> bool:
-        """Whether it held in the block at `height`."""
+        """Whether it was in force in the block at `height`."""
         is_ended = self.until_height != 0 and height >= self.until_height
         return self.is_granted and self.from_height <= height and not is_ended
 
@@ -300,16 +300,16 @@ def encode_grant(consent: bytes, expires_at_s: int, v: int, r: bytes, s: bytes) 
 
 
 def encode_withdraw(consent: bytes, v: int, r: bytes, s: bytes) -> bytes:
-    """Return the call data that ends a consent, with its ledger key's signature."""
+    """Return the call data that withdraws a consent, with its ledger key's signature."""
     return consent_function("withdraw").encode_call(consent, v, r, s)
 
 
 def encode_consume(
     presentation: bytes, consent: bytes, verdict: VerdictClass, origin: Jurisdiction
 ) -> bytes:
-    """Return the call data that uses up a presentation; 32 zero bytes name no consent.
+    """Return the call data that consumes a presentation; 32 zero bytes mean no consent.
 
-    `origin` is where the document's issuer stands.
+    `origin` is the jurisdiction of the document's issuer.
     """
     call = verification_function("consume")
     return call.encode_call(presentation, consent, int(verdict), int(origin))
@@ -330,12 +330,12 @@ def encode_register_anchor(
 
 
 def encode_revoke(anchor: bytes, reason: RevokeReason, since_height: int = 0) -> bytes:
-    """Return the call data that revokes an anchor: since a block of the past, or 0 for now."""
+    """Return the call data that revokes an anchor, as of a past block, or 0 for now."""
     return hash_function("revoke").encode_call(anchor, int(reason), since_height)
 
 
 def encode_supersede(anchor: bytes, newer: bytes) -> bytes:
-    """Return the call data that replaces an anchor by a newer one."""
+    """Return the call data that supersedes an anchor by a newer one."""
     return hash_function("supersede").encode_call(anchor, newer)
 
 
