@@ -1,8 +1,7 @@
-"""The JSON-RPC client that institutions, experiments and the command use: h11 over trio.
+"""The JSON-RPC client of institutions, experiments and the command line: h11 over trio.
 
-One connection, kept open and reopened when it breaks. A request that may have been sent before
-the connection broke is sent once more only if that is safe (everything here is: transactions
-are identified by their hash).
+One connection, kept open and reopened when it breaks. A request that failed with the connection
+is sent once more, which is always safe here: transactions are identified by their hash.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from node.limits.json_limits import load_json
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
 VALUES_MAX = 2_000_000
-"""In an answer: some hundred megabytes."""
+"""Most values in an answer: some hundred megabytes."""
 MESSAGE_MAX = 500
-"""Characters of an error's message."""
+"""Most characters kept of an error's message."""
 POLL_S = 0.02
 POLL_S_MAX = 0.25
 
 
 class ClientError(Exception):
-    """A node could not be asked: no connection, no answer in time, or not JSON-RPC."""
+    """A request failed: no connection, no answer in time, or an answer that is not JSON-RPC."""
 
     exit_code: ClassVar[int] = 1
 
@@ -47,11 +46,11 @@ class RemoteError(Exception):
 
 
 class TransactionTimeout(ClientError):
-    """No receipt in time. Whether the transaction will be committed is unknown: ask again."""
+    """No receipt in time. The transaction may still be committed: ask again."""
 
 
 def build_requests(method: str, params: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return a request for each list of parameters; their ids are their places."""
+    """Return a request for each list of parameters, with its index as the id."""
     return [
         {"jsonrpc": "2.0", "id": position, "method": method, "params": list(item)}
         for position, item in enumerate(params)
@@ -59,12 +58,12 @@ def build_requests(method: str, params: Sequence[Sequence[Any]]) -> list[dict[st
 
 
 def _clean(message: str) -> str:
-    """Return a node's words as they can be shown and stored."""
+    """Return a node's message in a form that can be shown and stored."""
     return "".join(char if char.isprintable() else "?" for char in message[:MESSAGE_MAX])
 
 
 class RpcClient:
-    """Asks one node."""
+    """Client of one node."""
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
         parts = urlsplit(url)
@@ -101,11 +100,11 @@ class RpcClient:
         """Call a method and return its result.
 
         Raises:
-            RemoteError: the node refused.
-            ClientError: the node could not be asked.
+            RemoteError: the node answered with an error.
+            ClientError: the request failed.
         """
         self._id += 1
-        number = self._id  # others may call meanwhile
+        number = self._id  # other tasks may call meanwhile
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
         answer = await self._exchange(json.dumps(request).encode())
         result = self._read(method, answer, number)
@@ -116,10 +115,10 @@ class RpcClient:
     async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
         """Call a method once for each list of parameters, in one request.
 
-        Returns the results in order; the `RemoteError` itself where the node refused.
+        Returns the results in order, with a `RemoteError` for each error of the node.
 
         Raises:
-            ClientError: the node could not be asked.
+            ClientError: the request failed.
         """
         requests = build_requests(method, params)
         if not requests:
@@ -137,7 +136,7 @@ class RpcClient:
         ]
 
     def _read(self, method: str, response: object, number: int) -> Any:
-        """Return the result in a response, or the `RemoteError` itself."""
+        """Return the result in a response, or a `RemoteError` (not raised)."""
         if isinstance(response, dict) and response.get("id") == number:
             error = response.get("error")
             if error is None:
@@ -150,10 +149,10 @@ class RpcClient:
         raise ClientError(f"{self.url}: the answer to {method} is not JSON-RPC")
 
     async def wait_for_receipt(self, tx_hash: str, timeout_s: float = 60.0) -> Any:
-        """Return a transaction's receipt, as the node writes it, once it is committed there.
+        """Return a transaction's receipt, as the node sends it, once the node has committed it.
 
         Raises:
-            TransactionTimeout: not within `timeout_s`; the outcome is unknown, not failed.
+            TransactionTimeout: no receipt within `timeout_s`; the outcome is unknown, not failed.
         """
         wait_s = POLL_S
         with trio.move_on_after(timeout_s):
@@ -176,7 +175,7 @@ class RpcClient:
                     try:
                         answer = await self._try_exchange(body)
                     except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
-                        await self.aclose()  # the kept connection was stale: once more, afresh
+                        await self.aclose()  # the kept connection was stale: retry on a new one
                         answer = await self._try_exchange(body)
                     is_clean = True
                     return answer

@@ -1,7 +1,7 @@
 """The node's clock: the only module that reads time, besides trio's own timers.
 
 Wall-clock time goes into block headers and is checked against them; elapsed time is for
-expiry. Time-outs of consensus run on trio's clock, never on the wall clock (F29).
+expiry. Consensus time-outs run on trio's clock, never on the wall clock (F29).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a node may know of time."""
+    """A node's only source of time."""
 
     def now_ms(self) -> int:
         """Return wall-clock time, milliseconds since 1970."""
         ...
 
     def elapsed_s(self) -> float:
-        """Return seconds since some fixed moment; never goes back."""
+        """Return seconds since some fixed moment; never decreases."""
         ...
 
 

@@ -1,8 +1,8 @@
 """``config.ini`` (this node) and ``config.genesis`` (the same on every node).
 
-Both keep FISCO BCOS's section and key names where these exist. Reading checks everything and
-reports file, section and key; writing is the inverse of reading. Organisations enrolled at
-genesis are in ``[registry]``, one JSON object a line.
+Both use FISCO BCOS's section and key names where these exist. Reading checks everything and
+errors name the file, section and key; writing is the inverse of reading. Organisations enrolled
+at genesis are in ``[registry]``, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ T = TypeVar("T")
 BLOCK_TX_COUNT_MAX = 10_000
 TX_GAS_LIMIT_MIN = 100_000
 BLOCK_GAS_MAX = 100_000_000
-"""Sum of the gas limits in one block: some 20 s of py-evm at the very worst (docs/adr/0005)."""
+"""Limit on the sum of gas limits in a block: at worst some 20 s of py-evm (docs/adr/0005)."""
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9._\[\]:-]{1,253}")
-"""Neither `*` nor `null`: any page could be either."""
+"""Neither `*` nor `null`: they would match any page."""
 
 
 class Engine(StrEnum):
-    """What runs contracts. All give the same results."""
+    """The EVM that runs contracts. All give the same results."""
 
     COMPILED = "compiled"
     INTERPRETED = "interpreted"
     BOTH = "both"
-    """Each message runs twice, and a difference stops the node."""
+    """Each message runs in both, and a difference stops the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class OrgEntry:
     jurisdiction: int
     roles: int
     account: str
-    """Address of its administrator and signer of transactions, 0x…"""
+    """Address of its administrator, which signs its transactions, 0x…"""
     key: str
     """Public key that signs its documents, 128 hex digits."""
     schemas: tuple[int, ...] = ()
@@ -57,7 +57,7 @@ class OrgEntry:
 
 @dataclass(frozen=True, slots=True)
 class GenesisConfig:
-    """What every node of a chain must agree on."""
+    """The configuration that is the same on every node of a chain."""
 
     chain_id: str
     group_id: str
@@ -67,7 +67,7 @@ class GenesisConfig:
     block_tx_count_limit: int
     leader_period: int
     sealers: tuple[tuple[str, int], ...]
-    """Node id (128 hex) and weight."""
+    """Node id (128 hex digits) and weight."""
     observers: tuple[str, ...]
     governor: str
     orgs: tuple[OrgEntry, ...] = ()
@@ -92,7 +92,7 @@ class GenesisConfig:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """What one node needs to run. Times in milliseconds."""
+    """The configuration of one node. Times are in milliseconds."""
 
     name: str
     folder: Path
@@ -112,7 +112,7 @@ class NodeConfig:
     rpc_origins: tuple[str, ...] = ()
     """Origins whose pages may use JSON-RPC, such as http://localhost:3000."""
     tap: bool = False
-    """Copy everything sent or received, before encryption, to log/tap.bin."""
+    """Copy all bytes sent or received, unencrypted, to log/tap.bin."""
     log_level: str = "info"
 
     @property
@@ -166,7 +166,7 @@ class _Section:
         return value == "true"
 
     def listed(self, prefix: str, parse: Callable[[str], T]) -> tuple[T, ...]:
-        """Return prefix.0, prefix.1, … parsed; ValueError of `parse` names the key."""
+        """Return prefix.0, prefix.1, … parsed; a ValueError of `parse` is reported with the key."""
         found: list[T] = []
         while (key := f"{prefix}.{len(found)}") in self.values:
             try:
@@ -176,7 +176,7 @@ class _Section:
         return tuple(found)
 
     def names(self, key: str, parse: Callable[[str], str]) -> tuple[str, ...]:
-        """Return a list with commas, parsed; none if the key is missing."""
+        """Return a comma-separated list, parsed; () if the key is missing."""
         try:
             return tuple(parse(item) for item in self.values.get(key, "").replace(",", " ").split())
         except ValueError as error:
@@ -184,14 +184,14 @@ class _Section:
 
 
 def parse_rpc_host(text: str) -> str:
-    """Return a host's name or address; ValueError says what it should be."""
+    """Return a host's name or address; ValueError if it is neither."""
     if not _HOST.fullmatch(text):
         raise ValueError(f"{text!r} is not a host's name or address, without a port")
     return text
 
 
 def parse_rpc_origin(text: str) -> str:
-    """Return an origin of pages; ValueError says what it should be."""
+    """Return an origin of web pages; ValueError if it is none."""
     if not _ORIGIN.fullmatch(text):
         raise ValueError(f"{text!r} is not an origin such as http://localhost:3000")
     return text

@@ -1,6 +1,6 @@
 """The crypto suite of a chain: keccak-256 and recoverable secp256k1 signatures.
 
-One seam for the whole node, so that a national-cryptography suite can take its place. The
+The whole node uses this one module, so that a national-cryptography suite can replace it. The
 curve itself is `contracts.curve`, which the institutions use, too; keccak-256 comes from the
 fast library where it has wheels, and the fallback gives the same bytes.
 """
@@ -17,7 +17,7 @@ from node.errors import BadInput
 PUBLIC_KEY_BYTES = curve.PUBLIC_KEY_BYTES
 SIGNATURE_BYTES = curve.SIGNATURE_BYTES
 HALF_ORDER = curve.HALF_ORDER
-"""Signatures above it are refused: they would be a second encoding of a valid one."""
+"""Signatures with a higher s are refused: each is a second encoding of a valid signature."""
 
 
 def _load_keccak() -> Callable[[bytes], bytes]:
@@ -67,7 +67,7 @@ def compute_address(public_key: bytes) -> bytes:
 
 @lru_cache(maxsize=16_384)
 def is_signed_by(public_key: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether the key signed the digest. Cached: certificates repeat the same votes."""
+    """Whether the key signed the digest. Cached, since certificates repeat the same votes."""
     try:
         return recover_public_key(digest, signature) == public_key
     except BadInput:

@@ -1,15 +1,15 @@
-"""Errors of a node, by whose fault they are. Each knows with what a command ends that meets it.
+"""Errors of a node, by whose fault they are. Each has the exit code of a command that it fails.
 
 NodeError
-├── ConfigError       the operator's: what, where, and what to do next
+├── ConfigError       the operator's: the problem, its place, and the remedy
 │   └── MachineRefuses    the machine's: a port, a folder, a process
 │       └── PortTaken
-├── CallAborted       a call of a contract that has had its time
+├── CallAborted       a contract call that has used up its time
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   └── InvalidTransaction
-└── FatalError        this node cannot go on; the process stops
+└── FatalError        this node cannot continue; the process stops
     ├── StorageError      the disk's: a write or read that failed
-    │   └── DamagedData       what was written cannot be read back
+    │   └── DamagedData       written data cannot be read back
     └── EngineMismatch    ours: two EVM engines disagree
 """
 
@@ -25,7 +25,7 @@ class NodeError(Exception):
     """Root of every error that a node raises on purpose."""
 
     exit_code: ClassVar[int] = 1
-    """Of a command that ends with it: 1 failed, 2 usage or file, 3 environment, 4 not ready."""
+    """Exit code of a command: 1 failed, 2 usage or file, 3 environment, 4 not ready."""
 
 
 class ConfigError(NodeError):
@@ -35,21 +35,21 @@ class ConfigError(NodeError):
 
 
 class MachineRefuses(ConfigError):
-    """The machine does not give what is needed: ports, a folder to write to, a process."""
+    """The machine does not provide what is needed: ports, a writable folder, a process."""
 
     exit_code = 3
 
 
 class PortTaken(MachineRefuses):
-    """A port of this node is used by something else."""
+    """Another program uses a port of this node."""
 
 
 class BadInput(NodeError):
-    """Something from outside is malformed or breaks a rule."""
+    """Input from a peer or a client is malformed or breaks a rule."""
 
 
 class CallAborted(NodeError):
-    """A call of a contract was ended before it was over."""
+    """A contract call was stopped before it had finished."""
 
 
 class InvalidTransaction(BadInput):
@@ -61,17 +61,17 @@ class InvalidTransaction(BadInput):
 
 
 class FatalError(NodeError):
-    """Going on could harm: the node stops."""
+    """Continuing could do harm: the node stops."""
 
 
 class StorageError(FatalError):
-    """The disk does not do what it should: the text says which file, and what to do next."""
+    """The disk fails: the text says which file, and what to do next."""
 
 
 class DamagedData(StorageError):
-    """What was written is missing or has changed.
+    """Stored data is missing or has changed.
 
-    Fatal where the node itself needs it; a request of a client or peer for it is refused.
+    Fatal if the node itself needs the data; a client's or peer's request for it is refused.
     """
 
 
@@ -80,10 +80,10 @@ class EngineMismatch(FatalError):
 
 
 def raise_if_fatal(error: Exception) -> None:
-    """Raise a `FatalError` again that a task ended with, alone or in a group.
+    """Raise the fatal errors in an error, which may be a group, if there are any.
 
-    For the boundary around one connection: whatever a peer or client provokes costs that
-    connection, but a node whose disk fails must stop.
+    For the handler around one connection: an error that a peer or client provokes closes that
+    connection only, but a node whose disk fails must stop.
     """
     group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
     fatal, _ = group.split(FatalError)
@@ -92,7 +92,7 @@ def raise_if_fatal(error: Exception) -> None:
 
 
 def root_causes(error: BaseException) -> list[BaseException]:
-    """Return the errors in a group of groups, or the error itself."""
+    """Return the errors in nested groups, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         return [cause for item in error.exceptions for cause in root_causes(item)]
     return [error]

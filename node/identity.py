@@ -1,4 +1,4 @@
-"""A node's key: who it is in consensus.
+"""A node's key: its identity in consensus.
 
 The node id is the secp256k1 public key without prefix, 128 hex digits, as in FISCO BCOS. The
 private key lives in ``conf/node.pem``; the TLS key is another one (``conf/ssl.key``).
@@ -30,7 +30,7 @@ class NodeKey:
         return cls(private_key, compute_public_key(private_key))
 
     def sign(self, digest: bytes) -> bytes:
-        """Sign a 32-byte digest, 65 bytes."""
+        """Return the 65-byte signature of a 32-byte digest."""
         return sign(self.private_key, digest)
 
     def to_pem(self) -> bytes:

@@ -1,6 +1,6 @@
 """Log lines in FISCO BCOS's shape: ``level|time|[MODULE]text,key=value``.
 
-One rotating file a node. Grep habits and mtail rules written for FISCO BCOS keep working.
+One rotating file per node. Searches and mtail rules written for FISCO BCOS keep working.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def start_file_log(folder: Path, level: str) -> None:
         maxBytes=FILE_BYTES_MAX,
         backupCount=FILES_KEPT,
         encoding="utf-8",
-        errors="backslashreplace",  # a path need not be text
+        errors="backslashreplace",  # a path may not be valid text
     )
     handler.setFormatter(FiscoFormatter())
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""What a node measures of itself."""
+"""A node's measurements of itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from threading import Lock
 
 
 class Part(StrEnum):
-    """What CPU time is spent on. The rest is wire, HTTP and the event loop."""
+    """Parts of a node's CPU time. The rest is the wire, HTTP and the event loop."""
 
     ADMISSION = "admission"
-    """Decoding transactions, recovering their senders, taking them into the pool."""
+    """Decoding transactions, recovering their senders, adding them to the pool."""
     EXECUTION = "execution"
     """Running blocks: contracts, receipts, roots."""
     CONSENSUS = "consensus"
-    """Checking consensus messages and deciding what they mean."""
+    """Verifying and handling consensus messages."""
     STORAGE = "storage"
     """Writing to disk."""
 
@@ -29,7 +29,7 @@ class CpuTimes:
         self._lock = Lock()
 
     def measure(self, part: Part) -> AbstractContextManager[None]:
-        """Count what this thread spends inside; nothing inside may wait for another task."""
+        """Count this thread's CPU time in the body, which must not wait for another task."""
         return _Span(self, part)
 
     def add(self, part: Part, spent_s: float) -> None:
@@ -61,15 +61,15 @@ class _Span:
 
 
 class DamageCount:
-    """What of a node's storage was found damaged since its start. Any thread may count."""
+    """Damage found in a node's storage since its start. Any thread may count."""
 
     def __init__(self) -> None:
         self.reads = 0
-        """Reads that met damage."""
+        """Number of reads that found damage."""
         self.first = ""
-        """What the first of them met."""
+        """Error text of the first of them."""
 
     def note(self, text: str) -> None:
-        """Count a read that met damage."""
+        """Count a read that found damage."""
         self.first = self.first or text
         self.reads += 1

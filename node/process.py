@@ -1,7 +1,7 @@
-"""One node as a process: what the supervisor's child runs, and how it ends.
+"""One node as a process: the entry point of a supervisor's child, and its exit codes.
 
 Exit codes: 0 stopped on request, 1 the node had to stop, 3 the configuration or environment
-cannot be used, 5 a port is taken (the network then moves to others). The last line of
+cannot be used, 5 a port is taken (the network then moves to other ports). The last line of
 ``nohup.out`` says why.
 """
 
@@ -24,7 +24,7 @@ from node.ledger.disk_errors import MOVE_AWAY
 from node.logs import start_file_log
 
 THREAD_STACK_BYTES = 64 * 1024 * 1024
-"""Contracts may call 1,024 levels deep, each several Python frames: no platform's default."""
+"""Calls may nest 1,024 deep, each with several Python frames: too many for default stacks."""
 log = logging.getLogger("INITIALIZER")
 
 
@@ -36,7 +36,7 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 
 
 async def _stop_with_parent(parent_pipe: int, scope: trio.CancelScope) -> None:
-    """End when the supervisor is gone: it holds the only writing end of the pipe."""
+    """Stop when the supervisor, which holds the only writing end of the pipe, is gone."""
     await trio.lowlevel.wait_readable(parent_pipe)
     log.warning("supervisor gone, stopping")
     scope.cancel()
@@ -60,7 +60,7 @@ async def _run(folder: Path, parent_pipe: int | None, on_ready: Callable[[], Non
 def node_main(
     folder: Path, parent_pipe: int | None = None, on_ready: Callable[[], None] = lambda: None
 ) -> int:
-    """Run the node of a folder to its end; return the exit code.
+    """Run the node of a folder until it stops; return the exit code.
 
     `on_ready` is called once its ports are open.
     """
@@ -74,7 +74,7 @@ def node_main(
         start_file_log(folder / "log", level)
         threading.stack_size(THREAD_STACK_BYTES)
         trio.run(_run, folder, parent_pipe, say_ready)
-    except BaseException as error:  # the process ends here: say why, in one place
+    except BaseException as error:  # the process exits here: report the cause, in one place
         causes = root_causes(error)
         for cause in causes:
             print(describe_cause(cause), file=sys.stderr, flush=True)
@@ -88,7 +88,7 @@ def node_main(
 
 
 def describe_cause(cause: BaseException) -> str:
-    """Return in one line why a node has ended; with what to do if damage did it."""
+    """Return the cause of a node's exit in one line, with advice if it is damage."""
     advice = f". {MOVE_AWAY}" if isinstance(cause, DamagedData) else ""
     return f"{type(cause).__name__}: {cause}{advice}"
 

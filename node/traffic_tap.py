@@ -1,6 +1,6 @@
-"""The tap: a copy of everything a node sends and receives, before encryption.
+"""The tap: a copy of all that a node sends and receives, unencrypted.
 
-Off by default. With ``[others] tap=true`` gateway frames and RPC bodies are appended to
+Off by default. With ``[others] tap=true`` the node appends gateway frames and RPC bodies to
 ``log/tap.bin``; the demo and the canary tests search it for bytes of documents, to show that
 the platform never carries them.
 """
@@ -17,7 +17,7 @@ def _open_private(path: str, flags: int) -> int:
 
 
 class Tap:
-    """Appends plain bytes to a file; does nothing without one."""
+    """Appends unencrypted bytes to a file; does nothing without a path."""
 
     def __init__(self, path: Path | None) -> None:
         self._file: BinaryIO | None = None
@@ -26,11 +26,11 @@ class Tap:
             self._file = open(path, "ab", buffering=0, opener=_open_private)  # noqa: SIM115
 
     def sent(self, data: bytes) -> None:
-        """Copy what this node sends."""
+        """Copy bytes that this node sends."""
         if self._file is not None:
             self._file.write(data)
 
     def received(self, data: bytes) -> None:
-        """Copy what this node received."""
+        """Copy bytes that this node has received."""
         if self._file is not None:
             self._file.write(data)

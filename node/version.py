@@ -1,4 +1,4 @@
-"""The version of Lowu, as nodes tell it."""
+"""The version of Lowu, as nodes report it."""
 
 from __future__ import annotations
 
