@@ -1,4 +1,4 @@
-"""JSON of whoever: the parser is never given what would exhaust its stack."""
+"""Untrusted JSON: the parser never gets a text that would exhaust its stack."""
 
 import json
 
@@ -12,7 +12,7 @@ from node.limits.json_limits import DEPTH_MAX, DIGITS_MAX, load_json
 
 DEEP = "[" * 100_000
 IN_A_STRING = f'["\u0122",{DEEP}"]'
-"""In UTF-16 its first letter has the byte of a quotation mark."""
+"""In UTF-16, its first letter contains the byte of a quotation mark."""
 BOMBS = {
     "plain": DEEP.encode(),
     "objects": ('{"a":' * 100_000).encode(),
@@ -70,7 +70,7 @@ def test_what_nests_as_deeply_as_it_may_is_read():
     ],
 )
 def test_what_could_not_be_written_again_is_refused(text, reason):
-    """N-R1: Python's parser takes more than JSON is."""
+    """N-R1: Python's parser accepts more than JSON allows."""
     with pytest.raises(ValueError, match=reason):
         load_json(text)
     with pytest.raises(CanonicalError):
@@ -78,13 +78,13 @@ def test_what_could_not_be_written_again_is_refused(text, reason):
 
 
 def test_all_else_is_read():
-    """N-R1: the bounds refuse nothing that means something."""
+    """N-R1: the bounds refuse no useful value."""
     for text in (b"1e308", b"-0.0", b"9" * DIGITS_MAX, rb'"\ud83d\ude42\\ud800"', b'"NaN"'):
         assert load_json(text) == load_file(text) == json.loads(text)
 
 
 def test_strings_are_told_from_brackets():
-    """Escapes of all kinds, before brackets that count and around ones that do not."""
+    """All kinds of escapes, before brackets that count and around brackets that do not."""
     deep, flat = b"[" * 100, b"[" * 40 + b"1" + b"]" * 40
     for inside in (rb"\\", rb"\"", rb"\\\"", rb"\\\\", rb"\"\"[", rb"\\\"[{", rb"\u0022"):
         right = b'[[["' + inside + deep + rb'\\",' + flat + b',"' + inside + b'"]]]'
@@ -103,7 +103,7 @@ PARTS = st.sampled_from([b"[", b"]", b"{", b"}", b'"', b"\\", b",", b":", b"1", 
 
 @given(st.lists(PARTS, max_size=30))
 def test_the_parser_never_goes_deeper_than_the_bound(parts):
-    """A text that passes is refused by the parser, or a value of bounded depth."""
+    """A text that passes the check is refused by the parser, or its value has bounded depth."""
     try:
         value = load_json(b"".join(parts))
     except ValueError:

@@ -136,7 +136,7 @@ def test_header_and_block_round_trip():
     ids=lambda changes: next(iter(changes)),
 )
 def test_headers_hold_what_they_should(changes):
-    """A number of thousands of digits ended the node that wanted to print it."""
+    """A number with thousands of digits crashed a node that tried to print it."""
     with pytest.raises(BadInput):
         decode_header(encode_header(replace(HEADER, **changes)))
     largest = replace(HEADER, number=2**63 - 1)
@@ -200,7 +200,7 @@ def test_rlp_of_long_strings_and_lists(size):
 
 
 def plain(item):
-    """Bytes and lists of what the library decodes."""
+    """Convert what the library decodes to bytes and lists."""
     return item if isinstance(item, bytes) else [plain(member) for member in item]
 
 

@@ -1,4 +1,4 @@
-"""Places for connections, and what may be open at all (N-F5, N-F6)."""
+"""Places for connections, and the division of descriptors (N-F5, N-F6)."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ from node.limits.descriptors import DescriptorBudget, divide, raise_limit
 
 
 class Crowd:
-    """Connections that hold places until they are told to leave, or have to."""
+    """Connections that hold places until they are told to leave, or are evicted."""
 
     def __init__(self, nursery, limit):
         self.nursery, self.table = nursery, ConnectionTable(limit)
@@ -83,7 +83,7 @@ async def test_a_place_is_given_back(nursery):
     for _ in range(3):
         with table.hold("a") as place:
             assert table.is_full
-        place.begin_wait()  # late, and without effect
+        place.begin_wait()  # too late to have an effect
         assert not table.is_full and not table._counts
 
 
@@ -141,7 +141,7 @@ async def test_a_stream_tells_when_it_waits_for_the_other_end():
 @pytest.mark.parametrize("limit", [400, 512, 1_024, 4_096, 20_000])
 @pytest.mark.parametrize("members", [1, 4, 13])
 def test_the_parts_fit_the_whole(limit, members):
-    """N-F5: what clients, strangers and RocksDB may take leaves a node what it needs."""
+    """N-F5: the shares of clients, strangers and RocksDB leave the node what it needs."""
     found = divide(limit, members)
     taken = found.rocksdb_files + found.entrants + found.rpc_connections
     fixed = descriptors.RESERVED + descriptors.DESCRIPTORS_PER_MEMBER * members
@@ -169,7 +169,7 @@ def test_too_little_says_what_to_do():
     ],
 )
 def test_the_soft_limit_is_raised(monkeypatch, limits, expected, is_set):
-    """N-F5: `ulimit -n 1024` is what a shell gives, not what the machine has."""
+    """N-F5: a shell's `ulimit -n 1024` is a soft limit, not the machine's."""
     now, calls = list(limits), []
 
     def set_limit(kind, wanted):
@@ -192,7 +192,7 @@ def test_a_limit_that_cannot_be_raised_is_what_there_is(monkeypatch):
 
 
 async def test_a_client_that_has_closed_is_noticed(nursery):
-    """Its calls go on for nobody else, up to half a minute; nothing that it has sent is read."""
+    """Otherwise its calls would run for nobody, up to half a minute. Its data stays unread."""
     accepted = trio.Event()
     streams = []
 
@@ -217,7 +217,7 @@ async def test_a_client_that_has_closed_is_noticed(nursery):
 
 
 def test_a_descriptor_that_was_closed_or_reused_meanwhile_is_of_a_client_that_has_left():
-    """Asked from a thread while the event loop closes it: the error ended the node."""
+    """A thread checks it while the event loop closes it: the error crashed the node."""
     with open(os.devnull, "rb") as file:
         number = file.fileno()
         stream = SimpleNamespace(socket=SimpleNamespace(fileno=lambda: number))

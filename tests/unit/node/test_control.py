@@ -21,7 +21,7 @@ from node.topology.supervisor_files import control_file, is_supervised, supervis
 
 @pytest.fixture
 def listener():
-    """A program that listens and says nothing."""
+    """A program that listens and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         found.setblocking(False)
         yield found
@@ -29,7 +29,7 @@ def listener():
 
 @pytest.fixture
 def folder(tmp_path, listener):
-    """A network whose supervisor was killed, and whose port is another program's now."""
+    """A network whose supervisor was killed, and whose port now belongs to another program."""
     (tmp_path / ".lowu").mkdir()
     supervisor_lock(tmp_path).touch()
     port = listener.getsockname()[1]
@@ -39,12 +39,12 @@ def folder(tmp_path, listener):
 
 
 def test_a_supervisor_that_is_gone_is_not_asked_for(folder, listener):
-    """N-L3: `lowu status` waited for 30 s; the number may be another process's by now, too."""
+    """N-L3: `lowu status` waited for 30 s; the pid may belong to another process, too."""
     assert not is_supervised(folder)
     with pytest.raises(NotRunning, match=rf"last supervisor, process {os.getpid()}, ended"):
         Control(folder).order("status")
     assert not Control(folder).is_running() and not Control(folder).down()
-    with pytest.raises(BlockingIOError):  # nobody came
+    with pytest.raises(BlockingIOError):  # no one has connected
         listener.accept()
 
 
@@ -58,7 +58,7 @@ def test_one_that_hangs_is_named(folder, monkeypatch):
 
 
 def answer_down(listener, folder):
-    """Be a supervisor that takes one order and forgets how it is reached."""
+    """Act as a supervisor that takes one order and removes its control file."""
     listener.setblocking(True)
     connection, _ = listener.accept()
     with connection:
@@ -69,7 +69,7 @@ def answer_down(listener, folder):
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_down_waits_until_the_supervisor_has_ended(folder, listener, monkeypatch, ends):
-    """It has still to end when it takes no more orders: a script may remove the folder next."""
+    """It still runs for a moment after its last order, and a script may remove the folder next."""
     asked = []
 
     def look(directory):
@@ -103,9 +103,9 @@ def test_a_damaged_control_file_is_no_supervisor(folder, text):
 
 
 def test_a_killed_process_is_seen_to_end_before_it_has_ended():
-    """N-F12: until a killed process can be reaped, it looks as if it ran."""
+    """N-F12: until a killed process can be reaped, it seems to run."""
     if sys.platform != "linux":
-        pytest.skip("elsewhere it is noticed when it has ended")
+        pytest.skip("elsewhere a process is noticed only once it has exited")
     command = [sys.executable, "-c", "b = bytearray(10**8); print(1, flush=True); input()"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -121,7 +121,7 @@ def test_a_killed_process_is_seen_to_end_before_it_has_ended():
 
 @pytest.mark.parametrize("kind", ["folder", "link", "of another user"])
 def test_ports_are_found_without_a_lock_if_need_be(tmp_path, monkeypatch, kind):
-    """N-L4: the file of that name is another user's, or something else."""
+    """N-L4: the lock file belongs to another user, or is not a file."""
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     path, said = tmp_path / f"lowu-ports-{os.getuid()}.lock", []
     if kind == "folder":

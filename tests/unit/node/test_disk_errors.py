@@ -1,4 +1,4 @@
-"""N-F8, N-F9: what a disk's error says, and the advice that fits it."""
+"""N-F8, N-F9: the texts of disk errors, with the right advice."""
 
 import errno
 import os
@@ -52,7 +52,7 @@ def test_errors_of_the_environment_are_named_and_leave_the_data_where_it_is(numb
 
 
 def test_damage_is_named_and_alone_has_the_advice_to_move_the_data():
-    """With the warning about votes."""
+    """The advice warns about votes."""
     error = Exception("Corruption: block checksum mismatch … in /node/data/000009.sst offset 4")
     for explain in (explain_open_error, explain_read_error, explain_write_error):
         found = explain(PATH, error)
@@ -111,7 +111,7 @@ print(len(said), len(set(said)), said[0])
 
 
 def test_a_file_that_may_not_grow_is_named_by_every_later_write(tmp_path):
-    """Once a write has failed, the engine says only that; the node says why."""
+    """After a failed write, the engine says only that one failed; the node says why."""
     limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (100_000, r.RLIM_INFINITY))\n"
     done = run(limit + FILL, tmp_path / "data")
     assert done.returncode == 0, done.stderr
@@ -121,7 +121,7 @@ def test_a_file_that_may_not_grow_is_named_by_every_later_write(tmp_path):
 
 
 def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path):
-    """A real one, where this user may mount a small file system of its own."""
+    """On a real full disk, where this user may mount a small file system."""
     unshare = shutil.which("unshare")
     prefix = [unshare or "unshare", "--user", "--map-root-user", "--mount"]
     if unshare is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
@@ -146,7 +146,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path):
 
 
 def test_a_trace_that_cannot_be_written_is_named(tmp_path):
-    """/dev/full answers every write as a full disk does."""
+    """Writes to /dev/full fail as on a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     path = tmp_path / "last_vote"
@@ -164,7 +164,7 @@ def test_a_trace_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_trace_that_was_cut_while_in_use_is_named(tmp_path):
-    """A short write is no write."""
+    """A short write counts as failed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     trace = FileTrace(tmp_path / "last_vote")
     trace.create(Memory(Mark(1, bytes(16)), Mark(0, bytes(16))))
@@ -177,7 +177,7 @@ def test_a_trace_that_was_cut_while_in_use_is_named(tmp_path):
         trace.close()
 
 
-# --- damage that is met while a node runs (N-F8) -------------------------------------------------
+# --- damage that is found while a node runs (N-F8) -----------------------------------------------
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_damaged_table_is_named_and_counted(damaged):
 
 
 def test_a_scan_does_not_end_early_without_a_word(damaged):
-    """The engine's own iterator ends at damage as if nothing followed."""
+    """The engine's own iterator stops at damage as if no record followed."""
     with pytest.raises(DamagedData, match="checksum mismatch"):
         list(damaged.scan(b"k", b"l"))
     with pytest.raises(DamagedData, match="checksum mismatch"):

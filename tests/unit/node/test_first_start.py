@@ -1,4 +1,4 @@
-"""A node that never ran is told from one that lost its data (R-WIPE-1)."""
+"""A node that has never run is distinguished from one that lost its data (R-WIPE-1)."""
 
 import logging
 import shutil
@@ -23,7 +23,7 @@ SPEC = Path(__file__).resolve().parents[3] / "configs" / "networks" / "dev-4.tom
 
 @pytest.fixture
 def folder(tmp_path):
-    """The folder of a validator as `build-chain` leaves it."""
+    """A validator's folder, as `build-chain` creates it."""
     plan = build_plan(load_spec(SPEC))
     write_tree(plan, SPEC.read_text(), tmp_path / "nodes")
     return node_folder(tmp_path / "nodes", plan.nodes[0])
@@ -50,7 +50,7 @@ def test_a_node_that_lost_its_data_abstains_and_says_so(folder, caplog):
     with caplog.at_level(logging.WARNING):
         assert start(folder) == "abstaining"
     assert "the data of this validator was lost" in caplog.text
-    assert start(folder) == "abstaining"  # a restart does not make it forget that
+    assert start(folder) == "abstaining"  # it still abstains after a restart
 
 
 def test_a_marker_that_survived_a_crash_is_consumed(folder):
@@ -73,7 +73,7 @@ def test_a_marker_that_cannot_be_removed_is_an_error(folder):
 
 
 class Gateway:
-    """Enough of a gateway for `Sync`: who is linked, and who we are."""
+    """Enough of a gateway for `Sync`: the linked nodes and our own id."""
 
     def __init__(self, validators, own=0):
         self.node_id = validators[own].node_id
@@ -84,7 +84,7 @@ class Gateway:
 
 
 async def heard(heights, blocks=2):
-    """What consensus is told after others have announced these heights."""
+    """Return the events that consensus gets after others have announced these heights."""
     chain = kit.Chain()
     for nonce in range(blocks):
         chain.commit(kit.signed(nonce=nonce))
@@ -109,7 +109,7 @@ async def heard(heights, blocks=2):
         ({1: 0}, []),
         ({1: 0, 2: 2}, [CaughtUp(2)]),
         ({1: 0, 2: 2, 3: 1}, [CaughtUp(2)]),  # once
-        ({1: 0, 2: 3}, []),  # one is ahead: fetch first
+        ({1: 0, 2: 3}, []),  # one node is ahead: fetch first
     ],
 )
 async def test_caught_up_is_told_once_of_a_quorum(heights, told):

@@ -151,7 +151,7 @@ def test_a_snapshot_does_not_move(storage):
 
 
 def test_data_from_before_traces_is_taken_over():
-    """A network that N-P0 ended comes up again: its votes count, but the proof of its view."""
+    """A network that N-P0 crashed restarts: its votes are kept, the proof of its view is not."""
     from node.ledger import schema
     from node.ledger.trace import MemoryTrace
 
@@ -177,7 +177,7 @@ def test_data_from_before_traces_is_taken_over():
 
 
 def test_data_of_another_format_is_refused():
-    """Else nodes would judge old signatures by new rules, and blame each other."""
+    """Otherwise nodes would verify old signatures by new rules, and blame each other."""
     from node.ledger import schema
 
     chain = Chain()
@@ -187,6 +187,6 @@ def test_data_of_another_format_is_refused():
     chain.storage.records.pop(schema.KEY_FORMAT)
     with pytest.raises(DamagedData, match="lacks its first records"):
         Chain(chain.storage)
-    chain.storage.records.pop(schema.KEY_VOTES)  # no Lowu of that format wrote it
+    chain.storage.records.pop(schema.KEY_VOTES)  # a Lowu of that format did not write it
     with pytest.raises(StorageError, match=r"format 1.*validator abstains"):
         Chain(chain.storage)

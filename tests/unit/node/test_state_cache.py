@@ -1,4 +1,4 @@
-"""What the cache of state values promises: newest values, within its bound."""
+"""The cache of state values returns the latest values, within its bound."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -62,7 +62,7 @@ def test_every_bundled_network_begins(name, sides, fault_threshold, quorum):
     assert tuple(found.count(side) for side in ("SZ", "HK", "MO")) == sides
     validators = plan.genesis.validators
     assert (validators.fault_threshold, validators.quorum) == (fault_threshold, quorum)
-    assert max(sides[:2]) + sides[2] < quorum  # it takes Shenzhen and Hong Kong
+    assert max(sides[:2]) + sides[2] < quorum  # a quorum needs Shenzhen and Hong Kong
     assert build_genesis(plan.genesis).header.number == 0
 
 

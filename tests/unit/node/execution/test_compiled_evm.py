@@ -1,4 +1,4 @@
-"""The compiled EVM is equal to py-evm, earns its compilation, and stays within bounds."""
+"""The compiled EVM gives py-evm's results; contracts earn compilation; costs are bounded."""
 
 from dataclasses import replace
 from random import Random
@@ -41,14 +41,14 @@ words = st.sampled_from(EDGES) | st.integers(0, WORD_MAX)
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
-    """Compile everything at its first run, and join every branch once it was taken."""
+    """Compile all code at its first run, and join every branch once it has been taken."""
     cache = CodeCache(gas_an_operation=0, join_every=1)
     monkeypatch.setattr(CompiledComputation, "cache", cache)
     return cache
 
 
 def both(code, data=b"", gas=10**6, others=(b"", b"")):
-    """Run a contract in both engines; return the compiled outcome, having compared all."""
+    """Run a contract in both engines and compare all; return the interpreter's outcome."""
     program = Program((code, *others), ((0, 0), (1, 7)), data, 0, gas)
     expected = run_program(program, is_compiled=False)
     for _ in range(3):  # joined between runs
@@ -74,7 +74,7 @@ def test_random_programs_run_alike(chunk):
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(EXPRESSIONS)), words, words, words)
 def test_every_expression_folded_and_computed(opcode, a, b, c):
-    """Of constants it is folded, of call data computed; py-evm gives the same."""
+    """Constants are folded, call data is computed; py-evm gives the same."""
     pops = EXPRESSIONS[opcode].pops
     operands = (a, b, c)[:pops]
     folded = b"".join(push(item) for item in reversed(operands)) + bytes([opcode]) + RETURN_TOP
@@ -86,7 +86,7 @@ def test_every_expression_folded_and_computed(opcode, a, b, c):
 
 
 def test_a_registration_with_every_amount_of_gas():
-    """Wherever gas runs out, both engines end in the same way."""
+    """Wherever gas runs out, both engines end the same way."""
     chain = kit.Chain()
     enough = Evm(chain.ledger, kit.context()).execute(register()).gas_used
     seen = set()
@@ -117,10 +117,10 @@ def test_a_registration_with_every_amount_of_gas():
         ("01", Status.STACK_UNDERFLOW),
         ("5b6001600056", Status.UNKNOWN),  # the stack overflows
         ("61ffff600052", Status.SUCCESS),
-        ("7fff", Status.SUCCESS),  # PUSH cut off by the end
+        ("7fff", Status.SUCCESS),  # PUSH cut off at the end
         ("60ff60005360005160005260206000f3", Status.SUCCESS),
         ("6000600060003e", Status.SUCCESS),
-        ("6001600060003e", Status.UNKNOWN),  # beyond what was returned
+        ("6001600060003e", Status.UNKNOWN),  # beyond the returned data
         ("600160001960205260005460015560206000fd", Status.REVERT),
         ("fe", Status.BAD_INSTRUCTION),
         ("0c", Status.BAD_INSTRUCTION),
@@ -133,7 +133,7 @@ def test_ends_of_frames(code, status):
 
 
 def test_loops_run_in_one_unit(eager):
-    """Sum from 1 to 100: the back edge of a loop does not leave the function."""
+    """Sum 1 to 100: the back edge of the loop does not leave the function."""
     code = bytes.fromhex("600060645b808201915060019003806004575060005260206000f3")
     outcome = both(code)
     assert int.from_bytes(outcome.output, "big") == 5050
@@ -142,7 +142,7 @@ def test_loops_run_in_one_unit(eager):
 
 
 def test_a_stack_near_its_limit_is_left_to_the_interpreter():
-    """1,020 items, then a unit that needs room for more."""
+    """1,020 items, then a unit that needs more room than is left."""
     code = b"\x5f" * 1_020 + b"\x5b" + b"\x5f" * 4 + b"\x00"
     assert both(code).status is Status.SUCCESS
     assert both(code[:-1] + b"\x5f\x00").status is Status.UNKNOWN
@@ -161,9 +161,9 @@ def test_writes_in_static_calls_are_refused():
 
 
 def branching(count):
-    """Code that tests the first word of its input against 1 to `count`, one by one.
+    """Return code that compares the first word of its input with 1 to `count` in turn.
 
-    Each test leads to a function of its own, with a branch in it, that returns the number.
+    Each match leads to a function of its own, with a branch in it, that returns the number.
     """
     head, bodies = bytearray(bytes.fromhex("5f35")), bytearray()
     start = 2 + 8 * count + 1
@@ -198,9 +198,9 @@ CALL_SECOND = bytes.fromhex("5f5f5f5f5f73") + ADDRESSES[1] + bytes.fromhex("5af1
     [
         ("60015460015401", ("", "")),  # a slot read twice
         ("600160015560015460025560015460025401", ("", "")),  # written, read
-        # read; the second contract calls back, which writes it; read again
+        # read; the second contract calls back, and the callback writes the slot; read again
         ("5f35601857600154CALL600154015f5260205ff300", ("", "")),
-        ("6001545f5260205f205f5260205f2060015f52", ("", "")),  # the same words hashed, and others
+        ("6001545f5260205f205f5260205f2060015f52", ("", "")),  # hashes of equal and other words
         ("60015f5260016020525f60402060405f20505f60205360405f2001", ("", "")),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_slot_is_read_again_after_a_write_by_another_name():
 
 
 def test_a_slot_is_read_again_after_a_call(eager):
-    """The second contract calls back with input; then the first one writes slot 1 and ends."""
+    """The second contract calls back with input; then the first one writes slot 1 and stops."""
     write = bytes.fromhex("5b600960015500")
     main = bytes.fromhex("600154") + CALL_SECOND + bytes.fromhex("600154") + RETURN_TOP
     head = bytes.fromhex(f"3661{4 + len(main) + 1:04x}57")
@@ -236,11 +236,11 @@ def test_memory_of_a_known_length_costs_what_it_must(size):
         both(code, gas=gas)
 
 
-# --- what it costs --------------------------------------------------------------------------------
+# --- costs ----------------------------------------------------------------------------------------
 
 
 def test_a_contract_earns_its_compilation(monkeypatch):
-    """One opcode for each 300 gas of its own frames; until then it is run opcode by opcode."""
+    """One opcode for each 300 gas of its own frames; until then it runs opcode by opcode."""
     cache = CodeCache()
     monkeypatch.setattr(CompiledComputation, "cache", cache)
     program = Program((bytes.fromhex("5f54505b00"), b"", b""), (), b"", 0, 50_000)
@@ -255,7 +255,7 @@ def test_a_contract_earns_its_compilation(monkeypatch):
 
 
 def test_a_loop_in_one_frame_earns_its_compilation(monkeypatch):
-    """Nobody can keep a node in the slow loop: a jump destination leads to compiled code."""
+    """No one can keep a node in the slow loop: compiled code takes over at a jump destination."""
     cache = CodeCache()
     monkeypatch.setattr(CompiledComputation, "cache", cache)
     program = Program((bytes.fromhex("5b5f56"), b"", b""), (), b"", 0, 100_000)
@@ -264,7 +264,7 @@ def test_a_loop_in_one_frame_earns_its_compilation(monkeypatch):
 
 
 def test_gas_of_called_frames_earns_the_caller_nothing(monkeypatch):
-    """Or a chain of contracts would have each compiled for what the last one used."""
+    """Otherwise a chain of calls would have each contract compiled with the last one's gas."""
     cache = CodeCache()
     monkeypatch.setattr(CompiledComputation, "cache", cache)
     caller = bytes.fromhex("5f5f5f5f5f73") + ADDRESSES[1] + bytes.fromhex("5af100")
@@ -274,10 +274,10 @@ def test_gas_of_called_frames_earns_the_caller_nothing(monkeypatch):
 
 
 def test_creation_code_has_no_place_in_the_cache(monkeypatch):
-    """A stranger's creations would drop the contracts that are used."""
+    """Otherwise a stranger's creations would evict the contracts in use."""
     cache = CodeCache()
     monkeypatch.setattr(CompiledComputation, "cache", cache)
-    code = bytes.fromhex("5b5f5f5ff0505f56")  # creations without end
+    code = bytes.fromhex("5b5f5f5ff0505f56")  # endless creations
     run_program(Program((code, b"", b""), (), b"", 0, 1_000_000), is_compiled=True)
     assert len(cache) == 1
 
@@ -327,7 +327,7 @@ def test_one_unit_of_hostile_code_is_bounded(code):
 
 
 def test_gas_for_hashing_much_is_taken_before_the_work():
-    """Many hashes of memory that is there already, with gas for none of them."""
+    """Many hashes of existing memory, with gas for none of them."""
     small, large = (bytes.fromhex(f"61{size:04x}60002050") for size in (0x100, 0x5A80))
     text = Tracer(analyse(small * 3), 0, ()).write()
     assert "K(m[" in text and "hash_memory" not in text
@@ -337,7 +337,7 @@ def test_gas_for_hashing_much_is_taken_before_the_work():
         both(large * 20 + RETURN_TOP, gas=gas)
 
 
-# --- both at once ---------------------------------------------------------------------------
+# --- running both engines --------------------------------------------------------------------
 
 
 def test_running_both_passes_what_is_equal():
@@ -366,7 +366,7 @@ def test_running_both_stops_on_a_difference(name, monkeypatch):
     ],
 )
 def test_the_differential_finds_known_faults(name):
-    """And makes small what it finds. All of them: `lowu bench differential --mutants`."""
+    """And shrinks its findings. `lowu bench differential --mutants` runs all mutants."""
     with MUTANTS[name]():
         _, program = next(find_differences(5, 3_000))
         small = shrink(program)

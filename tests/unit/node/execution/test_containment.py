@@ -1,4 +1,4 @@
-"""ADR 16: what a transaction does to an engine is its result, and never a node's end."""
+"""ADR 16: if a transaction breaks an engine, it still has a result, and the node continues."""
 
 from dataclasses import replace
 
@@ -73,7 +73,7 @@ def test_the_next_transaction_of_the_block_is_none_the_worse(monkeypatch):
 
 
 def test_two_engines_at_once_stop_on_it(monkeypatch):
-    """Simulated nodes run both, so that such a failure is found there."""
+    """Simulated nodes run both engines, so that such failures are found there."""
     monkeypatch.setattr(CompiledComputation, "opcodes", dict(CompiledComputation.opcodes))
     break_opcode(monkeypatch, CompiledComputation, ValueError("of py-evm"))
     with pytest.raises(EngineMismatch, match="fails on a call to"):
@@ -84,7 +84,7 @@ def test_two_engines_at_once_stop_on_it(monkeypatch):
     "error", [StorageError("damaged"), OSError("disk"), Exception("Corruption")]
 )
 def test_a_failing_disk_is_no_result(error):
-    """It ends the node: another node has read what this one could not."""
+    """It stops the node: other nodes have read what this one could not."""
 
     class Failing(EmptyState):
         def get(self, table, key):

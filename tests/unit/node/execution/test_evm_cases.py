@@ -1,7 +1,7 @@
-"""Cases in which both engines were wrong alike, and what execution leaves in memory.
+"""Cases in which both engines were wrong in the same way, and memory that execution keeps.
 
-Two engines that share code agree on its faults: the values here are those of the specification and
-of the official state tests.
+Two engines that share code share its bugs: the expected values are from the specification and the
+official state tests.
 """
 
 import gc
@@ -37,7 +37,7 @@ def send(engine, **fields):
     [
         "60ef5f5360015ff3",  # begins with 0xEF (EIP-3541)
         "6160015ff3",  # 24,577 bytes (EIP-170)
-        "6130005ff3",  # more bytes than gas to keep them (EIP-2)
+        "6130005ff3",  # too little gas to deposit the code (EIP-2)
     ],
 )
 def test_n_e3_a_creation_whose_code_is_refused_burns_all_gas(engine, code):
@@ -48,7 +48,7 @@ def test_n_e3_a_creation_whose_code_is_refused_burns_all_gas(engine, code):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_n_e1_a_power_of_nothing_is_one(engine):
-    """Base of no length, exponent of no length, modulus 7: 0⁰ = 1."""
+    """Base and exponent of length 0, modulus 7: 0⁰ = 1."""
     data = bytes(32) + bytes(32) + (1).to_bytes(32, "big") + b"\x07"
     template = build_unsigned(SENDER, bytes(19) + b"\x05", data)
     assert call(EmptyState(), replace(CONTEXT, engine=engine), template).output == b"\x01"
@@ -56,7 +56,7 @@ def test_n_e1_a_power_of_nothing_is_one(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_eip_7610_storage_alone_makes_a_collision(engine):
-    """No chain of Lowu's has such an account; the official state tests do."""
+    """No Lowu chain has such an account; the official state tests do."""
 
     class Foreign(EmptyState):
         def has_storage(self, address):
@@ -69,7 +69,7 @@ def test_eip_7610_storage_alone_makes_a_collision(engine):
 
 
 def test_an_account_of_a_chain_has_no_storage_without_code():
-    """Why nothing else needs to be asked: what creates and destroys leaves no slot behind."""
+    """So a chain need not check: creating and destroying an account leaves no slot."""
     # CREATE of code that writes a slot and destroys itself
     inner = bytes.fromhex("60015f5530ff")
     code = bytes.fromhex("65") + inner + bytes.fromhex("5f52600660 1a5ff000".replace(" ", ""))
@@ -78,7 +78,7 @@ def test_an_account_of_a_chain_has_no_storage_without_code():
     assert {table for table, _ in evm.writes()} == {b"a"}
 
 
-# --- what a caller sees (N-E4, N-R3, N-R9, N-R12) -------------------------------------------------
+# --- clients' calls (N-E4, N-R3, N-R9, N-R12) -----------------------------------------------------
 
 GASLIMIT, NUMBER = "0x455f5260205ff3", "0x435f5260205ff3"
 
@@ -112,21 +112,21 @@ def test_calls_see_the_head_and_pay_like_transactions():
 # --- memory (N-F2) --------------------------------------------------------------------------------
 
 INPUT_MB = bytes.fromhex("6001620fffe0525b5f5f620fffff5f60045afa50600756")
-"""STATICCALLs of the identity with a megabyte of input, without end."""
+"""Endless STATICCALLs of the identity precompile with a megabyte of input."""
 FAILING = (
     bytes.fromhex("6001620fffe0525b5f5f620fffff5f73") + ADDRESSES[1] + bytes.fromhex("5afa50600756")
 )
-"""The same of a contract that reverts."""
+"""The same, of a contract that reverts."""
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("code", [INPUT_MB, FAILING], ids=["identity", "failing"])
 def test_n_f2_frames_are_let_go_of_when_they_return(engine, code):
-    """Twenty calls held 6 GB of the callers' input and the callees' memory."""
+    """Twenty calls held 6 GB of callers' input and callees' memory."""
     program = Program((code, bytes.fromhex("5f5ffd"), b""), (), b"", 0, 0)
     gas = 2_400_000
     tracemalloc.start()
-    gc.disable()  # nothing may wait for it
+    gc.disable()  # memory must be freed without the collector
     try:
         evm = Evm(state_of(program), replace(CONTEXT, engine=engine))
         outcome = evm.call(SENDER, ADDRESSES[0], 0, b"", gas)

@@ -1,4 +1,4 @@
-"""The differential finds faults that are put back (`lowu bench differential --mutants`: all)."""
+"""The differential finds known mutants; `lowu bench differential --mutants` runs all."""
 
 import logging
 
@@ -16,7 +16,7 @@ SOON = (
     "copies are not padded with zeros",
     "a callee's refund is lost",
 )
-"""Those that one of the first programs finds."""
+"""Mutants that one of the first programs finds."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,5 +33,5 @@ def test_a_fault_is_found(name):
 
 
 def test_and_nothing_where_there_is_none():
-    """Also: a mutant leaves nothing behind."""
+    """Also, a mutant leaves no trace after its context."""
     assert next(find_differences(SEED, PROGRAMS), None) is None

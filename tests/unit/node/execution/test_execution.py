@@ -1,4 +1,4 @@
-"""Blocks over the flat state: equal to py-evm's own state, failures kept, roots and determinism."""
+"""Blocks over the flat state: equality with py-evm's own state, failures, roots, determinism."""
 
 from dataclasses import replace
 
@@ -202,7 +202,7 @@ PROGRAMS = {
 
 @pytest.fixture(scope="module")
 def reference():
-    """A py-evm chain in memory whose blocks hold the same transactions."""
+    """A py-evm chain in memory whose blocks have the same transactions."""
     base = MiningChain.configure(
         "Reference", vm_configuration=((0, CancunVM),), chain_id=kit.CHAIN_ID
     )
@@ -219,7 +219,7 @@ def reference():
     return base, params, {address: rich}
 
 
-@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")  # of the reference
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")  # raised by the reference
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_run_as_in_py_evm(name, reference):
     base, params, state = reference

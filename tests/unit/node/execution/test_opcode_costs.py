@@ -10,13 +10,13 @@ from node.simulation.evm.precompile_costs import STEPS_PER_GAS_MAX
 
 @pytest.mark.parametrize("what", LOOPS)
 def test_a_million_gas_of_an_opcode_costs_a_bounded_time(what):
-    """As steps of a loop timed beside it; py-evm's own loop takes up to ten a gas."""
+    """In steps of a reference loop timed beside it; py-evm's own loop takes up to ten a gas."""
     cost = measure_loop(what)
     assert max(cost.cold_steps, cost.hot_steps) < STEPS_PER_GAS_MAX, cost
 
 
 def test_the_yardstick_tells_what_is_too_slow(monkeypatch):
-    """Some hashes that nobody pays for, at each COINBASE."""
+    """Unpaid hashes at each COINBASE are detected."""
     slow = bytes.fromhex("5b" + "41" + "50" + "5f56")
 
     def dawdle(frame):

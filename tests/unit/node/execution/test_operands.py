@@ -1,7 +1,7 @@
-"""Case N-P0: whatever made a word, every operation takes it. Both engines, all pairs.
+"""Case N-P0: every operation accepts a word from any producer. Both engines, all pairs.
 
-Compiled code once left a `bool` on the stack where py-evm has an `int`: equal, but refused by
-py-evm's own functions with an error that is no failure of a contract.
+Compiled code once left a `bool` on the stack where py-evm has an `int`: equal, but rejected by
+py-evm's own functions with an error that is not the contract's failure.
 """
 
 import pytest
@@ -16,7 +16,7 @@ OTHER = int.from_bytes(ADDRESSES[1], "big")
 SHA256 = 2
 DATA = bytes(31) + b"\x01" + bytes(64)
 
-# What leaves one word on the stack. Operands come from call data, so that nothing is folded.
+# Producers, which leave one word on the stack. Operands are from call data, so nothing is folded.
 WORD = bytes.fromhex("5f35")
 PRODUCERS = {
     **{
@@ -45,7 +45,7 @@ PRODUCERS = {
     "create2": bytes.fromhex("5f5f5f5ff5"),
 }  # fmt: skip
 
-# Operations, with words for their operands from the top; what they push.
+# Operations, with words for their operands from the top, and the number of items they push.
 CALLED = (50_000, OTHER, 0, 0, 32, 0, 32)
 PRECOMPILE = (50_000, SHA256, 0, 0, 32, 0, 32)
 CONSUMERS = {
@@ -72,13 +72,13 @@ TO_PRECOMPILES = {
 
 @pytest.fixture(autouse=True, params=[0, NEVER], ids=["compiled", "stepped"])
 def price(request, monkeypatch):
-    """Compile everything, or nothing."""
+    """Compile all code, or none."""
     cache = CodeCache(gas_an_operation=request.param, join_every=1)
     monkeypatch.setattr(CompiledComputation, "cache", cache)
 
 
 def write(producer, opcode, pushes, words, position):
-    """Return code that runs an operation with one operand made by a producer."""
+    """Return code that runs an operation with one operand from a producer."""
     code = bytearray()
     for index in reversed(range(len(words))):
         code += producer if index == position else push(words[index])
@@ -87,7 +87,7 @@ def write(producer, opcode, pushes, words, position):
 
 
 def check_alike(code):
-    """Run in both engines: the compiled one without help from the other."""
+    """Run code in both engines, the compiled one without help from the other."""
     program = Program((code, bytes.fromhex("60015f5260205ff3"), b""), ((0, 5),), DATA, 0, 400_000)
     expected = run_program(program, is_compiled=False)
     assert run_program(program, is_compiled=True) == expected
@@ -105,7 +105,7 @@ def test_whatever_made_a_word_every_operation_takes_it(name):
 
 @pytest.mark.parametrize("name", PRODUCERS)
 def test_every_producer_makes_a_word(name):
-    """The operands above are what they are meant to be: the producers themselves succeed."""
+    """The producers themselves succeed, so the operands above are as intended."""
     assert check_alike(PRODUCERS[name] + RETURN_TOP).status is Status.SUCCESS
 
 

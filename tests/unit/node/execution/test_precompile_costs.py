@@ -1,4 +1,4 @@
-"""No precompile costs more for its gas than ADR 5 allows, and none keeps the interpreter."""
+"""No precompile costs more for its gas than ADR 5 allows, or blocks other threads for long."""
 
 import sys
 from threading import Event, Thread
@@ -26,7 +26,7 @@ def test_each_precompile_is_measured():
 
 @pytest.mark.parametrize("item", INPUTS, ids=lambda item: f"{item.precompile}, {item.what}")
 def test_n_f1_n_e2_a_million_gas_costs_a_bounded_time(item):
-    """N-F1, N-E2: as steps of a loop timed beside it; py-evm's own take up to 270 a gas."""
+    """N-F1, N-E2: in steps of a loop timed beside it; py-evm's own take up to 270 a gas."""
     cost = measure_cost(item)
     assert cost.gas > 0
     assert cost.steps_per_gas < STEPS_PER_GAS_MAX, cost
@@ -41,9 +41,9 @@ def test_the_yardstick_tells_what_is_too_slow(monkeypatch):
 
 
 def test_a_long_power_lets_other_threads_run():
-    """The event loop lives in the same process.
+    """The event loop runs in the same process.
 
-    With so long an interval a thread runs beside a working one only if that gives up its turn.
+    With such a long switch interval, another thread runs only if the working one releases the lock.
     """
     data = encode_modexp(b"\xff" * 1500, b"\xff" * 1024, b"\xff" * 1499 + b"\xfe")
     call = prepare(Input("MODEXP", "a long power", bytes(19) + b"\x05", data))

@@ -1,7 +1,7 @@
-"""The precompiles: published vectors, py-evm, py_ecc, hashlib and CPython as other implementations.
+"""The precompiles against published vectors, and against py-evm, py_ecc, hashlib and CPython.
 
-Outside the suite they were compared with anvil and c-kzg on random inputs, and ran Ethereum's own
-state tests (ADR 11).
+Outside this suite they were compared with anvil and c-kzg on random inputs, and passed Ethereum's
+own state tests (ADR 11).
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def word(number):
 
 
 def run(table, number, data, gas=10**9):
-    """Return (output or None if it failed, gas) as a computation sees it."""
+    """Return the output (None if it failed) and the gas, as a computation sees them."""
     spent = []
 
     def consume_gas(amount, reason):
@@ -102,7 +102,7 @@ def test_there_is_one_at_each_address_of_cancun():
 
 @given(st.sampled_from([1, 2, 4, 5, 6, 7]), st.binary(max_size=300))
 def test_any_bytes_do_what_they_do_in_py_evm(number, data):
-    if number == 5:  # N-E1: py-evm errs where the base has no length
+    if number == 5:  # N-E1: py-evm is wrong for a base of length 0
         data = word(data[0] if data else 1)[:32] + data
         data = data[:31] + bytes((data[31] or 1,)) + data[32:]
     assert_like_py_evm(number, data)
@@ -214,7 +214,7 @@ def test_modulo_nothing_zero_and_one_is_zero(modulus):
 
 
 def test_lengths_that_are_not_paid_allocate_nothing():
-    """A length is believed only if its gas was taken, or if nothing of it is read."""
+    """A length is trusted only if its gas was taken, or if none of the bytes are read."""
     free = word(0) + word(2**256 - 1) + word(0)
     assert run(PRECOMPILES, 5, free) == (b"", [200])
     assert run(PRECOMPILES, 5, free + b"\xff" * 100) == (b"", [200])
@@ -309,7 +309,7 @@ def test_the_sums_that_addition_treats_apart():
 
 
 def test_a_point_times_each_small_and_each_last_number():
-    """Among them are those where a partial sum meets the point that is added."""
+    """In some of them a partial sum equals the point that is added."""
     total = INFINITY
     for factor in range(40):
         assert ecmul(G1 + word(factor)) == ecmul(G1 + word(ORDER + factor)) == total
@@ -355,7 +355,7 @@ def of_py_ecc(value):
 @settings(max_examples=40)
 @given(coefficients, coefficients)
 def test_the_field_is_py_eccs(first, second):
-    """Its polynomial is the same. The largest coefficients that reducing leaves are among them."""
+    """Its polynomial is the same. Inputs include the largest coefficients after a reduction."""
     a, b = element(first), element(second)
     product = fp12.reduce(a * b)
     assert like_py_ecc(product) == of_py_ecc(bn128.FQ12(first) * bn128.FQ12(second))
@@ -398,10 +398,10 @@ def test_inverses_and_frobenius():
 
 
 def test_the_end_of_the_loop_proves_the_group():
-    """What the module says: only the order divides both numbers."""
+    """As the module claims, the greatest common divisor of both numbers is the order."""
     assert PRIME == 36 * X**4 + 36 * X**3 + 24 * X**2 + 6 * X + 1
     trace = PRIME + 1 - ORDER
-    # 6x + 2 + T − T² + T³ modulo T² − tT + p, and the norm of what is left
+    # 6x + 2 + T − T² + T³ modulo T² − tT + p, and the norm of the remainder
     constant = 6 * X + 2 + PRIME - trace * PRIME
     linear = 1 - trace + trace**2 - PRIME
     resultant = constant**2 + constant * linear * trace + linear**2 * PRIME
@@ -471,7 +471,7 @@ def test_bad_pairs_fail_wherever_they_stand(name):
 
 
 def test_points_outside_the_group_fail_whatever_they_are():
-    """Points of the twisted curve times the group's order, and sums of those with the group's."""
+    """Points of the twisted curve times the group's order, and their sums with group points."""
     x, y = NOT_IN_G2[:64], NOT_IN_G2[64:]
     outside = (
         bn128.FQ2([int.from_bytes(x[32:], "big"), int.from_bytes(x[:32], "big")]),
@@ -484,7 +484,7 @@ def test_points_outside_the_group_fail_whatever_they_are():
     for point in (
         cofactor,
         bn128.add(cofactor, bn128.G2),
-        bn128.multiply(cofactor, 10069),  # the smallest divisor of the rest
+        bn128.multiply(cofactor, 10069),  # the smallest divisor of 2p − order
         bn128.multiply(cofactor, (2 * PRIME - ORDER) // 10069),
     ):
         with pytest.raises(BadInput):
@@ -600,14 +600,14 @@ BAD_ENCODINGS = {
 
 @pytest.mark.parametrize("name", BAD_ENCODINGS)
 def test_kzg_points_have_one_encoding(name):
-    """c-kzg, the reference, refuses each; arkworks alone would read some as infinity."""
+    """c-kzg, the reference, refuses each; arkworks alone would accept some as infinity."""
     bad = BAD_ENCODINGS[name]
     assert not evaluates(encode_point_evaluation(bad, 0, word(0), NO_POINT))
     assert not evaluates(encode_point_evaluation(NO_POINT, 0, word(0), bad))
 
 
 class Ending:
-    """A watch that ends the call when it has been asked some times."""
+    """A watch that stops the call after some ticks."""
 
     def __init__(self, ticks):
         self.ticks = ticks
@@ -627,7 +627,7 @@ class Ending:
     ids=["ECPAIRING", "BLAKE2F"],
 )
 def test_long_work_for_a_call_can_be_ended_in_between(number, data):
-    """Eight calls of four seconds each held all that runs calls."""
+    """Eight calls of four seconds each occupied all call workers."""
     computation = SimpleNamespace(
         msg=SimpleNamespace(data=data),
         consume_gas=lambda gas, reason: None,

@@ -1,4 +1,4 @@
-"""What runs before nodes are forked succeeds, and leaves nothing behind."""
+"""The warm-up before nodes are forked succeeds."""
 
 from node.chain.receipt import Status
 from node.execution import warm_up
