@@ -125,7 +125,7 @@ class RpcClient:
             return []
         answers = await self._exchange(json.dumps(requests).encode())
         if not isinstance(answers, list):
-            raise ClientError(f"{self.url}: the answer to a batch of {method} is no list")
+            raise ClientError(f"{self.url}: the answer to a batch of {method} is not a list")
         known = {
             item["id"]: item
             for item in answers
@@ -186,7 +186,7 @@ class RpcClient:
             except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
                 raise ClientError(
                     f"{self.url}: cannot be reached ({error}). Is the node running? "
-                    "`lowu status` tells."
+                    "Check with `lowu status`."
                 ) from error
             finally:
                 if not is_clean:

@@ -23,7 +23,7 @@ _ADVICE = {
     errno.EPERM: "give the user that runs the node access to the folder and its files",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "raise the system's limit on open files",
-    errno.EIO: "the disk itself fails: look at the kernel's log, and copy the folder while it can",
+    errno.EIO: "the disk itself fails: check the kernel's log, and copy the folder while you can",
 }
 """Errors of the environment, with remedies. The data may be intact: it must stay where it is."""
 KEEP = "then start the node again. Leave its data where it is: it holds what the node has signed"

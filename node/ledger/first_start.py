@@ -18,7 +18,7 @@ NAME = "first_start"
 TEXT = (
     "This node has never run. Its first start removes this file. Without it, a validator whose\n"
     "data folder is gone fetches the chain, but votes only two windows above what the others\n"
-    "have committed. Write it again only if the whole chain begins anew, with no data anywhere.\n"
+    "have committed. Recreate it only if the whole chain starts over, with all data removed.\n"
 )
 
 log = logging.getLogger("INITIALIZER")

@@ -106,6 +106,6 @@ def _set_aside(path: Path) -> Path:
         return kept
     raise ConfigError(
         f"{path}: the database is damaged, and {KEPT_MAX} damaged ones are kept beside it "
-        f"already. Look after the disk; move {path.name}.damaged-* elsewhere, then start the "
+        f"already. Check the disk; move {path.name}.damaged-* elsewhere, then start the "
         "node again"
     )

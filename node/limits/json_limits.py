@@ -36,7 +36,7 @@ def load_json(text: bytes, values_max: int = VALUES_MAX) -> Any:
         if rb"\u" in text and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError("with half of a surrogate pair, which is no character") from error
+        raise ValueError("with half of a surrogate pair, which is not a character") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("not JSON in UTF-8") from error
     return value

@@ -61,6 +61,6 @@ def check_private_names() -> None:
 
     first, second, other = run_virtual(1, main), run_virtual(1, main), run_virtual(2, main)
     if first[0] != second[0] or first[0] == other[0]:
-        raise NodeError(f"trio {trio.__version__} does not schedule by seed any more")
+        raise NodeError(f"trio {trio.__version__} no longer schedules by seed")
     if first[1] != second[1]:
         raise NodeError(f"trio {trio.__version__}: virtual time is not the same in two runs")

@@ -294,7 +294,7 @@ async def _describe(node: PlannedNode) -> str:
     state = f"view {status['view']}"
     if status["is_abstaining"]:
         state = (
-            f"abstaining: {status['abstain_reason']} (if the whole chain begins anew, remove all "
+            f"abstaining: {status['abstain_reason']} (if the whole chain starts over, remove all "
             f"data and write a file {first_start.NAME} into the folder of each node)"
         )
     if status["damage"]:

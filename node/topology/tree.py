@@ -36,7 +36,7 @@ START_SCRIPT = """#!/bin/sh
 exec lowu start {name} --dir "$(dirname "$0")/../.."
 """
 STOP_SCRIPT = """#!/bin/sh
-# Stop this node; the others go on.
+# Stop this node; the others keep running.
 exec lowu stop {name} --dir "$(dirname "$0")/../.."
 """
 START_ALL_SCRIPT = """#!/bin/sh

@@ -59,5 +59,5 @@ def _read_point(data: bytes) -> G1Point:
     except ValueError as error:
         raise BadInput("commitment or proof is not a point of the group") from error
     if bytes(point.to_compressed_bytes()) != data:  # arkworks accepts other encodings of infinity
-        raise BadInput("commitment or proof is not encoded as it must be")
+        raise BadInput("commitment or proof is not canonically encoded")
     return point

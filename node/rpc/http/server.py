@@ -272,7 +272,7 @@ class _HttpConnection:
             response = h11.Response(status_code=status, headers=headers)
             await self._send(response, h11.Data(data=body), h11.EndOfMessage())
         except h11.LocalProtocolError:
-            log.debug("connection was beyond an answer")
+            log.debug("connection cannot take an answer")
             return
         await self._linger()
 

@@ -245,6 +245,6 @@ class _WebSocket:
                 await self._send(TextMessage(data=answer.decode()))
                 self._guest.release(len(answer))
             elif answer:
-                await self._send(CloseConnection(code=1013, reason="no room for so large answers"))
+                await self._send(CloseConnection(code=1013, reason="no room for the answer"))
                 self._scope.cancel()
         self._workers -= 1
