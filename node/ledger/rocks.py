@@ -133,7 +133,7 @@ class RocksStorage:
 
     def _unreadable(self, error: Exception) -> StorageError:
         """Return the error for a failed read; count damage."""
-        if isinstance(error, DamagedData):  # its checksum does not fit
+        if isinstance(error, DamagedData):  # its checksum does not match
             found: StorageError = DamagedData(f"{self._path}: {error}")
         else:
             found = explain_read_error(self._path, error)

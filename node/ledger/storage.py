@@ -53,7 +53,7 @@ def seal_record(key: bytes, value: bytes) -> bytes:
 
 
 def open_record(key: bytes, stored: bytes) -> bytes:
-    """Return the value of a stored record; `DamagedData` if the checksum does not fit."""
+    """Return the value of a stored record; `DamagedData` if the checksum does not match."""
     value = stored[CHECKSUM_BYTES:]
     if seal_record(key, value) != stored:
         raise DamagedData(f"record {key[:1]!r} {key[1:].hex()} is damaged")

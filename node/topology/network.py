@@ -104,7 +104,7 @@ def _start(
     control = Control(directory)
     with reserve_ports(report):
         if is_tree(directory) and control.is_running():
-            return load_tree(directory), True  # somebody else has just started it
+            return load_tree(directory), True  # another command has just started it
         plan = prepare(directory, spec_text, origin, report, engine)
         report(f"{len(plan.nodes)} nodes planned in {directory}")
         control.start_supervisor()
