@@ -1,1 +1,1 @@
-"""What is written: documents, whom they are about, and what each schema demands."""
+"""Documents, their subjects, and the rules of each schema."""

@@ -1,7 +1,7 @@
-"""Synthetic documents about companies, of realistic size, from a seed.
+"""Synthetic documents about companies, of realistic size, generated from a seed.
 
-Everything in them is invented; identifiers have valid check digits. Amounts are decimal
-strings, never floating point.
+All content is invented; identifiers have valid check digits. Amounts are decimal strings, never
+floating point.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a document is about: kind and number of an identifier."""
+    """The person or company a document is about: type and number of an identifier."""
 
     id_type: str
     id_value: str
@@ -42,10 +42,10 @@ class Document:
     content: dict[str, Any]
 
     def attach(self, path: str, data: bytes) -> Document:
-        """Return the document with a file at a path (RFC 6901), which travels beside it.
+        """Return the document with a file, which travels beside it, at a path (RFC 6901).
 
         Raises:
-            ValueError: it is no path below the document, or something else is there.
+            ValueError: the path does not lie in the document, or is taken.
         """
         content = copy.deepcopy(self.content)
         parts = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
@@ -58,14 +58,14 @@ class Document:
         return replace(self, content=content)
 
     def detach(self) -> tuple[Document, dict[str, bytes]]:
-        """Return the document without its files, and the files by path: what `attach` undoes."""
+        """Return the document without its files, and the files by path; `attach` undoes this."""
         files: dict[str, bytes] = {}
         return replace(self, content=_detach(self.content, "", files)), files
 
     def canaries(self) -> list[str]:
         """Return strings of the content that occur nowhere else.
 
-        Used to search a network for leaks: names, numbers and addresses, no common words.
+        They are names, numbers and addresses, no common words; a network is searched for them.
         """
         found: list[str] = []
         _collect(self.content, found)
@@ -167,7 +167,7 @@ def _loan(make: Maker) -> dict[str, Any]:
 
 
 def build_owner_report(seed: int, now_s: int) -> Document:
-    """Return a `cn.smeowner/1` report of a small-business owner, 64 leaves or so."""
+    """Return a `cn.smeowner/1` report of a small-business owner, about 64 leaves."""
     make = Maker(seed, now_s)
     number = generate_mainland_id(make.random)
     content = {

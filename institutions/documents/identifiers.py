@@ -1,8 +1,8 @@
 """Identifiers of companies and persons, with their check digits.
 
-Rules: USCC after GB 32100-2015, the organisation body in it after GB 11714, the mainland id
-number after GB 11643, the Hong Kong identity card number by its published rule. Generated
-numbers use areas that are not assigned, so that none belongs to a real person or company.
+Rules: the USCC follows GB 32100-2015, the organisation body in it GB 11714, the mainland id number
+GB 11643, and the Hong Kong identity card number its published rule. Generated numbers use
+unassigned areas, so that none belongs to a real person or company.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ID_WEIGHTS = tuple(pow(2, 17 - i, 11) for i in range(17))
 _ID_CHECKS = "10X98765432"
 _HKID = re.compile(r"([A-Z]{1,2})([0-9]{6})\(?([0-9A])\)?\Z")
 UNASSIGNED_AREA = "440399"
-"""An area code in Shenzhen's range that no district has."""
+"""An area code in Shenzhen's range that is assigned to no district."""
 
 
 def compute_uscc_check(first17: str) -> str:
@@ -29,7 +29,7 @@ def compute_uscc_check(first17: str) -> str:
 
 
 def is_uscc(text: str) -> bool:
-    """Whether a text is a USCC with a right check character."""
+    """Whether a text is a USCC with a valid check character."""
     if len(text) != 18 or any(character not in USCC_ALPHABET for character in text):
         return False
     return compute_uscc_check(text[:17]) == text[17]
@@ -56,7 +56,7 @@ def compute_mainland_id_check(first17: str) -> str:
 
 
 def is_mainland_id(text: str) -> bool:
-    """Whether a text is a mainland id number with a right check character."""
+    """Whether a text is a mainland id number with a valid check character."""
     if not re.fullmatch(r"[0-9]{17}[0-9X]", text):
         return False
     return compute_mainland_id_check(text[:17]) == text[17]
@@ -79,7 +79,7 @@ def compute_hkid_check(letters: str, digits: str) -> str:
 
 
 def is_hkid(text: str) -> bool:
-    """Whether a text such as A123456(3) is an HKID with a right check character."""
+    """Whether a text such as A123456(3) is an HKID with a valid check character."""
     found = _HKID.match(text)
     return found is not None and compute_hkid_check(found[1], found[2]) == found[3]
 

@@ -1,6 +1,6 @@
-"""Invented particulars: names, addresses, amounts, days.
+"""Invented details: names, addresses, amounts, days.
 
-Nothing here is of a real person or company. Names carry a number, so that each occurs once.
+None belong to a real person or company. Names contain a number, so that each occurs once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 REPAYMENT_SYMBOLS = "NNNNNNNNNNNNNNNNNNNN11*"
-"""Normal, overdue up to 30 days, nothing due; as often as they are drawn."""
+"""Normal, overdue up to 30 days, nothing due, in the proportions in which they are drawn."""
 _SYLLABLES = (
     "xin", "hai", "yue", "tong", "hua", "rui", "feng", "ming",
     "jin", "da", "cheng", "kang", "bo", "lin", "qi", "sheng",
@@ -20,14 +20,14 @@ _PLACES = "新海悦通华瑞丰明"
 
 
 class Maker:
-    """Draws the parts of a document; the same seed draws the same."""
+    """Draws the parts of a document; the same seed draws the same parts."""
 
     def __init__(self, seed: int, now_s: int) -> None:
         self.random = Random(f"lowu documents {seed}")  # noqa: S311  (invented data)
         self.now = datetime.fromtimestamp(now_s, UTC)
 
     def words(self, count: int) -> str:
-        """Return so many syllables as one word."""
+        """Return a word of `count` syllables."""
         return "".join(self.random.choice(_SYLLABLES) for _ in range(count))
 
     def company(self) -> str:
@@ -49,7 +49,7 @@ class Maker:
         return f"{self.random.randrange(1_000, highest)}.{self.random.randrange(100):02}"
 
     def day(self, back_days: int) -> str:
-        """Return a day of the past, ISO 8601."""
+        """Return a past date within `back_days` days, in ISO 8601."""
         return (self.now - timedelta(days=self.random.randrange(1, back_days))).date().isoformat()
 
     def report_no(self, prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""What each document schema demands: disclosure, validity, ages.
+"""The rules of each document schema: disclosure, validity, age.
 
 Validity figures are defaults of the simulator, not published rules.
 """
@@ -14,7 +14,7 @@ DAY_S = 86_400
 
 
 MAX_REGISTRATION_DELAY_S = DAY_S
-"""From issuing to registration, at most; of every schema."""
+"""Longest time from issuing to registration, for every schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Schema:
 
     @property
     def number(self) -> int:
-        """What stands for the schema on chain."""
+        """The schema's number on chain."""
         return SCHEMA_IDS[self.id]
 
     @property
