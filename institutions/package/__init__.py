@@ -1,1 +1,1 @@
-"""What is carried: the package that an issuer hands to a holder, and the parts it is made of."""
+"""The package that an issuer hands to a holder, and its parts."""

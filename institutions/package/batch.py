@@ -1,7 +1,7 @@
-"""Many documents under one registered root: the tree of anchors, and a path for each.
+"""Many documents under one registered root: the tree of their anchors, and a path for each.
 
-Leaf: H("dvp1-b0" ‖ anchor); node: H("dvp1-b1" ‖ left ‖ right); split as in RFC 9162. The tags keep
-anchors and nodes apart, and batches apart from documents.
+Leaf: H("dvp1-b0" ‖ anchor); node: H("dvp1-b1" ‖ left ‖ right); split as in RFC 9162. The tags
+separate anchors from nodes, and batches from documents.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ BATCH_MAX = 65_536
 
 
 def compute_batch_root(anchor: bytes, index: int, path: Sequence[bytes], count: int) -> bytes:
-    """Return the root that an anchor leads to as a batch's leaf; empty if the path does not fit."""
+    """Return the root that an anchor and its path in a batch lead to; empty if they do not fit."""
     if not 0 <= index < count:
         return b""
     current = hashlib.sha256(b"dvp1-b0" + anchor).digest()
     steps = list(reversed(path))
     while count > 1:
-        if index ^ 1 < count:  # else the last node goes up as it is
+        if index ^ 1 < count:  # else the last node moves up unchanged
             if not steps:
                 return b""
             sibling = steps.pop()
@@ -33,14 +33,14 @@ def build_batch(anchors: Sequence[bytes]) -> tuple[bytes, list[tuple[bytes, ...]
     """Return the root over anchors and the sibling hashes of each, from the anchor up.
 
     Raises:
-        ValueError: no anchor, or more than a batch takes.
+        ValueError: there is no anchor, or more than a batch can hold.
     """
     if not 1 <= len(anchors) <= BATCH_MAX:
         raise ValueError(f"a batch has 1 to {BATCH_MAX} documents, not {len(anchors)}")
     level = [hashlib.sha256(b"dvp1-b0" + anchor).digest() for anchor in anchors]
     places = list(range(len(anchors)))
     paths: list[list[bytes]] = [[] for _ in anchors]
-    # Level by level from below; a last node without a sibling goes up as it is, which gives the
+    # Level by level from below; a last node without a sibling moves up unchanged, which gives the
     # same tree as splitting from above.
     while len(level) > 1:
         for leaf, place in enumerate(places):

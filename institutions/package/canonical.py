@@ -1,8 +1,8 @@
 """Canonical JSON: RFC 8785 in a restricted profile that leaves no room for ambiguity.
 
 No floats (amounts are strings), integers within ±(2^53 − 1), ASCII keys, strings in NFC without
-lone surrogates, bounded depth, size and number of values; parsing refuses duplicate keys and
-anything that is not in canonical form already.
+lone surrogates, bounded depth, size and number of values. The parser refuses duplicate keys and
+anything not already in canonical form.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 16
 STRING_MAX = 64 * 1024
 VALUES_MAX = 100_000
-"""What four megabytes of a package with proofs can have; a value takes some eight microseconds."""
+"""Enough for a 4 MiB package with proofs; parsing a value takes about eight microseconds."""
 DIGITS_MAX = 100
-"""Of an integer: reading one takes quadratic time."""
+"""Longest integer: parsing one takes quadratic time."""
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b"[]{},")
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 class CanonicalError(ValueError):
-    """A value or text lies outside the profile."""
+    """A value or text outside the profile."""
 
     exit_code: ClassVar[int] = 2
 
@@ -67,7 +67,7 @@ def _check_string(text: str) -> None:
 
 
 def encode_canonical(value: Any) -> bytes:
-    """Return the one encoding of a value."""
+    """Return the canonical encoding of a value."""
     check_value(value)
     encoded: bytes = rfc8785.dumps(value)
     return encoded
@@ -98,10 +98,10 @@ def _read_integer(text: str) -> int:
 
 
 def _check_bounds(data: bytes) -> None:
-    """Refuse what would take the parser long, or exhaust its C stack, whose limit py-evm lifts.
+    """Refuse data that would keep the parser busy, or exhaust its C stack (py-evm lifts the limit).
 
-    Without escapes every second piece between quotation marks is a string. A backslash outside of
-    strings ends the parser, so that what follows need not be understood.
+    Once escapes are removed, every second piece between quotation marks is a string. The parser
+    fails at a backslash outside of strings, so what follows need not be understood.
     """
     plain = data.replace(rb"\\", b"").replace(rb"\"", b"")
     if plain.count(b'"') <= 4 * VALUES_MAX + 2:  # a key and a value for each comma and bracket
@@ -117,10 +117,10 @@ def _check_bounds(data: bytes) -> None:
 
 
 def load_json(data: bytes) -> Any:
-    """Return the value in JSON that need not be canonical, but can be written again.
+    """Return the value of JSON that need not be canonical, but can be encoded again.
 
     Raises:
-        CanonicalError: not JSON, too deep, of too many values, or with what no JSON has: NaN,
+        CanonicalError: not JSON, too deep, too many values, or with values that JSON lacks: NaN,
             1e999, lone surrogates.
     """
     _check_bounds(data)
@@ -140,7 +140,7 @@ def load_json(data: bytes) -> Any:
 
 
 def decode_canonical(data: bytes, size_max: int) -> Any:
-    """Return the value in canonical bytes; `CanonicalError` says what is wrong."""
+    """Return the value that canonical bytes encode; `CanonicalError` says what is wrong."""
     if len(data) > size_max:
         raise CanonicalError(f"{len(data)} bytes; at most {size_max}")
     _check_bounds(data)

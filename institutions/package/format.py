@@ -1,9 +1,9 @@
 """The package: what an issuer hands to a holder (docs/PACKAGE.md).
 
 One canonical JSON object. The header is always disclosed and signed (through `doc_digest`);
-`disclosures` are all fields with their salts; `leaves` are the hashes of all leaves; `anchors`
-hold one anchor for each audience. Only anchors go on chain. What a holder shows to a receiver is
-a presentation, made from a package.
+`disclosures` holds all fields with their salts, `leaves` the hashes of all leaves, `anchors` one
+anchor for each audience. Only anchors go on chain. A holder makes a presentation from a package,
+and shows that to a receiver.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ SUITE = "sha256-p256"
 PACKAGE_BYTES_MAX = 4 * 1024 * 1024
 ANCHORS_MAX = 64
 SEALED_SEED_BYTES = 113
-"""A point, 32 bytes, and a tag (HPKE)."""
+"""A point, 32 bytes of ciphertext, and a tag (HPKE)."""
 
 
 BATCH_DEPTH_MAX = 16
 """A batch has at most 65,536 documents."""
 FILE_PATH = "/file"
-"""Where a document of a file profile has its only field."""
+"""Path of the only field of a document with a file profile."""
 
 
 class Profile(StrEnum):
-    """What an anchor is made from; the ledger takes all alike. For research: what each shows."""
+    """The data an anchor is made from, to compare what each reveals; the ledger accepts all."""
 
     FIELDS = "fields"
     """The header's digest, which binds salted fields, and a blind."""
     FILE_BLIND = "file-blind"
     """The digest of a file, and a blind."""
     FILE_PLAIN = "file-plain"
-    """The digest of a file, as it is (the practice that is reported)."""
+    """The plain digest of a file (the pilot's reported practice)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is always disclosed. Times in seconds since 1970; hex for bytes."""
+    """The fields that are always disclosed. Times in seconds since 1970; bytes in hex."""
 
     v: int
     suite: str
@@ -87,19 +87,19 @@ class Header:
 
     @property
     def doc_digest(self) -> bytes:
-        """What the issuer signs and anchors are made from."""
+        """The digest that the issuer signs and anchors are made from."""
         value = {**asdict(self), "must_disclose": list(self.must_disclose)}
         return hashlib.sha256(b"dvp1-doc" + encode_canonical(value)).digest()
 
     @property
     def valid_until_day(self) -> int:
-        """The end of validity as it stands on chain, in days."""
+        """The end of validity as recorded on chain, in days."""
         return self.valid_until // 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlace:
-    """Where an anchor stands in a registered batch."""
+    """The position of an anchor in a registered batch."""
 
     root: bytes
     index: int
@@ -115,21 +115,21 @@ class Anchor:
     blind: bytes
     anchor: bytes
     registered_height: int = 0
-    """Block of its registration, as the issuer was told: a hint how far a node must be to know
-    it. 0 if unknown. A proof, where there is one, must say the same."""
+    """Block of its registration, as the issuer was told: a hint which height a node needs to know
+    it. 0 if unknown. A proof, if there is one, must state the same height."""
     batch: BatchPlace | None = None
     proof: RegistrationProof | None = None
-    """Shows the registration to who cannot ask a node."""
+    """Proves the registration to a reader that cannot ask a node."""
 
     @property
     def registered(self) -> bytes:
-        """What stands on chain: the anchor, or the root of its batch."""
+        """The value registered on chain: the anchor, or the root of its batch."""
         return self.anchor if self.batch is None else self.batch.root
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A document as its holder has it."""
+    """A document in the form its holder keeps."""
 
     header: Header
     disclosures: tuple[Leaf, ...]
@@ -137,9 +137,9 @@ class Package:
     anchors: tuple[Anchor, ...]
     issuer_signature: bytes
     subject_salt: bytes
-    """Opens the subject commitment; for receivers that know the subject."""
+    """Opens the subject commitment for receivers that know the subject."""
     seed: bytes
-    """What all salts follow from, sealed to the holder; never sent on."""
+    """The seed of all salts, sealed to the holder; never passed on."""
 
     def anchor_for(self, audience: str) -> Anchor:
         """Return the anchor for a receiver; `KeyError` if the document has none."""
@@ -152,7 +152,7 @@ class Package:
 def compute_anchor(header: Header, blind: bytes, file_digest: bytes = b"") -> bytes:
     """Return a document's anchor for the audience that knows `blind`.
 
-    `file_digest` is that of the file, for the file profiles.
+    `file_digest` is the digest of the file, for the file profiles.
     """
     match header.profile:
         case Profile.FIELDS:
@@ -164,7 +164,7 @@ def compute_anchor(header: Header, blind: bytes, file_digest: bytes = b"") -> by
 
 
 def find_file_digest(disclosures: tuple[Leaf, ...]) -> bytes:
-    """Return the digest in the file leaf of a file profile; empty if it is not shown."""
+    """Return the file digest of a document with a file profile; empty if it is not shown."""
     for leaf in disclosures:
         if leaf.path == FILE_PATH and leaf.type is LeafType.FILE:
             return bytes.fromhex(leaf.value.split(":")[1])
@@ -172,7 +172,7 @@ def find_file_digest(disclosures: tuple[Leaf, ...]) -> bytes:
 
 
 def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> bytes:
-    """Return the commitment to whom a document is about."""
+    """Return the commitment to a document's subject."""
     parts = (id_type.encode(), id_value.encode(), salt)
     framed = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
     return hashlib.sha256(b"dvp1-subj" + framed).digest()
@@ -182,24 +182,24 @@ def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> byte
 
 
 def header_fields(header: Header) -> dict[str, Any]:
-    """Return a header as it stands in JSON."""
+    """Return the JSON form of a header."""
     return {**asdict(header), "must_disclose": list(header.must_disclose)}
 
 
 def leaf_fields(leaf: Leaf) -> list[Any]:
-    """Return a disclosure as it stands in JSON."""
+    """Return the JSON form of a disclosure."""
     return [leaf.index, leaf.path, int(leaf.type), leaf.value, leaf.salt.hex()]
 
 
 def place_fields(place: BatchPlace | None) -> list[Any] | None:
-    """Return a place in a batch as it stands in JSON; None for none."""
+    """Return the JSON form of a position in a batch; None if there is none."""
     if place is None:
         return None
     return [place.root.hex(), place.index, [step.hex() for step in place.path]]
 
 
 def anchor_fields(item: Anchor) -> list[Any]:
-    """Return an anchor as it stands in JSON."""
+    """Return the JSON form of an anchor."""
     return [
         item.audience,
         item.blind.hex(),
@@ -255,13 +255,13 @@ _HEADER_KEYS = (*_HEADER_INTEGERS, *_HEADER_TEXTS, *_HEADER_HEX, "must_disclose"
 
 
 def read_format(value: object, wanted: str) -> None:
-    """Refuse a value of another format, or of another version of it."""
+    """Refuse a value whose format is not the wanted one."""
     if isinstance(value, dict) and value.get("format") != wanted:
         raise FormError(f"format {value.get('format')!r} is not {wanted}", is_version=True)
 
 
 def read_json(data: bytes, size_max: int = PACKAGE_BYTES_MAX) -> Any:
-    """Return the value in canonical bytes of bounded size."""
+    """Return the value that canonical bytes of bounded size encode."""
     try:
         return decode_canonical(data, size_max)
     except CanonicalError as error:
@@ -287,7 +287,7 @@ def decode_package(data: bytes) -> Package:
 
 
 def read_header(value: object) -> Header:
-    """Return the header in a JSON value."""
+    """Decode a header from a JSON value."""
     raw = read_object(value, _HEADER_KEYS, "header")
     profiles = [item.value for item in Profile]
     if raw["v"] != VERSION or raw["suite"] != SUITE or raw["profile"] not in profiles:
@@ -307,7 +307,7 @@ def read_header(value: object) -> Header:
 
 
 def read_leaves(value: object) -> tuple[Leaf, ...]:
-    """Return the disclosures in a JSON value."""
+    """Decode disclosures from a JSON value."""
     return tuple(_read_leaf(item) for item in read_list(value, LEAVES_MAX, "disclosures"))
 
 
@@ -333,7 +333,7 @@ def _read_file_value(value: str) -> None:
 
 
 def read_anchor(raw: object) -> Anchor:
-    """Return the anchor in a JSON value."""
+    """Decode an anchor from a JSON value."""
     audience, blind, anchor, height, place, proof = read_row(raw, 6, "anchors")
     return Anchor(
         read_text(audience, "audience"),
@@ -346,7 +346,7 @@ def read_anchor(raw: object) -> Anchor:
 
 
 def read_place(raw: object) -> BatchPlace:
-    """Return the place in a batch in a JSON value."""
+    """Decode a position in a batch from a JSON value."""
     root, index, path = read_row(raw, 3, "batch of an anchor")
     steps = read_list(path, BATCH_DEPTH_MAX, "path in a batch")
     return BatchPlace(

@@ -1,6 +1,6 @@
-"""Reading untrusted values: every field is checked for type, size and range.
+"""Reads untrusted values and checks every field for type, size and range.
 
-Whatever is wrong raises `FormError` with what and where.
+Any violation raises `FormError`, which names the field and the rule.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PATH_MAX = 512
 
 
 class FormError(ValueError):
-    """A value that is not in the form it should have; `is_version` if only that is unknown."""
+    """A value in the wrong form; `is_version` if only its version or suite is unknown."""
 
     def __init__(self, text: str, *, is_version: bool = False) -> None:
         super().__init__(text)
@@ -22,7 +22,7 @@ class FormError(ValueError):
 
 
 def read_object(value: object, keys: Iterable[str], what: str) -> dict[str, Any]:
-    """Return an object that has exactly these keys."""
+    """Return an object with exactly these keys."""
     wanted = set(keys)
     if not isinstance(value, dict) or set(value) != wanted:
         raise FormError(f"{what}: an object with {', '.join(sorted(wanted))}")
@@ -37,7 +37,7 @@ def read_list(value: object, size_max: int, what: str) -> list[Any]:
 
 
 def read_row(value: object, width: int, what: str) -> list[Any]:
-    """Return a list of so many entries."""
+    """Return a list of exactly `width` entries."""
     if not isinstance(value, list) or len(value) != width:
         raise FormError(f"{what}: lists of {width} entries")
     return value
@@ -67,7 +67,7 @@ def read_bool(value: object, what: str) -> bool:
 
 
 def read_hex(value: object, size: int, what: str) -> bytes:
-    """Return so many bytes from lower-case hex."""
+    """Return `size` bytes from lower-case hex."""
     if not isinstance(value, str) or len(value) != 2 * size or value != value.lower():
         raise FormError(f"{what}: {size} bytes in lower-case hex")
     try:
@@ -92,5 +92,5 @@ def read_paths(value: object, size_max: int, what: str) -> tuple[str, ...]:
 
 
 def covers(prefixes: Iterable[str], path: str) -> bool:
-    """Whether a path is one of some paths, or lies below one; all lie below the empty path."""
+    """Whether a path is, or lies below, one of `prefixes`; the empty prefix covers all paths."""
     return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)

@@ -1,9 +1,9 @@
 """A document as typed, salted leaves under a Merkle root.
 
 Each scalar, empty array and empty object of a document is a leaf: its path (RFC 6901), a type
-byte, its value and a salt of 32 bytes. The type byte keeps 1 and "1" apart, and empty
-containers are leaves, so that nothing can be added unseen (open-attestation #277). Pad leaves
-hide the number of fields. Leaves and nodes are hashed with different prefixes (RFC 9162).
+byte, its value and a salt of 32 bytes. The type byte keeps 1 and "1" apart. Empty containers are
+leaves, so that nothing can be added unnoticed (open-attestation #277). Pad leaves hide the number
+of fields. Leaves and nodes are hashed with different prefixes (RFC 9162).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LeafType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that stands in a document by its digest and size; its bytes travel beside it."""
+    """A file whose digest and size stand in a document; its bytes travel beside it."""
 
     data: bytes
 
@@ -52,13 +52,13 @@ class Attachment:
 
     @property
     def value(self) -> str:
-        """What the leaf says of the file."""
+        """The value of the file's leaf."""
         return f"sha-256:{self.digest.hex()}:{len(self.data)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One field with its place in the tree."""
+    """One field with its position in the tree."""
 
     index: int
     path: str
@@ -116,17 +116,17 @@ def _text_type(text: str) -> LeafType:
 
 
 def derive_salt(seed: bytes, path: str) -> bytes:
-    """Return the salt of a path; knowing one tells nothing of the others."""
+    """Return the salt of a path; one salt reveals nothing about the others."""
     return hmac.digest(seed, b"salt" + path.encode(), "sha256")
 
 
 def derive_pad_salt(seed: bytes, index: int) -> bytes:
-    """Return the salt of a pad leaf; no path is like it, for paths are empty or begin with /."""
+    """Return the salt of a pad leaf; no path collides: paths are empty or begin with /."""
     return derive_salt(seed, f"pad {index}")
 
 
 def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
-    """Return a document's leaves in order of path, padded to a bucket.
+    """Return a document's leaves sorted by path, padded to a bucket size.
 
     Raises:
         ValueError: the document has more than 256 leaves.
@@ -162,7 +162,7 @@ def hash_leaf(schema_number: int, leaf: Leaf) -> bytes:
 
 
 def split(count: int) -> int:
-    """Return how many of several leaves stand left: the largest power of two below (RFC 9162)."""
+    """Return the size of the left subtree: the largest power of two below `count` (RFC 9162)."""
     return 1 << ((count - 1).bit_length() - 1)
 
 

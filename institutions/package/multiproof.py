@@ -1,7 +1,7 @@
-"""Showing some leaves of a tree: their hashes, and those of the subtrees beside them.
+"""Proofs of some leaves of a tree: their hashes, and those of the subtrees beside them.
 
-The tree is that of `leaves.compute_root` (RFC 9162 split). Siblings stand in the order in which
-a walk from left to right needs them, so that a proof of the same leaves has one form only.
+The tree is that of `leaves.compute_root` (RFC 9162 split). Siblings are in the order in which a
+walk from left to right needs them, so the proof of a given set of leaves has only one form.
 """
 
 from __future__ import annotations

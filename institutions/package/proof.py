@@ -1,9 +1,9 @@
-"""Proof of registration: that an anchor was registered, without asking a node (docs/PACKAGE.md).
+"""Proof of registration, checked without asking a node (docs/PACKAGE.md).
 
-The transaction, its receipt, the path from there to the block's receipt root, the header, and
-the signatures by which a quorum of validators committed it. It shows that the anchor was
-registered then; whether it is still in force only the ledger knows. Everything is recomputed
-here, by code of its own: a reader need not run a node, nor trust one.
+It holds the transaction, its receipt, the path from there to the block's receipt root, the header,
+and the signatures by which a quorum of validators committed the block. It shows that the anchor
+was registered then; only the ledger knows whether it is still in force. This module recomputes
+everything without the node's code: a reader need neither run a node nor trust one.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ PATH_MAX = 32
 VALIDATORS_MAX = 512
 
 Validators = tuple[tuple[bytes, int], ...]
-"""Node id (64 bytes) and weight of each, in order of node ids."""
+"""Node id (64 bytes) and weight of each validator, sorted by node id."""
 
 
 class ProofError(ValueError):
-    """A proof that does not hold; the text says where."""
+    """A proof that does not hold; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationProof:
-    """What shows a registration; nothing of it is trusted before `check_proof`."""
+    """Evidence of a registration; none of it is trusted before `check_proof`."""
 
     chain_id: str
     group_id: str
@@ -56,38 +56,38 @@ class RegistrationProof:
     transaction: bytes
     receipt: bytes
     path: tuple[tuple[bool, bytes], ...]
-    """Siblings from the receipt up: whether on the left, and the hash."""
+    """Siblings from the receipt up: whether each is on the left, and its hash."""
     header: bytes
     signatures: tuple[tuple[int, bytes], ...]
-    """Index among the header's validators, and r ‖ s ‖ v."""
+    """Signer's index among the header's validators, and r ‖ s ‖ v."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a proof shows."""
+    """The facts that a proof shows."""
 
     height: int
     block_hash: bytes
     time_s: int
-    """Of the block, seconds since 1970."""
+    """Time of the block, seconds since 1970."""
     schema: int
     count: int
-    """Documents of a batch, else 0."""
+    """Number of documents in the batch, else 0."""
     signers: int
     validators: Validators
-    """As the header names them; whether they are the chain's, the reader must know."""
+    """As named in the header; the reader must know whether they are the chain's."""
 
 
 def count_quorum(total_weight: int) -> int:
-    """Return the weight that commits: W − ⌊(W − 1) / 3⌋."""
+    """Return the weight of a quorum: W − ⌊(W − 1) / 3⌋."""
     return total_weight - (total_weight - 1) // 3
 
 
 def check_proof(proof: RegistrationProof, issuer: int, anchor: bytes) -> Proven:
-    """Return what a proof shows of an issuer's anchor, or a batch's root.
+    """Return what a proof shows of the registration of an issuer's anchor, or of a batch's root.
 
     Raises:
-        ProofError: it does not show that.
+        ProofError: the proof does not show that registration.
     """
     tx_hash, status, logs = _read_receipt(proof.receipt)
     if tx_hash != keccak(proof.transaction) or status:
@@ -155,7 +155,7 @@ def _read_header(data: bytes) -> list[Any]:
 
 
 def _find_registration(logs: list[Any], issuer: int, anchor: bytes) -> tuple[int, int]:
-    """Return schema and count under which a receipt's logs say that an anchor was registered."""
+    """Return the schema and count with which a receipt's logs say an anchor was registered."""
     events = load_artifact("HashRegistry").events
     wanted = [issuer.to_bytes(32, "big"), anchor]
     for log in logs:
@@ -215,7 +215,7 @@ def _is_signed(node_id: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def proof_fields(proof: RegistrationProof) -> dict[str, Any]:
-    """Return a proof as it stands in JSON."""
+    """Return the JSON form of a proof."""
     return {
         "chain_id": proof.chain_id,
         "group_id": proof.group_id,
@@ -229,7 +229,7 @@ def proof_fields(proof: RegistrationProof) -> dict[str, Any]:
 
 
 def read_proof(value: object) -> RegistrationProof:
-    """Return the proof in a JSON value; `FormError` says what is wrong with its form."""
+    """Decode a proof from a JSON value; `FormError` says what is wrong with its form."""
     raw = read_object(value, RegistrationProof.__slots__, "proof")
     return RegistrationProof(
         chain_id=read_text(raw["chain_id"], "chain_id"),

@@ -1,8 +1,8 @@
 """The seed of a document's salts, sealed to its holder (docs/PACKAGE.md).
 
-All salts of a document follow from one seed. Who has it can check that every leaf is what the
-package says it is, the pads too: an issuer cannot hide a field among them. It is never shown to
-a receiver, and a document is erased when its seed, its blinds and its fields are destroyed.
+All salts of a document are derived from one seed. With it, the holder can check that every leaf,
+pads included, is what the package says: an issuer cannot hide a field among the pads. A receiver
+never sees the seed. Destroying its seed, blinds and fields erases a document.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def _suite() -> hpke.Suite:
 
 
 def seal_seed(seed: bytes, holder_key: bytes, doc_id: str) -> bytes:
-    """Return a seed of 32 bytes, readable for a document's holder (x ‖ y, 64 bytes) only.
+    """Return a 32-byte seed sealed to the key of a document's holder (x ‖ y, 64 bytes).
 
     Raises:
-        ValueError: the holder's key is no point of the curve.
+        ValueError: the holder's key is not a point on the curve.
     """
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + holder_key)
     return bytes(_suite().encrypt(seed, key, SEED_INFO + bytes.fromhex(doc_id)))
@@ -46,9 +46,9 @@ def open_seed(package: Package, key: DocumentKey) -> bytes:
 
 
 def find_foreign_leaf(package: Package, seed: bytes, schema_number: int) -> str:
-    """Return which leaf does not follow from the seed, empty if all do.
+    """Describe the first leaf that is not derived from the seed; empty if all are.
 
-    Fields are compared by their salts, all else must be pads.
+    Fields are compared by their salts; all other leaves must be pads.
     """
     for leaf in package.disclosures:
         if leaf.salt != derive_salt(seed, leaf.path):

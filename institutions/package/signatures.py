@@ -19,7 +19,7 @@ class DocumentKey:
     private_key: bytes
 
     def load(self) -> ec.EllipticCurvePrivateKey:
-        """Return the key as the library has it."""
+        """Return the key as an object of the `cryptography` library."""
         return ec.derive_private_key(int.from_bytes(self.private_key, "big"), ec.SECP256R1())
 
     @property
