@@ -1,1 +1,1 @@
-"""What is shown to whom: requests, consent, presentations, receipts of erasure, trust."""
+"""The exchange between holder and receiver: requests, consent, presentations, erasure, trust."""

@@ -1,8 +1,8 @@
-"""Consent receipts: what a holder agrees to, and its hash on the ledger.
+"""Consent receipts: what a holder agrees to, and their hashes on the ledger.
 
-A receipt says who may show which fields to whom, for what and until when. The holder signs it
-with the key of the document; on chain stands only its hash, signed by a key made for this one
-consent, so that consents of one holder cannot be linked there.
+A receipt names the document, the fields that may be shown, the receiver, the purpose and the
+expiry. The holder signs it with the document's key. Only its hash is on chain, signed by a key made
+for this one consent, so that the consents of one holder cannot be linked there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEDGER_BYTES_MAX = 4096
 
 
 class Purpose(StrEnum):
-    """What a receiver may use a document for."""
+    """Purpose for which a receiver may use a document."""
 
     LOAN = "LOAN"
     ACCOUNT = "ACCOUNT"
@@ -51,7 +51,7 @@ class Purpose(StrEnum):
 
 
 class Basis(StrEnum):
-    """Under which law consent was given."""
+    """The law under which consent was given."""
 
     PIPL = "PIPL_SEPARATE_CONSENT"
     PDPO = "PDPO_PRESCRIBED_CONSENT"
@@ -59,10 +59,10 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConsentReceipt:
-    """What a holder agreed to. Times in seconds since 1970; hex for bytes.
+    """What a holder agreed to. Times in seconds since 1970; bytes in hex.
 
-    `is_cross_border` and `is_sensitive` are two boxes of their own (PIPL Arts. 29 and 39): each
-    has to be set for what it is about.
+    `is_cross_border` and `is_sensitive` are separate consents (PIPL Arts. 29 and 39): each has to
+    be given where it applies.
     """
 
     receipt_id: str
@@ -72,29 +72,29 @@ class ConsentReceipt:
     receiver: str
     purpose: str
     fields: tuple[str, ...]
-    """Paths that may be shown, with all that lies below them."""
+    """Paths that may be shown, with everything below them."""
     basis: str
     is_cross_border: bool
     is_sensitive: bool
     retention_days: int
     onward_transfer: str
-    """Empty for none, or the area in which it is allowed."""
+    """The area to which onward transfer is allowed; empty for none."""
     issued_at: int
     expires_at: int
     ledger_key: str
-    """Address of the key whose signature stands on chain, made for this consent."""
+    """Address of the key, made for this consent, whose signature is on chain."""
     holder_signature: str = ""
 
     @property
     def digest(self) -> bytes:
-        """What stands on chain, and what the holder signs."""
+        """The digest that is on chain, and that the holder signs."""
         fields = consent_fields(replace(self, holder_signature=""))
         del fields["holder_signature"]
         return hashlib.sha256(b"dvp1-consent" + encode_canonical(fields)).digest()
 
     @property
     def is_signed(self) -> bool:
-        """Whether the holder that it names signed it."""
+        """Whether the holder named in it signed it."""
         key, signature = bytes.fromhex(self.holder_key), bytes.fromhex(self.holder_signature)
         return is_signed_by(key, self.digest, signature)
 
@@ -104,12 +104,12 @@ class ConsentReceipt:
 
 
 def consent_fields(receipt: ConsentReceipt) -> dict[str, Any]:
-    """Return a receipt as it stands in JSON."""
+    """Return the JSON form of a receipt."""
     return {**asdict(receipt), "fields": list(receipt.fields)}
 
 
 def read_consent(value: object) -> ConsentReceipt:
-    """Return the receipt in a JSON value; `FormError` says what is wrong with its form."""
+    """Decode a receipt from a JSON value; `FormError` says what is wrong with its form."""
     raw = read_object(value, ConsentReceipt.__slots__, "consent")
     for name, size in {
         "receipt_id": 16,
@@ -140,7 +140,7 @@ def ledger_address(private_key: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LedgerConsent:
-    """What an institution needs to log a consent, or its end. Nothing of it tells who agreed."""
+    """Data that logs a consent or its withdrawal, without revealing the holder."""
 
     digest: bytes
     expires_at: int
@@ -151,7 +151,7 @@ class LedgerConsent:
 
 
 def encode_ledger_consent(item: LedgerConsent) -> bytes:
-    """Return the bytes of what a holder hands to the institution that logs it."""
+    """Return the bytes that a holder hands to the institution that logs the consent."""
     fields = {
         "format": LEDGER_FORMAT,
         "digest": item.digest.hex(),
@@ -165,7 +165,7 @@ def encode_ledger_consent(item: LedgerConsent) -> bytes:
 
 
 def decode_ledger_consent(data: bytes) -> LedgerConsent:
-    """Return what a holder has signed; `FormError` says what is wrong with its form."""
+    """Decode what a holder has signed; `FormError` says what is wrong with its form."""
     value = read_json(data, LEDGER_BYTES_MAX)
     raw = read_object(value, ("format", *LedgerConsent.__slots__), "consent for the ledger")
     read_format(raw, LEDGER_FORMAT)
@@ -182,7 +182,7 @@ def decode_ledger_consent(data: bytes) -> LedgerConsent:
 def sign_for_ledger(
     private_key: bytes, chain_id: int, receipt: ConsentReceipt, *, is_withdrawal: bool
 ) -> LedgerConsent:
-    """Return a consent, or its end, as ConsentLog takes it (its `messageOf`)."""
+    """Sign a consent or its withdrawal in the form that ConsentLog takes (its `messageOf`)."""
     consent = receipt.digest
     types = ("string", "uint256", "address", "bytes32", "uint64", "bool")
     address = "0x" + CONSENT_LOG_ADDRESS.hex()
@@ -193,12 +193,12 @@ def sign_for_ledger(
 
 
 async def log_consent(signer: Signer, item: LedgerConsent) -> Receipt:
-    """Log a consent as its holder signed it; return the receipt. Doing it again is safe."""
+    """Log a consent that its holder signed; return the receipt. Repeating it is safe."""
     call = encode_grant(item.digest, item.expires_at, item.v, item.r, item.s)
     return await signer.send(CONSENT_LOG_ADDRESS, call)
 
 
 async def end_consent(signer: Signer, item: LedgerConsent) -> Receipt:
-    """End a consent as its holder signed it; return the receipt."""
+    """Withdraw a consent with its holder's signature; return the receipt."""
     call = encode_withdraw(item.digest, item.v, item.r, item.s)
     return await signer.send(CONSENT_LOG_ADDRESS, call)

@@ -1,7 +1,7 @@
-"""The erasure receipt: an issuer says, signed, that it destroyed what opens a document's anchors.
+"""The erasure receipt: an issuer signs that it destroyed the data that opens a document's anchors.
 
-The receipt's digest stands on the ledger beside each of the anchors (`markErased`); the receipt
-itself goes to the holder. The anchors stay on the ledger and mean nothing any more (T5).
+The ledger holds the receipt's digest beside each of the anchors (`markErased`); the receipt itself
+goes to the holder. The anchors stay on the ledger, but reveal nothing any more (T5).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ENDED = (AnchorState.REVOKED, AnchorState.SUPERSEDED, AnchorState.ERASED)
 
 @dataclass(frozen=True, slots=True)
 class ErasedAnchor:
-    """An anchor of an erased document, and where it stands in a batch if it does."""
+    """An anchor of an erased document, and its position in a batch, if any."""
 
     anchor: bytes
     batch: BatchPlace | None = None
@@ -47,7 +47,7 @@ class ErasedAnchor:
 
 @dataclass(frozen=True, slots=True)
 class ErasureReceipt:
-    """What an issuer erased, and when. Seconds since 1970; the document itself is not described."""
+    """What an issuer erased, and when (seconds since 1970); nothing of the document's content."""
 
     issuer_org: int
     key_id: int
@@ -59,7 +59,7 @@ class ErasureReceipt:
 
     @property
     def digest(self) -> bytes:
-        """What stands on the ledger, and what the issuer signs."""
+        """The digest that is on the ledger, and that the issuer signs."""
         fields = _fields(replace(self, signature=b""))
         return hashlib.sha256(b"dvp1-erased" + encode_canonical(fields)).digest()
 
@@ -68,11 +68,11 @@ class ErasureReceipt:
         return replace(self, signature=key.sign(self.digest))
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether an issuer's key signed it."""
+        """Whether an issuer's key signed the receipt."""
         return is_signed_by(public_key, self.digest, self.signature)
 
     def is_of(self, package: Package) -> bool:
-        """Whether it says that this document is erased."""
+        """Whether the receipt covers this document with all its anchors."""
         header = package.header
         is_same = (self.doc_id, self.issuer_org) == (header.doc_id, header.issuer_org)
         erased = {item.anchor for item in self.anchors}
@@ -90,7 +90,7 @@ def encode_erasure(receipt: ErasureReceipt) -> bytes:
 
 
 def decode_erasure(data: bytes) -> ErasureReceipt:
-    """Return the receipt in `data`; `FormError` says what is wrong with its form."""
+    """Decode a receipt; `FormError` says what is wrong with its form."""
     raw = read_json(data)
     read_format(raw, FORMAT)
     keys = ("format", *ErasureReceipt.__slots__)
@@ -118,7 +118,7 @@ def decode_erasure(data: bytes) -> ErasureReceipt:
 
 
 async def find_flaw(receipt: ErasureReceipt, registry: Registry) -> str:
-    """Return why a receipt does not hold by the ledger; empty if the ledger says the same.
+    """Return why a receipt disagrees with the ledger; empty if they agree.
 
     Raises:
         ClientError: the node could not be asked.
@@ -133,6 +133,6 @@ async def find_flaw(receipt: ErasureReceipt, registry: Registry) -> str:
         else:
             leaf = (item.anchor, item.batch.index, item.batch.path)
             status = await registry.get_leaf_status(receipt.issuer_org, item.batch.root, leaf)
-            if status[0] not in ENDED:  # the leaf's own word, or its batch's
+            if status[0] not in ENDED:  # the leaf's own status, or its batch's
                 return f"the ledger does not say that {item.anchor.hex()} is out of force"
     return ""

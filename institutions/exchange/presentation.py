@@ -1,8 +1,8 @@
 """A presentation: what a holder shows to one receiver, once (docs/PACKAGE.md).
 
-The header, the chosen fields, the hashes that lead from them to the root, the receiver's anchor,
-the consent, and the holder's signature over all of it with the receiver's nonce. It travels
-sealed to a key of the request (HPKE, RFC 9180).
+It holds the header, the chosen fields, the hashes that lead from them to the root, the receiver's
+anchor, the consent, and the holder's signature over all of this and the receiver's nonce. It
+travels sealed to the request's key (HPKE, RFC 9180).
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ NONCE_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What one receiver is shown."""
+    """The data that one receiver is shown."""
 
     header: Header
     disclosures: tuple[Leaf, ...]
     hashes: tuple[bytes, ...]
-    """Of the leaves shown, in the same order: tells which of them was changed."""
+    """Hashes of the leaves shown, in the same order; they reveal which leaf was changed."""
     siblings: tuple[bytes, ...]
     anchor: Anchor
     issuer_signature: bytes
@@ -71,13 +71,13 @@ class Presentation:
 
     @property
     def digest(self) -> bytes:
-        """What the holder signs: everything."""
+        """The digest that the holder signs: of everything."""
         fields = _fields(replace(self, holder_signature=b""))
         return hashlib.sha256(b"dvp1-present" + encode_canonical(fields)).digest()
 
     @property
     def id(self) -> bytes:
-        """What is used up on chain once this has been verified."""
+        """The id that is used up on chain once this presentation is accepted."""
         audience = self.audience.encode()
         return hashlib.sha256(
             b"dvp1-pres"
@@ -89,12 +89,12 @@ class Presentation:
         ).digest()
 
     def signed(self, key: DocumentKey) -> Presentation:
-        """Return the presentation with a holder's signature."""
+        """Return the presentation signed with a holder's key."""
         return replace(self, holder_signature=key.sign(self.digest))
 
     @property
     def is_signed(self) -> bool:
-        """Whether the holder that the header names signed it."""
+        """Whether the holder named in the header signed it."""
         key = bytes.fromhex(self.header.holder_key)
         return is_signed_by(key, self.digest, self.holder_signature)
 
@@ -105,11 +105,11 @@ def build_presentation(
     consent: ConsentReceipt | None,
     keep: Callable[[str], bool],
 ) -> Presentation:
-    """Return an unsigned presentation of the fields to keep, for the receiver that asked.
+    """Return an unsigned presentation, for the requesting receiver, of the fields to keep.
 
     Raises:
         KeyError: the document has no anchor for that receiver.
-        ValueError: no field is left, or the package does not fit together.
+        ValueError: no field is left, or the package is inconsistent.
     """
     shown = tuple(leaf for leaf in package.disclosures if keep(leaf.path))
     if not shown:
@@ -158,7 +158,7 @@ def encode_presentation(item: Presentation) -> bytes:
 
 
 def decode_presentation(data: bytes) -> Presentation:
-    """Return the presentation in `data`; `FormError` says what is wrong with its form."""
+    """Decode a presentation; `FormError` says what is wrong with its form."""
     raw = read_json(data)
     read_format(raw, FORMAT)
     read_object(raw, ("format", *Presentation.__slots__), "presentation")
@@ -191,7 +191,7 @@ def _suite() -> hpke.Suite:
 
 
 def _seal_info(nonce: bytes, password: str) -> bytes:
-    """A password travels another way than the package, and takes as long to try as scrypt."""
+    """A password travels by another channel; each guess at it costs one scrypt."""
     if not password:
         return SEAL_INFO + nonce
     secret = Scrypt(salt=nonce, length=32, n=2**14, r=8, p=1).derive(password.encode())
@@ -199,7 +199,7 @@ def _seal_info(nonce: bytes, password: str) -> bytes:
 
 
 def seal(data: bytes, request: Request, password: str = "") -> bytes:
-    """Return a presentation's bytes, readable for the maker of a request only."""
+    """Seal a presentation's bytes so that only the maker of the request can read them."""
     key = X25519PublicKey.from_public_bytes(bytes.fromhex(request.sealing_key))
     nonce = bytes.fromhex(request.nonce)
     sealed = _suite().encrypt(data, key, _seal_info(nonce, password))
@@ -207,7 +207,7 @@ def seal(data: bytes, request: Request, password: str = "") -> bytes:
 
 
 def unseal(sealed: bytes, private_key: bytes, password: str = "") -> bytes:
-    """Return what was sealed to a key; `FormError` if it was not, or not with this password."""
+    """Open what was sealed to a key; `FormError` if key or password do not match."""
     if not NONCE_BYTES < len(sealed) <= PACKAGE_BYTES_MAX:
         raise FormError("not a sealed presentation")
     info = _seal_info(sealed[:NONCE_BYTES], password)

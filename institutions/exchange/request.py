@@ -1,8 +1,8 @@
-"""A receiver's request: for what it wants to see which fields, by when, and where to seal it to.
+"""A receiver's request: the fields it wants to see, the purpose, the expiry and a sealing key.
 
-The nonce ties a presentation to one request, so that none is shown twice or to somebody else.
-The receiver signs with its document key, which the ledger tells of; the sealing key is made for
-this request alone.
+The nonce ties a presentation to one request, so that it cannot be shown twice or to another
+receiver. The receiver signs with its document key, which is on the ledger; the sealing key is made
+for this request alone.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ FORMAT = "dvp1-request"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a receiver asks a holder for. Times in seconds since 1970; hex for bytes."""
+    """What a receiver asks a holder for. Times in seconds since 1970; bytes in hex."""
 
     receiver: str
     receiver_org: int
     schema: str
     purpose: str
     fields: tuple[str, ...]
-    """Paths that it wants to see."""
+    """Paths that the receiver wants to see."""
     nonce: str
     issued_at: int
     expires_at: int
@@ -38,7 +38,7 @@ class Request:
 
     @property
     def digest(self) -> bytes:
-        """What the receiver signs."""
+        """The digest that the receiver signs."""
         fields = _fields(replace(self, signature=""))
         return hashlib.sha256(b"dvp1-request" + encode_canonical(fields)).digest()
 
@@ -47,7 +47,7 @@ class Request:
         return replace(self, signature=key.sign(self.digest).hex())
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether a receiver's key signed it."""
+        """Whether a receiver's key signed the request."""
         return is_signed_by(public_key, self.digest, bytes.fromhex(self.signature))
 
 
@@ -61,7 +61,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def decode_request(data: bytes) -> Request:
-    """Return the request in `data`; `FormError` says what is wrong with its form."""
+    """Decode a request; `FormError` says what is wrong with its form."""
     raw = read_json(data)
     read_format(raw, FORMAT)
     raw = dict(read_object(raw, ("format", *Request.__slots__), "request"))

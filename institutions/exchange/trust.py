@@ -1,8 +1,8 @@
-"""What a receiver takes for certain without a line: who validates the chain, and issuers' keys.
+"""What a receiver trusts while offline: the chain's validators and the issuers' keys.
 
-Read from its own node while there is one, and kept in a file. With it a proof of registration
-(`institutions.package.proof`) and an issuer's signature can be checked anywhere; whether a document
-is still in force cannot.
+The receiver reads this from its own node while online and keeps it in a file. With it, a proof of
+registration (`institutions.package.proof`) and an issuer's signature can be checked offline, but
+not whether a document is still in force.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from institutions.package.signatures import PUBLIC_KEY_BYTES
 
 FORMAT = "dvp1-trust"
 ID_MAX = 0xFFFF
-"""Of organisations and of their keys."""
+"""Highest number of an organisation or of its key."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
-    """A key that an organisation signs documents with."""
+    """A key with which an organisation signs documents."""
 
     org: int
     key_id: int
@@ -54,28 +54,28 @@ class Trust:
     keys: tuple[IssuerKey, ...]
     height: int
     time_s: int
-    """Of that block: it is not earlier than this now."""
+    """Time of the block at that height: the present is no earlier."""
 
     def key_of(self, org: int, key_id: int) -> bytes | None:
-        """Return an issuer's key; None if it is not among those known."""
+        """Return an issuer's key; None if it is not known."""
         for item in self.keys:
             if (item.org, item.key_id) == (org, key_id):
                 return item.public_key
         return None
 
     def check_chain(self, proof: RegistrationProof, proven: Proven) -> None:
-        """Check that a proof is of this chain, signed by its validators; else `ProofError`."""
+        """Raise `ProofError` unless a proof is of this chain and signed by its validators."""
         if (proof.chain_id, proof.group_id) != (self.chain_id, self.group_id):
             raise ProofError(f"it is of another chain: {proof.chain_id}/{proof.group_id}")
         if proven.validators != self.validators:
-            raise ProofError("others than the validators known here signed the block")
+            raise ProofError("validators other than those known here signed the block")
 
 
 async def read_trust(registry: Registry, keys: Iterable[tuple[int, int]]) -> Trust:
-    """Ask one's own node who validates, and for document keys.
+    """Ask the receiver's own node for the validators and the document keys.
 
-    Those that genesis has are named, by organisation and number; those added since are found.
-    What is unknown there, or reported compromised, is left out.
+    `keys` names the keys in genesis, by organisation and number; keys added since are found.
+    Keys that are unknown to the node, or reported as compromised, are left out.
     """
     block = await registry.get_latest_block()
     chain_id, group_id, validators = await registry.get_chain()
@@ -88,7 +88,7 @@ async def read_trust(registry: Registry, keys: Iterable[tuple[int, int]]) -> Tru
 
 
 def encode_trust(trust: Trust) -> bytes:
-    """Return the bytes of a file."""
+    """Return the bytes of a trust file."""
     return encode_canonical(
         {
             "format": FORMAT,
@@ -103,7 +103,7 @@ def encode_trust(trust: Trust) -> bytes:
 
 
 def decode_trust(data: bytes) -> Trust:
-    """Return what a file says; `FormError` says what is wrong with its form."""
+    """Decode a trust file; `FormError` says what is wrong with its form."""
     raw = read_json(data)
     read_format(raw, FORMAT)
     read_object(raw, ("format", *Trust.__slots__), "trust")
