@@ -1,1 +1,1 @@
-"""The checks of a presentation, the verdicts they lead to, and reports of them."""
+"""The checks of a presentation, their verdicts, and reports on them."""

@@ -1,6 +1,6 @@
-"""The nine checks of a presentation, each from what was shown and what the ledger said.
+"""The nine checks of a presentation, against the data shown and the ledger's answers.
 
-Pure: nothing here asks a node. What every code means is in docs/PACKAGE.md.
+Pure functions: nothing here asks a node. docs/PACKAGE.md explains every code.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from institutions.package.signatures import is_signed_by
 from institutions.verification.verdicts import Check, Code, Finding, Line, Report, Result
 
 SHOWN_MAX = 16
-"""Findings of one kind that a report lists."""
+"""Most findings of one kind that a report lists."""
 SENSITIVE = 2
-"""From this sensitivity on, consent needs a box of its own."""
+"""From this sensitivity on, a separate consent is needed."""
 
 ISSUED_AHEAD_S = 120
 """How far an issuer's clock may be ahead of the ledger's (threat T10)."""
@@ -47,7 +47,7 @@ Evidence = dict[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class LedgerView:
-    """What one node said, read at one time."""
+    """What one node answered at one time."""
 
     node: str
     height: int
@@ -58,32 +58,32 @@ class LedgerView:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a receiver knows of its own: whom it deals with, what it asked for, its limits."""
+    """What a receiver knows itself: its customer, its request, its limits."""
 
     receiver: str
     jurisdiction: str
     subject: Subject
-    """Whom the receiver has identified."""
+    """The person or company that the receiver has identified."""
     request: Request | None
-    """Its request with the nonce of the presentation; None if there is none."""
+    """The receiver's request with the presentation's nonce; None if it made none."""
     is_used: bool
-    """Whether a presentation for that request has been accepted already."""
+    """Whether a presentation for that request was accepted before."""
     resumed_by: int = 0
-    """The receiver's number, if it goes on with what was cut off: then what it used up itself is
-    no replay."""
+    """The receiver's number, if it resumes an interrupted attempt: then a presentation that it used
+    up itself is no replay."""
     max_age_s: int | None = None
     """The receiver's own limit on a report's age, if stricter than the schema's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What became of the proof of registration that came along."""
+    """The result of checking the proof of registration."""
 
     proven: Proven | None = None
-    """None without a proof, or if it does not hold."""
+    """None if there is no proof, or it does not hold."""
     flaw: str = ""
     trust: Trust | None = None
-    """What it was held against; None: against itself only."""
+    """The trust file that the proof was checked against; None: only for consistency."""
 
 
 def judge_proof(header: Header, anchor: Anchor, trust: Trust | None = None) -> Judged:
@@ -104,22 +104,22 @@ def judge_proof(header: Header, anchor: Anchor, trust: Trust | None = None) -> J
         if root != place.root:
             return Judged(flaw="the document is not in the batch", trust=trust)
     if (proven.height, proven.schema) != (anchor.registered_height, SCHEMAS[header.schema].number):
-        return Judged(flaw="the registration has other particulars", trust=trust)
+        return Judged(flaw="the registration has another height or schema", trust=trust)
     return Judged(proven, trust=trust)
 
 
 def number_of(jurisdiction: str) -> int:
-    """Return the number of a jurisdiction on the ledger; 0 if there is none of that name."""
+    """Return the ledger's number of a jurisdiction; 0 if the name is unknown."""
     return Jurisdiction.__members__.get(jurisdiction, 0)
 
 
 def make_line(check: Check, findings: list[Finding], evidence: Evidence) -> Line:
-    """Return a check that failed if it found anything."""
+    """Return a check's line; it fails if there are findings."""
     return Line(check, Result.FAIL if findings else Result.PASS, findings, evidence)
 
 
 def report_malformed(error: FormError) -> Report:
-    """Return the report on what could not be read: nothing else could be checked."""
+    """Return the report on unreadable data: the other checks are skipped."""
     code = Code.PKG_UNSUPPORTED_VERSION if error.is_version else Code.PKG_MALFORMED
     first = Line(Check.PACKAGE, Result.FAIL, [Finding(code, str(error))])
     rest = [Line(check, Result.SKIPPED) for check in Check if check is not Check.PACKAGE]
@@ -127,9 +127,9 @@ def report_malformed(error: FormError) -> Report:
 
 
 def find_damage(package: Package) -> str:
-    """Return why a package is not as its issuer made it; empty if it fits together.
+    """Return why a package is not as its issuer made it; empty if it is consistent.
 
-    What a holder can see without the ledger: fields, tree and anchors, not the signature.
+    Checks what a holder can see without the ledger: fields, tree and anchors, not the signature.
     """
     header = package.header
     schema = SCHEMAS.get(header.schema)
@@ -153,7 +153,7 @@ def find_damage(package: Package) -> str:
 
 
 def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:
-    """V2: fields, proof, header, anchor and files belong together."""
+    """V2: fields, proof, header, anchor and files match each other."""
     header = shown.header
     schema = SCHEMAS[header.schema]
     findings: list[Finding] = []
@@ -205,7 +205,7 @@ def _is_anchored(shown: Presentation) -> bool:
 
 
 def check_issuer(shown: Presentation, view: LedgerView) -> Line:
-    """V3: the issuer was entitled to issue this when it was registered, and signed it."""
+    """V3: the issuer was entitled to issue the document when it was registered, and signed it."""
     header, org, key = shown.header, view.facts.org, view.facts.key
     is_registered = view.facts.record.state is not AnchorState.NONE
     at = view.facts.record.registered_height if is_registered else view.height
@@ -235,7 +235,7 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
 
 
 def check_anchor(shown: Presentation, view: LedgerView, judged: Judged) -> Line:
-    """V4: the record exists, is final, and says what the header and a proof of it say."""
+    """V4: the record exists, is final, and agrees with the header and any proof."""
     record, header = view.facts.record, shown.header
     evidence: Evidence = {
         "anchor": shown.anchor.registered.hex(),
@@ -290,9 +290,9 @@ def check_status(view: LedgerView) -> Line:
 
 
 def check_offline(shown: Presentation, judged: Judged, max_age_s: int | None) -> list[Line]:
-    """V3 to V6 without a ledger: what a proof of registration shows, and what it cannot.
+    """V3 to V6 offline: what a proof of registration shows, and what it cannot show.
 
-    Nothing later than the registration is known: a document in force, then, at most UNKNOWN.
+    Nothing is known about the time after the registration, so V5 is UNKNOWN.
     """
     header, trust, proven = shown.header, judged.trust, judged.proven
     key = None if trust is None else trust.key_of(header.issuer_org, header.key_id)
@@ -310,7 +310,7 @@ def check_offline(shown: Presentation, judged: Judged, max_age_s: int | None) ->
     status = _make_unknown(Check.STATUS, "no ledger")
     time = _make_unknown(Check.TIME, "no ledger")
     if proven is not None and trust is not None:
-        # It is not earlier than the latest block that is known of; how much later, nobody says.
+        # The present is not earlier than the latest known block; how much later is unknown.
         findings = _find_age(header, max(trust.time_s, proven.time_s), max_age_s)
         findings += _find_delay(header, proven.time_s)
         if findings:
@@ -333,7 +333,7 @@ def _describe_proven(shown: Presentation, proven: Proven) -> Evidence:
 
 
 def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> Line:
-    """V6: valid at the block's time, not too old, registered soon after it was issued."""
+    """V6: valid at the block's time, not too old, registered soon after issue."""
     header, record = shown.header, view.facts.record
     now_s = view.block_time_s
     findings = []
@@ -365,7 +365,7 @@ def _find_delay(header: Header, registered_time_s: int) -> list[Finding]:
 
 
 def check_holder(shown: Presentation, expected: Expectation) -> Line:
-    """V7: the holder answered our request, and is about whom we deal with."""
+    """V7: the holder answered our request, and the document is about our customer."""
     findings: list[Finding] = []
     if not shown.holder_signature:
         findings.append(Finding(Code.HOLDER_PROOF_MISSING))
@@ -381,7 +381,7 @@ def check_holder(shown: Presentation, expected: Expectation) -> Line:
 
 
 def check_consent(shown: Presentation, view: LedgerView | None, expected: Expectation) -> Line:
-    """V8: the holder agreed to this receiver, purpose and fields, and still does."""
+    """V8: the holder agreed to this receiver, purpose and fields, and the consent is in force."""
     receipt = shown.consent
     if receipt is None:
         return make_line(Check.CONSENT, [Finding(Code.CONSENT_MISSING)], {})
@@ -430,7 +430,7 @@ def _check_receipt(
 
 
 def check_replay(shown: Presentation, view: LedgerView | None, expected: Expectation) -> Line:
-    """V9: shown to us, in time, and for the first time."""
+    """V9: the presentation is for us, in time, and shown for the first time."""
     findings: list[Finding] = []
     evidence: Evidence = {"presentation": shown.id.hex()}
     names = {shown.audience, shown.anchor.audience}

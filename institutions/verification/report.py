@@ -1,6 +1,6 @@
-"""A report for a person, as text or HTML, and for a machine.
+"""A report as text or HTML for people, and as JSON for programs.
 
-The wording is that of the product: authentic and unaltered since its registration, never "true".
+Its wording is "authentic, and unaltered since its registration", never "true".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TITLES = {
     Check.ISSUER: "the issuer was entitled, and signed",
     Check.ANCHOR: "it is registered",
     Check.STATUS: "it is in force",
-    Check.TIME: "it is neither old nor too early",
+    Check.TIME: "it is neither too old nor too early",
     Check.HOLDER: "its holder shows it, about our customer",
     Check.CONSENT: "the holder agreed to this",
     Check.REPLAY: "it is shown for the first time",
@@ -25,18 +25,18 @@ TITLES = {
 SENTENCES = {
     Verdict.ACCEPT: "Authentic, and unaltered since its registration.",
     Verdict.REJECT: "Not to be relied on: see the checks that failed.",
-    Verdict.INDETERMINATE: "Not decided: something could not be asked. Try again later.",
+    Verdict.INDETERMINATE: "Undecided: something could not be checked. Try again later.",
 }
 
 
 OFFLINE_SENTENCE = (
     "Authentic, and unaltered since its registration; whether it is still in force could not be "
-    "asked."
+    "checked."
 )
 
 
 def summarise(report: Report) -> str:
-    """Return what a report comes to, in a sentence."""
+    """Return a one-sentence summary of a report."""
     shown = {line.check: line.result for line in report.lines}
     is_authentic = all(
         shown.get(check) is Result.PASS for check in (Check.INTEGRITY, Check.ISSUER, Check.ANCHOR)
@@ -48,7 +48,7 @@ def summarise(report: Report) -> str:
 
 
 def describe_report(report: Report) -> dict[str, Any]:
-    """Return a report as JSON values."""
+    """Return a report as a JSON value."""
     return {
         "verdict": report.verdict.value,
         "summary": summarise(report),
@@ -96,7 +96,7 @@ def render_text(report: Report) -> str:
 
 
 def render_html(report: Report, title: str) -> str:
-    """Return a report as a page that stands alone."""
+    """Return a report as a self-contained HTML page."""
     rows = "".join(
         f"<tr class={line.result.value.lower()}><td>{line.check.value}<td>{line.result.value}"
         f"<td>{html.escape(TITLES[line.check])}"

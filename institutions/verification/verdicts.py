@@ -1,4 +1,4 @@
-"""What a verification found: nine ordered checks, every code, and a verdict.
+"""The result of a verification: nine ordered checks, every code, and a verdict.
 
 A report says "authentic and unaltered since its registration", never "true".
 """
@@ -33,11 +33,11 @@ class Result(Enum):
     UNKNOWN = "UNKNOWN"
     """Could not be checked: no node answered."""
     SKIPPED = "SKIPPED"
-    """Nothing to check: an earlier check left no material."""
+    """Nothing to check, because an earlier check failed."""
 
 
 class Code(Enum):
-    """Why a check failed. Frozen names."""
+    """Why a check did not pass. The names are frozen."""
 
     PKG_MALFORMED = "PKG_MALFORMED"
     PKG_UNSUPPORTED_VERSION = "PKG_UNSUPPORTED_VERSION"
@@ -87,7 +87,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One code with its particulars, such as a path or a reason."""
+    """One code with a detail, such as a path or a reason."""
 
     code: Code
     detail: str = ""
@@ -98,7 +98,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Line:
-    """One check of a report, with the evidence that it rests on."""
+    """One check of a report, with its evidence."""
 
     check: Check
     result: Result
@@ -107,13 +107,13 @@ class Line:
 
 
 def encode_lines(lines: Iterable[Line]) -> bytes:
-    """Return lines without findings, those of an accepted document, as they are stored."""
+    """Return the stored form of the lines of an accepted document, which have no findings."""
     rows = [[line.check.value, line.result.value, line.evidence] for line in lines]
     return json.dumps(rows, ensure_ascii=False).encode()
 
 
 def decode_lines(data: bytes) -> tuple[Line, ...]:
-    """Return what was stored."""
+    """Decode stored lines."""
     return tuple(
         Line(Check(check), Result(result), [], evidence)
         for check, result, evidence in json.loads(data)
