@@ -1,1 +1,1 @@
-"""What somebody learns who has the chain's data and a guess: measured, not claimed."""
+"""Attacks with the chain's data and a guess: what they reveal is measured, not claimed."""

@@ -1,10 +1,10 @@
-"""Guessing a small form from its anchor (threat T1): every value of an identifier is tried.
+"""Guesses a small form from its anchor by trying every value of an identifier (threat T1).
 
 The form has eight fields, of which the attacker knows seven; the eighth is a Hong Kong identity
-number, of which there are 26 million with one letter. (Ours have two, Q and any other, so that
-none is anybody's; there are as many.) Against `file-plain` each guess is one hash
-of a file. Against the other profiles no guess can be checked without the 32 random bytes that are
-not on chain; the same guesses are tried all the same, with the same budget.
+number. There are 26 million of these with one letter. (Ours have two letters, Q and any other, so
+that they belong to nobody; their number is the same.) Against `file-plain`, each guess is one hash
+of a file. Against the other profiles, no guess can be checked without the 32 random bytes, which
+are not on chain; the search still tries the same guesses with the same budget.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from institutions.package.format import Profile
 from institutions.package.leaves import Attachment
 
 MARK = "QX000000(0)"
-"""Stands for the number in the form that is searched."""
+"""Placeholder for the unknown number in the form."""
 SCHEMA = "grp.kyc/1"
 SUM_MAX = 9 * (7 + 6 + 5 + 4 + 3 + 2)
-"""Of six digits, weighted as for the check digit."""
+"""Highest sum of six digits, weighted as for the check digit."""
 SHARES = 8
-"""Parts of a letter's numbers, so that several processes end together."""
+"""Shares of a letter's numbers, so that several processes finish together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to."""
+    """The result of a search."""
 
     value: str
     """The number; empty if it was not found."""
@@ -47,11 +47,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form that was issued under every profile."""
+    """A form issued under every profile."""
 
     number: str
     anchors: dict[Profile, bytes]
-    """As an observer's node shows them."""
+    """As shown by an observer's node."""
 
 
 def build_form(seed: int, hkid: str) -> bytes:
@@ -79,7 +79,7 @@ def build_document(seed: int, now_s: int) -> Document:
 
 
 async def publish(cast: Cast, seed: int) -> Form:
-    """Issue one form under each profile, and read its anchors as an observer does."""
+    """Issue one form under each profile, and read its anchors from an observer's node."""
     document = build_document(seed, cast.now_s())
     anchors: dict[Profile, bytes] = {}
     for profile in Profile:
@@ -108,9 +108,9 @@ def _shares() -> Iterator[tuple[str, int, int]]:
 def search_share(
     letters: str, start: int, end: int, seed: int, anchors: frozenset[bytes], deadline_s: float
 ) -> tuple[str, int]:
-    """Try one share of all numbers; return the one found, or "", and how many were tried."""
+    """Try one share of all numbers; return the number found, or "", and the count of guesses."""
     before, after = build_form(seed, MARK).split(MARK.encode())
-    # The check digit is linear in the digits: sums of halves are worked out once.
+    # The check digit is linear in the digits: the sums of both halves are computed once.
     checks = {total: compute_check(letters, total).encode() for total in range(SUM_MAX + 1)}
     weights_low = (4, 3, 2)
     low = [
@@ -143,10 +143,10 @@ def compute_check(letters: str, digit_sum: int) -> str:
 
 
 def search(seed: int, anchors: Iterable[bytes], budget_s: float, processes: int) -> Found:
-    """Try all numbers of one letter until one is found or the time is over."""
+    """Try all numbers until one is found or the time is up."""
     started = time.monotonic()
     wanted, guesses, value = frozenset(anchors), 0, ""
-    context = multiprocessing.get_context("fork")  # no Python's default: it changed in 3.14
+    context = multiprocessing.get_context("fork")  # explicit: the default changed in Python 3.14
     with ProcessPoolExecutor(processes, context) as pool:
         shares = [
             pool.submit(search_share, *share, seed, wanted, started + budget_s)

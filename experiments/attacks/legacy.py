@@ -1,4 +1,4 @@
-"""The registry and the legacy contract side by side: the same acts, and what comes of them."""
+"""The same acts on the registry and on the legacy contract, and their outcomes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTRACTS = ("OrgRegistry", "HashRegistry", "ConsentLog", "VerificationLog", "Go
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One act, and what became of it in both."""
+    """One act, and its outcome on both contracts."""
 
     act: str
     legacy: str
@@ -38,7 +38,7 @@ class Comparison:
 
 
 class _Bench:
-    """Both on one network: who acts, and how what comes of it is read."""
+    """Both contracts on one network: the actors, and ways to read the outcomes."""
 
     def __init__(self, cast: Cast, random: Random, address: bytes) -> None:
         self.cast = cast
@@ -82,7 +82,7 @@ class _Bench:
 
 
 async def compare(cast: Cast, random: Random) -> list[Comparison]:
-    """Play every act on both; return what became of them."""
+    """Play every act on both contracts; return the outcomes."""
     bench = _Bench(cast, random, await deploy_legacy(cast.signers[ATTACKER]))
     for act in (_squat, _write_as_nobody, _sign_for_another, _back_date):
         await act(bench)
@@ -115,7 +115,7 @@ async def _write_as_nobody(bench: _Bench) -> None:
     call = encode_register_anchor(key, schema=1)
     refusal = await bench.send(bench.outsider, call)
     bench.note(
-        "an account of nobody registers", "taken" if taken else "passed over", refusal,
+        "an account of no institution registers", "taken" if taken else "passed over", refusal,
         gave_in="taken", held="UNKNOWN_ACCOUNT",
     )  # fmt: skip
 
@@ -178,7 +178,7 @@ async def _register_twice(bench: _Bench) -> None:
         taken = await bench.legacy(ISSUER).create(key, said_signer=own, said_time_s=said_s)
         answer = await bench.register(ISSUER, key, until)
     bench.note(
-        "the same hash again, with other particulars: what is the caller told?",
+        "the same hash again, with other details: what is the caller told?",
         "taken" if taken else "nothing", answer,
         gave_in="nothing", held="ALREADY_REGISTERED_CONFLICT",
     )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Whether an observer can tell which anchors are of one document (threats T2 and T3).
+"""Whether an observer can tell which anchors belong to one document (threats T2 and T3).
 
-Every document gets an anchor for each of two receivers. The observer has the registry's events
-only, and guesses for each anchor which other one belongs to it: by the bytes, or by which one
-was registered nearest in time. Documents whose second anchor is registered at once, and
-documents whose second anchor comes later and in another order, are measured apart.
+Every document gets an anchor for each of two receivers. The observer has only the registry's
+events. For each anchor it guesses the other anchor of the document: by the bytes, or by the
+nearest time of registration. Documents whose second anchor is registered at once are measured
+separately from those whose second anchor follows later and in another order.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ RECEIVERS = ("nova", "bea-hk")
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The share of anchors whose guess was right, by what it was guessed from."""
+    """The share of anchors that were guessed right, by bytes and by time."""
 
     documents: int
     by_bytes: float
     by_time: float
     chance: float
-    """Of a guess at random."""
+    """Share that a random guess gets right."""
 
 
 async def measure(cast: Cast, count: int, random: Random, *, is_at_once: bool) -> Linked:
@@ -72,7 +72,7 @@ def _share(
     pairs: dict[bytes, bytes],
     distance: Callable[[SeenEvent, SeenEvent], int],
 ) -> float:
-    """Return how often the nearest other anchor is the right one; ties count by their share."""
+    """Return the share of anchors whose nearest other is the right one; ties count in part."""
     right = 0.0
     for one in seen:
         others = [other for other in seen if other is not one]

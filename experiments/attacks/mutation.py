@@ -1,8 +1,8 @@
-"""Changing bytes: no change of a presentation, or of the package it is made from, is accepted.
+"""Changes bytes of a presentation, or of the package it is made from; none may be accepted.
 
 A document is issued, consented to and presented on a network in virtual time. Then bytes are
-changed, and a verifier judges the result with a ledger that says what the node said. A changed
-package is presented by its holder, who signs what it became.
+changed, and a verifier judges the result against the node's cached answers. The holder of a
+changed package presents it and signs the changed content.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ HEX = b"0123456789abcdef"
 
 @dataclass(slots=True)
 class Outcome:
-    """What changes came to."""
+    """Results of the changes."""
 
     tried: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """By the first code."""
+    """Number of refusals by their first code."""
     accepted: list[str] = field(default_factory=list)
     """Descriptions of changes that were accepted: each is a hole."""
 
 
 class _Remembering(RpcClient):
-    """Asks a node once for each question: nothing changes while bytes are tried."""
+    """Asks a node each question once: nothing on the ledger changes during the trials."""
 
     def __init__(self, client: RpcClient) -> None:
         super().__init__(client.url)
@@ -68,7 +68,7 @@ class _Remembering(RpcClient):
 
 
 def mutate(data: bytes, random: Random) -> tuple[bytes, str]:
-    """Return bytes with one change, and what it was."""
+    """Return the bytes with one change, and its description."""
     at = random.randrange(len(data))
     kind = random.choice(("bit", "byte", "digit", "cut", "insert", "repeat", "swap"))
     changed = bytearray(data)
@@ -95,7 +95,7 @@ def mutate(data: bytes, random: Random) -> tuple[bytes, str]:
 
 @dataclass(slots=True)
 class _Case:
-    """A document that a receiver would accept, and who would."""
+    """A document that a receiver accepts, with its holder and verifier."""
 
     document: Document
     package: Package
@@ -106,12 +106,12 @@ class _Case:
 
     @property
     def shown(self) -> Presentation:
-        """What is presented, unsigned."""
+        """The presentation, unsigned."""
         return replace(decode_presentation(self.presented), holder_signature=b"")
 
 
 async def prepare(cast: Cast) -> _Case:
-    """Issue, consent and present; the presentation as it is must be accepted."""
+    """Issue, consent and present; the unchanged presentation must be accepted."""
     document = build_enterprise_report(1, cast.now_s(), USCC)
     issued = await cast.issue("szcredit", document, "acme-sz", "nova")
     item = next(one for one in cast.plan.institutions if one.spec.id == "nova")
@@ -122,7 +122,7 @@ async def prepare(cast: Cast) -> _Case:
     presented = encode_presentation(holder.build(doc_id, request, receipt))
     report = await verifier.verify(presented, document.subject)
     if report.verdict is not Verdict.ACCEPT:
-        raise AssertionError(f"{item.spec.id} refuses what is right: {report.codes}")
+        raise AssertionError(f"{item.spec.id} refuses a valid presentation: {report.codes}")
     return _Case(document, issued.package, request, holder, verifier, presented)
 
 
@@ -137,7 +137,7 @@ async def try_presentations(case: _Case, count: int, random: Random) -> Outcome:
 
 
 async def try_packages(case: _Case, count: int, random: Random) -> Outcome:
-    """Change bytes of the package that the holder has, who presents what it became."""
+    """Change bytes of the holder's package; the holder presents the result."""
     outcome = Outcome()
     original = encode_package(case.package)
     consent = decode_presentation(case.presented).consent
@@ -178,7 +178,7 @@ def _is_refused(holder: Holder, data: bytes) -> bool:
 
 
 def _says_no_other(shown: Presentation, package: Package) -> bool:
-    """Whether a presentation only hides fields: a change that its holder could make anyway."""
+    """Whether a presentation only hides fields, which its holder may do anyway."""
     is_subset = set(shown.disclosures) <= set(package.disclosures)
     hashes = tuple(package.leaves[leaf.index] for leaf in shown.disclosures) if is_subset else ()
     siblings = collect_siblings(package.leaves, {leaf.index for leaf in shown.disclosures})

@@ -1,8 +1,8 @@
-"""Strangers who do what they like to a running network, and what must not come of it.
+"""Strangers attack a running network, which must withstand them.
 
-Nobody knows them and they own nothing. Some deploy random contracts and send transactions to them
-with all the gas that one may have; others have nodes run calls and estimates. Meanwhile all nodes
-must stay up, agree on every block's state, and go on making blocks.
+The strangers are unknown to the network and own nothing. Some deploy random contracts and send
+transactions to them with up to the maximum gas; others have nodes run calls and estimates.
+Meanwhile all nodes must stay up, agree on every block's state, and go on making blocks.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ TX_GAS = 30_000_000
 TX_TIMEOUT_S = 120.0
 LOOK_S = 2.0
 AGREE_S = 60.0
-"""How long a node may lag behind before its block is missed."""
+"""How long a node may lag before its block counts as missing."""
 KNOWN_MAX = 200
-"""Contracts that are remembered, to be called again."""
+"""Number of contracts remembered for later calls."""
 
 HOSTILE = tuple(
     bytes.fromhex(text)
     for text in (
         "600a600035156000f05000",  # N-P0: CREATE with a comparison's result as its offset
-        "5b5f56",  # for ever
-        "5b5f5f6101005f60045afa505f56",  # calls of the identity, for ever
-        "6001620fffe0525b5f5f620fffff5f60045afa50600756",  # with a megabyte of input (N-F2)
+        "5b5f56",  # an endless loop
+        "5b5f5f6101005f60045afa505f56",  # an endless loop of calls to the identity precompile
+        "6001620fffe0525b5f5f620fffff5f60045afa50600756",  # the same with 1 MB of input (N-F2)
         "630fffffff5f5260d55f5f60d55f60095afa5000",  # BLAKE2F with 268 million rounds (N-F1)
-        "5b5f5f6101805f60085afa505f56",  # pairings of nothing
-        "5b5f5f60605f60055afa505f56",  # powers
-        "5f5f5f5f5f305af100",  # itself, as deep as it goes
-        "5b5f5f5ff0505f56",  # creations
+        "5b5f5f6101805f60085afa505f56",  # a loop of empty pairings
+        "5b5f5f60605f60055afa505f56",  # a loop of modexp calls
+        "5f5f5f5f5f305af100",  # calls itself, as deep as possible
+        "5b5f5f5ff0505f56",  # a loop of creations
         "60ef5f5360015ff3",
-        "5b5a5a555f56",  # writes
-        "5b5a545f56",  # reads of what is not there
+        "5b5a5a555f56",  # a loop of storage writes
+        "5b5a545f56",  # a loop of reads from empty slots
         "5b60205f205f56",
         "5b5f6000fd",
     )
@@ -50,21 +50,21 @@ HOSTILE = tuple(
 
 @dataclass(slots=True)
 class Strangers:
-    """What was done, and what came of it."""
+    """The strangers' actions, and the outcomes."""
 
     transactions: int = 0
     calls: int = 0
     unanswered: int = 0
-    """Requests that broke off or had no answer in time."""
+    """Requests that failed or got no answer in time."""
     statuses: Counter[str] = field(default_factory=Counter)
     blocks: int = 0
     disagreements: list[str] = field(default_factory=list)
     longest_pause_s: float = 0.0
-    """The longest time between two looks that saw no new block anywhere."""
+    """The longest time during which no node showed a new block."""
 
 
 class _Party:
-    """One network with the strangers at it."""
+    """One network and the strangers who attack it."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class _Party:
         self.contracts: list[bytes] = []
 
     async def send(self, seed: int) -> None:
-        """Deploy and call contracts, one transaction after the other, for ever."""
+        """Deploy and call contracts, one transaction after another; never returns."""
         random, nonce = Random(seed), 0  # noqa: S311
         account = Account(random.randbytes(32))
         while True:
@@ -122,7 +122,7 @@ class _Party:
         return bytes.fromhex(f"61{size}80600a5f395ff3") + code
 
     async def ask(self, seed: int) -> None:
-        """Have nodes run calls and estimates, for ever."""
+        """Have nodes run calls and estimates; never returns."""
         random = Random(seed)  # noqa: S311
         while True:
             url = random.choice(self.urls)
@@ -142,10 +142,10 @@ class _Party:
         try:
             await client.call(random.choice(("eth_call", "eth_estimateGas")), message)
         except RemoteError:
-            return  # most fail: that is an answer
+            return  # most calls fail; an error is an answer too
 
     async def watch(self, report: Callable[[Strangers], None]) -> None:
-        """Compare what the nodes say of every block, for ever."""
+        """Compare the nodes' blocks at each new height; never returns."""
         height, seen_s = 0, trio.current_time()
         while True:
             await trio.sleep(LOOK_S)
@@ -161,7 +161,7 @@ class _Party:
             report(self.found)
 
     async def _compare(self, height: int) -> None:
-        """Note if not all nodes have the same block at a height, once they have come to it."""
+        """Note a disagreement if a node lacks the block at a height or has another."""
         found: dict[str, Any] = {}
         with trio.move_on_after(AGREE_S):
             for url in self.urls:
@@ -203,7 +203,7 @@ async def let_in(
     senders: int = 3,
     askers: int = 2,
 ) -> Strangers:
-    """Let strangers at a network for a while; return what came of it.
+    """Let strangers attack a network for a while; return the outcome.
 
     `draw` gives random contracts, in which `placeholders` stand for each other's addresses.
     """
