@@ -1,1 +1,1 @@
-"""What is done to a running network: links cut, leaders killed."""
+"""Faults in a running network: links cut, leaders killed."""

@@ -1,8 +1,8 @@
-"""The links across the boundary, led through relays that can be cut and healed.
+"""Routes the links across the boundary through relays that can be cut and healed.
 
-Each node's ``nodes.json`` names a relay of ours for every node of another side, so that all its
-bytes there and back pass here; those of TLS are passed on as they are. A cut is silence: nothing
-is refused or closed, as when a cable is cut; what was sent goes on once it heals.
+Each node's ``nodes.json`` names one of these relays for every node of another side, so that all
+bytes in both directions pass through it; TLS bytes are forwarded unchanged. A cut is silence: as
+with a cut cable, nothing is refused or closed, and bytes sent meanwhile arrive once it heals.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RECEIVE_BYTES = 64 * 1024
 
 
 class Boundary:
-    """Whether bytes pass between the sides, and how many did."""
+    """The boundary between the sides: open or cut, with a count of the bytes passed."""
 
     def __init__(self) -> None:
         self._open = trio.Event()
@@ -35,17 +35,17 @@ class Boundary:
         self._open = trio.Event()
 
     def heal(self) -> None:
-        """Let everything pass again, what was held first."""
+        """Let everything pass again, held bytes first."""
         self._open.set()
 
     async def relay(self, port: int, stream: trio.SocketStream) -> None:
-        """Pass the bytes of one connection on to a port and back, until either end closes it."""
+        """Relay one connection to a port, in both directions, until either end closes it."""
         async with stream:
             await self._open.wait()
             try:
                 onward = await trio.open_tcp_stream(HOST, port)
             except OSError:
-                return  # that node is down; the one who called tries again
+                return  # that node is down; the caller tries again
             async with onward, trio.open_nursery() as nursery:
                 for source, sink in ((stream, onward), (onward, stream)):
                     nursery.start_soon(self._pass_on, source, sink, nursery.cancel_scope)
@@ -65,9 +65,9 @@ class Boundary:
 
 @asynccontextmanager
 async def relayed_boundary(plan: Plan, directory: Path) -> AsyncIterator[Boundary]:
-    """Lead a running network's links between sides through relays, for a while.
+    """Route a running network's links between sides through relays while in the context.
 
-    All nodes are restarted, here and at the end: they read their peers when they start.
+    All nodes are restarted at its start and end, because they read their peers when they start.
     """
     boundary = Boundary()
     async with trio.open_nursery() as nursery:

@@ -1,7 +1,7 @@
-"""Killing a leader under load, and waiting for it to come back.
+"""Kills a leader under load, and waits for it to come back.
 
-Used by the demo and by the network tests: steady registrations go on while the process that
-leads is killed with SIGKILL; every acknowledged one must be on every node afterwards.
+The demo and the network tests use this: steady registrations go on while the leader's process is
+killed with SIGKILL; afterwards every node must have every acknowledged registration.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ async def find_leader(plan: Plan) -> PlannedNode:
 
 
 async def wait_until_leading(plan: Plan, nodes: frozenset[str]) -> PlannedNode:
-    """Advance the chain by probes until one of the named nodes leads; return it."""
+    """Send probe transactions until one of the named nodes leads; return it."""
     async with RpcClient(plan.nodes[0].url) as client:
         while True:
             leader = await find_leader(plan)
@@ -106,7 +106,7 @@ async def start_node(directory: Path, node: PlannedNode) -> None:
 async def wait_for_level(
     plan: Plan, timeout_s: float = CATCH_UP_S
 ) -> list[dict[str, object]] | None:
-    """Wait until all nodes show one block; return their statuses, or None after the time."""
+    """Wait until all nodes show the same block; return their statuses, or None on time-out."""
     with trio.move_on_after(timeout_s):
         while True:
             try:
