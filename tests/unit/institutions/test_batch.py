@@ -1,4 +1,4 @@
-"""Batches: the same tree as the contract's, whatever the number of documents."""
+"""Batches: the same tree as the contract's, for any number of documents."""
 
 from hashlib import sha256
 
@@ -9,7 +9,7 @@ from institutions.package.leaves import split
 
 
 def written_down(leaves):
-    """The tree by recursion, as RFC 9162 has it."""
+    """The tree by recursion, as RFC 9162 defines it."""
     if len(leaves) == 1:
         return leaves[0], [()]
     middle = split(len(leaves))

@@ -1,4 +1,4 @@
-"""Stores that outlive a process, desks that were interrupted, reports for people."""
+"""Stores that outlive a process, interrupted desks, reports for people."""
 
 import json
 import sqlite3
@@ -38,7 +38,7 @@ from tests.unit.document_world import (
 
 
 class Node:
-    """A signer whose transactions are committed, or end as told."""
+    """A signer whose transactions are committed, or fail with the given errors."""
 
     def __init__(self, *errors):
         self.errors = list(errors)

@@ -31,7 +31,7 @@ LATER_S = NOW_S + 1000
 
 
 class Ledger:
-    """What a node says of keys and erased anchors."""
+    """A node's answers about keys and erased anchors."""
 
     def __init__(self, receipt):
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
@@ -88,10 +88,10 @@ async def test_an_erasure_that_was_cut_off_goes_on(tmp_path):
     digest = b""
     with pytest.raises(ClientError):
         await erasing
-    assert len(desk.issued) == 3  # still there: the ledger does not say so yet
+    assert len(desk.issued) == 3  # still there: not yet erased on the ledger
     (first,) = desk.erasures.values()
     node.errors = [gone]
-    with pytest.raises(RegistryRefused):  # it was erased by another receipt
+    with pytest.raises(RegistryRefused):  # erased by another receipt
         await desk.erase(package.anchors[0].anchor, reason="OTHER", now_s=LATER_S + 5)
     node.errors, digest = [gone], first.digest
     receipt = await desk.erase(package.anchors[1].anchor, reason="OTHER", now_s=LATER_S + 5)

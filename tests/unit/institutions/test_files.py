@@ -1,4 +1,4 @@
-"""Files of others are read within bounds; ours nobody else can read (N-F11, N-F14)."""
+"""Others' files are read within bounds; only we can read ours (N-F11, N-F14)."""
 
 import errno
 import os
@@ -32,14 +32,14 @@ def mode(path):
 
 
 def modes_below(folder):
-    """Of files, and of folders."""
+    """Return the modes of files, and of folders."""
     found = {item: mode(item) for item in folder.rglob("*")}
     files = {found[item] for item in found if item.is_file()}
     return files, {found[item] for item in found if item.is_dir()}
 
 
 def test_stores_are_private_with_all_that_sqlite_puts_beside_them(tmp_path, umask):
-    """N-F11: whole documents, salts and keys of consents stood there for everybody."""
+    """N-F11: everybody could read whole documents, salts and the keys of consents."""
     store = Store(tmp_path / "nodes" / "desks" / "szcredit.sqlite3")
     store.open("issued", bytes, bytes)[b"key"] = b"value"
     assert len(list((tmp_path / "nodes" / "desks").iterdir())) == 3, "a log and an index beside it"
@@ -138,7 +138,7 @@ def test_folders_above_are_private_too(tmp_path, umask):
         make_private_folder(tmp_path / "a" / "x")
 
 
-# --- reading what others give ---------------------------------------------------------------------
+# --- reading others' files ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def pipe(tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/proc", "pipe"])
 def test_only_plain_files_are_read(tmp_path, pipe, name):
-    """N-F14: a device was read until memory ended, a pipe waited for."""
+    """N-F14: a device was read until memory ran out, and a pipe blocked the reader."""
     with pytest.raises(FormError, match="not a plain file"):
         read_given(tmp_path / name, 100)
 
@@ -172,7 +172,7 @@ def test_only_so_much_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/zero", "pipe", "none"])
 def test_every_command_reads_so(tmp_path, pipe, name):
-    """N-F14: `--attach /image=/dev/zero` read 4.5 GB; so did each file that a command was given."""
+    """N-F14: `--attach /image=/dev/zero` read 4.5 GB, as did every other file argument."""
     path = tmp_path / name
     with pytest.raises(click.UsageError, match=path.name):
         inputs.read_attachments([f"/image={path}"])

@@ -214,7 +214,7 @@ def receipt_of(tx_hash):
 
 
 class RacingClient:
-    """A node at which another program uses the same account."""
+    """A node where another program uses the same account."""
 
     url = "http://racing"
 
@@ -230,14 +230,14 @@ class RacingClient:
         self.nonces.append(len(self.nonces))
         if len(self.nonces) <= self.losses:
             raise RemoteError(-32000, "another transaction with nonce 0 waits already", None)
-        return "0x" + "00" * 32  # whatever it says: the sender knows better
+        return "0x" + "00" * 32  # any hash: the sender computes its own
 
     async def wait_for_receipt(self, tx_hash, timeout_s):
         return receipt_of(tx_hash)
 
 
 class LaggingClient(RacingClient):
-    """A node that gives out a nonce which another transaction of the account has already."""
+    """A node that returns a nonce which another transaction of the account already uses."""
 
     url = "http://lagging"
 
@@ -295,7 +295,7 @@ def test_a_change_of_keys_that_was_cut_off_goes_on():
 
     assert names((1,), 2) == ["add 2", "retire 1"]
     assert names((1,), 2, 5) == ["add 2", "report 1"]
-    assert names((1, 2), 2, 5) == ["report 1"]  # the new key was added, the stolen one not ended
+    assert names((1, 2), 2, 5) == ["report 1"]  # the new key was added, the stolen one not reported
     assert names((1, 2, 3), 3) == ["retire 1", "retire 2"]
     assert names((), 3) == ["add 3"]
 
@@ -346,7 +346,7 @@ async def test_a_node_that_will_not_tell_leaves_the_outcome_unknown(autojump_clo
 
 
 class SlowClient(RacingClient):
-    """A node that takes its time to say that a nonce is taken."""
+    """A node that answers slowly that a nonce is taken."""
 
     async def call(self, method, *params):
         await trio.sleep(29)

@@ -1,4 +1,4 @@
-"""The vectors of docs/PACKAGE.md: what other implementations compare with, and we too."""
+"""The test vectors of docs/PACKAGE.md, for this and other implementations."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Proofs of registration: made by the node's code, checked by the institutions' own."""
+"""Proofs of registration: made by the node's code, checked by the institutions' code."""
 
 import json
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_it_shows_one_anchor_of_one_issuer(proof):
 
 
 def test_registering_again_proves_nothing():
-    """Its receipt says success, and has no event."""
+    """The receipt reports success, but has no event."""
     proof = build_proof(register_call(b"\x01" + b"\x01" * 31), others=4)
     with pytest.raises(ProofError, match="did not register"):
         check_proof(proof, 1, b"\x01" * 32)
@@ -173,7 +173,7 @@ def test_trust_survives_the_way():
 
 
 async def test_trust_is_read_from_a_node():
-    """Not from keys that it does not know, or that are stolen."""
+    """Keys that the node does not know, or that are stolen, are left out."""
 
     class Registry:
         async def get_latest_block(self):

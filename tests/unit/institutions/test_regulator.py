@@ -1,4 +1,4 @@
-"""The regulator's desk, at a node that says what it likes."""
+"""The regulator's desk, at a node that may lie."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def word(number):
 
 
 class Chain:
-    """A node with a chain of some height, and events in some blocks."""
+    """A node with a chain of a given height, and events in some blocks."""
 
     url = "http://node"
 
@@ -79,5 +79,5 @@ async def test_a_height_that_no_chain_has_is_no_endless_work(tmp_path):
     store = open_store(tmp_path / "store.sqlite3")
     desk = RegulatorDesk(Chain(2**40), store)
     assert (await desk.catch_up()).height == RANGES_MAX * RANGE_BLOCKS - 1
-    with pytest.raises(ClientError, match="at block 50, but"):  # and 999 blocks less are a lag
+    with pytest.raises(ClientError, match="at block 50, but"):  # up to 999 blocks less is a lag
         await RegulatorDesk(Chain(50), store).catch_up()

@@ -1,4 +1,4 @@
-"""What a holder learns from the seed of a document: that nothing in it is hidden from it."""
+"""With a document's seed, the holder checks that nothing in it is hidden."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def package():
 
 
 def reissued(package, leaves):
-    """The package as its issuer would have made it with other leaves."""
+    """Return the package as its issuer would have made it with other leaves."""
     header = replace(package.header, root=compute_root(leaves).hex())
     (anchor,) = package.anchors
     anchor = replace(anchor, anchor=compute_anchor(header, anchor.blind))

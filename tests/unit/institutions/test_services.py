@@ -1,4 +1,4 @@
-"""Orders: done once, tried again until a node answers, and refused in words."""
+"""Orders: done once, retried until a node answers, and refused with a reason."""
 
 import json
 import os
@@ -96,12 +96,12 @@ CHANGES = {
     ),
     "witness": ({"issuer": "szcredit"}, CODE.NOT_ACTIVE, {"is_witnessed": True}),
 }
-"""With what the registry refuses to do it twice, and what it has then."""
+"""By action: its fields, the registry's refusal of a repetition, and the record then."""
 NOT_MADE = {"state": S.PENDING_WITNESS, "superseded_by": b"\x33" * 32, "is_witnessed": False}
 
 
 class ChangedNode(Node):
-    """A node whose registry has a record as told."""
+    """A node whose registry has the given record."""
 
     def __init__(self, *errors, **record):
         super().__init__(*errors)
@@ -129,11 +129,11 @@ async def test_a_change_is_made_before_if_the_ledger_says_so(tmp_path, autojump_
 
     refusal = RegistryRefused(code, "")
     assert (await do(ChangedNode(), "a")).details == {"height": 7}
-    refused = await do(ChangedNode(refusal, **made), "b")  # made by somebody else
+    refused = await do(ChangedNode(refusal, **made), "b")  # made by another sender
     assert not refused.is_ok and refused.details["code"] == code.name
     lost = await do(ChangedNode(DOWN, refusal, **made), "c")
     assert lost.is_ok and lost.details == {"was_done_before": True}
-    down = await do(ChangedNode(DOWN, refusal), "d")  # nothing was sent at the first try
+    down = await do(ChangedNode(DOWN, refusal), "d")  # the first try sent nothing
     assert not down.is_ok and down.details["code"] == code.name
     if action == "supersede":
         by_another = {**made, "superseded_by": b"\x44" * 32}
@@ -215,7 +215,7 @@ async def test_a_file_that_is_missing_is_named(tmp_path):
 
 
 class Consuming:
-    """A signer whose calls use a presentation up, and whose answers may be lost."""
+    """A signer whose calls use up a presentation, and whose answers may be lost."""
 
     def __init__(self, world, *, lost=0):
         self.world, self.lost, self.calls = world, lost, 0
@@ -245,7 +245,7 @@ class People:
         self.open()
 
     def open(self):
-        """Start Nova's desk, again perhaps."""
+        """Start or restart Nova's desk."""
         desk = VerifierDesk(
             Member("nova", 2, "HK", NOVA_KEY),
             registry=self.world.ledger,
@@ -256,7 +256,7 @@ class People:
         self.nova = Service(open_store(self.path / "nova"), actions)
 
     async def present(self):
-        """Return an order to verify what the holder shows."""
+        """Return an order to verify the holder's presentation."""
         asked = await self.nova.do(Order("ask", "request", {"schema": "cn.ecr/1"}))
         agreed = await self.holder.do(Order("agree", "consent", {}, asked.files))
         receipt = self.wallet.consents[bytes.fromhex(agreed.details["consent"])]
@@ -350,7 +350,7 @@ async def test_time_that_passes_does_not_undo_what_was_used_up(tmp_path, autojum
     order = await people.present()
     with pytest.raises(NoAnswerYetError):
         await people.nova.do(order, tries=1)
-    people.world.ledger.time_s += 3600  # the presentation is over, and the consent ended
+    people.world.ledger.time_s += 3600  # presentation and consent have expired
     for digest, consent in people.world.ledger.consents.items():
         people.world.ledger.consents[digest] = replace(consent, withdrawn_height=9)
     people.open()

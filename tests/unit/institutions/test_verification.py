@@ -1,4 +1,4 @@
-"""Presentations: every check, every code, and no change that is accepted."""
+"""Presentations: every check and every code; no change is accepted."""
 
 import json
 from dataclasses import replace
@@ -57,7 +57,7 @@ def fields_of(shown):
     return json.loads(encode_presentation(shown))
 
 
-# --- what is right ------------------------------------------------------------------------------
+# --- valid presentations ------------------------------------------------------------------------
 
 
 async def test_a_good_presentation_is_accepted(world):
@@ -170,7 +170,7 @@ async def test_other_versions_and_forms(world):
 
 
 def tampered(shown):
-    """Changes by the holder, who signs them, each with a code that must be reported."""
+    """Yield changes that the holder signs, each with the code that must be reported."""
     leaf = next(item for item in shown.disclosures if item.path == BALANCE)
     at = shown.disclosures.index(leaf)
 
@@ -264,7 +264,7 @@ async def test_files(profile):
     wrong = await world.verify(shown, files={"/file": data + b" "})
     assert "TAMPERED_FIELD(/file)" in wrong.codes
     report = await world.verify(shown, files={"/file": data})
-    if profile is Profile.FIELDS:  # its schema demands fields that a scan has not
+    if profile is Profile.FIELDS:  # its schema demands fields that a scan lacks
         assert {code.split("(")[0] for code in report.codes} == {"MANDATORY_FIELD_HIDDEN"}
     else:
         assert report.codes == []
@@ -471,7 +471,7 @@ async def test_what_the_ledger_has_used_up_is_not_shown_again(world):
 
 
 class Refusing:
-    """A signer whose transactions end in one way."""
+    """A signer whose transactions all fail with the same error."""
 
     def __init__(self, error):
         self.error = error
@@ -500,7 +500,7 @@ async def test_who_comes_second_on_the_ledger_is_refused(world, error, verdict, 
 
 
 class TooLate:
-    """A signer to whom the consent is refused, after something has happened to the ledger."""
+    """A signer whose consent is refused after a change on the ledger."""
 
     def __init__(self, ledger, happen):
         self.ledger = ledger
@@ -614,7 +614,7 @@ async def test_sides_that_disagree(world, monkeypatch):
 
 
 class Hanging(Ledger):
-    """A node that takes a question and never answers."""
+    """A node that accepts a question and never answers."""
 
     async def read_facts(self, query):
         await trio.sleep_forever()
