@@ -72,7 +72,7 @@ def build_form(seed: int, hkid: str) -> bytes:
 
 
 def build_document(seed: int, now_s: int) -> Document:
-    """Return the form as a document of one file, about somebody with a random number."""
+    """Return the form as a document of one file, about a person with a random number."""
     hkid = generate_hkid(Random(f"lowu victim {seed}"))  # noqa: S311
     file = Attachment(build_form(seed, hkid))
     return Document(SCHEMA, Subject("HKID", hkid), now_s, {"file": file})

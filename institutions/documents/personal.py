@@ -1,7 +1,7 @@
-"""Synthetic documents about persons and daily life, from a seed.
+"""Synthetic documents about persons and daily life, generated from a seed.
 
-Credit on either side, education, health, assets and residence. What is in them follows what such
-documents are known to hold; every value is invented.
+They cover credit on both sides, education, health, assets and residence. Their fields follow those
+that such documents are known to have; every value is invented.
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ def read_json(data: bytes, size_max: int = PACKAGE_BYTES_MAX) -> Any:
 
 
 def decode_package(data: bytes) -> Package:
-    """Return the package in `data`; `FormError` says what is wrong with its form."""
+    """Decode a package; `FormError` says what is wrong with its form."""
     raw = read_json(data)
     read_format(raw, FORMAT)
     read_object(raw, _PACKAGE_KEYS, "package")
