@@ -23,7 +23,7 @@ from typing import Any
 
 from consensus.simulation.explore import Finding, run_plan
 from consensus.simulation.mutants.edit import Edit, Mutant
-from consensus.simulation.plan import draw_plan
+from consensus.simulation.run_plan import draw_plan
 from consensus.simulation.twins import run_scenario, sample_scenario
 
 SIZES = (4, 5, 7, 4, 6)

@@ -35,16 +35,16 @@ from node.execution.account_db import decode_account
 from node.execution.executor import ExecutedBlock
 from node.execution.flat_state import TABLE_ACCOUNT
 from node.execution.genesis import build_genesis
-from node.gateway.frames import FrameKind
+from node.gateway.framing import FrameKind
 from node.gateway.gateway import Gateway
 from node.gateway.tls import build_contexts
 from node.identity import NodeKey, load_node_key
-from node.ledger import trace as vote_trace
+from node.ledger import vote_trace
 from node.ledger.first_start import end_first_start, is_first_start
 from node.ledger.ledger import Ledger
 from node.ledger.opening import open_chain
 from node.ledger.storage import Storage
-from node.ledger.trace import FileTrace, VoteTrace
+from node.ledger.vote_trace import FileTrace, VoteTrace
 from node.limits.descriptors import DescriptorBudget, divide, raise_limit
 from node.metrics import CpuTimes
 from node.pool.gossip import Gossip

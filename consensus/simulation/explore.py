@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from consensus.errors import ConsensusError
 from consensus.simulation.checking.violation import Violation
-from consensus.simulation.plan import Plan, draw_plan
 from consensus.simulation.result import RunResult
+from consensus.simulation.run_plan import Plan, draw_plan
 from consensus.simulation.world import World
 
 TWICE_EVERY = 100

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from consensus import inputs as ev
 from consensus.certificates import Verifier
 from consensus.messages import CommitCertificate
-from consensus.simulation.network import Network, Parcel
+from consensus.simulation.links import Network, Parcel
 from consensus.simulation.node import SimNode
-from consensus.simulation.plan import Plan
-from consensus.simulation.trace import Trace
+from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_trace import Trace
 from consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
 from consensus.validators import Validator, ValidatorSet
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from consensus.simulation.explore import Finding, run_plan
-from consensus.simulation.plan import Plan, keeps_promise
 from consensus.simulation.result import RunResult
+from consensus.simulation.run_plan import Plan, keeps_promise
 
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2

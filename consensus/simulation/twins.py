@@ -23,10 +23,10 @@ from consensus.messages import Checkpoint, NewView, Status, ViewChange
 from consensus.quorum import compute_fault_threshold
 from consensus.simulation.explore import Finding, guard
 from consensus.simulation.faults import Rates
-from consensus.simulation.network import Parcel
+from consensus.simulation.links import Parcel
 from consensus.simulation.node import SimNode
-from consensus.simulation.plan import Plan
 from consensus.simulation.result import RunResult
+from consensus.simulation.run_plan import Plan
 from consensus.simulation.world import LIVENESS_MS, World
 
 Groups: TypeAlias = tuple[int, ...]

@@ -31,11 +31,11 @@ from consensus.simulation.edge import Edge
 from consensus.simulation.faults import Crash
 from consensus.simulation.kernel import Kernel
 from consensus.simulation.liars.behaviours import act, alter
-from consensus.simulation.network import Parcel, Post
+from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar, SimNode
-from consensus.simulation.plan import Plan
 from consensus.simulation.result import RunResult
-from consensus.simulation.trace import describe_parcel
+from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_trace import describe_parcel
 from consensus.state import ReplicaConfig
 from consensus.types import ZERO_HASH
 

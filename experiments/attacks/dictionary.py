@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from experiments.actors.cast import Cast
+from experiments.actors.actors import Cast
 from institutions.documents.document import Document, Subject
 from institutions.documents.identifiers import compute_hkid_check, generate_hkid
 from institutions.package.canonical import encode_canonical

@@ -15,7 +15,7 @@ from contracts.registry import (
     encode_register_anchor,
     encode_revoke,
 )
-from experiments.actors.cast import Cast
+from experiments.actors.actors import Cast
 from institutions.ledger.legacy_evidence import Evidence, LegacyEvidence, deploy_legacy
 from institutions.ledger.registry import Registry, RegistryRefused
 from institutions.ledger.transactor import Signer

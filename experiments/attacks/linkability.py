@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from experiments.actors.cast import Cast, SeenEvent
+from experiments.actors.actors import Cast, SeenEvent
 from institutions.documents.document import build_enterprise_report
 from institutions.roles.issuer import Issued
 

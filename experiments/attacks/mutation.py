@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from experiments.actors.cast import EVERYTHING, Cast
+from experiments.actors.actors import EVERYTHING, Cast
 from institutions.documents.document import Document, build_enterprise_report
 from institutions.exchange.presentation import (
     Presentation,

@@ -13,9 +13,9 @@ from contracts.registry import (
     AnchorState,
     encode_register_anchor,
 )
-from experiments.actors.cast import Cast
+from experiments.actors.actors import Cast
 from experiments.faults.boundary import relayed_boundary
-from experiments.faults.leaders import wait_for_level
+from experiments.faults.killed_nodes import wait_for_level
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.ledger.registry import Registry
 from node.client import TransactionTimeout

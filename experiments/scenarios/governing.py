@@ -13,7 +13,7 @@ from contracts.registry import (
     VerdictClass,
     encode_consume,
 )
-from experiments.actors.cast import Cast
+from experiments.actors.actors import Cast
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import build_enterprise_report

@@ -18,7 +18,7 @@ from contracts.registry import (
     hash_function,
     org_function,
 )
-from experiments.actors.cast import EVERYTHING, Cast
+from experiments.actors.actors import EVERYTHING, Cast
 from experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import Document, build_enterprise_report, build_kyc_file

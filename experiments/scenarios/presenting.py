@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import trio
 
-from experiments.actors.cast import EVERYTHING, Cast
+from experiments.actors.actors import EVERYTHING, Cast
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import (
     Document,

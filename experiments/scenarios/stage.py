@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.actors.cast import Cast
+from experiments.actors.actors import Cast
 from institutions.verification.verdicts import Report
 
 

@@ -12,7 +12,7 @@ from contracts.registry import (
     encode_register_anchor,
 )
 from experiments.actors.lying_node import lying_node
-from experiments.faults.leaders import kill_node, start_node
+from experiments.faults.killed_nodes import kill_node, start_node
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import build_enterprise_report, build_kyc_file

@@ -18,7 +18,7 @@ from institutions.documents.identifiers import (
     generate_ubi,
     generate_uscc,
 )
-from institutions.documents.maker import REPAYMENT_SYMBOLS, Maker
+from institutions.documents.sample_generator import REPAYMENT_SYMBOLS, Maker
 from institutions.package.leaves import Attachment
 
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")

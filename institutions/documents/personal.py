@@ -10,7 +10,7 @@ from typing import Any
 
 from institutions.documents.document import Document, Subject
 from institutions.documents.identifiers import generate_hkid, generate_mainland_id, generate_ubi
-from institutions.documents.maker import Maker
+from institutions.documents.sample_generator import Maker
 from institutions.package.leaves import Attachment
 
 _GRADES = ("A", "A-", "B+", "B", "C")

@@ -31,7 +31,7 @@ from institutions.ledger.transactor import Signer
 from institutions.package.format import Profile, encode_package
 from institutions.package.forms import FormError
 from institutions.service.orders import Answer
-from institutions.service.records import IssuerDesk, VerifierDesk, Wallet, read_document
+from institutions.service.recording import IssuerDesk, VerifierDesk, Wallet, read_document
 from institutions.service.runner import Action, Attempt
 from institutions.verification.report import describe_report, render_html
 from institutions.verification.verdicts import Report, Verdict

@@ -13,7 +13,7 @@ from institutions.ledger.transactor import Signer
 from institutions.roles.issuer import Issuer
 from institutions.roles.member import Member
 from institutions.service.actions import issuer_actions, verifier_actions, witness_actions
-from institutions.service.records import IssuerDesk, VerifierDesk
+from institutions.service.recording import IssuerDesk, VerifierDesk
 from institutions.service.runner import Service
 from institutions.service.store import Store
 

@@ -34,7 +34,7 @@ from consensus.inputs import (
 from consensus.messages import Message, PrePrepare
 from consensus.replica import Replica
 from node.errors import BadInput, NodeError
-from node.gateway.frames import FrameKind
+from node.gateway.framing import FrameKind
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part

@@ -26,7 +26,7 @@ from consensus.types import HEIGHT_MAX
 from node.chain.block import decode_block, encode_block
 from node.core.scheduler import Scheduler
 from node.errors import BadInput, DamagedData
-from node.gateway.frames import MIB, FrameKind
+from node.gateway.framing import MIB, FrameKind
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 

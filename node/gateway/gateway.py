@@ -18,7 +18,7 @@ import trio
 
 from node.errors import BadInput, ConfigError, raise_if_fatal
 from node.gateway.entrance import GREETING_S, Entrance
-from node.gateway.frames import Frame, FrameKind, decode_payload, encode_frame
+from node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
 from node.gateway.tls import read_node_id
 from node.gateway.tls_stream import TlsStream

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import trio
 
 from node.errors import BadInput
-from node.gateway.frames import (
+from node.gateway.framing import (
     FRAME_PRIORITY,
     MIB,
     Frame,

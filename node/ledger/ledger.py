@@ -21,7 +21,7 @@ from node.ledger import schema
 from node.ledger.schema import Head, height_key, state_key
 from node.ledger.state_cache import StateCache
 from node.ledger.storage import Storage
-from node.ledger.trace import VoteTrace
+from node.ledger.vote_trace import VoteTrace
 from node.ledger.votes import VoteRecords
 from node.metrics import CpuTimes, DamageCount, Part
 

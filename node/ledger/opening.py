@@ -20,7 +20,7 @@ from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
 from node.ledger.schema import height_key
 from node.ledger.storage import Storage
-from node.ledger.trace import sync_folder
+from node.ledger.vote_trace import sync_folder
 from node.limits.descriptors import ROCKSDB_FILES
 
 KEPT_MAX = 3

@@ -22,7 +22,7 @@ from consensus.records import Record, decode_record, encode_record, height_key_r
 from node.errors import DamagedData
 from node.ledger import schema
 from node.ledger.storage import Storage
-from node.ledger.trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
+from node.ledger.vote_trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
 
 DATA_GONE = (
     "the data of this validator was lost: its database is empty, but this is not its first start"

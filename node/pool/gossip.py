@@ -16,7 +16,7 @@ import trio
 from node.chain.transaction import Transaction
 from node.clock import Clock
 from node.errors import BadInput, InvalidTransaction
-from node.gateway.frames import MIB, FrameKind
+from node.gateway.framing import MIB, FrameKind
 from node.gateway.gateway import Gateway
 from node.metrics import CpuTimes, Part
 from node.pool.txpool import TxPool

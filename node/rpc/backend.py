@@ -31,7 +31,7 @@ from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part
 from node.pool.txpool import TxPool
-from node.rpc.errors import LIMIT_EXCEEDED, RpcError
+from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError
 
 PLACED_BLOCKS_MAX = 8
 AWAITED_MAX = 10_000

@@ -17,7 +17,8 @@ import trio
 from node.errors import BadInput, CallAborted, DamagedData, FatalError
 from node.limits.json_limits import load_json
 from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
-from node.rpc.errors import (
+from node.rpc.methods import Method, Methods
+from node.rpc.rpc_errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -27,7 +28,6 @@ from node.rpc.errors import (
     SERVER_ERROR,
     RpcError,
 )
-from node.rpc.methods import Method, Methods
 
 BATCH_MAX = 1_000
 BATCH_RESPONSE_BYTES_MAX = 32 * 1024 * 1024

@@ -15,8 +15,8 @@ from node.chain.block import encode_header
 from node.chain.merkle import build_path
 from node.chain.receipt import encode_receipt
 from node.rpc.backend import Backend
-from node.rpc.codec import parse_data, show
-from node.rpc.errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
+from node.rpc.json_values import parse_data, show
+from node.rpc.rpc_errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
 
 
 class FiscoMethods:

@@ -13,10 +13,10 @@ from typing import Any
 from node.chain.transaction import Transaction
 from node.core.events import BlockCommittedEvent
 from node.rpc.backend import Backend
-from node.rpc.codec import parse_flag, show, to_data
-from node.rpc.errors import LIMIT_EXCEEDED, RpcError, invalid_params
 from node.rpc.eth.filters import LogFilter, matching_logs, parse_filter
 from node.rpc.eth.shapes import head_object, transaction_object
+from node.rpc.json_values import parse_flag, show, to_data
+from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
 
 SUBSCRIPTIONS_MAX = 64
 """Of a connection."""

@@ -43,7 +43,7 @@ from node.simulation.disk import FaultyStorage, FaultyTrace
 from node.simulation.liar import GatewayLiar
 from node.simulation.links import Link
 from node.simulation.virtual_time import run_virtual
-from node.simulation.votes import VoteWatch
+from node.simulation.vote_watch import VoteWatch
 from node.traffic_tap import Tap
 
 EPOCH_MS = 1_750_000_000_000

@@ -13,7 +13,7 @@ from random import Random
 
 from node.errors import StorageError
 from node.ledger.storage import MemoryStorage
-from node.ledger.trace import SLOTS, Mark, MemoryTrace
+from node.ledger.vote_trace import SLOTS, Mark, MemoryTrace
 
 UNDO_MAX = 64
 """Number of newest writes that can be undone."""

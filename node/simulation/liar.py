@@ -15,7 +15,7 @@ from consensus.codec import decode_message, encode_message, signing_digest
 from consensus.messages import Message, PrePrepare
 from consensus.simulation.liars.behaviours import mutate_value
 from consensus.types import Domain
-from node.gateway.frames import FrameKind
+from node.gateway.framing import FrameKind
 from node.gateway.gateway import Gateway
 from node.identity import NodeKey
 

@@ -26,7 +26,7 @@ from node.errors import BadInput
 from node.execution.executor import ExecutedBlock
 from node.execution.genesis import build_genesis
 from node.ledger.storage import MemoryStorage
-from node.ledger.trace import MemoryTrace
+from node.ledger.vote_trace import MemoryTrace
 from node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from node.simulation.links import Link
 from node.topology.plan import Plan, PlannedNode

@@ -20,7 +20,7 @@ from node.config import Engine, dump_genesis, dump_node_config, load_node_config
 from node.errors import ConfigError, MachineRefuses
 from node.ledger.first_start import TEXT as FIRST_START_TEXT
 from node.ledger.first_start import marker_path
-from node.topology.certificates import (
+from node.topology.node_certificates import (
     Issued,
     issue_agency_ca,
     issue_consortium_ca,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import trio
 
-from lowu.inputs import write_file
+from lowu.arguments import write_file
 
 if TYPE_CHECKING:
     from contracts.registry import Jurisdiction, Role
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from institutions.ledger.transactor import Signer
     from institutions.roles.member import Member
     from institutions.service.orders import Answer, Order
-    from institutions.service.records import Wallet
+    from institutions.service.recording import Wallet
     from institutions.service.runner import Service
     from institutions.service.store import Store
     from node.client import RpcClient
@@ -213,7 +213,7 @@ class Office:
 
     def _build_wallet(self, name: str, store: Store) -> Wallet:
         from institutions.package.signatures import DocumentKey
-        from institutions.service.records import Wallet
+        from institutions.service.recording import Wallet
         from node.topology.plan import derive_key
 
         key = DocumentKey(derive_key(self.plan.spec.settings.seed, f"holder/{name}"))

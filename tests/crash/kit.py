@@ -15,10 +15,10 @@ from node.execution.genesis import build_genesis
 from node.ledger import first_start, rocks, trace
 from node.ledger.opening import open_chain
 from node.ledger.rocks import RocksStorage
-from node.ledger.trace import FileTrace
+from node.ledger.vote_trace import FileTrace
 from node.simulation.virtual_network import open_virtual
 from node.simulation.virtual_time import run_virtual
-from node.simulation.votes import VoteWatch
+from node.simulation.vote_watch import VoteWatch
 from node.topology.network import build_probe
 
 NAME = "node1"

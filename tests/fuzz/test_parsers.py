@@ -26,7 +26,7 @@ from institutions.package.canonical import CanonicalError, decode_canonical, enc
 from institutions.package.format import PACKAGE_BYTES_MAX, decode_package, encode_package
 from institutions.package.forms import FormError
 from institutions.service.orders import Order, decode_order, list_files
-from institutions.service.records import read_document
+from institutions.service.recording import read_document
 from tests.fuzz.kit import change
 from tests.unit.document_world import NOW_S, World
 from tests.unit.institutions.test_offline import TRUST, build_world

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from consensus.invariants import check_agreement
-from experiments.faults.leaders import (
+from experiments.faults.killed_nodes import (
     SteadyLoad,
     count_missing,
     find_leader,

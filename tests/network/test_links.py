@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from node.gateway.frames import HEADER, FrameKind, encode_frame
+from node.gateway.framing import HEADER, FrameKind, encode_frame
 from node.gateway.gateway import PROTOCOL_VERSION
-from node.topology.certificates import (
+from node.topology.node_certificates import (
     Issued,
     issue_agency_ca,
     issue_consortium_ca,

@@ -24,9 +24,9 @@ from consensus.simulation.checking.checkers import (
     StepChecker,
 )
 from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.votes import VoteChecker
+from consensus.simulation.checking.vote_checker import VoteChecker
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.simulation.plan import Plan
+from consensus.simulation.run_plan import Plan
 from consensus.simulation.world import World
 from consensus.types import ZERO_HASH, hash_bytes
 from consensus.validators import Validator, ValidatorSet

@@ -6,7 +6,7 @@ import pytest
 
 from consensus.inputs import TimerFired, TimerId
 from consensus.simulation.faults import Crash, Rates
-from consensus.simulation.plan import Plan
+from consensus.simulation.run_plan import Plan
 from consensus.simulation.world import World
 from consensus.suspects import ROUNDS_MIN
 

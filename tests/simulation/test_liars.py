@@ -8,7 +8,7 @@ from consensus.errors import InvalidMessage
 from consensus.messages import Checkpoint, ViewChange
 from consensus.simulation.faults import Rates
 from consensus.simulation.liars.forgery import forge_commit, forge_view_change
-from consensus.simulation.plan import Plan, keeps_promise
+from consensus.simulation.run_plan import Plan, keeps_promise
 from consensus.simulation.world import World
 
 SEEDS = range(12)

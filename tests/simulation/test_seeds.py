@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from consensus.simulation.explore import Finding, Totals, run_plan, run_seed
 from consensus.simulation.faults import BEHAVIOURS
 from consensus.simulation.liars.behaviours import ACTIONS, CHANGES
-from consensus.simulation.plan import (
+from consensus.simulation.result import RunResult
+from consensus.simulation.run_plan import (
     Plan,
     draw_plan,
     keeps_promise,
     plan_from_json,
     plan_to_json,
 )
-from consensus.simulation.result import RunResult
 from consensus.simulation.shrink import candidates, shrink
 from consensus.simulation.world import World
 from lowu.commands.simulate.command import dump_replay, load_replay
@@ -54,7 +54,7 @@ def test_other_sizes(nodes):
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
         "from consensus.simulation.explore import run_plan;"
-        "from consensus.simulation.plan import draw_plan;"
+        "from consensus.simulation.run_plan import draw_plan;"
         "plans = [draw_plan(seed, 4) for seed in range(6)];"
         "print([run_plan(plan, is_traced=True).trace_hash for plan in plans])"
     )

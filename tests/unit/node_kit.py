@@ -14,7 +14,7 @@ from node.execution.executor import execute_block
 from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.storage import MemoryStorage
-from node.ledger.trace import MemoryTrace
+from node.ledger.vote_trace import MemoryTrace
 
 CHAIN_ID = 20200
 DOMAIN = Domain("chain0", "group0")

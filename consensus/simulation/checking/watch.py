@@ -19,11 +19,11 @@ from consensus.simulation.checking.checkers import (
     check_accepted,
 )
 from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.votes import VoteChecker
+from consensus.simulation.checking.vote_checker import VoteChecker
 from consensus.simulation.clients import Clients
 from consensus.simulation.kernel import Kernel
 from consensus.simulation.node import SimBlock, SimNode
-from consensus.simulation.plan import keeps_promise
+from consensus.simulation.run_plan import keeps_promise
 from consensus.types import ZERO_HASH, Hash32
 
 

@@ -48,7 +48,7 @@ from consensus.messages import (
 from consensus.replica import Replica
 from consensus.simulation.liars.forgery import act_forge, forge, invent_commit
 from consensus.simulation.liars.misrule import accuse, mute
-from consensus.simulation.network import Parcel, Post
+from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar, SimNode, compute_tx_root
 from consensus.types import VIEW_MAX, NodeIndex, hash_bytes
 

@@ -19,7 +19,7 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.simulation.network import Parcel, Post
+from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar, compute_tx_root
 from consensus.types import NodeIndex, Signature, hash_bytes
 

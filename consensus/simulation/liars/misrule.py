@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from consensus.leaders import ROUNDS_MAX, rounds_to_heights
 from consensus.messages import NewView, PrePrepare, ViewChange
-from consensus.simulation.network import Parcel, Post
+from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar
 
 FALSIFIED_SHARE = 0.3

@@ -27,7 +27,9 @@ from node.execution.evm import Outcome
 from node.execution.machine import Watch
 from node.rpc.backend import Backend
 from node.rpc.call_runner import Beside
-from node.rpc.codec import (
+from node.rpc.eth.filters import find_logs, parse_filter
+from node.rpc.eth.shapes import block_object, receipt_object, transaction_object
+from node.rpc.json_values import (
     parse_address,
     parse_data,
     parse_flag,
@@ -36,7 +38,7 @@ from node.rpc.codec import (
     to_data,
     to_quantity,
 )
-from node.rpc.errors import (
+from node.rpc.rpc_errors import (
     EXECUTION_REVERTED,
     NOT_SUPPORTED,
     RESOURCE_NOT_FOUND,
@@ -45,8 +47,6 @@ from node.rpc.errors import (
     RpcError,
     invalid_params,
 )
-from node.rpc.eth.filters import find_logs, parse_filter
-from node.rpc.eth.shapes import block_object, receipt_object, transaction_object
 from node.version import CLIENT_VERSION
 
 ERROR_STRING = bytes.fromhex("08c379a0")

@@ -9,9 +9,9 @@ import trio
 
 from node.chain.receipt import Log
 from node.rpc.backend import Backend, PlacedTransaction
-from node.rpc.codec import parse_address, parse_data
-from node.rpc.errors import LIMIT_EXCEEDED, RpcError, invalid_params
 from node.rpc.eth.shapes import log_object
+from node.rpc.json_values import parse_address, parse_data
+from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
 
 LOGS_MAX = 10_000
 BLOCKS_MAX = 10_000

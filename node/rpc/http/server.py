@@ -27,12 +27,12 @@ from node.limits.connections import (
 )
 from node.rpc.call_runner import CallRunner, InlineRunner
 from node.rpc.dispatch import Dispatcher, encode_response, failure
-from node.rpc.errors import LIMIT_EXCEEDED, RpcError
 from node.rpc.http.access import Access, Refusal
 from node.rpc.http.plain import find_body, render_answer
 from node.rpc.http.room import Guest, Room
 from node.rpc.http.websocket import serve_websocket
 from node.rpc.methods import Methods
+from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError
 from node.traffic_tap import Tap
 
 BODY_BYTES_MAX = 10 * 1024 * 1024

@@ -86,7 +86,7 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
     """Change bytes of packages and presentations; none may be accepted."""
     from random import Random
 
-    from experiments.actors.cast import Cast
+    from experiments.actors.actors import Cast
     from experiments.attacks.mutation import TRIALS, Outcome, prepare
     from lowu.testing.networks import Virtual, VirtualFaults
 
@@ -153,7 +153,7 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
     """
     from random import Random
 
-    from experiments.actors.cast import Cast
+    from experiments.actors.actors import Cast
     from experiments.attacks.linkability import Linked, measure
     from lowu.testing.networks import Virtual, VirtualFaults
 
@@ -188,7 +188,7 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
 
 async def _publish(seed: int, progress: Progress) -> Form:
     """Issue one form under each profile on a network of its own."""
-    from experiments.actors.cast import open_cast
+    from experiments.actors.actors import open_cast
     from experiments.attacks.dictionary import publish
     from lowu.temporary import temporary_network_folder
     from node.topology.network import bring_up
@@ -239,7 +239,7 @@ def legacy(seed: int, is_json: bool) -> None:
     """
     from random import Random
 
-    from experiments.actors.cast import Cast
+    from experiments.actors.actors import Cast
     from experiments.attacks.legacy import Comparison, compare
     from lowu.testing.networks import Virtual, VirtualFaults
 

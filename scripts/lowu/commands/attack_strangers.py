@@ -14,8 +14,8 @@ import trio
 from experiments.attacks.strangers import Strangers, let_in
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import print_figures
-from lowu.measuring.network import running_network
-from lowu.measuring.report import describe_machine, print_machine
+from lowu.measuring.bench_network import running_network
+from lowu.measuring.bench_report import describe_machine, print_machine
 from lowu.options import read_network
 from lowu.output import Progress
 from node.simulation.evm.programs import ADDRESSES, draw_program

@@ -101,8 +101,8 @@ def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
 
 
 async def _play(folder: Path, progress: Progress) -> DemoResult:
-    from experiments.actors.cast import open_cast
-    from experiments.faults.leaders import find_leader, wait_for_level
+    from experiments.actors.actors import open_cast
+    from experiments.faults.killed_nodes import find_leader, wait_for_level
     from experiments.scenarios import Stage, lifecycle, presenting
     from node.topology.network import bring_up
 
@@ -161,7 +161,7 @@ async def _with_killed_leader(
     plan: Any, folder: Path, stage: Stage, result: DemoResult, progress: Progress
 ) -> None:
     """Kill the leader under load, play on, restart it, wait until it has caught up."""
-    from experiments.faults.leaders import (
+    from experiments.faults.killed_nodes import (
         SteadyLoad,
         count_missing,
         kill_node,

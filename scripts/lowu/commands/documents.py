@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowu.cli import emit_json
-from lowu.inputs import (
+from lowu.arguments import (
     check_schemas,
     parse_anchor,
     parse_reason,
@@ -23,6 +22,7 @@ from lowu.inputs import (
     read_form,
     write_file,
 )
+from lowu.cli import emit_json
 from lowu.office import Office, carry_out, now_s, run_steps
 from lowu.options import (
     EXISTING,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
     """Write a sample document of SCHEMA, such as cn.ecr/1, and the files attached to it."""
     from institutions.documents.samples import SAMPLES
-    from institutions.service.records import write_document
+    from institutions.service.recording import write_document
 
     if schema not in SAMPLES:
         raise click.UsageError(f"no sample of {schema!r}. There are: {', '.join(SAMPLES)}")
@@ -94,7 +94,7 @@ def issue(
 
     If it is cut off, run it again: it continues with the same package.
     """
-    from institutions.service.records import read_document
+    from institutions.service.recording import read_document
 
     content = read_form(document, read_document)
     check_schemas([content.schema])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowu.arguments import check_schemas
 from lowu.cli import emit_json
-from lowu.inputs import check_schemas
 from lowu.office import Office, ask_password, run_steps
 from lowu.options import by_option, directory_option, json_option
 from lowu.output import print_table, say

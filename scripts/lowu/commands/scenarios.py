@@ -20,7 +20,7 @@ from lowu.options import json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from experiments.actors.cast import Cast
+    from experiments.actors.actors import Cast
     from experiments.scenarios import Scenario, Step
 
 NETWORK = "seed-7"
@@ -117,7 +117,7 @@ def _print_list(*, is_json: bool) -> None:
 async def _play(
     folder: Path, chosen: list[Scenario], cut_s: float, progress: Progress
 ) -> list[Played]:
-    from experiments.actors.cast import open_cast
+    from experiments.actors.actors import open_cast
     from node.topology.network import bring_up
 
     progress(f"starting {NETWORK}")
@@ -155,7 +155,7 @@ async def _check_nodes(
 ) -> None:
     """Search all nodes for the scenario's documents, and compare the nodes' states."""
     from experiments.canary import search_nodes
-    from experiments.faults.leaders import wait_for_level
+    from experiments.faults.killed_nodes import wait_for_level
     from node.topology.tree import node_folder
 
     statuses = await wait_for_level(cast.plan, LEVEL_S)

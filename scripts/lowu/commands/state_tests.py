@@ -10,7 +10,7 @@ import click
 
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
-from lowu.measuring.report import describe_machine, print_machine
+from lowu.measuring.bench_report import describe_machine, print_machine
 from lowu.options import json_option
 from lowu.output import Progress
 

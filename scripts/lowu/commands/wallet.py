@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowu.inputs import read_file, read_form, write_file
+from lowu.arguments import read_file, read_form, write_file
 from lowu.office import Office, carry_out, now_s, run_steps
 from lowu.options import EXISTING, directory_option, holder_option, json_option, output_option
 from lowu.output import say
 
 if TYPE_CHECKING:
     from institutions.exchange.request import Request
-    from institutions.service.records import Wallet
+    from institutions.service.recording import Wallet
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """Networks for other people's tests: as processes, or in one process and virtual time.
 
-Both play an async function with the institutions of a network (`experiments.actors.cast.Cast`), and
+Both play an async function with the institutions of a network (`Actors`), and
 have the same faults. Used by the pytest plugin; usable without it.
 """
 
@@ -16,7 +16,7 @@ from typing import TypeVar
 import trio
 
 from contracts.registry import Jurisdiction
-from experiments.actors.cast import Cast, open_cast
+from experiments.actors.actors import Cast, open_cast
 from lowu.options import read_network
 from node.simulation.virtual_network import VirtualNetwork, open_virtual
 from node.simulation.virtual_time import run_virtual

@@ -45,7 +45,7 @@ def test_digests_and_addresses(key, digest):
 def test_commands_that_sign_do_not_load_what_is_slow():
     modules = (
         "institutions.ledger.transactor, institutions.exchange.consent, "
-        "institutions.service.records, node.topology.network"
+        "institutions.service.recording, node.topology.network"
     )
     code = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

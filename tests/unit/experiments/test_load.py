@@ -9,8 +9,8 @@ import trio
 
 from experiments.actors.light_client import LightClient, render_calls
 from experiments.load import LoadError, build_network, offer, sign_registrations
-from lowu.measuring.network import Shares, plan_load
-from lowu.measuring.report import percentile
+from lowu.measuring.bench_network import Shares, plan_load
+from lowu.measuring.bench_report import percentile
 from lowu.measuring.rivals import list_accounts, parse_rivals
 from node.chain.transaction import decode_transaction
 from node.client import ClientError

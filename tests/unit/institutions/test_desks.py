@@ -14,7 +14,7 @@ from institutions.ledger.responses import Log
 from institutions.package.format import encode_package
 from institutions.roles.issuer import Issuer
 from institutions.roles.member import Member
-from institutions.service.records import (
+from institutions.service.recording import (
     IssuerDesk,
     VerifierDesk,
     Wallet,

@@ -21,7 +21,7 @@ from institutions.ledger.keystore import KeystoreError, read_keystore, write_key
 from institutions.ledger.registry import RegistryRefused
 from institutions.package.format import BatchPlace, encode_package
 from institutions.package.forms import FormError
-from institutions.service.records import Wallet
+from institutions.service.recording import Wallet
 from node.client import ClientError
 from tests.store_kit import open_store
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from lowu.commands.bench.command import bench
-from lowu.measuring.report import Spread, ratios
+from lowu.measuring.bench_report import Spread, ratios
 from node.execution.compiler import runtime
 from node.execution.compiler.engine import CompiledComputation
 

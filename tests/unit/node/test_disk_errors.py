@@ -17,7 +17,7 @@ from node.ledger.disk_errors import (
     explain_write_error,
 )
 from node.ledger.rocks import RocksStorage
-from node.ledger.trace import FileTrace, Mark, Memory
+from node.ledger.vote_trace import FileTrace, Mark, Memory
 from node.process import describe_cause
 
 ROOT = Path(__file__).resolve().parents[3]

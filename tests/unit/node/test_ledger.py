@@ -9,7 +9,7 @@ from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
 from node.ledger.storage import MemoryStorage
-from node.ledger.trace import MemoryTrace
+from node.ledger.vote_trace import MemoryTrace
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import Chain, signed
 
@@ -153,7 +153,7 @@ def test_a_snapshot_does_not_move(storage):
 def test_data_from_before_traces_is_taken_over():
     """A network that N-P0 crashed restarts: its votes are kept, the proof of its view is not."""
     from node.ledger import schema
-    from node.ledger.trace import MemoryTrace
+    from node.ledger.vote_trace import MemoryTrace
 
     chain = Chain()
     chain.ledger.save_records([vote(1), ViewRecord(1, 2, 2)])

@@ -11,7 +11,7 @@ from typing import Any
 
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
-from lowu.measuring.report import describe_machine, print_machine
+from lowu.measuring.bench_report import describe_machine, print_machine
 from lowu.output import Progress
 from node.errors import ConfigError, EngineMismatch
 from node.execution.compiler.engine import CodeCache, CompiledComputation

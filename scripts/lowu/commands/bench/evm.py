@@ -23,7 +23,7 @@ from contracts.registry import (
     encode_register_anchor,
 )
 from lowu.cli import emit_json
-from lowu.measuring.report import Spread, describe_machine, print_machine, ratios
+from lowu.measuring.bench_report import Spread, describe_machine, print_machine, ratios
 from lowu.output import Progress, print_table
 from node.config import Engine, GenesisConfig, OrgEntry
 from node.execution.compiler.engine import CodeCache, CompiledComputation

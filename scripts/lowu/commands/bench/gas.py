@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lowu.cli import emit_json
-from lowu.measuring.report import describe_machine, print_machine
+from lowu.measuring.bench_report import describe_machine, print_machine
 from lowu.output import Progress, print_table
 from node.simulation.evm.opcode_costs import LOOPS, measure_loop
 from node.simulation.evm.precompile_costs import STEPS_PER_GAS_MAX, draw_worst_inputs, measure_cost

@@ -13,9 +13,9 @@ import click
 import trio
 
 from experiments.load import Timed, build_network, offer, offer_one_by_one, offer_steadily
-from lowu.measuring.network import Shares, plan_load, running_network
+from lowu.measuring.bench_network import Shares, plan_load, running_network
+from lowu.measuring.bench_report import Report, percentile
 from lowu.measuring.plots import Points
-from lowu.measuring.report import Report, percentile
 from lowu.output import Progress
 
 WARM_UP = 40

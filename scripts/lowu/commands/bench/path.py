@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from lowu.measuring.chain import BLOCK_SIZE, Chain, sign_blocks
-from lowu.measuring.network import plan_load, tell
-from lowu.measuring.report import Report
+from lowu.measuring.bench_chain import BLOCK_SIZE, Chain, sign_blocks
+from lowu.measuring.bench_network import plan_load, tell
+from lowu.measuring.bench_report import Report
 from lowu.output import Progress
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import GenesisConfig

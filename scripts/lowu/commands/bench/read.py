@@ -17,8 +17,8 @@ import trio
 from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
 from experiments.actors.light_client import LightClient, render_calls
 from experiments.load import build_network, offer
-from lowu.measuring.network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.measuring.report import Report, ratios
+from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
+from lowu.measuring.bench_report import Report, ratios
 from lowu.measuring.rivals import find_anvil, parse_rivals, running_anvil
 from lowu.output import Progress
 from node.client import ClientError

@@ -20,9 +20,9 @@ import trio
 
 from experiments.load import build_network, offer, offer_one_by_one
 from lowu.commands.simulate.campaign import parse_sizes
-from lowu.measuring.network import Running, Shares, plan_load, running_network
+from lowu.measuring.bench_network import Running, Shares, plan_load, running_network
+from lowu.measuring.bench_report import Report, Spread, percentile
 from lowu.measuring.plots import Points
-from lowu.measuring.report import Report, Spread, percentile
 from lowu.output import Progress
 from node.client import RpcClient
 from node.metrics import Part

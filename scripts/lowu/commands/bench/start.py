@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from lowu.measuring.network import pss_mb, running_network, tell
-from lowu.measuring.report import Report
+from lowu.measuring.bench_network import pss_mb, running_network, tell
+from lowu.measuring.bench_report import Report
 from lowu.options import read_network
 from lowu.output import Progress
 from node.errors import NodeError

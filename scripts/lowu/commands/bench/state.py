@@ -14,10 +14,10 @@ from statistics import median
 import click
 
 from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
-from lowu.measuring.chain import BLOCK_SIZE, Chain, sign_blocks
-from lowu.measuring.network import plan_load, tell
+from lowu.measuring.bench_chain import BLOCK_SIZE, Chain, sign_blocks
+from lowu.measuring.bench_network import plan_load, tell
+from lowu.measuring.bench_report import Report, ratios
 from lowu.measuring.plots import Points
-from lowu.measuring.report import Report, ratios
 from lowu.output import Progress
 from node.chain.transaction import Transaction, build_unsigned, decode_transaction
 from node.errors import NodeError

@@ -9,8 +9,8 @@ from pathlib import Path
 import trio
 
 from experiments.load import build_network, offer
-from lowu.measuring.network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.measuring.report import Report
+from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
+from lowu.measuring.bench_report import Report
 from lowu.output import Progress
 from node.client import ClientError, RpcClient
 from node.errors import NodeError

@@ -18,8 +18,8 @@ from statistics import median
 import trio
 
 from experiments.load import Offered, build_network, count_successes, offer
-from lowu.measuring.network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.measuring.report import Report, ratios
+from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
+from lowu.measuring.bench_report import Report, ratios
 from lowu.measuring.rivals import (
     ANVIL_MODES,
     Mode,

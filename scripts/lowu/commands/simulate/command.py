@@ -23,7 +23,7 @@ from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
     from consensus.simulation.explore import Finding, Totals
-    from consensus.simulation.plan import Plan
+    from consensus.simulation.run_plan import Plan
 
 
 @click.command()
@@ -104,7 +104,7 @@ def simulate(**options: Any) -> None:
     elif options["replay"] is not None:
         _show_plan(load_replay(options["replay"]), is_json=options["is_json"])
     elif options["trace"]:
-        from consensus.simulation.plan import draw_plan
+        from consensus.simulation.run_plan import draw_plan
 
         if options["seeds"] != 1:
             raise click.UsageError("--trace shows one seed: add --seeds 1")
@@ -239,14 +239,14 @@ REPLAY_BYTES_MAX = 16 * 1024 * 1024
 
 def dump_replay(plan: Plan, violation: str) -> str:
     """Return the text of a replay file."""
-    from consensus.simulation.plan import plan_to_json
+    from consensus.simulation.run_plan import plan_to_json
 
     return json.dumps({"violation": violation, "plan": plan_to_json(plan)}, indent=1) + "\n"
 
 
 def load_replay(path: Path) -> Plan:
     """Return the plan in a replay file."""
-    from consensus.simulation.plan import plan_from_json
+    from consensus.simulation.run_plan import plan_from_json
     from institutions.files import read_given
 
     try:

@@ -9,7 +9,7 @@ import trio.testing
 
 from node.gateway import entrance
 from node.gateway.gateway import Gateway
-from node.topology.certificates import issue_agency_ca, issue_consortium_ca
+from node.topology.node_certificates import issue_agency_ca, issue_consortium_ca
 from node.traffic_tap import Tap
 from tests.unit.node.gateway.test_tls_stream import NODES, write_identity
 

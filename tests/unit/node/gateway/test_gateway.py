@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.errors import BadInput
-from node.gateway.frames import (
+from node.gateway.framing import (
     FRAME_BYTES_MAX,
     HEADER,
     Frame,

@@ -7,8 +7,8 @@ import pytest
 from consensus.codec import decode_message
 from consensus.messages import Evidence, Prepare
 from consensus.records import EvidenceRecord, ViewRecord
-from node.rpc.errors import RpcError
 from node.rpc.fisco import FiscoMethods
+from node.rpc.rpc_errors import RpcError
 from tests.unit import consensus_kit
 from tests.unit import node_kit as kit
 

@@ -19,7 +19,7 @@ from node.execution.executor import ExecutedBlock, execute_block
 from node.execution.genesis import build_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.rocks import RocksStorage
-from node.ledger.trace import FileTrace
+from node.ledger.vote_trace import FileTrace
 from node.topology.plan import Plan
 
 BLOCK_SIZE = 200

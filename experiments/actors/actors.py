@@ -47,7 +47,7 @@ from institutions.roles.member import Member
 from institutions.roles.verifier import Verifier
 from institutions.service.desk import Desk
 from institutions.service.orders import Answer
-from institutions.service.records import write_document
+from institutions.service.recording import write_document
 from institutions.service.runner import NoAnswerYetError
 from institutions.service.store import Store
 from institutions.verification.verdicts import Report

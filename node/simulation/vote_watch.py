@@ -8,7 +8,7 @@ from consensus.codec import compute_digest
 from consensus.messages import Message, PrePrepare, ViewChange
 from consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
 from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.votes import vote_of
+from consensus.simulation.checking.vote_checker import vote_of
 from consensus.types import ZERO_HASH, Domain
 from node.ledger.ledger import Ledger
 
