@@ -64,7 +64,7 @@ def reference_height(message: Message) -> Height:
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
+class MessageVerifier:
     """Checks messages of one chain against the validators of their heights."""
 
     domain: Domain

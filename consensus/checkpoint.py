@@ -10,7 +10,7 @@ from __future__ import annotations
 from consensus.effects import CommitBlock, ExecuteProposal, Halt, RequestSync
 from consensus.epochs import Epoch
 from consensus.errors import require_invariant
-from consensus.inputs import BlockCommitted, ProposalExecuted, Verdict
+from consensus.inputs import BlockCommitted, ProposalExecuted, ProposalVerdict
 from consensus.message_log import MessageLog, Slot, record_checkpoint
 from consensus.messages import Checkpoint, CommitCertificate
 from consensus.state import ReplicaState, effective_window
@@ -48,7 +48,7 @@ def _start_execution(state: ReplicaState) -> None:
     height = state.stable.height + 1
     while (slot := state.log.get(height)) is not None and slot.is_ordered:
         if slot.executed_hash is None:
-            if slot.verdict is Verdict.VALID and slot.proposal is not None:
+            if slot.verdict is ProposalVerdict.VALID and slot.proposal is not None:
                 state.executing = slot.digest
                 state.emit(ExecuteProposal(slot.proposal, slot.digest))
             return

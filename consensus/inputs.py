@@ -26,7 +26,7 @@ class TimerId(Enum):
     """Time to ask again for messages that may have been lost."""
 
 
-class Verdict(Enum):
+class ProposalVerdict(Enum):
     """What the edge found when it checked a proposal's transactions."""
 
     UNKNOWN = "unknown"
@@ -65,7 +65,7 @@ class ProposalVerified:
 
     height: Height
     digest: Hash32
-    verdict: Verdict
+    verdict: ProposalVerdict
 
 
 @dataclass(frozen=True, slots=True)

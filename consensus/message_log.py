@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from consensus.errors import require_invariant
-from consensus.inputs import Verdict
+from consensus.inputs import ProposalVerdict
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -38,7 +38,7 @@ class Slot:
     digest: Hash32 = ZERO_HASH
     accepted_view: View = -1
     """View in which `proposal` was accepted; votes are cast only in that view."""
-    verdict: Verdict = Verdict.UNKNOWN
+    verdict: ProposalVerdict = ProposalVerdict.UNKNOWN
     is_reproposal: bool = False
     is_fetching: bool = False
     is_asked: bool = False
@@ -60,7 +60,7 @@ class Slot:
             f"P01: height {self.height} was ordered with another proposal",
         )
         if digest != self.digest or self.proposal is None:
-            self.verdict = Verdict.UNKNOWN
+            self.verdict = ProposalVerdict.UNKNOWN
             self.is_fetching = self.is_asked = False
             self.pre_prepare = None
         self.proposal, self.digest, self.accepted_view = proposal, digest, view
@@ -69,7 +69,7 @@ class Slot:
         """Forget an unordered proposal that a new view did not carry over."""
         require_invariant(not self.is_ordered, f"P06: ordered height {self.height} dropped")
         self.proposal, self.digest, self.accepted_view = None, ZERO_HASH, -1
-        self.verdict, self.is_reproposal = Verdict.UNKNOWN, False
+        self.verdict, self.is_reproposal = ProposalVerdict.UNKNOWN, False
         self.is_fetching = self.is_asked = False
         self.pre_prepare = None
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from consensus.effects import BuildProposal, CancelBuild, VerifyProposal
 from consensus.errors import InvalidMessage
-from consensus.inputs import ProposalBuilt, ProposalVerified, Verdict
+from consensus.inputs import ProposalBuilt, ProposalVerdict, ProposalVerified
 from consensus.message_log import Slot, record_phase_vote
 from consensus.messages import (
     Commit,
@@ -112,9 +112,9 @@ def request_verification(state: ReplicaState, slot: Slot) -> None:
     An INVALID verdict concerned the list that the leader sent; a quorum overrules it.
     """
     is_vouched = slot.is_reproposal or slot.is_ordered
-    if is_vouched and slot.verdict is Verdict.INVALID:
-        slot.verdict = Verdict.UNKNOWN
-    if slot.proposal is None or slot.is_fetching or slot.verdict is Verdict.VALID:
+    if is_vouched and slot.verdict is ProposalVerdict.INVALID:
+        slot.verdict = ProposalVerdict.UNKNOWN
+    if slot.proposal is None or slot.is_fetching or slot.verdict is ProposalVerdict.VALID:
         return
     slot.is_fetching = slot.is_asked = True
     message = slot.pre_prepare
@@ -137,11 +137,11 @@ def handle_proposal_verified(state: ReplicaState, event: ProposalVerified) -> No
     if slot is None or slot.proposal is None or slot.digest != event.digest:
         return
     slot.is_fetching = False
-    if slot.verdict is Verdict.VALID:
+    if slot.verdict is ProposalVerdict.VALID:
         return
     is_vouched = slot.is_ordered or slot.is_reproposal
-    is_overruled = is_vouched and event.verdict is Verdict.INVALID
-    slot.verdict = Verdict.UNKNOWN if is_overruled else event.verdict
+    is_overruled = is_vouched and event.verdict is ProposalVerdict.INVALID
+    slot.verdict = ProposalVerdict.UNKNOWN if is_overruled else event.verdict
 
 
 def handle_prepare(state: ReplicaState, vote: Prepare) -> None:
@@ -178,7 +178,7 @@ def handle_proposal_built(state: ReplicaState, event: ProposalBuilt) -> None:
     slot.accept(proposal, digest, event.view)
     slot.is_reproposal = False
     slot.pre_prepare = message
-    slot.verdict = Verdict.VALID
+    slot.verdict = ProposalVerdict.VALID
     state.persist(record, ProposalRecord(state.safety.epoch, event.view, proposal))
     state.broadcast(message)
 
@@ -224,13 +224,13 @@ def _is_final(state: ReplicaState, height: Height) -> bool:
 
 def _vote_prepare(state: ReplicaState, slot: Slot) -> None:
     proposal = slot.proposal
-    if proposal is None or not state.is_current(slot) or slot.verdict is not Verdict.VALID:
+    if proposal is None or not state.is_current(slot) or slot.verdict is not ProposalVerdict.VALID:
         return
     if state.safety.has_voted(VoteKind.PREPARE, slot.height, state.view):
         return
     extends = _extends_predecessor(state, slot, proposal)
     if extends is False and not slot.is_ordered and _is_final(state, slot.height - 1):
-        slot.verdict = Verdict.INVALID
+        slot.verdict = ProposalVerdict.INVALID
     if not extends:
         return
     vote, record = state.safety.sign_prepare(slot.height, slot.digest)

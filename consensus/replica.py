@@ -44,11 +44,11 @@ from consensus.inputs import (
     PendingChanged,
     ProposalBuilt,
     ProposalExecuted,
+    ProposalVerdict,
     ProposalVerified,
     Synced,
     TimerFired,
     TimerId,
-    Verdict,
 )
 from consensus.leaders import select_passed_over
 from consensus.message_log import MessageLog
@@ -173,7 +173,7 @@ class Replica:
             case ProposalRecord() if state.log.is_open(record.proposal.height):
                 slot = state.log.slot(record.proposal.height)
                 slot.accept(record.proposal, state.digest_of(record.proposal), record.view)
-                slot.verdict = Verdict.VALID
+                slot.verdict = ProposalVerdict.VALID
             case PreparedRecord() if state.log.is_open(record.certificate.proposal.height):
                 slot = state.log.slot(record.certificate.proposal.height)
                 slot.certificate = record.certificate

@@ -18,7 +18,7 @@ from __future__ import annotations
 from consensus.certificates import Selection, select_reproposals
 from consensus.checkpoint import request_sync
 from consensus.errors import InvalidMessage
-from consensus.inputs import Verdict
+from consensus.inputs import ProposalVerdict
 from consensus.leaders import find_opener, select_passed_over
 from consensus.messages import NewView, ViewChange
 from consensus.normal_case import accept_buffered, request_verification
@@ -201,7 +201,9 @@ def replace_failed_leader(state: ReplicaState) -> None:
     liars = {
         current_leader(state, slot.height)
         for slot in state.log.slots.values()
-        if state.is_current(slot) and slot.verdict is Verdict.INVALID and not slot.is_reproposal
+        if state.is_current(slot)
+        and slot.verdict is ProposalVerdict.INVALID
+        and not slot.is_reproposal
     }
     if liars:
         note_failures(state, liars)

@@ -194,7 +194,7 @@ class AnchorRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Schema:
+class LedgerSchema:
     """A document schema with its policy."""
 
     status: SchemaStatus
@@ -351,10 +351,10 @@ def decode_record(data: bytes) -> AnchorRecord:
     return AnchorRecord(*fields)
 
 
-def decode_schema(data: bytes) -> Schema:
+def decode_schema(data: bytes) -> LedgerSchema:
     """Return the schema in the answer of getSchema."""
     status, *rest = org_function("getSchema").decode_output(data)[0]
-    return Schema(SchemaStatus(status), *rest)
+    return LedgerSchema(SchemaStatus(status), *rest)
 
 
 def decode_consent(data: bytes) -> Consent:

@@ -40,7 +40,7 @@ class LoadError(ClientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
+class SignedLoad:
     """An account with its signed registrations, in the order of their nonces."""
 
     address: str
@@ -97,7 +97,7 @@ def build_network(nodes: int, **settings: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int = 0) -> Issuer:
+def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int = 0) -> SignedLoad:
     """Return `count` registrations of different anchors, signed by one account."""
     account = Account(key)
     raws = []
@@ -111,7 +111,7 @@ def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int =
             chain_id=chain_id,
         )
         raws.append("0x" + raw.hex())
-    return Issuer(account.address, first_nonce, tuple(raws))
+    return SignedLoad(account.address, first_nonce, tuple(raws))
 
 
 # --- as fast as it is taken -------------------------------------------------------------------
@@ -120,7 +120,7 @@ def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int =
 class _Progress:
     """How far every watched node has come with every issuer."""
 
-    def __init__(self, issuers: Sequence[Issuer], urls: Sequence[str]) -> None:
+    def __init__(self, issuers: Sequence[SignedLoad], urls: Sequence[str]) -> None:
         self.issuers = issuers
         self._wanted = {issuer.address: len(issuer.raws) for issuer in issuers}
         self._committed = {url: dict.fromkeys(self._wanted, 0) for url in urls}
@@ -154,7 +154,7 @@ class _Progress:
 
 
 async def offer(
-    issuers: Sequence[Issuer],
+    issuers: Sequence[SignedLoad],
     urls: Sequence[str],
     *,
     watched: Sequence[str] = (),
@@ -205,7 +205,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-def _render(issuer: Issuer, batch: int) -> list[tuple[int, bytes]]:
+def _render(issuer: SignedLoad, batch: int) -> list[tuple[int, bytes]]:
     """Return requests in the order of nonces, each with how many registrations end with it."""
     found = []
     for start in range(0, len(issuer.raws), batch):
@@ -216,7 +216,11 @@ def _render(issuer: Issuer, batch: int) -> list[tuple[int, bytes]]:
 
 
 async def _send(
-    issuer: Issuer, url: str, progress: _Progress, requests: Iterator[tuple[int, bytes]], room: int
+    issuer: SignedLoad,
+    url: str,
+    progress: _Progress,
+    requests: Iterator[tuple[int, bytes]],
+    room: int,
 ) -> None:
     """Send requests over one connection, beside others that send of the same."""
     async with LightClient(url) as client:
@@ -292,7 +296,7 @@ async def _register(clients: _Clients, raw: str, due_s: float, timed: Timed) -> 
         timed.failures.append(failure)
 
 
-async def offer_one_by_one(issuers: Sequence[Issuer], urls: Sequence[str]) -> Timed:
+async def offer_one_by_one(issuers: Sequence[SignedLoad], urls: Sequence[str]) -> Timed:
     """Send each registration once the one before is committed, to one node after the other."""
     timed = Timed()
     async with AsyncExitStack() as stack:
@@ -303,7 +307,7 @@ async def offer_one_by_one(issuers: Sequence[Issuer], urls: Sequence[str]) -> Ti
 
 
 async def offer_steadily(
-    issuers: Sequence[Issuer], urls: Sequence[str], rate_per_s: float
+    issuers: Sequence[SignedLoad], urls: Sequence[str], rate_per_s: float
 ) -> Timed:
     """Send registrations at a rate, whether or not those before are committed.
 
@@ -320,7 +324,7 @@ async def offer_steadily(
     return timed
 
 
-def _in_turn(issuers: Sequence[Issuer], nodes: int) -> list[tuple[str, int]]:
+def _in_turn(issuers: Sequence[SignedLoad], nodes: int) -> list[tuple[str, int]]:
     """Return the registrations of all issuers in turn, each with the number of its node."""
     turns = max(len(issuer.raws) for issuer in issuers)
     return [

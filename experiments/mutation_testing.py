@@ -21,7 +21,7 @@ from random import Random
 from types import FunctionType
 from typing import Any
 
-from consensus.simulation.explore import Finding, run_plan
+from consensus.simulation.explore import PlanFinding, run_plan
 from consensus.simulation.mutants.edit import Edit, Mutant
 from consensus.simulation.run_plan import draw_plan
 from consensus.simulation.twins import run_scenario, sample_scenario
@@ -131,7 +131,7 @@ def hunt(mutant: Mutant, seconds: float, first_seed: int = 1) -> Hunt:
         found = run()
         signal.alarm(0)
         spent = time.process_time() - started
-        if isinstance(found, Finding):
+        if isinstance(found, PlanFinding):
             is_hang = found.text.startswith("TimeoutError")
             broken = "P22" if is_hang else found.property_id
             return Hunt(mutant.name, mutant.bug, broken, attempt, count, spent)

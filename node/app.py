@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.epochs import Epochs
 from consensus.records import ViewRecord
 from consensus.replica import Replica
@@ -80,11 +80,11 @@ class Node:
     clock: Clock
 
 
-def build_verifier(genesis: GenesisConfig, ledger: Ledger, window: int) -> Verifier:
+def build_verifier(genesis: GenesisConfig, ledger: Ledger, window: int) -> MessageVerifier:
     """Return the checker of consensus messages of a chain."""
     epochs = Epochs(genesis.validators)
     epochs.on_commit(ledger.head.number, None)
-    return Verifier(
+    return MessageVerifier(
         Domain(genesis.chain_id, genesis.group_id),
         epochs,
         ledger.genesis_certificate,
@@ -106,7 +106,7 @@ def _list_members(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> l
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What a node stands on: its chain, its clock, its key; real ones or simulated ones."""
 
     key: NodeKey
@@ -139,7 +139,7 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         ),
         descriptors.rocksdb_files,
     )
-    surroundings = Surroundings(key, ledger, SystemClock(), tap, contexts, descriptors=descriptors)
+    surroundings = Environment(key, ledger, SystemClock(), tap, contexts, descriptors=descriptors)
     node = assemble_node(genesis, config, surroundings)
     end_first_start(config)
     return node
@@ -162,7 +162,7 @@ def open_ledger(
     return Ledger(storage, block, trace, [first_view] if is_first_start else (), lost=lost)
 
 
-def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) -> Node:
+def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -> Node:
     """Connect all parts of a node; nothing runs yet."""
     key, clock, ledger, cpu = on.key, on.clock, on.ledger, on.ledger.cpu
     events = Events()
@@ -211,7 +211,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Surroundings) 
     return node
 
 
-def _build_rpc(config: NodeConfig, backend: Backend, on: Surroundings) -> RpcServer:
+def _build_rpc(config: NodeConfig, backend: Backend, on: Environment) -> RpcServer:
     access = Access(config.listen_host, config.rpc_hosts, config.rpc_origins)
     is_threaded = on.run is run_in_thread
     methods = build_methods(backend)
@@ -229,7 +229,7 @@ def _build_driver(
     config: NodeConfig,
     key: NodeKey,
     ledger: Ledger,
-    verifier: Verifier,
+    verifier: MessageVerifier,
     gateway: Gateway,
     scheduler: Scheduler,
     tx_hashes_max: int,

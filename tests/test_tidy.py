@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,28 @@ def test_what_a_circle_is():
     chain = {"a": {"b"}, "b": {"c"}, "c": set()}
     assert find_circle(chain) == []
     assert find_circle({**chain, "c": {"b"}}) == ["b", "c", "b"]
+
+
+SHARED_MODULE_NAMES = {
+    "errors": 2,  # of the core, and of a node
+    "registry": 2,  # the contract's binding, and what nodes say of it
+    "signatures": 2,  # of votes, and of documents
+}
+"""Names that several modules have on purpose."""
+
+
+def test_each_module_and_class_has_a_name_of_its_own():
+    """Modules of commands are called as the command is, whatever else has that word."""
+    modules_of, classes_of = Counter(), Counter()
+    for path in sources():
+        if path.stem != "__init__" and "commands" not in path.parts:
+            modules_of[path.stem] += 1
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes_of[node.name] += 1
+    doubled = {name: count for name, count in modules_of.items() if count > 1}
+    assert doubled == SHARED_MODULE_NAMES
+    assert [name for name, count in classes_of.items() if count > 1] == []
 
 
 def test_folders_are_rooms():

@@ -16,7 +16,7 @@ from consensus.codec import compute_digest
 from consensus.errors import InvalidMessage
 from consensus.messages import CommitCertificate, Proposal
 from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.watch import Watch
+from consensus.simulation.checking.watch import PropertyWatch
 from consensus.simulation.clients import Clients
 from consensus.simulation.kernel import Kernel
 from consensus.simulation.liars.forgery import forge_commit
@@ -37,7 +37,7 @@ CENSORED_SHARE = 3
 class Edge:
     """Performs the slow effects of all instances of a world."""
 
-    def __init__(self, world: Kernel, clients: Clients, checkers: Watch) -> None:
+    def __init__(self, world: Kernel, clients: Clients, checkers: PropertyWatch) -> None:
         self._world, self._clients, self._checkers = world, clients, checkers
         self._random = Random(f"edge/{world.plan.seed}")
         self._rounds = 0
@@ -98,26 +98,26 @@ class Edge:
 
         self._world.later(node, self._random.randint(0, 3), answer)
 
-    def _judge(self, node: SimNode, effect: fx.VerifyProposal) -> ev.Verdict:
+    def _judge(self, node: SimNode, effect: fx.VerifyProposal) -> ev.ProposalVerdict:
         proposal, digest = effect.proposal, effect.digest
         if digest in node.bodies:
-            return ev.Verdict.VALID
+            return ev.ProposalVerdict.VALID
         is_lost = self._random.random() < self._world.plan.rates.lost_answer
         if is_lost and self._world.network.is_faulty:
-            return ev.Verdict.UNKNOWN
+            return ev.ProposalVerdict.UNKNOWN
         body = effect.tx_hashes
         if body is None:
             body = self._fetch(node, proposal, digest)
         elif not self._has_all(node, body):
-            return ev.Verdict.UNKNOWN
+            return ev.ProposalVerdict.UNKNOWN
         if body is None:
-            return ev.Verdict.UNKNOWN
+            return ev.ProposalVerdict.UNKNOWN
         if compute_tx_root(body) != proposal.tx_root:
-            return ev.Verdict.INVALID
+            return ev.ProposalVerdict.INVALID
         if not effect.is_vouched and not self._is_sound(node, effect, body):
-            return ev.Verdict.INVALID
+            return ev.ProposalVerdict.INVALID
         node.bodies[digest] = body
-        return ev.Verdict.VALID
+        return ev.ProposalVerdict.VALID
 
     def _has_all(self, node: SimNode, body: tuple[Hash32, ...]) -> bool:
         peers = self._linked_peers(node)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from consensus.errors import ConsensusError
 from consensus.simulation.checking.violation import Violation
 from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import Plan, draw_plan
+from consensus.simulation.run_plan import RunPlan, draw_plan
 from consensus.simulation.world import World
 
 TWICE_EVERY = 100
@@ -21,10 +21,10 @@ TRACE_LINES_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PlanFinding:
     """A plan that broke a property."""
 
-    plan: Plan
+    plan: RunPlan
     text: str
 
     @property
@@ -47,12 +47,12 @@ class Totals:
     """Seeds that were run twice with equal traces."""
     faults: Counter[str] = field(default_factory=Counter)
     coverage: Counter[tuple[str, str]] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[PlanFinding] = field(default_factory=list)
 
-    def add(self, found: RunResult | Finding) -> None:
+    def add(self, found: RunResult | PlanFinding) -> None:
         """Count a run."""
         self.seeds += 1
-        if isinstance(found, Finding):
+        if isinstance(found, PlanFinding):
             self.findings.append(found)
             return
         self.blocks += found.heights
@@ -65,37 +65,37 @@ class Totals:
         self.coverage.update(found.coverage)
 
 
-def run_plan(plan: Plan, *, is_traced: bool = False) -> RunResult | Finding:
+def run_plan(plan: RunPlan, *, is_traced: bool = False) -> RunResult | PlanFinding:
     """Run a plan; return its result, or what it broke."""
     return guard(plan, lambda: World(plan, is_traced=is_traced).run())
 
 
-def guard(plan: Plan, run: Callable[[], RunResult]) -> RunResult | Finding:
+def guard(plan: RunPlan, run: Callable[[], RunResult]) -> RunResult | PlanFinding:
     """Call `run`; return its result, or the finding for the error that it raised."""
     try:
         return run()
     except (Violation, ConsensusError) as error:
         name = "" if isinstance(error, Violation) else f"{type(error).__name__}: "
-        return Finding(plan, f"{name}{error}")
+        return PlanFinding(plan, f"{name}{error}")
     except Exception as error:  # noqa: BLE001  (a crash of the product is a finding too)
-        return Finding(plan, f"{type(error).__name__}: {error}")
+        return PlanFinding(plan, f"{type(error).__name__}: {error}")
 
 
-def run_seed(seed: int, nodes: int) -> RunResult | Finding:
+def run_seed(seed: int, nodes: int) -> RunResult | PlanFinding:
     """Run one seed; run every hundredth twice, with a trace."""
     plan = draw_plan(seed, nodes)
     if seed % TWICE_EVERY:
         return run_plan(plan)
     first, second = (run_plan(plan, is_traced=True) for _ in range(2))
     if isinstance(first, RunResult) and first != second:
-        return Finding(plan, "P11 two runs of one plan differ")
+        return PlanFinding(plan, "P11 two runs of one plan differ")
     return first
 
 
 def run_traced(world: World) -> tuple[str, list[str]]:
     """Run a traced world; return the broken property, or "", and its trace's last lines."""
     found = guard(world.plan, world.run)
-    text = found.text if isinstance(found, Finding) else ""
+    text = found.text if isinstance(found, PlanFinding) else ""
     if text:
         world.trace_event(None, "VIOLATION", text)
     return text, list(world.trace.lines)

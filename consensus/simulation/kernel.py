@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from consensus import inputs as ev
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.messages import CommitCertificate
-from consensus.simulation.links import Network, Parcel
 from consensus.simulation.node import SimNode
-from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_plan import RunPlan
 from consensus.simulation.run_trace import Trace
+from consensus.simulation.simulated_links import Network, Parcel
 from consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
 from consensus.validators import Validator, ValidatorSet
 
@@ -25,7 +25,7 @@ from consensus.validators import Validator, ValidatorSet
 class Kernel(ABC):
     """Virtual time, a trace and a network; the world decides how an instance takes an input."""
 
-    def __init__(self, plan: Plan, *, is_traced: bool) -> None:
+    def __init__(self, plan: RunPlan, *, is_traced: bool) -> None:
         self.plan = plan
         self.now_ms = 0
         self.is_faulty_phase = True
@@ -102,7 +102,7 @@ class Kernel(ABC):
         """Whether a node id signed a digest."""
         return hash_bytes(node_id + digest)[:8] == signature
 
-    def verifier_of(self, node: SimNode) -> Verifier:
+    def verifier_of(self, node: SimNode) -> MessageVerifier:
         """Return a verifier that knows the epochs that one instance knows."""
         window = self.plan.window
-        return Verifier(self.domain, node.epochs, self.genesis, self.is_signed, window)
+        return MessageVerifier(self.domain, node.epochs, self.genesis, self.is_signed, window)

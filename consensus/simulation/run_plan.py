@@ -1,4 +1,4 @@
-"""What one run does: a `Plan` drawn from a seed, complete enough to be stored and replayed.
+"""What one run does: a `RunPlan` drawn from a seed, complete enough to be stored and replayed.
 
 A plan lists each fault separately, so that a failing plan can be shrunk by leaving faults out,
 and kept in a file that outlives the code that drew it. Drawing follows swarm testing: each kind
@@ -26,7 +26,7 @@ LOSABLE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """One run. Times are virtual milliseconds; nodes are numbered as in `weights`."""
 
     seed: int
@@ -79,7 +79,7 @@ class Plan:
         return len(self.crashes) + len(self.cuts) + faulty + bool(self.lost_kind)
 
 
-def fault_threshold(plan: Plan, members: Sequence[int]) -> int:
+def fault_threshold(plan: RunPlan, members: Sequence[int]) -> int:
     """Return f of a validator set of the plan."""
     return compute_fault_threshold(sum(plan.weights[member] for member in members))
 
@@ -87,12 +87,12 @@ def fault_threshold(plan: Plan, members: Sequence[int]) -> int:
 # --- drawing --------------------------------------------------------------------------------
 
 
-def draw_plan(seed: int, nodes: int) -> Plan:
+def draw_plan(seed: int, nodes: int) -> RunPlan:
     """Draw the plan of a seed for a network of `nodes` validators."""
     random = Random(f"plan/{seed}/{nodes}")
     count = max(4, random.choice((4, 12, 30)) * 4 // max(4, nodes))
     spread_ms = count * random.choice((5, 40, 150))
-    plan = Plan(
+    plan = RunPlan(
         seed=seed,
         weights=_draw_weights(random, nodes),
         members=tuple(range(nodes)),
@@ -141,7 +141,7 @@ def _draw_rates(random: Random) -> Rates:
 
 
 def _draw_some(
-    random: Random, plan: Plan, chance: float, values: Sequence[int]
+    random: Random, plan: RunPlan, chance: float, values: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
     if random.random() > chance:
         return ()
@@ -150,7 +150,7 @@ def _draw_some(
     return tuple((node, random.choice(values)) for node in chosen)
 
 
-def _draw_changes(random: Random, plan: Plan) -> Plan:
+def _draw_changes(random: Random, plan: RunPlan) -> RunPlan:
     """Let one to three nodes join or leave, one at a time."""
     weights, members = list(plan.weights), list(plan.members)
     changes = []
@@ -166,7 +166,7 @@ def _draw_changes(random: Random, plan: Plan) -> Plan:
     return replace(plan, weights=tuple(weights), changes=tuple(changes))
 
 
-def _fits(plan: Plan, faulty: Sequence[int]) -> bool:
+def _fits(plan: RunPlan, faulty: Sequence[int]) -> bool:
     """Whether the nodes hold at most f weight of every validator set of the plan."""
     sets = [plan.members, *(change.members for change in plan.changes)]
     return all(
@@ -176,12 +176,12 @@ def _fits(plan: Plan, faulty: Sequence[int]) -> bool:
     )
 
 
-def keeps_promise(plan: Plan) -> bool:
+def keeps_promise(plan: RunPlan) -> bool:
     """Whether the plan's faulty validators hold at most f weight of every validator set."""
     return _fits(plan, sorted(plan.faulty))
 
 
-def _draw_faulty(random: Random, plan: Plan) -> Plan:
+def _draw_faulty(random: Random, plan: RunPlan) -> RunPlan:
     """Draw Byzantine, twinned, dead and diverging nodes within the fault bound, joiners too."""
     chosen: list[int] = []
     if random.random() < 0.7:
@@ -211,7 +211,7 @@ def _draw_faulty(random: Random, plan: Plan) -> Plan:
     )
 
 
-def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
+def _draw_crashes(random: Random, plan: RunPlan) -> tuple[Crash, ...]:
     crashes = []
     liars = [node for node, _ in (*plan.byzantine, *plan.diverging)]
     if random.random() < 0.5:
@@ -233,7 +233,7 @@ def _draw_crashes(random: Random, plan: Plan) -> tuple[Crash, ...]:
     return tuple(sorted(crashes, key=lambda crash: (crash.at_ms, crash.instance)))
 
 
-def _draw_cuts(random: Random, plan: Plan) -> tuple[Cut, ...]:
+def _draw_cuts(random: Random, plan: RunPlan) -> tuple[Cut, ...]:
     if random.random() < 0.5:
         return ()
     nodes = range(len(plan.weights) + len(plan.twins))
@@ -285,7 +285,7 @@ def clog(random: Random, nodes: Sequence[int]) -> tuple[Link, ...]:
     return tuple(sorted(random.sample(links, min(len(links), random.randint(1, 6)))))
 
 
-def swizzle(random: Random, plan: Plan) -> list[Cut]:
+def swizzle(random: Random, plan: RunPlan) -> list[Cut]:
     """Isolate a subset of nodes one by one, and mend them in another order (F27)."""
     nodes = range(len(plan.weights) + len(plan.twins))
     chosen = random.sample(nodes, random.randint(1, len(nodes)))
@@ -302,27 +302,27 @@ def swizzle(random: Random, plan: Plan) -> list[Cut]:
 # --- the stored form ------------------------------------------------------------------------
 
 
-def plan_to_json(plan: Plan) -> dict[str, Any]:
+def plan_to_json(plan: RunPlan) -> dict[str, Any]:
     """Return a plan as plain values, for a replay file."""
     return {"format": FORMAT, **asdict(plan)}
 
 
-def plan_from_json(value: Mapping[str, Any]) -> Plan:
+def plan_from_json(value: Mapping[str, Any]) -> RunPlan:
     """Return the plan in a replay file's value.
 
     Raises:
         ValueError: `value` is not a plan.
     """
-    known = {item.name for item in fields(Plan)}
+    known = {item.name for item in fields(RunPlan)}
     if value.get("format") != FORMAT or set(value) != known | {"format"}:
         raise ValueError(f"not a plan of the format {FORMAT}")
-    sample = asdict(Plan(0, (1,), (0,), (), 0))
+    sample = asdict(RunPlan(0, (1,), (0,), (), 0))
     for name in sorted(known):
         if type(value[name]) not in (type(sample[name]), list):
             raise ValueError(f"malformed plan: {name} is {value[name]!r}")
     try:
         given = {name: _freeze(value[name]) for name in known}
-        return Plan(
+        return RunPlan(
             **{
                 **given,
                 "rates": Rates(**value["rates"]),

@@ -16,7 +16,7 @@ from consensus.errors import InvalidMessage
 from consensus.messages import PrePrepare
 
 if TYPE_CHECKING:
-    from consensus.simulation.links import Parcel
+    from consensus.simulation.simulated_links import Parcel
 
 LINES_KEPT = 2_000
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from consensus.simulation.explore import Finding, run_plan
+from consensus.simulation.explore import PlanFinding, run_plan
 from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import Plan, keeps_promise
+from consensus.simulation.run_plan import RunPlan, keeps_promise
 
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2
@@ -25,10 +25,10 @@ _RATES = ("drop", "duplicate", "long_delay", "crash_mid_step", "lost_answer")
 
 
 def shrink(
-    finding: Finding,
-    run: Callable[[Plan], RunResult | Finding] = run_plan,
+    finding: PlanFinding,
+    run: Callable[[RunPlan], RunResult | PlanFinding] = run_plan,
     runs_max: int = RUNS_MAX,
-) -> Finding:
+) -> PlanFinding:
     """Return the smallest finding of the same property that was found."""
     best, runs = finding, 0
     is_smaller = True
@@ -39,13 +39,13 @@ def shrink(
                 return best
             runs += 1
             found = run(plan)
-            if isinstance(found, Finding) and found.property_id == finding.property_id:
+            if isinstance(found, PlanFinding) and found.property_id == finding.property_id:
                 best, is_smaller = found, True
                 break
     return best
 
 
-def candidates(plan: Plan) -> Iterator[Plan]:
+def candidates(plan: RunPlan) -> Iterator[RunPlan]:
     """Yield plans reduced in one respect; of each list, those that leave out most come first."""
     for name in _LISTS:
         yield from _shorter_lists(plan, name)
@@ -69,7 +69,7 @@ def candidates(plan: Plan) -> Iterator[Plan]:
         yield equal
 
 
-def _shorter_lists(plan: Plan, name: str) -> Iterator[Plan]:
+def _shorter_lists(plan: RunPlan, name: str) -> Iterator[RunPlan]:
     items: tuple[Any, ...] = getattr(plan, name)
     size = len(items)
     while size:

@@ -21,12 +21,12 @@ from typing import TypeAlias
 
 from consensus.messages import Checkpoint, NewView, Status, ViewChange
 from consensus.quorum import compute_fault_threshold
-from consensus.simulation.explore import Finding, guard
+from consensus.simulation.explore import PlanFinding, guard
 from consensus.simulation.faults import Rates
-from consensus.simulation.links import Parcel
 from consensus.simulation.node import SimNode
 from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_plan import RunPlan
+from consensus.simulation.simulated_links import Parcel
 from consensus.simulation.world import LIVENESS_MS, World
 
 Groups: TypeAlias = tuple[int, ...]
@@ -37,7 +37,7 @@ VIEW_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class TwinsScenario:
     """Which nodes are twinned, and which instances hear each other in each view."""
 
     nodes: int
@@ -50,10 +50,10 @@ class Scenario:
         return f"{self.nodes}:{','.join(map(str, self.twins))}:{views}"
 
 
-def parse_scenario(text: str) -> Scenario:
+def parse_scenario(text: str) -> TwinsScenario:
     """Return the scenario in `text`; raise `ValueError` if it holds none."""
     nodes, twins, views = text.split(":")
-    scenario = Scenario(
+    scenario = TwinsScenario(
         int(nodes),
         tuple(int(item) for item in twins.split(",")),
         tuple(tuple(int(group) for group in view) for view in views.split("/")),
@@ -77,14 +77,14 @@ def partitions(size: int) -> Iterator[Groups]:
     return grow((), -1)
 
 
-def enumerate_scenarios(nodes: int, views: int) -> Iterator[Scenario]:
+def enumerate_scenarios(nodes: int, views: int) -> Iterator[TwinsScenario]:
     """Yield all scenarios with one twin, each once up to exchanging the twin's copies."""
     every = list(partitions(nodes + 1))
     for twin in range(nodes):
         exchanged = {groups: _exchange(groups, twin) for groups in every}
         for chosen in product(every, repeat=views):
             if chosen <= tuple(exchanged[groups] for groups in chosen):
-                yield Scenario(nodes, (twin,), chosen)
+                yield TwinsScenario(nodes, (twin,), chosen)
 
 
 def _exchange(groups: Groups, twin: int) -> Groups:
@@ -95,7 +95,9 @@ def _exchange(groups: Groups, twin: int) -> Groups:
     return tuple(numbers.setdefault(group, len(numbers)) for group in swapped)
 
 
-def sample_scenario(random: Random, nodes: int, views: int, twins: int | None = None) -> Scenario:
+def sample_scenario(
+    random: Random, nodes: int, views: int, twins: int | None = None
+) -> TwinsScenario:
     """Draw a scenario; by default with as many twins as the protocol tolerates."""
     count = compute_fault_threshold(nodes) if twins is None else twins
     chosen = tuple(sorted(random.sample(range(nodes), count)))
@@ -106,12 +108,12 @@ def sample_scenario(random: Random, nodes: int, views: int, twins: int | None = 
         numbers: dict[int, int] = {}
         division = [random.randrange(groups) for _ in range(size)]
         drawn.append(tuple(numbers.setdefault(group, len(numbers)) for group in division))
-    return Scenario(nodes, chosen, tuple(drawn))
+    return TwinsScenario(nodes, chosen, tuple(drawn))
 
 
-def plan_of(scenario: Scenario) -> Plan:
+def plan_of(scenario: TwinsScenario) -> RunPlan:
     """Return the plan under a scenario: a quiet network with a few transactions."""
-    return Plan(
+    return RunPlan(
         seed=0,
         weights=(1,) * scenario.nodes,
         members=tuple(range(scenario.nodes)),
@@ -127,7 +129,7 @@ def plan_of(scenario: Scenario) -> Plan:
 class TwinsWorld(World):
     """A world whose links follow a scenario."""
 
-    def __init__(self, scenario: Scenario, *, is_traced: bool = False) -> None:
+    def __init__(self, scenario: TwinsScenario, *, is_traced: bool = False) -> None:
         super().__init__(plan_of(scenario), is_traced=is_traced)
         self.scenario = scenario
         self.network.gate = self._passes
@@ -190,6 +192,6 @@ class TwinsWorld(World):
         return all(node.replica is None or node.replica.view >= views for node in self.nodes)
 
 
-def run_scenario(scenario: Scenario) -> RunResult | Finding:
+def run_scenario(scenario: TwinsScenario) -> RunResult | PlanFinding:
     """Run a scenario; return its result, or what it broke."""
     return guard(plan_of(scenario), TwinsWorld(scenario).run)

@@ -25,17 +25,17 @@ from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
 from consensus.simulation.checking.reception import accept_honest
 from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.watch import Watch
+from consensus.simulation.checking.watch import PropertyWatch
 from consensus.simulation.clients import Clients
 from consensus.simulation.edge import Edge
 from consensus.simulation.faults import Crash
 from consensus.simulation.kernel import Kernel
 from consensus.simulation.liars.behaviours import act, alter
-from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar, SimNode
 from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_plan import RunPlan
 from consensus.simulation.run_trace import describe_parcel
+from consensus.simulation.simulated_links import Parcel, Post
 from consensus.state import ReplicaConfig
 from consensus.types import ZERO_HASH
 
@@ -53,7 +53,7 @@ BOUNDS_EVERY = 64
 class World(Kernel):
     """One simulated network."""
 
-    def __init__(self, plan: Plan, *, is_traced: bool = False) -> None:
+    def __init__(self, plan: RunPlan, *, is_traced: bool = False) -> None:
         super().__init__(plan, is_traced=is_traced)
         self.inputs = 0
         self.coverage: Counter[tuple[str, str]] = Counter()
@@ -64,7 +64,7 @@ class World(Kernel):
         """Lies already reported to the checkers."""
         self._members = self.validators_of(plan.members)
         self.clients = Clients(self, self._notice)
-        self.checkers = Watch(self, self.clients)
+        self.checkers = PropertyWatch(self, self.clients)
         self.nodes = self._make_nodes()
         self.by_node_id: dict[bytes, list[SimNode]] = {}
         liars = [node.liar for node in self.nodes if node.liar is not None]

@@ -30,7 +30,7 @@ from institutions.exchange.consent import (
 from institutions.exchange.request import Request
 from institutions.ledger.governance import (
     Call,
-    Proposal,
+    GovernanceProposal,
     Voter,
     admission_calls,
     derive_org_id,
@@ -68,7 +68,7 @@ class SeenEvent:
 
 
 @dataclass(slots=True)
-class Cast:
+class Actors:
     """Issuers, verifiers and holders by name."""
 
     issuers: dict[str, Issuer]
@@ -139,7 +139,7 @@ class Cast:
         """Have an organisation propose calls; return the proposal's number."""
         return await Voter(self.signers[proposer]).propose(calls)
 
-    async def vote(self, proposal: int, *voters: str, is_yes: bool = True) -> Proposal:
+    async def vote(self, proposal: int, *voters: str, is_yes: bool = True) -> GovernanceProposal:
         """Have organisations vote one after another; return what became of the proposal."""
         for voter in voters:
             await Voter(self.signers[voter]).vote(proposal, is_yes=is_yes)
@@ -304,22 +304,22 @@ def _connect(node: PlannedNode) -> RpcClient:
 
 
 @asynccontextmanager
-async def open_cast(
+async def open_actors(
     plan: Plan,
     now_s: Callable[[], int],
     connect: Callable[[PlannedNode], RpcClient] = _connect,
-) -> AsyncIterator[Cast]:
+) -> AsyncIterator[Actors]:
     """Connect a plan's institutions to their nodes."""
     seed = plan.spec.settings.seed
     holders = {
         name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}"))) for name in HOLDERS
     }
-    cast = Cast({}, {}, {}, holders, now_s, plan)
+    actors = Actors({}, {}, {}, holders, now_s, plan)
     async with AsyncExitStack() as stack:
         for item in plan.institutions:
-            client = CausalClient(connect(item.node), cast.horizon)
-            cast.clients[item.spec.id] = await stack.enter_async_context(client)
+            client = CausalClient(connect(item.node), actors.horizon)
+            actors.clients[item.spec.id] = await stack.enter_async_context(client)
             key = DocumentKey(item.document_key)
             member = Member(item.spec.id, item.org_id, item.spec.side.name, key)
-            cast.enter(member, item.account_key)
-        yield cast
+            actors.enter(member, item.account_key)
+        yield actors

@@ -97,5 +97,5 @@ class CausalClient(RpcClient):
             raise ClientError(
                 f"{self.url}: still at block {self._height} after {WAIT_S:.0f} s, and block "
                 f"{wanted} is known to be committed. Is the node cut off? To read what it has "
-                "nevertheless, use `with cast.horizon.ignored():`"
+                "nevertheless, use `with actors.horizon.ignored():`"
             )

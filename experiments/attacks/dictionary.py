@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from experiments.actors.actors import Cast
+from experiments.actors.actors import Actors
 from institutions.documents.document import Document, Subject
 from institutions.documents.identifiers import compute_hkid_check, generate_hkid
 from institutions.package.canonical import encode_canonical
@@ -78,21 +78,21 @@ def build_document(seed: int, now_s: int) -> Document:
     return Document(SCHEMA, Subject("HKID", hkid), now_s, {"file": file})
 
 
-async def publish(cast: Cast, seed: int) -> Form:
+async def publish(actors: Actors, seed: int) -> Form:
     """Issue one form under each profile, and read its anchors from an observer's node."""
-    document = build_document(seed, cast.now_s())
+    document = build_document(seed, actors.now_s())
     anchors: dict[Profile, bytes] = {}
     for profile in Profile:
-        package = cast.issuers["bea-hk"].build_package(
+        package = actors.issuers["bea-hk"].build_package(
             document,
             audience="bea-cn",
-            holder_key=cast.holders["owner"].key.public_key,
-            issued_at_s=cast.now_s(),
+            holder_key=actors.holders["owner"].key.public_key,
+            issued_at_s=actors.now_s(),
             profile=profile,
         )
-        issued = await cast.register("bea-hk", package, document, "owner")
+        issued = await actors.register("bea-hk", package, document, "owner")
         height = issued.package.anchors[0].registered_height
-        seen = await cast.find_events("hkma", "AnchorRegistered", None, height)
+        seen = await actors.find_events("hkma", "AnchorRegistered", None, height)
         anchors[profile] = seen[-1].anchor
     return Form(document.subject.id_value, anchors)
 

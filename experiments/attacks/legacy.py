@@ -15,8 +15,8 @@ from contracts.registry import (
     encode_register_anchor,
     encode_revoke,
 )
-from experiments.actors.actors import Cast
-from institutions.ledger.legacy_evidence import Evidence, LegacyEvidence, deploy_legacy
+from experiments.actors.actors import Actors
+from institutions.ledger.legacy_evidence import EvidenceRecord, LegacyEvidence, deploy_legacy
 from institutions.ledger.registry import Registry, RegistryRefused
 from institutions.ledger.transactor import Signer
 
@@ -40,22 +40,22 @@ class Comparison:
 class _Bench:
     """Both contracts on one network: the actors, and ways to read the outcomes."""
 
-    def __init__(self, cast: Cast, random: Random, address: bytes) -> None:
-        self.cast = cast
+    def __init__(self, actors: Actors, random: Random, address: bytes) -> None:
+        self.actors = actors
         self.random = random
         self.address = address
-        self.issuer = cast.signers[ISSUER].address.lower()
-        self.outsider = Signer(cast.clients[READER], random.randbytes(32))
+        self.issuer = actors.signers[ISSUER].address.lower()
+        self.outsider = Signer(actors.clients[READER], random.randbytes(32))
         self.found: list[Comparison] = []
 
     def legacy(self, who: str | Signer = ATTACKER) -> LegacyEvidence:
-        signer = self.cast.signers[who] if isinstance(who, str) else who
-        return LegacyEvidence(self.cast.clients[READER], signer, self.address)
+        signer = self.actors.signers[who] if isinstance(who, str) else who
+        return LegacyEvidence(self.actors.clients[READER], signer, self.address)
 
     async def register(self, who: str, anchor: bytes, day: int = 0) -> str:
         """Register as a member; return OK or the refusal."""
         call = encode_register_anchor(anchor, schema=SCHEMA_IDS[SCHEMAS[who]], valid_until_day=day)
-        return await self.send(self.cast.signers[who], call)
+        return await self.send(self.actors.signers[who], call)
 
     async def send(self, signer: Signer, call: bytes) -> str:
         try:
@@ -65,13 +65,13 @@ class _Bench:
         return "OK"
 
     async def record(self, who: str, anchor: bytes) -> AnchorRecord:
-        registry = Registry(self.cast.clients[READER])
-        return await registry.get_record(self.cast.issuers[who].member.org_id, anchor)
+        registry = Registry(self.actors.clients[READER])
+        return await registry.get_record(self.actors.issuers[who].member.org_id, anchor)
 
     async def state(self, who: str, anchor: bytes) -> str:
         return (await self.record(who, anchor)).state.name
 
-    async def read(self, key: bytes) -> Evidence:
+    async def read(self, key: bytes) -> EvidenceRecord:
         return await self.legacy().read(key)
 
     def note(
@@ -81,9 +81,9 @@ class _Bench:
         self.found.append(Comparison(act, str(legacy), str(registry), is_expected))
 
 
-async def compare(cast: Cast, random: Random) -> list[Comparison]:
+async def compare(actors: Actors, random: Random) -> list[Comparison]:
     """Play every act on both contracts; return the outcomes."""
-    bench = _Bench(cast, random, await deploy_legacy(cast.signers[ATTACKER]))
+    bench = _Bench(actors, random, await deploy_legacy(actors.signers[ATTACKER]))
     for act in (_squat, _write_as_nobody, _sign_for_another, _back_date):
         await act(bench)
     for act in (_register_nothing, _revoke_another_s, _register_twice, _write_text):
@@ -92,9 +92,9 @@ async def compare(cast: Cast, random: Random) -> list[Comparison]:
 
 
 async def _squat(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
     for who in (ATTACKER, ISSUER):
-        own = bench.cast.signers[who].address
+        own = bench.actors.signers[who].address
         await bench.legacy(who).create(key, said_signer=own, said_time_s=now)
         await bench.register(who, key)
     evidence = await bench.read(key)
@@ -108,7 +108,7 @@ async def _squat(bench: _Bench) -> None:
 
 
 async def _write_as_nobody(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
     taken = await bench.legacy(bench.outsider).create(
         key, said_signer=bench.outsider.address, said_time_s=now
     )
@@ -121,7 +121,7 @@ async def _write_as_nobody(bench: _Bench) -> None:
 
 
 async def _sign_for_another(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
     await bench.legacy().create(key, said_signer=bench.issuer, said_time_s=now)
     await bench.register(ATTACKER, key)
     evidence = await bench.read(key)
@@ -133,8 +133,8 @@ async def _sign_for_another(bench: _Bench) -> None:
 
 
 async def _back_date(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
-    own = bench.cast.signers[ISSUER].address
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
+    own = bench.actors.signers[ISSUER].address
     await bench.legacy(ISSUER).create(key, said_signer=own, said_time_s=now - YEAR_S)
     await bench.register(ISSUER, key)
     evidence = await bench.read(key)
@@ -148,7 +148,7 @@ async def _back_date(bench: _Bench) -> None:
 
 async def _register_nothing(bench: _Bench) -> None:
     taken = await bench.legacy().create(
-        bytes(32), said_signer=bench.issuer, said_time_s=bench.cast.now_s()
+        bytes(32), said_signer=bench.issuer, said_time_s=bench.actors.now_s()
     )
     bench.note(
         "a hash of zeros", "taken" if taken else "passed over",
@@ -157,11 +157,11 @@ async def _register_nothing(bench: _Bench) -> None:
 
 
 async def _revoke_another_s(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
     await bench.legacy(ISSUER).create(key, said_signer=bench.issuer, said_time_s=now)
     await bench.register(ISSUER, key)
     await bench.legacy().revoke(key, said_signer=bench.issuer, said_time_s=now)
-    await bench.send(bench.cast.signers[ATTACKER], encode_revoke(key, RevokeReason.OTHER))
+    await bench.send(bench.actors.signers[ATTACKER], encode_revoke(key, RevokeReason.OTHER))
     evidence = await bench.read(key)
     bench.note(
         "a member revokes the issuer's record: its state",
@@ -171,8 +171,8 @@ async def _revoke_another_s(bench: _Bench) -> None:
 
 
 async def _register_twice(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
-    own = bench.cast.signers[ISSUER].address
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
+    own = bench.actors.signers[ISSUER].address
     day = now // 86_400 + 30
     for said_s, until in ((now, 0), (now + 60, day)):
         taken = await bench.legacy(ISSUER).create(key, said_signer=own, said_time_s=said_s)
@@ -185,7 +185,7 @@ async def _register_twice(bench: _Bench) -> None:
 
 
 async def _write_text(bench: _Bench) -> None:
-    key, now = bench.random.randbytes(32), bench.cast.now_s()
+    key, now = bench.random.randbytes(32), bench.actors.now_s()
     await bench.legacy().create(key, said_signer=bench.issuer, said_time_s=now)
     taken = await bench.legacy().add_log(
         key, "holder's number: Q000000(0)", said_signer=bench.issuer, said_time_s=now

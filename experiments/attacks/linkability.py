@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from experiments.actors.actors import Cast, SeenEvent
+from experiments.actors.actors import Actors, SeenEvent
 from institutions.documents.document import build_enterprise_report
 from institutions.roles.issuer import Issued
 
@@ -30,10 +30,10 @@ class Linked:
     """Share that a random guess gets right."""
 
 
-async def measure(cast: Cast, count: int, random: Random, *, is_at_once: bool) -> Linked:
+async def measure(actors: Actors, count: int, random: Random, *, is_at_once: bool) -> Linked:
     """Register `count` documents for two receivers each, and guess."""
-    issuer = cast.issuers["szcredit"]
-    start = int(await cast.clients["hkma"].call("eth_blockNumber"), 16)
+    issuer = actors.issuers["szcredit"]
+    start = int(await actors.clients["hkma"].call("eth_blockNumber"), 16)
     issued: list[Issued] = []
     pairs: dict[bytes, bytes] = {}
 
@@ -43,8 +43,8 @@ async def measure(cast: Cast, count: int, random: Random, *, is_at_once: bool) -
         pairs[first], pairs[other.anchor] = other.anchor, first
 
     for number in range(count):
-        document = build_enterprise_report(9_000 + number, cast.now_s())
-        issued.append(await cast.issue("szcredit", document, "acme-sz", RECEIVERS[0]))
+        document = build_enterprise_report(9_000 + number, actors.now_s())
+        issued.append(await actors.issue("szcredit", document, "acme-sz", RECEIVERS[0]))
         if is_at_once:
             await add(number)
     if not is_at_once:
@@ -52,7 +52,7 @@ async def measure(cast: Cast, count: int, random: Random, *, is_at_once: bool) -
             await add(position)
     seen = [
         event
-        for event in await cast.find_events("hkma", "AnchorRegistered", None, start + 1)
+        for event in await actors.find_events("hkma", "AnchorRegistered", None, start + 1)
         if event.anchor in pairs
     ]
     return Linked(

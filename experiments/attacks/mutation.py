@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from experiments.actors.actors import EVERYTHING, Cast
+from experiments.actors.actors import EVERYTHING, Actors
 from institutions.documents.document import Document, build_enterprise_report
 from institutions.exchange.presentation import (
     Presentation,
@@ -35,7 +35,7 @@ HEX = b"0123456789abcdef"
 
 
 @dataclass(slots=True)
-class Outcome:
+class MutationOutcome:
     """Results of the changes."""
 
     tried: int = 0
@@ -110,15 +110,15 @@ class _Case:
         return replace(decode_presentation(self.presented), holder_signature=b"")
 
 
-async def prepare(cast: Cast) -> _Case:
+async def prepare(actors: Actors) -> _Case:
     """Issue, consent and present; the unchanged presentation must be accepted."""
-    document = build_enterprise_report(1, cast.now_s(), USCC)
-    issued = await cast.issue("szcredit", document, "acme-sz", "nova")
-    item = next(one for one in cast.plan.institutions if one.spec.id == "nova")
-    holder, doc_id = cast.holders["acme-sz"], issued.package.header.doc_id
-    request = cast.ask("nova", document, fields=EVERYTHING)
-    receipt = await cast.agree("acme-sz", doc_id, request)
-    verifier = cast.verifiers["nova"].reading(Registry(_Remembering(cast.clients["nova"])))
+    document = build_enterprise_report(1, actors.now_s(), USCC)
+    issued = await actors.issue("szcredit", document, "acme-sz", "nova")
+    item = next(one for one in actors.plan.institutions if one.spec.id == "nova")
+    holder, doc_id = actors.holders["acme-sz"], issued.package.header.doc_id
+    request = actors.ask("nova", document, fields=EVERYTHING)
+    receipt = await actors.agree("acme-sz", doc_id, request)
+    verifier = actors.verifiers["nova"].reading(Registry(_Remembering(actors.clients["nova"])))
     presented = encode_presentation(holder.build(doc_id, request, receipt))
     report = await verifier.verify(presented, document.subject)
     if report.verdict is not Verdict.ACCEPT:
@@ -126,9 +126,9 @@ async def prepare(cast: Cast) -> _Case:
     return _Case(document, issued.package, request, holder, verifier, presented)
 
 
-async def try_presentations(case: _Case, count: int, random: Random) -> Outcome:
+async def try_presentations(case: _Case, count: int, random: Random) -> MutationOutcome:
     """Change bytes of the presentation."""
-    outcome = Outcome()
+    outcome = MutationOutcome()
     for _ in range(count):
         data, what = mutate(case.presented, random)
         if data != case.presented:
@@ -136,9 +136,9 @@ async def try_presentations(case: _Case, count: int, random: Random) -> Outcome:
     return outcome
 
 
-async def try_packages(case: _Case, count: int, random: Random) -> Outcome:
+async def try_packages(case: _Case, count: int, random: Random) -> MutationOutcome:
     """Change bytes of the holder's package; the holder presents the result."""
-    outcome = Outcome()
+    outcome = MutationOutcome()
     original = encode_package(case.package)
     consent = decode_presentation(case.presented).consent
     for _ in range(count):
@@ -191,7 +191,7 @@ def _says_no_other(shown: Presentation, package: Package) -> bool:
     )
 
 
-async def _judge(case: _Case, data: bytes, what: str, outcome: Outcome) -> None:
+async def _judge(case: _Case, data: bytes, what: str, outcome: MutationOutcome) -> None:
     outcome.tried += 1
     report = await case.verifier.verify(data, case.document.subject)
     if report.verdict is Verdict.ACCEPT:

@@ -27,45 +27,45 @@ PROCESSES = 2
 
 async def play_squatting(stage: Stage) -> None:
     """Play X4: a member registers szcredit's anchor before szcredit does."""
-    cast = stage.cast
-    document = build_enterprise_report(260, cast.now_s(), ACME_USCC)
-    package = cast.issuers["szcredit"].build_package(
+    actors = stage.actors
+    document = build_enterprise_report(260, actors.now_s(), ACME_USCC)
+    package = actors.issuers["szcredit"].build_package(
         document,
         audience="nova",
-        holder_key=cast.holders["acme-sz"].key.public_key,
-        issued_at_s=cast.now_s(),
+        holder_key=actors.holders["acme-sz"].key.public_key,
+        issued_at_s=actors.now_s(),
     )
     anchor = package.anchors[0].anchor
     squatting = encode_register_anchor(anchor, schema=SCHEMA_IDS["grp.kyc/1"])
-    await cast.signers["bea-cn"].send(HASH_REGISTRY_ADDRESS, squatting)
-    cast.registrations += 1
-    issued = await cast.register("szcredit", package, document, "acme-sz")
-    registry = Registry(cast.clients["nova"])
+    await actors.signers["bea-cn"].send(HASH_REGISTRY_ADDRESS, squatting)
+    actors.registrations += 1
+    issued = await actors.register("szcredit", package, document, "acme-sz")
+    registry = Registry(actors.clients["nova"])
     states = [
-        (await registry.get_record(cast.issuers[name].member.org_id, anchor)).state.name
+        (await registry.get_record(actors.issuers[name].member.org_id, anchor)).state.name
         for name in ("bea-cn", "szcredit")
     ]
     stage.fact("records of squatter and issuer", ["ACTIVE", "ACTIVE"], states)
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("the real one", "ACCEPT", report)
-    header = replace(package.header, issuer_org=cast.issuers["bea-cn"].member.org_id)
+    header = replace(package.header, issuer_org=actors.issuers["bea-cn"].member.org_id)
     forged = replace(issued.package, header=header)
-    cast.holders["acme-sz"].keep(forged)
+    actors.holders["acme-sz"].keep(forged)
     claimed = Issued(forged, anchor)
-    report = await cast.hand_over("acme-sz", claimed, document, "nova")
+    report = await actors.hand_over("acme-sz", claimed, document, "nova")
     stage.verdict("claimed by the squatter", "REJECT TAMPERED_HEADER", report)
 
 
 async def play_legacy_squatting(stage: Stage) -> None:
     """Play X4 once more, on a contract that keeps evidence as WeIdentity's does."""
-    cast = stage.cast
-    attacker, issuer = cast.signers["bea-cn"], cast.signers["szcredit"]
+    actors = stage.actors
+    attacker, issuer = actors.signers["bea-cn"], actors.signers["szcredit"]
     address, key = await deploy_legacy(attacker), secrets.token_bytes(32)
     taken = []
     for signer in (attacker, issuer):
-        evidence = LegacyEvidence(cast.clients["bea-cn"], signer, address)
+        evidence = LegacyEvidence(actors.clients["bea-cn"], signer, address)
         own = signer.address
-        taken.append(await evidence.create(key, said_signer=own, said_time_s=cast.now_s()))
+        taken.append(await evidence.create(key, said_signer=own, said_time_s=actors.now_s()))
     stage.fact("whether the attacker's call and the issuer's were taken", [True, False], taken)
     found = (await evidence.read(key)).signer
     stage.fact("whose the evidence is", attacker.address.lower(), found)
@@ -79,7 +79,7 @@ async def play_both_squattings(stage: Stage) -> None:
 
 async def play_dictionary(stage: Stage) -> None:
     """Play X5."""
-    form = await publish(stage.cast, 5)
+    form = await publish(stage.actors, 5)
     for profile, expected in (
         (Profile.FILE_PLAIN, form.number),
         (Profile.FILE_BLIND, ""),

@@ -13,7 +13,7 @@ from contracts.registry import (
     AnchorState,
     encode_register_anchor,
 )
-from experiments.actors.actors import Cast
+from experiments.actors.actors import Actors
 from experiments.faults.boundary import relayed_boundary
 from experiments.faults.killed_nodes import wait_for_level
 from experiments.scenarios.stage import Scenario, Stage
@@ -43,41 +43,41 @@ class _Load:
     timed_out: list[bytes] = field(default_factory=list)
 
 
-async def _register(cast: Cast, name: str, load: _Load, timeout_s: float) -> None:
+async def _register(actors: Actors, name: str, load: _Load, timeout_s: float) -> None:
     anchor = secrets.token_bytes(32)
     call = encode_register_anchor(
-        anchor, schema=SCHEMA_IDS[ISSUERS[name]], key_id=cast.issuers[name].member.key_id
+        anchor, schema=SCHEMA_IDS[ISSUERS[name]], key_id=actors.issuers[name].member.key_id
     )
     try:
-        await cast.signers[name].send(HASH_REGISTRY_ADDRESS, call, timeout_s)
+        await actors.signers[name].send(HASH_REGISTRY_ADDRESS, call, timeout_s)
     except TransactionTimeout:
         load.timed_out.append(anchor)
     else:
         load.acknowledged.append(anchor)
 
 
-async def _keep_on(cast: Cast, name: str, load: _Load) -> None:
+async def _keep_on(actors: Actors, name: str, load: _Load) -> None:
     while True:
-        await _register(cast, name, load, IMPATIENCE_S)
+        await _register(actors, name, load, IMPATIENCE_S)
 
 
 async def play_cut(stage: Stage) -> None:
     """Play X2: no side has a quorum, so nothing is committed, and nothing is lost."""
-    cast = stage.cast
+    actors = stage.actors
     loads = {name: _Load() for name in ISSUERS}
-    async with relayed_boundary(cast.plan, stage.folder) as boundary:
+    async with relayed_boundary(actors.plan, stage.folder) as boundary:
         for name, load in loads.items():
-            await _register(cast, name, load, LEVEL_S)
+            await _register(actors, name, load, LEVEL_S)
         stage.fact("bytes cross the boundary", True, boundary.bytes_passed > 0)
         async with trio.open_nursery() as nursery:
             for name, load in loads.items():
-                nursery.start_soon(_keep_on, cast, name, load)
+                nursery.start_soon(_keep_on, actors, name, load)
             await trio.sleep(SETTLE_S)
             boundary.cut()
-            before = await _settle(cast)
+            before = await _settle(actors)
             passed = boundary.bytes_passed
             await trio.sleep(stage.cut_s)
-            statuses = [await read_status(node) for node in cast.plan.nodes]
+            statuses = [await read_status(node) for node in actors.plan.nodes]
             stage.fact("bytes that crossed while it was cut", 0, boundary.bytes_passed - passed)
             highest = max(status["height"] for status in statuses)
             stage.fact("the highest block of any node after the cut", before, highest)
@@ -87,18 +87,18 @@ async def play_cut(stage: Stage) -> None:
             stage.fact("views are bounded", True, views <= 1 + stage.cut_s / VIEW_PERIOD_S)
             nursery.cancel_scope.cancel()
         boundary.heal()
-        level = await wait_for_level(cast.plan, LEVEL_S)
+        level = await wait_for_level(actors.plan, LEVEL_S)
         stage.fact("all nodes come to one block", True, level is not None)
         for name, load in loads.items():
-            await _register(cast, name, load, LEVEL_S)
-    stage.fact("registrations that were queued and are there once", 0, await _miss(cast, loads))
-    stage.fact("heights at which two nodes have two blocks", 0, await _count_forks(cast))
+            await _register(actors, name, load, LEVEL_S)
+    stage.fact("registrations that were queued and are there once", 0, await _miss(actors, loads))
+    stage.fact("heights at which two nodes have two blocks", 0, await _count_forks(actors))
     for load in loads.values():
-        cast.anchors += load.acknowledged
-        cast.registrations += len(load.acknowledged) + len(load.timed_out)
+        actors.anchors += load.acknowledged
+        actors.registrations += len(load.acknowledged) + len(load.timed_out)
 
 
-async def _settle(cast: Cast) -> int:
+async def _settle(actors: Actors) -> int:
     """Return the highest block of any node, once no higher one has come for a while.
 
     Nodes behind it may still fetch it from others of their side.
@@ -106,35 +106,35 @@ async def _settle(cast: Cast) -> int:
     highest = -1
     for _ in range(SETTLE_ROUNDS):
         await trio.sleep(SETTLE_S)
-        before, highest = highest, await _read_highest(cast)
+        before, highest = highest, await _read_highest(actors)
         if highest == before:
             break
     return highest
 
 
-async def _read_highest(cast: Cast) -> int:
-    statuses = [await read_status(node) for node in cast.plan.nodes]
+async def _read_highest(actors: Actors) -> int:
+    statuses = [await read_status(node) for node in actors.plan.nodes]
     return max(int(status["height"]) for status in statuses)
 
 
-async def _miss(cast: Cast, loads: dict[str, _Load]) -> int:
+async def _miss(actors: Actors, loads: dict[str, _Load]) -> int:
     """Return how many registrations, told to be committed or not, are not there exactly once."""
     missing = 0
     for name, load in loads.items():
-        registry = Registry(cast.clients[name])
+        registry = Registry(actors.clients[name])
         for anchor in (*load.acknowledged, *load.timed_out):
-            record = await registry.get_record(cast.issuers[name].member.org_id, anchor)
-            seen = await cast.find_events(name, "AnchorRegistered", anchor, 0)
+            record = await registry.get_record(actors.issuers[name].member.org_id, anchor)
+            seen = await actors.find_events(name, "AnchorRegistered", anchor, 0)
             missing += record.state is not AnchorState.ACTIVE or len(seen) != 1
     return missing
 
 
-async def _count_forks(cast: Cast) -> int:
+async def _count_forks(actors: Actors) -> int:
     """Return at how many heights some nodes have different blocks."""
     hashes: dict[int, set[str]] = {}
-    for node in cast.plan.nodes:
+    for node in actors.plan.nodes:
         client = next(
-            cast.clients[item.spec.id] for item in cast.plan.institutions if item.node is node
+            actors.clients[item.spec.id] for item in actors.plan.institutions if item.node is node
         )
         top = (await Registry(client).get_latest_block())["number"]
         for first in range(0, top + 1, BLOCKS_ASKED):

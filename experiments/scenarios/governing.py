@@ -13,14 +13,14 @@ from contracts.registry import (
     VerdictClass,
     encode_consume,
 )
-from experiments.actors.actors import Cast
+from experiments.actors.actors import Actors
 from experiments.scenarios.presenting import ACME_USCC
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import build_enterprise_report
 from institutions.documents.personal import build_asset_certificate, build_hk_company_report
 from institutions.ledger.governance import (
     Call,
-    Proposal,
+    GovernanceProposal,
     route_calls,
     schema_calls,
     status_calls,
@@ -31,15 +31,15 @@ VOTERS = ("qianhai-ix", "webank", "hkstp")
 """Both of Shenzhen's, and one of Hong Kong's two: more than two thirds of the weight."""
 
 
-async def _decide(cast: Cast, calls: list[Call]) -> Proposal:
-    return await cast.vote(await cast.propose(VOTERS[0], calls), *VOTERS)
+async def _decide(actors: Actors, calls: list[Call]) -> GovernanceProposal:
+    return await actors.vote(await actors.propose(VOTERS[0], calls), *VOTERS)
 
 
-async def _consume(cast: Cast, verifier: str, origin: Jurisdiction) -> str:
+async def _consume(actors: Actors, verifier: str, origin: Jurisdiction) -> str:
     """Have a verifier use up some presentation; return the ledger's answer."""
     call = encode_consume(secrets.token_bytes(32), bytes(32), VerdictClass.ACCEPT, origin)
     try:
-        await cast.signers[verifier].send(VERIFICATION_LOG_ADDRESS, call)
+        await actors.signers[verifier].send(VERIFICATION_LOG_ADDRESS, call)
     except RegistryRefused as error:
         return str(error)
     return "used up"
@@ -47,59 +47,59 @@ async def _consume(cast: Cast, verifier: str, origin: Jurisdiction) -> str:
 
 async def play_newcomer(stage: Stage) -> None:
     """Play E14: a bank is voted in while the network runs, works, and is voted out."""
-    cast = stage.cast
+    actors = stage.actors
     roles = Role.ADMIN | Role.ISSUER | Role.VERIFIER
-    calls = cast.draft("new-bank-hk", Jurisdiction.HK, roles, ["hk.ecr/1"], via="hkstp")
-    org_id = cast.issuers["new-bank-hk"].member.org_id
-    elsewhere = Registry(cast.clients["szcredit"])
-    rejected = await cast.propose("hkstp", calls)
-    found = await cast.vote(rejected, "hkstp", "bea-hk")
+    calls = actors.draft("new-bank-hk", Jurisdiction.HK, roles, ["hk.ecr/1"], via="hkstp")
+    org_id = actors.issuers["new-bank-hk"].member.org_id
+    elsewhere = Registry(actors.clients["szcredit"])
+    rejected = await actors.propose("hkstp", calls)
+    found = await actors.vote(rejected, "hkstp", "bea-hk")
     stage.fact("one side alone in favour", "OPEN", found.status.name)
-    found = await cast.vote(rejected, "qianhai-ix", "webank", is_yes=False)
+    found = await actors.vote(rejected, "qianhai-ix", "webank", is_yes=False)
     stage.fact("a side against", "REJECTED", found.status.name)
     status = (await elsewhere.get_org(org_id)).status
     stage.fact("the bank, as a node of the other side has it", "UNKNOWN", status.name)
-    found = await _decide(cast, calls)
+    found = await _decide(actors, calls)
     stage.fact("both sides in favour", "PASSED", found.status.name)
-    document = build_enterprise_report(330, cast.now_s(), ACME_USCC)
-    issued = await cast.issue("szcredit", document, "acme-sz", "new-bank-hk")
-    report = await cast.hand_over("acme-sz", issued, document, "new-bank-hk")
+    document = build_enterprise_report(330, actors.now_s(), ACME_USCC)
+    issued = await actors.issue("szcredit", document, "acme-sz", "new-bank-hk")
+    report = await actors.hand_over("acme-sz", issued, document, "new-bank-hk")
     stage.verdict("it verifies a report", "ACCEPT", report)
-    own = build_hk_company_report(331, cast.now_s())
-    issued = await cast.issue("new-bank-hk", own, "corp-hk", "baihang")
-    report = await cast.hand_over("corp-hk", issued, own, "baihang")
+    own = build_hk_company_report(331, actors.now_s())
+    issued = await actors.issue("new-bank-hk", own, "corp-hk", "baihang")
+    report = await actors.hand_over("corp-hk", issued, own, "baihang")
     stage.verdict("it issues a report", "ACCEPT", report)
-    found = await _decide(cast, status_calls(org_id, OrgStatus.EXITED))
+    found = await _decide(actors, status_calls(org_id, OrgStatus.EXITED))
     stage.fact("voted out", "PASSED", found.status.name)
-    answer = await _consume(cast, "new-bank-hk", Jurisdiction.SZ)
+    answer = await _consume(actors, "new-bank-hk", Jurisdiction.SZ)
     stage.fact("its verifications then", "ORG_NOT_ACTIVE", answer)
-    report = await cast.hand_over("corp-hk", issued, own, "baihang")
+    report = await actors.hand_over("corp-hk", issued, own, "baihang")
     stage.verdict("its reports then", "REJECT ISSUER_SUSPENDED(EXITED)", report)
 
 
 async def play_macao(stage: Stage) -> None:
     """Play E15: Macao joins; its documents go where there is a route."""
-    cast = stage.cast
+    actors = stage.actors
     hk, mo = Jurisdiction.HK, Jurisdiction.MO
     roles = Role.ADMIN | Role.ISSUER
-    joining = cast.draft("nam-kwong", mo, roles, ["mo.asset/1"], via="qianhai-ix")
-    found = await _decide(cast, [*schema_calls("mo.asset/1"), *joining])
+    joining = actors.draft("nam-kwong", mo, roles, ["mo.asset/1"], via="qianhai-ix")
+    found = await _decide(actors, [*schema_calls("mo.asset/1"), *joining])
     stage.fact("a schema and an issuer in one proposal", "PASSED", found.status.name)
-    document = build_asset_certificate(340, cast.now_s())
+    document = build_asset_certificate(340, actors.now_s())
     for receiver, what, expected in (
         ("baihang", "in Shenzhen", "ACCEPT"),
         ("fusion", "in Hong Kong", "REJECT JURISDICTION_RULE"),
     ):
-        issued = await cast.issue("nam-kwong", document, "owner", receiver)
-        report = await cast.hand_over("owner", issued, document, receiver)
+        issued = await actors.issue("nam-kwong", document, "owner", receiver)
+        report = await actors.hand_over("owner", issued, document, receiver)
         stage.verdict(f"a certificate from Macao {what}", expected, report)
-    answer = await _consume(cast, "fusion", mo)
+    answer = await _consume(actors, "fusion", mo)
     stage.fact("the ledger itself", "JURISDICTION_RULE", answer)
-    found = await _decide(cast, route_calls(mo, hk))
+    found = await _decide(actors, route_calls(mo, hk))
     stage.fact("a route from Macao to Hong Kong", ProposalStatus.PASSED.name, found.status.name)
-    report = await cast.hand_over("owner", issued, document, "fusion")
+    report = await actors.hand_over("owner", issued, document, "fusion")
     stage.verdict("the same certificate then", "ACCEPT", report)
-    found = await _decide(cast, route_calls(mo, hk, is_open=False))
+    found = await _decide(actors, route_calls(mo, hk, is_open=False))
     stage.fact("the route is closed again", ProposalStatus.PASSED.name, found.status.name)
 
 

@@ -18,7 +18,7 @@ from contracts.registry import (
     hash_function,
     org_function,
 )
-from experiments.actors.actors import EVERYTHING, Cast
+from experiments.actors.actors import EVERYTHING, Actors
 from experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import Document, build_enterprise_report, build_kyc_file
@@ -46,61 +46,61 @@ WORKERS = 20
 
 async def play_corrected(stage: Stage) -> None:
     """Play E4."""
-    cast = stage.cast
-    document, old = await issue_report(cast, 204, "bea-hk")
+    actors = stage.actors
+    document, old = await issue_report(actors, 204, "bea-hk")
     first_height = old.package.anchors[0].registered_height
-    report = await cast.hand_over("acme-sz", old, document, "bea-hk")
+    report = await actors.hand_over("acme-sz", old, document, "bea-hk")
     stage.verdict("before the dispute", "ACCEPT", report)
-    newer_document = build_enterprise_report(205, cast.now_s(), ACME_USCC)
-    newer = await cast.issue("szcredit", newer_document, "acme-sz", "bea-hk")
-    await cast.supersede("szcredit", old.anchor, newer.anchor)
-    report = await cast.hand_over("acme-sz", old, document, "bea-hk")
+    newer_document = build_enterprise_report(205, actors.now_s(), ACME_USCC)
+    newer = await actors.issue("szcredit", newer_document, "acme-sz", "bea-hk")
+    await actors.supersede("szcredit", old.anchor, newer.anchor)
+    report = await actors.hand_over("acme-sz", old, document, "bea-hk")
     stage.verdict("the old one", f"REJECT SUPERSEDED({newer.anchor.hex()})", report)
-    state = await _read_state_at(cast, "szcredit", old.anchor, first_height)
+    state = await _read_state_at(actors, "szcredit", old.anchor, first_height)
     stage.fact("its state at its first height", AnchorState.ACTIVE.name, state)
-    report = await cast.hand_over("acme-sz", newer, newer_document, "bea-hk")
+    report = await actors.hand_over("acme-sz", newer, newer_document, "bea-hk")
     stage.verdict("the corrected one", "ACCEPT", report)
     await show_revoked(stage)
 
 
 async def show_revoked(stage: Stage) -> None:
     """A report is shown after it was revoked."""
-    document, issued = await issue_report(stage.cast, 207)
-    await stage.cast.revoke("szcredit", issued.anchor)
-    report = await stage.cast.hand_over("acme-sz", issued, document, "nova")
+    document, issued = await issue_report(stage.actors, 207)
+    await stage.actors.revoke("szcredit", issued.anchor)
+    report = await stage.actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a report that was revoked", "REJECT REVOKED(CORRECTED)", report)
 
 
-async def _read_state_at(cast: Cast, issuer: str, anchor: bytes, height: int) -> str:
+async def _read_state_at(actors: Actors, issuer: str, anchor: bytes, height: int) -> str:
     call = hash_function("getStatusAt")
-    data = call.encode_call(cast.issuers[issuer].member.org_id, anchor, height)
+    data = call.encode_call(actors.issuers[issuer].member.org_id, anchor, height)
     message = {"to": "0x" + HASH_REGISTRY_ADDRESS.hex(), "data": "0x" + data.hex()}
-    answer = await cast.clients["bea-hk"].call("eth_call", message, "latest")
+    answer = await actors.clients["bea-hk"].call("eth_call", message, "latest")
     return AnchorState(call.decode_output(bytes.fromhex(answer[2:]))[0]).name
 
 
 async def play_old(stage: Stage) -> None:
     """Play E5: the report's own time is moved, and the end of its validity."""
-    cast = stage.cast
-    now_s = cast.now_s()
+    actors = stage.actors
+    now_s = actors.now_s()
     for days, expected in ((29, "ACCEPT"), (31, "REJECT STALE")):
         document = build_enterprise_report(205 + days, now_s - days * DAY_S, ACME_USCC)
-        issued = await cast.issue("szcredit", document, "acme-sz", "nova")
-        report = await cast.hand_over("acme-sz", issued, document, "nova")
+        issued = await actors.issue("szcredit", document, "acme-sz", "nova")
+        report = await actors.hand_over("acme-sz", issued, document, "nova")
         stage.verdict(f"a report of {days} days ago", expected, report)
     document = build_enterprise_report(250, now_s, ACME_USCC)
-    package = cast.issuers["szcredit"].build_package(
+    package = actors.issuers["szcredit"].build_package(
         document,
         audience="nova",
-        holder_key=cast.holders["acme-sz"].key.public_key,
+        holder_key=actors.holders["acme-sz"].key.public_key,
         issued_at_s=now_s,
         valid_until_s=now_s + 4,
     )
-    issued = await cast.register("szcredit", package, document, "acme-sz")
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    issued = await actors.register("szcredit", package, document, "acme-sz")
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("seconds before the end of its validity", "ACCEPT", report)
-    await wait_for_block_time(cast, now_s + 5)
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    await wait_for_block_time(actors, now_s + 5)
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a second after it", "REJECT EXPIRED", report)
 
 
@@ -119,10 +119,10 @@ _NORTH = _Direction("bea-hk", "bea-cn", "corp-hk", is_hong_kong=True)
 
 
 async def _show_file(stage: Stage, way: _Direction) -> tuple[Document, Issued]:
-    cast = stage.cast
-    document = build_kyc_file(210, cast.now_s(), is_hong_kong=way.is_hong_kong)
-    issued = await cast.issue(way.issuer, document, way.holder, way.receiver)
-    report = await cast.hand_over(
+    actors = stage.actors
+    document = build_kyc_file(210, actors.now_s(), is_hong_kong=way.is_hong_kong)
+    issued = await actors.issue(way.issuer, document, way.holder, way.receiver)
+    report = await actors.hand_over(
         way.holder, issued, document, way.receiver, purpose=Purpose.KYC_REFRESH
     )
     stage.verdict(f"a company file goes from {way.issuer} to {way.receiver}", "ACCEPT", report)
@@ -141,78 +141,78 @@ async def show_file_north(stage: Stage) -> None:
 
 async def play_group(stage: Stage) -> None:
     """Play E10."""
-    cast = stage.cast
+    actors = stage.actors
     for way in (_SOUTH, _NORTH):
         issuer, receiver, holder = way.issuer, way.receiver, way.holder
         document, issued = await _show_file(stage, way)
         doc_id = issued.package.header.doc_id
-        request = cast.ask(receiver, document, Purpose.KYC_REFRESH)
-        sealed = cast.holders[holder].present(doc_id, request, None)
-        report = await cast.verifiers[receiver].receive(sealed, document.subject)
+        request = actors.ask(receiver, document, Purpose.KYC_REFRESH)
+        sealed = actors.holders[holder].present(doc_id, request, None)
+        report = await actors.verifiers[receiver].receive(sealed, document.subject)
         stage.verdict("in one group, without consent", "REJECT CONSENT_MISSING", report)
-        newer_document = build_kyc_file(211, cast.now_s(), is_hong_kong=way.is_hong_kong)
-        newer = await cast.issue(issuer, newer_document, holder, receiver)
-        height = await cast.supersede(issuer, issued.anchor, newer.anchor)
-        seen = await cast.find_events(receiver, "AnchorSuperseded", issued.anchor, height)
+        newer_document = build_kyc_file(211, actors.now_s(), is_hong_kong=way.is_hong_kong)
+        newer = await actors.issue(issuer, newer_document, holder, receiver)
+        height = await actors.supersede(issuer, issued.anchor, newer.anchor)
+        seen = await actors.find_events(receiver, "AnchorSuperseded", issued.anchor, height)
         stage.fact(f"alerts at {receiver} that the file was replaced", 1, len(seen))
 
 
 async def play_northbound(stage: Stage) -> None:
     """Play E11."""
-    cast = stage.cast
-    await cast.register_schema("hk.pcr/1", min_witness=1, is_cross_witnessed=True)
+    actors = stage.actors
+    await actors.register_schema("hk.pcr/1", min_witness=1, is_cross_witnessed=True)
     issuing, hk = Role.ADMIN | Role.ISSUER, Jurisdiction.HK
-    await cast.admit("transunion-hk", hk, issuing, ["hk.pcr/1"], via="fusion")
+    await actors.admit("transunion-hk", hk, issuing, ["hk.pcr/1"], via="fusion")
     sz = Jurisdiction.SZ
-    await cast.admit("abc-sz", sz, Role.ADMIN | Role.VERIFIER, [], via="webank")
-    await cast.admit("notary-sz", sz, Role.ADMIN | Role.WITNESS, [], via="baihang")
+    await actors.admit("abc-sz", sz, Role.ADMIN | Role.VERIFIER, [], via="webank")
+    await actors.admit("notary-sz", sz, Role.ADMIN | Role.WITNESS, [], via="baihang")
     residents = ("owner", "corp-hk", "mallory")
     for number, holder in enumerate(residents):
-        document = build_hk_personal_report(220 + number, cast.now_s())
-        issued = await cast.issue("transunion-hk", document, holder, "abc-sz")
+        document = build_hk_personal_report(220 + number, actors.now_s())
+        issued = await actors.issue("transunion-hk", document, holder, "abc-sz")
         if number == 0:
-            report = await cast.hand_over(holder, issued, document, "abc-sz")
+            report = await actors.hand_over(holder, issued, document, "abc-sz")
             stage.verdict("before a witness", "REJECT PENDING_WITNESS", report)
-        await cast.witness("notary-sz", "transunion-hk", issued.anchor)
+        await actors.witness("notary-sz", "transunion-hk", issued.anchor)
         if number < 2:
-            report = await cast.hand_over(holder, issued, document, "abc-sz")
+            report = await actors.hand_over(holder, issued, document, "abc-sz")
             stage.verdict(f"resident {number + 1}, witnessed", "ACCEPT", report)
             continue
-        request = cast.ask("abc-sz", document)
-        sealed = cast.holders[holder].present(issued.package.header.doc_id, request, None)
-        report = await cast.verifiers["abc-sz"].receive(sealed, document.subject)
+        request = actors.ask("abc-sz", document)
+        sealed = actors.holders[holder].present(issued.package.header.doc_id, request, None)
+        report = await actors.verifiers["abc-sz"].receive(sealed, document.subject)
         stage.verdict("resident 3 withheld consent", "REJECT CONSENT_MISSING", report)
 
 
 async def play_health(stage: Stage) -> None:
     """Play E12."""
-    cast = stage.cast
-    await cast.register_schema("hk.ehr/1")
+    actors = stage.actors
+    await actors.register_schema("hk.ehr/1")
     issuing = Role.ADMIN | Role.ISSUER
-    await cast.admit("hk-ehealth", Jurisdiction.HK, issuing, ["hk.ehr/1"], via="hkstp")
+    await actors.admit("hk-ehealth", Jurisdiction.HK, issuing, ["hk.ehr/1"], via="hkstp")
     verifying = Role.ADMIN | Role.VERIFIER
-    await cast.admit("sz-clinic", Jurisdiction.SZ, verifying, [], via="webank")
-    document = build_health_extract(230, cast.now_s())
+    await actors.admit("sz-clinic", Jurisdiction.SZ, verifying, [], via="webank")
+    document = build_health_extract(230, actors.now_s())
     image: Attachment = document.content["radiology"]["image"]
     files = {"/radiology/image": image.data}
-    issued = await cast.issue("hk-ehealth", document, "mallory", "sz-clinic")  # the proxy
+    issued = await actors.issue("hk-ehealth", document, "mallory", "sz-clinic")  # the proxy
     doc_id = issued.package.header.doc_id
-    proxy = cast.holders["mallory"]
-    request = cast.ask("sz-clinic", document, Purpose.CARE)
-    receipt = await cast.agree("mallory", doc_id, request)
+    proxy = actors.holders["mallory"]
+    request = actors.ask("sz-clinic", document, Purpose.CARE)
+    receipt = await actors.agree("mallory", doc_id, request)
     sealed = proxy.present(doc_id, request, receipt, password="apple boat cedar")  # noqa: S106
-    clinic = cast.verifiers["sz-clinic"]
+    clinic = actors.verifiers["sz-clinic"]
     report = await clinic.receive(sealed, document.subject, password="apple boat", files=files)  # noqa: S106
     stage.verdict("the package with a wrong password", "REJECT PKG_MALFORMED", report)
-    known = [(issuer.member.org_id, issuer.member.key_id) for issuer in cast.issuers.values()]
-    trust = await read_trust(Registry(cast.clients["sz-clinic"]), known)
+    known = [(issuer.member.org_id, issuer.member.key_id) for issuer in actors.issuers.values()]
+    trust = await read_trust(Registry(actors.clients["sz-clinic"]), known)
     is_kept = decode_trust(encode_trust(trust)) == trust
     stage.fact("validators and keys survive their file", True, is_kept)
     offline = clinic.trusting(trust)
     own = offline.request(
-        schema=document.schema, purpose=Purpose.CARE, now_s=cast.now_s(), fields=EVERYTHING
+        schema=document.schema, purpose=Purpose.CARE, now_s=actors.now_s(), fields=EVERYTHING
     )
-    sealed_own = proxy.present(doc_id, own, await cast.agree("mallory", doc_id, own))
+    sealed_own = proxy.present(doc_id, own, await actors.agree("mallory", doc_id, own))
     report = await offline.receive(sealed_own, document.subject, files=files)
     stage.verdict("at a clinic without a line", "INDETERMINATE FRESHNESS_UNKNOWN", report)
     offline_checks = (Check.INTEGRITY, Check.ISSUER, Check.ANCHOR)
@@ -243,35 +243,35 @@ def _draw_key() -> DocumentKey:
 
 async def play_students(stage: Stage) -> None:
     """Play E13."""
-    cast = stage.cast
-    await cast.register_schema("cn.edu/1")
+    actors = stage.actors
+    await actors.register_schema("cn.edu/1")
     issuing, sz = Role.ADMIN | Role.ISSUER, Jurisdiction.SZ
-    await cast.admit("qianhai-tds", sz, issuing, ["cn.edu/1"], via="qianhai-ix")
+    await actors.admit("qianhai-tds", sz, issuing, ["cn.edu/1"], via="qianhai-ix")
     verifying = Role.ADMIN | Role.VERIFIER
-    await cast.admit("polyu", Jurisdiction.HK, verifying, [], via="hkstp")
-    issuer = cast.issuers["qianhai-tds"]
+    await actors.admit("polyu", Jurisdiction.HK, verifying, [], via="hkstp")
+    issuer = actors.issuers["qianhai-tds"]
     students = [Holder(f"student {number}", _draw_key()) for number in range(STUDENTS)]
-    documents = [build_transcript(1_000 + number, cast.now_s()) for number in range(STUDENTS)]
-    height = (await Registry(cast.clients["polyu"]).get_latest_block())["number"]
+    documents = [build_transcript(1_000 + number, actors.now_s()) for number in range(STUDENTS)]
+    height = (await Registry(actors.clients["polyu"]).get_latest_block())["number"]
     packages = await issuer.issue_batch(
         [
             (document, student.key.public_key)
             for document, student in zip(documents, students, strict=True)
         ],
         audience="polyu",
-        issued_at_s=cast.now_s(),
+        issued_at_s=actors.now_s(),
     )
-    cast.registrations += 1
-    cast.documents += documents[:20]
-    cast.anchors.append(packages[0].anchors[0].registered)
-    seen = await cast.find_events("polyu", "BatchRegistered", None, height)
+    actors.registrations += 1
+    actors.documents += documents[:20]
+    actors.anchors.append(packages[0].anchors[0].registered)
+    seen = await actors.find_events("polyu", "BatchRegistered", None, height)
     stage.fact(f"registry transactions for {STUDENTS} transcripts", 1, len(seen))
     forged = STUDENTS // 3
     await issuer.revoke_leaf(packages[forged].anchors[0], RevokeReason.ISSUED_IN_ERROR)
     for student, package in zip(students, packages, strict=True):
         student.receive(encode_package(package))
-        cast.holders[student.name] = student
-    reports = await _verify_all(cast, packages, documents)
+        actors.holders[student.name] = student
+    reports = await _verify_all(actors, packages, documents)
     accepted = sum(report.verdict is Verdict.ACCEPT for report in reports)
     stage.fact(f"accepted of {STUDENTS}, by {WORKERS} workers", STUDENTS - 1, accepted)
     expected = "REJECT REVOKED(ISSUED_IN_ERROR)"
@@ -279,7 +279,7 @@ async def play_students(stage: Stage) -> None:
 
 
 async def _verify_all(
-    cast: Cast, packages: list[Package], documents: list[Document]
+    actors: Actors, packages: list[Package], documents: list[Document]
 ) -> list[Report]:
     reports: dict[int, Report] = {}
     left = iter(range(len(packages)))
@@ -288,7 +288,7 @@ async def _verify_all(
         for number in left:
             package, document = packages[number], documents[number]
             issued = Issued(package, package.anchors[0].anchor)
-            reports[number] = await cast.hand_over(
+            reports[number] = await actors.hand_over(
                 f"student {number}", issued, document, "polyu", purpose=Purpose.ADMISSION
             )
 
@@ -300,59 +300,59 @@ async def _verify_all(
 
 async def play_compromised(stage: Stage) -> None:
     """Play X1: a thief has szcredit's keys."""
-    cast = stage.cast
-    before_document, before = await issue_report(cast, 240, "nova")
+    actors = stage.actors
+    before_document, before = await issue_report(actors, 240, "nova")
     since = before.package.anchors[0].registered_height + 1
-    forged = [await issue_report(cast, 241 + number, "nova") for number in range(5)]
-    org_id, signer = cast.issuers["szcredit"].member.org_id, cast.signers["szcredit"]
+    forged = [await issue_report(actors, 241 + number, "nova") for number in range(5)]
+    org_id, signer = actors.issuers["szcredit"].member.org_id, actors.signers["szcredit"]
 
     async def order(function: str, *arguments: object) -> None:
         call = org_function(function).encode_call(org_id, *arguments)
         await signer.send(ORG_REGISTRY_ADDRESS, call)
 
     await order("reportCompromised", 1, since)
-    report = await cast.hand_over("acme-sz", before, before_document, "nova")
+    report = await actors.hand_over("acme-sz", before, before_document, "nova")
     stage.verdict("registered before the theft", "ACCEPT", report)
     for number, (document, issued) in enumerate(forged, 1):
-        report = await cast.hand_over("acme-sz", issued, document, "nova")
+        report = await actors.hand_over("acme-sz", issued, document, "nova")
         stage.verdict(f"forged with the stolen key, {number}", "REJECT KEY_COMPROMISED", report)
-    listed = await cast.find_events("hkma", "AnchorRegistered", None, since)
+    listed = await actors.find_events("hkma", "AnchorRegistered", None, since)
     found = {issued.anchor for _, issued in forged} <= {item.anchor for item in listed}
     stage.fact("all five in the regulator's list since then", True, found)
     try:
-        await issue_report(cast, 248, "nova")
+        await issue_report(actors, 248, "nova")
         answer = "registered"
     except RegistryRefused as refusal:
         answer = str(refusal)
     stage.fact("registering with the stolen key from now on", "KEY_NOT_VALID", answer)
-    key = DocumentKey(derive_key(cast.plan.spec.settings.seed, "document/szcredit/2"))
+    key = DocumentKey(derive_key(actors.plan.spec.settings.seed, "document/szcredit/2"))
     await order("addKey", 2, int(Suite.SHA256_P256), key.public_key)
-    cast.use_key("szcredit", key, 2)
-    document, issued = await issue_report(cast, 249, "nova")
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    actors.use_key("szcredit", key, 2)
+    document, issued = await issue_report(actors, 249, "nova")
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("with a new key", "ACCEPT", report)
 
 
 async def play_erased(stage: Stage) -> None:
     """Play X6."""
-    cast = stage.cast
-    document, issued = await issue_report(cast, 270, "nova")
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    actors = stage.actors
+    document, issued = await issue_report(actors, 270, "nova")
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("before", "ACCEPT", report)
-    issuer = cast.issuers["szcredit"]
+    issuer = actors.issuers["szcredit"]
     receipt = issuer.draft_erasure(
-        [issued.package], reason="SUBJECT_REQUEST", erased_at_s=cast.now_s()
+        [issued.package], reason="SUBJECT_REQUEST", erased_at_s=actors.now_s()
     )
     await issuer.note_erasure(receipt)
-    flaw = await find_flaw(receipt, Registry(cast.clients["nova"]))
+    flaw = await find_flaw(receipt, Registry(actors.clients["nova"]))
     stage.fact("what speaks against the erasure receipt", "", flaw)
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a copy that somebody kept", "REJECT ERASED", report)
-    record = await Registry(cast.clients["nova"]).get_record(
-        cast.issuers["szcredit"].member.org_id, issued.anchor
+    record = await Registry(actors.clients["nova"]).get_record(
+        actors.issuers["szcredit"].member.org_id, issued.anchor
     )
     stage.fact("what remains on chain", AnchorState.ERASED.name, record.state.name)
-    holder = cast.holders["acme-sz"]
+    holder = actors.holders["acme-sz"]
     holder.drop(receipt.doc_id)
     kept = [item.header.doc_id for item in holder.packages]
     stage.fact("the holder has it no more", False, receipt.doc_id in kept)

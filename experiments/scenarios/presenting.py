@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import trio
 
-from experiments.actors.actors import EVERYTHING, Cast
+from experiments.actors.actors import EVERYTHING, Actors
 from experiments.scenarios.stage import Scenario, Stage
 from institutions.documents.document import (
     Document,
@@ -33,43 +33,45 @@ BALANCE = "/loans/3/balance"
 OWNER_FIELDS = ("/repayment/months", "/score", "/loans/1", "/public")
 
 
-async def issue_report(cast: Cast, seed: int, audience: str = "nova") -> tuple[Document, Issued]:
+async def issue_report(
+    actors: Actors, seed: int, audience: str = "nova"
+) -> tuple[Document, Issued]:
     """Have szcredit issue an enterprise report to Acme, for a receiver."""
-    document = build_enterprise_report(seed, cast.now_s(), ACME_USCC)
-    return document, await cast.issue("szcredit", document, "acme-sz", audience)
+    document = build_enterprise_report(seed, actors.now_s(), ACME_USCC)
+    return document, await actors.issue("szcredit", document, "acme-sz", audience)
 
 
 async def show_report(stage: Stage) -> Issued:
     """A company shows its credit report."""
-    document, issued = await issue_report(stage.cast, 101)
-    report = await stage.cast.hand_over("acme-sz", issued, document, "nova")
+    document, issued = await issue_report(stage.actors, 101)
+    report = await stage.actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
     return issued
 
 
 async def play_southbound(stage: Stage) -> None:
     """Play E1."""
-    cast, issued = stage.cast, await show_report(stage)
+    actors, issued = stage.actors, await show_report(stage)
     records = set()
-    for client in {id(item): item for item in cast.clients.values()}.values():
-        org_id = cast.issuers["szcredit"].member.org_id
+    for client in {id(item): item for item in actors.clients.values()}.values():
+        org_id = actors.issuers["szcredit"].member.org_id
         records.add(repr(await Registry(client).get_record(org_id, issued.anchor)))
     stage.fact("records of it on the nodes of both sides", 1, len(records))
 
 
 async def show_some_fields(stage: Stage) -> None:
     """An owner shows some fields of a report, and hides the rest."""
-    document = build_owner_report(102, stage.cast.now_s())
-    issued = await stage.cast.issue("baihang", document, "owner", "fusion")
-    report = await stage.cast.hand_over("owner", issued, document, "fusion", OWNER_FIELDS)
+    document = build_owner_report(102, stage.actors.now_s())
+    issued = await stage.actors.issue("baihang", document, "owner", "fusion")
+    report = await stage.actors.hand_over("owner", issued, document, "fusion", OWNER_FIELDS)
     stage.verdict("an owner shows Fusion some fields of a report", "ACCEPT", report)
 
 
 async def hide_months(stage: Stage) -> None:
     """An owner also hides the months that the schema demands."""
-    document = build_owner_report(100, stage.cast.now_s())
-    issued = await stage.cast.issue("baihang", document, "owner", "fusion")
-    report = await stage.cast.hand_over(
+    document = build_owner_report(100, stage.actors.now_s())
+    issued = await stage.actors.issue("baihang", document, "owner", "fusion")
+    report = await stage.actors.hand_over(
         "owner", issued, document, "fusion", OWNER_FIELDS, shown=("/header/report_no", "/score")
     )
     stage.verdict("an owner hides the overdue months", "REJECT MANDATORY_FIELD_HIDDEN", report)
@@ -78,10 +80,10 @@ async def hide_months(stage: Stage) -> None:
 async def play_owner(stage: Stage) -> None:
     """Play E2."""
     await show_some_fields(stage)
-    cast, holder = stage.cast, stage.cast.holders["owner"]
+    actors, holder = stage.actors, stage.actors.holders["owner"]
     package = max(holder.packages, key=lambda item: item.header.report_time)
-    request = cast.ask("fusion", build_owner_report(102, cast.now_s()), fields=OWNER_FIELDS)
-    receipt = await cast.agree("owner", package.header.doc_id, request)
+    request = actors.ask("fusion", build_owner_report(102, actors.now_s()), fields=OWNER_FIELDS)
+    receipt = await actors.agree("owner", package.header.doc_id, request)
     shown = holder.build(package.header.doc_id, request, receipt)
     paths = [leaf.path for leaf in shown.disclosures]
     hidden = [path for path in paths if path.startswith(("/spouse", "/contact"))]
@@ -91,7 +93,7 @@ async def play_owner(stage: Stage) -> None:
 
 async def show_changed_amount(stage: Stage) -> None:
     """A holder changes an amount in its copy, and shows that."""
-    document, issued = await issue_report(stage.cast, 105)
+    document, issued = await issue_report(stage.actors, 105)
     changed = replace(
         issued.package,
         disclosures=tuple(
@@ -99,37 +101,37 @@ async def show_changed_amount(stage: Stage) -> None:
             for leaf in issued.package.disclosures
         ),
     )
-    stage.cast.holders["acme-sz"].keep(changed)
-    report = await stage.cast.hand_over("acme-sz", issued, document, "nova")
+    stage.actors.holders["acme-sz"].keep(changed)
+    report = await stage.actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a company changes an amount", f"REJECT TAMPERED_FIELD({BALANCE})", report)
 
 
 async def show_unregistered(stage: Stage) -> None:
     """A report in the issuer's form, signed by it, that was never registered."""
-    cast = stage.cast
-    document = build_enterprise_report(104, cast.now_s(), ACME_USCC)
-    cast.documents.append(document)
-    holder = cast.holders["acme-sz"]
-    package = cast.issuers["szcredit"].build_package(
+    actors = stage.actors
+    document = build_enterprise_report(104, actors.now_s(), ACME_USCC)
+    actors.documents.append(document)
+    holder = actors.holders["acme-sz"]
+    package = actors.issuers["szcredit"].build_package(
         document,
         audience="nova",
         holder_key=holder.key.public_key,
-        issued_at_s=cast.now_s(),
+        issued_at_s=actors.now_s(),
     )
     holder.receive(encode_package(package))
     issued = Issued(package, package.anchors[0].anchor)
-    report = await cast.hand_over("acme-sz", issued, document, "nova")
+    report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a report that was never registered", "REJECT NOT_REGISTERED", report)
 
 
 async def play_tampered(stage: Stage) -> None:
     """Play E3: every change is signed by the holder, as a holder who cheats would."""
-    cast = stage.cast
-    document, issued = await issue_report(cast, 103)
+    actors = stage.actors
+    document, issued = await issue_report(actors, 103)
     doc_id = issued.package.header.doc_id
-    request = cast.ask("nova", document)
-    receipt = await cast.agree("acme-sz", doc_id, request)
-    shown = cast.holders["acme-sz"].build(doc_id, request, receipt)
+    request = actors.ask("nova", document)
+    receipt = await actors.agree("acme-sz", doc_id, request)
+    shown = actors.holders["acme-sz"].build(doc_id, request, receipt)
     leaf = next(item for item in shown.disclosures if item.path == BALANCE)
     at = shown.disclosures.index(leaf)
 
@@ -172,9 +174,9 @@ async def play_tampered(stage: Stage) -> None:
             "TAMPERED_HEADER",
         ),
     ):
-        resigned = changed.signed(cast.holders["acme-sz"].key)
+        resigned = changed.signed(actors.holders["acme-sz"].key)
         data = encode_presentation(resigned)
-        report = await cast.verifiers["nova"].verify(data, document.subject)
+        report = await actors.verifiers["nova"].verify(data, document.subject)
         stage.verdict(f"changed: {what}", f"REJECT {code}", report)
     await show_changed_amount(stage)
     await show_unregistered(stage)
@@ -182,14 +184,14 @@ async def play_tampered(stage: Stage) -> None:
 
 async def play_wrong_holder(stage: Stage) -> None:
     """Play E6: Mallory has a copy of Acme's package."""
-    cast = stage.cast
-    document, issued = await issue_report(cast, 106, "fusion")
+    actors = stage.actors
+    document, issued = await issue_report(actors, 106, "fusion")
     doc_id = issued.package.header.doc_id
-    acme, mallory = cast.holders["acme-sz"], cast.holders["mallory"]
-    request = cast.ask("fusion", document)
-    receipt = await cast.agree("acme-sz", doc_id, request)
+    acme, mallory = actors.holders["acme-sz"], actors.holders["mallory"]
+    request = actors.ask("fusion", document)
+    receipt = await actors.agree("acme-sz", doc_id, request)
     shown = acme.build(doc_id, request, receipt)
-    fusion = cast.verifiers["fusion"]
+    fusion = actors.verifiers["fusion"]
 
     async def verify(item: Presentation, subject: Subject) -> Report:
         return await fusion.verify(encode_presentation(item), subject)
@@ -207,87 +209,87 @@ async def play_wrong_holder(stage: Stage) -> None:
 
 async def play_consent(stage: Stage) -> None:
     """Play E7."""
-    cast = stage.cast
-    document, issued = await issue_report(cast, 107)
+    actors = stage.actors
+    document, issued = await issue_report(actors, 107)
     doc_id = issued.package.header.doc_id
-    acme, nova = cast.holders["acme-sz"], cast.verifiers["nova"]
+    acme, nova = actors.holders["acme-sz"], actors.verifiers["nova"]
 
     async def show(request: Request, receipt: object) -> Report:
         sealed = acme.present(doc_id, request, receipt)  # type: ignore[arg-type]
         return await nova.receive(sealed, document.subject)
 
-    request = cast.ask("nova", document)
+    request = actors.ask("nova", document)
     stage.verdict("no consent", "REJECT CONSENT_MISSING", await show(request, None))
     elsewhere = replace(request, receiver="bea-hk")
-    receipt = acme.consent(doc_id, elsewhere, now_s=cast.now_s())
-    await cast.log("nova", acme.authorise(receipt, cast.plan.genesis.web3_chain_id))
+    receipt = acme.consent(doc_id, elsewhere, now_s=actors.now_s())
+    await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
     stage.verdict("a consent for BEA", "REJECT WRONG_AUDIENCE", await show(request, receipt))
-    receipt = await cast.agree("acme-sz", doc_id, request, purpose=Purpose.KYC_REFRESH)
+    receipt = await actors.agree("acme-sz", doc_id, request, purpose=Purpose.KYC_REFRESH)
     stage.verdict("for another purpose", "REJECT PURPOSE_MISMATCH", await show(request, receipt))
-    receipt = await cast.agree("acme-sz", doc_id, request, fields=("/summary",))
+    receipt = await actors.agree("acme-sz", doc_id, request, fields=("/summary",))
     report = await show(request, receipt)
     stage.verdict("to fewer fields", "REJECT FIELDS_NOT_CONSENTED", report)
-    receipt = acme.consent(doc_id, request, now_s=cast.now_s())
+    receipt = acme.consent(doc_id, request, now_s=actors.now_s())
     report = await show(request, receipt)
     stage.verdict("not on the ledger", "REJECT CONSENT_MISSING(not on the ledger)", report)
-    receipt = await cast.agree("acme-sz", doc_id, request)
-    await cast.withdraw("acme-sz", "szcredit", receipt)
+    receipt = await actors.agree("acme-sz", doc_id, request)
+    await actors.withdraw("acme-sz", "szcredit", receipt)
     report = await show(request, receipt)
     stage.verdict("taken back a block before", "REJECT CONSENT_WITHDRAWN", report)
-    receipt = acme.consent(doc_id, request, now_s=cast.now_s(), valid_s=2)
-    await cast.log("nova", acme.authorise(receipt, cast.plan.genesis.web3_chain_id))
-    await wait_for_block_time(cast, receipt.expires_at)
+    receipt = acme.consent(doc_id, request, now_s=actors.now_s(), valid_s=2)
+    await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
+    await wait_for_block_time(actors, receipt.expires_at)
     stage.verdict("expired", "REJECT CONSENT_EXPIRED", await show(request, receipt))
-    receipt = await cast.agree("acme-sz", doc_id, request)
+    receipt = await actors.agree("acme-sz", doc_id, request)
     stage.verdict("given", "ACCEPT", await show(request, receipt))
 
 
-async def wait_for_block_time(cast: Cast, time_s: int) -> None:
+async def wait_for_block_time(actors: Actors, time_s: int) -> None:
     """Let the clock pass a moment, and a block after it: the ledger's time is that of blocks."""
-    await trio.sleep(max(0.0, time_s - cast.now_s()) + 1.0)  # the clock shows whole seconds
-    document = build_enterprise_report(199, cast.now_s())
-    await cast.issue("szcredit", document, "acme-sz", "nova")
+    await trio.sleep(max(0.0, time_s - actors.now_s()) + 1.0)  # the clock shows whole seconds
+    document = build_enterprise_report(199, actors.now_s())
+    await actors.issue("szcredit", document, "acme-sz", "nova")
 
 
 async def play_replay(stage: Stage) -> None:
     """Play E8."""
-    cast = stage.cast
-    document, issued = await issue_report(cast, 108)
+    actors = stage.actors
+    document, issued = await issue_report(actors, 108)
     doc_id = issued.package.header.doc_id
-    request = cast.ask("nova", document)
-    receipt = await cast.agree("acme-sz", doc_id, request)
-    shown = cast.holders["acme-sz"].build(doc_id, request, receipt)
+    request = actors.ask("nova", document)
+    receipt = await actors.agree("acme-sz", doc_id, request)
+    shown = actors.holders["acme-sz"].build(doc_id, request, receipt)
     data = encode_presentation(shown)
     sealed = seal(data, request)
-    report = await cast.verifiers["bea-hk"].verify(data, document.subject)
+    report = await actors.verifiers["bea-hk"].verify(data, document.subject)
     stage.verdict("forwarded by Nova to BEA", "REJECT WRONG_AUDIENCE", report)
-    report = await cast.verifiers["nova"].receive(sealed, document.subject)
+    report = await actors.verifiers["nova"].receive(sealed, document.subject)
     stage.verdict("sent to Nova", "ACCEPT", report)
-    report = await cast.verifiers["nova"].receive(sealed, document.subject)
+    report = await actors.verifiers["nova"].receive(sealed, document.subject)
     stage.verdict("sent to Nova again", "REJECT REPLAYED", report)
     await _race(stage, document, issued)
 
 
 async def _race(stage: Stage, document: Document, issued: Issued) -> None:
     """Two branches of Nova, which know of one request, take one presentation at a time."""
-    cast = stage.cast
+    actors = stage.actors
     doc_id = issued.package.header.doc_id
     branches = [
         Verifier(
-            cast.verifiers["nova"].member,
-            registry=Registry(cast.clients[via]),
-            signer=cast.signers["nova"],
+            actors.verifiers["nova"].member,
+            registry=Registry(actors.clients[via]),
+            signer=actors.signers["nova"],
             randomness=lambda count: b"b" * count,  # two branches make one request
         )
         for via in ("nova", "fusion")
     ]
-    now_s = cast.now_s()
+    now_s = actors.now_s()
     requests = [
         branch.request(schema=document.schema, purpose=Purpose.LOAN, now_s=now_s, fields=EVERYTHING)
         for branch in branches
     ]
-    receipt = await cast.agree("acme-sz", doc_id, requests[0])
-    sealed = cast.holders["acme-sz"].present(doc_id, requests[0], receipt)
+    receipt = await actors.agree("acme-sz", doc_id, requests[0])
+    sealed = actors.holders["acme-sz"].present(doc_id, requests[0], receipt)
     reports: list[Report] = []
 
     async def receive(branch: Verifier) -> None:
@@ -302,16 +304,16 @@ async def _race(stage: Stage, document: Document, issued: Issued) -> None:
 
 async def play_two_audiences(stage: Stage) -> None:
     """Play E9."""
-    cast = stage.cast
-    document = build_owner_report(109, cast.now_s())
-    issued = await cast.issue("baihang", document, "owner", "fusion")
-    issued = await cast.issuers["baihang"].add_audience(issued, "bea-hk")
-    cast.registrations += 1
-    cast.anchors.append(issued.anchor)
-    cast.holders["owner"].receive(encode_package(issued.package))
+    actors = stage.actors
+    document = build_owner_report(109, actors.now_s())
+    issued = await actors.issue("baihang", document, "owner", "fusion")
+    issued = await actors.issuers["baihang"].add_audience(issued, "bea-hk")
+    actors.registrations += 1
+    actors.anchors.append(issued.anchor)
+    actors.holders["owner"].receive(encode_package(issued.package))
     reports = {}
     for receiver, fields in (("fusion", ("/score",)), ("bea-hk", ("/firm", "/loans"))):
-        reports[receiver] = await cast.hand_over("owner", issued, document, receiver, fields)
+        reports[receiver] = await actors.hand_over("owner", issued, document, receiver, fields)
         stage.verdict(f"shown to {receiver}", "ACCEPT", reports[receiver])
     stage.fact("what the ledger has in common of the two", set(), _shared(issued.package))
 

@@ -1,4 +1,4 @@
-"""A stage: the cast of a running network, and what a scenario was to show and showed."""
+"""A stage: the actors of a running network, and what a scenario was to show and showed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.actors.actors import Cast
+from experiments.actors.actors import Actors
 from institutions.verification.verdicts import Report
 
 
@@ -27,7 +27,7 @@ class Step:
 class Stage:
     """What a scenario plays on."""
 
-    cast: Cast
+    actors: Actors
     folder: Path
     steps: list[Step] = field(default_factory=list)
     cut_s: float = 60.0

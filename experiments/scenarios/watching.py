@@ -19,7 +19,7 @@ from institutions.documents.document import build_enterprise_report, build_kyc_f
 from institutions.exchange.presentation import encode_presentation
 from institutions.ledger.registry import Registry
 from institutions.ledger.transactor import Signer
-from institutions.roles.regulator import RegulatorDesk
+from institutions.roles.regulator import Regulator
 from institutions.roles.verifier import Verifier
 from institutions.service.store import Store
 from node.client import RpcClient
@@ -27,78 +27,80 @@ from node.client import RpcClient
 
 async def play_lying_node(stage: Stage) -> None:
     """Play X3: the receiver's own node hides that a report was withdrawn."""
-    cast = stage.cast
-    document = build_enterprise_report(303, cast.now_s(), ACME_USCC)
-    issued = await cast.issue("szcredit", document, "acme-sz", "nova")
-    await cast.revoke("szcredit", issued.anchor)
-    honest = cast.verifiers["nova"]
-    request = cast.ask("nova", document)
+    actors = stage.actors
+    document = build_enterprise_report(303, actors.now_s(), ACME_USCC)
+    issued = await actors.issue("szcredit", document, "acme-sz", "nova")
+    await actors.revoke("szcredit", issued.anchor)
+    honest = actors.verifiers["nova"]
+    request = actors.ask("nova", document)
     doc_id = issued.package.header.doc_id
-    receipt_of_consent = await cast.agree("acme-sz", doc_id, request)
-    shown = encode_presentation(cast.holders["acme-sz"].build(doc_id, request, receipt_of_consent))
+    receipt_of_consent = await actors.agree("acme-sz", doc_id, request)
+    shown = encode_presentation(
+        actors.holders["acme-sz"].build(doc_id, request, receipt_of_consent)
+    )
 
     async def ask(verifier: Verifier, what: str, expected: str) -> None:
         stage.verdict(what, expected, await verifier.verify(shown, document.subject))
 
     await ask(honest, "an honest node", "REJECT REVOKED(CORRECTED)")
-    async with lying_node(cast.clients["nova"].url) as url, RpcClient(url) as client:
+    async with lying_node(actors.clients["nova"].url) as url, RpcClient(url) as client:
         liar = Registry(client)
         await ask(honest.reading(liar), "the lying node alone deceives", "ACCEPT")
-        both = honest.reading(liar, Registry(cast.clients["szcredit"]))
+        both = honest.reading(liar, Registry(actors.clients["szcredit"]))
         await ask(both, "a node of the other side asked too", "REJECT REVOKED(CORRECTED)")
 
 
 async def play_retry(stage: Stage) -> None:
     """Play X7: the node dies once it has the transaction; the client tries another one."""
-    cast = stage.cast
-    item = next(one for one in cast.plan.institutions if one.spec.id == "szcredit")
+    actors = stage.actors
+    item = next(one for one in actors.plan.institutions if one.spec.id == "szcredit")
     anchor = secrets.token_bytes(32)
     call = encode_register_anchor(
-        anchor, schema=SCHEMA_IDS["cn.ecr/1"], key_id=cast.issuers["szcredit"].member.key_id
+        anchor, schema=SCHEMA_IDS["cn.ecr/1"], key_id=actors.issuers["szcredit"].member.key_id
     )
-    height = (await Registry(cast.clients["nova"]).get_latest_block())["number"]
-    await cast.signers["szcredit"].submit(HASH_REGISTRY_ADDRESS, call)
+    height = (await Registry(actors.clients["nova"]).get_latest_block())["number"]
+    await actors.signers["szcredit"].submit(HASH_REGISTRY_ADDRESS, call)
     await kill_node(stage.folder, item.node)
     try:
-        elsewhere = Signer(cast.clients["nova"], item.account_key)
+        elsewhere = Signer(actors.clients["nova"], item.account_key)
         receipt = await elsewhere.send(HASH_REGISTRY_ADDRESS, call)
         stage.fact("the second call succeeds", True, receipt.is_success)
-        seen = await cast.find_events("nova", "AnchorRegistered", anchor, height)
+        seen = await actors.find_events("nova", "AnchorRegistered", anchor, height)
         stage.fact("registrations of it", 1, len(seen))
         message = {
             "from": elsewhere.address,
             "to": "0x" + HASH_REGISTRY_ADDRESS.hex(),
             "data": "0x" + call.hex(),
         }
-        answer = await cast.clients["nova"].call("eth_call", message, "latest")
+        answer = await actors.clients["nova"].call("eth_call", message, "latest")
         stage.fact("told to be a duplicate", 1, int(answer, 16))
     finally:
         await start_node(stage.folder, item.node)
-    cast.registrations += 1
-    cast.anchors.append(anchor)
+    actors.registrations += 1
+    actors.anchors.append(anchor)
 
 
 async def play_regulator(stage: Stage) -> None:
     """Play X9: counts from an observer's node, against what was done."""
-    cast = stage.cast
-    height = (await Registry(cast.clients["hkma"]).get_latest_block())["number"] + 1
+    actors = stage.actors
+    height = (await Registry(actors.clients["hkma"]).get_latest_block())["number"] + 1
     truth: Counter[tuple[int, int]] = Counter()
     issued_all = []
     for number in range(4):
-        document = build_enterprise_report(390 + number, cast.now_s(), ACME_USCC)
-        issued = await cast.issue("szcredit", document, "acme-sz", "nova")
+        document = build_enterprise_report(390 + number, actors.now_s(), ACME_USCC)
+        issued = await actors.issue("szcredit", document, "acme-sz", "nova")
         issued_all.append(issued)
-        truth[(cast.issuers["szcredit"].member.org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
-        report = await cast.hand_over("acme-sz", issued, document, "nova")
+        truth[(actors.issuers["szcredit"].member.org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
+        report = await actors.hand_over("acme-sz", issued, document, "nova")
         stage.verdict(f"report {number + 1}", "ACCEPT", report)
-    document = build_kyc_file(395, cast.now_s())
-    await cast.issue("bea-cn", document, "corp-sz", "bea-hk")
-    truth[(cast.issuers["bea-cn"].member.org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
+    document = build_kyc_file(395, actors.now_s())
+    await actors.issue("bea-cn", document, "corp-sz", "bea-hk")
+    truth[(actors.issuers["bea-cn"].member.org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
     for issued in issued_all[:3]:
-        await cast.revoke("szcredit", issued.anchor, RevokeReason.DISPUTED)
-    issuers = [cast.issuers[name].member.org_id for name in ("szcredit", "bea-cn", "baihang")]
+        await actors.revoke("szcredit", issued.anchor, RevokeReason.DISPUTED)
+    issuers = [actors.issuers[name].member.org_id for name in ("szcredit", "bea-cn", "baihang")]
     with Store(stage.folder / "regulator.sqlite3") as store:
-        desk = RegulatorDesk(cast.clients["hkma"], store, from_height=height)
+        desk = Regulator(actors.clients["hkma"], store, from_height=height)
         view = await desk.catch_up()
     stage.fact("registrations by issuer and schema", dict(truth), dict(view.registered))
     stage.fact("withdrawals by issuer", {issuers[0]: 3}, dict(view.withdrawn))

@@ -18,7 +18,7 @@ from institutions.documents.identifiers import (
     generate_ubi,
     generate_uscc,
 )
-from institutions.documents.sample_generator import REPAYMENT_SYMBOLS, Maker
+from institutions.documents.sample_generator import REPAYMENT_SYMBOLS, SampleGenerator
 from institutions.package.leaves import Attachment
 
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
@@ -106,7 +106,7 @@ def _is_date(text: str) -> bool:
 
 def build_enterprise_report(seed: int, now_s: int, uscc: str | None = None) -> Document:
     """Return a `cn.ecr/1` enterprise credit report of about 120 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = uscc if uscc is not None else generate_uscc(make.random)
     content = {
         "header": {
@@ -151,7 +151,7 @@ def build_enterprise_report(seed: int, now_s: int, uscc: str | None = None) -> D
     return Document("cn.ecr/1", Subject("USCC", number), now_s, content)
 
 
-def _loan(make: Maker) -> dict[str, Any]:
+def _loan(make: SampleGenerator) -> dict[str, Any]:
     return {
         "lender": f"{make.words(2).title()} Bank {make.random.randrange(10**4):04}",
         "product": make.random.choice(("working capital", "trade finance", "factoring")),
@@ -168,7 +168,7 @@ def _loan(make: Maker) -> dict[str, Any]:
 
 def build_owner_report(seed: int, now_s: int) -> Document:
     """Return a `cn.smeowner/1` report of a small-business owner, about 64 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_mainland_id(make.random)
     content = {
         "header": {
@@ -204,7 +204,7 @@ def build_owner_report(seed: int, now_s: int) -> Document:
 
 def build_kyc_file(seed: int, now_s: int, *, is_hong_kong: bool = False) -> Document:
     """Return a `grp.kyc/1` company file of about 60 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_ubi(make.random) if is_hong_kong else generate_uscc(make.random)
     identify: Callable[[Random], str] = generate_hkid if is_hong_kong else generate_mainland_id
     content = {

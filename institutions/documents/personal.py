@@ -10,7 +10,7 @@ from typing import Any
 
 from institutions.documents.document import Document, Subject
 from institutions.documents.identifiers import generate_hkid, generate_mainland_id, generate_ubi
-from institutions.documents.sample_generator import Maker
+from institutions.documents.sample_generator import SampleGenerator
 from institutions.package.leaves import Attachment
 
 _GRADES = ("A", "A-", "B+", "B", "C")
@@ -18,7 +18,7 @@ _GRADES = ("A", "A-", "B+", "B", "C")
 
 def build_personal_report(seed: int, now_s: int) -> Document:
     """Return a `cn.pcr/1` personal credit report of about 120 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_mainland_id(make.random)
     content = {
         "header": {
@@ -50,7 +50,7 @@ def build_personal_report(seed: int, now_s: int) -> Document:
     return Document("cn.pcr/1", Subject("CN_ID", number), now_s, content)
 
 
-def _account(make: Maker) -> dict[str, Any]:
+def _account(make: SampleGenerator) -> dict[str, Any]:
     return {
         "kind": make.random.choice(("mortgage", "car", "card", "consumer")),
         "lender": f"{make.words(2).title()} Bank {make.random.randrange(10**4):04}",
@@ -64,7 +64,7 @@ def _account(make: Maker) -> dict[str, Any]:
 
 def build_hk_personal_report(seed: int, now_s: int) -> Document:
     """Return an `hk.pcr/1` report of a Hong Kong resident, about 70 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_hkid(make.random)
     content = {
         "header": {
@@ -89,7 +89,7 @@ def build_hk_personal_report(seed: int, now_s: int) -> Document:
 
 def build_hk_company_report(seed: int, now_s: int) -> Document:
     """Return an `hk.ecr/1` report of a Hong Kong company, about 60 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_ubi(make.random)
     content = {
         "header": {
@@ -122,7 +122,7 @@ def build_hk_company_report(seed: int, now_s: int) -> Document:
 
 def build_transcript(seed: int, now_s: int) -> Document:
     """Return a `cn.edu/1` degree with its transcript, about 60 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_mainland_id(make.random)
     content = {
         "header": {
@@ -147,7 +147,7 @@ def build_transcript(seed: int, now_s: int) -> Document:
 
 def build_health_extract(seed: int, now_s: int) -> Document:
     """Return an `hk.ehr/1` health extract with an image, about 45 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_hkid(make.random)
     content = {
         "header": {"extract_no": make.report_no("EHR"), "report_time": make.now.isoformat()},
@@ -174,7 +174,7 @@ def build_health_extract(seed: int, now_s: int) -> Document:
 
 def build_asset_certificate(seed: int, now_s: int) -> Document:
     """Return an `mo.asset/1` certificate of deposits in Macao, about 24 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = f"1{make.random.randrange(10**6):06}({make.random.randrange(10)})"
     content = {
         "header": {
@@ -200,7 +200,7 @@ def build_asset_certificate(seed: int, now_s: int) -> Document:
 
 def build_residence_proof(seed: int, now_s: int) -> Document:
     """Return a `svc.residence/1` proof of residence from utility bills, about 24 leaves."""
-    make = Maker(seed, now_s)
+    make = SampleGenerator(seed, now_s)
     number = generate_mainland_id(make.random)
     content = {
         "header": {

@@ -19,7 +19,7 @@ _CHARACTERS = "嘉文子俊思颖家伟志明诗慧"
 _PLACES = "新海悦通华瑞丰明"
 
 
-class Maker:
+class SampleGenerator:
     """Draws the parts of a document; the same seed draws the same parts."""
 
     def __init__(self, seed: int, now_s: int) -> None:

@@ -17,7 +17,7 @@ from eth_utils.crypto import keccak
 
 from contracts.account import Account
 from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
-from institutions.ledger.responses import Receipt
+from institutions.ledger.responses import TransactionReceipt
 from institutions.ledger.transactor import Signer
 from institutions.package.canonical import encode_canonical
 from institutions.package.format import read_format, read_json
@@ -192,13 +192,13 @@ def sign_for_ledger(
     return LedgerConsent(consent, receipt.expires_at, 27 + v, r, s, is_withdrawal)
 
 
-async def log_consent(signer: Signer, item: LedgerConsent) -> Receipt:
+async def log_consent(signer: Signer, item: LedgerConsent) -> TransactionReceipt:
     """Log a consent that its holder signed; return the receipt. Repeating it is safe."""
     call = encode_grant(item.digest, item.expires_at, item.v, item.r, item.s)
     return await signer.send(CONSENT_LOG_ADDRESS, call)
 
 
-async def end_consent(signer: Signer, item: LedgerConsent) -> Receipt:
+async def end_consent(signer: Signer, item: LedgerConsent) -> TransactionReceipt:
     """Withdraw a consent with its holder's signature; return the receipt."""
     call = encode_withdraw(item.digest, item.v, item.r, item.s)
     return await signer.send(CONSENT_LOG_ADDRESS, call)

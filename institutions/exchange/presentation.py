@@ -23,8 +23,8 @@ from institutions.package.canonical import encode_canonical
 from institutions.package.format import (
     PACKAGE_BYTES_MAX,
     Anchor,
-    Header,
     Package,
+    PackageHeader,
     anchor_fields,
     header_fields,
     leaf_fields,
@@ -55,7 +55,7 @@ NONCE_BYTES = 16
 class Presentation:
     """The data that one receiver is shown."""
 
-    header: Header
+    header: PackageHeader
     disclosures: tuple[Leaf, ...]
     hashes: tuple[bytes, ...]
     """Hashes of the leaves shown, in the same order; they reveal which leaf was changed."""

@@ -45,7 +45,7 @@ Call = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class GovernanceProposal:
     """A proposal as a node has it."""
 
     number: int
@@ -209,7 +209,7 @@ class Voter:
         return receipt.height
 
 
-async def read_proposal(registry: Registry, number: int) -> Proposal | None:
+async def read_proposal(registry: Registry, number: int) -> GovernanceProposal | None:
     """Return a proposal; None if there is none of that number."""
     data = _function("getProposal").encode_call(number)
     (found,) = await registry.read_as(
@@ -230,7 +230,9 @@ async def read_proposal(registry: Registry, number: int) -> Proposal | None:
             (bytes.fromhex(address[2:]), data)
             for address, data in read_list(list(calls), CALLS_MAX, "calls")
         )
-        return Proposal(number, proposer, ProposalStatus(status), opened, until, made, votes)
+        return GovernanceProposal(
+            number, proposer, ProposalStatus(status), opened, until, made, votes
+        )
 
 
 async def count_proposals(registry: Registry) -> int:

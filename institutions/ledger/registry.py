@@ -36,7 +36,7 @@ from contracts.registry import (
     verification_function,
 )
 from institutions.ledger.responses import (
-    Log,
+    EventLog,
     answers_of,
     read_data,
     read_fields,
@@ -224,7 +224,7 @@ class Registry:
         topics: Sequence[Sequence[bytes]],
         first: int = 0,
         last: int | None = None,
-    ) -> tuple[Log, ...]:
+    ) -> tuple[EventLog, ...]:
         """Return a contract's events of some blocks; without a last one, to the latest.
 
         `topics` has the values wanted at each place, none of them for any.

@@ -24,7 +24,7 @@ _HEX = re.compile(r"0x[0-9a-fA-F]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class EventLog:
     """An event of a contract."""
 
     topics: tuple[bytes, ...]
@@ -45,7 +45,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class TransactionReceipt:
     """What became of a transaction that is committed."""
 
     tx_hash: str
@@ -53,7 +53,7 @@ class Receipt:
     is_success: bool
     contract: bytes
     """Address of the contract that it created; empty if it created none."""
-    logs: tuple[Log, ...]
+    logs: tuple[EventLog, ...]
 
 
 @contextmanager
@@ -97,15 +97,15 @@ def read_hash(value: object, what: str) -> str:
     return "0x" + read_data(value, what, 32).hex()
 
 
-def read_logs(value: object) -> tuple[Log, ...]:
+def read_logs(value: object) -> tuple[EventLog, ...]:
     """Return the events in an answer to eth_getLogs, or in a receipt."""
     return tuple(_read_log(item) for item in read_list(value, LOGS_MAX, "events"))
 
 
-def _read_log(value: object) -> Log:
+def _read_log(value: object) -> EventLog:
     keys = ("topics", "data", "blockNumber", "transactionHash")
     topics, data, height, tx_hash = read_fields(value, keys, "event")
-    return Log(
+    return EventLog(
         tuple(read_data(item, "topic", 32) for item in read_list(topics, TOPICS_MAX, "topics")),
         read_data(data, "data of an event"),
         read_quantity(height, "block of an event"),
@@ -113,11 +113,11 @@ def _read_log(value: object) -> Log:
     )
 
 
-def read_receipt(value: object) -> Receipt:
+def read_receipt(value: object) -> TransactionReceipt:
     """Return an answer to eth_getTransactionReceipt that is not null."""
     keys = ("transactionHash", "blockNumber", "status", "contractAddress", "logs")
     tx_hash, height, status, contract, logs = read_fields(value, keys, "receipt")
-    return Receipt(
+    return TransactionReceipt(
         read_hash(tx_hash, "transaction of a receipt"),
         read_quantity(height, "block of a receipt"),
         read_quantity(status, "status") == 1,

@@ -9,7 +9,12 @@ import trio
 
 from contracts.account import Account
 from institutions.ledger.registry import REVERTED, Registry, fetch_proof, read_refusal
-from institutions.ledger.responses import Receipt, answers_of, read_quantity, read_receipt
+from institutions.ledger.responses import (
+    TransactionReceipt,
+    answers_of,
+    read_quantity,
+    read_receipt,
+)
 from institutions.package.proof import RegistrationProof
 from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
 
@@ -55,7 +60,9 @@ class Signer:
             raise ClientError(f"{self._client.url}: the receipt names no contract")
         return receipt.contract
 
-    async def prove(self, receipt: Receipt, issuer: int, anchor: bytes) -> RegistrationProof | None:
+    async def prove(
+        self, receipt: TransactionReceipt, issuer: int, anchor: bytes
+    ) -> RegistrationProof | None:
         """Return the proof of a registration that `receipt` is of; None if there is none now.
 
         Registering again does nothing, so that receipt proves nothing: the first one is looked
@@ -70,7 +77,7 @@ class Signer:
 
     async def send(
         self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS
-    ) -> Receipt:
+    ) -> TransactionReceipt:
         """Send a call and return its receipt once committed.
 
         Raises:
@@ -93,7 +100,7 @@ class Signer:
             return receipt
         raise NotTaken(f"{self._client.url}: {SENDS_MAX} nonces were of other transactions")
 
-    async def _wait(self, tx_hash: str, nonce: int, until: float) -> Receipt | None:
+    async def _wait(self, tx_hash: str, nonce: int, until: float) -> TransactionReceipt | None:
         """Return a receipt; None if another transaction has the nonce, so that there is none ever.
 
         A node that lags behind its account's own transactions gives out nonces that are used.
@@ -164,7 +171,7 @@ class Signer:
         with answers_of(self._client.url):
             return read_quantity(count, "transaction count")
 
-    def _read(self, tx_hash: str, answer: object) -> Receipt:
+    def _read(self, tx_hash: str, answer: object) -> TransactionReceipt:
         """Return the receipt of a transaction in an answer; `ClientError` if it is not that."""
         with answers_of(self._client.url):
             receipt = read_receipt(answer)

@@ -60,7 +60,7 @@ class Profile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class PackageHeader:
     """The fields that are always disclosed. Times in seconds since 1970; bytes in hex."""
 
     v: int
@@ -131,7 +131,7 @@ class Anchor:
 class Package:
     """A document in the form its holder keeps."""
 
-    header: Header
+    header: PackageHeader
     disclosures: tuple[Leaf, ...]
     leaves: tuple[bytes, ...]
     anchors: tuple[Anchor, ...]
@@ -149,7 +149,7 @@ class Package:
         raise KeyError(f"document {self.header.doc_id} was not issued for {audience}")
 
 
-def compute_anchor(header: Header, blind: bytes, file_digest: bytes = b"") -> bytes:
+def compute_anchor(header: PackageHeader, blind: bytes, file_digest: bytes = b"") -> bytes:
     """Return a document's anchor for the audience that knows `blind`.
 
     `file_digest` is the digest of the file, for the file profiles.
@@ -181,7 +181,7 @@ def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> byte
 # --- encoding -------------------------------------------------------------------------------------
 
 
-def header_fields(header: Header) -> dict[str, Any]:
+def header_fields(header: PackageHeader) -> dict[str, Any]:
     """Return the JSON form of a header."""
     return {**asdict(header), "must_disclose": list(header.must_disclose)}
 
@@ -286,7 +286,7 @@ def decode_package(data: bytes) -> Package:
     )
 
 
-def read_header(value: object) -> Header:
+def read_header(value: object) -> PackageHeader:
     """Decode a header from a JSON value."""
     raw = read_object(value, _HEADER_KEYS, "header")
     profiles = [item.value for item in Profile]
@@ -303,7 +303,7 @@ def read_header(value: object) -> Header:
     for name, size in _HEADER_HEX.items():
         read_hex(raw[name], size, name)
     paths = read_paths(raw["must_disclose"], LEAVES_MAX, "must_disclose")
-    return Header(**{**raw, "must_disclose": paths, "profile": Profile(raw["profile"])})
+    return PackageHeader(**{**raw, "must_disclose": paths, "profile": Profile(raw["profile"])})
 
 
 def read_leaves(value: object) -> tuple[Leaf, ...]:

@@ -23,7 +23,7 @@ from institutions.documents.document import Document
 from institutions.documents.schemas import DAY_S, SCHEMAS, must_disclose
 from institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
 from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.ledger.responses import Receipt
+from institutions.ledger.responses import TransactionReceipt
 from institutions.ledger.transactor import Signer
 from institutions.package.batch import build_batch
 from institutions.package.canonical import encode_canonical
@@ -32,8 +32,8 @@ from institutions.package.format import (
     VERSION,
     Anchor,
     BatchPlace,
-    Header,
     Package,
+    PackageHeader,
     Profile,
     compute_anchor,
     compute_subject_commitment,
@@ -103,7 +103,7 @@ class Issuer:
             document.subject.id_type, document.subject.id_value, subject_salt
         )
         start = issued_at_s - issued_at_s % DAY_S  # whole days: less to correlate (T3)
-        header = Header(
+        header = PackageHeader(
             v=VERSION,
             suite=SUITE,
             profile=profile,
@@ -137,7 +137,7 @@ class Issuer:
             seed=seal_seed(seed, holder_key, doc_id),
         )
 
-    def _blind(self, header: Header, disclosures: tuple[Leaf, ...], audience: str) -> Anchor:
+    def _blind(self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: str) -> Anchor:
         blind = self._random(32)
         anchor = compute_anchor(header, blind, find_file_digest(disclosures))
         return Anchor(audience, blind, anchor)
@@ -170,7 +170,7 @@ class Issuer:
         placed = await self._place(anchor, receipt)
         return Issued(replace(package, anchors=(*others, placed)), anchor.anchor)
 
-    async def _register(self, package: Package, anchor: bytes) -> Receipt:
+    async def _register(self, package: Package, anchor: bytes) -> TransactionReceipt:
         call = encode_register_anchor(
             anchor,
             schema=SCHEMAS[package.header.schema].number,
@@ -180,7 +180,7 @@ class Issuer:
         )
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def _place(self, anchor: Anchor, receipt: Receipt) -> Anchor:
+    async def _place(self, anchor: Anchor, receipt: TransactionReceipt) -> Anchor:
         """Return an anchor with where it was registered, and what proves that."""
         proof = await self._signer.prove(receipt, self.member.org_id, anchor.registered)
         height = receipt.height
@@ -242,7 +242,7 @@ class Issuer:
             for index, (package, path) in enumerate(zip(packages, paths, strict=True))
         ]
 
-    async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> Receipt:
+    async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> TransactionReceipt:
         """Withdraw one document of a batch for good."""
         place = anchor.batch
         if place is None:
@@ -252,15 +252,15 @@ class Issuer:
         )
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def suspend(self, anchor: bytes) -> Receipt:
+    async def suspend(self, anchor: bytes) -> TransactionReceipt:
         """Put an anchor out of force for a while."""
         return await self._send("suspend", anchor)
 
-    async def reinstate(self, anchor: bytes) -> Receipt:
+    async def reinstate(self, anchor: bytes) -> TransactionReceipt:
         """Put a suspended anchor into force again."""
         return await self._send("reinstate", anchor)
 
-    async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> Receipt:
+    async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> TransactionReceipt:
         """Note that a document, its seed and its blind are destroyed, with a receipt's hash."""
         return await self._send("markErased", anchor, receipt_hash)
 
@@ -305,15 +305,17 @@ class Issuer:
             return True  # a leaf that is out of force cannot be so once more
         return await self.registry.get_erasure(self.member.org_id, item.anchor) == digest
 
-    async def _send(self, function: str, *arguments: object) -> Receipt:
+    async def _send(self, function: str, *arguments: object) -> TransactionReceipt:
         call = hash_function(function).encode_call(*arguments)
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def revoke(self, anchor: bytes, reason: RevokeReason, since_height: int = 0) -> Receipt:
+    async def revoke(
+        self, anchor: bytes, reason: RevokeReason, since_height: int = 0
+    ) -> TransactionReceipt:
         """Withdraw an anchor for good: since a block of the past, or 0 for now."""
         call = encode_revoke(anchor, reason, since_height)
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
-    async def supersede(self, anchor: bytes, newer: bytes) -> Receipt:
+    async def supersede(self, anchor: bytes, newer: bytes) -> TransactionReceipt:
         """Replace an anchor by that of a newer document."""
         return await self._signer.send(HASH_REGISTRY_ADDRESS, encode_supersede(anchor, newer))

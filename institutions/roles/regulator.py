@@ -21,7 +21,7 @@ from contracts.registry import (
     VerdictClass,
 )
 from institutions.ledger.registry import Registry
-from institutions.ledger.responses import Log, answers_of
+from institutions.ledger.responses import EventLog, answers_of
 from institutions.package.forms import FormError
 from institutions.service.store import Store
 from node.client import ClientError, RemoteError, RpcClient
@@ -70,7 +70,7 @@ class View:
         return [item for item in issuers if self.last_registered.get(item, -1) < since]
 
 
-class RegulatorDesk:
+class Regulator:
     """Follows the chain at an observer's node."""
 
     def __init__(self, client: RpcClient, store: Store, *, from_height: int = 0) -> None:
@@ -138,7 +138,7 @@ def is_mass(heights: list[int]) -> bool:
     return len(heights) >= MASS and heights[-1] - heights[-MASS] < MASS_BLOCKS
 
 
-def _note_withdrawal(view: View, item: Log) -> None:
+def _note_withdrawal(view: View, item: EventLog) -> None:
     issuer = item.number(1)
     view.withdrawn[issuer] += 1
     heights = [*view.withdrawals.get(issuer, []), item.height][-MASS:]

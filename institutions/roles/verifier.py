@@ -55,12 +55,12 @@ from institutions.verification.checks import (
 )
 from institutions.verification.verdicts import (
     Check,
-    Code,
     Finding,
     Line,
     Report,
     Result,
     Verdict,
+    VerdictCode,
     decode_lines,
     encode_lines,
 )
@@ -258,7 +258,7 @@ class Verifier:
         asked = self._asked[shown.nonce]
         is_resumed = asked.is_resumed_by(attempt)
         if asked.is_used and not is_resumed:
-            return _with_finding(report, Result.FAIL, Finding(Code.REPLAYED))
+            return _with_finding(report, Result.FAIL, Finding(VerdictCode.REPLAYED))
         accepted = encode_lines(report.lines)
         used = replace(asked, is_used=True, attempt=attempt, accepted=accepted)
         if self._signer is None:
@@ -281,7 +281,7 @@ class Verifier:
         except ClientError as error:
             if attempt == NO_ATTEMPT:  # nobody could tell later whose it was
                 self._give_back(used, asked)
-            finding = Finding(Code.FRESHNESS_UNKNOWN, f"not used up: {error}")
+            finding = Finding(VerdictCode.FRESHNESS_UNKNOWN, f"not used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
         return report
 
@@ -294,19 +294,19 @@ class Verifier:
     async def _read_reason(self, refusal: RegistryRefused, shown: Presentation) -> Finding | None:
         """Return what was found by the ledger's refusal to use a presentation up, if anything."""
         if refusal.code is RegistryErrorCode.PRESENTATION_CONSUMED:
-            return Finding(Code.REPLAYED)
+            return Finding(VerdictCode.REPLAYED)
         if refusal.code is RegistryErrorCode.JURISDICTION_RULE:
-            return Finding(Code.JURISDICTION_RULE)
+            return Finding(VerdictCode.JURISDICTION_RULE)
         if refusal.code is not RegistryErrorCode.CONSENT_NOT_LIVE or shown.consent is None:
             return None
         with suppress(ClientError, RegistryRefused, RemoteError):
             consent = await self._registries[0].get_consent(shown.consent.digest)
             block = await self._registries[0].get_latest_block()
             if consent.withdrawn_height:
-                return Finding(Code.CONSENT_WITHDRAWN, str(consent.withdrawn_height))
+                return Finding(VerdictCode.CONSENT_WITHDRAWN, str(consent.withdrawn_height))
             if block["time"] >= consent.expires_at_s:
-                return Finding(Code.CONSENT_EXPIRED)
-        return Finding(Code.CONSENT_MISSING, "not live on the ledger")
+                return Finding(VerdictCode.CONSENT_EXPIRED)
+        return Finding(VerdictCode.CONSENT_MISSING, "not live on the ledger")
 
     async def _is_ours(self, shown: Presentation) -> bool:
         return await self._registries[0].get_consumer(shown.id) == self.member.org_id
@@ -393,7 +393,9 @@ def _merge(sides: list[list[Line]]) -> list[Line]:
 def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
     known = [view for view in views if view is not None]
     if len({repr(view.facts) for view in known}) > 1:
-        line.findings.append(Finding(Code.FRESHNESS_UNKNOWN, "the sides tell different things"))
+        line.findings.append(
+            Finding(VerdictCode.FRESHNESS_UNKNOWN, "the sides tell different things")
+        )
         line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)
 
 

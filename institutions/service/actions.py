@@ -26,19 +26,19 @@ from institutions.exchange.consent import (
 from institutions.exchange.erasure import encode_erasure
 from institutions.exchange.request import decode_request, encode_request
 from institutions.ledger.registry import RegistryRefused
-from institutions.ledger.responses import Receipt
+from institutions.ledger.responses import TransactionReceipt
 from institutions.ledger.transactor import Signer
 from institutions.package.format import Profile, encode_package
 from institutions.package.forms import FormError
 from institutions.service.orders import Answer
-from institutions.service.recording import IssuerDesk, VerifierDesk, Wallet, read_document
+from institutions.service.recording import RecordingIssuer, RecordingVerifier, Wallet, read_document
 from institutions.service.runner import Action, Attempt
 from institutions.verification.report import describe_report, render_html
 from institutions.verification.verdicts import Report, Verdict
 from node.client import ClientError
 
 T = TypeVar("T")
-Change = Callable[[Attempt], Awaitable[Receipt]]
+Change = Callable[[Attempt], Awaitable[TransactionReceipt]]
 PerTry = Callable[[int], T]
 """Gives a desk for a try: at its own node first, then at others."""
 
@@ -59,7 +59,9 @@ _LEADS_TO = {
 }
 
 
-def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> dict[str, Action]:
+def issuer_actions(
+    desk_for: PerTry[RecordingIssuer], now_s: Callable[[], int]
+) -> dict[str, Action]:
     """Return what an issuer's desk does."""
 
     async def issue(attempt: Attempt) -> Answer:
@@ -105,22 +107,22 @@ def issuer_actions(desk_for: PerTry[IssuerDesk], now_s: Callable[[], int]) -> di
     return {"issue": issue, "erase": erase, **_change_actions(desk_for)}
 
 
-def _change_actions(desk_for: PerTry[IssuerDesk]) -> dict[str, Action]:
+def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
     """Return what changes the state of an anchor."""
 
-    async def revoke(attempt: Attempt) -> Receipt:
+    async def revoke(attempt: Attempt) -> TransactionReceipt:
         order = attempt.order
         reason = _reason(order.text("reason", "CORRECTED"))
         issuer = desk_for(attempt.number).issuer
         return await issuer.revoke(order.hex("anchor", 32), reason, order.integer("since", 0))
 
-    async def suspend(attempt: Attempt) -> Receipt:
+    async def suspend(attempt: Attempt) -> TransactionReceipt:
         return await desk_for(attempt.number).issuer.suspend(attempt.order.hex("anchor", 32))
 
-    async def reinstate(attempt: Attempt) -> Receipt:
+    async def reinstate(attempt: Attempt) -> TransactionReceipt:
         return await desk_for(attempt.number).issuer.reinstate(attempt.order.hex("anchor", 32))
 
-    async def supersede(attempt: Attempt) -> Receipt:
+    async def supersede(attempt: Attempt) -> TransactionReceipt:
         old, new = attempt.order.hex("anchor", 32), attempt.order.hex("newer", 32)
         return await desk_for(attempt.number).issuer.supersede(old, new)
 
@@ -140,7 +142,7 @@ def witness_actions(
 ) -> dict[str, Action]:
     """Return what the desk of a witness does; `org_ids` are the members' numbers by name."""
 
-    async def witness(attempt: Attempt) -> Receipt:
+    async def witness(attempt: Attempt) -> TransactionReceipt:
         name = attempt.order.text("issuer")
         if name not in org_ids:
             raise FormError(f"no issuer {name!r}; there are: {', '.join(org_ids)}")
@@ -156,7 +158,7 @@ def witness_actions(
 
 
 def verifier_actions(
-    desk_for: PerTry[VerifierDesk], signer_for: PerTry[Signer], now_s: Callable[[], int]
+    desk_for: PerTry[RecordingVerifier], signer_for: PerTry[Signer], now_s: Callable[[], int]
 ) -> dict[str, Action]:
     """Return what a verifier's desk does."""
 
@@ -171,7 +173,7 @@ def verifier_actions(
         )
         return Answer(True, {"nonce": asked.nonce}, {"request.json": encode_request(asked)})
 
-    async def consent(attempt: Attempt) -> Receipt:
+    async def consent(attempt: Attempt) -> TransactionReceipt:
         item = decode_ledger_consent(attempt.order.file("ledger-consent.json"))
         send = end_consent if item.is_withdrawal else log_consent
         return await send(signer_for(attempt.number), item)

@@ -13,7 +13,7 @@ from institutions.ledger.transactor import Signer
 from institutions.roles.issuer import Issuer
 from institutions.roles.member import Member
 from institutions.service.actions import issuer_actions, verifier_actions, witness_actions
-from institutions.service.recording import IssuerDesk, VerifierDesk
+from institutions.service.recording import RecordingIssuer, RecordingVerifier
 from institutions.service.runner import Service
 from institutions.service.store import Store
 
@@ -45,7 +45,7 @@ class Desk(Service):
             trust: what an offline verification holds a proof of registration against.
         """
         verifiers = [
-            VerifierDesk(
+            RecordingVerifier(
                 member,
                 registry=None if signer is None else signer.registry,
                 signer=signer,
@@ -55,7 +55,7 @@ class Desk(Service):
             )
             for signer in signers or (None,)
         ]
-        self._issuers = [IssuerDesk(Issuer(member, signer), store) for signer in signers]
+        self._issuers = [RecordingIssuer(Issuer(member, signer), store) for signer in signers]
 
         def signer_for(number: int) -> Signer:
             return signers[number % len(signers)]
@@ -69,5 +69,5 @@ class Desk(Service):
         super().__init__(store, actions)
 
     async def register_left(self) -> None:
-        """Register what was stored and perhaps not registered; see `IssuerDesk.register_left`."""
+        """Register what was stored and perhaps not registered (`RecordingIssuer`)."""
         await self._issuers[0].register_left()

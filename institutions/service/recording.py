@@ -41,7 +41,7 @@ def _encode_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()
 
 
-class IssuerDesk:
+class RecordingIssuer:
     """An issuer that knows what it has issued."""
 
     def __init__(self, issuer: Issuer, store: Store) -> None:
@@ -151,7 +151,7 @@ class IssuerDesk:
         return None
 
 
-class VerifierDesk:
+class RecordingVerifier:
     """A verifier that knows what it asked for and what it decided."""
 
     def __init__(

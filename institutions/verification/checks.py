@@ -20,8 +20,8 @@ from institutions.ledger.registry import Facts
 from institutions.package.batch import compute_batch_root
 from institutions.package.format import (
     Anchor,
-    Header,
     Package,
+    PackageHeader,
     Profile,
     compute_anchor,
     compute_subject_commitment,
@@ -32,7 +32,7 @@ from institutions.package.leaves import Attachment, LeafType, compute_root, hash
 from institutions.package.multiproof import compute_root_from
 from institutions.package.proof import ProofError, Proven, check_proof
 from institutions.package.signatures import is_signed_by
-from institutions.verification.verdicts import Check, Code, Finding, Line, Report, Result
+from institutions.verification.verdicts import Check, Finding, Line, Report, Result, VerdictCode
 
 SHOWN_MAX = 16
 """Most findings of one kind that a report lists."""
@@ -86,7 +86,7 @@ class Judged:
     """The trust file that the proof was checked against; None: only for consistency."""
 
 
-def judge_proof(header: Header, anchor: Anchor, trust: Trust | None = None) -> Judged:
+def judge_proof(header: PackageHeader, anchor: Anchor, trust: Trust | None = None) -> Judged:
     """Check the proof of an anchor's registration, if there is one."""
     if anchor.proof is None:
         return Judged(trust=trust)
@@ -120,7 +120,7 @@ def make_line(check: Check, findings: list[Finding], evidence: Evidence) -> Line
 
 def report_malformed(error: FormError) -> Report:
     """Return the report on unreadable data: the other checks are skipped."""
-    code = Code.PKG_UNSUPPORTED_VERSION if error.is_version else Code.PKG_MALFORMED
+    code = VerdictCode.PKG_UNSUPPORTED_VERSION if error.is_version else VerdictCode.PKG_MALFORMED
     first = Line(Check.PACKAGE, Result.FAIL, [Finding(code, str(error))])
     rest = [Line(check, Result.SKIPPED) for check in Check if check is not Check.PACKAGE]
     return Report((first, *rest))
@@ -164,11 +164,11 @@ def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:
     )
     hashes = dict(zip((leaf.index for leaf in shown.disclosures), shown.hashes, strict=False))
     if not is_ordered or len(shown.hashes) != len(shown.disclosures):
-        findings.append(Finding(Code.PROOF_INVALID, "order of fields"))
+        findings.append(Finding(VerdictCode.PROOF_INVALID, "order of fields"))
     else:
         root = compute_root_from(header.leaf_count, hashes, shown.siblings)
         if root is None or root.hex() != header.root:
-            findings.append(Finding(Code.PROOF_INVALID, "root"))
+            findings.append(Finding(VerdictCode.PROOF_INVALID, "root"))
     tampered = [
         leaf.path
         for leaf in shown.disclosures
@@ -181,13 +181,13 @@ def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:
         and leaf.path in files
         and Attachment(files[leaf.path]).value != leaf.value
     ]
-    findings += [Finding(Code.TAMPERED_FIELD, path) for path in tampered[:SHOWN_MAX]]
+    findings += [Finding(VerdictCode.TAMPERED_FIELD, path) for path in tampered[:SHOWN_MAX]]
     must = must_disclose(header.schema, header.profile)
     if not _is_anchored(shown) or header.must_disclose != must:
-        findings.append(Finding(Code.TAMPERED_HEADER))
+        findings.append(Finding(VerdictCode.TAMPERED_HEADER))
     paths = {leaf.path for leaf in shown.disclosures}
     hidden = [path for path in must if path not in paths]
-    findings += [Finding(Code.MANDATORY_FIELD_HIDDEN, path) for path in hidden]
+    findings += [Finding(VerdictCode.MANDATORY_FIELD_HIDDEN, path) for path in hidden]
     evidence: Evidence = {
         "doc_digest": header.doc_digest.hex(),
         "fields_shown": len(shown.disclosures),
@@ -211,26 +211,28 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
     at = view.facts.record.registered_height if is_registered else view.height
     findings: list[Finding] = []
     if org.status is OrgStatus.UNKNOWN or header.issuer_org > 0xFFFF:
-        findings.append(Finding(Code.ISSUER_UNKNOWN, str(header.issuer_org)))
+        findings.append(Finding(VerdictCode.ISSUER_UNKNOWN, str(header.issuer_org)))
     elif org.status is not OrgStatus.ACTIVE:
-        findings.append(Finding(Code.ISSUER_SUSPENDED, org.status.name))
+        findings.append(Finding(VerdictCode.ISSUER_SUSPENDED, org.status.name))
     if is_registered and number_of(header.jurisdiction) != org.jurisdiction:
         findings.append(
-            Finding(Code.JURISDICTION_RULE, f"the issuer is not of {header.jurisdiction}")
+            Finding(VerdictCode.JURISDICTION_RULE, f"the issuer is not of {header.jurisdiction}")
         )
     if not view.facts.is_routed:
-        findings.append(Finding(Code.JURISDICTION_RULE, f"no route from {header.jurisdiction}"))
+        findings.append(
+            Finding(VerdictCode.JURISDICTION_RULE, f"no route from {header.jurisdiction}")
+        )
     if not view.facts.accreditation.covers(at):
-        findings.append(Finding(Code.ISSUER_NOT_ACCREDITED, header.schema))
+        findings.append(Finding(VerdictCode.ISSUER_NOT_ACCREDITED, header.schema))
     if key.retired_height and key.retired_height <= at:
-        findings.append(Finding(Code.KEY_RETIRED_BEFORE, str(key.retired_height)))
+        findings.append(Finding(VerdictCode.KEY_RETIRED_BEFORE, str(key.retired_height)))
     if key.compromised_height and key.compromised_height <= at:
-        findings.append(Finding(Code.KEY_COMPROMISED, str(key.compromised_height)))
+        findings.append(Finding(VerdictCode.KEY_COMPROMISED, str(key.compromised_height)))
     is_signed = key.is_known and is_signed_by(
         key.public_key, header.doc_digest, shown.issuer_signature
     )
     if not is_signed or header.key_id > 0xFFFF:
-        findings.append(Finding(Code.SIG_INVALID))
+        findings.append(Finding(VerdictCode.SIG_INVALID))
     return make_line(Check.ISSUER, findings, {"org": header.issuer_org, "key_id": header.key_id})
 
 
@@ -243,30 +245,30 @@ def check_anchor(shown: Presentation, view: LedgerView, judged: Judged) -> Line:
         "height": view.height,
         "block": view.block_hash,
     }
-    findings = [Finding(Code.PROOF_INVALID, judged.flaw)] if judged.flaw else []
+    findings = [Finding(VerdictCode.PROOF_INVALID, judged.flaw)] if judged.flaw else []
     if view.facts.state is AnchorState.NONE:
-        return make_line(Check.ANCHOR, [*findings, Finding(Code.NOT_REGISTERED)], evidence)
+        return make_line(Check.ANCHOR, [*findings, Finding(VerdictCode.NOT_REGISTERED)], evidence)
     if judged.proven is not None and judged.proven.height != record.registered_height:
-        findings.append(Finding(Code.PROOF_INVALID, "the record is of another block"))
+        findings.append(Finding(VerdictCode.PROOF_INVALID, "the record is of another block"))
     if view.facts.state is AnchorState.PENDING_WITNESS:
-        findings.append(Finding(Code.PENDING_WITNESS))
+        findings.append(Finding(VerdictCode.PENDING_WITNESS))
     if record.registered_height > view.height:
-        findings.append(Finding(Code.NOT_FINAL, str(record.registered_height)))
+        findings.append(Finding(VerdictCode.NOT_FINAL, str(record.registered_height)))
     said = (header.key_id, SCHEMAS[header.schema].number, header.valid_until_day)
     if said != (record.key_id, record.schema, record.valid_until_day) or (
         record.suite != Suite.SHA256_P256
     ):
-        findings.append(Finding(Code.TAMPERED_HEADER, "differs from the record"))
+        findings.append(Finding(VerdictCode.TAMPERED_HEADER, "differs from the record"))
     evidence["registered_height"] = record.registered_height
     evidence["registered_time"] = record.registered_time
     return make_line(Check.ANCHOR, findings, evidence)
 
 
 _STATUS_CODES = {
-    AnchorState.REVOKED: Code.REVOKED,
-    AnchorState.SUSPENDED: Code.SUSPENDED,
-    AnchorState.SUPERSEDED: Code.SUPERSEDED,
-    AnchorState.ERASED: Code.ERASED,
+    AnchorState.REVOKED: VerdictCode.REVOKED,
+    AnchorState.SUSPENDED: VerdictCode.SUSPENDED,
+    AnchorState.SUPERSEDED: VerdictCode.SUPERSEDED,
+    AnchorState.ERASED: VerdictCode.ERASED,
 }
 
 
@@ -276,10 +278,10 @@ def check_status(view: LedgerView) -> Line:
         return Line(Check.STATUS, Result.SKIPPED)
     code = _STATUS_CODES.get(view.facts.state)
     detail = ""
-    if code is Code.REVOKED:
+    if code is VerdictCode.REVOKED:
         known = view.facts.reason in list(RevokeReason)
         detail = RevokeReason(view.facts.reason).name if known else str(view.facts.reason)
-    elif code is Code.SUPERSEDED:
+    elif code is VerdictCode.SUPERSEDED:
         detail = view.facts.record.superseded_by.hex()
     findings = [Finding(code, detail)] if code is not None else []
     evidence: Evidence = {
@@ -299,12 +301,12 @@ def check_offline(shown: Presentation, judged: Judged, max_age_s: int | None) ->
     issuer = _make_unknown(Check.ISSUER, "no ledger, and no key of this issuer known here")
     if key is not None and trust is not None:
         is_signed = is_signed_by(key, header.doc_digest, shown.issuer_signature)
-        findings = [] if is_signed else [Finding(Code.SIG_INVALID)]
+        findings = [] if is_signed else [Finding(VerdictCode.SIG_INVALID)]
         evidence: Evidence = {"org": header.issuer_org, "key_known_at_height": trust.height}
         issuer = make_line(Check.ISSUER, findings, evidence)
     anchor = _make_unknown(Check.ANCHOR, "no ledger, and no proof that could be judged")
     if judged.flaw:
-        anchor = make_line(Check.ANCHOR, [Finding(Code.PROOF_INVALID, judged.flaw)], {})
+        anchor = make_line(Check.ANCHOR, [Finding(VerdictCode.PROOF_INVALID, judged.flaw)], {})
     elif proven is not None and trust is not None:
         anchor = make_line(Check.ANCHOR, [], _describe_proven(shown, proven))
     status = _make_unknown(Check.STATUS, "no ledger")
@@ -319,7 +321,7 @@ def check_offline(shown: Presentation, judged: Judged, max_age_s: int | None) ->
 
 
 def _make_unknown(check: Check, why: str) -> Line:
-    return Line(check, Result.UNKNOWN, [Finding(Code.FRESHNESS_UNKNOWN, why)])
+    return Line(check, Result.UNKNOWN, [Finding(VerdictCode.FRESHNESS_UNKNOWN, why)])
 
 
 def _describe_proven(shown: Presentation, proven: Proven) -> Evidence:
@@ -338,29 +340,29 @@ def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> 
     now_s = view.block_time_s
     findings = []
     if now_s < header.valid_from:
-        findings.append(Finding(Code.NOT_YET_VALID))
+        findings.append(Finding(VerdictCode.NOT_YET_VALID))
     findings += _find_age(header, now_s, max_age_s)
     if record.state is not AnchorState.NONE:
         findings += _find_delay(header, record.registered_time)
     return make_line(Check.TIME, findings, {"block_time": now_s, "height": view.height})
 
 
-def _find_age(header: Header, now_s: int, max_age_s: int | None) -> list[Finding]:
+def _find_age(header: PackageHeader, now_s: int, max_age_s: int | None) -> list[Finding]:
     schema = SCHEMAS[header.schema]
     findings = []
     if now_s > header.valid_until:
-        findings.append(Finding(Code.EXPIRED))
+        findings.append(Finding(VerdictCode.EXPIRED))
     if now_s - header.report_time > min(max_age_s or schema.max_age_s, schema.max_age_s):
-        findings.append(Finding(Code.STALE))
+        findings.append(Finding(VerdictCode.STALE))
     return findings
 
 
-def _find_delay(header: Header, registered_time_s: int) -> list[Finding]:
+def _find_delay(header: PackageHeader, registered_time_s: int) -> list[Finding]:
     delay_s = registered_time_s - header.issued_at
     if delay_s > MAX_REGISTRATION_DELAY_S:
-        return [Finding(Code.REGISTERED_LATE)]
+        return [Finding(VerdictCode.REGISTERED_LATE)]
     if delay_s < -ISSUED_AHEAD_S:
-        return [Finding(Code.NOT_YET_VALID, "issued after it was registered")]
+        return [Finding(VerdictCode.NOT_YET_VALID, "issued after it was registered")]
     return []
 
 
@@ -368,15 +370,15 @@ def check_holder(shown: Presentation, expected: Expectation) -> Line:
     """V7: the holder answered our request, and the document is about our customer."""
     findings: list[Finding] = []
     if not shown.holder_signature:
-        findings.append(Finding(Code.HOLDER_PROOF_MISSING))
+        findings.append(Finding(VerdictCode.HOLDER_PROOF_MISSING))
     elif not shown.is_signed:
-        findings.append(Finding(Code.HOLDER_MISMATCH))
+        findings.append(Finding(VerdictCode.HOLDER_MISMATCH))
     if expected.request is None:
-        findings.append(Finding(Code.HOLDER_MISMATCH, "answers no request of ours"))
+        findings.append(Finding(VerdictCode.HOLDER_MISMATCH, "answers no request of ours"))
     subject = expected.subject
     commitment = compute_subject_commitment(subject.id_type, subject.id_value, shown.subject_salt)
     if commitment.hex() != shown.header.subject_commitment:
-        findings.append(Finding(Code.SUBJECT_MISMATCH))
+        findings.append(Finding(VerdictCode.SUBJECT_MISMATCH))
     return make_line(Check.HOLDER, findings, {"nonce": shown.nonce.hex()})
 
 
@@ -384,26 +386,26 @@ def check_consent(shown: Presentation, view: LedgerView | None, expected: Expect
     """V8: the holder agreed to this receiver, purpose and fields, and the consent is in force."""
     receipt = shown.consent
     if receipt is None:
-        return make_line(Check.CONSENT, [Finding(Code.CONSENT_MISSING)], {})
+        return make_line(Check.CONSENT, [Finding(VerdictCode.CONSENT_MISSING)], {})
     findings = _check_receipt(shown, receipt, expected)
     evidence: Evidence = {"consent": receipt.digest.hex(), "expires_at": receipt.expires_at}
     if view is None:
-        findings.append(Finding(Code.FRESHNESS_UNKNOWN))
+        findings.append(Finding(VerdictCode.FRESHNESS_UNKNOWN))
         is_failed = len(findings) > 1
         result = Result.FAIL if is_failed else Result.UNKNOWN
         return Line(Check.CONSENT, result, findings, evidence)
     logged = view.facts.consent
     if logged is None or not logged.granted_height:
-        findings.append(Finding(Code.CONSENT_MISSING, "not on the ledger"))
+        findings.append(Finding(VerdictCode.CONSENT_MISSING, "not on the ledger"))
     else:
         evidence["granted_height"] = logged.granted_height
         said = (receipt.ledger_key, receipt.expires_at)
         if said != (logged.holder_key.hex(), logged.expires_at_s):
-            findings.append(Finding(Code.CONSENT_MISSING, "differs from the ledger"))
+            findings.append(Finding(VerdictCode.CONSENT_MISSING, "differs from the ledger"))
         if logged.withdrawn_height:
-            findings.append(Finding(Code.CONSENT_WITHDRAWN, str(logged.withdrawn_height)))
+            findings.append(Finding(VerdictCode.CONSENT_WITHDRAWN, str(logged.withdrawn_height)))
     if view.block_time_s >= receipt.expires_at:
-        findings.append(Finding(Code.CONSENT_EXPIRED))
+        findings.append(Finding(VerdictCode.CONSENT_EXPIRED))
     return make_line(Check.CONSENT, findings, evidence)
 
 
@@ -413,19 +415,19 @@ def _check_receipt(
     header, request = shown.header, expected.request
     findings: list[Finding] = []
     if receipt.holder_key != header.holder_key or not receipt.is_signed:
-        findings.append(Finding(Code.CONSENT_MISSING, "not signed by the holder"))
+        findings.append(Finding(VerdictCode.CONSENT_MISSING, "not signed by the holder"))
     if (receipt.doc_id, receipt.provider_org) != (header.doc_id, header.issuer_org):
-        findings.append(Finding(Code.CONSENT_MISSING, "for another document"))
+        findings.append(Finding(VerdictCode.CONSENT_MISSING, "for another document"))
     if header.jurisdiction != expected.jurisdiction and not receipt.is_cross_border:
-        findings.append(Finding(Code.CONSENT_MISSING, "not across the boundary"))
+        findings.append(Finding(VerdictCode.CONSENT_MISSING, "not across the boundary"))
     if header.sensitivity >= SENSITIVE and not receipt.is_sensitive:
-        findings.append(Finding(Code.CONSENT_MISSING, "not for sensitive data"))
+        findings.append(Finding(VerdictCode.CONSENT_MISSING, "not for sensitive data"))
     if receipt.receiver != expected.receiver:
-        findings.append(Finding(Code.WRONG_AUDIENCE, receipt.receiver))
+        findings.append(Finding(VerdictCode.WRONG_AUDIENCE, receipt.receiver))
     if request is not None and receipt.purpose != request.purpose:
-        findings.append(Finding(Code.PURPOSE_MISMATCH, receipt.purpose))
+        findings.append(Finding(VerdictCode.PURPOSE_MISMATCH, receipt.purpose))
     beyond = [leaf.path for leaf in shown.disclosures if not covers(receipt.fields, leaf.path)]
-    findings += [Finding(Code.FIELDS_NOT_CONSENTED, path) for path in beyond[:SHOWN_MAX]]
+    findings += [Finding(VerdictCode.FIELDS_NOT_CONSENTED, path) for path in beyond[:SHOWN_MAX]]
     return findings
 
 
@@ -435,17 +437,17 @@ def check_replay(shown: Presentation, view: LedgerView | None, expected: Expecta
     evidence: Evidence = {"presentation": shown.id.hex()}
     names = {shown.audience, shown.anchor.audience}
     if names != {expected.receiver}:
-        findings.append(Finding(Code.WRONG_AUDIENCE, shown.audience))
+        findings.append(Finding(VerdictCode.WRONG_AUDIENCE, shown.audience))
     request = expected.request
     if request is not None and shown.expires_at != request.expires_at:
-        findings.append(Finding(Code.PRESENTATION_EXPIRED, "not as requested"))
+        findings.append(Finding(VerdictCode.PRESENTATION_EXPIRED, "not as requested"))
     consumer = 0 if view is None else view.facts.consumed_by
     if expected.is_used or consumer not in (0, expected.resumed_by):
-        findings.append(Finding(Code.REPLAYED))
+        findings.append(Finding(VerdictCode.REPLAYED))
     if view is None:
         result = Result.FAIL if findings else Result.UNKNOWN
-        findings.append(Finding(Code.FRESHNESS_UNKNOWN))
+        findings.append(Finding(VerdictCode.FRESHNESS_UNKNOWN))
         return Line(Check.REPLAY, result, findings, evidence)
     if view.block_time_s > shown.expires_at:
-        findings.append(Finding(Code.PRESENTATION_EXPIRED))
+        findings.append(Finding(VerdictCode.PRESENTATION_EXPIRED))
     return make_line(Check.REPLAY, findings, evidence)

@@ -9,7 +9,15 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from institutions.verification.verdicts import Check, Code, Finding, Line, Report, Result, Verdict
+from institutions.verification.verdicts import (
+    Check,
+    Finding,
+    Line,
+    Report,
+    Result,
+    Verdict,
+    VerdictCode,
+)
 
 TITLES = {
     Check.PACKAGE: "it can be read",
@@ -82,7 +90,7 @@ def read_report(described: Mapping[str, Any]) -> Report:
 
 def _read_finding(text: str) -> Finding:
     code, _, detail = text.partition("(")
-    return Finding(Code(code), detail.removesuffix(")"))
+    return Finding(VerdictCode(code), detail.removesuffix(")"))
 
 
 def render_text(report: Report) -> str:

@@ -36,7 +36,7 @@ class Result(Enum):
     """Nothing to check, because an earlier check failed."""
 
 
-class Code(Enum):
+class VerdictCode(Enum):
     """Why a check did not pass. The names are frozen."""
 
     PKG_MALFORMED = "PKG_MALFORMED"
@@ -89,7 +89,7 @@ class Verdict(Enum):
 class Finding:
     """One code with a detail, such as a path or a reason."""
 
-    code: Code
+    code: VerdictCode
     detail: str = ""
 
     def __str__(self) -> str:

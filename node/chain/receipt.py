@@ -14,7 +14,7 @@ from node.crypto import keccak256
 from node.errors import DamagedData
 
 
-class Status(IntEnum):
+class ReceiptStatus(IntEnum):
     """Outcome of a transaction, by FISCO BCOS's numbers."""
 
     SUCCESS = 0
@@ -43,7 +43,7 @@ class Receipt(NamedTuple):
     """Result of one transaction. `contract_address` is empty unless one was created."""
 
     tx_hash: bytes
-    status: Status
+    status: ReceiptStatus
     gas_used: int
     contract_address: bytes
     output: bytes
@@ -52,7 +52,7 @@ class Receipt(NamedTuple):
     @property
     def is_success(self) -> bool:
         """Whether the transaction took effect."""
-        return self.status is Status.SUCCESS
+        return self.status is ReceiptStatus.SUCCESS
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -76,7 +76,7 @@ def decode_receipt(data: bytes) -> Receipt:
         tx_hash, status, gas_used, address, output, logs = decode_rlp(data)
         return Receipt(
             tx_hash,
-            Status(int.from_bytes(status, "big")),
+            ReceiptStatus(int.from_bytes(status, "big")),
             int.from_bytes(gas_used, "big"),
             address,
             output,

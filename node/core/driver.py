@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from consensus import effects as fx
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import decode_message, encode_message
 from consensus.effects import Effect
 from consensus.errors import InvalidMessage, UnknownEpoch
@@ -26,10 +26,10 @@ from consensus.inputs import (
     MessageReceived,
     PendingChanged,
     ProposalExecuted,
+    ProposalVerdict,
     ProposalVerified,
     TimerFired,
     TimerId,
-    Verdict,
 )
 from consensus.messages import Message, PrePrepare
 from consensus.replica import Replica
@@ -68,7 +68,7 @@ class Driver:
         node_id: bytes,
         replica: Replica,
         first_effects: Sequence[Effect],
-        verifier: Verifier,
+        verifier: MessageVerifier,
         gateway: Gateway,
         ledger: Ledger,
         scheduler: Scheduler,
@@ -301,7 +301,7 @@ class Driver:
         verdict = await self._proposals.verify(effect)
         await self.deliver(ProposalVerified(effect.proposal.height, effect.digest, verdict))
         transactions = self._proposals.get(effect.proposal.height, effect.digest)
-        if verdict is Verdict.VALID and transactions is not None:
+        if verdict is ProposalVerdict.VALID and transactions is not None:
             await self._scheduler.speculate(effect.proposal, effect.digest, transactions)
 
     async def _execute(self, effect: fx.ExecuteProposal) -> None:
@@ -314,7 +314,7 @@ class Driver:
             transactions = self._proposals.get(proposal.height, digest)
             if proposal.height <= self._ledger.head.number:
                 return  # sync was faster: the block is committed, and its bodies settled
-            if verdict is not Verdict.VALID or transactions is None:
+            if verdict is not ProposalVerdict.VALID or transactions is None:
                 raise NodeError(f"bodies of the ordered block {proposal.height} are gone")
         block_hash = await self._scheduler.execute(proposal, digest, transactions)
         if block_hash is not None:

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from consensus.effects import VerifyProposal
-from consensus.inputs import Verdict
+from consensus.inputs import ProposalVerdict
 from consensus.messages import Proposal
 from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction, decode_transaction
@@ -110,27 +110,27 @@ class Proposals:
 
     # --- checking ---------------------------------------------------------------------------
 
-    async def verify(self, effect: VerifyProposal) -> Verdict:
+    async def verify(self, effect: VerifyProposal) -> ProposalVerdict:
         """Obtain and check a proposal's bodies; VALID means that they are durable here."""
         proposal, digest = effect.proposal, effect.digest
         if self.get(proposal.height, digest) is not None:
-            return Verdict.VALID
+            return ProposalVerdict.VALID
         try:
             transactions = await self._obtain(effect)
         except BadInput as error:
             log.warning("proposal incomplete,height=%d,reason=%s", proposal.height, error)
-            return Verdict.UNKNOWN
+            return ProposalVerdict.UNKNOWN
         try:
             self._check_content(proposal, transactions)
             if not effect.is_vouched:
                 self._check_time(proposal)
                 if not await self._has_right_nonces(effect, transactions):
-                    return Verdict.UNKNOWN
+                    return ProposalVerdict.UNKNOWN
         except BadInput as error:
             log.warning("proposal refused,height=%d,reason=%s", proposal.height, error)
-            return Verdict.INVALID
+            return ProposalVerdict.INVALID
         self.save(proposal.height, digest, transactions)
-        return Verdict.VALID
+        return ProposalVerdict.VALID
 
     def _check_content(self, proposal: Proposal, transactions: Sequence[Transaction]) -> None:
         hashes = [item.hash for item in transactions]

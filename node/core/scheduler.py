@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest
 from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
@@ -47,7 +47,7 @@ class Scheduler:
         self,
         genesis: GenesisConfig,
         ledger: Ledger,
-        verifier: Verifier,
+        verifier: MessageVerifier,
         events: Events,
         run: Callable[[Callable[[], T]], Awaitable[T]] = run_in_thread,
         engine: Engine = Engine.COMPILED,

@@ -29,7 +29,7 @@ from eth.vm.forks.cancun.state import CancunState
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
-from node.chain.receipt import Log, Status
+from node.chain.receipt import Log, ReceiptStatus
 from node.chain.transaction import (
     Transaction,
     compute_init_code_gas,
@@ -53,15 +53,15 @@ BLOCK_HASHES_MAX = 256
 
 log = logging.getLogger("EXECUTOR")
 
-_STATUS_BY_ERROR: tuple[tuple[type[VMError], Status], ...] = (
-    (Revert, Status.REVERT),
-    (OutOfGas, Status.OUT_OF_GAS),
-    (InvalidInstruction, Status.BAD_INSTRUCTION),
-    (InvalidJumpDestination, Status.BAD_JUMP_DESTINATION),
-    (InsufficientStack, Status.STACK_UNDERFLOW),
-    (StackDepthLimit, Status.OUT_OF_STACK),
-    (InsufficientFunds, Status.NOT_ENOUGH_CASH),
-    (ContractCreationCollision, Status.CONTRACT_ADDRESS_ALREADY_USED),
+_STATUS_BY_ERROR: tuple[tuple[type[VMError], ReceiptStatus], ...] = (
+    (Revert, ReceiptStatus.REVERT),
+    (OutOfGas, ReceiptStatus.OUT_OF_GAS),
+    (InvalidInstruction, ReceiptStatus.BAD_INSTRUCTION),
+    (InvalidJumpDestination, ReceiptStatus.BAD_JUMP_DESTINATION),
+    (InsufficientStack, ReceiptStatus.STACK_UNDERFLOW),
+    (StackDepthLimit, ReceiptStatus.OUT_OF_STACK),
+    (InsufficientFunds, ReceiptStatus.NOT_ENOUGH_CASH),
+    (ContractCreationCollision, ReceiptStatus.CONTRACT_ADDRESS_ALREADY_USED),
 )
 
 
@@ -90,7 +90,7 @@ class BlockContext:
 class Outcome(NamedTuple):
     """Result of a message: a transaction, a call, or a deployment."""
 
-    status: Status
+    status: ReceiptStatus
     gas_used: int
     output: bytes
     logs: tuple[Log, ...]
@@ -248,7 +248,7 @@ class Evm:
         if transaction.gas > gas_max or transaction.gas < intrinsic_gas:
             self._accounts.increment_nonce(transaction.sender)
             self._accounts.lock_changes()
-            return Outcome(Status.OUT_OF_GAS_LIMIT, transaction.gas, b"", (), b"")
+            return Outcome(ReceiptStatus.OUT_OF_GAS_LIMIT, transaction.gas, b"", (), b"")
         self._warm_up(transaction)
         return self._run(
             sender=transaction.sender,
@@ -306,7 +306,7 @@ class Evm:
             self._accounts.undo_transaction()
         self._accounts.increment_nonce(sender)
         self._accounts.lock_changes()
-        return Outcome(Status.UNKNOWN, gas, b"", (), b"")
+        return Outcome(ReceiptStatus.UNKNOWN, gas, b"", (), b"")
 
     def _report(self, what: str, flaw: Exception) -> None:
         if self._other is not None:
@@ -347,7 +347,7 @@ class Evm:
         accounts.increment_nonce(sender)
         if accounts.get_balance(sender) < value:
             accounts.lock_changes()
-            return Outcome(Status.NOT_ENOUGH_CASH, intrinsic_gas, b"", (), b"")
+            return Outcome(ReceiptStatus.NOT_ENOUGH_CASH, intrinsic_gas, b"", (), b"")
         message = build_message(
             gas - intrinsic_gas,
             to,
@@ -413,10 +413,10 @@ def _compare(what: str, compiled: object, interpreted: object) -> None:
         )
 
 
-def _status_of(error: VMError | None) -> Status:
+def _status_of(error: VMError | None) -> ReceiptStatus:
     if error is None:
-        return Status.SUCCESS
+        return ReceiptStatus.SUCCESS
     for kind, status in _STATUS_BY_ERROR:
         if isinstance(error, kind):
             return status
-    return Status.UNKNOWN
+    return ReceiptStatus.UNKNOWN

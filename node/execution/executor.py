@@ -13,7 +13,7 @@ from consensus.messages import Proposal
 from consensus.validators import ValidatorSet
 from node.chain.block import VERSION, Header
 from node.chain.merkle import compute_root
-from node.chain.receipt import Receipt, Status, encode_receipt
+from node.chain.receipt import Receipt, ReceiptStatus, encode_receipt
 from node.chain.transaction import Transaction
 from node.errors import BadInput
 from node.execution.evm import BlockContext, Evm, Outcome
@@ -57,7 +57,7 @@ def execute_transactions(
     receipts = []
     for transaction in transactions:
         if evm.get_nonce(transaction.sender) != transaction.nonce:
-            outcome = Outcome(Status.NONCE_CHECK_FAIL, 0, b"", (), b"")
+            outcome = Outcome(ReceiptStatus.NONCE_CHECK_FAIL, 0, b"", (), b"")
         else:
             outcome = evm.execute(transaction)
         receipts.append(
@@ -145,18 +145,18 @@ def estimate_gas(
     """
     highest = min(gas_max, CALL_GAS_MAX)
     outcome = _run_with_gas(state, block, template, highest, watch)
-    if outcome.status is not Status.SUCCESS:
+    if outcome.status is not ReceiptStatus.SUCCESS:
         return highest, outcome
     low, high = outcome.gas_used - 1, highest
     likely = min(highest, outcome.gas_used * 64 // 63 + 2_300)
-    if _run_with_gas(state, block, template, likely, watch).status is Status.SUCCESS:
+    if _run_with_gas(state, block, template, likely, watch).status is ReceiptStatus.SUCCESS:
         high = likely
     spent = 2 * outcome.gas_used
     while low + 1 < high and spent < ESTIMATE_GAS_MAX:
         middle = (low + high) // 2
         ran = _run_with_gas(state, block, template, middle, watch)
         spent += ran.gas_used
-        if ran.status is Status.SUCCESS:
+        if ran.status is ReceiptStatus.SUCCESS:
             high = middle
         else:
             low = middle

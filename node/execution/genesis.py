@@ -24,7 +24,7 @@ from contracts.registry import (
 )
 from node.chain.block import VERSION, Header
 from node.chain.merkle import EMPTY_ROOT
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.config import GenesisConfig, OrgEntry
 from node.crypto import keccak256
 from node.errors import ConfigError
@@ -82,7 +82,7 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
 
 
 def _check(outcome: Outcome, what: str) -> None:
-    if outcome.status is not Status.SUCCESS:
+    if outcome.status is not ReceiptStatus.SUCCESS:
         code = decode_registry_error(outcome.output)
         reason = code.name if code is not None else outcome.status.name
         raise ConfigError(f"genesis: {what} failed: {reason}")

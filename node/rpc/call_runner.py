@@ -47,7 +47,7 @@ CLIENTS_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Offloaded:
     """What a handler returns instead of a result: work to be done beside the event loop."""
 
     work: Callable[[Watch | None], Any]

@@ -16,7 +16,7 @@ import trio
 
 from node.errors import BadInput, CallAborted, DamagedData, FatalError
 from node.limits.json_limits import load_json
-from node.rpc.call_runner import Beside, Call, CallRunner, InlineRunner
+from node.rpc.call_runner import Call, CallRunner, InlineRunner, Offloaded
 from node.rpc.methods import Method, Methods
 from node.rpc.rpc_errors import (
     INTERNAL_ERROR,
@@ -98,7 +98,7 @@ class Dispatcher:
 
     async def _finish(self, responses: list[dict[str, Any]], client: Hashable) -> None:
         """Put results in the place of work that is to be done beside the event loop."""
-        open_ones = [item for item in responses if isinstance(item.get("result"), Beside)]
+        open_ones = [item for item in responses if isinstance(item.get("result"), Offloaded)]
         if not open_ones:
             return
         has_left = getattr(client, "has_left", lambda: False)
@@ -118,7 +118,7 @@ class Dispatcher:
     ) -> dict[str, Any] | None:
         """Return the response to a request, None to a notification; a late one is refused.
 
-        Its result may be `Beside`: then `_finish` has to get it.
+        Its result may be `Offloaded`: then `_finish` has to get it.
         """
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return failure(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))

@@ -27,7 +27,7 @@ from consensus.simulation.checking.violation import Violation
 from consensus.types import Domain
 from contracts.account import Account
 from contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
-from node.app import Node, Surroundings, assemble_node, open_ledger, run_services
+from node.app import Environment, Node, assemble_node, open_ledger, run_services
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
 from node.crypto import compute_public_key
@@ -235,7 +235,7 @@ class Cluster:
             genesis, block, member.storage, member.trace, is_first_start=member.is_first_start
         )
         clock = VirtualClock(member.skew_ms)
-        on = Surroundings(member.key, ledger, clock, Tap(None), None, run_inline)
+        on = Environment(member.key, ledger, clock, Tap(None), None, run_inline)
         node = assemble_node(genesis, config, on)
         member.is_first_start = False
         self._check_abstention(member, node)

@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 from contracts.registry import Jurisdiction
-from node.app import Node, Surroundings, assemble_node, open_ledger, run_services
+from node.app import Environment, Node, assemble_node, open_ledger, run_services
 from node.client import ClientError, RpcClient
 from node.config import GenesisConfig
 from node.errors import BadInput
@@ -162,7 +162,7 @@ class VirtualNetwork:
             is_first_start=self._is_new[name],
         )
         clock = VirtualClock(self._skews_ms.get(name, 0))
-        surroundings = Surroundings(planned.key, ledger, clock, Tap(None), None, run_inline)
+        surroundings = Environment(planned.key, ledger, clock, Tap(None), None, run_inline)
         self._is_new[name] = False
         return assemble_node(genesis, self.plan.node_config(planned, Path()), surroundings)
 

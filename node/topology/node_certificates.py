@@ -20,7 +20,7 @@ VALID_DAYS = 3_650
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedCertificate:
     """A certificate with its private key."""
 
     certificate: x509.Certificate
@@ -53,12 +53,12 @@ def _name(common_name: str, unit: str) -> x509.Name:
 
 def _issue(
     subject: x509.Name,
-    issuer: Issued | None,
+    issuer: IssuedCertificate | None,
     *,
     ca_depth: int | None,
     extensions: list[tuple[x509.ExtensionType, bool]],
     valid: tuple[datetime, datetime] | None = None,
-) -> Issued:
+) -> IssuedCertificate:
     key = ec.generate_private_key(ec.SECP256R1())
     signer = issuer.key if issuer is not None else key
     now = datetime.now(UTC)
@@ -82,7 +82,7 @@ def _issue(
     )
     for extension, is_critical in extensions:
         builder = builder.add_extension(extension, is_critical)
-    return Issued(builder.sign(signer, hashes.SHA256()), key)
+    return IssuedCertificate(builder.sign(signer, hashes.SHA256()), key)
 
 
 def _ca_usage() -> tuple[x509.ExtensionType, bool]:
@@ -100,19 +100,22 @@ def _ca_usage() -> tuple[x509.ExtensionType, bool]:
     return usage, True
 
 
-def issue_consortium_ca(name: str) -> Issued:
+def issue_consortium_ca(name: str) -> IssuedCertificate:
     """Return the root of a consortium."""
     return _issue(_name(name, "chain"), None, ca_depth=1, extensions=[_ca_usage()])
 
 
-def issue_agency_ca(root: Issued, agency: str) -> Issued:
+def issue_agency_ca(root: IssuedCertificate, agency: str) -> IssuedCertificate:
     """Return an institution's CA."""
     return _issue(_name(agency, "agency"), root, ca_depth=0, extensions=[_ca_usage()])
 
 
 def issue_node_certificate(
-    agency: Issued, node_id: bytes, name: str, valid: tuple[datetime, datetime] | None = None
-) -> Issued:
+    agency: IssuedCertificate,
+    node_id: bytes,
+    name: str,
+    valid: tuple[datetime, datetime] | None = None,
+) -> IssuedCertificate:
     """Return a node's certificate, which names its node id."""
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(NODE_URN + node_id.hex())])
     usage = x509.ExtendedKeyUsage(
@@ -127,7 +130,7 @@ def issue_node_certificate(
     )
 
 
-def issue_sdk_certificate(agency: Issued, name: str) -> Issued:
+def issue_sdk_certificate(agency: IssuedCertificate, name: str) -> IssuedCertificate:
     """Return a client's certificate, which the gateway does not accept as a node's."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     return _issue(_name(name, "sdk"), agency, ca_depth=None, extensions=[(usage, False)])

@@ -21,7 +21,7 @@ from node.errors import ConfigError, MachineRefuses
 from node.ledger.first_start import TEXT as FIRST_START_TEXT
 from node.ledger.first_start import marker_path
 from node.topology.node_certificates import (
-    Issued,
+    IssuedCertificate,
     issue_agency_ca,
     issue_consortium_ca,
     issue_node_certificate,
@@ -114,7 +114,9 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
     write_ports(plan, directory)
 
 
-def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agency: Issued) -> None:
+def _write_node(
+    plan: Plan, node: PlannedNode, folder: Path, root: IssuedCertificate, agency: IssuedCertificate
+) -> None:
     issued = issue_node_certificate(
         agency, node.key.node_id, f"{node.name}.{node.spec.institution}"
     )
@@ -130,7 +132,7 @@ def _write_node(plan: Plan, node: PlannedNode, folder: Path, root: Issued, agenc
     _write(folder / "stop.sh", STOP_SCRIPT.format(name=node.name), 0o755)
 
 
-def _write_sdk(folder: Path, root: Issued, agency: Issued) -> None:
+def _write_sdk(folder: Path, root: IssuedCertificate, agency: IssuedCertificate) -> None:
     sdk = issue_sdk_certificate(agency, "sdk")
     _make_private(folder)
     _write(folder / "ca.crt", root.certificate_pem)

@@ -9,7 +9,7 @@ import pytest
 from lowu.measuring.rivals import find_anvil, running_anvil
 from lowu.output import Progress
 from lowu.testing.networks import load_plan
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.chain.transaction import build_unsigned, compute_intrinsic_gas
 from node.crypto import keccak256
 from node.execution.compiler.engine import CodeCache, CompiledComputation
@@ -129,7 +129,7 @@ def compare(anvil, program):
     evm = Evm(state_of(program), context)
     outcome = evm.execute(template._replace(gas=gas))
     assert not evm.flaws
-    assert int(receipt["status"], 16) == (outcome.status is Status.SUCCESS)
+    assert int(receipt["status"], 16) == (outcome.status is ReceiptStatus.SUCCESS)
     assert int(receipt["gasUsed"], 16) == outcome.gas_used
     logs = [(item["address"], item["topics"], item["data"]) for item in receipt["logs"]]
     ours = [(text(i.address), [text(t) for t in i.topics], text(i.data)) for i in outcome.logs]

@@ -17,7 +17,7 @@ from institutions.ledger.legacy_evidence import deploy_legacy
 from institutions.ledger.registry import Registry, RegistryRefused
 from institutions.ledger.transactor import Signer
 from institutions.roles.issuer import Issuer
-from institutions.roles.regulator import RegulatorDesk
+from institutions.roles.regulator import Regulator
 from institutions.verification.verdicts import Verdict
 from lowu.testing.networks import Virtual
 from node.client import ClientError, RemoteError, RpcClient
@@ -76,13 +76,13 @@ class Liar(RpcClient):
         return await self.call("eth_getTransactionReceipt", tx_hash)
 
 
-def questions(cast, liar, store, issued):
+def questions(actors, liar, store, issued):
     """What institutions ask of a node, by name."""
-    registry, org = Registry(liar), cast.issuers["szcredit"].member.org_id
-    members = {item.spec.id: item for item in cast.plan.institutions}
+    registry, org = Registry(liar), actors.issuers["szcredit"].member.org_id
+    members = {item.spec.id: item for item in actors.plan.institutions}
     signer = Signer(liar, members["szcredit"].account_key)
     witness = hash_function("witness").encode_call(org, issued.anchor)
-    issuer = Issuer(cast.issuers["szcredit"].member, signer)
+    issuer = Issuer(actors.issuers["szcredit"].member, signer)
     voter = Voter(Signer(liar, members["webank"].account_key))
     routes = route_calls(Jurisdiction.SZ, Jurisdiction.HK)
     return {
@@ -95,7 +95,7 @@ def questions(cast, liar, store, issued):
         "trust": lambda: read_trust(registry, [(org, 1)]),
         "proposals": lambda: count_proposals(registry),
         "proposal": lambda: read_proposal(registry, 1),
-        "regulator": RegulatorDesk(liar, store).catch_up,
+        "regulator": Regulator(liar, store).catch_up,
         "refused": lambda: signer.send(HASH_REGISTRY_ADDRESS, witness, timeout_s=3),
         "registers again": lambda: issuer.register(issued.package),
         "deploys": lambda: deploy_legacy(signer),
@@ -104,14 +104,14 @@ def questions(cast, liar, store, issued):
 
 
 def test_no_answer_ends_who_asked(tmp_path):
-    async def play(cast, faults):
-        _, issued = await issue_report(cast, 1)
+    async def play(actors, faults):
+        _, issued = await issue_report(actors, 1)
         found = Counter()
         store = open_store(tmp_path / "store.sqlite3")
-        for name in questions(cast, cast.clients["nova"], store, issued):
+        for name in questions(actors, actors.clients["nova"], store, issued):
             for number in range(LIES):
-                liar = Liar(cast.clients["nova"], Random(f"{name}/{number}"))
-                ask = questions(cast, liar, store, issued)[name]
+                liar = Liar(actors.clients["nova"], Random(f"{name}/{number}"))
+                ask = questions(actors, liar, store, issued)[name]
                 try:
                     await ask()
                 except (ClientError, RemoteError, RegistryRefused):
@@ -125,18 +125,18 @@ def test_no_answer_ends_who_asked(tmp_path):
 
 
 def test_a_liar_beside_an_honest_node_never_has_a_revoked_report_accepted():
-    async def play(cast, faults):
-        document, issued = await issue_report(cast, 1)
-        request = cast.ask("nova", document)
+    async def play(actors, faults):
+        document, issued = await issue_report(actors, 1)
+        request = actors.ask("nova", document)
         doc_id = issued.package.header.doc_id
-        receipt = await cast.agree("acme-sz", doc_id, request)
-        shown = encode_presentation(cast.holders["acme-sz"].build(doc_id, request, receipt))
-        await cast.revoke("szcredit", issued.anchor)
+        receipt = await actors.agree("acme-sz", doc_id, request)
+        shown = encode_presentation(actors.holders["acme-sz"].build(doc_id, request, receipt))
+        await actors.revoke("szcredit", issued.anchor)
         verdicts = Counter()
         for number in range(LIES):
-            liar = Registry(Liar(cast.clients["nova"], Random(number)))
-            honest = Registry(cast.clients["szcredit"])
-            nova = cast.verifiers["nova"].reading(liar, honest)
+            liar = Registry(Liar(actors.clients["nova"], Random(number)))
+            honest = Registry(actors.clients["szcredit"])
+            nova = actors.verifiers["nova"].reading(liar, honest)
             verdicts[(await nova.verify(shown, document.subject)).verdict] += 1
         return verdicts
 

@@ -11,7 +11,7 @@ import pytest
 from node.gateway.framing import HEADER, FrameKind, encode_frame
 from node.gateway.gateway import PROTOCOL_VERSION
 from node.topology.node_certificates import (
-    Issued,
+    IssuedCertificate,
     issue_agency_ca,
     issue_consortium_ca,
     issue_node_certificate,
@@ -28,7 +28,9 @@ def agency_of(network, name="hkstp"):
 
     folder = network.directory / "ca" / name
     certificate = x509.load_pem_x509_certificate((folder / "agency.crt").read_bytes())
-    return Issued(certificate, load_pem_private_key((folder / "agency.key").read_bytes(), None))
+    return IssuedCertificate(
+        certificate, load_pem_private_key((folder / "agency.key").read_bytes(), None)
+    )
 
 
 def connect(network, issued, chain, tmp_path):

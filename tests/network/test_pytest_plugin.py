@@ -26,7 +26,7 @@ def test_failures_tell_what_helps(pytester):
         """
         import pytest
 
-        async def fail(cast, faults):
+        async def fail(actors, faults):
             raise RuntimeError("no")
 
         @pytest.mark.lowu_network("dev-4")

@@ -1,6 +1,6 @@
 """B09: a proposal that does not check out is not voted for and costs its leader the view."""
 
-from consensus.inputs import ProposalVerified, Verdict
+from consensus.inputs import ProposalVerdict, ProposalVerified
 from consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit
 
@@ -8,6 +8,6 @@ from tests.unit import consensus_kit as kit
 def test_it_starts_a_view_change_instead_of_a_loop():
     replica, item = kit.replica(), kit.proposal()
     kit.deliver(replica, kit.offer(item))
-    effects = replica.step(ProposalVerified(1, kit.digest_of(item), Verdict.INVALID))
+    effects = replica.step(ProposalVerified(1, kit.digest_of(item), ProposalVerdict.INVALID))
     assert kit.sent(Prepare, effects) == []
     assert [message.view for message in kit.sent(ViewChange, effects)] == [1]

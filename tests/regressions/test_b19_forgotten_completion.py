@@ -1,7 +1,7 @@
 """B19: the end of slow work frees its place, and lost work is asked for again."""
 
 from consensus.effects import ExecuteProposal, VerifyProposal
-from consensus.inputs import ProposalExecuted, ProposalVerified, TimerId, Verdict
+from consensus.inputs import ProposalExecuted, ProposalVerdict, ProposalVerified, TimerId
 from tests.unit import consensus_kit as kit
 
 
@@ -17,6 +17,6 @@ def test_the_next_execution_follows():
 def test_a_verification_that_found_nothing_is_tried_again():
     replica, item = kit.replica(), kit.proposal()
     effects = list(kit.pending(replica)) + list(kit.deliver(replica, kit.offer(item)))
-    replica.step(ProposalVerified(1, kit.digest_of(item), Verdict.UNKNOWN))
+    replica.step(ProposalVerified(1, kit.digest_of(item), ProposalVerdict.UNKNOWN))
     again = kit.fire(replica, kit.timer(effects, TimerId.RESEND))
     assert len(kit.only(VerifyProposal, again)) == 1

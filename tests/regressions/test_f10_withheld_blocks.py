@@ -1,7 +1,7 @@
 """Blocks that only a liar has: the view that starts above them settles them (R-NV-3)."""
 
 from consensus.effects import ExecuteProposal, VerifyProposal
-from consensus.inputs import ProposalVerified, Verdict
+from consensus.inputs import ProposalVerdict, ProposalVerified
 from consensus.messages import Prepare
 from tests.unit import consensus_kit as kit
 
@@ -40,7 +40,7 @@ def test_a_verdict_on_the_leader_s_list_does_not_stand_against_a_certificate():
     kit.deliver(replica, kit.offer(FIRST))
     kit.deliver(replica, kit.new_view(1, [kit.view_change(i, 1) for i in (0, 1, 2)]))
     kit.deliver(replica, kit.offer(FIRST_AGAIN, view=1))
-    invalid = ProposalVerified(1, kit.digest_of(FIRST_AGAIN), Verdict.INVALID)
+    invalid = ProposalVerified(1, kit.digest_of(FIRST_AGAIN), ProposalVerdict.INVALID)
     replica.step(invalid)
     stable = kit.committed(FIRST_AGAIN)
     changes = [kit.view_change(0, 2, stable), kit.view_change(1, 2), kit.view_change(2, 2)]

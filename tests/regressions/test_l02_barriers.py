@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.effects import BuildProposal, VerifyProposal
 from consensus.epochs import Epochs
 from consensus.errors import InvariantViolation, UnknownEpoch
@@ -68,7 +68,7 @@ def test_a_change_without_a_barrier_stops_the_node():
 
 
 def test_what_may_be_of_a_later_epoch_costs_nobody_the_link():
-    verifier = Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, kit.is_signed)
+    verifier = MessageVerifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, kit.is_signed)
     later = replace(kit.vote(Prepare, ABOVE, 1), signature=b"of another epoch")
     with pytest.raises(UnknownEpoch):
         verifier.verify_message(later)

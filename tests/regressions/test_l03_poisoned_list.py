@@ -1,7 +1,7 @@
 """L03: what a quorum vouches for is fetched by digest, whatever list came with it (R-BODY-1)."""
 
 from consensus.effects import VerifyProposal
-from consensus.inputs import ProposalVerified, Verdict
+from consensus.inputs import ProposalVerdict, ProposalVerified
 from tests.unit import consensus_kit as kit
 
 ITEM = kit.proposal()
@@ -14,6 +14,6 @@ def test_a_wrong_list_of_hashes_does_not_stick_to_a_proposal():
     replica = kit.replica()
     (first,) = kit.only(VerifyProposal, kit.deliver(replica, kit.offer(ITEM, hashes=(b"w" * 32,))))
     assert first.tx_hashes == (b"w" * 32,)
-    replica.step(ProposalVerified(1, kit.digest_of(ITEM), Verdict.INVALID))
+    replica.step(ProposalVerified(1, kit.digest_of(ITEM), ProposalVerdict.INVALID))
     (again,) = kit.only(VerifyProposal, kit.deliver(replica, kit.new_view(1, CERTIFIED)))
     assert again.tx_hashes is None and again.is_vouched

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
 from consensus.messages import Commit, Prepare, Status
@@ -19,7 +19,7 @@ def counting():
 
 @pytest.fixture
 def verifier(counting):
-    return Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
+    return MessageVerifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
 
 
 def test_a_new_view_holds_nothing_above_the_window_either(verifier):

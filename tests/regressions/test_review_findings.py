@@ -6,7 +6,7 @@ import pytest
 
 from consensus import effects as fx
 from consensus import inputs as ev
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest
 from consensus.epochs import Epoch, Epochs
 from consensus.errors import InvalidMessage, UnknownEpoch
@@ -52,7 +52,7 @@ def test_reproposals_survive_a_restart():
     replica, effects = kit.recovered(3, [ViewRecord(1, 1, 1), NewViewRecord(1, new_view)])
     (wanted,) = only(fx.VerifyProposal, effects)
     assert wanted.proposal == ITEM and wanted.is_vouched
-    effects = replica.step(ev.ProposalVerified(1, DIGEST, ev.Verdict.VALID))
+    effects = replica.step(ev.ProposalVerified(1, DIGEST, ev.ProposalVerdict.VALID))
     sent = [effect.message for effect in only(fx.Broadcast, effects)]
     assert [message.digest for message in sent if isinstance(message, Prepare)] == [DIGEST]
 
@@ -78,7 +78,7 @@ def test_an_invalid_verdict_on_what_is_ordered_leaves_no_view():
     deliver(replica, kit.signed(PrePrepare(0, ITEM, (b"h" * 32,), 1)))
     for sender in (0, 1, 2):
         deliver(replica, kit.signed(Commit(0, 1, DIGEST, sender)))
-    replica.step(ev.ProposalVerified(1, DIGEST, ev.Verdict.INVALID))
+    replica.step(ev.ProposalVerified(1, DIGEST, ev.ProposalVerdict.INVALID))
     assert replica.to_view == 0
 
 
@@ -153,7 +153,7 @@ def test_blocks_fetched_in_two_pieces_carry_the_epoch_whichever_comes_first():
 
 def test_messages_of_before_a_change_cost_nobody_the_link():
     epochs = Epochs(kit.VALIDATORS)
-    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
+    verifier = MessageVerifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
     old = kit.vote(Prepare, kit.proposal(2, DIGEST), 1)
     epochs.on_commit(1, ValidatorSet(tuple(Validator(kit.node_id(i)) for i in (0, 2, 3, 4))))
     for message in (old, kit.vote(Prepare, kit.proposal(2, DIGEST), 3)):
@@ -168,7 +168,7 @@ def test_messages_of_before_a_change_cost_nobody_the_link():
 def judged_before_and_after(message, *sets):
     """Verify a message before any change, then forget to blame it after changes at 1, 2, …"""
     epochs = Epochs(kit.VALIDATORS)
-    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
+    verifier = MessageVerifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
     assert verifier.verify_message(message).message == message
     for height, validators in enumerate(sets, start=1):
         epochs.on_commit(height, validators)
@@ -193,7 +193,7 @@ def test_certificates_above_a_change_were_true_all_the_same():
     message = kit.new_view(1, changes)
     epochs = Epochs(kit.VALIDATORS)
     epochs.on_commit(1, THREE)
-    verifier = Verifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
+    verifier = MessageVerifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
     assert verifier.verify_message(message).message == message
 
 

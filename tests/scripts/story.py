@@ -29,7 +29,7 @@ from dataclasses import replace
 
 from consensus import effects as fx
 from consensus import inputs as ev
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest, signing_digest
 from consensus.epochs import Epoch, Epochs
 from consensus.errors import InvalidMessage
@@ -63,7 +63,7 @@ class Actor:
         self.chain = []
         self.build = None
         self.timers = {}
-        self.verdict = ev.Verdict.VALID
+        self.verdict = ev.ProposalVerdict.VALID
         self.result = b""
         self.edge = deque()
         self.proposals = {}
@@ -97,7 +97,7 @@ class Theatre:
             int(period_),
         )
         self.genesis = CommitCertificate(0, ZERO_HASH, hash_bytes(b"genesis"), ())
-        self.verifier = Verifier(
+        self.verifier = MessageVerifier(
             self.domain,
             Epochs(self.validators),
             self.genesis,
@@ -186,7 +186,7 @@ class Theatre:
             self.out[quiet:] = [x for x in self.out[quiet:] if " commits " in x or "HALT" in x]
 
     def do_verdict(self, node_, verdict_):
-        self.actors[int(node_)].verdict = ev.Verdict[verdict_.upper()]
+        self.actors[int(node_)].verdict = ev.ProposalVerdict[verdict_.upper()]
 
     def do_execute(self, node_, result_):
         self.actors[int(node_)].result = result_.encode()

@@ -26,7 +26,7 @@ from consensus.simulation.checking.checkers import (
 from consensus.simulation.checking.violation import Violation
 from consensus.simulation.checking.vote_checker import VoteChecker
 from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_plan import RunPlan
 from consensus.simulation.world import World
 from consensus.types import ZERO_HASH, hash_bytes
 from consensus.validators import Validator, ValidatorSet
@@ -430,7 +430,7 @@ def test_p24_evidence():
 
 
 def quiet_world(**options):
-    plan = Plan(0, (1,) * 4, (0, 1, 2, 3), (0, 50), 100, **options)
+    plan = RunPlan(0, (1,) * 4, (0, 1, 2, 3), (0, 50), 100, **options)
     world = World(plan)
     for node in world.nodes:
         world.start(node)
@@ -464,12 +464,12 @@ def test_p20_after_everything_is_answered():
 
 
 def first_violation(change, monkeypatch, seeds=60):
-    from consensus.simulation.explore import Finding, run_seed
+    from consensus.simulation.explore import PlanFinding, run_seed
 
     change(monkeypatch)
     for seed in range(1, seeds):
         found = run_seed(seed, 4)
-        if isinstance(found, Finding):
+        if isinstance(found, PlanFinding):
             return found.property_id
     return None
 

@@ -6,7 +6,7 @@ import pytest
 
 from consensus.inputs import TimerFired, TimerId
 from consensus.simulation.faults import Crash, Rates
-from consensus.simulation.run_plan import Plan
+from consensus.simulation.run_plan import RunPlan
 from consensus.simulation.world import World
 from consensus.suspects import ROUNDS_MIN
 
@@ -33,7 +33,7 @@ class Counted(World):
 
 def play(nodes, liars, blocks=120, **options):
     """Run a block of one transaction every 200 ms; return the world and its result."""
-    plan = Plan(
+    plan = RunPlan(
         seed=1,
         weights=(1,) * nodes,
         members=tuple(range(nodes)),

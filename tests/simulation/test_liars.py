@@ -8,7 +8,7 @@ from consensus.errors import InvalidMessage
 from consensus.messages import Checkpoint, ViewChange
 from consensus.simulation.faults import Rates
 from consensus.simulation.liars.forgery import forge_commit, forge_view_change
-from consensus.simulation.run_plan import Plan, keeps_promise
+from consensus.simulation.run_plan import RunPlan, keeps_promise
 from consensus.simulation.world import World
 
 SEEDS = range(12)
@@ -17,7 +17,7 @@ SEEDS = range(12)
 def plan_with(*behaviours, seed=0, **options):
     """A plan for seven nodes, of which 2 and 5 lie in the same way."""
     liars = ((2, behaviours), (5, behaviours))
-    return Plan(
+    return RunPlan(
         seed,
         (1,) * 7,
         tuple(range(7)),

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.simulation.explore import Finding, Totals, run_plan, run_seed
+from consensus.simulation.explore import PlanFinding, Totals, run_plan, run_seed
 from consensus.simulation.faults import BEHAVIOURS
 from consensus.simulation.liars.behaviours import ACTIONS, CHANGES
 from consensus.simulation.result import RunResult
 from consensus.simulation.run_plan import (
-    Plan,
+    RunPlan,
     draw_plan,
     keeps_promise,
     plan_from_json,
@@ -48,7 +48,7 @@ def hash_of(plan):
 def test_other_sizes(nodes):
     for seed in range(5 if nodes < 20 else 1):
         found = run_seed(seed, nodes)
-        assert not isinstance(found, Finding), found.text
+        assert not isinstance(found, PlanFinding), found.text
 
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
@@ -121,7 +121,7 @@ def test_other_files_are_no_plans(change):
 def fails_with_two_crashes(plan):
     """A made-up property, which two crashes of node 1 break."""
     if sum(crash.instance == 1 for crash in plan.crashes) >= 2:
-        return Finding(plan, "P99 pretended")
+        return PlanFinding(plan, "P99 pretended")
     return RunResult(1, 1, 0, 1, 1, {}, {}, "")
 
 
@@ -129,9 +129,11 @@ def test_shrinking_leaves_what_the_failure_needs():
     plan = next(
         plan
         for plan in (draw_plan(seed, 7) for seed in range(1_000))
-        if isinstance(fails_with_two_crashes(plan), Finding) and len(plan.crashes) > 5 and plan.cuts
+        if isinstance(fails_with_two_crashes(plan), PlanFinding)
+        and len(plan.crashes) > 5
+        and plan.cuts
     )
-    small = shrink(Finding(plan, "P99 pretended"), fails_with_two_crashes)
+    small = shrink(PlanFinding(plan, "P99 pretended"), fails_with_two_crashes)
     assert len(small.plan.crashes) == 2 and small.plan.faults == 2
     assert small.plan.submissions == () and small.plan.rates.drop == 0
 
@@ -142,11 +144,11 @@ def test_shrinking_is_bounded_and_keeps_the_property():
 
     def other_property(candidate):
         runs.append(candidate)
-        return Finding(candidate, "P98 something else")
+        return PlanFinding(candidate, "P98 something else")
 
-    finding = Finding(plan, "P99 pretended")
+    finding = PlanFinding(plan, "P99 pretended")
     assert shrink(finding, other_property, runs_max=10) == finding and len(runs) == 10
-    assert all(isinstance(item, Plan) and item != plan for item in candidates(plan))
+    assert all(isinstance(item, RunPlan) and item != plan for item in candidates(plan))
 
 
 # --- the command ----------------------------------------------------------------------------

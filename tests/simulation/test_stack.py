@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from consensus.effects import Persist
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.core.driver import Driver
 from node.errors import StorageError
 from node.execution.compiler import runtime
@@ -71,7 +71,7 @@ def test_registrations_succeed_and_are_compiled():
     context = BlockContext(1, 1, genesis.tx_gas_limit, genesis.web3_chain_id, lambda number: None)
     evm = Evm(LayeredState(EmptyState(), block.writes), context)
     outcomes = {evm.execute(item).status for item in cluster._transactions()}
-    assert outcomes == {Status.SUCCESS}
+    assert outcomes == {ReceiptStatus.SUCCESS}
     run_stack(1)
     assert cluster._EAGER_CACHE.operations > 500
 

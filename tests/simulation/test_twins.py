@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from consensus.simulation.explore import Finding
+from consensus.simulation.explore import PlanFinding
 from consensus.simulation.twins import (
     enumerate_scenarios,
     parse_scenario,
@@ -43,14 +43,14 @@ def test_twins_within_the_bound_never_fork(chunk):
         nodes = 7 if number % 20 == 0 else 4 + number % 2
         scenario = sample_scenario(random, nodes, 3 + number % 2)
         found = run_scenario(scenario)
-        assert not isinstance(found, Finding), f"{scenario.describe()}: {found.text}"
+        assert not isinstance(found, PlanFinding), f"{scenario.describe()}: {found.text}"
 
 
 def test_twins_beyond_the_bound_fork():
     """The positive control: the checkers see a fork when there is one (F20)."""
     random = Random(1)
     runs = (run_scenario(sample_scenario(random, 4, 3, twins=2)) for _ in range(400))
-    assert any(isinstance(found, Finding) and found.property_id == "P01" for found in runs)
+    assert any(isinstance(found, PlanFinding) and found.property_id == "P01" for found in runs)
 
 
 def test_scenarios_survive_their_written_form():

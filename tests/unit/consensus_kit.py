@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest, signing_digest
 from consensus.effects import Broadcast, Send, StartTimer
 from consensus.epochs import Epoch, Epochs
@@ -11,9 +11,9 @@ from consensus.inputs import (
     MessageReceived,
     PendingChanged,
     ProposalExecuted,
+    ProposalVerdict,
     ProposalVerified,
     TimerFired,
-    Verdict,
 )
 from consensus.messages import (
     Checkpoint,
@@ -46,7 +46,7 @@ def is_signed(node_id, digest, signature):
     return signature == sign(node_id[-1], digest)
 
 
-VERIFIER = Verifier(DOMAIN, Epochs(VALIDATORS), GENESIS, is_signed)
+VERIFIER = MessageVerifier(DOMAIN, Epochs(VALIDATORS), GENESIS, is_signed)
 
 
 def signed(message, domain=DOMAIN):
@@ -150,7 +150,7 @@ def offer(item, view=0, hashes=(b"h" * 32,), sender=None):
 
 def make_valid(target, item):
     """Answer the check of a proposal's bodies with VALID."""
-    return target.step(ProposalVerified(item.height, digest_of(item), Verdict.VALID))
+    return target.step(ProposalVerified(item.height, digest_of(item), ProposalVerdict.VALID))
 
 
 def vote(kind, item, sender, view=0):

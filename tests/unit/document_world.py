@@ -16,7 +16,7 @@ from contracts.registry import (
 from institutions.documents.document import Document, Subject, build_enterprise_report
 from institutions.exchange.presentation import decode_presentation, encode_presentation
 from institutions.ledger.registry import Facts
-from institutions.ledger.responses import Receipt
+from institutions.ledger.responses import TransactionReceipt
 from institutions.package.format import Profile, encode_package
 from institutions.package.leaves import Attachment
 from institutions.package.signatures import DocumentKey
@@ -34,7 +34,7 @@ NOVA_KEY = DocumentKey(b"\x07" * 32)
 USCC = "91440300MA5DEM012D"
 SUBJECT = Subject("USCC", USCC)
 EVERYTHING = ("",)
-RECEIPT = Receipt("0x" + "ab" * 32, 7, True, b"", ())
+RECEIPT = TransactionReceipt("0x" + "ab" * 32, 7, True, b"", ())
 """Of a transaction that succeeded in block 7."""
 
 

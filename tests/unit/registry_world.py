@@ -16,7 +16,7 @@ from contracts.registry import (
     Role,
     decode_registry_error,
 )
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.config import Engine, OrgEntry
 from node.execution.evm import Evm
 from node.execution.flat_state import EmptyState, LayeredState
@@ -99,7 +99,7 @@ class World:
         function = load_artifact(contract).functions[name]
         data = function.encode_call(*arguments)
         outcome = self._evm.call(sender, ADDRESSES[contract], 0, data, GAS)
-        if outcome.status is not Status.SUCCESS:
+        if outcome.status is not ReceiptStatus.SUCCESS:
             raise Refused(decode_registry_error(outcome.output))
         self.logs, self.gas_used = outcome.logs, outcome.gas_used
         values = function.decode_output(outcome.output)

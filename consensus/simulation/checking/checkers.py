@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 
 from consensus import effects as fx
-from consensus.certificates import Verifier, reference_height
+from consensus.certificates import MessageVerifier, reference_height
 from consensus.codec import compute_digest
 from consensus.effects import Effect
 from consensus.epochs import Epochs
@@ -45,7 +45,7 @@ before and after."""
 class ChainChecker:
     """P01 agreement, P02 prefix, P03 content, P04 certificates, P10, P11, P13."""
 
-    def __init__(self, verifier: Verifier, known: Container[Hash32] | None = None) -> None:
+    def __init__(self, verifier: MessageVerifier, known: Container[Hash32] | None = None) -> None:
         self._verifier = verifier
         self._known = known
         genesis = verifier.genesis
@@ -311,7 +311,7 @@ class EvidenceChecker:
             )
 
     def on_report(
-        self, node: SimNode, verifier: Verifier, evidence: Evidence, honest: frozenset[bytes]
+        self, node: SimNode, verifier: MessageVerifier, evidence: Evidence, honest: frozenset[bytes]
     ) -> None:
         """Check the evidence with which a node reports that a validator equivocated."""
         if node.replica is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from consensus.certificates import VerifiedMessage, Verifier
+from consensus.certificates import MessageVerifier, VerifiedMessage
 from consensus.codec import decode_message, encode_message
 from consensus.errors import InvalidMessage, UnknownEpoch
 from consensus.messages import Message
 from consensus.simulation.checking.violation import Violation
 
 
-def accept_honest(verifier: Verifier, node_id: bytes, message: Message) -> VerifiedMessage:
+def accept_honest(verifier: MessageVerifier, node_id: bytes, message: Message) -> VerifiedMessage:
     """Encode, decode and verify a message as if it came over an honest node's link.
 
     Raises:

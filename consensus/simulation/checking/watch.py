@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from consensus.certificates import VerifiedMessage, Verifier, reference_height
+from consensus.certificates import MessageVerifier, VerifiedMessage, reference_height
 from consensus.effects import Effect, ExecuteProposal
 from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
@@ -27,13 +27,13 @@ from consensus.simulation.run_plan import keeps_promise
 from consensus.types import ZERO_HASH, Hash32
 
 
-class Watch:
+class PropertyWatch:
     """Notifies each checker of the events that concern it."""
 
     def __init__(self, world: Kernel, clients: Clients) -> None:
         self._world = world
         epochs = Epochs(world.validators_of(world.plan.members))
-        verifier = Verifier(world.domain, epochs, world.genesis, world.is_signed)
+        verifier = MessageVerifier(world.domain, epochs, world.genesis, world.is_signed)
         self._chain = ChainChecker(verifier, clients)
         self._votes = VoteChecker(world.domain)
         self._steps = StepChecker(world.plan.window)

@@ -48,8 +48,8 @@ from consensus.messages import (
 from consensus.replica import Replica
 from consensus.simulation.liars.forgery import act_forge, forge, invent_commit
 from consensus.simulation.liars.misrule import accuse, mute
-from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar, SimNode, compute_tx_root
+from consensus.simulation.simulated_links import Parcel, Post
 from consensus.types import VIEW_MAX, NodeIndex, hash_bytes
 
 DELAY_MS_MAX = 2_700

@@ -19,8 +19,8 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar, compute_tx_root
+from consensus.simulation.simulated_links import Parcel, Post
 from consensus.types import NodeIndex, Signature, hash_bytes
 
 Claim = Callable[[NodeIndex], Message]

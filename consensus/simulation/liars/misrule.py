@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from consensus.leaders import ROUNDS_MAX, rounds_to_heights
 from consensus.messages import NewView, PrePrepare, ViewChange
-from consensus.simulation.links import Parcel, Post
 from consensus.simulation.node import Liar
+from consensus.simulation.simulated_links import Parcel, Post
 
 FALSIFIED_SHARE = 0.3
 

@@ -34,7 +34,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
         "the sender in a message is not compared with the link it came over",
         (
             "certificates",
-            "Verifier.verify_link",
+            "MessageVerifier.verify_link",
             "if validators.index_of(node_id) != message.sender and not isinstance(message, NewView):",
             "if False:",
         ),
@@ -42,7 +42,12 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
     _mutant(
         "B04",
         "the VIEW-CHANGEs in a NEW-VIEW are not verified",
-        ("certificates", "Verifier._check_new_view", "self._check_message(change, epoch)", "pass"),
+        (
+            "certificates",
+            "MessageVerifier._check_new_view",
+            "self._check_message(change, epoch)",
+            "pass",
+        ),
     ),
     _mutant(
         "B05",
@@ -91,8 +96,8 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
         (
             "normal_case",
             "handle_proposal_verified",
-            "slot.verdict = Verdict.UNKNOWN if is_overruled else event.verdict",
-            "slot.verdict = Verdict.VALID",
+            "slot.verdict = ProposalVerdict.UNKNOWN if is_overruled else event.verdict",
+            "slot.verdict = ProposalVerdict.VALID",
         ),
     ),
     _mutant(
@@ -126,7 +131,7 @@ PUBLIC_BUGS: tuple[Mutant, ...] = (
         "the stable certificate of a VIEW-CHANGE is not verified",
         (
             "certificates",
-            "Verifier._check_view_change",
+            "MessageVerifier._check_view_change",
             "self.verify_commit(message.stable)",
             "pass",
         ),

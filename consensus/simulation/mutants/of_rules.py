@@ -149,7 +149,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
         "honest messages are refused at the link (R-SIG-2)",
         (
             "certificates",
-            "Verifier.verify_link",
+            "MessageVerifier.verify_link",
             "if validators.index_of(node_id) != message.sender and not isinstance(message, NewView):",
             "if True:",
         ),
@@ -175,7 +175,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
         ),
         (
             "certificates",
-            "Verifier._check_new_view",
+            "MessageVerifier._check_new_view",
             "if senders != sorted(set(senders)):",
             "if False:",
         ),
@@ -185,7 +185,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
         "a NEW-VIEW needs only f + 1 VIEW-CHANGEs (R-NV-1)",
         (
             "certificates",
-            "Verifier._check_new_view",
+            "MessageVerifier._check_new_view",
             "if not epoch.validators.has_quorum(senders):",
             "if not epoch.validators.has_honest(senders):",
         ),
@@ -195,7 +195,7 @@ BROKEN_RULES: tuple[Mutant, ...] = (
         "any validator may open a view (R-NV-1)",
         (
             "certificates",
-            "Verifier._check_new_view",
+            "MessageVerifier._check_new_view",
             "if message.sender != epoch.validators.leader(height, message.view):",
             "if False:",
         ),
@@ -203,7 +203,12 @@ BROKEN_RULES: tuple[Mutant, ...] = (
     _mutant(
         "L19",
         "another genesis is accepted (R-CERT-2)",
-        ("certificates", "Verifier.verify_commit", "if certificate != self.genesis:", "if False:"),
+        (
+            "certificates",
+            "MessageVerifier.verify_commit",
+            "if certificate != self.genesis:",
+            "if False:",
+        ),
     ),
     _mutant(
         "L20",

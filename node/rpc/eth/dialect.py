@@ -13,7 +13,7 @@ from eth_abi.exceptions import DecodingError
 
 from contracts.registry import decode_registry_error
 from node.chain.block import encode_block
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.chain.transaction import (
     INIT_CODE_BYTES_MAX,
     AccessList,
@@ -26,7 +26,7 @@ from node.errors import InvalidTransaction
 from node.execution.evm import Outcome
 from node.execution.machine import Watch
 from node.rpc.backend import Backend
-from node.rpc.call_runner import Beside
+from node.rpc.call_runner import Offloaded
 from node.rpc.eth.filters import find_logs, parse_filter
 from node.rpc.eth.shapes import block_object, receipt_object, transaction_object
 from node.rpc.json_values import (
@@ -181,7 +181,9 @@ class EthMethods:
             raise RpcError(TIMED_OUT, text, to_data(tx_hash))
         return receipt_object(placed)
 
-    def eth_call(self, message: object, tag: object = "latest", overrides: object = None) -> Beside:
+    def eth_call(
+        self, message: object, tag: object = "latest", overrides: object = None
+    ) -> Offloaded:
         self._check_latest(tag)
         if overrides:
             raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
@@ -190,24 +192,24 @@ class EthMethods:
 
         def work(watch: Watch | None) -> str:
             outcome = run(watch)
-            if outcome.status is not Status.SUCCESS:
+            if outcome.status is not ReceiptStatus.SUCCESS:
                 _raise_failure(outcome, template)
             return to_data(outcome.output)
 
-        return Beside(work)
+        return Offloaded(work)
 
-    def eth_estimateGas(self, message: object, tag: object = "latest") -> Beside:
+    def eth_estimateGas(self, message: object, tag: object = "latest") -> Offloaded:
         self._check_latest(tag)
         template = _parse_message(message)
         run = self._node.estimate_gas(template)
 
         def work(watch: Watch | None) -> str:
             gas, outcome = run(watch)
-            if outcome.status is not Status.SUCCESS:
+            if outcome.status is not ReceiptStatus.SUCCESS:
                 _raise_failure(outcome, template)
             return to_quantity(gas)
 
-        return Beside(work)
+        return Offloaded(work)
 
     def eth_getTransactionByHash(self, tx_hash: object) -> Any:
         wanted = parse_data(tx_hash, "transaction hash", 32)
@@ -367,12 +369,12 @@ def _parse_access_list(raw: object) -> AccessList:
 
 
 def _raise_failure(outcome: Outcome, template: Transaction) -> NoReturn:
-    if outcome.status is Status.OUT_OF_GAS_LIMIT:
+    if outcome.status is ReceiptStatus.OUT_OF_GAS_LIMIT:
         needed = compute_intrinsic_gas(template)
         raise RpcError(
             SERVER_ERROR, f"intrinsic gas too low: have {outcome.gas_used}, want {needed}"
         )
-    if outcome.status is Status.REVERT:
+    if outcome.status is ReceiptStatus.REVERT:
         reason = describe_revert(outcome.output)
         message = f"execution reverted: {reason}" if reason else "execution reverted"
         raise RpcError(EXECUTION_REVERTED, message, to_data(outcome.output))

@@ -49,7 +49,7 @@ class FormatError(NodeError):
 
 
 @dataclass(slots=True)
-class Report:
+class StateTestReport:
     """Results of tests. A name is file, test, and the choices of data, gas and value."""
 
     subtests: int = 0
@@ -74,7 +74,7 @@ class Report:
         )
         return [f"{what}: {name}" for what, names in kinds for name in names]
 
-    def add(self, other: Report) -> None:
+    def add(self, other: StateTestReport) -> None:
         """Add the results of other tests."""
         self.subtests += other.subtests
         self.not_interpreted += other.not_interpreted
@@ -162,13 +162,13 @@ class Choice(NamedTuple):
     logs: bytes
 
 
-def run_file(path: Path, root: Path, cpu_max_s: float = CPU_MAX_S) -> Report:
+def run_file(path: Path, root: Path, cpu_max_s: float = CPU_MAX_S) -> StateTestReport:
     """Run all tests of a file, each for at most `cpu_max_s` in each engine.
 
     Raises:
         FormatError: it is not a file of state tests.
     """
-    report = Report()
+    report = StateTestReport()
     usual = InterpretedComputation._precompiles  # noqa: SLF001
     InterpretedComputation._precompiles = OFFICIAL_PRECOMPILES  # noqa: SLF001
     try:
@@ -184,7 +184,9 @@ def run_file(path: Path, root: Path, cpu_max_s: float = CPU_MAX_S) -> Report:
     return report
 
 
-def _run_test(test: Mapping[str, Any], name: str, report: Report, cpu_max_s: float) -> None:
+def _run_test(
+    test: Mapping[str, Any], name: str, report: StateTestReport, cpu_max_s: float
+) -> None:
     state, context = TestState(test["pre"]), _context(test["env"])
     for choice in _choices(test["post"][FORK], name):
         report.subtests += 1
@@ -220,7 +222,7 @@ def _run_choice(
     context: BlockContext,
     transaction: Transaction,
     choice: Choice,
-    report: Report,
+    report: StateTestReport,
     cpu_max_s: float,
 ) -> None:
     if _is_refused(state, context, transaction):

@@ -86,15 +86,15 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
     """Change bytes of packages and presentations; none may be accepted."""
     from random import Random
 
-    from experiments.actors.actors import Cast
-    from experiments.attacks.mutation import TRIALS, Outcome, prepare
+    from experiments.actors.actors import Actors
+    from experiments.attacks.mutation import TRIALS, MutationOutcome, prepare
     from lowu.testing.networks import Virtual, VirtualFaults
 
     progress = Progress(is_silent=is_json)
 
-    async def play(cast: Cast, faults: VirtualFaults) -> dict[str, Outcome]:
-        case = await prepare(cast)
-        found: dict[str, Outcome] = {}
+    async def play(actors: Actors, faults: VirtualFaults) -> dict[str, MutationOutcome]:
+        case = await prepare(actors)
+        found: dict[str, MutationOutcome] = {}
         for name, trial in TRIALS.items():
             found[name] = await trial(case, mutations // 2, Random(f"{seed}/{name}"))  # noqa: S311
             progress(f"{name}: {found[name].tried} changes, {len(found[name].accepted)} accepted")
@@ -153,15 +153,15 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
     """
     from random import Random
 
-    from experiments.actors.actors import Cast
+    from experiments.actors.actors import Actors
     from experiments.attacks.linkability import Linked, measure
     from lowu.testing.networks import Virtual, VirtualFaults
 
-    async def play(cast: Cast, faults: VirtualFaults) -> dict[str, Linked]:
+    async def play(actors: Actors, faults: VirtualFaults) -> dict[str, Linked]:
         random = Random(seed)  # noqa: S311
         return {
-            "at once": await measure(cast, documents, random, is_at_once=True),
-            "later": await measure(cast, documents, random, is_at_once=False),
+            "at once": await measure(actors, documents, random, is_at_once=True),
+            "later": await measure(actors, documents, random, is_at_once=False),
         }
 
     found = Virtual(NETWORK).play(play)
@@ -188,15 +188,15 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
 
 async def _publish(seed: int, progress: Progress) -> Form:
     """Issue one form under each profile on a network of its own."""
-    from experiments.actors.actors import open_cast
+    from experiments.actors.actors import open_actors
     from experiments.attacks.dictionary import publish
     from lowu.temporary import temporary_network_folder
     from node.topology.network import bring_up
 
     with temporary_network_folder("attack") as folder:
         up = await bring_up(folder, *read_network(NETWORK), progress)
-        async with open_cast(up.plan, lambda: int(time.time())) as cast:
-            return await publish(cast, seed)
+        async with open_actors(up.plan, lambda: int(time.time())) as actors:
+            return await publish(actors, seed)
 
 
 def _print(found: dict[str, Found], number: str, budget: float) -> None:
@@ -239,12 +239,12 @@ def legacy(seed: int, is_json: bool) -> None:
     """
     from random import Random
 
-    from experiments.actors.actors import Cast
+    from experiments.actors.actors import Actors
     from experiments.attacks.legacy import Comparison, compare
     from lowu.testing.networks import Virtual, VirtualFaults
 
-    async def play(cast: Cast, faults: VirtualFaults) -> list[Comparison]:
-        return await compare(cast, Random(seed))  # noqa: S311
+    async def play(actors: Actors, faults: VirtualFaults) -> list[Comparison]:
+        return await compare(actors, Random(seed))  # noqa: S311
 
     found = Virtual(NETWORK).play(play)
     is_ok = all(item.is_as_expected for item in found)

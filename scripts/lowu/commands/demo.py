@@ -101,7 +101,7 @@ def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
 
 
 async def _play(folder: Path, progress: Progress) -> DemoResult:
-    from experiments.actors.actors import open_cast
+    from experiments.actors.actors import open_actors
     from experiments.faults.killed_nodes import find_leader, wait_for_level
     from experiments.scenarios import Stage, lifecycle, presenting
     from node.topology.network import bring_up
@@ -116,8 +116,8 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
     progress(
         f"first block after {up.first_block_s:.2f} s; leader is {(await find_leader(plan)).name}"
     )
-    async with open_cast(plan, lambda: int(time.time())) as cast:
-        stage = Stage(cast, folder)
+    async with open_actors(plan, lambda: int(time.time())) as actors:
+        stage = Stage(actors, folder)
         await _show(presenting.show_report, stage, result, progress)
         await _show(presenting.show_some_fields, stage, result, progress)
         await _with_killed_leader(plan, folder, stage, result, progress)
@@ -129,7 +129,7 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
             progress("the nodes did not come level")
         else:
             _note_nodes(plan, statuses, result)
-        await _search(plan, folder, cast, result, progress)
+        await _search(plan, folder, actors, result, progress)
     result.seconds = time.monotonic() - started
     return result
 
@@ -222,15 +222,15 @@ def _note_nodes(plan: Any, statuses: list[dict[str, Any]], result: DemoResult) -
 
 
 async def _search(
-    plan: Any, folder: Path, cast: Any, result: DemoResult, progress: Progress
+    plan: Any, folder: Path, actors: Any, result: DemoResult, progress: Progress
 ) -> None:
     from experiments.canary import search_nodes
     from node.topology.tree import node_folder
 
-    canaries = sorted({text for item in cast.documents for text in item.canaries()})
+    canaries = sorted({text for item in actors.documents for text in item.canaries()})
     folders = [node_folder(folder, node) for node in plan.nodes]
     progress(f"searching data, logs and tapped traffic of all nodes for {len(canaries)} canaries")
-    found = await trio.to_thread.run_sync(search_nodes, folders, canaries, cast.anchors)
+    found = await trio.to_thread.run_sync(search_nodes, folders, canaries, actors.anchors)
     result.canary_hits = len(found.hits)
     result.canary_control_found = found.is_control_found
     result.searched_files, result.searched_bytes = found.files, found.size_bytes

@@ -16,7 +16,7 @@ from lowu.options import by_option, directory_option, json_option
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
-    from institutions.ledger.governance import Call, Proposal
+    from institutions.ledger.governance import Call, GovernanceProposal
     from institutions.roles.administrator import Rotation
 
 SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
@@ -208,7 +208,7 @@ def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json:
             await Voter(signer).vote(proposal, is_yes=not is_no)
             return await read_proposal(signer.registry, proposal)
 
-    found: Proposal = run_steps(run)
+    found: GovernanceProposal = run_steps(run)
     say(_describe(found), is_json=is_json, **_figures(found))
 
 
@@ -303,7 +303,7 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
             read = [await read_proposal(registry, number) for number in numbers]
             return [item for item in read if item is not None]
 
-    found: list[Proposal] = run_steps(run)
+    found: list[GovernanceProposal] = run_steps(run)
     if is_json:
         emit_json(True, {}, proposals=[_figures(item) for item in found])
         return
@@ -319,11 +319,11 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
     print_table("Proposals", ("number", "status", "votes", "what it does"), rows)
 
 
-def _tell_votes(item: Proposal) -> str:
+def _tell_votes(item: GovernanceProposal) -> str:
     return ", ".join(f"{side.name} {yes}:{no}" for side, (yes, no) in item.votes.items()) or "none"
 
 
-def _describe(item: Proposal) -> str:
+def _describe(item: GovernanceProposal) -> str:
     told = f"proposal {item.number} is {item.status.name}; votes, yes:no: {_tell_votes(item)}"
     if item.status.name != "OPEN":
         return told
@@ -331,7 +331,7 @@ def _describe(item: Proposal) -> str:
     return f"{told}\nopen until block {item.until_height}; {rule}"
 
 
-def _figures(item: Proposal) -> dict[str, Any]:
+def _figures(item: GovernanceProposal) -> dict[str, Any]:
     from institutions.ledger.governance import describe_call
 
     return {

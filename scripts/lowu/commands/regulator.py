@@ -16,7 +16,7 @@ from lowu.output import Progress, print_table
 if TYPE_CHECKING:
     from collections import Counter
 
-    from institutions.roles.regulator import RegulatorDesk, View
+    from institutions.roles.regulator import Regulator, View
     from node.topology.plan import PlannedInstitution
 
 POLL_S = 0.5
@@ -44,11 +44,11 @@ def regulator(institution: str, dormant: int, follow: bool, directory: Path, is_
     progress = Progress(is_silent=is_json)
 
     async def run() -> View:
-        from institutions.roles.regulator import RegulatorDesk
+        from institutions.roles.regulator import Regulator
 
         async with office.connect(institution) as signer:
             with office.open_store("desks", institution) as store:
-                desk = RegulatorDesk(signer.registry.client, store)
+                desk = Regulator(signer.registry.client, store)
                 view = await desk.catch_up()
                 if follow:
                     await _follow(desk, members, dormant, progress)
@@ -62,7 +62,7 @@ def regulator(institution: str, dormant: int, follow: bool, directory: Path, is_
 
 
 async def _follow(
-    desk: RegulatorDesk,
+    desk: Regulator,
     members: dict[int, PlannedInstitution],
     dormant: int,
     progress: Progress,

@@ -20,7 +20,7 @@ from lowu.options import json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from experiments.actors.actors import Cast
+    from experiments.actors.actors import Actors
     from experiments.scenarios import Scenario, Step
 
 NETWORK = "seed-7"
@@ -117,32 +117,32 @@ def _print_list(*, is_json: bool) -> None:
 async def _play(
     folder: Path, chosen: list[Scenario], cut_s: float, progress: Progress
 ) -> list[Played]:
-    from experiments.actors.actors import open_cast
+    from experiments.actors.actors import open_actors
     from node.topology.network import bring_up
 
     progress(f"starting {NETWORK}")
     up = await bring_up(folder, *read_tapped_network(NETWORK), progress)
     played = []
-    async with open_cast(up.plan, lambda: int(time.time())) as cast:
+    async with open_actors(up.plan, lambda: int(time.time())) as actors:
         for scenario in chosen:
-            item = await _play_one(cast, folder, scenario, cut_s)
+            item = await _play_one(actors, folder, scenario, cut_s)
             played.append(item)
             sign = "as expected" if item.is_as_expected else "NOT AS EXPECTED"
             progress(f"{item.name} {item.title}: {sign}, {item.seconds:.1f} s")
     return played
 
 
-async def _play_one(cast: Cast, folder: Path, scenario: Scenario, cut_s: float) -> Played:
+async def _play_one(actors: Actors, folder: Path, scenario: Scenario, cut_s: float) -> Played:
     from experiments.scenarios import Stage
     from node.errors import raise_if_fatal, root_causes
 
     item = Played(scenario.name, scenario.title)
-    stage = Stage(cast, folder, item.steps, cut_s)
-    documents, anchors = len(cast.documents), len(cast.anchors)
+    stage = Stage(actors, folder, item.steps, cut_s)
+    documents, anchors = len(actors.documents), len(actors.anchors)
     started = time.monotonic()
     try:
         await scenario.play(stage)
-        await _check_nodes(cast, folder, item, documents, anchors)
+        await _check_nodes(actors, folder, item, documents, anchors)
     except Exception as error:  # noqa: BLE001  (one scenario's end is not the others')
         raise_if_fatal(error)
         item.error = "; ".join(f"{type(one).__name__}: {one}" for one in root_causes(error))
@@ -151,18 +151,18 @@ async def _play_one(cast: Cast, folder: Path, scenario: Scenario, cut_s: float) 
 
 
 async def _check_nodes(
-    cast: Cast, folder: Path, item: Played, documents: int, anchors: int
+    actors: Actors, folder: Path, item: Played, documents: int, anchors: int
 ) -> None:
     """Search all nodes for the scenario's documents, and compare the nodes' states."""
     from experiments.canary import search_nodes
     from experiments.faults.killed_nodes import wait_for_level
     from node.topology.tree import node_folder
 
-    statuses = await wait_for_level(cast.plan, LEVEL_S)
+    statuses = await wait_for_level(actors.plan, LEVEL_S)
     item.is_level = statuses is not None and len({s["state_root"] for s in statuses}) == 1
-    canaries = sorted({text for doc in cast.documents[documents:] for text in doc.canaries()})
-    folders = [node_folder(folder, node) for node in cast.plan.nodes]
-    found = await trio.to_thread.run_sync(search_nodes, folders, canaries, cast.anchors[anchors:])
+    canaries = sorted({text for doc in actors.documents[documents:] for text in doc.canaries()})
+    folders = [node_folder(folder, node) for node in actors.plan.nodes]
+    found = await trio.to_thread.run_sync(search_nodes, folders, canaries, actors.anchors[anchors:])
     item.canary_hits = len(found.hits)
     if not found.is_control_found:
         item.error = "the search did not find the anchors that must be there"

@@ -43,7 +43,7 @@ def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: b
     against those of the test, the compiled engine against the interpreter. Exits 1 on any
     difference.
     """
-    from node.simulation.evm.state_tests import Report
+    from node.simulation.evm.state_tests import StateTestReport
 
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
     files = [path for path in files if only in str(path)]
@@ -53,7 +53,7 @@ def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: b
             "give a folder of GeneralStateTests"
         )
     root = folder.parent if folder.is_file() else folder
-    watch, progress, total = Stopwatch(), Progress(is_silent=is_json), Report()
+    watch, progress, total = Stopwatch(), Progress(is_silent=is_json), StateTestReport()
     tasks = [(path, root, cpu_max_s) for path in files]
     for number, report in enumerate(run_parallel(_run_task, tasks, jobs, chunk=8), 1):
         total.add(report)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import trio
 
-from experiments.load import Issuer, build_network, sign_registrations
+from experiments.load import SignedLoad, build_network, sign_registrations
 from lowu.output import Progress
 from lowu.temporary import temporary_network_folder
 from node.errors import NodeError
@@ -62,7 +62,7 @@ def plan_load(nodes: int) -> Plan:
     return build_plan(parse_spec(build_network(nodes), Path(f"load-{nodes}")))
 
 
-def sign_for(plan: Plan, count: int, issuers: int | None = None) -> list[Issuer]:
+def sign_for(plan: Plan, count: int, issuers: int | None = None) -> list[SignedLoad]:
     """Return `count` registrations, evenly signed by the first institutions of a network."""
     return Shares(plan, issuers).take(count)
 
@@ -75,7 +75,7 @@ class Shares:
         self._keys = [item.account_key for item in plan.institutions[:issuers]]
         self._used = 0
 
-    def take(self, count: int) -> list[Issuer]:
+    def take(self, count: int) -> list[SignedLoad]:
         """Return the next `count` registrations, evenly of all issuers."""
         start, each = self._used, -(-count // len(self._keys))
         self._used += each

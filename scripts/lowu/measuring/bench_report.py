@@ -86,7 +86,7 @@ def print_machine(machine: dict[str, Any]) -> None:
     click.echo(", ".join(f"{name} {number}" for name, number in machine["packages"].items()))
 
 
-class Report:
+class BenchReport:
     """The results of one bench. Made before it measures: the load then is that of others."""
 
     def __init__(self, *, is_json: bool, plot: Path | None) -> None:

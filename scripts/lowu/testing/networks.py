@@ -16,7 +16,7 @@ from typing import TypeVar
 import trio
 
 from contracts.registry import Jurisdiction
-from experiments.actors.actors import Cast, open_cast
+from experiments.actors.actors import Actors, open_actors
 from lowu.options import read_network
 from node.simulation.virtual_network import VirtualNetwork, open_virtual
 from node.simulation.virtual_time import run_virtual
@@ -66,15 +66,15 @@ class Virtual:
         self.plan = load_plan(network)
         self.seed = seed
 
-    def play(self, function: Callable[[Cast, VirtualFaults], Awaitable[T]]) -> T:
+    def play(self, function: Callable[[Actors, VirtualFaults], Awaitable[T]]) -> T:
         """Run an async function with a fresh network; return what it returns."""
 
         async def main() -> T:
             async with (
                 open_virtual(self.plan, self.seed) as network,
-                open_cast(self.plan, network.now_s, network.client) as cast,
+                open_actors(self.plan, network.now_s, network.client) as actors,
             ):
-                return await function(cast, VirtualFaults(network))
+                return await function(actors, VirtualFaults(network))
 
         return run_virtual(self.seed, main)
 
@@ -133,11 +133,11 @@ class Processes:
         """Where nodes answer JSON-RPC, by institution."""
         return {item.spec.id: item.node.url for item in self.plan.institutions}
 
-    def play(self, function: Callable[[Cast, ProcessFaults], Awaitable[T]]) -> T:
+    def play(self, function: Callable[[Actors, ProcessFaults], Awaitable[T]]) -> T:
         """Run an async function with the network's institutions; return what it returns."""
 
         async def main() -> T:
-            async with open_cast(self.plan, lambda: int(time.time())) as cast:
-                return await function(cast, ProcessFaults(self))
+            async with open_actors(self.plan, lambda: int(time.time())) as actors:
+                return await function(actors, ProcessFaults(self))
 
         return trio.run(main)

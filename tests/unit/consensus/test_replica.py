@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from consensus import effects as fx
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import (
     decode_prepared_certificate,
     encode_prepared_certificate,
@@ -18,11 +18,11 @@ from consensus.inputs import (
     LinksChanged,
     PendingChanged,
     ProposalExecuted,
+    ProposalVerdict,
     ProposalVerified,
     Synced,
     TimerFired,
     TimerId,
-    Verdict,
 )
 from consensus.messages import (
     Checkpoint,
@@ -54,7 +54,7 @@ EVERY_EVENT = [
     PendingChanged(True),
     LinksChanged(frozenset()),
     TimerFired(TimerId.VIEW, 1),
-    ProposalVerified(1, b"d", Verdict.VALID),
+    ProposalVerified(1, b"d", ProposalVerdict.VALID),
     ProposalExecuted(1, b"d", b"b"),
     BlockCommitted(1, b"b"),
 ]
@@ -73,7 +73,7 @@ def test_a_second_verdict_on_a_valid_proposal_does_nothing():
     replica = kit.replica()
     kit.deliver(replica, kit.offer(FIRST))
     kit.make_valid(replica, FIRST)
-    event = ProposalVerified(1, kit.digest_of(FIRST), Verdict.INVALID)
+    event = ProposalVerified(1, kit.digest_of(FIRST), ProposalVerdict.INVALID)
     assert kit.sent(ViewChange, replica.step(event)) == []
 
 
@@ -162,7 +162,7 @@ def test_commits_for_another_digest_order_nothing():
 
 
 def bounded(window):
-    return Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, kit.is_signed, window)
+    return MessageVerifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, kit.is_signed, window)
 
 
 def test_a_view_change_with_certificates_above_its_own_window_is_refused():
@@ -184,7 +184,7 @@ def test_a_new_view_of_two_epochs_is_refused():
     changes += [kit.view_change(i, 1) for i in (1, 2, 3)]
     message = NewView(1, tuple(changes), 3, b"s")
     of_the_first = signing_digest(kit.DOMAIN, 1, message)
-    verifier = Verifier(
+    verifier = MessageVerifier(
         kit.DOMAIN, epochs, kit.GENESIS, lambda node, digest, signature: digest != of_the_first
     )
     with pytest.raises(InvalidMessage, match="another epoch"):
@@ -394,7 +394,7 @@ def test_what_a_replica_holds_is_bounded_whatever_arrives(nodes):
     validators = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(nodes)))
     config = ReplicaConfig(kit.DOMAIN, kit.node_id(0), kit.GENESIS, window=4)
     replica = Replica(config, lambda digest: b"s", Epoch(1, validators))
-    verifier = Verifier(kit.DOMAIN, Epochs(validators), kit.GENESIS, lambda n, d, s: True)
+    verifier = MessageVerifier(kit.DOMAIN, Epochs(validators), kit.GENESIS, lambda n, d, s: True)
     bound = replica.size_max()
     for turn in range(6):
         digest = hash_bytes(bytes([turn]))

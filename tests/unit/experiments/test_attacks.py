@@ -68,8 +68,8 @@ def test_many_withdrawals_at_once_are_an_alert(heights, is_alert):
 
 
 def test_no_change_of_some_is_accepted():
-    async def play(cast, faults):
-        case = await prepare(cast)
+    async def play(actors, faults):
+        case = await prepare(actors)
         return [await trial(case, 150, Random("test")) for trial in TRIALS.values()]
 
     for outcome in Virtual("seed-7").play(play):
@@ -78,8 +78,8 @@ def test_no_change_of_some_is_accepted():
 
 
 def test_the_old_way_gives_in_and_the_registry_does_not():
-    async def play(cast, faults):
-        return await compare(cast, Random(7))
+    async def play(actors, faults):
+        return await compare(actors, Random(7))
 
     found = Virtual("seed-7").play(play)
     assert len(found) == 8
@@ -88,8 +88,8 @@ def test_the_old_way_gives_in_and_the_registry_does_not():
 
 @pytest.mark.parametrize("is_at_once", [True, False])
 def test_anchors_of_one_document_are_linked_by_time_only(is_at_once):
-    async def play(cast, faults):
-        return await measure(cast, 12, Random(3), is_at_once=is_at_once)
+    async def play(actors, faults):
+        return await measure(actors, 12, Random(3), is_at_once=is_at_once)
 
     linked = Virtual("seed-7").play(play)
     assert linked.by_bytes <= 10 * linked.chance  # once in 50,000 runs by chance

@@ -16,8 +16,8 @@ LAG_S = 0.4
 
 @pytest.mark.parametrize(("name", "slow"), [("E7", "nova"), ("E8", "fusion"), ("X4", "nova")])
 def test_a_reader_s_node_lags_behind(name, slow, tmp_path):
-    async def play(cast, faults):
-        stage = Stage(cast, tmp_path, [])
+    async def play(actors, faults):
+        stage = Stage(actors, tmp_path, [])
         async with faults.slow(LAG_S, slow):
             await ALL[name].play(stage)
         return stage.steps
@@ -28,12 +28,12 @@ def test_a_reader_s_node_lags_behind(name, slow, tmp_path):
 
 
 def test_what_a_slow_node_has_can_be_read_too():
-    async def play(cast, faults):
-        reader = Registry(cast.clients["nova"])
+    async def play(actors, faults):
+        reader = Registry(actors.clients["nova"])
         async with faults.slow(LAG_S, "nova"):
-            _, issued = await issue_report(cast, 1)
-            org_id = cast.issuers["szcredit"].member.org_id
-            with cast.horizon.ignored():
+            _, issued = await issue_report(actors, 1)
+            org_id = actors.issuers["szcredit"].member.org_id
+            with actors.horizon.ignored():
                 early = await reader.get_record(org_id, issued.anchor)
             late = await reader.get_record(org_id, issued.anchor)
         return early.state, late.state

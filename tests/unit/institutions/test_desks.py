@@ -10,13 +10,13 @@ import pytest
 from institutions.documents.samples import SAMPLES
 from institutions.documents.schemas import SCHEMAS
 from institutions.ledger.registry import RegistryRefused
-from institutions.ledger.responses import Log
+from institutions.ledger.responses import EventLog
 from institutions.package.format import encode_package
 from institutions.roles.issuer import Issuer
 from institutions.roles.member import Member
 from institutions.service.recording import (
-    IssuerDesk,
-    VerifierDesk,
+    RecordingIssuer,
+    RecordingVerifier,
     Wallet,
     read_document,
     write_document,
@@ -48,7 +48,7 @@ class Node:
         self.sent.append(data)
         if self.errors and (error := self.errors.pop(0)) is not None:
             raise error
-        return replace(RECEIPT, logs=(Log((), b"", 7, RECEIPT.tx_hash),))
+        return replace(RECEIPT, logs=(EventLog((), b"", 7, RECEIPT.tx_hash),))
 
     async def prove(self, receipt, issuer, anchor):
         return None
@@ -56,7 +56,7 @@ class Node:
 
 def issuer_desk(node, path):
     issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), node)
-    return IssuerDesk(issuer, open_store(path))
+    return RecordingIssuer(issuer, open_store(path))
 
 
 async def issue(desk):
@@ -141,7 +141,7 @@ async def test_a_request_is_answered_to_another_process(tmp_path):
     world = World()
 
     def desk():
-        return VerifierDesk(
+        return RecordingVerifier(
             Member("nova", 2, "HK", NOVA_KEY),
             registry=world.ledger,
             signer=Node(),

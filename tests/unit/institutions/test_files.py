@@ -13,7 +13,7 @@ from institutions.package.forms import FormError
 from institutions.service.inbox import Mailbox
 from institutions.service.orders import Answer
 from institutions.service.store import Store
-from lowu import inputs, options
+from lowu import arguments, options
 from node.topology.plan import build_plan
 from node.topology.spec import parse_spec
 from node.topology.tree import write_tree
@@ -78,7 +78,7 @@ def test_what_a_command_writes_is_private(tmp_path, umask):
     path = tmp_path / "package.json"
     path.write_text("of before")
     path.chmod(0o644)
-    inputs.write_file(path, b"salts")
+    arguments.write_file(path, b"salts")
     assert path.read_bytes() == b"salts" and mode(path) == 0o600
     assert [item.name for item in tmp_path.iterdir()] == ["package.json"]
 
@@ -99,7 +99,7 @@ def test_links_and_pipes_are_written_to(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "elsewhere" / "file").read_bytes() == b"data"
     reading, writing = os.pipe()
-    write_private(inputs.Path(f"/dev/fd/{writing}"), b"data")
+    write_private(arguments.Path(f"/dev/fd/{writing}"), b"data")
     assert os.read(reading, 9) == b"data"
     os.close(reading)
     os.close(writing)
@@ -111,7 +111,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(click.ClickException, match="cannot be written"):
-        inputs.write_file(tmp_path / "x", b"data")
+        arguments.write_file(tmp_path / "x", b"data")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -175,9 +175,9 @@ def test_every_command_reads_so(tmp_path, pipe, name):
     """N-F14: `--attach /image=/dev/zero` read 4.5 GB, as did every other file argument."""
     path = tmp_path / name
     with pytest.raises(click.UsageError, match=path.name):
-        inputs.read_attachments([f"/image={path}"])
+        arguments.read_attachments([f"/image={path}"])
     with pytest.raises(click.UsageError, match=path.name):
-        inputs.read_form(path, bytes)
+        arguments.read_form(path, bytes)
     with pytest.raises(click.UsageError, match="no network file"):
         options.read_network(str(path))
     with pytest.raises(KeystoreError):

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.abi import load_artifact
-from institutions.roles.regulator import RANGE_BLOCKS, RANGES_MAX, RegulatorDesk
+from institutions.roles.regulator import RANGE_BLOCKS, RANGES_MAX, Regulator
 from node.client import ClientError, RemoteError
 from tests.store_kit import open_store
 
@@ -52,8 +52,8 @@ async def test_events_count_once_however_they_are_read(tmp_path):
     ]
     for limit in (10**9, 3, 1):
         store = open_store(tmp_path / f"{limit}.sqlite3")
-        await RegulatorDesk(Chain(7, events, limit), store).catch_up()
-        view = await RegulatorDesk(Chain(50, events, limit), store).catch_up()
+        await Regulator(Chain(7, events, limit), store).catch_up()
+        view = await Regulator(Chain(50, events, limit), store).catch_up()
         assert dict(view.registered) == {(1, 1): 2} and view.last_registered == {1: 4}
         assert dict(view.withdrawn) == {1: 2, 2: 1} and dict(view.erased) == {1: 1}
         assert view.height == 50 and not view.mass_withdrawals
@@ -61,7 +61,7 @@ async def test_events_count_once_however_they_are_read(tmp_path):
 
 async def test_events_of_other_blocks_are_refused(tmp_path):
     chain = Chain(50, [(60, "AnchorRegistered", 1)])
-    desk = RegulatorDesk(chain, open_store(tmp_path / "store.sqlite3"))
+    desk = Regulator(chain, open_store(tmp_path / "store.sqlite3"))
     answer = chain.call
 
     async def lie(method, *params):
@@ -77,7 +77,7 @@ async def test_events_of_other_blocks_are_refused(tmp_path):
 
 async def test_a_height_that_no_chain_has_is_no_endless_work(tmp_path):
     store = open_store(tmp_path / "store.sqlite3")
-    desk = RegulatorDesk(Chain(2**40), store)
+    desk = Regulator(Chain(2**40), store)
     assert (await desk.catch_up()).height == RANGES_MAX * RANGE_BLOCKS - 1
     with pytest.raises(ClientError, match="at block 50, but"):  # up to 999 blocks less is a lag
-        await RegulatorDesk(Chain(50), store).catch_up()
+        await Regulator(Chain(50), store).catch_up()

@@ -22,7 +22,7 @@ from institutions.service.actions import (
 )
 from institutions.service.inbox import AT_ONCE, Mailbox, MailboxError
 from institutions.service.orders import FILES_MAX, ORDER_BYTES_MAX, Answer, Order
-from institutions.service.recording import VerifierDesk, Wallet, write_document
+from institutions.service.recording import RecordingVerifier, Wallet, write_document
 from institutions.service.runner import NameTakenError, NoAnswerYetError, Service
 from node.client import ClientError, RemoteError
 from tests.store_kit import open_store
@@ -246,7 +246,7 @@ class People:
 
     def open(self):
         """Start or restart Nova's desk."""
-        desk = VerifierDesk(
+        desk = RecordingVerifier(
             Member("nova", 2, "HK", NOVA_KEY),
             registry=self.world.ledger,
             signer=self.signer,

@@ -20,7 +20,14 @@ from node.chain.block import (
     encode_header,
 )
 from node.chain.merkle import build_path, compute_root, compute_root_from_path
-from node.chain.receipt import Log, Receipt, Status, compute_bloom, decode_receipt, encode_receipt
+from node.chain.receipt import (
+    Log,
+    Receipt,
+    ReceiptStatus,
+    compute_bloom,
+    decode_receipt,
+    encode_receipt,
+)
 from node.chain.rlp_codec import DEPTH_MAX, decode_rlp, decode_rlp_list, encode_rlp
 from node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
 from node.errors import BadInput, InvalidTransaction, StorageError
@@ -145,7 +152,7 @@ def test_headers_hold_what_they_should(changes):
 
 def test_receipt_round_trip():
     log = Log(b"a" * 20, (b"t" * 32,), b"data")
-    receipt = Receipt(b"h" * 32, Status.REVERT, 5, b"", b"why", (log,))
+    receipt = Receipt(b"h" * 32, ReceiptStatus.REVERT, 5, b"", b"why", (log,))
     assert decode_receipt(encode_receipt(receipt)) == receipt
     assert not receipt.is_success
     with pytest.raises(StorageError):

@@ -49,7 +49,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class EvmMeasurement:
     """One case after all rounds. Times in µs of CPU a message."""
 
     case: Case
@@ -126,7 +126,7 @@ def _run(
     return elapsed_s / count * 1e6, (outcomes, evm.writes())
 
 
-def measure(writes: WriteSet, case: Case, rounds: int) -> Measured:
+def measure(writes: WriteSet, case: Case, rounds: int) -> EvmMeasurement:
     """Run a case in both engines, round by round.
 
     Raises:
@@ -148,7 +148,7 @@ def measure(writes: WriteSet, case: Case, rounds: int) -> Measured:
             raise RuntimeError(f"{case.name}: the engines differ")
         interpreted.append(slow)
         compiled.append(fast)
-    return Measured(
+    return EvmMeasurement(
         case,
         outcomes[0].gas_used,
         Spread(tuple(interpreted)),
@@ -199,7 +199,7 @@ def run_bench_evm(rounds: int, only: str, *, is_json: bool) -> None:
     print_machine(machine)
 
 
-def _describe(item: Measured) -> dict[str, Any]:
+def _describe(item: EvmMeasurement) -> dict[str, Any]:
     return {
         "case": item.case.name,
         "gas": item.gas,

@@ -14,7 +14,7 @@ import trio
 
 from experiments.load import Timed, build_network, offer, offer_one_by_one, offer_steadily
 from lowu.measuring.bench_network import Shares, plan_load, running_network
-from lowu.measuring.bench_report import Report, percentile
+from lowu.measuring.bench_report import BenchReport, percentile
 from lowu.measuring.plots import Points
 from lowu.output import Progress
 
@@ -34,7 +34,7 @@ def run_latency(
 ) -> None:
     """Measure, and print. The highest rate is found by `saturating` registrations at once."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     found: dict[str, list[Timed]] = {"idle": [], "half_load": []}
     rates_per_s: list[float] = []
     for number in range(rounds):
@@ -62,7 +62,7 @@ def _brief(timed: Timed) -> str:
 
 
 def _report(
-    report: Report, nodes: int, found: dict[str, list[Timed]], rates_per_s: list[float]
+    report: BenchReport, nodes: int, found: dict[str, list[Timed]], rates_per_s: list[float]
 ) -> None:
     failures = [text for runs in found.values() for timed in runs for text in timed.failures]
     report.add("saturation_per_second", rates_per_s, 0)

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from lowu.measuring.bench_chain import BLOCK_SIZE, Chain, sign_blocks
 from lowu.measuring.bench_network import plan_load, tell
-from lowu.measuring.bench_report import Report
+from lowu.measuring.bench_report import BenchReport
 from lowu.output import Progress
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import GenesisConfig
@@ -99,7 +99,7 @@ def _recover(raws: list[bytes]) -> None:
 def run_path(blocks: int, rounds: int, *, is_json: bool) -> None:
     """Measure each step on one chain, some blocks a round, and print."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=None)
+    report = BenchReport(is_json=is_json, plot=None)
     plan = plan_load(4)
     work = iter(sign_blocks(plan, (WARM_BLOCKS + rounds * blocks) * BLOCK_SIZE))
     progress("registrations signed")

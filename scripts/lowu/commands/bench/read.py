@@ -18,7 +18,7 @@ from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
 from experiments.actors.light_client import LightClient, render_calls
 from experiments.load import build_network, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.measuring.bench_report import Report, ratios
+from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.rivals import find_anvil, parse_rivals, running_anvil
 from lowu.output import Progress
 from node.client import ClientError
@@ -35,7 +35,7 @@ _UNKNOWN = b'"result":"0x' + b"0" * 64 * 16
 
 
 @dataclass(slots=True)
-class Measured:
+class ReadMeasurement:
     """Of one system, round by round."""
 
     single_per_s: list[float] = field(default_factory=list)
@@ -47,13 +47,13 @@ class Measured:
 def run_read(against: str, rounds: int, count: int, plot: Path | None, *, is_json: bool) -> None:
     """Measure, and print."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     plan = plan_load(NODES)
     anvil = find_anvil(progress) if "anvil" in parse_rivals(against) else None
     if against and anvil is None:
         report.note_missing("anvil: it is not in the PATH, and npm could not fetch it")
     issuers = sign_for(plan, RECORDS)
-    ours, theirs = Measured(), Measured()
+    ours, theirs = ReadMeasurement(), ReadMeasurement()
 
     def measure_lowu() -> None:
         with running_network(build_network(NODES)) as network:
@@ -78,7 +78,7 @@ def run_read(against: str, rounds: int, count: int, plot: Path | None, *, is_jso
     _report(report, ours, theirs, rounds)
 
 
-def _measure(found: Measured, plan: Plan, url: str, pid: int, count: int) -> None:
+def _measure(found: ReadMeasurement, plan: Plan, url: str, pid: int, count: int) -> None:
     trio.run(_read, url, _bodies(plan, WARM_UP * BATCH, BATCH))
     for batch, speeds, costs in (
         (1, found.single_per_s, found.cpu_single_us),
@@ -130,7 +130,9 @@ async def _read(url: str, bodies: Sequence[bytes]) -> float:
     return time.monotonic() - started
 
 
-def _report(report: Report, ours: Measured, theirs: Measured, rounds: int) -> None:
+def _report(
+    report: BenchReport, ours: ReadMeasurement, theirs: ReadMeasurement, rounds: int
+) -> None:
     report.add("verifications_per_second", ours.single_per_s, 0)
     report.add("verifications_per_second_batched", ours.batched_per_s, 0)
     report.add("cpu_us_verification", ours.cpu_single_us, 0)

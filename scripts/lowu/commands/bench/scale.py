@@ -21,7 +21,7 @@ import trio
 from experiments.load import build_network, offer, offer_one_by_one
 from lowu.commands.simulate.campaign import parse_sizes
 from lowu.measuring.bench_network import Running, Shares, plan_load, running_network
-from lowu.measuring.bench_report import Report, Spread, percentile
+from lowu.measuring.bench_report import BenchReport, Spread, percentile
 from lowu.measuring.plots import Points
 from lowu.output import Progress
 from node.client import RpcClient
@@ -47,7 +47,7 @@ REST = "rest"
 
 
 @dataclass(slots=True)
-class Measured:
+class ScaleMeasurement:
     """One size, round by round."""
 
     per_second: list[float] = field(default_factory=list)
@@ -63,11 +63,11 @@ def run_scale(
 ) -> None:
     """Measure, and print."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     sizes = sorted(set(parse_sizes(sizes_text)))
     if sizes[0] < NODES_MIN:
         raise click.UsageError(f"--nodes {sizes_text}: a follower needs at least {NODES_MIN} nodes")
-    found = {nodes: Measured() for nodes in sizes}
+    found = {nodes: ScaleMeasurement() for nodes in sizes}
     for number in range(rounds):
         for nodes in sizes:
             item = found[nodes]
@@ -79,7 +79,7 @@ def run_scale(
     _report(report, found, rounds, count)
 
 
-def _measure(found: Measured, nodes: int, count: int, block_size: int) -> None:
+def _measure(found: ScaleMeasurement, nodes: int, count: int, block_size: int) -> None:
     work = Shares(plan_load(nodes), issuers=min(nodes, ISSUERS))
     settings = {"block_tx_count_limit": block_size, "min_seal_time_ms": SEAL_MS}
     with running_network(build_network(nodes, **settings)) as network:
@@ -122,7 +122,9 @@ def _read(network: Running) -> tuple[list[dict[str, float]], int]:
     return trio.run(ask)
 
 
-def _report(report: Report, found: dict[int, Measured], rounds: int, count: int) -> None:
+def _report(
+    report: BenchReport, found: dict[int, ScaleMeasurement], rounds: int, count: int
+) -> None:
     first, last = (list(found.values())[position].cpu_us["process"] for position in (0, -1))
     for nodes, item in found.items():
         report.add(f"per_second_{nodes}", item.per_second, 0)
@@ -138,7 +140,7 @@ def _report(report: Report, found: dict[int, Measured], rounds: int, count: int)
     report.draw(_series(found), "replicas", "µs of CPU a registration on a follower")
 
 
-def _series(found: dict[int, Measured]) -> dict[str, Points]:
+def _series(found: dict[int, ScaleMeasurement]) -> dict[str, Points]:
     parts: Sequence[str] = ("process", *Part, REST)
     return {
         part: [

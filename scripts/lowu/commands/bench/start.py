@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from lowu.measuring.bench_network import pss_mb, running_network, tell
-from lowu.measuring.bench_report import Report
+from lowu.measuring.bench_report import BenchReport
 from lowu.options import read_network
 from lowu.output import Progress
 from node.errors import NodeError
@@ -23,7 +23,7 @@ UP_S = 120.0
 def run_start(network: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
     """Run ``lowu up`` as a user would, again and again, each time in an empty folder."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     read_network(network)
     seconds: list[float] = []
     inside_s: list[float] = []
@@ -68,7 +68,7 @@ def _up(network: str, folder: Path) -> str:
 def run_memory(network: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
     """Start a network and take every node's proportional memory."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     text, _ = read_network(network)
     medians_mb: list[float] = []
     highest_mb: list[float] = []

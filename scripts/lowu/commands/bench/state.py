@@ -16,7 +16,7 @@ import click
 from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
 from lowu.measuring.bench_chain import BLOCK_SIZE, Chain, sign_blocks
 from lowu.measuring.bench_network import plan_load, tell
-from lowu.measuring.bench_report import Report, ratios
+from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.plots import Points
 from lowu.output import Progress
 from node.chain.transaction import Transaction, build_unsigned, decode_transaction
@@ -29,7 +29,7 @@ LAST_BLOCKS = 20
 
 
 @dataclass(slots=True)
-class Measured:
+class StateMeasurement:
     """What a registration and a verification take once so many records are there, by round."""
 
     register_us: list[float] = field(default_factory=list)
@@ -43,10 +43,10 @@ class Measured:
 def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
     """Fill a chain on disk, and measure on the way; again for every round."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     counts = _parse_counts(counts_text)
     plan = plan_load(4)
-    found: dict[int, Measured] = {count: Measured() for count in counts}
+    found: dict[int, StateMeasurement] = {count: StateMeasurement() for count in counts}
     blocks = [tuple(map(decode_transaction, raws)) for raws in sign_blocks(plan, counts[-1])]
     progress(f"{counts[-1]} registrations signed")
     for number in range(rounds):
@@ -76,7 +76,7 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
 
 
 def _fill(
-    found: dict[int, Measured],
+    found: dict[int, StateMeasurement],
     chain: Chain,
     blocks: Sequence[tuple[Transaction, ...]],
     folder: Path,

@@ -10,7 +10,7 @@ import trio
 
 from experiments.load import build_network, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.measuring.bench_report import Report
+from lowu.measuring.bench_report import BenchReport
 from lowu.output import Progress
 from node.client import ClientError, RpcClient
 from node.errors import NodeError
@@ -23,7 +23,7 @@ POLL_S = 0.02
 def run_sync(nodes: int, count: int, rounds: int, plot: Path | None, *, is_json: bool) -> None:
     """Let a node miss a load, start it again, and time how it catches up."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     issuers = sign_for(plan_load(nodes), count, issuers=1)
     speeds_per_s: list[float] = []
     costs_us: list[float] = []

@@ -19,7 +19,7 @@ import trio
 
 from experiments.load import Offered, build_network, count_successes, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
-from lowu.measuring.bench_report import Report, ratios
+from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.rivals import (
     ANVIL_MODES,
     Mode,
@@ -38,7 +38,7 @@ ETH_TESTER_REGISTRATIONS = 200
 
 
 @dataclass(slots=True)
-class Measured:
+class ThroughputMeasurement:
     """All rounds: registrations a second, and CPU µs a registration."""
 
     lowu: list[float] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Bench:
         self._nodes = nodes
         self._batch = batch
         self._progress = progress
-        self.found = Measured()
+        self.found = ThroughputMeasurement()
         plan = plan_load(nodes)
         self.genesis: GenesisConfig = plan.genesis
         progress(f"signing {count} registrations")
@@ -82,7 +82,7 @@ class Bench:
         self.found.cpu_entry_us.append(median(costs[: len(entries)]))
         self.found.cpu_follower_us.append(costs[-1])
 
-    def measure_anvil(self, program: Path, report: Report) -> None:
+    def measure_anvil(self, program: Path, report: BenchReport) -> None:
         """Offer everything to anvil in each way of mining, and keep the fastest."""
         results: list[tuple[float, float, str]] = []
         for mode in ANVIL_MODES:
@@ -142,7 +142,7 @@ def run_throughput(
 ) -> None:
     """Measure, and print."""
     progress = Progress(is_silent=is_json)
-    report = Report(is_json=is_json, plot=plot)
+    report = BenchReport(is_json=is_json, plot=plot)
     rivals = parse_rivals(against)
     anvil = find_anvil(progress) if "anvil" in rivals else None
     if "anvil" in rivals and anvil is None:
@@ -171,7 +171,7 @@ def run_throughput(
     _report(report, found, nodes, count)
 
 
-def _report(report: Report, found: Measured, nodes: int, count: int) -> None:
+def _report(report: BenchReport, found: ThroughputMeasurement, nodes: int, count: int) -> None:
     report.add("registrations_per_second", found.lowu, 0)
     report.add("cpu_us_follower", found.cpu_follower_us, 0)
     report.add("cpu_us_entry", found.cpu_entry_us, 0)

@@ -22,8 +22,8 @@ from lowu.options import json_option
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from consensus.simulation.explore import Finding, Totals
-    from consensus.simulation.run_plan import Plan
+    from consensus.simulation.explore import PlanFinding, Totals
+    from consensus.simulation.run_plan import RunPlan
 
 
 @click.command()
@@ -149,7 +149,9 @@ def _describe_progress(totals: Totals, seeds: int, elapsed_s: float) -> str:
     )
 
 
-def _shrink(finding: Finding, save: Path | None, progress: Progress) -> tuple[Finding, Path | None]:
+def _shrink(
+    finding: PlanFinding, save: Path | None, progress: Progress
+) -> tuple[PlanFinding, Path | None]:
     """Make a finding small, and keep it if a folder is given."""
     from consensus.simulation.shrink import shrink
 
@@ -165,7 +167,11 @@ def _shrink(finding: Finding, save: Path | None, progress: Progress) -> tuple[Fi
 
 
 def _summarise(
-    totals: Totals, elapsed_s: float, findings: list[tuple[Finding, Path | None]], *, is_json: bool
+    totals: Totals,
+    elapsed_s: float,
+    findings: list[tuple[PlanFinding, Path | None]],
+    *,
+    is_json: bool,
 ) -> None:
     figures = {
         "seeds": totals.seeds,
@@ -205,7 +211,7 @@ def _print_coverage(coverage: list[tuple[str, str, int]]) -> None:
     print_table("inputs by the phase they met", ("input", *phases), rows)
 
 
-def _describe_finding(finding: Finding, path: Path | None) -> dict[str, Any]:
+def _describe_finding(finding: PlanFinding, path: Path | None) -> dict[str, Any]:
     nodes = len(finding.plan.members)
     return {
         "seed": finding.plan.seed,
@@ -217,7 +223,7 @@ def _describe_finding(finding: Finding, path: Path | None) -> dict[str, Any]:
     }
 
 
-def _show_finding(finding: Finding, path: Path | None) -> None:
+def _show_finding(finding: PlanFinding, path: Path | None) -> None:
     from consensus.simulation.explore import TRACE_LINES_SHOWN, run_traced
     from consensus.simulation.world import World
 
@@ -237,14 +243,14 @@ def _show_finding(finding: Finding, path: Path | None) -> None:
 REPLAY_BYTES_MAX = 16 * 1024 * 1024
 
 
-def dump_replay(plan: Plan, violation: str) -> str:
+def dump_replay(plan: RunPlan, violation: str) -> str:
     """Return the text of a replay file."""
     from consensus.simulation.run_plan import plan_to_json
 
     return json.dumps({"violation": violation, "plan": plan_to_json(plan)}, indent=1) + "\n"
 
 
-def load_replay(path: Path) -> Plan:
+def load_replay(path: Path) -> RunPlan:
     """Return the plan in a replay file."""
     from consensus.simulation.run_plan import plan_from_json
     from institutions.files import read_given
@@ -256,7 +262,7 @@ def load_replay(path: Path) -> Plan:
         raise click.UsageError(f"--replay {path}: not a replay file ({error})") from error
 
 
-def _show_plan(plan: Plan, *, is_json: bool) -> None:
+def _show_plan(plan: RunPlan, *, is_json: bool) -> None:
     """Run one plan with a trace; exit 1 if it breaks a property."""
     from consensus.simulation.explore import run_traced
     from consensus.simulation.world import World

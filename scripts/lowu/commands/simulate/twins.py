@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from consensus.quorum import compute_fault_threshold
-from consensus.simulation.explore import Finding, run_traced
+from consensus.simulation.explore import PlanFinding, run_traced
 from consensus.simulation.twins import (
-    Scenario,
+    TwinsScenario,
     TwinsWorld,
     enumerate_scenarios,
     parse_scenario,
@@ -43,10 +43,10 @@ def run_twins(options: dict[str, Any]) -> None:
         raise click.UsageError("--control draws samples: leave out --exhaustive")
     watch, progress = Stopwatch(), Progress(is_silent=options["is_json"])
     count = heights = inputs = 0
-    findings: list[tuple[Scenario, Finding]] = []
+    findings: list[tuple[TwinsScenario, PlanFinding]] = []
     for scenario, found in run_parallel(_run_task, _scenarios(options), options["jobs"], chunk=32):
         count += 1
-        if isinstance(found, Finding):
+        if isinstance(found, PlanFinding):
             findings.append((scenario, found))
         else:
             heights += found.heights
@@ -71,7 +71,7 @@ def run_twins(options: dict[str, Any]) -> None:
         sys.exit(1)
 
 
-def _scenarios(options: dict[str, Any]) -> Iterable[Scenario]:
+def _scenarios(options: dict[str, Any]) -> Iterable[TwinsScenario]:
     if options["exhaustive"]:
         part, parts = _parse_share(options["share"])
         return islice(
@@ -101,13 +101,13 @@ def _parse_share(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def _run_task(scenario: Scenario) -> Any:
+def _run_task(scenario: TwinsScenario) -> Any:
     return scenario, run_scenario(scenario)
 
 
 def _summarise(
     figures: dict[str, float],
-    findings: list[tuple[Scenario, Finding]],
+    findings: list[tuple[TwinsScenario, PlanFinding]],
     *,
     is_ok: bool,
     is_json: bool,

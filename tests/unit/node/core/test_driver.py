@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import CERTIFICATES_MAX, encode_message
 from consensus.epochs import Epochs
 from consensus.inputs import LinksChanged
@@ -24,7 +24,7 @@ def counting():
 
 @pytest.fixture
 def verifier(counting):
-    return Verifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
+    return MessageVerifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
 
 
 def make_driver(replica, verifier):

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from consensus.effects import VerifyProposal
-from consensus.inputs import Verdict
+from consensus.inputs import ProposalVerdict
 from consensus.messages import Proposal
 from node.chain.merkle import compute_root
 from node.core.proposals import Proposals
@@ -32,7 +32,7 @@ def offer(pool, height, *transactions):
 
 
 @pytest.mark.parametrize(
-    ("nonces", "verdict"), [((1, 2), Verdict.VALID), ((0, 1), Verdict.INVALID)]
+    ("nonces", "verdict"), [((1, 2), ProposalVerdict.VALID), ((0, 1), ProposalVerdict.INVALID)]
 )
 async def test_nonces_follow_on_the_chain(nonces, verdict):
     chain = kit.Chain()
@@ -59,7 +59,7 @@ async def test_nonces_of_a_block_on_its_way_to_the_disk_are_looked_at_again():
         chain.commit(kit.signed(nonce=0))
         proposals._scheduler.lock.release()
         await trio.testing.wait_all_tasks_blocked()
-        assert found == [Verdict.VALID]
+        assert found == [ProposalVerdict.VALID]
         await proposals._scheduler.lock.acquire()
 
 
@@ -69,4 +69,4 @@ async def test_right_nonces_do_not_wait_for_execution():
     effect = offer(pool, 1, kit.signed(nonce=0))
     async with proposals._scheduler.lock:
         with trio.fail_after(1):
-            assert await proposals.verify(effect) is Verdict.VALID
+            assert await proposals.verify(effect) is ProposalVerdict.VALID

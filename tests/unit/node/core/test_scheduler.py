@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.certificates import Verifier
+from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest
 from consensus.epochs import Epochs
 from consensus.messages import CommitCertificate, Proposal
@@ -18,7 +18,7 @@ from tests.unit.node_kit import Chain, signed
 
 def make():
     chain = Chain()
-    verifier = Verifier(
+    verifier = MessageVerifier(
         kit.DOMAIN,
         Epochs(kit.GENESIS.validators),
         chain.ledger.genesis_certificate,

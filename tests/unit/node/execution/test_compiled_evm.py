@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.config import Engine
 from node.errors import EngineMismatch
 from node.execution.compiler import engine, runtime
@@ -98,34 +98,34 @@ def test_a_registration_with_every_amount_of_gas():
         ]
         assert outcomes[0] == outcomes[1]
         seen.add(outcomes[0].status)
-    assert {Status.SUCCESS, Status.OUT_OF_GAS} <= seen
+    assert {ReceiptStatus.SUCCESS, ReceiptStatus.OUT_OF_GAS} <= seen
 
 
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("5b600056", Status.OUT_OF_GAS),  # for ever
-        ("600456005b", Status.SUCCESS),
-        ("6003565b", Status.SUCCESS),
-        ("600556", Status.BAD_JUMP_DESTINATION),  # beyond the end
-        ("6001605b56", Status.BAD_JUMP_DESTINATION),
-        ("6003605b56", Status.BAD_JUMP_DESTINATION),
-        ("600356605b", Status.BAD_JUMP_DESTINATION),
-        ("600456605b", Status.BAD_INSTRUCTION),  # into the data of a PUSH
-        ("60003556", Status.BAD_JUMP_DESTINATION),  # a computed jump
-        ("6001600357005b", Status.BAD_JUMP_DESTINATION),
-        ("01", Status.STACK_UNDERFLOW),
-        ("5b6001600056", Status.UNKNOWN),  # the stack overflows
-        ("61ffff600052", Status.SUCCESS),
-        ("7fff", Status.SUCCESS),  # PUSH cut off at the end
-        ("60ff60005360005160005260206000f3", Status.SUCCESS),
-        ("6000600060003e", Status.SUCCESS),
-        ("6001600060003e", Status.UNKNOWN),  # beyond the returned data
-        ("600160001960205260005460015560206000fd", Status.REVERT),
-        ("fe", Status.BAD_INSTRUCTION),
-        ("0c", Status.BAD_INSTRUCTION),
-        ("7f" + "ff" * 32 + "6000f3", Status.OUT_OF_GAS),
-        ("60ff7f" + "ff" * 32 + "52", Status.OUT_OF_GAS),
+        ("5b600056", ReceiptStatus.OUT_OF_GAS),  # for ever
+        ("600456005b", ReceiptStatus.SUCCESS),
+        ("6003565b", ReceiptStatus.SUCCESS),
+        ("600556", ReceiptStatus.BAD_JUMP_DESTINATION),  # beyond the end
+        ("6001605b56", ReceiptStatus.BAD_JUMP_DESTINATION),
+        ("6003605b56", ReceiptStatus.BAD_JUMP_DESTINATION),
+        ("600356605b", ReceiptStatus.BAD_JUMP_DESTINATION),
+        ("600456605b", ReceiptStatus.BAD_INSTRUCTION),  # into the data of a PUSH
+        ("60003556", ReceiptStatus.BAD_JUMP_DESTINATION),  # a computed jump
+        ("6001600357005b", ReceiptStatus.BAD_JUMP_DESTINATION),
+        ("01", ReceiptStatus.STACK_UNDERFLOW),
+        ("5b6001600056", ReceiptStatus.UNKNOWN),  # the stack overflows
+        ("61ffff600052", ReceiptStatus.SUCCESS),
+        ("7fff", ReceiptStatus.SUCCESS),  # PUSH cut off at the end
+        ("60ff60005360005160005260206000f3", ReceiptStatus.SUCCESS),
+        ("6000600060003e", ReceiptStatus.SUCCESS),
+        ("6001600060003e", ReceiptStatus.UNKNOWN),  # beyond the returned data
+        ("600160001960205260005460015560206000fd", ReceiptStatus.REVERT),
+        ("fe", ReceiptStatus.BAD_INSTRUCTION),
+        ("0c", ReceiptStatus.BAD_INSTRUCTION),
+        ("7f" + "ff" * 32 + "6000f3", ReceiptStatus.OUT_OF_GAS),
+        ("60ff7f" + "ff" * 32 + "52", ReceiptStatus.OUT_OF_GAS),
     ],
 )
 def test_ends_of_frames(code, status):
@@ -144,8 +144,8 @@ def test_loops_run_in_one_unit(eager):
 def test_a_stack_near_its_limit_is_left_to_the_interpreter():
     """1,020 items, then a unit that needs more room than is left."""
     code = b"\x5f" * 1_020 + b"\x5b" + b"\x5f" * 4 + b"\x00"
-    assert both(code).status is Status.SUCCESS
-    assert both(code[:-1] + b"\x5f\x00").status is Status.UNKNOWN
+    assert both(code).status is ReceiptStatus.SUCCESS
+    assert both(code[:-1] + b"\x5f\x00").status is ReceiptStatus.UNKNOWN
 
 
 @pytest.mark.parametrize("gas", range(2_290, 2_312, 3))

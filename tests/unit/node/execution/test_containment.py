@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.config import Engine
 from node.errors import EngineMismatch, StorageError
 from node.execution.account_db import FlatAccountDB
@@ -45,7 +45,7 @@ def test_what_only_the_compiled_engine_fails_on_has_the_interpreters_result(erro
     monkeypatch.setattr(CompiledComputation, "opcodes", dict(CompiledComputation.opcodes))
     break_opcode(monkeypatch, CompiledComputation, error)
     evm, outcome = run()
-    assert outcome == expected_outcome and outcome.status is Status.SUCCESS
+    assert outcome == expected_outcome and outcome.status is ReceiptStatus.SUCCESS
     assert evm.writes() == expected.writes()
     assert len(evm.flaws) == 1 and expected.flaws == []
 
@@ -61,7 +61,7 @@ def test_what_both_engines_fail_on_has_failed_and_used_its_gas(monkeypatch):
         assert evm.get_nonce(SENDER) == 1
         assert evm.accounts.get_storage(ADDRESSES[0], 1) == 0
     assert results[0] == results[1]
-    assert results[0][0] == (Status.UNKNOWN, 100_000, b"", (), b"")
+    assert results[0][0] == (ReceiptStatus.UNKNOWN, 100_000, b"", (), b"")
 
 
 def test_the_next_transaction_of_the_block_is_none_the_worse(monkeypatch):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from lowu.testing.networks import load_plan
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.chain.transaction import build_unsigned
 from node.config import BLOCK_GAS_MAX, Engine
 from node.execution.evm import Evm
@@ -42,7 +42,7 @@ def send(engine, **fields):
 )
 def test_n_e3_a_creation_whose_code_is_refused_burns_all_gas(engine, code):
     outcome = send(engine, to=None, data="0x" + code, gas=1_000_000)
-    assert outcome.gas_used == 1_000_000 and outcome.status is not Status.SUCCESS
+    assert outcome.gas_used == 1_000_000 and outcome.status is not ReceiptStatus.SUCCESS
     assert (outcome.contract_address, outcome.output) == (b"", b"")
 
 
@@ -64,7 +64,7 @@ def test_eip_7610_storage_alone_makes_a_collision(engine):
 
     evm = Evm(Foreign(), replace(CONTEXT, engine=engine))
     outcome = evm.execute(kit.signed(to=None, data="0x5ff3", gas=100_000))
-    assert outcome.status is Status.CONTRACT_ADDRESS_ALREADY_USED
+    assert outcome.status is ReceiptStatus.CONTRACT_ADDRESS_ALREADY_USED
     assert outcome.gas_used == 100_000
 
 
@@ -74,7 +74,7 @@ def test_an_account_of_a_chain_has_no_storage_without_code():
     inner = bytes.fromhex("60015f5530ff")
     code = bytes.fromhex("65") + inner + bytes.fromhex("5f52600660 1a5ff000".replace(" ", ""))
     evm = Evm(state_of(Program((code, b"", b""), (), b"", 0, 0)), CONTEXT)
-    assert evm.call(SENDER, ADDRESSES[0], 0, b"", 200_000).status is Status.SUCCESS
+    assert evm.call(SENDER, ADDRESSES[0], 0, b"", 200_000).status is ReceiptStatus.SUCCESS
     assert {table for table, _ in evm.writes()} == {b"a"}
 
 
@@ -134,6 +134,6 @@ def test_n_f2_frames_are_let_go_of_when_they_return(engine, code):
     finally:
         gc.enable()
         tracemalloc.stop()
-    assert outcome.status is Status.OUT_OF_GAS
+    assert outcome.status is ReceiptStatus.OUT_OF_GAS
     assert peak < 8_000_000
     assert left < 1_000_000

@@ -24,7 +24,7 @@ from contracts.registry import (
     encode_supersede,
     hash_function,
 )
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.chain.transaction import build_unsigned, decode_transaction
 from node.config import OrgEntry
 from node.errors import BadInput, ConfigError
@@ -68,7 +68,7 @@ def test_registering_an_anchor():
     chain = Chain()
     executed = chain.commit(register())
     (receipt,) = executed.receipts
-    assert receipt.status is Status.SUCCESS and len(receipt.logs) == 1
+    assert receipt.status is ReceiptStatus.SUCCESS and len(receipt.logs) == 1
     record = record_of(chain)
     assert record.state is AnchorState.ACTIVE
     assert (record.registered_height, record.schema, record.key_id) == (1, 1, 1)
@@ -79,9 +79,9 @@ def test_equal_registration_is_idempotent_and_another_is_refused():
     chain = Chain()
     executed = chain.commit(register(), register(nonce=1), register(nonce=2, valid_until_day=99))
     same, other = executed.receipts[1:]
-    assert same.status is Status.SUCCESS and same.logs == ()
+    assert same.status is ReceiptStatus.SUCCESS and same.logs == ()
     assert int.from_bytes(same.output, "big") == 1
-    assert other.status is Status.REVERT
+    assert other.status is ReceiptStatus.REVERT
     assert decode_registry_error(other.output) is RegistryErrorCode.ALREADY_REGISTERED_CONFLICT
 
 
@@ -98,7 +98,7 @@ def test_equal_registration_is_idempotent_and_another_is_refused():
 )
 def test_refusals_have_frozen_numbers(changes, account, code):
     (receipt,) = Chain().commit(register(account=account, **changes)).receipts
-    assert receipt.status is Status.REVERT
+    assert receipt.status is ReceiptStatus.REVERT
     assert decode_registry_error(receipt.output) is RegistryErrorCode[code]
 
 
@@ -142,7 +142,10 @@ def test_transactions_must_match_the_root():
 
 def test_a_wrong_nonce_is_a_failed_receipt_without_effect():
     executed = Chain().commit(signed(nonce=3), signed(nonce=0))
-    assert [item.status for item in executed.receipts] == [Status.NONCE_CHECK_FAIL, Status.SUCCESS]
+    assert [item.status for item in executed.receipts] == [
+        ReceiptStatus.NONCE_CHECK_FAIL,
+        ReceiptStatus.SUCCESS,
+    ]
 
 
 def test_failed_transactions_use_nonce_and_gas():
@@ -151,7 +154,11 @@ def test_failed_transactions_use_nonce_and_gas():
     poor = signed(value=5, nonce=1)
     executed = chain.commit(broken, poor, signed(nonce=2))
     statuses = [item.status for item in executed.receipts]
-    assert statuses == [Status.BAD_INSTRUCTION, Status.NOT_ENOUGH_CASH, Status.SUCCESS]
+    assert statuses == [
+        ReceiptStatus.BAD_INSTRUCTION,
+        ReceiptStatus.NOT_ENOUGH_CASH,
+        ReceiptStatus.SUCCESS,
+    ]
     assert executed.receipts[0].gas_used == 100_000
     assert chain.ledger.head.failed_tx_count == 2
 
@@ -160,10 +167,10 @@ def test_estimates_are_the_least_gas_that_works():
     chain = Chain()
     template = register(nonce=0)
     gas, outcome = estimate_gas(chain.ledger, kit.context(), template, 10**7)
-    assert outcome.status is Status.SUCCESS
-    for limit, expected in ((gas, Status.SUCCESS), (gas - 1, Status.OUT_OF_GAS)):
+    assert outcome.status is ReceiptStatus.SUCCESS
+    for limit, expected in ((gas, ReceiptStatus.SUCCESS), (gas - 1, ReceiptStatus.OUT_OF_GAS)):
         ran = Evm(chain.ledger, kit.context()).execute(template._replace(gas=limit))
-        assert (ran.status is Status.SUCCESS) is (expected is Status.SUCCESS)
+        assert (ran.status is ReceiptStatus.SUCCESS) is (expected is ReceiptStatus.SUCCESS)
 
 
 def test_state_root_ignores_order_and_commits_to_history():
@@ -236,7 +243,7 @@ def test_programs_run_as_in_py_evm(name, reference):
         computation = vm.state.apply_transaction(theirs)
         vm.state.lock_changes()
         outcome = ours.execute(decode_transaction(transaction.raw))
-        assert (outcome.status is Status.SUCCESS) == computation.is_success, name
+        assert (outcome.status is ReceiptStatus.SUCCESS) == computation.is_success, name
         used = theirs.gas - computation.get_gas_remaining()
         refund = min(computation.get_gas_refund(), used // 5)
         assert outcome.gas_used == used - refund, name
@@ -267,4 +274,4 @@ def test_the_registry_uses_the_same_gas_as_in_py_evm(reference):
         used = theirs.gas - computation.get_gas_remaining()
         assert outcome.gas_used == used - min(computation.get_gas_refund(), used // 5)
         assert outcome.output == computation.output
-        assert (outcome.status is Status.SUCCESS) == computation.is_success
+        assert (outcome.status is ReceiptStatus.SUCCESS) == computation.is_success

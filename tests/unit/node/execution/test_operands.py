@@ -6,7 +6,7 @@ py-evm's own functions with an error that is not the contract's failure.
 
 import pytest
 
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.execution.compiler.engine import CodeCache, CompiledComputation
 from node.simulation.evm.differential import NEVER, run_program
 from node.simulation.evm.programs import ADDRESSES, Program
@@ -106,10 +106,10 @@ def test_whatever_made_a_word_every_operation_takes_it(name):
 @pytest.mark.parametrize("name", PRODUCERS)
 def test_every_producer_makes_a_word(name):
     """The producers themselves succeed, so the operands above are as intended."""
-    assert check_alike(PRODUCERS[name] + RETURN_TOP).status is Status.SUCCESS
+    assert check_alike(PRODUCERS[name] + RETURN_TOP).status is ReceiptStatus.SUCCESS
 
 
 def test_the_case_itself():
     """create(0, iszero(calldataload(0)), 10): status 1 and the interpreter's result."""
     outcome = check_alike(bytes.fromhex("600a600035156000f05000"))
-    assert outcome.status is Status.SUCCESS
+    assert outcome.status is ReceiptStatus.SUCCESS

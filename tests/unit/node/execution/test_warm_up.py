@@ -1,6 +1,6 @@
 """The warm-up before nodes are forked succeeds."""
 
-from node.chain.receipt import Status
+from node.chain.receipt import ReceiptStatus
 from node.execution import warm_up
 from node.execution.executor import call
 
@@ -15,5 +15,5 @@ def test_it_runs_to_its_end_in_each_engine(monkeypatch):
 
     monkeypatch.setattr(warm_up, "call", watched)
     warm_up.warm_up()
-    assert {status for _, status in statuses} == {Status.SUCCESS}
+    assert {status for _, status in statuses} == {ReceiptStatus.SUCCESS}
     assert len({engine for engine, _ in statuses}) == 2
