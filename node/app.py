@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
 from consensus.certificates import MessageVerifier
+from consensus.effects import Effect
 from consensus.epochs import Epochs
 from consensus.records import ViewRecord
 from consensus.replica import Replica
@@ -24,19 +26,29 @@ from node.chain.transaction import Transaction
 from node.clock import Clock, SystemClock
 from node.config import GenesisConfig, NodeConfig
 from node.core.driver import Driver
-from node.core.events import BlockCommittedEvent, Events
-from node.core.proposals import Proposals
-from node.core.scheduler import Scheduler, run_in_thread
+from node.core.events import BlockCommittedEvent, Events, Subscriber
+from node.core.inbox import Inbox
+from node.core.membership import Membership
+from node.core.proposals.bodies import BodyStore
+from node.core.proposals.checks import ProposalChecker
+from node.core.proposals.fetch import BodyExchange
+from node.core.scheduler import Run, Scheduler, run_in_thread
 from node.core.sealer import Sealer
 from node.core.sync import Sync
 from node.crypto import is_signed_by
-from node.errors import BadInput, ConfigError, PortTaken
+from node.errors import ConfigError, PortTaken
 from node.execution.account_db import decode_account
 from node.execution.executor import ExecutedBlock
 from node.execution.flat_state import TABLE_ACCOUNT
 from node.execution.genesis import build_genesis
 from node.gateway.framing import FrameKind
 from node.gateway.gateway import Gateway
+from node.gateway.requests import (
+    BlocksRequest,
+    BodyRequest,
+    PeerRequest,
+    TransactionsRequest,
+)
 from node.gateway.tls import build_contexts
 from node.identity import NodeKey, load_node_key
 from node.ledger import vote_trace
@@ -46,13 +58,14 @@ from node.ledger.opening import open_chain
 from node.ledger.storage import Storage
 from node.ledger.vote_trace import FileTrace, VoteTrace
 from node.limits.descriptors import DescriptorBudget, divide, raise_limit
-from node.metrics import CpuTimes
 from node.pool.gossip import Gossip
 from node.pool.txpool import TxPool
-from node.rpc.backend import Backend
 from node.rpc.http.access import Access
 from node.rpc.http.server import RpcServer
-from node.rpc.methods import build_methods
+from node.rpc.methods import Methods, build_methods
+from node.rpc.reader import ChainReader
+from node.rpc.status import NodeStatus
+from node.rpc.waiter import CommitWaiter
 from node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
@@ -80,19 +93,6 @@ class Node:
     clock: Clock
 
 
-def build_verifier(genesis: GenesisConfig, ledger: Ledger, window: int) -> MessageVerifier:
-    """Return the checker of consensus messages of a chain."""
-    epochs = Epochs(genesis.validators)
-    epochs.on_commit(ledger.head.number, None)
-    return MessageVerifier(
-        Domain(genesis.chain_id, genesis.group_id),
-        epochs,
-        ledger.genesis_certificate,
-        is_signed_by,
-        window,
-    )
-
-
 def _list_members(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> list[bytes]:
     """Return the node ids of the group; `ConfigError` if this node is not among them."""
     members = [bytes.fromhex(node) for node, _ in genesis.sealers]
@@ -115,8 +115,8 @@ class Environment:
     tap: Tap
     contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None
     """TLS contexts of the gateway; None if links are handed to it."""
-    run: Callable[[Callable[[], object]], Awaitable[object]] = run_in_thread
-    """How long work is run."""
+    run: Run = run_in_thread
+    """Runs CPU and disk work."""
     descriptors: DescriptorBudget = field(default_factory=DescriptorBudget)
     """What may be open of each kind."""
 
@@ -139,8 +139,8 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         ),
         descriptors.rocksdb_files,
     )
-    surroundings = Environment(key, ledger, SystemClock(), tap, contexts, descriptors=descriptors)
-    node = assemble_node(genesis, config, surroundings)
+    environment = Environment(key, ledger, SystemClock(), tap, contexts, descriptors=descriptors)
+    node = assemble_node(genesis, config, environment)
     end_first_start(config)
     return node
 
@@ -163,10 +163,16 @@ def open_ledger(
 
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -> Node:
-    """Connect all parts of a node; nothing runs yet."""
+    """Connect all parts of a node, each built of those before it; nothing runs yet."""
     key, clock, ledger, cpu = on.key, on.clock, on.ledger, on.ledger.cpu
-    events = Events()
-    verifier = build_verifier(genesis, ledger, config.pipeline_size)
+    events, membership = Events(), Membership(genesis.validators, ledger)
+    verifier = MessageVerifier(
+        Domain(genesis.chain_id, genesis.group_id),
+        membership.epochs,
+        ledger.genesis_certificate,
+        is_signed_by,
+        config.pipeline_size,
+    )
     gateway = Gateway(
         node_id=key.node_id,
         members=_list_members(genesis, config, key),
@@ -175,67 +181,96 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         tap=on.tap,
         entrants_max=on.descriptors.entrants,
     )
-    scheduler = Scheduler(genesis, ledger, verifier, events, on.run, config.evm, cpu)
+    scheduler = Scheduler(genesis, ledger, verifier, events, membership, on.run, config.evm, cpu)
     pool = TxPool(
         genesis,
         config.pool_limit,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
         lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
     )
-    proposals = Proposals(genesis, ledger, pool, gateway, scheduler, clock)
-    driver = _build_driver(
-        config, key, ledger, verifier, gateway, scheduler, genesis.block_tx_count_limit, cpu
+    bodies = BodyStore(ledger)
+    exchange = BodyExchange(bodies, pool, gateway, membership, genesis.block_tx_count_limit)
+    checker = ProposalChecker(
+        genesis, ledger, membership, pool, bodies, exchange, scheduler.lock, clock
     )
-
-    async def deliver(event: object) -> None:
-        if driver is not None:
-            await driver.deliver(event)  # type: ignore[arg-type]
-
-    sync = Sync(
-        ledger, gateway, scheduler, deliver, verifier.epochs, is_validator=driver is not None
+    inbox, sync, sealer, driver = _build_consensus(
+        genesis, config, on, verifier, membership, gateway, scheduler, pool, bodies, checker
     )
-    sealer = None
-    if driver is not None:
-        sealer = Sealer(genesis, config, verifier.domain, pool, proposals, deliver, clock)
-        driver.attach(proposals, sealer, sync)
     gossip = Gossip(gateway, pool, clock, cpu)
-    backend = Backend(
-        genesis, config, key.node_id, ledger, pool, gateway, scheduler, sync, driver, clock, cpu
-    )
-    rpc = _build_rpc(config, backend, on)
+    reader = ChainReader(genesis, ledger, membership, scheduler.block_context, clock)
+    replica = None if driver is None else driver.replica
+    status = NodeStatus(config, ledger, gateway, sync, replica, checker.clock_check, cpu)
+    waiter = CommitWaiter(pool, reader, clock, cpu)
+    rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
     node = Node(
         genesis, config, key, ledger, events, gateway, pool, gossip, scheduler, sync, driver,
         sealer, rpc, clock,
     )  # fmt: skip
-    _connect(node, proposals, backend, verifier.epochs)
+    events.subscribe(*_on_block(node, membership, bodies, inbox, waiter))
+    _on_arrival(node, exchange, inbox, waiter)
     return node
 
 
-def _build_rpc(config: NodeConfig, backend: Backend, on: Environment) -> RpcServer:
-    access = Access(config.listen_host, config.rpc_hosts, config.rpc_origins)
-    is_threaded = on.run is run_in_thread
-    methods = build_methods(backend)
+def _build_consensus(
+    genesis: GenesisConfig,
+    config: NodeConfig,
+    on: Environment,
+    verifier: MessageVerifier,
+    membership: Membership,
+    gateway: Gateway,
+    scheduler: Scheduler,
+    pool: TxPool,
+    bodies: BodyStore,
+    checker: ProposalChecker,
+) -> tuple[Inbox | None, Sync, Sealer | None, Driver | None]:
+    """Build the parts that follow the chain and vote; an observer has block sync only."""
+    ledger = on.ledger
+    recovered = _recover_replica(config, on.key, ledger, verifier, genesis.block_tx_count_limit)
+    if recovered is None:
+        return None, Sync(ledger, gateway, scheduler, membership, None), None, None
+    inbox, (replica, first_effects) = Inbox(), recovered
+    abstains = partial(_is_abstaining, replica)
+    sync = Sync(ledger, gateway, scheduler, membership, inbox, abstains)
+    sealer = Sealer(genesis, config, verifier.domain, pool, bodies, inbox.deliver, on.clock)
+    driver = Driver(
+        node_id=on.key.node_id,
+        replica=replica,
+        first_effects=first_effects,
+        verifier=verifier,
+        inbox=inbox,
+        gateway=gateway,
+        ledger=ledger,
+        scheduler=scheduler,
+        bodies=bodies,
+        checker=checker,
+        sealer=sealer,
+        sync=sync,
+        cpu=ledger.cpu,
+    )
+    return inbox, sync, sealer, driver
+
+
+def _is_abstaining(replica: Replica) -> bool:
+    return replica.phase == "abstaining"
+
+
+def _build_rpc(
+    config: NodeConfig, methods: Methods, is_busy: Callable[[], bool], on: Environment
+) -> RpcServer:
     return RpcServer(
         methods,
         on.tap,
-        access,
-        backend.is_busy,
+        Access(config.listen_host, config.rpc_hosts, config.rpc_origins),
+        is_busy,
         connections_max=on.descriptors.rpc_connections,
-        is_threaded=is_threaded,
+        is_threaded=on.run is run_in_thread,
     )
 
 
-def _build_driver(
-    config: NodeConfig,
-    key: NodeKey,
-    ledger: Ledger,
-    verifier: MessageVerifier,
-    gateway: Gateway,
-    scheduler: Scheduler,
-    tx_hashes_max: int,
-    cpu: CpuTimes,
-) -> Driver | None:
-    """Recover the replica from disk; None for an observer."""
+def _recover_replica(
+    config: NodeConfig, key: NodeKey, ledger: Ledger, verifier: MessageVerifier, tx_hashes_max: int
+) -> tuple[Replica, Sequence[Effect]] | None:
+    """Recover the replica from disk, with the effects of that; None for an observer."""
     epoch = verifier.epochs.latest
     if epoch.validators.index_of(key.node_id) is None:
         return None
@@ -264,7 +299,7 @@ def _build_driver(
             head,
         )
     try:
-        replica, effects = Replica.recover(
+        return Replica.recover(
             replica_config,
             key.sign,
             epoch,
@@ -275,76 +310,87 @@ def _build_driver(
         )
     except ValueError as error:
         raise ConfigError(f"{config.folder}: [consensus] pipeline_size: {error}") from error
-    return Driver(
-        node_id=key.node_id,
-        replica=replica,
-        first_effects=effects,
-        verifier=verifier,
-        gateway=gateway,
-        ledger=ledger,
-        scheduler=scheduler,
-        cpu=cpu,
+
+
+def _on_block(
+    node: Node,
+    membership: Membership,
+    bodies: BodyStore,
+    inbox: Inbox | None,
+    waiter: CommitWaiter,
+) -> list[Subscriber]:
+    """Return what follows on a committed block, in this order."""
+    pool, sealer = node.pool, node.sealer
+    subscribers: list[Subscriber] = [
+        lambda event: membership.on_block(event.block.header.number),
+        lambda event: pool.on_block(event.block.transactions),
+        lambda event: bodies.on_block(event.block.header.number),
+    ]
+    if inbox is not None and sealer is not None:
+        subscribers += [
+            lambda event: inbox.note_pending(pool.has_ready),
+            lambda event: sealer.on_block(len(event.block.transactions)),
+        ]
+    return [
+        *subscribers,
+        lambda event: node.sync.announce_to_observers(),
+        waiter.on_block,
+        _log_block,
+    ]
+
+
+def _log_block(event: BlockCommittedEvent) -> None:
+    header = event.block.header
+    logging.getLogger("CONSENSUS").info(
+        "[PBFT][METRIC]^^^^^^^^Report,sealer=%d,txs=%d,committedIndex=%d,committedHash=%s,"
+        "stateRoot=%s,synced=%s",
+        header.sealer,
+        len(event.block.transactions),
+        header.number,
+        header.hash.hex()[:16],
+        header.state_root.hex()[:16],
+        str(event.is_synced).lower(),
     )
 
 
-def _connect(node: Node, proposals: Proposals, backend: Backend, epochs: Epochs) -> None:
-    """Register who hears of what."""
-    gateway, pool, driver, sealer = node.gateway, node.pool, node.driver, node.sealer
+def _on_arrival(
+    node: Node, exchange: BodyExchange, inbox: Inbox | None, waiter: CommitWaiter
+) -> None:
+    """Say which part handles what arrives: transactions, links, frames and requests of peers."""
+    gateway, pool, driver, sealer, sync = (
+        node.gateway, node.pool, node.driver, node.sealer, node.sync,
+    )  # fmt: skip
 
     def on_added(transaction: Transaction, is_local: bool) -> None:
         if is_local:
             node.gossip.offer(transaction)
-        backend.on_added(transaction)
-        if driver is not None and sealer is not None:
+        waiter.on_added(transaction)
+        if inbox is not None and sealer is not None:
             sealer.notice()
-            driver.note_pending(pool.has_ready)
-
-    def on_block(event: BlockCommittedEvent) -> None:
-        header = event.block.header
-        epochs.on_commit(header.number, None)
-        pool.on_block(event.block.transactions)
-        proposals.on_block(header.number)
-        if driver is not None and sealer is not None:
-            driver.note_pending(pool.has_ready)
-            sealer.on_block(len(event.block.transactions))
-        node.sync.announce_to_observers()
-        backend.on_block(event)
-        logging.getLogger("CONSENSUS").info(
-            "[PBFT][METRIC]^^^^^^^^Report,sealer=%d,txs=%d,committedIndex=%d,committedHash=%s,"
-            "stateRoot=%s,synced=%s",
-            header.sealer,
-            len(event.block.transactions),
-            header.number,
-            header.hash.hex()[:16],
-            header.state_root.hex()[:16],
-            str(event.is_synced).lower(),
-        )
+            inbox.note_pending(pool.has_ready)
 
     def on_links(connected: frozenset[bytes]) -> None:
         node.gossip.on_links(connected)
-        node.sync.announce()
+        sync.announce()
         if driver is not None:
             driver.note_links(connected)
 
-    async def respond(node_id: bytes, what: object) -> object:
-        match what:
-            case ["blocks", start, count]:
-                return node.sync.answer_blocks(start, count)
-            case ["proposal", height, digest]:
-                return proposals.answer_proposal(height, digest)
-            case ["txs", hashes]:
-                return proposals.answer_transactions(hashes)
-        raise BadInput("unknown request")
+    def respond(request: PeerRequest) -> object:
+        match request:
+            case BlocksRequest():
+                return sync.answer_blocks(request)
+            case BodyRequest():
+                return exchange.answer_body(request)
+            case TransactionsRequest():
+                return exchange.answer_transactions(request)
 
     pool.on_added = on_added
-    node.events.subscribe(on_block)
     gateway.on_links_changed = on_links
     gateway.respond_with(respond)
-    gateway.route(FrameKind.SYNC_STATUS, node.sync.handle_status)
+    gateway.route(FrameKind.SYNC_STATUS, sync.handle_status)
     gateway.route(FrameKind.TRANSACTIONS, node.gossip.handle)
     if driver is not None:
-        node.sync.is_abstaining = lambda: driver.replica.phase == "abstaining"
-        node.sync.on_abstaining = lambda: driver.note_links(gateway.connected)
+        sync.on_abstaining = lambda: driver.note_links(gateway.connected)
         gateway.route(FrameKind.CONSENSUS, driver.handle_frame)
 
 

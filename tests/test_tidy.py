@@ -136,7 +136,9 @@ def test_what_a_circle_is():
 
 
 SHARED_MODULE_NAMES = {
+    "checks": 2,  # of proposals, and of presentations
     "errors": 2,  # of the core, and of a node
+    "inbox": 2,  # of a replica, and of a desk
     "registry": 2,  # the contract's binding, and what nodes say of it
     "signatures": 2,  # of votes, and of documents
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 
 from consensus import effects as fx
@@ -352,15 +353,15 @@ class World(Kernel):
         for at_ms in plan.submissions:
             self.at(at_ms, self.clients.submit)
         for change in plan.changes:
-            self.at(change.at_ms, lambda members=change.members: self.clients.submit(members))  # type: ignore[misc]
+            self.at(change.at_ms, partial(self.clients.submit, change.members))
         for crash in plan.crashes:
-            self.at(crash.at_ms, lambda crash=crash: self._strike(crash))  # type: ignore[misc]
+            self.at(crash.at_ms, partial(self._strike, crash))
         for cut in plan.cuts:
-            self.at(cut.at_ms, lambda cut=cut: self._cut(cut.links, lambda: self.network.cut(cut)))  # type: ignore[misc]
-            self.at(cut.until_ms, lambda cut=cut: self._cut((), lambda: self.network.mend(cut)))  # type: ignore[misc]
+            self.at(cut.at_ms, partial(self._cut, cut.links, partial(self.network.cut, cut)))
+            self.at(cut.until_ms, partial(self._cut, (), partial(self.network.mend, cut)))
         for node in self.nodes:
             if node.liar is not None:
-                self.at(self._random.choice(ACT_MS), lambda node=node: self._act_for_ever(node))  # type: ignore[misc]
+                self.at(self._random.choice(ACT_MS), partial(self._act_for_ever, node))
         self.at(1_000, self.edge.announce_for_ever)
 
     def _cut(self, links: tuple[tuple[int, int], ...], change: Callable[[], None]) -> None:

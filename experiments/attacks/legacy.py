@@ -16,7 +16,7 @@ from contracts.registry import (
     encode_revoke,
 )
 from experiments.actors.actors import Actors
-from institutions.ledger.legacy_evidence import EvidenceRecord, LegacyEvidence, deploy_legacy
+from institutions.ledger.legacy_evidence import LegacyEntry, LegacyEvidence, deploy_legacy
 from institutions.ledger.registry import Registry, RegistryRefused
 from institutions.ledger.transactor import Signer
 
@@ -71,7 +71,7 @@ class _Bench:
     async def state(self, who: str, anchor: bytes) -> str:
         return (await self.record(who, anchor)).state.name
 
-    async def read(self, key: bytes) -> EvidenceRecord:
+    async def read(self, key: bytes) -> LegacyEntry:
         return await self.legacy().read(key)
 
     def note(

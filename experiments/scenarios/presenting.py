@@ -6,6 +6,7 @@ E1 and E2 are the pilot's own; E3 and E6 to E9 are what must not work, and what 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import trio
 
@@ -17,7 +18,7 @@ from institutions.documents.document import (
     build_enterprise_report,
     build_owner_report,
 )
-from institutions.exchange.consent import Purpose
+from institutions.exchange.consent import ConsentReceipt, Purpose
 from institutions.exchange.presentation import Presentation, encode_presentation, seal
 from institutions.exchange.request import Request
 from institutions.ledger.registry import Registry
@@ -135,8 +136,8 @@ async def play_tampered(stage: Stage) -> None:
     leaf = next(item for item in shown.disclosures if item.path == BALANCE)
     at = shown.disclosures.index(leaf)
 
-    def with_leaf(**changes: object) -> Presentation:
-        changed = replace(leaf, **changes)  # type: ignore[arg-type]
+    def with_leaf(**changes: Any) -> Presentation:
+        changed = replace(leaf, **changes)
         return replace(
             shown, disclosures=(*shown.disclosures[:at], changed, *shown.disclosures[at + 1 :])
         )
@@ -214,8 +215,8 @@ async def play_consent(stage: Stage) -> None:
     doc_id = issued.package.header.doc_id
     acme, nova = actors.holders["acme-sz"], actors.verifiers["nova"]
 
-    async def show(request: Request, receipt: object) -> Report:
-        sealed = acme.present(doc_id, request, receipt)  # type: ignore[arg-type]
+    async def show(request: Request, receipt: ConsentReceipt | None) -> Report:
+        sealed = acme.present(doc_id, request, receipt)
         return await nova.receive(sealed, document.subject)
 
     request = actors.ask("nova", document)

@@ -16,7 +16,7 @@ from node.client import RpcClient
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceRecord:
+class LegacyEntry:
     """What the contract has of a hash."""
 
     signer: str
@@ -53,7 +53,7 @@ class LegacyEvidence:
         """Revoke evidence by naming its signer; return whether it was taken."""
         return await self._write("revoke", key, said_signer, said_time_s)
 
-    async def read(self, key: bytes) -> EvidenceRecord:
+    async def read(self, key: bytes) -> LegacyEntry:
         """Return what the contract has of a hash."""
         function = self._functions["getEvidence"]
         message = {"to": "0x" + self._address.hex(), "data": "0x" + function.encode_call(key).hex()}
@@ -61,7 +61,7 @@ class LegacyEvidence:
         with answers_of(self._client.url):
             (found,) = function.decode_output(read_data(answer, "eth_call"))
         signer, updated, signature, is_revoked = found
-        return EvidenceRecord(signer.lower(), updated, signature, is_revoked)
+        return LegacyEntry(signer.lower(), updated, signature, is_revoked)
 
     async def _write(self, name: str, *arguments: object) -> bool:
         call = self._functions[name].encode_call(*arguments)

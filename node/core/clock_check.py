@@ -10,6 +10,7 @@ seems less far ahead than it is, so what is said here is the least.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from consensus.validators import ValidatorSet
 
@@ -22,8 +23,9 @@ log = logging.getLogger("CONSENSUS")
 class ClockCheck:
     """Compares the clock of one node with those of proposers."""
 
-    def __init__(self, validators: ValidatorSet) -> None:
-        self._validators = validators
+    def __init__(self, validators_now: Callable[[], ValidatorSet]) -> None:
+        self._validators_now = validators_now
+        self._validators = validators_now()
         self._times_ms: dict[int, int] = {}
         """By proposer: the time in its newest proposal."""
         self._ahead_ms: dict[int, int] = {}
@@ -33,6 +35,7 @@ class ClockCheck:
 
     def note(self, proposer: int, timestamp_ms: int, now_ms: int) -> None:
         """Take note of the time in a proposal, unless it is an old one that is checked again."""
+        self._begin_anew_with_new_validators()
         if timestamp_ms <= self._times_ms.get(proposer, -1):
             return
         self._times_ms[proposer] = timestamp_ms
@@ -46,6 +49,14 @@ class ClockCheck:
             )
         elif was_behind and not self.behind_ms:
             log.info("this machine's clock is in step with the other proposers' again")
+
+    def _begin_anew_with_new_validators(self) -> None:
+        """Forget all times if the validators have changed: an index then means another one."""
+        validators = self._validators_now()
+        if validators != self._validators:
+            self._validators = validators
+            self._times_ms.clear()
+            self._ahead_ms.clear()
 
     def _measure(self) -> int:
         """Return what an honest proposer at least is ahead, if most are by more than is allowed."""

@@ -1,6 +1,6 @@
 """The driver: the only caller of `Replica.step`, and the performer of its effects.
 
-Inputs come through one bounded channel and are handled one at a time. The vote records of a
+Inputs come through the inbox and are handled one at a time. The vote records of a
 step are synced in two places before anything of that step leaves (R-SAFE-3); if they cannot be
 written the node stops. Slow effects run as tasks whose answers come back as inputs.
 """
@@ -8,9 +8,8 @@ written the node stops. Slow effects run as tasks whose answers come back as inp
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -24,7 +23,6 @@ from consensus.inputs import (
     Input,
     LinksChanged,
     MessageReceived,
-    PendingChanged,
     ProposalExecuted,
     ProposalVerdict,
     ProposalVerified,
@@ -33,19 +31,18 @@ from consensus.inputs import (
 )
 from consensus.messages import Message, PrePrepare
 from consensus.replica import Replica
+from node.core.inbox import Inbox
+from node.core.proposals.bodies import BodyStore
+from node.core.proposals.checks import ProposalChecker
+from node.core.scheduler import Scheduler
+from node.core.sealer import Sealer
+from node.core.sync import Sync
 from node.errors import BadInput, NodeError
 from node.gateway.framing import FrameKind
 from node.gateway.gateway import Gateway
 from node.ledger.ledger import Ledger
 from node.metrics import CpuTimes, Part
 
-if TYPE_CHECKING:
-    from node.core.proposals import Proposals
-    from node.core.scheduler import Scheduler
-    from node.core.sealer import Sealer
-    from node.core.sync import Sync
-
-INPUTS_MAX = 1024
 UNKNOWN_MAX = 512
 HANDLED_AT_ONCE = 8
 """Inputs after which other tasks may run."""
@@ -69,25 +66,31 @@ class Driver:
         replica: Replica,
         first_effects: Sequence[Effect],
         verifier: MessageVerifier,
+        inbox: Inbox,
         gateway: Gateway,
         ledger: Ledger,
         scheduler: Scheduler,
+        bodies: BodyStore,
+        checker: ProposalChecker,
+        sealer: Sealer,
+        sync: Sync,
         cpu: CpuTimes,
     ) -> None:
         self._node_id = node_id
         self.replica = replica
         self._first_effects = first_effects
         self._verifier = verifier
+        self._inbox = inbox
         self._gateway = gateway
         self._ledger = ledger
         self._scheduler = scheduler
+        self._bodies = bodies
+        self._checker = checker
+        self._sealer = sealer
+        self._sync = sync
         self._cpu = cpu
-        self._send, self._receive = trio.open_memory_channel[Input](INPUTS_MAX)
-        self._notes: dict[type, Input] = {}
-        self._noted = trio.Event()
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
-        self._has_pending = False
         self._is_linked_up = False
         self._unknown: dict[bytes, tuple[int, int]] = {}
         """By member: our height, and how much was not taken from it at that height."""
@@ -95,31 +98,7 @@ class Driver:
         """Told of every message before it leaves (simulation watches votes here)."""
         self.invalid_messages = 0
 
-    def attach(self, proposals: Proposals, sealer: Sealer, sync: Sync) -> None:
-        """Connect the parts that also need the driver."""
-        self._proposals = proposals
-        self._sealer = sealer
-        self._sync = sync
-
-    @property
-    def clock_behind_ms(self) -> int:
-        """How far this machine's clock is behind the other proposers'; 0 if it is in step."""
-        return self._proposals.clock_check.behind_ms
-
     # --- inputs -----------------------------------------------------------------------------
-
-    async def deliver(self, event: Input) -> None:
-        """Queue an input; waits while the queue is full."""
-        try:
-            self._send.send_nowait(event)
-        except trio.WouldBlock:
-            await self._send.send(event)
-
-    def note_pending(self, has_pending: bool) -> None:
-        """Tell whether transactions wait; only the latest note counts."""
-        if has_pending is not self._has_pending:
-            self._has_pending = has_pending
-            self._note(PendingChanged(has_pending))
 
     def note_links(self, connected: frozenset[bytes]) -> None:
         """Tell which nodes are linked and vote; only the latest note counts.
@@ -130,7 +109,7 @@ class Driver:
         others = set(self._members) - {self._node_id}
         self._is_linked_up = self._is_linked_up or others <= connected
         voting = connected - self._sync.abstaining
-        self._note(LinksChanged(voting, is_linking_up=not self._is_linked_up))
+        self._inbox.note(LinksChanged(voting, is_linking_up=not self._is_linked_up))
 
     @property
     def _members(self) -> list[bytes]:
@@ -140,18 +119,6 @@ class Driver:
         await trio.sleep(LINK_GRACE_S)
         self._is_linked_up = True
         self.note_links(self._gateway.connected)
-
-    def _note(self, event: PendingChanged | LinksChanged) -> None:
-        self._notes[type(event)] = event
-        self._noted.set()
-
-    async def _deliver_notes(self) -> None:
-        """Hand on the latest notes; whoever notes something may outlive this driver."""
-        while True:
-            await self._noted.wait()
-            self._noted = trio.Event()
-            while self._notes:
-                await self.deliver(self._notes.pop(next(iter(self._notes))))
 
     async def handle_frame(self, node_id: bytes, payload: object) -> None:
         """Take a consensus message from the gateway: decode, verify, queue."""
@@ -172,8 +139,8 @@ class Driver:
             log.warning("invalid message,peer=%s,reason=%s", node_id.hex()[:16], error)
             raise BadInput(str(error)) from error
         if isinstance(message, PrePrepare) and message.proposal.proposer == message.sender:
-            self._proposals.note_time(message.proposal)
-        await self.deliver(MessageReceived(verified))
+            self._checker.note_time(message.proposal)
+        await self._inbox.deliver(MessageReceived(verified))
 
     def _tolerate(self, node_id: bytes, error: UnknownEpoch) -> None:
         """Drop what may be of other validators than we know, as long as it is not much of it."""
@@ -195,12 +162,12 @@ class Driver:
             self._nursery = nursery
             self._perform(self._first_effects)
             nursery.start_soon(self._end_link_grace)
-            nursery.start_soon(self._deliver_notes)
+            nursery.start_soon(self._inbox.deliver_notes)
             while True:
-                self._handle(await self._receive.receive())
+                self._handle(await self._inbox.receive())
                 with suppress(trio.WouldBlock):  # a change of tasks costs as much as a step
                     for _ in range(HANDLED_AT_ONCE - 1):
-                        self._handle(self._receive.receive_nowait())
+                        self._handle(self._inbox.receive_nowait())
 
     def _handle(self, event: Input) -> None:
         view_before = self.replica.view, self.replica.to_view
@@ -260,9 +227,9 @@ class Driver:
             case fx.Halt(reason):
                 raise ReplicaHalted(reason)
 
-    def _start(self, task: object) -> None:
+    def _start(self, task: Awaitable[None]) -> None:
         async def run() -> None:
-            await task  # type: ignore[misc]
+            await task
 
         if self._nursery is not None:
             self._nursery.start_soon(run)
@@ -286,7 +253,7 @@ class Driver:
                     del self._timers[timer]
                     if timer is TimerId.VIEW:
                         log.warning("[PBFT]timeout,view=%d", self.replica.view)
-                    await self.deliver(TimerFired(timer, effect.number))
+                    await self._inbox.deliver(TimerFired(timer, effect.number))
 
         self._start(wait())
 
@@ -298,29 +265,29 @@ class Driver:
     # --- slow effects -----------------------------------------------------------------------
 
     async def _verify(self, effect: fx.VerifyProposal) -> None:
-        verdict = await self._proposals.verify(effect)
-        await self.deliver(ProposalVerified(effect.proposal.height, effect.digest, verdict))
-        transactions = self._proposals.get(effect.proposal.height, effect.digest)
+        verdict = await self._checker.verify(effect)
+        await self._inbox.deliver(ProposalVerified(effect.proposal.height, effect.digest, verdict))
+        transactions = self._bodies.get(effect.proposal.height, effect.digest)
         if verdict is ProposalVerdict.VALID and transactions is not None:
             await self._scheduler.speculate(effect.proposal, effect.digest, transactions)
 
     async def _execute(self, effect: fx.ExecuteProposal) -> None:
         proposal, digest = effect.proposal, effect.digest
-        transactions = self._proposals.get(proposal.height, digest)
+        transactions = self._bodies.get(proposal.height, digest)
         if transactions is None:
-            verdict = await self._proposals.verify(
+            verdict = await self._checker.verify(
                 fx.VerifyProposal(proposal, digest, None, True, ())
             )
-            transactions = self._proposals.get(proposal.height, digest)
+            transactions = self._bodies.get(proposal.height, digest)
             if proposal.height <= self._ledger.head.number:
                 return  # sync was faster: the block is committed, and its bodies settled
             if verdict is not ProposalVerdict.VALID or transactions is None:
                 raise NodeError(f"bodies of the ordered block {proposal.height} are gone")
         block_hash = await self._scheduler.execute(proposal, digest, transactions)
         if block_hash is not None:
-            await self.deliver(ProposalExecuted(proposal.height, digest, block_hash))
+            await self._inbox.deliver(ProposalExecuted(proposal.height, digest, block_hash))
 
     async def _commit(self, effect: fx.CommitBlock) -> None:
         certificate = effect.certificate
         await self._scheduler.commit(certificate)
-        await self.deliver(BlockCommitted(certificate.height, certificate.block_hash))
+        await self._inbox.deliver(BlockCommitted(certificate.height, certificate.block_hash))

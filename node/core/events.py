@@ -33,9 +33,9 @@ class Events:
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Call `subscriber` with every block committed from now on."""
-        self._subscribers.append(subscriber)
+    def subscribe(self, *subscribers: Subscriber) -> None:
+        """Call `subscribers`, in this order, with every block committed from now on."""
+        self._subscribers += subscribers
 
     def block_committed(self, event: BlockCommittedEvent) -> None:
         """Tell everybody."""

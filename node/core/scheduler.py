@@ -7,15 +7,14 @@ the import of fetched blocks: whoever comes second finds the work done (B35).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
 from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest
-from consensus.epochs import Epochs
 from consensus.errors import InvalidMessage
 from consensus.invariants import check_certificate
 from consensus.messages import CommitCertificate, Proposal
@@ -23,6 +22,7 @@ from node.chain.block import Block
 from node.chain.transaction import Transaction, decode_transaction
 from node.config import BLOCK_GAS_MAX, Engine, GenesisConfig
 from node.core.events import BlockCommittedEvent, Events
+from node.core.membership import Membership
 from node.errors import BadInput, StorageError
 from node.execution.evm import BlockContext
 from node.execution.executor import ExecutedBlock, Parent, execute_block
@@ -35,7 +35,14 @@ SPECULATED_MAX = 2
 T = TypeVar("T")
 
 
-async def run_in_thread(work: Callable[[], T]) -> T:
+class Run(Protocol):
+    """Runs CPU or disk work: beside the event loop, or in virtual time."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """Return what the work returns."""
+
+
+async def run_in_thread(work: Callable[[], T], /) -> T:
     """Run CPU or disk work beside the event loop."""
     return await trio.to_thread.run_sync(work)
 
@@ -49,7 +56,8 @@ class Scheduler:
         ledger: Ledger,
         verifier: MessageVerifier,
         events: Events,
-        run: Callable[[Callable[[], T]], Awaitable[T]] = run_in_thread,
+        membership: Membership,
+        run: Run = run_in_thread,
         engine: Engine = Engine.COMPILED,
         cpu: CpuTimes | None = None,
     ) -> None:
@@ -57,18 +65,13 @@ class Scheduler:
         self._ledger = ledger
         self._verifier = verifier
         self._events = events
+        self._membership = membership
         self._run = run
         self._engine = engine
         self._cpu = cpu or CpuTimes()
-        self._validators = genesis.validators
         self._executed: dict[bytes, tuple[ExecutedBlock, bytes]] = {}
         """By proposal digest, with the digest of the proposal below."""
         self.lock = trio.Lock()
-
-    @property
-    def epochs(self) -> Epochs:
-        """Which validators decide which heights."""
-        return self._verifier.epochs
 
     def block_context(self, number: int, timestamp_ms: int) -> BlockContext:
         """Return what the EVM may see in a block of this chain."""
@@ -144,14 +147,13 @@ class Scheduler:
         transactions: tuple[Transaction, ...],
     ) -> ExecutedBlock:
         context = self._context_on(proposal)
+        validators = self._membership.validators_at(proposal.height)
 
         def work() -> ExecutedBlock:
             with self._cpu.measure(Part.EXECUTION):
-                return execute_block(
-                    parent, proposal, digest, transactions, self._validators, context
-                )
+                return execute_block(parent, proposal, digest, transactions, validators, context)
 
-        return await self._run(work)  # type: ignore[arg-type,return-value]
+        return await self._run(work)
 
     def _context_on(self, proposal: Proposal) -> BlockContext:
         """Like `block_context`, but BLOCKHASH also sees the blocks below not yet committed."""
@@ -179,8 +181,9 @@ class Scheduler:
     async def _commit(
         self, executed: ExecutedBlock, certificate: CommitCertificate, *, is_synced: bool
     ) -> None:
-        check_certificate(self._validators, certificate)  # P04, whoever made or checked it
-        await self._run(lambda: self._ledger.commit(executed, certificate))  # type: ignore[arg-type,return-value]
+        validators = self._membership.validators_at(certificate.height)
+        check_certificate(validators, certificate)  # P04, whoever made or checked it
+        await self._run(lambda: self._ledger.commit(executed, certificate))
         height = executed.header.number
         for digest, (item, _) in list(self._executed.items()):
             if item.header.number <= height:
@@ -195,7 +198,7 @@ class Scheduler:
         Raises:
             BadInput: the block breaks a rule; its sender is to blame.
         """
-        transactions = await self._run(lambda: self._check_block(block))  # type: ignore[arg-type,return-value]
+        transactions = await self._run(lambda: self._check_block(block))
         async with self.lock:
             header = block.header
             if header.number <= self._ledger.head.number:
@@ -203,13 +206,9 @@ class Scheduler:
             parent = self._ledger.parent()
             if header.parent_hash != parent.header.hash:
                 raise BadInput(f"block {header.number} does not stand on our head")
-            proposal = self._proposal_of(block, parent, transactions)  # type: ignore[arg-type]
-            executed = await self._execute(
-                parent,
-                proposal,
-                header.proposal_digest,
-                transactions,  # type: ignore[arg-type]
-            )
+            proposal = self._proposal_of(block, parent, transactions)
+            digest = header.proposal_digest
+            executed = await self._execute(parent, proposal, digest, transactions)
             if executed.header != header:
                 raise StorageError(
                     f"block {header.number} has a valid certificate, but executing it here "

@@ -20,7 +20,7 @@ from node.chain.merkle import compute_root
 from node.chain.transaction import Transaction
 from node.clock import Clock
 from node.config import GenesisConfig, NodeConfig
-from node.core.proposals import Proposals
+from node.core.proposals.bodies import BodyStore
 from node.pool.txpool import TxPool
 
 BUSY_BLOCK_SIZE = 8
@@ -41,7 +41,7 @@ class Sealer:
         config: NodeConfig,
         domain: Domain,
         pool: TxPool,
-        proposals: Proposals,
+        bodies: BodyStore,
         deliver: Callable[[ProposalBuilt], Awaitable[None]],
         clock: Clock,
     ) -> None:
@@ -50,7 +50,7 @@ class Sealer:
         self._wait_s = config.min_seal_time_ms / 1000
         self._domain = domain
         self._pool = pool
-        self._proposals = proposals
+        self._bodies = bodies
         self._deliver = deliver
         self._wanted: BuildProposal | None = None
         self._since_s = 0.0
@@ -83,7 +83,7 @@ class Sealer:
     def _is_due(self, wanted: BuildProposal) -> bool:
         if self._is_full(wanted):
             return True
-        return self._proposals.is_next(wanted.height) and not self._is_busy()
+        return self._bodies.is_next(wanted.height) and not self._is_busy()
 
     def _is_busy(self) -> bool:
         return trio.current_time() < self._busy_until_s
@@ -94,7 +94,7 @@ class Sealer:
         now_s = trio.current_time()
         if len(self._pool) < limit or now_s < self._look_again_s:
             return False
-        taken = self._proposals.in_flight(wanted.height, wanted.ancestors)
+        taken = self._bodies.in_flight(wanted.height, wanted.ancestors)
         if taken is not None and self._pool.fills_block(limit, taken):
             return True
         self._look_again_s = now_s + LOOK_S
@@ -126,7 +126,7 @@ class Sealer:
     def _select(self, wanted: BuildProposal) -> list[Transaction]:
         if not self._pool.has_ready:
             return []
-        taken = self._proposals.in_flight(wanted.height, wanted.ancestors)
+        taken = self._bodies.in_flight(wanted.height, wanted.ancestors)
         if taken is None:
             return []
         return self._pool.select(self._genesis.block_tx_count_limit, taken)
@@ -142,5 +142,5 @@ class Sealer:
             proposer=wanted.proposer,
             is_barrier=any(item.is_system(self._genesis.governor_address) for item in chosen),
         )
-        self._proposals.save(wanted.height, compute_digest(self._domain, proposal), chosen)
+        self._bodies.save(wanted.height, compute_digest(self._domain, proposal), chosen)
         return ProposalBuilt(wanted.view, proposal, hashes)

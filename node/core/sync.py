@@ -14,20 +14,22 @@ do not wait for it as a leader (N-C1). It can say so of itself only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
-from consensus.epochs import Epochs
 from consensus.inputs import CaughtUp, Synced
 from consensus.types import HEIGHT_MAX
 from node.chain.block import decode_block, encode_block
+from node.core.inbox import Inbox
+from node.core.membership import Membership
 from node.core.scheduler import Scheduler
 from node.errors import BadInput, DamagedData
 from node.gateway.framing import MIB, FrameKind
 from node.gateway.gateway import Gateway
+from node.gateway.requests import BlocksRequest
 from node.ledger.ledger import Ledger
 
 RANGE_BLOCKS_MAX = 64
@@ -67,19 +69,20 @@ class Sync:
         ledger: Ledger,
         gateway: Gateway,
         scheduler: Scheduler,
-        deliver: Callable[[Synced | CaughtUp], Awaitable[None]],
-        epochs: Epochs,
-        *,
-        is_validator: bool,
+        membership: Membership,
+        inbox: Inbox | None,
+        is_abstaining: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Take the parts; an observer has no inbox.
+
+        `is_abstaining` says whether this node abstains from voting.
+        """
         self._ledger = ledger
         self._gateway = gateway
         self._scheduler = scheduler
-        self._deliver = deliver
-        self._epochs = epochs
-        self._is_validator = is_validator
-        self.is_abstaining: Callable[[], bool] = lambda: False
-        """Whether this node abstains from voting."""
+        self._membership = membership
+        self._inbox = inbox
+        self._is_abstaining = is_abstaining
         self._wanted_height = 0
         self._changed = trio.Event()
         self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
@@ -92,7 +95,7 @@ class Sync:
         self._asking: tuple[bytes, trio.CancelScope] | None = None
         self._heard: dict[bytes, int] = {}
         """Who has told which height since the start, until a quorum is not ahead."""
-        self._is_caught_up = not is_validator
+        self._is_caught_up = inbox is None
 
     def request(self, height: int) -> None:
         """Fetch up to `height` now: consensus knows that it exists."""
@@ -105,12 +108,12 @@ class Sync:
 
     def announce_to_observers(self) -> None:
         """Tell the peers that see no CHECKPOINTs."""
-        voters = {item.node_id for item in self._epochs.latest.validators.validators}
+        voters = {item.node_id for item in self._membership.next_validators.validators}
         self._announce_to(self._gateway.connected - voters)
 
     def _announce_to(self, node_ids: frozenset[bytes]) -> None:
         head = self._ledger.head.number
-        status = [head, self._ledger.header(head).hash, self.is_abstaining()]
+        status = [head, self._ledger.header(head).hash, self._is_abstaining()]
         self._gateway.broadcast(node_ids, FrameKind.SYNC_STATUS, status)
 
     async def handle_status(self, node_id: bytes, value: Any) -> None:
@@ -180,14 +183,18 @@ class Sync:
 
         Others may claim what they like (B48): the argument of R-WIPE-1 needs one quorum.
         """
-        validators, head = self._epochs.latest.validators, self._ledger.head.number
+        validators, head = self._membership.next_validators, self._ledger.head.number
         level = {node for node, height in self._heard.items() if height <= head}
         heard = {self._gateway.node_id} | level
         members = {index for index in map(validators.index_of, heard) if index is not None}
         if not self._is_caught_up and validators.has_quorum(members):
             self._is_caught_up = True
             self._heard.clear()
-            await self._deliver(CaughtUp(head))
+            await self._tell_replica(CaughtUp(head))
+
+    async def _tell_replica(self, event: Synced | CaughtUp) -> None:
+        if self._inbox is not None:
+            await self._inbox.deliver(event)
 
     def _is_behind(self) -> bool:
         return max(self.known_highest, self._wanted_height) > self._ledger.head.number
@@ -195,7 +202,7 @@ class Sync:
     async def _is_worth_fetching(self) -> bool:
         """Leave a validator that is only just behind to consensus for a moment."""
         head = self._ledger.head.number
-        if not self._is_validator or self._wanted_height > head or self.known_highest > head + 8:
+        if self._inbox is None or self._wanted_height > head or self.known_highest > head + 8:
             return True
         await trio.sleep(GRACE_S)
         return self._ledger.head.number == head
@@ -252,7 +259,8 @@ class Sync:
         try:
             with trio.CancelScope() as scope:
                 self._asking = node_id, scope
-                answer = await self._gateway.request(node_id, ["blocks", start, RANGE_BLOCKS_MAX])
+                request = BlocksRequest(start, RANGE_BLOCKS_MAX)
+                answer = await self._gateway.request(node_id, request)
         except BadInput as error:
             log.info("no answer,peer=%s,reason=%s", node_id.hex()[:16], error)
             return 0
@@ -271,17 +279,16 @@ class Sync:
             block = decode_block(data)
             imported += await self._scheduler.import_block(block)
             if block.header.number == self._ledger.head.number:
-                epoch = self._epochs.at(block.header.number + 1)
-                await self._deliver(Synced(block.certificate, block.header.timestamp_ms, epoch))
+                epoch = self._membership.epochs.at(block.header.number + 1)
+                synced = Synced(block.certificate, block.header.timestamp_ms, epoch)
+                await self._tell_replica(synced)
         return imported
 
-    def answer_blocks(self, start: object, count: object) -> list[bytes]:
+    def answer_blocks(self, request: BlocksRequest) -> list[bytes]:
         """Return a bounded range of our blocks for a peer (B40)."""
-        if type(start) is not int or type(count) is not int or start < 1 or count < 1:
-            raise BadInput("malformed block request")
         blocks: list[bytes] = []
-        size = 0
-        for number in range(start, start + min(count, RANGE_BLOCKS_MAX)):
+        size, start = 0, request.start
+        for number in range(start, start + min(request.count, RANGE_BLOCKS_MAX)):
             if number > self._ledger.head.number or size > RANGE_BYTES_MAX:
                 break
             try:

@@ -20,6 +20,7 @@ from node.errors import BadInput, ConfigError, raise_if_fatal
 from node.gateway.entrance import GREETING_S, Entrance
 from node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
 from node.gateway.peer import Peer
+from node.gateway.requests import PeerRequest, decode_request, encode_request
 from node.gateway.tls import read_node_id
 from node.gateway.tls_stream import TlsStream
 from node.traffic_tap import Tap
@@ -34,7 +35,7 @@ BAN_S = 10.0
 PROTOCOL_VERSION = 3
 
 Route: TypeAlias = Callable[[bytes, Any], Awaitable[None]]
-Responder: TypeAlias = Callable[[bytes, Any], Awaitable[Any]]
+Responder: TypeAlias = Callable[[PeerRequest], object]
 
 log = logging.getLogger("GATEWAY")
 
@@ -74,7 +75,7 @@ class Gateway:
         self._routes[kind] = handler
 
     def respond_with(self, responder: Responder) -> None:
-        """Register who answers requests."""
+        """Register the function that answers requests of peers."""
         self._responder = responder
 
     @property
@@ -96,7 +97,7 @@ class Gateway:
         for peer in peers:
             peer.send_encoded(kind, data)
 
-    async def request(self, node_id: bytes, what: object) -> Any:
+    async def request(self, node_id: bytes, request: PeerRequest) -> Any:
         """Ask a node and return its answer.
 
         Raises:
@@ -109,7 +110,7 @@ class Gateway:
         send, receive = trio.open_memory_channel[Any](1)
         self._pending[request_id] = (node_id, send)
         try:
-            self.send(node_id, FrameKind.REQUEST, [request_id, what])
+            self.send(node_id, FrameKind.REQUEST, [request_id, encode_request(request)])
             with trio.move_on_after(REQUEST_S):
                 return await receive.receive()
             raise BadInput(f"no answer within {REQUEST_S:.0f} s")
@@ -296,7 +297,7 @@ class Gateway:
         if kind is FrameKind.REQUEST:
             request_id, what = _pair(value)
             if self._responder is not None:
-                answer = await self._responder(node_id, what)
+                answer = self._responder(decode_request(what))
                 self.send(node_id, FrameKind.RESPONSE, [request_id, answer])
             return
         route = self._routes.get(kind)

@@ -10,36 +10,39 @@ import json
 from typing import Any
 
 from consensus.codec import encode_message
-from consensus.records import EvidenceRecord
 from node.chain.block import encode_header
 from node.chain.merkle import build_path
 from node.chain.receipt import encode_receipt
-from node.rpc.backend import Backend
 from node.rpc.json_values import parse_data, show
+from node.rpc.reader import ChainReader
 from node.rpc.rpc_errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
+from node.rpc.status import NodeStatus
+from node.rpc.waiter import CommitWaiter
 
 
 class FiscoMethods:
     """Handlers of FISCO BCOS's methods; each takes the list of parameters."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._node = backend
+    def __init__(self, reader: ChainReader, status: NodeStatus, waiter: CommitWaiter) -> None:
+        self._chain = reader
+        self._status = status
+        self._waiter = waiter
 
     def _check(self, group: object = "", node: object = "", *rest: object) -> None:
         """Refuse a call for another group, or for another node of it; "" means any."""
-        if group not in ("", self._node.genesis.group_id):
+        if group not in ("", self._chain.genesis.group_id):
             raise RpcError(GROUP_NOT_FOUND, f"group {show(group)} does not exist on this node")
-        name = self._node.config.name
-        if node not in ("", name, self._node.node_id.hex()):
+        name = self._status.config.name
+        if node not in ("", name, self._status.node_id.hex()):
             raise RpcError(NODE_NOT_FOUND, f"node {show(node)} is not here; this is {name}")
 
     def getBlockNumber(self, *params: object) -> int:
         self._check(*params)
-        return self._node.height
+        return self._chain.height
 
     def getTotalTransactionCount(self, *params: object) -> dict[str, int]:
         self._check(*params)
-        head = self._node.ledger.head
+        head = self._chain.head
         return {
             "blockNumber": head.number,
             "transactionCount": head.tx_count,
@@ -48,22 +51,21 @@ class FiscoMethods:
 
     def getPendingTxSize(self, *params: object) -> int:
         self._check(*params)
-        return len(self._node.pool)
+        return self._waiter.pending_count
 
     def getPbftView(self, *params: object) -> int:
         self._check(*params)
-        driver = self._node.driver
-        return driver.replica.view if driver is not None else 0
+        return self._status.consensus.view
 
     def getCpuTimes(self, *params: object) -> dict[str, float]:
         """CPU seconds of the node's process by part (an own method)."""
         self._check(*params)
-        return self._node.cpu.read()
+        return self._status.cpu_times()
 
     def getConsensusEvidence(self, *params: object) -> list[dict[str, Any]]:
         """Stored proofs of equivocation, each with both signed messages (an own method)."""
         self._check(*params)
-        validators = self._node.genesis.validators.validators
+        validators = self._chain.validators.validators
         return [
             {
                 "nodeID": validators[record.evidence.accused].node_id.hex(),
@@ -71,29 +73,28 @@ class FiscoMethods:
                 "first": "0x" + encode_message(record.evidence.first).hex(),
                 "second": "0x" + encode_message(record.evidence.second).hex(),
             }
-            for record in self._node.ledger.load_records()
-            if isinstance(record, EvidenceRecord)
+            for record in self._status.list_evidence()
         ]
 
     def getSealerList(self, *params: object) -> list[dict[str, Any]]:
         self._check(*params)
         return [
             {"nodeID": item.node_id.hex(), "weight": item.weight, "termWeight": 0}
-            for item in self._node.genesis.validators.validators
+            for item in self._chain.validators.validators
         ]
 
     def getObserverList(self, *params: object) -> list[str]:
         self._check(*params)
-        return list(self._node.genesis.observers)
+        return list(self._chain.genesis.observers)
 
     def getGroupList(self, *params: object) -> dict[str, Any]:
-        return {"code": 0, "msg": "success", "groupList": [self._node.genesis.group_id]}
+        return {"code": 0, "msg": "success", "groupList": [self._chain.genesis.group_id]}
 
     def getGroupInfo(self, *params: object) -> dict[str, Any]:
         """What the chain is, as genesis says it; `genesisConfig` is a JSON text, as there."""
         self._check(*params)
-        genesis = self._node.genesis
-        members = [item.node_id.hex() for item in genesis.validators.validators]
+        genesis = self._chain.genesis
+        members = [item.node_id.hex() for item in self._chain.validators.validators]
         config = {
             "blockTxCountLimit": genesis.block_tx_count_limit,
             "consensusLeaderPeriod": genesis.leader_period,
@@ -119,16 +120,16 @@ class FiscoMethods:
         sibling is on the left, and its hash. docs/PACKAGE.md says how to check it.
         """
         self._check(group, node)
-        found = self._node.find_transaction(parse_data(tx_hash, "transaction hash", 32))
+        found = self._chain.find_transaction(parse_data(tx_hash, "transaction hash", 32))
         if found is None:
             return None
         number = found.header.number
-        leaves = [encode_receipt(item.receipt) for item in self._node.placed(number)]
-        certificate = self._node.certificate(number)
+        leaves = [encode_receipt(item.receipt) for item in self._chain.placed(number)]
+        certificate = self._chain.certificate(number)
         return {
-            "chainID": self._node.genesis.chain_id,
-            "groupID": self._node.genesis.group_id,
-            "epoch": self._node.epoch(number),
+            "chainID": self._chain.genesis.chain_id,
+            "groupID": self._chain.genesis.group_id,
+            "epoch": self._chain.epoch(number),
             "transaction": "0x" + found.transaction.raw.hex(),
             "receipt": "0x" + leaves[found.index].hex(),
             "path": [
@@ -142,8 +143,8 @@ class FiscoMethods:
         }
 
     def getPeers(self, *params: object) -> dict[str, Any]:
-        group = self._node.genesis.group_id
-        config = self._node.config
+        group = self._chain.genesis.group_id
+        config = self._status.config
 
         def entry(node_id: str, endpoint: str) -> dict[str, Any]:
             return {
@@ -152,16 +153,15 @@ class FiscoMethods:
                 "groupNodeIDInfo": [{"group": group, "nodeIDList": [node_id]}],
             }
 
-        own = entry(self._node.node_id.hex(), f"{config.listen_host}:{config.p2p_port}")
-        peers = sorted(node_id.hex() for node_id in self._node.gateway.connected)
+        own = entry(self._status.node_id.hex(), f"{config.listen_host}:{config.p2p_port}")
+        peers = sorted(node_id.hex() for node_id in self._status.connected)
         return {**own, "peers": [entry(node_id, "") for node_id in peers]}
 
     def getSyncStatus(self, *params: object) -> str:
         self._check(*params)
-        head = self._node.ledger.head.number
-        sync = self._node.sync
-        genesis_hash = self._node.ledger.genesis_hash.hex()
-        connected = self._node.gateway.connected
+        head, highest = self._chain.height, self._status.known_highest
+        genesis_hash = self._chain.genesis_hash.hex()
+        connected = self._status.connected
         peers = [
             {
                 "nodeID": node_id.hex(),
@@ -170,55 +170,52 @@ class FiscoMethods:
                 "latestHash": block_hash.hex(),
                 "archivedBlockNumber": 0,
             }
-            for node_id, (height, block_hash) in sorted(sync.peer_heights.items())
+            for node_id, (height, block_hash) in sorted(self._status.peer_heights.items())
             if node_id in connected
         ]
         status = {
-            "isSyncing": sync.is_syncing,
+            "isSyncing": self._status.is_syncing,
             "genesisHash": genesis_hash,
-            "nodeID": self._node.node_id.hex(),
+            "nodeID": self._status.node_id.hex(),
             "blockNumber": head,
             "archivedBlockNumber": 0,
-            "latestHash": self._node.header(head).hash.hex(),
-            "knownHighestNumber": max(head, sync.known_highest),
+            "latestHash": self._chain.header(head).hash.hex(),
+            "knownHighestNumber": max(head, highest),
             "knownLatestHash": self._known_latest_hash(head),
             "peers": peers,
         }
         return json.dumps(status)
 
     def _known_latest_hash(self, head: int) -> str:
-        heights = self._node.sync.peer_heights.values()
+        heights = self._status.peer_heights.values()
         best = max(heights, default=(0, b""))
-        return best[1].hex() if best[0] > head else self._node.header(head).hash.hex()
+        return best[1].hex() if best[0] > head else self._chain.header(head).hash.hex()
 
     def getConsensusStatus(self, *params: object) -> str:
         self._check(*params)
-        validators = self._node.genesis.validators
-        head = self._node.ledger.head.number
-        driver = self._node.driver
-        index = validators.index_of(self._node.node_id)
+        validators, head = self._chain.validators, self._chain.height
+        consensus = self._status.consensus
+        index = validators.index_of(self._status.node_id)
         connected = [
-            item for item in self._node.gateway.connected if validators.index_of(item) is not None
+            item for item in self._status.connected if validators.index_of(item) is not None
         ]
-        replica = driver.replica if driver is not None else None
-        damage = self._node.ledger.damage
         status = {
-            "nodeID": self._node.node_id.hex(),
+            "nodeID": self._status.node_id.hex(),
             "index": index if index is not None else -1,
-            "leaderIndex": replica.next_leader if replica is not None else -1,
+            "leaderIndex": consensus.next_leader,
             "consensusNodesNum": len(validators),
             "maxFaultyQuorum": validators.fault_threshold,
             "minRequiredQuorum": validators.quorum,
-            "isConsensusNode": replica is not None,
+            "isConsensusNode": consensus.is_validator,
             "blockNumber": head,
-            "hash": self._node.header(head).hash.hex(),
-            "timeout": replica is not None and replica.phase == "changing",
-            "changeCycle": replica.failed_attempts if replica is not None else 0,
-            "view": replica.view if replica is not None else 0,
-            "phase": replica.phase if replica is not None else "observing",
-            "abstainReason": self._node.ledger.lost_votes,
-            "storageDamage": {"reads": damage.reads, "first": damage.first},
-            "clockBehindMs": driver.clock_behind_ms if driver is not None else 0,
+            "hash": self._chain.header(head).hash.hex(),
+            "timeout": consensus.phase == "changing",
+            "changeCycle": consensus.failed_attempts,
+            "view": consensus.view,
+            "phase": consensus.phase,
+            "abstainReason": self._status.lost_votes,
+            "storageDamage": self._status.storage_damage,
+            "clockBehindMs": self._status.clock_behind_ms,
             "connectedNodeList": len(connected),
             "consensusNodeList": [
                 {

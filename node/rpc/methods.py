@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from node.rpc.backend import Backend
 from node.rpc.eth.dialect import EthMethods
 from node.rpc.fisco import FiscoMethods
+from node.rpc.reader import ChainReader
+from node.rpc.status import NodeStatus
 from node.rpc.subscriptions import Subscriptions
+from node.rpc.waiter import CommitWaiter
 
 Handler: TypeAlias = Callable[..., Any | Awaitable[Any]]
 
@@ -46,11 +48,11 @@ def _describe(handler: Handler) -> Method:
     return Method(handler, required, limit, inspect.iscoroutinefunction(handler))
 
 
-def build_methods(backend: Backend) -> Methods:
+def build_methods(reader: ChainReader, status: NodeStatus, waiter: CommitWaiter) -> Methods:
     """Return the table for a node."""
     table = {}
-    for dialect in (EthMethods(backend), FiscoMethods(backend)):
+    for dialect in (EthMethods(reader, status, waiter), FiscoMethods(reader, status, waiter)):
         for name, handler in inspect.getmembers(dialect, inspect.ismethod):
             if not name.startswith("_"):
                 table[name] = _describe(handler)
-    return Methods(table, Subscriptions(backend))
+    return Methods(table, Subscriptions(reader, status, waiter))

@@ -12,11 +12,13 @@ from typing import Any
 
 from node.chain.transaction import Transaction
 from node.core.events import BlockCommittedEvent
-from node.rpc.backend import Backend
 from node.rpc.eth.filters import LogFilter, matching_logs, parse_filter
 from node.rpc.eth.shapes import head_object, transaction_object
 from node.rpc.json_values import parse_flag, show, to_data
+from node.rpc.reader import ChainReader
 from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
+from node.rpc.status import NodeStatus
+from node.rpc.waiter import CommitWaiter
 
 SUBSCRIPTIONS_MAX = 64
 """Of a connection."""
@@ -37,37 +39,36 @@ class Kind(Enum):
 class Subscriptions:
     """Makes sessions for connections."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, reader: ChainReader, status: NodeStatus, waiter: CommitWaiter) -> None:
+        self.chain = reader
+        self.status = status
+        self.waiter = waiter
         self._head: tuple[int, dict[str, Any]] = (-1, {})
         self.count = 0
         """Of all sessions."""
 
     def open_session(self, push: Callable[[dict[str, Any]], bool]) -> Session:
         """Return the subscriptions of one connection; `push` queues a notification if it can."""
-        return Session(self, self._backend, push)
+        return Session(self, push)
 
     def head(self, number: int) -> dict[str, Any]:
         """Return a block as newHeads shows it; the last one is kept."""
         if self._head[0] != number:
-            placed = self._backend.placed(number)
-            self._head = number, head_object(self._backend.header(number), placed)
+            placed = self.chain.placed(number)
+            self._head = number, head_object(self.chain.header(number), placed)
         return self._head[1]
 
 
 class Session:
     """The subscriptions of one WebSocket connection."""
 
-    def __init__(
-        self, owner: Subscriptions, backend: Backend, push: Callable[[dict[str, Any]], bool]
-    ) -> None:
+    def __init__(self, owner: Subscriptions, push: Callable[[dict[str, Any]], bool]) -> None:
         self._owner = owner
-        self._backend = backend
         self._push = push
         self._wanted: dict[str, Kind | LogFilter] = {}
         self._count = 0
         self._is_syncing = False
-        self._stops = [backend.listen(self._on_block)]
+        self._stops = [owner.waiter.listen(self._on_block)]
 
     def close(self) -> None:
         """End all subscriptions."""
@@ -84,7 +85,7 @@ class Session:
         if self._owner.count >= SUBSCRIPTIONS_ALL_MAX:
             raise RpcError(LIMIT_EXCEEDED, f"all {SUBSCRIPTIONS_ALL_MAX} subscriptions are taken")
         if wanted in (Kind.PENDING, Kind.PENDING_WHOLE) and len(self._stops) == 1:
-            self._stops.append(self._backend.listen_pending(self._on_pending))
+            self._stops.append(self._owner.waiter.listen_pending(self._on_pending))
         self._owner.count += 1
         self._count += 1
         key = hex(self._count)
@@ -102,13 +103,13 @@ class Session:
 
     def _on_block(self, event: BlockCommittedEvent) -> None:
         number = event.block.header.number
-        status = self._backend.sync_status()
+        status = self._owner.status.sync_progress()
         has_changed = (status is not None) is not self._is_syncing
         self._is_syncing = status is not None
         for key, wanted in self._wanted.items():
             found: list[Any] = []
             if isinstance(wanted, LogFilter):
-                found = matching_logs(wanted, self._backend.placed(number))
+                found = matching_logs(wanted, self._owner.chain.placed(number))
             elif wanted is Kind.HEADS:
                 found = [self._owner.head(number)]
             elif wanted is Kind.SYNCING and has_changed:

@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import trio
 
@@ -46,6 +47,7 @@ from node.simulation.virtual_time import run_virtual
 from node.simulation.vote_watch import VoteWatch
 from node.traffic_tap import Tap
 
+T = TypeVar("T")
 EPOCH_MS = 1_750_000_000_000
 LIVENESS_S = 200.0
 TRANSACTIONS_MAX = 12
@@ -70,7 +72,7 @@ class StackResult:
 
 
 @dataclass(slots=True)
-class Member:
+class SimulatedMember:
     """One node of the cluster: the parts that survive a crash, and the running node."""
 
     index: int
@@ -105,7 +107,7 @@ class VirtualClock:
         return trio.current_time()
 
 
-async def run_inline(work: Callable[[], object]) -> object:
+async def run_inline(work: Callable[[], T], /) -> T:
     """Run work in the event loop, since virtual time cannot include threads."""
     await trio.lowlevel.checkpoint()
     return work()
@@ -178,7 +180,7 @@ class Cluster:
     """Index of the one node that may lose its disk, which counts as a Byzantine fault."""
     _liar: int = field(init=False)
     """Index of the liar, if no node loses its disk."""
-    members: list[Member] = field(init=False)
+    members: list[SimulatedMember] = field(init=False)
     faults: Counter[str] = field(default_factory=Counter)
     frames: int = 0
     is_faulty: bool = True
@@ -199,7 +201,7 @@ class Cluster:
             self._liar = self.random.randrange(self.nodes)
         skews = self.random.choice(((0,), (0, 0, 300, -300), (0, 5_000, -5_000)))
         self.members = [
-            Member(
+            SimulatedMember(
                 index,
                 NodeKey.from_private(_private_key(index)),
                 FaultyStorage(Random(f"disk/{self.seed}/{index}"), rate),  # noqa: S311
@@ -218,7 +220,7 @@ class Cluster:
 
     # --- nodes ------------------------------------------------------------------------------
 
-    def _assemble(self, member: Member) -> Node:
+    def _assemble(self, member: SimulatedMember) -> Node:
         genesis, block = _genesis(self.nodes, len(self.members) - self.nodes)
         config = NodeConfig(
             f"node{member.index}",
@@ -247,7 +249,7 @@ class Cluster:
             GatewayLiar(random, member.key, DOMAIN, node.gateway)
         return node
 
-    def _check_abstention(self, member: Member, node: Node) -> None:
+    def _check_abstention(self, member: SimulatedMember, node: Node) -> None:
         """Check that a validator abstains if, and only if, it has lost votes (R-SAFE-3)."""
         if node.driver is None:
             return
@@ -258,7 +260,7 @@ class Cluster:
             raise Violation(f"P17 node {member.index} abstains and has lost nothing")
         member.must_abstain = False
 
-    def _on_send(self, member: Member, ledger: Ledger, message: Message) -> None:
+    def _on_send(self, member: SimulatedMember, ledger: Ledger, message: Message) -> None:
         """Check a vote; sometimes make its sender lose its disk right then, when it hurts most."""
         self._votes.on_send(member.index, ledger, message)
         is_vote = not isinstance(message, Status)
@@ -268,7 +270,7 @@ class Cluster:
             member.is_loss_due = True
             member.scope.cancel()
 
-    def _on_block(self, member: Member, block: ExecutedBlock) -> None:
+    def _on_block(self, member: SimulatedMember, block: ExecutedBlock) -> None:
         header = block.header
         self.note(f"{member.index} commit {header.number} {header.hash.hex()[:16]}")
         if header.number != member.height + 1:
@@ -277,7 +279,7 @@ class Cluster:
         if self._blocks.setdefault(header.number, header.hash) != header.hash:
             raise Violation(f"P01 two blocks at height {header.number} (node {member.index})")
 
-    async def _live(self, member: Member) -> None:
+    async def _live(self, member: SimulatedMember) -> None:
         """Run a node; restart it when its disk fails or it crashes."""
         while True:
             member.storage.reopen()
@@ -300,7 +302,7 @@ class Cluster:
                 self._lose(member)
             await trio.sleep(self.random.choice((0.05, 0.5, 3.0)) if self.is_faulty else 0.05)
 
-    def _lose(self, member: Member) -> None:
+    def _lose(self, member: SimulatedMember) -> None:
         """Wipe a node's disk, or undo its newest writes; votes may be among them."""
         member.is_loss_due = False
         storage = member.storage
@@ -328,7 +330,7 @@ class Cluster:
 
     # --- links ------------------------------------------------------------------------------
 
-    async def _keep_link(self, first: Member, second: Member) -> None:
+    async def _keep_link(self, first: SimulatedMember, second: SimulatedMember) -> None:
         """Keep relinking two nodes, as their dialling would."""
         pair = (first.index, second.index)
         random = Random(f"link/{self.seed}/{pair}")  # noqa: S311
@@ -337,13 +339,15 @@ class Cluster:
             is_cut = self.is_faulty and trio.current_time() < self._cut_until_s.get(pair, 0)
             if first.node is None or second.node is None or is_cut:
                 continue
-            link = Link(random, lambda side, data, pair=pair: self._on_bytes(pair, side, data))  # type: ignore[misc]
+            link = Link(random, partial(self._on_bytes, pair))
             self._links[pair] = link
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve, first.node, link, 0, first, second)
                 nursery.start_soon(self._serve, second.node, link, 1, second, first)
 
-    async def _serve(self, node: Node, link: Link, side: int, own: Member, other: Member) -> None:
+    async def _serve(
+        self, node: Node, link: Link, side: int, own: SimulatedMember, other: SimulatedMember
+    ) -> None:
         try:
             await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
         except BadInput as error:

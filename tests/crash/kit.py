@@ -12,7 +12,7 @@ from consensus.types import Domain
 from lowu.testing.networks import load_plan
 from node.app import open_ledger
 from node.execution.genesis import build_genesis
-from node.ledger import first_start, rocks, trace
+from node.ledger import first_start, rocks, vote_trace
 from node.ledger.opening import open_chain
 from node.ledger.rocks import RocksStorage
 from node.ledger.vote_trace import FileTrace
@@ -62,7 +62,7 @@ def open_image(image, *, is_first_start=False):
             PLAN.genesis,
             BLOCK,
             storage,
-            FileTrace(image.folder / trace.NAME),
+            FileTrace(image.folder / vote_trace.NAME),
             is_first_start=is_first_start,
             lost=lost,
         ),
@@ -140,7 +140,7 @@ def make_history(folder, blocks, recorded, buffer_bytes=rocks.WRITE_BUFFER_BYTES
     own = folder / "own"
     own.mkdir()
     usual, rocks.WRITE_BUFFER_BYTES = rocks.WRITE_BUFFER_BYTES, buffer_bytes
-    storage, votes = RocksStorage(own / "data"), FileTrace(own / trace.NAME)
+    storage, votes = RocksStorage(own / "data"), FileTrace(own / vote_trace.NAME)
     rocks.WRITE_BUFFER_BYTES = usual
     recorder = _Recorder(own, folder / "images")
 

@@ -9,6 +9,7 @@ from contracts.account import Account
 from lowu.testing.networks import load_plan
 from node.errors import DamagedData, root_causes
 from node.execution.flat_state import TABLE_ACCOUNT
+from node.gateway.requests import BlocksRequest
 from node.ledger.schema import height_key, state_key
 from node.ledger.state_cache import StateCache
 from node.simulation.virtual_network import open_virtual
@@ -81,9 +82,9 @@ def test_a_peer_that_asks_for_a_damaged_block_asks_another_node():
     async def scene(network):
         flip(network._storages["node1"], height_key(b"B", 1))
         asked = network.nodes["node1"].sync
-        assert asked.answer_blocks(1, 10) == []
-        assert len(asked.answer_blocks(2, 10)) == 1
-        assert len(network.nodes["node0"].sync.answer_blocks(1, 10)) == 2
+        assert asked.answer_blocks(BlocksRequest(1, 10)) == []
+        assert len(asked.answer_blocks(BlocksRequest(2, 10))) == 1
+        assert len(network.nodes["node0"].sync.answer_blocks(BlocksRequest(1, 10))) == 2
         await commit(network, 2)
 
     play(scene)

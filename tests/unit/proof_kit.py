@@ -36,10 +36,9 @@ def ask_node(tx, header, receipts, transactions, certificate):
         SimpleNamespace(header=header, index=index, transaction=item, receipt=receipt)
         for index, (item, receipt) in enumerate(zip(transactions, receipts, strict=True))
     ]
-    backend = SimpleNamespace(
+    status = SimpleNamespace(config=SimpleNamespace(name="node0"), node_id=bytes(64))
+    reader = SimpleNamespace(
         genesis=kit.GENESIS,
-        config=SimpleNamespace(name="node0"),
-        node_id=bytes(64),
         find_transaction=lambda tx_hash: next(
             (item for item in placed if item.transaction.hash == tx_hash), None
         ),
@@ -47,7 +46,9 @@ def ask_node(tx, header, receipts, transactions, certificate):
         certificate=lambda number: certificate,
         epoch=lambda number: EPOCH,
     )
-    return FiscoMethods(backend).getTransactionProof("group0", "", "0x" + tx.hash.hex())
+    return FiscoMethods(reader, status, None).getTransactionProof(
+        "group0", "", "0x" + tx.hash.hex()
+    )
 
 
 def read_answer(raw):

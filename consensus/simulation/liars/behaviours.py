@@ -239,10 +239,11 @@ def mutate_value(liar: Mutator, value: Any) -> Any:
         return (*value[:position], mutate_value(liar, value[position]), *value[position + 1 :])
     if is_dataclass(value):
         name = random.choice([item.name for item in fields(value)])
+        whole: Any = value
         same = [m for m in liar.memory if type(m) is type(value)]
         if same and random.random() < 0.4:  # an older value of the same field
-            return replace(value, **{name: getattr(random.choice(same), name)})  # type: ignore[type-var]
-        return replace(value, **{name: mutate_value(liar, getattr(value, name))})  # type: ignore[type-var]
+            return replace(whole, **{name: getattr(random.choice(same), name)})
+        return replace(whole, **{name: mutate_value(liar, getattr(value, name))})
     return value
 
 

@@ -12,7 +12,6 @@ from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
 
 from contracts.registry import decode_registry_error
-from node.chain.block import encode_block
 from node.chain.receipt import ReceiptStatus
 from node.chain.transaction import (
     INIT_CODE_BYTES_MAX,
@@ -25,7 +24,6 @@ from node.crypto import keccak256
 from node.errors import InvalidTransaction
 from node.execution.evm import Outcome
 from node.execution.machine import Watch
-from node.rpc.backend import Backend
 from node.rpc.call_runner import Offloaded
 from node.rpc.eth.filters import find_logs, parse_filter
 from node.rpc.eth.shapes import block_object, receipt_object, transaction_object
@@ -38,6 +36,7 @@ from node.rpc.json_values import (
     to_data,
     to_quantity,
 )
+from node.rpc.reader import ChainReader
 from node.rpc.rpc_errors import (
     EXECUTION_REVERTED,
     NOT_SUPPORTED,
@@ -47,6 +46,8 @@ from node.rpc.rpc_errors import (
     RpcError,
     invalid_params,
 )
+from node.rpc.status import NodeStatus
+from node.rpc.waiter import CommitWaiter
 from node.version import CLIENT_VERSION
 
 ERROR_STRING = bytes.fromhex("08c379a0")
@@ -78,8 +79,10 @@ def _check_percentiles(values: object) -> None:
 class EthMethods:
     """Handlers of eth_*, net_* and web3_*; each takes the list of parameters."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._node = backend
+    def __init__(self, reader: ChainReader, status: NodeStatus, waiter: CommitWaiter) -> None:
+        self._chain = reader
+        self._status = status
+        self._waiter = waiter
 
     # --- constants and node -------------------------------------------------------------------
 
@@ -90,26 +93,26 @@ class EthMethods:
         return to_data(keccak256(parse_data(data, "data")))
 
     def net_version(self) -> str:
-        return str(self._node.genesis.web3_chain_id)
+        return str(self._chain.genesis.web3_chain_id)
 
     def net_listening(self) -> bool:
         return True
 
     def net_peerCount(self) -> str:
-        return to_quantity(len(self._node.gateway.connected))
+        return to_quantity(len(self._status.connected))
 
     def eth_chainId(self) -> str:
-        return to_quantity(self._node.genesis.web3_chain_id)
+        return to_quantity(self._chain.genesis.web3_chain_id)
 
     def eth_syncing(self) -> Any:
-        status = self._node.sync_status()
+        status = self._status.sync_progress()
         return False if status is None else status
 
     def eth_accounts(self) -> list[str]:
         return []
 
     def eth_coinbase(self) -> str:
-        return to_data(keccak256(self._node.node_id)[12:])
+        return to_data(keccak256(self._status.node_id)[12:])
 
     def eth_mining(self) -> bool:
         return False
@@ -128,7 +131,7 @@ class EthMethods:
         if wanted < 0:
             raise invalid_params(f"block count: {show(count)} is negative")
         _check_percentiles(percentiles)
-        number = min(self._block_number(newest), self._node.height)
+        number = min(self._block_number(newest), self._chain.height)
         blocks = min(wanted, number + 1, FEE_HISTORY_BLOCKS_MAX)
         rewards = ["0x0"] * len(percentiles or [])
         return {
@@ -139,34 +142,34 @@ class EthMethods:
         }
 
     def txpool_status(self) -> dict[str, str]:
-        return {"pending": to_quantity(len(self._node.pool)), "queued": "0x0"}
+        return {"pending": to_quantity(self._waiter.pending_count), "queued": "0x0"}
 
     # --- accounts ---------------------------------------------------------------------------
 
     def eth_getBalance(self, address: object, tag: object = "latest") -> str:
         self._check_latest(tag)
-        return to_quantity(self._node.account(parse_address(address))[1])
+        return to_quantity(self._chain.account(parse_address(address))[1])
 
     def eth_getTransactionCount(self, address: object, tag: object = "latest") -> str:
         self._check_latest(tag)
         account = parse_address(address)
         if tag == "pending":
-            return to_quantity(self._node.pool.pending_nonce(account))
-        return to_quantity(self._node.account(account)[0])
+            return to_quantity(self._waiter.pending_nonce(account))
+        return to_quantity(self._chain.account(account)[0])
 
     def eth_getCode(self, address: object, tag: object = "latest") -> str:
         self._check_latest(tag)
-        return to_data(self._node.code(parse_address(address)))
+        return to_data(self._chain.code(parse_address(address)))
 
     def eth_getStorageAt(self, address: object, slot: object, tag: object = "latest") -> str:
         self._check_latest(tag)
-        return to_data(self._node.storage_at(parse_address(address), parse_quantity(slot, "slot")))
+        return to_data(self._chain.storage_at(parse_address(address), parse_quantity(slot, "slot")))
 
     # --- transactions -------------------------------------------------------------------------
 
     def eth_sendRawTransaction(self, raw: object) -> str:
         try:
-            return to_data(self._node.send(parse_data(raw, "transaction")).hash)
+            return to_data(self._waiter.submit(parse_data(raw, "transaction")).hash)
         except InvalidTransaction as error:
             raise RpcError(error.code, str(error)) from error
 
@@ -175,7 +178,7 @@ class EthMethods:
         wait_ms = SYNC_MS if timeout_ms is None else _parse_timeout(timeout_ms)
         tx_hash = parse_data(self.eth_sendRawTransaction(raw), "transaction hash", 32)
         wait_s = min(wait_ms, SYNC_MS_MAX) / 1000
-        placed = await self._node.wait_for(tx_hash, wait_s)
+        placed = await self._waiter.wait_for(tx_hash, wait_s)
         if placed is None:
             text = f"not committed within {wait_s:g} s; it may still be: ask for its receipt"
             raise RpcError(TIMED_OUT, text, to_data(tx_hash))
@@ -188,7 +191,7 @@ class EthMethods:
         if overrides:
             raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
         template = _parse_message(message)
-        run = self._node.call(template, is_next=tag == "pending")
+        run = self._chain.call(template, is_next=tag == "pending")
 
         def work(watch: Watch | None) -> str:
             outcome = run(watch)
@@ -201,7 +204,7 @@ class EthMethods:
     def eth_estimateGas(self, message: object, tag: object = "latest") -> Offloaded:
         self._check_latest(tag)
         template = _parse_message(message)
-        run = self._node.estimate_gas(template)
+        run = self._chain.estimate_gas(template)
 
         def work(watch: Watch | None) -> str:
             gas, outcome = run(watch)
@@ -213,14 +216,14 @@ class EthMethods:
 
     def eth_getTransactionByHash(self, tx_hash: object) -> Any:
         wanted = parse_data(tx_hash, "transaction hash", 32)
-        placed = self._node.find_transaction(wanted)
+        placed = self._chain.find_transaction(wanted)
         if placed is not None:
             return transaction_object(placed.transaction, placed)
-        pending = self._node.pool.get(wanted)
+        pending = self._waiter.find_pending(wanted)
         return transaction_object(pending, None) if pending is not None else None
 
     def eth_getTransactionReceipt(self, tx_hash: object) -> Any:
-        placed = self._node.find_transaction(parse_data(tx_hash, "transaction hash", 32))
+        placed = self._chain.find_transaction(parse_data(tx_hash, "transaction hash", 32))
         return receipt_object(placed) if placed is not None else None
 
     def eth_getTransactionByBlockNumberAndIndex(self, tag: object, index: object) -> Any:
@@ -231,7 +234,7 @@ class EthMethods:
 
     def _transaction_at(self, number: int | None, index: object) -> Any:
         position = parse_quantity(index, "index")
-        placed = self._node.placed(number) if number is not None else []
+        placed = self._chain.placed(number) if number is not None else []
         if position >= len(placed):
             return None
         return transaction_object(placed[position].transaction, placed[position])
@@ -239,7 +242,7 @@ class EthMethods:
     # --- blocks -----------------------------------------------------------------------------
 
     def eth_blockNumber(self) -> str:
-        return to_quantity(self._node.height)
+        return to_quantity(self._chain.height)
 
     def eth_getBlockByNumber(self, tag: object, is_full: object = False) -> Any:
         return self._block(self._find_number(tag), is_full)
@@ -251,25 +254,25 @@ class EthMethods:
         if number is None:
             return None
         return block_object(
-            self._node.header(number),
-            self._node.placed(number),
+            self._chain.header(number),
+            self._chain.placed(number),
             is_full=parse_flag(is_full, "full transactions"),
-            size=len(encode_block(self._node.ledger.block(number))),
+            size=self._chain.block_size(number),
         )
 
     def eth_getBlockTransactionCountByNumber(self, tag: object) -> Any:
         number = self._find_number(tag)
-        return None if number is None else to_quantity(len(self._node.placed(number)))
+        return None if number is None else to_quantity(len(self._chain.placed(number)))
 
     def eth_getBlockTransactionCountByHash(self, block_hash: object) -> Any:
         number = self._find_hash(block_hash)
-        return None if number is None else to_quantity(len(self._node.placed(number)))
+        return None if number is None else to_quantity(len(self._chain.placed(number)))
 
     def eth_getBlockReceipts(self, tag: object) -> Any:
         number = self._find_number(tag)
         if number is None:
             return None
-        return [receipt_object(item) for item in self._node.placed(number)]
+        return [receipt_object(item) for item in self._chain.placed(number)]
 
     def eth_getUncleCountByBlockNumber(self, tag: object) -> Any:
         return None if self._find_number(tag) is None else "0x0"
@@ -285,20 +288,20 @@ class EthMethods:
             number = self._find_hash(raw["blockHash"])
             if number is None:
                 raise RpcError(RESOURCE_NOT_FOUND, "unknown block hash")
-            return await find_logs(self._node, wanted, number, number)
+            return await find_logs(self._chain, wanted, number, number)
         low = self._block_number("latest" if low_tag is None else low_tag)
         high = self._block_number("latest" if high_tag is None else high_tag)
         if low > high:
             raise invalid_params(f"filter: fromBlock {low} is above toBlock {high}")
-        if low > self._node.height:
-            raise invalid_params(f"filter: fromBlock {low} is above the head {self._node.height}")
-        return await find_logs(self._node, wanted, low, high)
+        if low > self._chain.height:
+            raise invalid_params(f"filter: fromBlock {low} is above the head {self._chain.height}")
+        return await find_logs(self._chain, wanted, low, high)
 
     # --- block tags -------------------------------------------------------------------------
 
     def _block_number(self, tag: object) -> int:
         if tag in LATEST_TAGS:
-            return self._node.height
+            return self._chain.height
         if tag == "earliest":
             return 0
         return parse_quantity(tag, "block")
@@ -311,10 +314,10 @@ class EthMethods:
         elif isinstance(tag, str) and len(tag) == BLOCK_HASH_CHARS:
             return self._find_hash(tag)  # as web3.py and ethers send it; no number is so long
         number = self._block_number(tag)
-        return number if number <= self._node.height else None
+        return number if number <= self._chain.height else None
 
     def _find_hash(self, block_hash: object) -> int | None:
-        return self._node.find_block(parse_data(block_hash, "block hash", 32))
+        return self._chain.find_block(parse_data(block_hash, "block hash", 32))
 
     def _check_latest(self, tag: object) -> None:
         """Refuse any block but the latest."""
@@ -323,10 +326,10 @@ class EthMethods:
         number = self._find_number(tag)
         if number is None:
             raise RpcError(RESOURCE_NOT_FOUND, f"no such block here: {show(tag)}")
-        if number < self._node.height:
+        if number < self._chain.height:
             raise RpcError(
                 NOT_SUPPORTED,
-                f"state of block {number} is not kept; ask for latest (block {self._node.height})",
+                f"state of block {number} is not kept; ask for latest (block {self._chain.height})",
             )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import trio
 
 from node.chain.receipt import Log
-from node.rpc.backend import Backend, PlacedTransaction
 from node.rpc.eth.shapes import log_object
 from node.rpc.json_values import parse_address, parse_data
+from node.rpc.reader import ChainReader, PlacedTransaction
 from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
 
 LOGS_MAX = 10_000
@@ -75,19 +75,19 @@ def matching_logs(wanted: LogFilter, placed: list[PlacedTransaction]) -> list[di
 
 
 async def find_logs(
-    backend: Backend, wanted: LogFilter, low: int, high: int
+    reader: ChainReader, wanted: LogFilter, low: int, high: int
 ) -> list[dict[str, Any]]:
     """Return the wanted logs of a range of blocks, within limits."""
-    high = min(high, backend.height)
+    high = min(high, reader.height)
     if high - low >= BLOCKS_MAX:
         raise RpcError(LIMIT_EXCEEDED, f"range of more than {BLOCKS_MAX} blocks; ask in parts")
     found: list[dict[str, Any]] = []
     size = 0
     for number in range(low, high + 1):
         await trio.lowlevel.checkpoint()  # a long range must not hold up consensus
-        if backend.header(number).gas_used == 0:
+        if reader.header(number).gas_used == 0:
             continue
-        more = matching_logs(wanted, backend.placed(number))
+        more = matching_logs(wanted, reader.placed(number))
         found += more
         size += sum(len(log["data"]) for log in more) // 2
         if len(found) > LOGS_MAX or size > LOG_BYTES_MAX:

@@ -350,9 +350,10 @@ def accounts(directory: Path, is_json: bool) -> None:
     if is_json:
         emit_json(True, {"institutions": len(entries)}, institutions=entries)
         return
+    keys = ("org_id", "institution", "side", "address", "url")
     rows = [
-        (e["org_id"], e["institution"], e["side"], e["address"], e["url"], " ".join(e["schemas"]))  # type: ignore[arg-type]
-        for e in entries
+        (*(entry[key] for key in keys), " ".join(item.spec.schemas))
+        for entry, item in zip(entries, plan.institutions, strict=True)
     ]
     columns = ("org", "institution", "side", "address", "its node", "issues")
     print_table("accounts (simulation keys: never use them elsewhere)", columns, rows)

@@ -2,14 +2,17 @@
 
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import trio
 
-from consensus.epochs import Epochs
 from consensus.inputs import CaughtUp
 from node.app import build_node
 from node.config import load_genesis, load_node_config
+from node.core.inbox import Inbox
+from node.core.membership import Membership
 from node.core.sync import Sync
 from node.errors import ConfigError
 from node.ledger.first_start import NAME, end_first_start
@@ -89,16 +92,16 @@ async def heard(heights, blocks=2):
     for nonce in range(blocks):
         chain.commit(kit.signed(nonce=nonce))
     told = []
-
-    async def deliver(event):
-        told.append(event)
-
-    epochs = Epochs(kit.GENESIS.validators)
-    validators = epochs.latest.validators.validators
-    sync = Sync(chain.ledger, Gateway(validators), None, deliver, epochs, is_validator=True)
+    inbox = Inbox()
+    membership = Membership(kit.GENESIS.validators, chain.ledger)
+    validators = kit.GENESIS.validators.validators
+    sync = Sync(chain.ledger, Gateway(validators), None, membership, inbox)
     for index, height in heights.items():
         await sync.handle_status(validators[index].node_id, [height, b"h" * 32, False])
         await sync._tell_caught_up()
+    with suppress(trio.WouldBlock):
+        while True:
+            told.append(inbox.receive_nowait())
     return told
 
 

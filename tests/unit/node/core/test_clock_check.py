@@ -19,7 +19,8 @@ NOW_MS = 10**12
 
 def check(*ahead_ms, weights=(1, 1, 1, 1)):
     members = tuple(Validator(bytes([i]) * 64, weight) for i, weight in enumerate(weights))
-    found = ClockCheck(ValidatorSet(members))
+    validators = ValidatorSet(members)
+    found = ClockCheck(lambda: validators)
     for proposer, ahead in enumerate(ahead_ms):
         found.note(proposer, NOW_MS + ahead, NOW_MS)
     return found

@@ -10,6 +10,7 @@ from consensus.epochs import Epochs
 from consensus.inputs import LinksChanged
 from consensus.messages import ViewChange
 from node.core.driver import Driver
+from node.core.inbox import Inbox
 from node.errors import BadInput
 from node.metrics import CpuTimes
 from tests.unit import consensus_kit as kit
@@ -27,15 +28,20 @@ def verifier(counting):
     return MessageVerifier(kit.DOMAIN, Epochs(kit.VALIDATORS), kit.GENESIS, counting, WINDOW)
 
 
-def make_driver(replica, verifier):
+def make_driver(replica, verifier, sync=None):
     return Driver(
         node_id=kit.node_id(replica.index),
         replica=replica,
         first_effects=(),
         verifier=verifier,
+        inbox=Inbox(),
         gateway=None,
         ledger=None,
         scheduler=None,
+        bodies=None,
+        checker=None,
+        sealer=None,
+        sync=sync,
         cpu=CpuTimes(),
     )
 
@@ -64,7 +70,7 @@ async def test_what_is_news_is_checked_and_queued(counting, verifier):
     driver = make_driver(kit.replica_in_view(4), verifier)
     for number, message in enumerate((kit.view_change(0, 5), kit.new_view(5))):
         await driver.handle_frame(kit.node_id(0), encode_message(message))
-        assert driver._receive.receive_nowait().verified.message == message
+        assert driver._inbox.receive_nowait().verified.message == message
         assert counting.checks > number
 
 
@@ -79,10 +85,10 @@ async def test_heights_above_the_window_cost_the_link_and_one_check(counting, ve
 def test_who_abstains_counts_as_unlinked(verifier):
     """N-C1: a validator that says that it abstains is passed over as a dead one is."""
     others = frozenset(kit.node_id(index) for index in (0, 1, 2))
-    driver = make_driver(kit.replica(3), verifier)
-    driver.attach(None, None, SimpleNamespace(abstaining=frozenset({kit.node_id(1)})))
+    sync = SimpleNamespace(abstaining=frozenset({kit.node_id(1)}))
+    driver = make_driver(kit.replica(3), verifier, sync)
     driver.note_links(others)
-    assert driver._notes[LinksChanged] == LinksChanged(others - {kit.node_id(1)})
+    assert driver._inbox._notes[LinksChanged] == LinksChanged(others - {kit.node_id(1)})
 
 
 def test_an_abstaining_leader_is_left_at_once():

@@ -10,7 +10,10 @@ from consensus.effects import VerifyProposal
 from consensus.inputs import ProposalVerdict
 from consensus.messages import Proposal
 from node.chain.merkle import compute_root
-from node.core.proposals import Proposals
+from node.core.membership import Membership
+from node.core.proposals.bodies import BodyStore
+from node.core.proposals.checks import ProposalChecker
+from node.core.proposals.fetch import BodyExchange
 from node.pool.txpool import TxPool
 from tests.unit import node_kit as kit
 
@@ -18,8 +21,10 @@ from tests.unit import node_kit as kit
 def make(chain):
     pool = TxPool(kit.GENESIS, 10, lambda sender: 0, lambda tx_hash: False)
     clock = SimpleNamespace(now_ms=lambda: 10_000, elapsed_s=lambda: 0.0)
-    scheduler = SimpleNamespace(lock=trio.Lock())
-    return Proposals(kit.GENESIS, chain.ledger, pool, None, scheduler, clock), pool
+    membership, bodies = Membership(kit.GENESIS.validators, chain.ledger), BodyStore(chain.ledger)
+    exchange = BodyExchange(bodies, pool, None, membership, kit.GENESIS.block_tx_count_limit)
+    parts = (kit.GENESIS, chain.ledger, membership, pool, bodies, exchange, trio.Lock(), clock)
+    return ProposalChecker(*parts), pool
 
 
 def offer(pool, height, *transactions):
@@ -47,7 +52,7 @@ async def test_nonces_of_a_block_on_its_way_to_the_disk_are_looked_at_again():
     chain = kit.Chain()
     proposals, pool = make(chain)
     effect = offer(pool, 1, kit.signed(nonce=1))
-    async with proposals._scheduler.lock, trio.open_nursery() as nursery:
+    async with proposals._commits, trio.open_nursery() as nursery:
         found = []
 
         async def verify():
@@ -57,16 +62,16 @@ async def test_nonces_of_a_block_on_its_way_to_the_disk_are_looked_at_again():
         await trio.testing.wait_all_tasks_blocked()
         assert found == []  # wrong by what is seen: it waits for the commit to end
         chain.commit(kit.signed(nonce=0))
-        proposals._scheduler.lock.release()
+        proposals._commits.release()
         await trio.testing.wait_all_tasks_blocked()
         assert found == [ProposalVerdict.VALID]
-        await proposals._scheduler.lock.acquire()
+        await proposals._commits.acquire()
 
 
 async def test_right_nonces_do_not_wait_for_execution():
     chain = kit.Chain()
     proposals, pool = make(chain)
     effect = offer(pool, 1, kit.signed(nonce=0))
-    async with proposals._scheduler.lock:
+    async with proposals._commits:
         with trio.fail_after(1):
             assert await proposals.verify(effect) is ProposalVerdict.VALID

@@ -4,11 +4,11 @@ import pytest
 
 from consensus.certificates import MessageVerifier
 from consensus.codec import compute_digest
-from consensus.epochs import Epochs
 from consensus.messages import CommitCertificate, Proposal
 from node.chain.block import Block
 from node.chain.merkle import compute_root
 from node.core.events import Events
+from node.core.membership import Membership
 from node.core.scheduler import Scheduler
 from node.errors import BadInput
 from node.execution.flat_state import LayeredState
@@ -18,16 +18,17 @@ from tests.unit.node_kit import Chain, signed
 
 def make():
     chain = Chain()
+    membership = Membership(kit.GENESIS.validators, chain.ledger)
     verifier = MessageVerifier(
         kit.DOMAIN,
-        Epochs(kit.GENESIS.validators),
+        membership.epochs,
         chain.ledger.genesis_certificate,
         lambda i, d, s: True,
     )
     committed = []
     events = Events()
     events.subscribe(lambda event: committed.append(event.block.header.number))
-    return chain, Scheduler(kit.GENESIS, chain.ledger, verifier, events), committed
+    return chain, Scheduler(kit.GENESIS, chain.ledger, verifier, events, membership), committed
 
 
 async def run_block(chain, scheduler, height, previous):

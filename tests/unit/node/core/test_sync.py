@@ -5,40 +5,31 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from consensus.epochs import Epochs
+from node.core.membership import Membership
 from node.core.sync import DOUBT_S_MAX, DOUBT_S_MIN, Sync
 from node.errors import BadInput
 from node.gateway.gateway import REQUEST_S
+from node.gateway.requests import BlocksRequest
 from tests.unit import node_kit as kit
-
-
-async def nothing(event):
-    raise AssertionError(event)
 
 
 def make(blocks=3):
     chain = kit.Chain()
     for number in range(blocks):
         chain.commit(kit.signed(nonce=number))
-    return Sync(chain.ledger, None, None, nothing, None, is_validator=True)
+    return Sync(chain.ledger, None, None, None, None)
 
 
 @pytest.mark.parametrize("count", [3, 65, 2**31, 10**12])
 def test_ranges_are_capped(count, monkeypatch):
     """B40: a request for billions of blocks costs no more than one for a few."""
     monkeypatch.setattr("node.core.sync.RANGE_BLOCKS_MAX", 2)
-    assert len(make().answer_blocks(1, count)) == 2
-
-
-@pytest.mark.parametrize(("start", "count"), [("1", 2), (-1, 2), (1, -1), (None, None), (1, 1.5)])
-def test_nonsense_is_refused(start, count):
-    with pytest.raises(BadInput):
-        make().answer_blocks(start, count)
+    assert len(make().answer_blocks(BlocksRequest(1, count))) == 2
 
 
 def test_blocks_above_the_head_are_none():
-    assert make().answer_blocks(9, 4) == []
-    assert len(make().answer_blocks(1, 2)) == 2
+    assert make().answer_blocks(BlocksRequest(9, 4)) == []
+    assert len(make().answer_blocks(BlocksRequest(1, 2))) == 2
 
 
 # --- claims (B48) and abstaining peers (N-C1) --------------------------------------------------
@@ -59,15 +50,14 @@ class Gateway:
         self.sent = []
         self.liar_answer = answers
 
-    async def request(self, node_id, what):
-        _, start, _ = what
+    async def request(self, node_id, request):
         self.asked.append((node_id, trio.current_time()))
         if node_id == LIAR:
             if self.liar_answer is not None:
                 return self.liar_answer
             await trio.sleep(REQUEST_S)
             raise BadInput("no answer")
-        return list(range(start, self.blocks + 1))
+        return list(range(request.start, self.blocks + 1))
 
     def ban(self, node_id, reason):
         self.banned.append(node_id)
@@ -98,13 +88,10 @@ class NumberSync(Sync):
         return len(answer)
 
 
-def connect(gateway):
-    async def deliver(event):
-        pass
-
-    return NumberSync(
-        Chain(), gateway, None, deliver, Epochs(kit.GENESIS.validators), is_validator=False
-    )
+def connect(gateway, is_abstaining=lambda: False):
+    chain = Chain()
+    membership = Membership(kit.GENESIS.validators, chain)
+    return NumberSync(chain, gateway, None, membership, None, is_abstaining)
 
 
 def status(height, abstains=False):
@@ -186,13 +173,14 @@ async def test_heights_that_cannot_be_are_refused(value):
 async def test_who_abstains_says_so(autojump_clock):
     """N-C1: each node says it of itself only, and takes it back."""
     gateway = Gateway(0)
-    sync, told = connect(gateway), []
+    own = [False]
+    sync, told = connect(gateway, lambda: own[0]), []
     sync.on_abstaining = lambda: told.append(set(sync.abstaining))
     for abstains in (False, True, True, False):
         await sync.handle_status(OTHER, status(0, abstains))
     assert told == [{OTHER}, set()]
     sync.announce()
-    sync.is_abstaining = lambda: True
+    own[0] = True
     sync.announce()
     assert [value[2] for value in gateway.sent] == [False, True]
 

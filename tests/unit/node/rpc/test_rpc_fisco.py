@@ -7,8 +7,11 @@ import pytest
 from consensus.codec import decode_message
 from consensus.messages import Evidence, Prepare
 from consensus.records import EvidenceRecord, ViewRecord
+from node.core.membership import Membership
 from node.rpc.fisco import FiscoMethods
+from node.rpc.reader import ChainReader
 from node.rpc.rpc_errors import RpcError
+from node.rpc.status import NodeStatus
 from tests.unit import consensus_kit
 from tests.unit import node_kit as kit
 
@@ -19,13 +22,12 @@ def test_evidence_is_shown_with_both_signed_messages():
         consensus_kit.vote(Prepare, consensus_kit.proposal(text=text), 2) for text in (b"a", b"b")
     ]
     chain.ledger.save_records([EvidenceRecord(1, Evidence(2, *pair)), ViewRecord(1, 0, 0)])
-    backend = SimpleNamespace(
-        ledger=chain.ledger,
-        genesis=kit.GENESIS,
-        config=SimpleNamespace(name="node0"),
-        node_id=b"\x01" * 64,
-    )
-    (shown,) = FiscoMethods(backend).getConsensusEvidence("group0", "")
+    membership = Membership(kit.GENESIS.validators, chain.ledger)
+    reader = ChainReader(kit.GENESIS, chain.ledger, membership, None, None)
+    gateway = SimpleNamespace(node_id=b"\x01" * 64)
+    config = SimpleNamespace(name="node0")
+    status = NodeStatus(config, chain.ledger, gateway, None, None, None, None)
+    (shown,) = FiscoMethods(reader, status, None).getConsensusEvidence("group0", "")
     accused = kit.GENESIS.validators.validators[2].node_id
     assert shown["nodeID"] == accused.hex() and shown["kind"] == "Prepare"
     both = [decode_message(bytes.fromhex(shown[name][2:])) for name in ("first", "second")]
@@ -34,13 +36,9 @@ def test_evidence_is_shown_with_both_signed_messages():
 
 def test_another_group_or_node_is_refused_with_the_codes_of_fisco_bcos():
     """N-R16: an unknown group was -32001, an unknown node was answered."""
-    backend = SimpleNamespace(
-        genesis=kit.GENESIS,
-        config=SimpleNamespace(name="node0"),
-        node_id=b"\x01" * 64,
-        height=7,
-    )
-    ask = FiscoMethods(backend).getBlockNumber
+    reader = SimpleNamespace(genesis=kit.GENESIS, height=7)
+    status = SimpleNamespace(config=SimpleNamespace(name="node0"), node_id=b"\x01" * 64)
+    ask = FiscoMethods(reader, status, None).getBlockNumber
     for params in ([], ["group0"], ["group0", ""], ["", "node0"], ["group0", "01" * 64]):
         assert ask(*params) == 7
     for params, code in (

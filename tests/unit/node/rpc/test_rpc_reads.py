@@ -195,10 +195,10 @@ def test_syncing_is_told_when_it_changes(monkeypatch):
 
     async def act(asked):
         key = await asked.ask("eth_subscribe", "syncing")
-        backend = asked.session._backend
+        shown_status = asked.session._owner.status
         status = {"startingBlock": "0x0", "currentBlock": "0x1", "highestBlock": "0x9"}
         for nonce, shown in enumerate((status, status, None, None)):
-            monkeypatch.setattr(backend, "sync_status", lambda shown=shown: shown)
+            monkeypatch.setattr(shown_status, "sync_progress", lambda shown=shown: shown)
             await asked.send(nonce)
         return asked.results(key), status
 

@@ -1,0 +1,1 @@
+"""Proposals on one node: their bodies, the checks before a vote, and the transport of bodies."""

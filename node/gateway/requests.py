@@ -1,0 +1,72 @@
+"""What one node may ask of another, and how it stands in a REQUEST frame.
+
+A request is a msgpack list whose first item names it. Whatever a peer sends is checked here, so
+that the parts that answer see well-formed requests only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from node.errors import BadInput
+
+DIGEST_BYTES = 32
+HEIGHT_BOUND = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksRequest:
+    """Committed blocks from a height on, with their certificates."""
+
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRequest:
+    """All transactions of a proposal."""
+
+    height: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsRequest:
+    """Transactions by their hashes."""
+
+    hashes: tuple[bytes, ...]
+
+
+PeerRequest: TypeAlias = BlocksRequest | BodyRequest | TransactionsRequest
+
+
+def encode_request(request: PeerRequest) -> list[object]:
+    """Return a request as it stands in a frame."""
+    match request:
+        case BlocksRequest(start, count):
+            return ["blocks", start, count]
+        case BodyRequest(height, digest):
+            return ["proposal", height, digest]
+        case TransactionsRequest(hashes):
+            return ["txs", list(hashes)]
+
+
+def decode_request(value: object) -> PeerRequest:
+    """Return the request in a frame; `BadInput` says what is wrong with it."""
+    match value:
+        case ["blocks", start, count]:
+            if type(start) is not int or type(count) is not int or start < 1 or count < 1:
+                raise BadInput("malformed block request")
+            return BlocksRequest(start, count)
+        case ["proposal", height, digest]:
+            if type(height) is not int or not 0 <= height < HEIGHT_BOUND:
+                raise BadInput("proposal request without a height")
+            if not isinstance(digest, bytes) or len(digest) != DIGEST_BYTES:
+                raise BadInput("proposal request without a digest")
+            return BodyRequest(height, digest)
+        case ["txs", list(hashes)] if all(isinstance(item, bytes) for item in hashes):
+            return TransactionsRequest(tuple(hashes))
+        case ["txs", _]:
+            raise BadInput("malformed transaction request")
+    raise BadInput("unknown request")

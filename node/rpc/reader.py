@@ -1,0 +1,172 @@
+"""The chain as RPC reads it: committed blocks and state, and calls on them.
+
+Reads answer from committed state only. Calls and gas estimates are returned as work for a worker
+thread, so that they can neither stop consensus nor pile up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consensus.messages import CommitCertificate
+from consensus.validators import ValidatorSet
+from node.chain.block import Header, encode_block
+from node.chain.receipt import Receipt
+from node.chain.transaction import Transaction, decode_transaction
+from node.clock import Clock
+from node.config import GenesisConfig
+from node.core.membership import Membership
+from node.execution.account_db import Account, decode_account, encode_slot
+from node.execution.evm import BlockContext, Outcome
+from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
+from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
+from node.execution.machine import Watch
+from node.ledger.ledger import Ledger
+from node.ledger.schema import Head
+
+PLACED_BLOCKS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedTransaction:
+    """A committed transaction with its receipt and place."""
+
+    header: Header
+    index: int
+    transaction: Transaction
+    receipt: Receipt
+    log_index: int
+    """Index in the block of the receipt's first log."""
+    gas_used_before: int
+    """Gas of the block's earlier transactions."""
+
+
+class ChainReader:
+    """Committed blocks and state of one node."""
+
+    def __init__(
+        self,
+        genesis: GenesisConfig,
+        ledger: Ledger,
+        membership: Membership,
+        block_context: Callable[[int, int], BlockContext],
+        clock: Clock,
+    ) -> None:
+        """Take the parts; `block_context` gives what the EVM may see at a height and a time."""
+        self.genesis = genesis
+        self._ledger = ledger
+        self._membership = membership
+        self._block_context = block_context
+        self._clock = clock
+        self._placed: OrderedDict[int, list[PlacedTransaction]] = OrderedDict()
+
+    # --- blocks -----------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """Height of the last committed block."""
+        return self._ledger.head.number
+
+    @property
+    def head(self) -> Head:
+        """The last committed block, with the counts of transactions up to it."""
+        return self._ledger.head
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """Hash of block 0."""
+        return self._ledger.genesis_hash
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """The validators that decide the next block."""
+        return self._membership.next_validators
+
+    def header(self, number: int) -> Header:
+        """Return a committed header."""
+        return self._ledger.header(number)
+
+    def block_size(self, number: int) -> int:
+        """Return the bytes of a committed block as it is stored."""
+        return len(encode_block(self._ledger.block(number)))
+
+    def certificate(self, number: int) -> CommitCertificate:
+        """Return a block's certificate."""
+        return self._ledger.certificate(number)
+
+    def epoch(self, number: int) -> int:
+        """Return the first height of the validators that signed a block."""
+        return self._membership.epoch_at(number)
+
+    def find_block(self, block_hash: bytes) -> int | None:
+        """Return the height of a block hash."""
+        return self._ledger.find_block(block_hash)
+
+    def placed(self, number: int) -> list[PlacedTransaction]:
+        """Return all transactions of a block with receipts; the last few blocks are kept."""
+        found = self._placed.get(number)
+        if found is None:
+            found = self._placed[number] = self._read_placed(number)
+            while len(self._placed) > PLACED_BLOCKS_MAX:
+                self._placed.popitem(last=False)
+        return found
+
+    def _read_placed(self, number: int) -> list[PlacedTransaction]:
+        header = self._ledger.header(number)
+        raws = self._ledger.block(number).transactions
+        found = []
+        log_index = gas = 0
+        for index, (raw, receipt) in enumerate(
+            zip(raws, self._ledger.receipts(number), strict=True)
+        ):
+            transaction = decode_transaction(raw)
+            found.append(PlacedTransaction(header, index, transaction, receipt, log_index, gas))
+            log_index += len(receipt.logs)
+            gas += receipt.gas_used
+        return found
+
+    def find_transaction(self, tx_hash: bytes) -> PlacedTransaction | None:
+        """Return a committed transaction."""
+        place = self._ledger.find_transaction(tx_hash)
+        return None if place is None else self.placed(place[0])[place[1]]
+
+    # --- state ------------------------------------------------------------------------------
+
+    def account(self, address: bytes) -> Account:
+        """Return nonce, balance and code hash of an account."""
+        return decode_account(self._ledger.get(TABLE_ACCOUNT, address))
+
+    def code(self, address: bytes) -> bytes:
+        """Return an account's code."""
+        return self._ledger.get(TABLE_CODE, self.account(address)[2])
+
+    def storage_at(self, address: bytes, slot: int) -> bytes:
+        """Return a storage slot, 32 bytes."""
+        return self._ledger.get(TABLE_STORAGE, encode_slot(address, slot)).rjust(32, b"\0")
+
+    def _block_of_now(self, *, is_next: bool) -> BlockContext:
+        """Return what a contract may see: of the head or of the next block, but the time of now.
+
+        An idle chain makes no blocks, and what expires there must be seen to have expired.
+        """
+        head = self.header(self.height)
+        now_ms = max(self._clock.now_ms(), head.timestamp_ms + 1)
+        return self._block_context(head.number + is_next, now_ms)
+
+    def call(
+        self, template: Transaction, *, is_next: bool = False
+    ) -> Callable[[Watch | None], Outcome]:
+        """Return the work that runs an unsigned transaction on the committed state of now.
+
+        NUMBER is the head's, as callers in a batch expect it (case N-R12), or the next block's.
+        """
+        block, state = self._block_of_now(is_next=is_next), self._ledger.snapshot()
+        return lambda watch: call(state, block, template, watch)
+
+    def estimate_gas(self, template: Transaction) -> Callable[[Watch | None], tuple[int, Outcome]]:
+        """Return the work that finds the gas a transaction needs, and how it ran."""
+        block, state = self._block_of_now(is_next=True), self._ledger.snapshot()
+        gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
+        return lambda watch: estimate_gas(state, block, template, gas_max, watch)

@@ -1,0 +1,122 @@
+"""A node's own state as RPC shows it: consensus, links, sync, pool, disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consensus.records import EvidenceRecord
+from consensus.replica import Replica
+from node.config import NodeConfig
+from node.core.clock_check import ClockCheck
+from node.core.sync import Sync
+from node.gateway.gateway import Gateway
+from node.ledger.ledger import Ledger
+from node.metrics import CpuTimes
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusStatus:
+    """Where a node stands in consensus."""
+
+    is_validator: bool
+    view: int = 0
+    phase: str = "observing"
+    next_leader: int = -1
+    """Index of the validator that leads the next height; -1 at an observer."""
+    failed_attempts: int = 0
+    """View time-outs since the last committed block."""
+
+
+class NodeStatus:
+    """One node as its RPC shows it."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        ledger: Ledger,
+        gateway: Gateway,
+        sync: Sync,
+        replica: Replica | None,
+        clock_check: ClockCheck,
+        cpu: CpuTimes,
+    ) -> None:
+        """Take the parts; an observer has no replica."""
+        self.config = config
+        self._ledger = ledger
+        self._gateway = gateway
+        self._sync = sync
+        self._replica = replica
+        self._clock_check = clock_check
+        self._cpu = cpu
+
+    @property
+    def node_id(self) -> bytes:
+        """The node's id."""
+        return self._gateway.node_id
+
+    @property
+    def connected(self) -> frozenset[bytes]:
+        """Node ids linked now."""
+        return self._gateway.connected
+
+    @property
+    def consensus(self) -> ConsensusStatus:
+        """Where the node stands in consensus now."""
+        replica = self._replica
+        if replica is None:
+            return ConsensusStatus(is_validator=False)
+        return ConsensusStatus(
+            is_validator=True,
+            view=replica.view,
+            phase=replica.phase,
+            next_leader=replica.next_leader,
+            failed_attempts=replica.failed_attempts,
+        )
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far this machine's clock is behind the other proposers'; 0 if it is in step."""
+        return self._clock_check.behind_ms
+
+    @property
+    def lost_votes(self) -> str:
+        """Why the validator's votes count as lost; empty if they do not."""
+        return self._ledger.lost_votes
+
+    @property
+    def storage_damage(self) -> dict[str, int | str]:
+        """Reads of damaged records since the start, and the first of them."""
+        damage = self._ledger.damage
+        return {"reads": damage.reads, "first": damage.first}
+
+    def list_evidence(self) -> list[EvidenceRecord]:
+        """Return the stored proofs of equivocation."""
+        records = self._ledger.load_records()
+        return [record for record in records if isinstance(record, EvidenceRecord)]
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether the node fetches blocks now."""
+        return self._sync.is_syncing
+
+    @property
+    def known_highest(self) -> int:
+        """The highest height that a linked peer has announced and that is not in doubt."""
+        return self._sync.known_highest
+
+    @property
+    def peer_heights(self) -> dict[bytes, tuple[int, bytes]]:
+        """The height and block hash that each peer announced last."""
+        return self._sync.peer_heights
+
+    def sync_progress(self) -> dict[str, str] | None:
+        """Return how far the node is behind, in eth_syncing's form; None if it is not."""
+        height, highest = self._ledger.head.number, self.known_highest
+        if not self.is_syncing or highest <= height:
+            return None
+        heights = {"startingBlock": 0, "currentBlock": height, "highestBlock": highest}
+        return {name: hex(number) for name, number in heights.items()}
+
+    def cpu_times(self) -> dict[str, float]:
+        """Return CPU seconds of the node's process by part."""
+        return self._cpu.read()
