@@ -1,7 +1,7 @@
-"""Files: what others give is read within bounds, and what is ours nobody else can read.
+"""Files: bounded reading of files from others, and private files that only their owner can read.
 
-Documents, salts, keys of consents and secrets of requests stand in files. They are made readable
-for their owner only, in folders that only their owner may enter, whatever the umask.
+Documents, salts, consent keys and request secrets are kept in files. Only their owner can read
+them, in folders that only the owner may enter, whatever the umask.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from institutions.package.forms import FormError
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 OTHERS = 0o077
-"""What anybody but the owner may do with a file."""
+"""The permission bits of everybody but the owner."""
 
 
 def read_given(path: Path, size_max: int, *, may_be_link: bool = True) -> bytes:
-    """Return what is in a file that somebody has named, or put there.
+    """Return the content of a file that somebody else named or put there.
 
     Raises:
-        FormError: it is no plain file (a device would be read without end, a pipe waited for),
-            larger than `size_max` bytes, or cannot be read.
+        FormError: it is not a regular file (reading a device might never end, a pipe might
+            block), is larger than `size_max` bytes, or cannot be read.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
@@ -45,7 +45,7 @@ def read_given(path: Path, size_max: int, *, may_be_link: bool = True) -> bytes:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner only."""
+    """Make a folder and its missing parents, accessible to their owner only."""
     if not path.is_dir():
         if path.parent != path:
             make_private_folder(path.parent)
@@ -53,10 +53,10 @@ def make_private_folder(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file for its owner only, whole or not at all; `OSError` says why not.
+    """Write a file that only its owner can read, whole or not at all; `OSError` says why not.
 
-    A new file takes the place of an old one, as that may be readable for others. What is no
-    plain file, such as /dev/stdout, is written to as it is.
+    A new file replaces an old one, as others may be able to read the old one. A path that is not
+    a regular file, such as /dev/stdout, is written to directly.
     """
     target = Path(os.path.realpath(path))
     is_device = path.absolute().parts[1:2] in (("dev",), ("proc",))
@@ -78,9 +78,9 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def claim_private(path: Path) -> None:
-    """Make an empty file for its owner only; one that is there already becomes that.
+    """Make an empty file that only its owner can read; restrict an existing file to its owner.
 
-    For what somebody else then opens by name, such as SQLite: what it puts beside the file gets
+    For libraries that open the file by name, such as SQLite, which gives the files beside it
     the same permissions.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

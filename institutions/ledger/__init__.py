@@ -1,1 +1,1 @@
-"""What institutions ask of nodes and send to them, and how far they believe the answers."""
+"""Institutions' access to nodes: queries, transactions, and distrustful reading of answers."""

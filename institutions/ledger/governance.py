@@ -1,7 +1,7 @@
-"""Decisions of the consortium: what an organisation proposes, and how it votes (docs/REGISTRY.md).
+"""Decisions of the consortium: how organisations propose and vote (docs/REGISTRY.md).
 
-A proposal is a list of calls that the Governance contract makes once it is passed. The functions
-that end in `_calls` return such lists for what is usually decided.
+A proposal is a list of calls that the Governance contract makes once the proposal passes. The
+functions whose names end in `_calls` build such lists for the usual decisions.
 """
 
 from __future__ import annotations
@@ -32,42 +32,42 @@ from institutions.ledger.transactor import Signer
 from institutions.package.forms import read_integer, read_list
 
 VOTING_BLOCKS = 10_000
-"""How many blocks a proposal is open, unless said otherwise."""
+"""How many blocks a proposal stays open by default."""
 PROPOSALS_MAX = 10_000
-"""That a node is believed to have."""
+"""Most proposals that a node's answer may claim."""
 CALLS_MAX = 16
-"""Of a proposal; the contract's own bound."""
+"""Most calls in a proposal; the contract has the same bound."""
 DECISION_GAS = 3_000_000
-"""For 16 calls, kept and then made."""
+"""Gas enough to store 16 calls and then make them."""
 
 Call = tuple[bytes, bytes]
-"""Contract's address, and call data."""
+"""A contract's address, and the call data."""
 
 
 @dataclass(frozen=True, slots=True)
 class GovernanceProposal:
-    """A proposal as a node has it."""
+    """A proposal as a node reports it."""
 
     number: int
     proposer: int
     status: ProposalStatus
     opened_height: int
     until_height: int
-    """The last block in which it may be voted on."""
+    """The last block that may hold a vote on it."""
     calls: tuple[Call, ...]
     votes: dict[Jurisdiction, tuple[int, int]]
-    """Organisations in favour and against, where there are any."""
+    """Counts of organisations in favour and against, by jurisdiction; only where any voted."""
 
 
 GENESIS_ORGS = 4_096
-"""Organisation ids below this are those of genesis, in the order of the network file."""
+"""Genesis assigns the organisation ids below this, in the order of the network file."""
 
 
 def derive_org_id(name: str) -> int:
     """Return the organisation id under which an institution is proposed after genesis.
 
-    It follows from the name alone, so that operators who draft at the same time need not agree.
-    The contract refuses an id that another organisation has.
+    It follows from the name alone, so operators who draft proposals at the same time need not
+    coordinate. The contract refuses an id that another organisation has.
     """
     digest = int.from_bytes(keccak(text=name), "big")
     return GENESIS_ORGS + digest % (2**16 - GENESIS_ORGS)
@@ -87,7 +87,7 @@ def admission_calls(
     document_key: bytes,
     schemas: Iterable[str] = (),
 ) -> list[Call]:
-    """Return what admits an organisation with an account, a document key and accreditations."""
+    """Return the calls that admit an organisation, with account, document key, accreditations."""
     return [
         _org_registry("admitOrg", org, keccak(text=name), int(side), int(roles)),
         _org_registry("setAccount", org, account, int(roles)),
@@ -97,31 +97,31 @@ def admission_calls(
 
 
 def status_calls(org: int, status: OrgStatus) -> list[Call]:
-    """Return what suspends an organisation, lets it back, or ends its membership."""
+    """Return the call that suspends or reinstates an organisation, or ends its membership."""
     return [_org_registry("setOrgStatus", org, int(status))]
 
 
 def accreditation_calls(org: int, schema: str, *, is_withdrawn: bool = False) -> list[Call]:
-    """Return what accredits an organisation for a schema, or no longer."""
+    """Return the call that accredits an organisation for a schema, or withdraws that."""
     if is_withdrawn:
         return [_org_registry("disaccredit", org, SCHEMA_IDS[schema])]
     return [_org_registry("accredit", org, SCHEMA_IDS[schema], 0)]
 
 
 def quota_calls(org: int, *, per_block: int, outstanding: int) -> list[Call]:
-    """Return what limits an organisation's registrations in a block, and in force; 0: no limit."""
+    """Return the call that limits registrations per block, and in force; 0 means no limit."""
     return [_org_registry("setQuota", org, per_block, outstanding)]
 
 
 def route_calls(start: Jurisdiction, end: Jurisdiction, *, is_open: bool = True) -> list[Call]:
-    """Return what lets documents of one jurisdiction be used in another, or no longer."""
+    """Return the call that opens or closes a route for documents between two jurisdictions."""
     return [_org_registry("setRoute", int(start), int(end), is_open)]
 
 
 def schema_calls(
     schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
 ) -> list[Call]:
-    """Return what makes a schema known on the ledger, with its policy."""
+    """Return the call that registers a schema, with its policy, on the ledger."""
     rules = SCHEMAS[schema]
     paths = keccak(text="\n".join(rules.must_disclose))
     policy = (rules.max_age_s, min_witness, is_cross_witnessed, paths, rules.sensitivity)
@@ -129,9 +129,9 @@ def schema_calls(
 
 
 def account_call(org: int, account: bytes, roles: Role) -> Call:
-    """Return what gives an account roles in its organisation, or with none removes it.
+    """Return the call that gives an account roles in its organisation; no roles remove it.
 
-    An administrator of the organisation makes it.
+    An administrator of the organisation makes the call.
     """
     return _org_registry("setAccount", org, account, int(roles))
 
@@ -142,10 +142,10 @@ def rotation_calls(
     fresh: tuple[int, bytes],
     compromised_since: int | None = None,
 ) -> list[Call]:
-    """Return what puts a document key (number, public key) into use, and all others out of it.
+    """Return the calls that add a document key (number, public key) and end all other keys.
 
-    They end as stolen, or retired. An administrator of the organisation makes the calls in this
-    order: cut off at any place, they can be worked out anew from the keys that are usable then.
+    The others are reported as stolen, or retired. An administrator of the organisation makes the
+    calls in this order. After an interruption, the rest follows from the keys still usable.
     """
     number, public_key = fresh
     calls = []
@@ -162,7 +162,7 @@ def rotation_calls(
 
 
 def describe_call(call: Call) -> str:
-    """Return a call as a person reads it; what is not known, as its bytes."""
+    """Return a readable form of a call; an unknown call is shown as its bytes."""
     address, data = call
     named = {ORG_REGISTRY_ADDRESS: "OrgRegistry", GOVERNANCE_ADDRESS: "Governance"}.get(address)
     functions = load_artifact(named).functions.values() if named else ()
@@ -184,10 +184,10 @@ class Voter:
         self._signer = signer
 
     async def propose(self, calls: Sequence[Call], blocks: int = VOTING_BLOCKS) -> int:
-        """Propose calls; return the proposal's number. Its proposer has not voted by that.
+        """Propose calls; return the proposal's number. Proposing does not count as a vote.
 
         Raises:
-            RegistryRefused: not a voter, or calls of nothing.
+            RegistryRefused: the organisation may not vote, or the list of calls is empty.
             ClientError: the node could not be asked.
         """
         data = _function("propose").encode_call(list(calls), blocks)
@@ -198,10 +198,11 @@ class Voter:
             return event.number(1, PROPOSALS_MAX)
 
     async def vote(self, proposal: int, *, is_yes: bool = True) -> int:
-        """Vote; return the block of the vote. The one that passes a proposal makes its calls.
+        """Vote; return the block of the vote. The vote that passes a proposal makes its calls.
 
         Raises:
-            RegistryRefused: not a voter, voted already, decided, or its calls are refused.
+            RegistryRefused: the organisation may not vote or has voted, the proposal is decided,
+                or its calls are refused.
             ClientError: the node could not be asked.
         """
         data = _function("vote").encode_call(proposal, is_yes)
@@ -210,7 +211,7 @@ class Voter:
 
 
 async def read_proposal(registry: Registry, number: int) -> GovernanceProposal | None:
-    """Return a proposal; None if there is none of that number."""
+    """Return a proposal; None if none has that number."""
     data = _function("getProposal").encode_call(number)
     (found,) = await registry.read_as(
         _function("getProposal").decode_output, GOVERNANCE_ADDRESS, data
@@ -236,7 +237,7 @@ async def read_proposal(registry: Registry, number: int) -> GovernanceProposal |
 
 
 async def count_proposals(registry: Registry) -> int:
-    """Return how many proposals there are; their numbers begin with 1."""
+    """Return the number of proposals; they are numbered from 1."""
     function = _function("proposalCount")
     data = function.encode_call()
     (count,) = await registry.read_as(function.decode_output, GOVERNANCE_ADDRESS, data)

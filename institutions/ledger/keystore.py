@@ -1,6 +1,6 @@
-"""An account's key in a file, as Ethereum's wallets keep it (Web3 Secret Storage, version 3).
+"""An account's key in an Ethereum key file (Web3 Secret Storage, version 3).
 
-The key is encrypted with a password (scrypt, AES-128-CTR); geth, MetaMask and web3 read the file.
+A password encrypts the key (scrypt, AES-128-CTR); geth, MetaMask and web3 can read the file.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 from institutions.files import make_private_folder, read_given
 
 SCRYPT_N = 2**14
-"""As geth's light accounts: 16 MiB and some 50 ms, for commands that run often."""
+"""As in geth's light accounts: 16 MiB and about 50 ms, for commands that run often."""
 
 KEYSTORE_BYTES_MAX = 64 * 1024
 
 
 class KeystoreError(Exception):
-    """A key file that cannot be used; the text says what to do."""
+    """A key file cannot be used; the text says what to do."""
 
 
 def write_keystore(path: Path, private_key: bytes, password: str) -> None:
-    """Write a key file, readable for its owner only.
+    """Write a key file that only its owner can read.
 
     Raises:
-        KeystoreError: there is one already, or it cannot be written.
+        KeystoreError: the file exists already, or cannot be written.
     """
     from eth_account import Account  # noqa: PLC0415  (a second of imports: only when needed)
 
@@ -40,7 +40,7 @@ def write_keystore(path: Path, private_key: bytes, password: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError as error:
-        raise KeystoreError(f"{path}: there is a key already; move it away first") from error
+        raise KeystoreError(f"{path}: a key file exists already; move it away first") from error
     except OSError as error:
         raise KeystoreError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -49,7 +49,7 @@ def read_keystore(path: Path, password: str) -> bytes:
     """Return the private key in a file.
 
     Raises:
-        KeystoreError: it is damaged, or the password is another.
+        KeystoreError: the file is damaged, or the password is wrong.
     """
     from eth_account import Account  # noqa: PLC0415  (as above)
 
@@ -65,13 +65,13 @@ def read_keystore(path: Path, password: str) -> bytes:
 
 
 class DraftedKey:
-    """A new key that waits in a draft beside the key file until its account has its roles.
+    """A new key, kept in a draft beside the key file until its account has its roles.
 
-    A draft that is there already is taken up again: the account may have its roles by now.
+    An existing draft is used again: its account may have its roles by now.
     """
 
     def __init__(self, path: Path, password: str) -> None:
-        """Draft a key for a key file; `KeystoreError` if that cannot be done."""
+        """Open or create the draft for a key file; `KeystoreError` if that fails."""
         self._path = path
         self._draft = path.with_suffix(".draft")
         if not self._draft.exists():
@@ -79,5 +79,5 @@ class DraftedKey:
         self.private_key = read_keystore(self._draft, password)
 
     def put_into_use(self) -> None:
-        """Put the draft in the place of the key file."""
+        """Replace the key file with the draft."""
         self._draft.replace(self._path)

@@ -1,8 +1,8 @@
-"""The legacy mode: evidence as an early open contract of the field keeps it, to compare with.
+"""The legacy mode: evidence as an early public contract of the field keeps it, for comparison.
 
-After WeIdentity's evidence contract: anybody writes; one key for all, first come, first served;
-who signed and when is the caller's word; free text in the logs. Nothing here is used by the
-registry. `lowu attack legacy` plays both side by side.
+Modelled on WeIdentity's evidence contract: anybody may write; all writers share one key space,
+first come, first served; the caller states who signed and when; logs are free text. The registry
+uses nothing of this. `lowu attack legacy` runs both side by side.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from node.client import RpcClient
 
 @dataclass(frozen=True, slots=True)
 class LegacyEntry:
-    """What the contract has of a hash."""
+    """What the contract stores for a hash."""
 
     signer: str
-    """Address of whoever the writer said it was, lower-case."""
+    """The signer's address as the writer stated it, in lower case."""
     updated_s: int
-    """When the writer said it was; 0 if there is no evidence."""
+    """The time that the writer stated; 0 if there is no evidence."""
     signature: str
     is_revoked: bool
 
 
 async def deploy_legacy(signer: Signer) -> bytes:
-    """Create a contract of its own; return its address."""
+    """Deploy a new instance of the contract; return its address."""
     return await signer.deploy(load_artifact("LegacyEvidence").bytecode)
 
 
 class LegacyEvidence:
-    """The contract, written to by one account, which need not be anybody's."""
+    """The contract, as one account writes to it; the account need not belong to a member."""
 
     def __init__(self, client: RpcClient, signer: Signer, address: bytes) -> None:
         self._client = client
@@ -42,19 +42,19 @@ class LegacyEvidence:
         self._functions = load_artifact("LegacyEvidence").functions
 
     async def create(self, key: bytes, *, said_signer: str, said_time_s: int) -> bool:
-        """Write evidence of a hash; return whether the contract took it. It never refuses."""
+        """Write evidence of a hash; return whether the contract stored it. It never reverts."""
         return await self._write("createEvidence", key, said_signer, "a signature", said_time_s)
 
     async def add_log(self, key: bytes, text: str, *, said_signer: str, said_time_s: int) -> bool:
-        """Add free text to evidence; return whether there was any."""
+        """Add free text to evidence; return whether the evidence exists."""
         return await self._write("addLog", key, said_signer, text, said_time_s)
 
     async def revoke(self, key: bytes, *, said_signer: str, said_time_s: int) -> bool:
-        """Revoke evidence by naming its signer; return whether it was taken."""
+        """Revoke evidence by naming its signer; return whether the contract revoked it."""
         return await self._write("revoke", key, said_signer, said_time_s)
 
     async def read(self, key: bytes) -> LegacyEntry:
-        """Return what the contract has of a hash."""
+        """Return what the contract stores for a hash."""
         function = self._functions["getEvidence"]
         message = {"to": "0x" + self._address.hex(), "data": "0x" + function.encode_call(key).hex()}
         answer = await self._client.call("eth_call", message, "latest")
@@ -66,4 +66,4 @@ class LegacyEvidence:
     async def _write(self, name: str, *arguments: object) -> bool:
         call = self._functions[name].encode_call(*arguments)
         receipt = await self._signer.send(self._address, call)
-        return bool(receipt.logs)  # what it does not take it passes over in silence
+        return bool(receipt.logs)  # the contract ignores silently what it does not accept

@@ -1,4 +1,4 @@
-"""What the registry's contracts say, through one node.
+"""Reads the registry's contracts through one node.
 
 A call that a contract refuses raises `RegistryRefused` with the frozen error number.
 """
@@ -60,9 +60,9 @@ from node.client import RemoteError, RpcClient
 REVERTED = 3
 METHOD_NOT_FOUND = -32601
 OUTPUT_BYTES_MAX = 64 * 1024
-"""Of a call: the largest there is, a proposal of sixteen calls, has some 10 kB."""
+"""Most bytes of a call's output; the largest, a proposal of sixteen calls, has about 10 kB."""
 KEYS_MAX = 4_096
-"""Document keys of all organisations."""
+"""Most document keys of all organisations together."""
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class RegistryRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a verification needs to know of the ledger."""
+    """What a verification must look up on the ledger."""
 
     org: int
     key_id: int
@@ -89,26 +89,26 @@ class Query:
     consent: bytes | None
     presentation: bytes
     route: tuple[int, int]
-    """From which jurisdiction to which the document goes."""
+    """The jurisdictions that the document comes from and goes to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a node says of it. Two honest nodes at one height say the same."""
+    """A node's answers to a `Query`. Two honest nodes at one height give the same answers."""
 
     record: AnchorRecord
     state: AnchorState
-    """Of the document: of its record, or of its leaf in a batch."""
+    """The document's state: that of its record, or of its leaf in a batch."""
     reason: int
     org: Org
     key: OrgKey
     accreditation: Accreditation
     consent: Consent | None
-    """None if no consent is named."""
+    """None if the query names no consent."""
     consumed_by: int
-    """The organisation that used the presentation up; 0 if nobody has."""
+    """The organisation that used the presentation up; 0 if none has."""
     is_routed: bool
-    """Whether documents may go from the one jurisdiction to the other."""
+    """Whether the ledger has an open route between the two jurisdictions."""
 
 
 class Registry:
@@ -120,7 +120,7 @@ class Registry:
     async def _read_many(
         self, calls: Sequence[tuple[bytes, bytes]]
     ) -> list[bytes | RegistryRefused]:
-        """Return the answers to calls, asked in one request; a refusal in its place."""
+        """Make calls in one request; return each answer, or the refusal in its place."""
         messages = [
             [{"to": "0x" + address.hex(), "data": "0x" + data.hex()}, "latest"]
             for address, data in calls
@@ -133,12 +133,12 @@ class Registry:
             ]
 
     async def read(self, address: bytes, data: bytes) -> bytes:
-        """Return what a call of a contract answers, at the node's latest block."""
+        """Return the output of a contract call at the node's latest block."""
         (answer,) = await self._read_many([(address, data)])
         return _require(answer)
 
     async def read_as(self, decode: Callable[[bytes], T], address: bytes, data: bytes) -> T:
-        """Return what a call of a contract answers, decoded."""
+        """Return the decoded output of a contract call."""
         answer = await self.read(address, data)
         with answers_of(self.client.url):
             return decode(answer)
@@ -153,11 +153,11 @@ class Registry:
         return await self.read_as(decode_org, *_org_call("getOrg", org))
 
     async def read_facts(self, query: Query) -> Facts:
-        """Return all that a verification needs, read in one request.
+        """Return everything that a verification needs, read in one request.
 
         Raises:
             ClientError: the node could not be asked.
-            RegistryRefused: it refused to read.
+            RegistryRefused: a contract refused a read.
         """
         calls = [
             (HASH_REGISTRY_ADDRESS, encode_get_record(query.org, query.anchor)),
@@ -175,7 +175,7 @@ class Registry:
             return _decode_facts(query, answers)
 
     async def get_consumer(self, presentation: bytes) -> int:
-        """Return the organisation that used a presentation up; 0 if nobody has."""
+        """Return the organisation that used a presentation up; 0 if none has."""
         return await self.read_as(_decode_consumer, *_consumption_call(presentation))
 
     async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
@@ -212,7 +212,7 @@ class Registry:
         return await self.read_as(_decode_whole_key, *_org_call("getKey", org, key_id))
 
     async def find_keys(self) -> list[tuple[int, int]]:
-        """Return organisation and number of each document key that was added since genesis."""
+        """Return organisation and number of each document key added since genesis."""
         added = load_artifact("OrgRegistry").events["KeyAdded"].topic
         logs = await self.find_logs(ORG_REGISTRY_ADDRESS, [[added]])
         with answers_of(self.client.url):
@@ -225,12 +225,12 @@ class Registry:
         first: int = 0,
         last: int | None = None,
     ) -> tuple[EventLog, ...]:
-        """Return a contract's events of some blocks; without a last one, to the latest.
+        """Return a contract's events from block `first` to `last`, by default the latest.
 
-        `topics` has the values wanted at each place, none of them for any.
+        `topics` lists the accepted values at each place; an empty list accepts any.
 
         Raises:
-            RemoteError: there are more than the node gives at once, among others.
+            RemoteError: the node refused, for example because there are too many events.
             ClientError: the node could not be asked.
         """
         where = {
@@ -244,7 +244,7 @@ class Registry:
             return read_logs(answer)
 
     async def get_chain(self) -> tuple[str, str, Validators]:
-        """Return chain id, group id and the validators, in order of node ids."""
+        """Return chain id, group id and the validators, ordered by node id."""
         info = await self.client.call("getGroupInfo", "", "")
         members = await self.client.call("getSealerList", "", "")
         with answers_of(self.client.url):
@@ -255,9 +255,9 @@ class Registry:
             return read_text(chain, "chainID"), read_text(group, "groupID"), validators
 
     async def find_proof(self, issuer: int, anchor: bytes) -> RegistrationProof | None:
-        """Return the proof of an anchor's, or a batch's, registration; None if there is none.
+        """Return the proof that an anchor or a batch is registered; None if there is none.
 
-        Also None if the node does not know of proofs.
+        Also None if the node does not serve proofs.
         """
         record = await self.get_record(issuer, anchor)
         if record.state is AnchorState.NONE:
@@ -282,7 +282,7 @@ class Registry:
 
 
 async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | None:
-    """Ask a node for a committed transaction's proof; None if it has none, or knows of none."""
+    """Fetch a committed transaction's proof; None if the node has none or serves no proofs."""
     try:
         raw = await client.call("getTransactionProof", "", "", tx_hash)
     except RemoteError as error:
@@ -296,7 +296,7 @@ async def fetch_proof(client: RpcClient, tx_hash: str) -> RegistrationProof | No
 
 
 def _read_output(value: object) -> bytes:
-    """Return what a call gave back; bounded, as values in it may point to one another's bytes."""
+    """Return a call's output; its size is bounded, as encoded values may share bytes."""
     output = read_data(value, "eth_call")
     if len(output) > OUTPUT_BYTES_MAX:
         raise FormError(f"eth_call: {len(output)} bytes; at most {OUTPUT_BYTES_MAX}")
@@ -304,7 +304,7 @@ def _read_output(value: object) -> bytes:
 
 
 def _read_proof(raw: object) -> RegistrationProof:
-    """Return the proof in a node's answer, read as the proof in a package is."""
+    """Return the proof in a node's answer, parsed like the proof in a package."""
     chain_id, group_id, epoch = read_fields(raw, ("chainID", "groupID", "epoch"), "proof")
     transaction, receipt, header = (
         _strip(item) for item in read_fields(raw, ("transaction", "receipt", "header"), "proof")
@@ -398,7 +398,7 @@ def _require(answer: bytes | RegistryRefused) -> bytes:
 
 
 def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, int]:
-    """Return state and reason of a document in a batch; NONE if it is not in it."""
+    """Return state and reason of a document in a batch; NONE if the batch lacks it."""
     absent = (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND)
     if isinstance(answer, RegistryRefused) and answer.code in absent:
         return AnchorState.NONE, 0
@@ -407,7 +407,7 @@ def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, i
 
 
 def read_refusal(error: RemoteError) -> RegistryRefused:
-    """Return the refusal in a node's error: with a number, if a contract gave one."""
+    """Return the refusal in a node's error, with the contract's error number if it gave one."""
     code = None
     if error.code == REVERTED and error.data:
         with suppress(FormError):

@@ -1,7 +1,7 @@
-"""What nodes answer, read with distrust.
+"""Reads nodes' answers without trusting them.
 
-A node may be anybody's. Whatever in an answer is not in the form it should have becomes a
-`ClientError` that names the node, as if it had not answered at all.
+Anybody may run a node. A malformed answer becomes a `ClientError` that names the node, as if
+the node had not answered at all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from institutions.package.forms import FormError, read_integer, read_list
 from node.client import ClientError
 
 LOGS_MAX = 10_000
-"""Events in one answer: as many as a node gives."""
+"""Most events in one answer; a node returns no more."""
 TOPICS_MAX = 4
 _HEX = re.compile(r"0x[0-9a-fA-F]*\Z")
 
@@ -28,25 +28,25 @@ class EventLog:
     """An event of a contract."""
 
     topics: tuple[bytes, ...]
-    """What it is, and its indexed fields, 32 bytes each."""
+    """The event's signature hash, then its indexed fields, 32 bytes each."""
     data: bytes
     height: int
     tx_hash: str
 
     def number(self, place: int, value_max: int = 0xFFFF) -> int:
-        """Return the number in an indexed field; `FormError` if there is none up to a bound."""
+        """Return the number in an indexed field; `FormError` if it is missing or too large."""
         return read_integer(int.from_bytes(self.topic(place), "big"), "event", value_max)
 
     def topic(self, place: int) -> bytes:
-        """Return an indexed field; `FormError` if there is none."""
+        """Return an indexed field; `FormError` if it is missing."""
         if place >= len(self.topics):
-            raise FormError(f"event: {len(self.topics)} topics, and no number {place}")
+            raise FormError(f"event: {len(self.topics)} topics, none at place {place}")
         return self.topics[place]
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionReceipt:
-    """What became of a transaction that is committed."""
+    """The result of a committed transaction."""
 
     tx_hash: str
     height: int
@@ -58,32 +58,32 @@ class TransactionReceipt:
 
 @contextmanager
 def answers_of(url: str) -> Iterator[None]:
-    """Make a `ClientError` of what is wrong with an answer."""
+    """Turn an error in reading an answer into a `ClientError`."""
     try:
         yield
     except (DecodingError, OverflowError, ValueError) as error:
         raise ClientError(
-            f"{url}: an answer is not in the form it should have ({str(error)[:200]!a}). "
+            f"{url}: the node gave a malformed answer ({str(error)[:200]!a}). "
             "Ask another node."
         ) from error
 
 
 def read_fields(value: object, keys: tuple[str, ...], what: str) -> list[Any]:
-    """Return some fields of an object, which may have others too."""
+    """Return the named fields of an object; it may have others."""
     if not isinstance(value, dict) or not set(keys) <= value.keys():
         raise FormError(f"{what}: an object with {', '.join(keys)}")
     return [value[key] for key in keys]
 
 
 def read_quantity(value: object, what: str) -> int:
-    """Return the number in a quantity: 0x and hex digits; at most what JSON keeps exactly."""
+    """Return the number in a quantity (0x and hex digits), up to what JSON keeps exactly."""
     if not isinstance(value, str) or not 3 <= len(value) <= 66 or not _HEX.match(value):
         raise FormError(f"{what}: a quantity such as 0x1")
     return read_integer(int(value, 16), what)
 
 
 def read_data(value: object, what: str, size: int | None = None) -> bytes:
-    """Return bytes written as 0x and hex digits, of a given size if one is given."""
+    """Return bytes written as 0x and hex digits; check their size if one is given."""
     if not isinstance(value, str) or len(value) % 2 or not _HEX.match(value):
         raise FormError(f"{what}: bytes such as 0x12ab")
     found = bytes.fromhex(value[2:])
@@ -93,7 +93,7 @@ def read_data(value: object, what: str, size: int | None = None) -> bytes:
 
 
 def read_hash(value: object, what: str) -> str:
-    """Return a hash as a node writes it."""
+    """Return a hash of 32 bytes as 0x and lower-case hex."""
     return "0x" + read_data(value, what, 32).hex()
 
 
@@ -114,7 +114,7 @@ def _read_log(value: object) -> EventLog:
 
 
 def read_receipt(value: object) -> TransactionReceipt:
-    """Return an answer to eth_getTransactionReceipt that is not null."""
+    """Return the receipt in a non-null answer to eth_getTransactionReceipt."""
     keys = ("transactionHash", "blockNumber", "status", "contractAddress", "logs")
     tx_hash, height, status, contract, logs = read_fields(value, keys, "receipt")
     return TransactionReceipt(

@@ -1,4 +1,4 @@
-"""An account that sends transactions to the registry, and waits for what becomes of them."""
+"""An account that sends transactions to the registry and waits for their receipts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from institutions.package.proof import RegistrationProof
 from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
 
 CALL_GAS = 250_000
-"""Gas offered with a registry transaction: some three times what the dearest needs, and little
-enough for hundreds in one block."""
+"""Gas limit of a registry transaction: about three times what the most expensive one needs, and
+low enough that a block holds hundreds."""
 DEPLOY_GAS = 5_000_000
 NONCE_ATTEMPTS = 20
 NONCE_WAIT_S = 0.02
 SENDS_MAX = 3
-"""How often a transaction is sent whose nonce went to another one."""
+"""How often a call is sent in all if other transactions take its nonces."""
 LOOK_S = 1.0
-"""How often it is looked whether a transaction still can be committed."""
+"""Time between checks whether a transaction can still be committed."""
 
 
 class NotTaken(ClientError):
-    """A node did not take a transaction now; it, or another, may take it later."""
+    """A node did not accept a transaction; it or another node may accept it later."""
 
 
 class Signer:
@@ -45,7 +45,7 @@ class Signer:
 
     @property
     def registry(self) -> Registry:
-        """What the same node says."""
+        """The registry as the same node serves it."""
         return Registry(self._client)
 
     @property
@@ -63,10 +63,10 @@ class Signer:
     async def prove(
         self, receipt: TransactionReceipt, issuer: int, anchor: bytes
     ) -> RegistrationProof | None:
-        """Return the proof of a registration that `receipt` is of; None if there is none now.
+        """Return the proof of the registration in `receipt`; None if none is available now.
 
-        Registering again does nothing, so that receipt proves nothing: the first one is looked
-        for.
+        Registering an anchor again does nothing, and that receipt has no event and proves
+        nothing: the first registration's proof is fetched instead.
         """
         try:
             if receipt.logs:
@@ -78,12 +78,12 @@ class Signer:
     async def send(
         self, to: bytes, data: bytes, timeout_s: float = 60.0, gas: int = CALL_GAS
     ) -> TransactionReceipt:
-        """Send a call and return its receipt once committed.
+        """Send a call; return its receipt once it is committed.
 
         Raises:
             RegistryRefused: the contract refused, before or after ordering.
             ClientError: the node could not be asked; `TransactionTimeout` if the outcome is
-                unknown. Equal registration is idempotent: doing it again is safe.
+                unknown. Registering the same anchor again is safe.
         """
         until = trio.current_time() + timeout_s
         for _ in range(SENDS_MAX):
@@ -98,12 +98,12 @@ class Signer:
             if not receipt.is_success:
                 await self._explain(to, data)
             return receipt
-        raise NotTaken(f"{self._client.url}: {SENDS_MAX} nonces were of other transactions")
+        raise NotTaken(f"{self._client.url}: {SENDS_MAX} nonces went to other transactions")
 
     async def _wait(self, tx_hash: str, nonce: int, until: float) -> TransactionReceipt | None:
-        """Return a receipt; None if another transaction has the nonce, so that there is none ever.
+        """Return a receipt; None if another transaction has the nonce, so none will ever come.
 
-        A node that lags behind its account's own transactions gives out nonces that are used.
+        A node that has not yet seen the account's latest transactions returns used nonces.
         """
         while True:
             left_s = until - trio.current_time()
@@ -119,18 +119,18 @@ class Signer:
             else:
                 return self._read(tx_hash, receipt)
             with suppress(ClientError):
-                if await self._count("latest") > nonce:  # what has it is committed: look once more
+                if await self._count("latest") > nonce:  # the nonce is used: look once more
                     receipt = await self._ask("eth_getTransactionReceipt", tx_hash)
                     return None if receipt is None else self._read(tx_hash, receipt)
 
     async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
-        """Send a call and return its hash once the node has it; raises as `send` does."""
+        """Send a call; return its hash once the node has it. Raises as `send` does."""
         async with self._lock:
             tx_hash, _ = await self._submit(to, data, gas)
             return tx_hash
 
     async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
-        """Send with the next nonce; take another if somebody with this account was faster."""
+        """Send with the next nonce; retry if another sender with this account took it first."""
         chain_id = await self._read_chain_id()
         for _ in range(NONCE_ATTEMPTS):
             nonce = await self._count("pending")
@@ -150,7 +150,7 @@ class Signer:
                 await trio.sleep(NONCE_WAIT_S)
             else:
                 return sent
-        raise NotTaken(f"{self.address} is used elsewhere too: no nonce was free")
+        raise NotTaken(f"{self.address} is also used elsewhere: no nonce was free")
 
     async def _read_chain_id(self) -> int:
         if self._chain_id is None:
@@ -160,7 +160,7 @@ class Signer:
         return self._chain_id
 
     async def _ask(self, method: str, *params: object) -> Any:
-        """Call a method that an honest node refuses only for a while."""
+        """Call a method; a refusal counts as temporary, as an honest node's is."""
         try:
             return await self._client.call(method, *params)
         except RemoteError as error:
@@ -172,15 +172,15 @@ class Signer:
             return read_quantity(count, "transaction count")
 
     def _read(self, tx_hash: str, answer: object) -> TransactionReceipt:
-        """Return the receipt of a transaction in an answer; `ClientError` if it is not that."""
+        """Return the receipt in an answer; `ClientError` if it is of another transaction."""
         with answers_of(self._client.url):
             receipt = read_receipt(answer)
             if receipt.tx_hash != tx_hash:
-                raise ValueError(f"receipt of {receipt.tx_hash} in place of {tx_hash}")
+                raise ValueError(f"receipt of {receipt.tx_hash} instead of {tx_hash}")
         return receipt
 
     async def _explain(self, to: bytes, data: bytes) -> None:
-        """Raise the reason for which a transaction failed."""
+        """Repeat a failed transaction as a call, and raise the reason it gives."""
         message = {"from": self.address, "to": "0x" + to.hex(), "data": "0x" + data.hex()}
         try:
             await self._client.call("eth_call", message, "latest")

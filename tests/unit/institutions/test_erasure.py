@@ -170,7 +170,7 @@ def test_a_key_file_opens_with_its_password_only(tmp_path):
     assert bytes(Account.decrypt(path.read_text(), "three words")) == b"\x11" * 32
     with pytest.raises(KeystoreError, match="password is another"):
         read_keystore(path, "three word")
-    with pytest.raises(KeystoreError, match="there is a key already"):
+    with pytest.raises(KeystoreError, match="a key file exists already"):
         write_keystore(path, b"\x12" * 32, "x")
     assert read_keystore(path, "three words") == b"\x11" * 32
 
