@@ -1,1 +1,1 @@
-"""Who acts: issuer, verifier, holder, regulator."""
+"""The roles of parties: issuer, verifier, holder, regulator, administrator."""

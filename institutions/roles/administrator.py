@@ -1,7 +1,7 @@
-"""The administrator of an organisation: puts its document keys and accounts into use and out of it.
+"""The administrator of an organisation: adds and ends its document keys and accounts.
 
-Every change can be cut off at any place and done again: what is left to do is worked out from
-what the ledger has.
+Every change can be interrupted at any point and repeated: the remaining calls follow from the
+state of the ledger.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from institutions.package.signatures import DocumentKey
 
 @dataclass(frozen=True, slots=True)
 class UsableKeys:
-    """The document keys with which the ledger accepts an organisation's registrations."""
+    """The document keys under which the ledger accepts an organisation's registrations."""
 
     last: int
-    """The number of the last key that the ledger knows: the one in use."""
+    """The highest key number on the ledger: the key in use."""
     usable: tuple[int, ...]
-    """More than one if a rotation was cut off."""
+    """More than one if a rotation was interrupted."""
 
 
 async def find_usable_keys(registry: Registry, org_id: int) -> UsableKeys:
-    """Read an organisation's document keys, whose numbers begin with 1."""
+    """Read an organisation's document keys, which are numbered from 1."""
     number, usable = 0, []
     while (key := await registry.get_key(org_id, number + 1)).is_known:
         number += 1
@@ -38,13 +38,13 @@ async def find_usable_keys(registry: Registry, org_id: int) -> UsableKeys:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A change of document keys that is done."""
+    """A completed change of document keys."""
 
     number: int
     """The key in use from now on."""
     ended: tuple[int, ...]
     height: int
-    """The block of the last call; 0 if nothing was left to do."""
+    """The block of the last call; 0 if no call was needed."""
 
 
 class Administrator:
@@ -57,11 +57,12 @@ class Administrator:
     async def rotate_key(
         self, key_of: Callable[[int], DocumentKey], compromised_since: int | None = None
     ) -> Rotation:
-        """Put the next document key into use and end all others, as retired or as stolen.
+        """Put the next document key into use; retire all others, or report them as stolen.
 
         Args:
-            key_of: the organisation's key of a number.
-            compromised_since: the block from which what the old keys signed is refused.
+            key_of: returns the organisation's document key with a number.
+            compromised_since: the block from which signatures of the old keys are refused;
+                None to retire them.
         """
         used = await find_usable_keys(self._signer.registry, self._org_id)
         was_cut_off = len(used.usable) > 1  # the next key is there, and the old ones are too
@@ -72,14 +73,14 @@ class Administrator:
         return Rotation(number, tuple(old for old in used.usable if old != number), height)
 
     async def grant_all_roles(self, account: str) -> Role:
-        """Give an account all roles of the organisation; return them."""
+        """Give an account all roles of its organisation; return the roles."""
         roles = Role((await self._signer.registry.get_org(self._org_id)).roles)
         address, data = account_call(self._org_id, bytes.fromhex(account[2:]), roles)
         await self._signer.send(address, data)
         return roles
 
     async def remove_accounts(self, accounts: Iterable[str]) -> None:
-        """Take all roles from those of the accounts that have any."""
+        """Remove all roles of these accounts, where they have any."""
         for account in accounts:
             known = bytes.fromhex(account[2:])
             if (await self._signer.registry.get_account(known))[1]:

@@ -1,7 +1,7 @@
-"""The holder: a company or person who carries packages and decides what to show to whom.
+"""The holder: a company or person that keeps packages and decides which fields a receiver sees.
 
-The holder has no account on the ledger and talks to no node. A consent is logged by an
-institution that the holder hands it to.
+The holder has no account on the ledger and talks to no node. The holder hands a consent to an
+institution, which logs it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RETENTION_DAYS = 365
 
 
 class Holder:
-    """Keeps packages, and the consents given, by document id and receiver."""
+    """Keeps packages by document id, and the ledger keys of the consents it gave."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Holder:
         self._random = randomness
         self._packages: MutableMapping[bytes, Package] = {} if packages is None else packages
         self._ledger_keys: MutableMapping[bytes, bytes] = {} if ledger_keys is None else ledger_keys
-        """By consent: the key that can end it. Stored maps outlive the process."""
+        """By consent digest: the key that can end the consent. Stored maps outlive the process."""
 
     def receive(self, data: bytes) -> str:
-        """Take a package from an issuer; return its document id.
+        """Check and keep a package from an issuer; return its document id.
 
         Raises:
-            FormError: it is malformed, changed on its way, for another holder, or has leaves that
-                it does not show.
+            FormError: the package is malformed, was changed on its way, is for another holder, or
+                has leaves that it does not show.
         """
         package = decode_package(data)
         damage = find_damage(package)
@@ -71,7 +71,7 @@ class Holder:
         return self.keep(package)
 
     def keep(self, package: Package) -> str:
-        """Keep a package as it is, whatever it is; return its document id."""
+        """Keep a package without checking it; return its document id."""
         self._packages[bytes.fromhex(package.header.doc_id)] = package
         return package.header.doc_id
 
@@ -101,10 +101,10 @@ class Holder:
         purpose: str | None = None,
         valid_s: int = CONSENT_VALID_S,
     ) -> ConsentReceipt:
-        """Agree that a document is shown as a request asks, or more narrowly.
+        """Agree to show a document as a request asks, or more narrowly.
 
-        Both boxes, across the boundary and for sensitive data, are set: this holder is asked
-        about each and says yes.
+        The receipt always agrees to both extra questions: cross-border transfer and sensitive
+        data.
         """
         header = self.find(doc_id).header
         ledger_key = self._draw_ledger_key()
@@ -130,14 +130,14 @@ class Holder:
         return receipt
 
     def _draw_ledger_key(self) -> bytes:
-        # Below 2^255, so that it is a private key of secp256k1 whatever is drawn.
+        # Below 2^255, so every drawn number is a valid private key of secp256k1.
         number = int.from_bytes(self._random(32), "big") >> 1
         return max(1, number).to_bytes(32, "big")
 
     def authorise(
         self, receipt: ConsentReceipt, chain_id: int, *, is_withdrawal: bool = False
     ) -> LedgerConsent:
-        """Return what an institution sends to the ledger to log a consent, or to end it."""
+        """Return the signed message with which an institution logs or ends a consent."""
         key = self._ledger_keys[receipt.digest]
         return sign_for_ledger(key, chain_id, receipt, is_withdrawal=is_withdrawal)
 
@@ -148,13 +148,13 @@ class Holder:
         consent: ConsentReceipt | None,
         fields: Iterable[str] | None = None,
     ) -> Presentation:
-        """Return a signed presentation of the fields asked for, or of those chosen.
+        """Return a signed presentation of the requested fields, or of the chosen `fields`.
 
-        Fields that the schema demands are not added to a choice silently: a receiver refuses
-        what hides them.
+        Fields that the schema demands are not added to an explicit choice: a receiver refuses a
+        presentation that hides them.
 
         Raises:
-            KeyError: no such document, or none of its anchors is for that receiver.
+            KeyError: there is no such document, or none of its anchors is for that receiver.
             ValueError: none of its fields is chosen.
         """
         package = self.find(doc_id)
@@ -172,6 +172,6 @@ class Holder:
         *,
         password: str = "",
     ) -> bytes:
-        """Return a presentation, sealed to whom the request is from."""
+        """Return a presentation, sealed to the receiver that made the request."""
         shown = self.build(doc_id, request, consent, fields)
         return seal(encode_presentation(shown), request, password)

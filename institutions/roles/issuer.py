@@ -1,6 +1,6 @@
 """The issuer: builds packages from documents, registers anchors, revokes and supersedes.
 
-A document's content stays in the package; the node sees 32 bytes and a few numbers.
+A document's content stays in the package; a node sees a 32-byte anchor and a few numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A package that is registered, with the anchor registered last."""
+    """A registered package, and the anchor that was registered last."""
 
     package: Package
     anchor: bytes
@@ -71,7 +71,7 @@ class Issuer:
 
     @property
     def registry(self) -> Registry:
-        """What the issuer's node says."""
+        """The registry as the issuer's node serves it."""
         return self._signer.registry
 
     def with_key(self, document_key: DocumentKey, key_id: int) -> Issuer:
@@ -90,9 +90,9 @@ class Issuer:
         profile: Profile = Profile.FIELDS,
         valid_until_s: int | None = None,
     ) -> Package:
-        """Return a package that nobody has registered yet.
+        """Return a package that is not registered yet.
 
-        It is valid for as many whole days as its schema says, or until a moment.
+        It is valid for as many whole days as its schema says, or until `valid_until_s`.
         """
         schema = SCHEMAS[document.schema]
         seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
@@ -152,7 +152,7 @@ class Issuer:
         supersedes: bytes = b"",
         profile: Profile = Profile.FIELDS,
     ) -> Issued:
-        """Build a package and register its anchor; return once that is committed."""
+        """Build a package and register its anchor; return once the registration is committed."""
         package = self.build_package(
             document,
             audience=audience,
@@ -164,7 +164,7 @@ class Issuer:
         return await self.register(package)
 
     async def register(self, package: Package) -> Issued:
-        """Register a package's last anchor; return once that is committed."""
+        """Register a package's last anchor; return once the registration is committed."""
         *others, anchor = package.anchors
         receipt = await self._register(package, anchor.anchor)
         placed = await self._place(anchor, receipt)
@@ -181,7 +181,7 @@ class Issuer:
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
     async def _place(self, anchor: Anchor, receipt: TransactionReceipt) -> Anchor:
-        """Return an anchor with where it was registered, and what proves that."""
+        """Return an anchor with the height and the proof of its registration."""
         proof = await self._signer.prove(receipt, self.member.org_id, anchor.registered)
         height = receipt.height
         if proof is not None:
@@ -191,11 +191,11 @@ class Issuer:
                     raise ProofError(f"of block {height}, not {receipt.height}")
                 encode_canonical([height, proof_fields(proof)])
             except ValueError:
-                height, proof = receipt.height, None  # the node lies; registered it is
+                height, proof = receipt.height, None  # a false proof, but the anchor is registered
         return replace(anchor, registered_height=height, proof=proof)
 
     async def add_audience(self, issued: Issued, audience: str) -> Issued:
-        """Register another anchor of the same document, for another receiver."""
+        """Register another anchor of the same document for another receiver."""
         package = issued.package
         anchor = self._blind(package.header, package.disclosures, audience)
         return await self.register(replace(package, anchors=(*package.anchors, anchor)))
@@ -203,9 +203,9 @@ class Issuer:
     async def issue_batch(
         self, documents: Sequence[tuple[Document, bytes]], *, audience: str, issued_at_s: int
     ) -> list[Package]:
-        """Build packages for documents and their holders' keys, and register them at once.
+        """Build packages for documents and their holders' keys; register all in one transaction.
 
-        All of one schema; together they take one transaction.
+        All documents must have one schema.
         """
         packages = [
             self.build_package(
@@ -243,7 +243,7 @@ class Issuer:
         ]
 
     async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> TransactionReceipt:
-        """Withdraw one document of a batch for good."""
+        """Withdraw one document of a batch permanently."""
         place = anchor.batch
         if place is None:
             return await self.revoke(anchor.anchor, reason)
@@ -253,7 +253,7 @@ class Issuer:
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
     async def suspend(self, anchor: bytes) -> TransactionReceipt:
-        """Put an anchor out of force for a while."""
+        """Suspend an anchor; `reinstate` ends that."""
         return await self._send("suspend", anchor)
 
     async def reinstate(self, anchor: bytes) -> TransactionReceipt:
@@ -261,13 +261,13 @@ class Issuer:
         return await self._send("reinstate", anchor)
 
     async def mark_erased(self, anchor: bytes, receipt_hash: bytes) -> TransactionReceipt:
-        """Note that a document, its seed and its blind are destroyed, with a receipt's hash."""
+        """Record on the ledger that an anchor's document was erased, with its receipt's hash."""
         return await self._send("markErased", anchor, receipt_hash)
 
     def draft_erasure(
         self, packages: list[Package], *, reason: str, erased_at_s: int
     ) -> ErasureReceipt:
-        """Return the signed receipt for erasing a document: all packages that were made of it."""
+        """Return the signed receipt for erasing a document, given all packages made of it."""
         header = packages[0].header
         found = {item.anchor: item.batch for package in packages for item in package.anchors}
         return ErasureReceipt(
@@ -280,10 +280,10 @@ class Issuer:
         ).signed(self.member.document_key)
 
     async def note_erasure(self, receipt: ErasureReceipt) -> int:
-        """Have the ledger say of all anchors that they are erased; return the last block.
+        """Mark all anchors of a receipt as erased on the ledger; return the last block.
 
-        Doing it again is safe; with another receipt it is refused. Of a batch, one leaf is
-        withdrawn.
+        Repeating it is safe; the ledger refuses another receipt. In a batch, only the document's
+        leaf is withdrawn.
         """
         height = 0
         for item in receipt.anchors:
@@ -302,7 +302,7 @@ class Issuer:
 
     async def _is_noted(self, item: ErasedAnchor, digest: bytes) -> bool:
         if item.batch is not None:
-            return True  # a leaf that is out of force cannot be so once more
+            return True  # a withdrawn leaf cannot be withdrawn again
         return await self.registry.get_erasure(self.member.org_id, item.anchor) == digest
 
     async def _send(self, function: str, *arguments: object) -> TransactionReceipt:
@@ -312,10 +312,10 @@ class Issuer:
     async def revoke(
         self, anchor: bytes, reason: RevokeReason, since_height: int = 0
     ) -> TransactionReceipt:
-        """Withdraw an anchor for good: since a block of the past, or 0 for now."""
+        """Withdraw an anchor permanently, as of a past block; 0 means now."""
         call = encode_revoke(anchor, reason, since_height)
         return await self._signer.send(HASH_REGISTRY_ADDRESS, call)
 
     async def supersede(self, anchor: bytes, newer: bytes) -> TransactionReceipt:
-        """Replace an anchor by that of a newer document."""
+        """Replace an anchor with that of a newer document."""
         return await self._signer.send(HASH_REGISTRY_ADDRESS, encode_supersede(anchor, newer))

@@ -1,4 +1,4 @@
-"""An organisation of the consortium, as it acts: the same for its issuers and verifiers."""
+"""A member of the consortium: the identity that its issuer and verifier share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from institutions.package.signatures import DocumentKey
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Who an organisation is on the ledger, and the document key it signs with."""
+    """An organisation's identity on the ledger, and the document key it signs with."""
 
     name: str
     org_id: int
@@ -17,4 +17,4 @@ class Member:
     """Its jurisdiction, such as ``HK``."""
     document_key: DocumentKey
     key_id: int = 1
-    """The number under which the ledger has the document key's public half."""
+    """The number of the document key's public half on the ledger."""

@@ -1,7 +1,7 @@
-"""The regulator's desk: counts and alerts from an observer's node, and nothing of a document.
+"""The regulator's view: counts and alerts from an observer's node, without any document content.
 
-What was counted is stored with the height up to which it was, so that the desk goes on where it
-stopped and no event counts twice.
+The counts are stored with the height they reach, so that after a restart the regulator continues
+there and counts no event twice.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from institutions.service.store import Store
 from node.client import ClientError, RemoteError, RpcClient
 
 MASS = 3
-"""Withdrawals by one issuer that are an alert,"""
+"""So many withdrawals by one issuer raise an alert,"""
 MASS_BLOCKS = 20
-"""within so many blocks."""
+"""if they fall within so many blocks."""
 RANGE_BLOCKS = 1_000
-"""Read at once."""
+"""Blocks read in one request."""
 LAG_BLOCKS = 1_000
-"""That a node may be behind what was read of it before."""
+"""Blocks that a node may be behind the height read before."""
 RANGES_MAX = 1_000
-"""Read in one call, however high the node says that the chain is."""
+"""Block ranges read in one `catch_up`, however high a chain the node claims."""
 SCHEMAS_MAX = 256
-"""Numbers of schemas that are believed."""
+"""Highest schema number that is accepted."""
 _KEY = b"view/2"
-"""Changed with what a view has: one of another form is not read, but counted anew."""
+"""Changes with the form of `View`: a view of an older form is ignored, and counted again."""
 
 
 @dataclass(slots=True)
 class View:
-    """What has been seen up to a height."""
+    """Counts and alerts up to a height."""
 
     height: int = 0
     registered: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -52,20 +52,20 @@ class View:
     last_registered: dict[int, int] = field(default_factory=dict)
     """By issuer: the height of its last registration."""
     verdicts: Counter[str] = field(default_factory=Counter)
-    """By class; only presentations that were used up are on chain."""
+    """By verdict class; only presentations that were used up are on chain."""
     withdrawn: Counter[int] = field(default_factory=Counter)
-    """By issuer: anchors and leaves of batches that were revoked, erased leaves among them."""
+    """By issuer: revoked anchors and batch leaves, including erased leaves."""
     erased: Counter[int] = field(default_factory=Counter)
-    """By issuer: anchors that were marked as erased, of which some were revoked before."""
+    """By issuer: anchors marked as erased; some of them were revoked before."""
     withdrawals: dict[int, list[int]] = field(default_factory=dict)
-    """By issuer: the heights of the last `MASS` of them."""
+    """By issuer: the heights of its last `MASS` withdrawals."""
     mass_withdrawals: dict[int, int] = field(default_factory=dict)
-    """Issuers that withdrew many at once, and the height at which that was seen."""
+    """By issuer that withdrew many at once: the height of the last alert."""
     compromised: dict[tuple[int, int], int] = field(default_factory=dict)
-    """By issuer and key: since when it was reported as stolen."""
+    """By issuer and key number: the height from which the key is reported as stolen."""
 
     def dormant(self, issuers: Iterable[int], blocks: int | None = None) -> list[int]:
-        """Return who of some issuers registered nothing, at all or in so many last blocks."""
+        """Return the issuers that registered nothing, ever or in the last `blocks` blocks."""
         since = 0 if blocks is None else self.height - blocks + 1
         return [item for item in issuers if self.last_registered.get(item, -1) < since]
 
@@ -79,18 +79,18 @@ class Regulator:
         self.view = self._kept.get(_KEY) or View(height=from_height - 1)
 
     async def catch_up(self) -> View:
-        """Read what is new, or much of it; return all that has been seen.
+        """Read new blocks, up to a limit per call; return the updated view.
 
         Raises:
-            ClientError: the node could not be asked, or has less than was read before.
-            RemoteError: it refused. What was read so far is kept.
+            ClientError: the node could not be asked, or is far behind the height read before.
+            RemoteError: the node refused. What was read so far is kept.
         """
         head = (await self._registry.get_latest_block())["number"]
         if head < self.view.height - LAG_BLOCKS:
             raise ClientError(
                 f"{self._registry.client.url}: at block {head}, but {self.view.height} was read "
-                "before. It lags behind; or else what was read was not of this chain: then remove "
-                "the desk's store, and it counts anew"
+                "before. Either the node lags behind, or the store is of another chain: then "
+                "remove the store, and counting starts again"
             )
         blocks = RANGE_BLOCKS
         for _ in range(RANGES_MAX):
@@ -102,11 +102,11 @@ class Regulator:
             except RemoteError:
                 if blocks == 1:
                     raise
-                blocks //= 2  # a node gives a limited number of events at once
+                blocks //= 2  # a node limits the events in one answer
         return self.view
 
     async def _read(self, first: int, last: int) -> None:
-        view = _decode(_encode(self.view))  # a node that fails half way leaves nothing half counted
+        view = _decode(_encode(self.view))  # if the node fails half way, nothing is half counted
         events = {
             topics: await self._registry.find_logs(address, [topics], first, last)
             for address, topics in _FOLLOWED
@@ -134,7 +134,7 @@ class Regulator:
 
 
 def is_mass(heights: list[int]) -> bool:
-    """Whether the last withdrawals, in order, are so many and so close that it is an alert."""
+    """Whether the latest withdrawals, in order, are many and close enough for an alert."""
     return len(heights) >= MASS and heights[-1] - heights[-MASS] < MASS_BLOCKS
 
 

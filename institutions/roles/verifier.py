@@ -1,8 +1,8 @@
 """The verifier: asks for a presentation, recomputes it, and compares it with the ledger.
 
-All checks run even after one has failed, so that a report lists every reason. What could not
-be read from a node is UNKNOWN, never a pass. Nodes of other sides can be asked too: a node that
-lies or lags then shows.
+All checks run even after one has failed, so that a report lists every reason. A check whose data
+could not be read from a node is UNKNOWN, never a pass. Nodes of other sides can be asked too,
+which exposes a node that lies or lags.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ from institutions.verification.verdicts import (
 from node.client import ClientError, RemoteError
 
 AGREE_WAIT_S = 5.0
-"""How long sides may differ, or lag behind a registration, before that counts."""
+"""How long sides may differ, or lag behind a registration, before the report says so."""
 AGREE_POLL_S = 0.05
 REQUEST_VALID_S = 10 * 60
 
@@ -78,18 +78,18 @@ NO_FILES: Mapping[str, bytes] = {}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request of ours, and what became of it."""
+    """One of our requests, and its state."""
 
     request: Request
     sealing_key: bytes
     is_used: bool = False
     attempt: bytes = NO_ATTEMPT
-    """Who used it, if that may be tried again."""
+    """The attempt that used it; `NO_ATTEMPT` if it cannot be resumed."""
     accepted: bytes = b""
-    """The report by which it was used: what it is for who goes on."""
+    """The lines of the report that accepted it, for an attempt that resumes."""
 
     def is_resumed_by(self, attempt: bytes) -> bool:
-        """Whether an attempt goes on that was cut off before its outcome was known."""
+        """Whether this attempt used the request and was interrupted before it had an answer."""
         return self.is_used and attempt != NO_ATTEMPT and self.attempt == attempt
 
 
@@ -128,21 +128,21 @@ class Verifier:
     ) -> None:
         self.member = member
         self._registries = () if registry is None else (registry, *other_sides)
-        """None to ask: what a proof of registration and `trust` show is all there is."""
+        """Empty when offline: only a proof of registration and `trust` are checked then."""
         self._trust = trust
         self._signer = signer
-        """Who uses presentations up on the ledger; None to note them here only."""
+        """Uses presentations up on the ledger; None to record them only here."""
         self._max_age_s = max_age_s
         self._random = randomness
         self._asked: MutableMapping[bytes, Asked] = {} if requests is None else requests
         """By nonce. A stored map outlives the process."""
 
     def reading(self, registry: Registry, *other_sides: Registry) -> Verifier:
-        """Return this verifier, with its requests, on other views of the ledger."""
+        """Return this verifier, with its requests, reading from other nodes."""
         return self._on(registry, other_sides, self._trust)
 
     def trusting(self, trust: Trust) -> Verifier:
-        """Return this verifier, with its requests, without a line to any node."""
+        """Return this verifier, with its requests, offline: it asks no node."""
         return self._on(None, (), trust)
 
     def _on(
@@ -187,10 +187,11 @@ class Verifier:
         files: Mapping[str, bytes] = NO_FILES,
         attempt: bytes = NO_ATTEMPT,
     ) -> Report:
-        """Open, check and, if it is accepted, use up what a holder has sent.
+        """Open and check a presentation that a holder sent; use it up if it is accepted.
 
-        An attempt is a number of 16 bytes: the same again goes on where it was cut off, so that
-        what it used up itself is no replay. Without one, whoever comes second is refused.
+        An attempt is a number of 16 bytes. The same attempt again resumes after an interruption:
+        a presentation that it used up itself is no replay. Without one, every second use is
+        refused.
         """
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
@@ -209,7 +210,7 @@ class Verifier:
     async def verify(
         self, data: bytes, subject: Subject, *, files: Mapping[str, bytes] = NO_FILES
     ) -> Report:
-        """Check an unsealed presentation completely; it is not used up."""
+        """Check an unsealed presentation completely, without using it up."""
         try:
             shown = decode_presentation(data)
         except FormError as error:
@@ -254,7 +255,7 @@ class Verifier:
         return report
 
     async def _use_up(self, shown: Presentation, report: Report, attempt: bytes) -> Report:
-        """Note an accepted presentation, on the ledger first: who comes second is refused."""
+        """Use an accepted presentation up, here and on the ledger; a second use is refused."""
         asked = self._asked[shown.nonce]
         is_resumed = asked.is_resumed_by(attempt)
         if asked.is_used and not is_resumed:
@@ -267,11 +268,11 @@ class Verifier:
         consent = bytes(32) if shown.consent is None else shown.consent.digest
         origin = Jurisdiction[shown.header.jurisdiction]
         call = encode_consume(shown.id, consent, VerdictClass.ACCEPT, origin)
-        self._asked[shown.nonce] = used  # nobody else here tries meanwhile
+        self._asked[shown.nonce] = used  # so that no other task uses it meanwhile
         try:
             await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
         except RegistryRefused as error:
-            if is_resumed and await self._is_ours(shown):  # it was on its way
+            if is_resumed and await self._is_ours(shown):  # our own call was still on its way
                 return report
             self._give_back(used, asked)
             finding = await self._read_reason(error, shown)
@@ -279,20 +280,20 @@ class Verifier:
                 raise
             return _with_finding(report, Result.FAIL, finding)
         except ClientError as error:
-            if attempt == NO_ATTEMPT:  # nobody could tell later whose it was
+            if attempt == NO_ATTEMPT:  # nothing could show later that it was ours
                 self._give_back(used, asked)
             finding = Finding(VerdictCode.FRESHNESS_UNKNOWN, f"not used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
         return report
 
     def _give_back(self, used: Asked, before: Asked) -> None:
-        """Take back that a request was used, unless another process has used it meanwhile."""
+        """Mark a request as unused again, unless another process has used it meanwhile."""
         nonce = bytes.fromhex(before.request.nonce)
         if self._asked.get(nonce) == used:
             self._asked[nonce] = before
 
     async def _read_reason(self, refusal: RegistryRefused, shown: Presentation) -> Finding | None:
-        """Return what was found by the ledger's refusal to use a presentation up, if anything."""
+        """Return the finding behind the ledger's refusal to use a presentation up, if any."""
         if refusal.code is RegistryErrorCode.PRESENTATION_CONSUMED:
             return Finding(VerdictCode.REPLAYED)
         if refusal.code is RegistryErrorCode.JURISDICTION_RULE:
@@ -314,7 +315,7 @@ class Verifier:
     # --- reading ----------------------------------------------------------------------------
 
     async def _read_sides(self, shown: Presentation) -> list[LedgerView | None]:
-        """Read from every side, again for a moment while they differ or lag behind."""
+        """Read from every side; retry for `AGREE_WAIT_S` while they differ or lag behind."""
         views: list[LedgerView | None] = [None] * max(1, len(self._registries))
         with trio.move_on_after(AGREE_WAIT_S):
             while True:
@@ -331,7 +332,7 @@ class Verifier:
         return views
 
     async def _read_all(self, shown: Presentation, views: list[LedgerView | None]) -> None:
-        """Read from every side into its place; who does not answer keeps nobody's answer back."""
+        """Read from every side at once; a side that does not answer delays no other."""
 
         async def read(position: int, registry: Registry) -> None:
             try:
@@ -345,7 +346,7 @@ class Verifier:
 
 
 async def read_view(registry: Registry, shown: Presentation, here: str) -> LedgerView:
-    """Ask one node for all that a presentation to a receiver in a jurisdiction depends on."""
+    """Read from one node all that a presentation depends on; `here` is the receiver's side."""
     header, place, consent = shown.header, shown.anchor.batch, shown.consent
     query = Query(
         org=header.issuer_org & 0xFFFF,
@@ -380,7 +381,7 @@ _WORST = (Result.FAIL, Result.UNKNOWN, Result.PASS, Result.SKIPPED)
 
 
 def _merge(sides: list[list[Line]]) -> list[Line]:
-    """Put what several sides gave into one: the worst result, every finding once."""
+    """Merge the lines of several sides: the worst result, and every finding once."""
     merged = []
     for lines in zip(*sides, strict=True):
         first = lines[0]
@@ -394,13 +395,13 @@ def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
     known = [view for view in views if view is not None]
     if len({repr(view.facts) for view in known}) > 1:
         line.findings.append(
-            Finding(VerdictCode.FRESHNESS_UNKNOWN, "the sides tell different things")
+            Finding(VerdictCode.FRESHNESS_UNKNOWN, "the sides disagree")
         )
         line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)
 
 
 def _with_finding(report: Report, result: Result, finding: Finding) -> Report:
-    """Return a report with another finding on replay."""
+    """Return a report with one more finding on replay, and its result."""
     replay = report[Check.REPLAY]
     changed = replace(replay, result=result, findings=[*replay.findings, finding])
     return Report(tuple(changed if line is replay else line for line in report.lines))

@@ -603,7 +603,7 @@ async def test_sides_that_disagree(world, monkeypatch):
     liar.records[anchor] = replace(record, registered_time=NOW_S + 7)
     report = await world.verify(world.show())
     assert report.verdict is Verdict.INDETERMINATE
-    assert report.codes == ["FRESHNESS_UNKNOWN(the sides tell different things)"]
+    assert report.codes == ["FRESHNESS_UNKNOWN(the sides disagree)"]
     liar.records[anchor] = replace(record, state=AnchorState.REVOKED, reason=1)
     report = await world.verify(world.show())
     assert report.verdict is Verdict.REJECT
