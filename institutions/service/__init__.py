@@ -1,1 +1,1 @@
-"""Institutions as programs that remember what they did, and do orders from files."""
+"""Desks and wallets: services with a store of what they did, which carry out orders."""

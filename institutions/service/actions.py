@@ -1,6 +1,6 @@
-"""What the desks do as services: the orders of issuers, witnesses, verifiers and holders.
+"""The actions of desks and wallets: orders to issuers, witnesses, verifiers and holders.
 
-docs/DESKS.md lists them with their fields and files.
+docs/DESKS.md lists the orders with their fields and files.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from node.client import ClientError
 T = TypeVar("T")
 Change = Callable[[Attempt], Awaitable[TransactionReceipt]]
 PerTry = Callable[[int], T]
-"""Gives a desk for a try: at its own node first, then at others."""
+"""Returns the desk or signer for a try: at its own node first, then at others."""
 
 
 class UndecidedError(ClientError):
-    """A verification was not decided; the same order may decide it later."""
+    """A verification had no decision; the same order may decide it later."""
 
     def __init__(self, report: Report) -> None:
-        super().__init__("the ledger could not be asked for all that the verdict needs")
+        super().__init__("the verdict needs data that the ledger did not supply")
         self.report = report
 
 
@@ -62,7 +62,7 @@ _LEADS_TO = {
 def issuer_actions(
     desk_for: PerTry[RecordingIssuer], now_s: Callable[[], int]
 ) -> dict[str, Action]:
-    """Return what an issuer's desk does."""
+    """Return the actions of an issuer's desk."""
 
     async def issue(attempt: Attempt) -> Answer:
         order = attempt.order
@@ -85,7 +85,7 @@ def issuer_actions(
             "height": issued.package.anchors[-1].registered_height,
         }
         made = {"package.json": encode_package(issued.package)}
-        return Answer(True, details, made, is_made_again=True)  # or it would outlive its erasure
+        return Answer(True, details, made, is_made_again=True)  # or a copy outlives its erasure
 
     async def erase(attempt: Attempt) -> Answer:
         order = attempt.order
@@ -108,7 +108,7 @@ def issuer_actions(
 
 
 def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
-    """Return what changes the state of an anchor."""
+    """Return the actions that change the state of an anchor."""
 
     async def revoke(attempt: Attempt) -> TransactionReceipt:
         order = attempt.order
@@ -140,12 +140,12 @@ def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
 def witness_actions(
     signer_for: PerTry[Signer], org_id: int, org_ids: Mapping[str, int]
 ) -> dict[str, Action]:
-    """Return what the desk of a witness does; `org_ids` are the members' numbers by name."""
+    """Return the actions of a witness's desk; `org_ids` has the members' ids by name."""
 
     async def witness(attempt: Attempt) -> TransactionReceipt:
         name = attempt.order.text("issuer")
         if name not in org_ids:
-            raise FormError(f"no issuer {name!r}; there are: {', '.join(org_ids)}")
+            raise FormError(f"no issuer {name!r}; known issuers: {', '.join(org_ids)}")
         anchor = attempt.order.hex("anchor", 32)
         call = hash_function("witness").encode_call(org_ids[name], anchor)
         return await signer_for(attempt.number).send(HASH_REGISTRY_ADDRESS, call)
@@ -160,7 +160,7 @@ def witness_actions(
 def verifier_actions(
     desk_for: PerTry[RecordingVerifier], signer_for: PerTry[Signer], now_s: Callable[[], int]
 ) -> dict[str, Action]:
-    """Return what a verifier's desk does."""
+    """Return the actions of a verifier's desk."""
 
     async def request(attempt: Attempt) -> Answer:
         order = attempt.order
@@ -182,7 +182,7 @@ def verifier_actions(
         order = attempt.order
         id_type, separator, id_value = order.text("subject").partition(":")
         if not separator:
-            raise FormError("verify: 'subject' has to be a type and a number, such as USCC:9144…")
+            raise FormError("verify: 'subject' must be a type and a number, such as USCC:9144…")
         report = await desk_for(attempt.number).receive(
             order.file("sealed.bin"),
             Subject(id_type, id_value),
@@ -205,7 +205,7 @@ def verifier_actions(
 
 
 def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> dict[str, Action]:
-    """Return what a holder's wallet does; it asks no node."""
+    """Return the actions of a holder's wallet, which talks to no node."""
 
     async def key(attempt: Attempt) -> Answer:
         return Answer(True, {"holder_key": wallet.holder.key.public_key.hex()})
@@ -221,7 +221,7 @@ def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> d
         if is_withdrawal:
             receipt = wallet.find_consent(doc_id, request.receiver, request.purpose)
             if receipt is None:
-                raise FormError("there is no consent to take back")
+                raise FormError("there is no consent to withdraw")
         else:
             receipt = wallet.agree(doc_id, request, now_s())
         item = wallet.holder.authorise(receipt, chain_id, is_withdrawal=is_withdrawal)
@@ -240,7 +240,7 @@ def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> d
 
 
 def _once(change: Change, is_made: Callable[[Attempt], Awaitable[bool]]) -> Action:
-    """Make an action of a change; if it is refused on trying again, the ledger is asked."""
+    """Make a change an action; if a repeated try is refused, check whether it was made before."""
 
     async def act(attempt: Attempt) -> Answer:
         try:
@@ -262,4 +262,4 @@ def _reason(name: str) -> RevokeReason:
 def _one_of(value: str, known: Iterable[str], what: str) -> None:
     names = list(known)
     if value not in names:
-        raise FormError(f"{what} {value!r} is not known; there are: {', '.join(names)}")
+        raise FormError(f"{what} {value!r} is not known; known values: {', '.join(names)}")

@@ -1,6 +1,7 @@
-"""An institution's desk: a service for all its orders, through its own node or the next.
+"""An institution's desk: the service that carries out its orders, through one node after another.
 
-Each try of an order goes through another of the institution's connections, its own node's first.
+The first try of an order goes through the institution's own node, each further try through the
+next of its connections.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from institutions.service.store import Store
 
 
 class Desk(Service):
-    """An institution's service."""
+    """The service that carries out an institution's orders."""
 
     def __init__(
         self,
@@ -32,17 +33,17 @@ class Desk(Service):
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
     ) -> None:
-        """Open a desk.
+        """Create a desk.
 
         Args:
             member: the institution, with the document key it uses.
-            signers: its account at its own node first, then at others; none for a desk that is
-                offline, which can only request and verify.
-            store: what it must not forget.
-            org_ids: the organisations by name.
+            signers: its account at its own node first, then at others; empty for an offline
+                desk, which can only request and verify.
+            store: keeps its orders, answers and records.
+            org_ids: the ids of organisations by name.
             now_s: the time, in seconds since 1970.
-            other_sides: what nodes that a verification also asks say.
-            trust: what an offline verification holds a proof of registration against.
+            other_sides: the registry at further nodes that a verification also reads.
+            trust: validators and keys against which an offline desk checks proofs.
         """
         verifiers = [
             RecordingVerifier(
@@ -69,5 +70,5 @@ class Desk(Service):
         super().__init__(store, actions)
 
     async def register_left(self) -> None:
-        """Register what was stored and perhaps not registered (`RecordingIssuer`)."""
+        """Register stored packages that may not be registered yet (see `RecordingIssuer`)."""
         await self._issuers[0].register_left()

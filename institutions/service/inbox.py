@@ -1,9 +1,10 @@
 """A desk's folder: orders come into `inbox`, answers go to `outbox`.
 
-An order is a file `inbox/NAME.order.json`, with the files that it needs beside it. When it is
-taken, it and its files move to `work/NAME`, so that what is done, by a later process too, is what
-was ordered. Its answer is the folder `outbox/NAME`, with `answer.json` and what was made; both
-appear whole. One process at a time serves a folder.
+An order is a file `inbox/NAME.order.json`, with the files that it needs beside it. The desk takes
+an order by moving it and its files to `work/NAME`, so that no later change of the inbox alters
+it, even if another process continues it. Its answer is the folder `outbox/NAME` with
+`answer.json` and the files made; the folder appears complete. One process at a time serves a
+folder.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ from institutions.service.runner import NameTakenError, NoAnswerYetError, Servic
 
 POLL_S = 0.1
 AT_ONCE = 16
-"""Orders that are being done at the same time."""
+"""Most orders carried out at the same time."""
 ROUND = 3
-"""Tries of an order before the others have their turn."""
+"""Tries of an order before other orders get a turn."""
 SUFFIX = ".order.json"
 
 Tell = Callable[[str, Answer | None], None]
-"""Is told of each order's name, and its answer; None if no node answered yet."""
+"""Receives each order's name and its answer, or None if no node has answered yet."""
 
 
 class MailboxError(Exception):
-    """A folder that cannot be served; the text says what to do."""
+    """A folder cannot be served; the text says what to do."""
 
 
 class Mailbox:
@@ -55,14 +56,14 @@ class Mailbox:
         for place in (self.inbox, self.outbox, self.work):
             make_private_folder(place)
         self._rounds: dict[str, int] = {}
-        """By name, while it is there: how often it was tried in vain."""
+        """By name of an order at work: the number of rounds in which no node answered."""
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep every other process from serving this folder.
 
         Raises:
-            MailboxError: one does.
+            MailboxError: another process serves it.
         """
         place = self._folder / "lock"
         claim_private(place)
@@ -70,19 +71,19 @@ class Mailbox:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                text = f"{self._folder} is served by another process already; end that first"
+                text = f"{self._folder} is already served by another process; stop that one first"
                 raise MailboxError(text) from error
             yield
 
     def take(self) -> list[str]:
-        """Move the orders of the inbox to work; return all names there, in the order to do them.
+        """Move orders from inbox to work; return all names at work, the next to do first.
 
-        An order whose name is at work already waits.
+        An order waits in the inbox while an order of the same name is at work.
         """
         for entry in _scan(self.inbox):
             name = entry.name.removesuffix(SUFFIX)
             if entry.name.endswith(SUFFIX) and not (self.work / name / ORDER_FILE).exists():
-                with suppress(FileNotFoundError):  # taken back by who put it there
+                with suppress(FileNotFoundError):  # its sender removed it
                     self._take(name)
         names = [
             entry.name
@@ -93,20 +94,20 @@ class Mailbox:
         return sorted(names, key=lambda name: (self._rounds[name], _age(self.work / name)))
 
     def _take(self, name: str) -> None:
-        """Move one order, its own file last: until then it counts as not taken."""
+        """Move one order, its own file last: until then the order counts as not taken."""
         source, place = self.inbox / f"{name}{SUFFIX}", self.work / name
         make_private_folder(place)
         try:
             needed = list(list_files(_read(source, ORDER_BYTES_MAX)).values())
         except FormError:
-            needed = []  # it will be refused when it is read
+            needed = []  # reading the order will refuse it
         for item in needed:
             if (self.inbox / item).exists():
                 (self.inbox / item).rename(place / item)
         source.rename(place / ORDER_FILE)
 
     def read(self, name: str) -> Order:
-        """Return an order that was taken; `FormError` says what is wrong with it."""
+        """Return a taken order; `FormError` says what is wrong with it."""
         place = self.work / name
         data = _read(place / ORDER_FILE, ORDER_BYTES_MAX)
         files = {
@@ -117,7 +118,7 @@ class Mailbox:
         return decode_order(name, data, files)
 
     def reply(self, name: str, answer: Answer, folder: str = "") -> None:
-        """Put an answer into the outbox, and end the order."""
+        """Put an answer into the outbox, and remove the order."""
         target, draft = self.outbox / (folder or name), self.work / f".{name}.answer"
         _remove(draft)
         make_private_folder(draft)
@@ -133,7 +134,7 @@ class Mailbox:
         self._rounds.pop(name, None)
 
     async def serve(self, service: Service, tell: Tell) -> None:
-        """Do all orders that come, each in a task of its own; never returns."""
+        """Carry out all orders that arrive, each in a task of its own; never returns."""
         taken: set[str] = set()
 
         async def handle(name: str) -> None:
@@ -149,7 +150,7 @@ class Mailbox:
                 await trio.sleep(POLL_S)
 
     async def serve_once(self, service: Service, tell: Tell, *, tries: int) -> bool:
-        """Do the orders that are there; return whether all were answered."""
+        """Carry out the orders that are there; return whether all were answered."""
         names = self.take()
         for name in names:
             await self._do(name, service, tell, tries)
@@ -172,13 +173,13 @@ class Mailbox:
 
 
 def remove_answers(folder: Path, orders: Iterable[str]) -> None:
-    """Remove from a desk's folder what was made for orders: it is destroyed with a document."""
+    """Remove orders' answers from a desk's folder, because their document is erased."""
     for name in orders:
         _remove(folder / "outbox" / name)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is visible in a folder, in order of names."""
+    """Return the visible entries of a folder, in order of names."""
     found = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
     return sorted(found, key=lambda entry: entry.name)
 

@@ -1,7 +1,7 @@
-"""What a desk that runs as a service is told to do, and what it answers.
+"""Orders to desks and wallets, and their answers.
 
-An order is named by whoever gives it. The same order again is answered as before, so that a
-client who heard nothing may simply ask again; another order under the same name is refused.
+The client names an order. A repeated order gets the same answer, so a client that received no
+answer may simply repeat it; a different order under the same name is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ORDER_FILE = "order.json"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Something to do, with its particulars and the files that it needs."""
+    """An action to carry out, with its fields and the files that it needs."""
 
     id: str
     action: str
@@ -34,7 +34,7 @@ class Order:
 
     @property
     def digest(self) -> bytes:
-        """What tells it from another order of the same name."""
+        """Tells it from another order of the same name."""
         text = json.dumps([self.action, self.fields], sort_keys=True, ensure_ascii=False)
         parts = [text.encode()]
         for name in sorted(self.files):
@@ -43,47 +43,47 @@ class Order:
 
     @property
     def number(self) -> bytes:
-        """16 bytes that stand for it in stores and calls."""
+        """16 bytes, derived from the name, that identify it in stores and calls."""
         return hashlib.sha256(b"lowu order" + self.id.encode()).digest()[:16]
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return a field that is a text; `FormError` if it is not, or missing without default."""
+        """Return a text field; `FormError` if it is not a text, or missing without default."""
         value = self.fields.get(name, default)
         if not isinstance(value, str):
-            raise FormError(f"{self.action}: {name!r} has to be given, as a text")
+            raise FormError(f"{self.action}: {name!r} must be given, as a text")
         return value
 
     def texts(self, name: str) -> list[str]:
-        """Return a field that is a list of texts, empty if it is missing."""
+        """Return a field that is a list of texts; an empty list if it is missing."""
         value = self.fields.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise FormError(f"{self.action}: {name!r} has to be a list of texts")
+            raise FormError(f"{self.action}: {name!r} must be a list of texts")
         return value
 
     def integer(self, name: str, default: int) -> int:
-        """Return a field that is a number from 0."""
+        """Return a field that is a non-negative integer."""
         return read_integer(self.fields.get(name, default), f"{self.action}: {name!r}")
 
     def hex(self, name: str, size: int) -> bytes:
-        """Return a field of so many bytes in hex."""
+        """Return the bytes of a hex field, exactly `size` of them."""
         text = self.text(name)
         try:
             found = bytes.fromhex(text.removeprefix("0x"))
         except ValueError:
             found = b""
         if len(found) != size:
-            raise FormError(f"{self.action}: {name!r} has to be {size} bytes in hex")
+            raise FormError(f"{self.action}: {name!r} must be {size} bytes in hex")
         return found
 
     def attachments(self) -> dict[str, bytes]:
-        """Return the files that `attach` puts at paths of the document."""
+        """Return the files that the field `attach` places at paths of the document."""
         named = self.fields.get("attach", {})
         if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
-            raise FormError(f"{self.action}: 'attach' says for each path which file is there")
+            raise FormError(f"{self.action}: 'attach' must map paths to names of files")
         return {path: self.file(name) for path, name in named.items()}
 
     def file(self, name: str) -> bytes:
-        """Return a file that came along."""
+        """Return a file that came with the order; `FormError` if it is missing."""
         try:
             return self.files[name]
         except KeyError:
@@ -93,20 +93,20 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of an order."""
+    """The outcome of an order."""
 
     is_ok: bool
     details: Mapping[str, Any]
     files: Mapping[str, bytes] = field(default_factory=dict)
     is_made_again: bool = False
-    """Whether files are not stored with it: asked again, its action makes them again."""
+    """Whether its files are not stored: a repeated order runs its action again to make them."""
 
 
 def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order:
-    """Return the order in a JSON object: `do`, its fields, and `files`, which are in `read`.
+    """Parse an order: a JSON object with `do`, its fields, and `files`, whose content is in `read`.
 
     Raises:
-        FormError: it is not one, or a file is missing.
+        FormError: it is not an order, or a file is missing.
     """
     if not ID.match(order_id):
         raise FormError(f"{order_id!r}: a name of up to 64 letters, digits, '.', '_' and '-'")
@@ -123,9 +123,9 @@ def decode_order(order_id: str, data: bytes, read: Mapping[str, bytes]) -> Order
 
 
 def list_files(data: bytes) -> dict[str, str]:
-    """Return the files that an order needs: what each is, and its name.
+    """Return the files that an order needs, by role; the values are their names.
 
-    They are an object, or a list of names that say themselves what they are; `FormError` else.
+    `files` is an object, or a list of names that are their own roles; otherwise `FormError`.
     """
     raw = _read_json(data)
     files = raw.get("files", {}) if isinstance(raw, dict) else {}
@@ -136,10 +136,10 @@ def list_files(data: bytes) -> dict[str, str]:
     if not all(isinstance(name, str) and ID.match(name) for name in names):
         raise FormError(
             f"'files': up to {FILES_MAX} files beside the order, a list of plain names, or an "
-            "object that says what each is"
+            "object that maps each role to a name"
         )
     if ORDER_FILE in files.values():
-        raise FormError(f"'files': no file beside an order is called {ORDER_FILE}")
+        raise FormError(f"'files': no file beside an order may be called {ORDER_FILE}")
     return dict(files)
 
 

@@ -1,8 +1,8 @@
-"""Institutions and holders as programs that remember: what they do is in a store before it counts.
+"""Issuers, verifiers and holders with a store: they record each act before it takes effect.
 
-A package is stored before its anchor is registered, so that an issuer who was interrupted registers
-the same anchor again, which is idempotent; a request before it is handed out; a verdict before
-anybody is told of it.
+A package is stored before its anchor is registered, so that an interrupted issuer registers the
+same anchor again, which is idempotent. A request is stored before it is handed out, and a verdict
+before it is returned.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def _encode_json(value: Any) -> bytes:
 
 
 class RecordingIssuer:
-    """An issuer that knows what it has issued."""
+    """An issuer that keeps a record of what it issued and erased."""
 
     def __init__(self, issuer: Issuer, store: Store) -> None:
         self.issuer = issuer
         self._store = store
         self.issued = store.open("issued", encode_package, decode_package)
-        """By anchor: the package; its anchor's height is 0 until it is registered."""
+        """By anchor: the package. Its anchor's height is 0 until the registration is known."""
         self._ordered = store.open("ordered", bytes, bytes)
-        """By name of an order: the anchor."""
+        """By an order's name: the anchor of its package."""
         self.refused = store.open("refused", encode_package, decode_package)
-        """By anchor: what the registry refused to register."""
+        """By anchor: the package that the registry refused to register."""
         self.erasures = store.open("erasures", encode_erasure, decode_erasure)
         """By document id."""
 
@@ -66,13 +66,13 @@ class RecordingIssuer:
         profile: Profile = Profile.FIELDS,
         order: bytes = b"",
     ) -> Issued:
-        """Build a package, store it, register its anchor.
+        """Build a package, store it, and register its anchor.
 
-        The same order again, if it names one, gives the same package.
+        With an order's name, a repeated call returns the same package.
         """
         known = self._ordered.get(order) if order else None
         if known is not None and self._find_erasure(known) is not None:
-            raise ValueError("the document of this order was issued, and has been erased")
+            raise ValueError("the document of this order was issued and has since been erased")
         if known is not None and known in self.issued:
             package = self.issued[known]
             if package.anchors[-1].registered_height:
@@ -97,7 +97,7 @@ class RecordingIssuer:
         try:
             issued = await self.issuer.register(package)
         except RegistryRefused:
-            with self._store.together():  # not tried again, and not lost
+            with self._store.together():  # kept, but not tried again
                 self.refused[anchor] = package
                 del self.issued[anchor]
             raise
@@ -105,9 +105,9 @@ class RecordingIssuer:
         return issued
 
     async def register_left(self) -> list[Issued]:
-        """Register what was stored and, perhaps, not registered: the call may have been lost.
+        """Register stored packages that may not be registered, as their call may have been lost.
 
-        What is refused now, because its key went out of use meanwhile, say, is dropped.
+        A package that is refused now, say because its key was retired, moves to `refused`.
         """
         left = [item for item in self.issued.values() if not item.anchors[-1].registered_height]
         done = []
@@ -117,13 +117,13 @@ class RecordingIssuer:
         return done
 
     async def erase(self, anchor: bytes, *, reason: str, now_s: int) -> ErasureReceipt:
-        """Destroy the document behind an anchor, with all its anchors, and have the ledger say so.
+        """Erase the document behind an anchor, and mark all its anchors erased on the ledger.
 
-        The signed receipt is stored first; once the ledger says so, the packages go, with seed
-        and blinds. Doing it again gives the same receipt.
+        The signed receipt is stored first. Once the ledger has the marks, the packages are
+        deleted, with seed and blinds. A repeated call returns the same receipt.
 
         Raises:
-            KeyError: this desk has no such document.
+            KeyError: this issuer has no such document.
         """
         with self._store.together():
             receipt = self._find_erasure(anchor)
@@ -140,7 +140,7 @@ class RecordingIssuer:
         return receipt
 
     def find_orders(self, receipt: ErasureReceipt) -> list[str]:
-        """Return the orders by which an erased document was issued."""
+        """Return the names of the orders that issued an erased document."""
         anchors = {item.anchor for item in receipt.anchors}
         return [order.decode() for order, anchor in self._ordered.items() if anchor in anchors]
 
@@ -152,7 +152,7 @@ class RecordingIssuer:
 
 
 class RecordingVerifier:
-    """A verifier that knows what it asked for and what it decided."""
+    """A verifier that keeps its requests and its verdicts."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class RecordingVerifier:
             requests=store.open("requests", encode_asked, decode_asked),
         )
         self.verdicts = store.open("verdicts", _encode_json, json.loads)
-        """By nonce of the request, and the attempt or how many came before: the report as JSON."""
+        """By request nonce and attempt, or a count if there is no attempt: the report as JSON."""
 
     async def receive(
         self,
@@ -184,7 +184,7 @@ class RecordingVerifier:
         files: Mapping[str, bytes] | None = None,
         attempt: bytes = NO_ATTEMPT,
     ) -> Report:
-        """Check what a holder has sent, and store the verdict. See `Verifier.receive`."""
+        """Check what a holder sent, and store the verdict. See `Verifier.receive`."""
         report = await self.verifier.receive(
             sealed, subject, password=password, files=files or {}, attempt=attempt
         )
@@ -196,7 +196,7 @@ class RecordingVerifier:
 
 
 class Wallet:
-    """A holder that keeps packages, and the keys of consents."""
+    """A holder with a store for packages, consents and their keys, and presentations."""
 
     def __init__(self, name: str, key: DocumentKey, store: Store) -> None:
         self._store = store
@@ -209,21 +209,21 @@ class Wallet:
         self.consents = store.open("consents", _encode_consent, _decode_consent)
         """By digest."""
         self.presented = store.open("presented", _encode_json, json.loads)
-        """By nonce of the request: what was shown, to whom, when."""
+        """By request nonce: what was shown, to which receiver, and when."""
         self.erasures = store.open("erasures", encode_erasure, decode_erasure)
         """By document id."""
 
     def agree(self, doc_id: str, request: Request, now_s: int) -> ConsentReceipt:
-        """Agree to a request for a document, and keep the receipt."""
+        """Consent to a request for a document, and keep the receipt."""
         receipt = self.holder.consent(doc_id, request, now_s=now_s)
         self.consents[receipt.digest] = receipt
         return receipt
 
     def choose(self, request: Request, doc_id: str = "") -> str:
-        """Return the newest document that a request asks for, or one by its id if it is such.
+        """Return the id of the newest document that fits a request; with `doc_id`, only that one.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no document fits.
         """
         fitting = [
             item.header
@@ -247,7 +247,7 @@ class Wallet:
         fields: Sequence[str] = (),
         password: str = "",
     ) -> bytes:
-        """Return a sealed presentation under the newest consent; keep what was shown, to whom."""
+        """Return a sealed presentation under the newest consent; record what is shown."""
         receipt = self.find_consent(doc_id, request.receiver, request.purpose)
         chosen = tuple(fields) or None
         sealed = self.holder.present(doc_id, request, receipt, chosen, password=password)
@@ -262,15 +262,15 @@ class Wallet:
         return sealed
 
     def forget(self, receipt: ErasureReceipt) -> None:
-        """Destroy a document that its issuer erased, and keep the receipt for it.
+        """Delete a document that its issuer erased, and keep the erasure receipt.
 
         Raises:
-            KeyError: this holder does not have it.
-            ValueError: the receipt is not for all that this holder has of it.
+            KeyError: this holder does not have the document.
+            ValueError: the receipt does not list all of its anchors.
         """
         package = self.holder.find(receipt.doc_id)
         if not receipt.is_of(package):
-            raise ValueError("the receipt is not for all anchors of this document")
+            raise ValueError("the receipt does not list all anchors of this document")
         with self._store.together():
             self.erasures[bytes.fromhex(receipt.doc_id)] = receipt
             self.holder.drop(receipt.doc_id)
@@ -299,7 +299,7 @@ def read_document(data: bytes) -> Document:
     """Return the document in a file: an object with schema, subject, report_time and content.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not a document.
     """
     try:
         raw = load_json(data)
@@ -321,7 +321,7 @@ def read_document(data: bytes) -> Document:
 
 
 def write_document(document: Document) -> bytes:
-    """Return a document as a file."""
+    """Return a document as the content of a file."""
     raw = {
         "schema": document.schema,
         "subject": [document.subject.id_type, document.subject.id_value],

@@ -1,8 +1,8 @@
-"""A desk as a service: does each order once, and tries again until a node answers.
+"""A service: carries out each order once, and retries until a node answers.
 
-What became of an order is stored before anybody is told. An order that was cut off, by a crash or
-by a node that did not answer, is begun again with the same number: whatever it did on the ledger
-already is found there and not done twice.
+The answer to an order is stored before it is returned. An order that was interrupted, by a crash
+or a node that did not answer, starts again with the same number: whatever it already did on the
+ledger is found there and not done twice.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BACK_OFF_FACTOR = 2.0
 
 
 class NoAnswerYetError(Exception):
-    """No node gave an answer, as often as was tried; the order stays to be done."""
+    """No node answered in the allowed number of tries; the order is still to be done."""
 
 
 class NameTakenError(Exception):
-    """Another order has the same name; its answer stays."""
+    """Another order has the same name and keeps its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +38,39 @@ class Attempt:
 
     order: Order
     number: int
-    """From 0; which node to ask may follow from it."""
+    """Counts from 0; it selects the node to ask."""
     is_again: bool
-    """Whether something of it may have been done before."""
+    """Whether an earlier try may have done part of the order."""
 
 
 Action = Callable[[Attempt], Awaitable[Answer]]
 
 
 class Service:
-    """Does orders of a few kinds, with a store of what became of them."""
+    """Carries out orders of some actions, and stores their answers."""
 
     def __init__(self, store: Store, actions: Mapping[str, Action]) -> None:
         self._actions = dict(actions)
         self._begun = store.open("orders_begun", bytes, bytes)
-        """By number: the order's digest."""
+        """By order number: the order's digest."""
         self._answers = store.open("answers", encode_answer, decode_answer)
         self._delivered = store.open("orders_delivered", bytes, bytes)
-        """Numbers of the orders named by `name_order` whose answer has been handed over."""
+        """Numbers of orders named by `name_order` whose answers were delivered."""
         self._busy: set[bytes] = set()
 
     @property
     def actions(self) -> list[str]:
-        """What it does."""
+        """The names of its actions."""
         return sorted(self._actions)
 
     def name_order(
         self, action: str, fields: Mapping[str, Any], files: Mapping[str, bytes] | None = None
     ) -> Order:
-        """Name an order for a caller who gives it no name: a person at a command line.
+        """Name an order for a caller that gives it no name, such as a person at a command line.
 
         Until its answer has been delivered, the same action with the same fields and files is the
-        same order, so a command that was cut off continues when it is run again. After that it is
-        a new order.
+        same order, so an interrupted command continues when it is run again. After that it is a
+        new order.
         """
         content = Order("", action, fields, files or {}).digest.hex()[:32]
         named = (
@@ -80,20 +80,20 @@ class Service:
         return next(order for order in named if order.number not in self._delivered)
 
     def note_delivered(self, order: Order) -> None:
-        """Note that the caller has the answer, and has stored what it needs of it."""
+        """Record that the caller has the answer and has stored what it needs."""
         self._delivered[order.number] = b""
 
     async def do(self, order: Order, tries: int | None = None) -> Answer:
-        """Do an order, or say again what became of it.
+        """Carry out an order, or return its stored answer.
 
         Raises:
-            NoAnswerYetError: no node answered in so many tries; ask again later.
+            NoAnswerYetError: no node answered in `tries` tries; repeat the order later.
             NameTakenError: another order has its name.
         """
         action = self._actions.get(order.action)
         if action is None:
             known = ", ".join(self.actions)
-            return _refuse(f"{order.action!r} is not done here; there are: {known}")
+            return _refuse(f"{order.action!r} is not an action here; there are: {known}")
         begun = self._begun.get(order.number)
         if begun not in (None, order.digest):
             raise NameTakenError(f"another order has the name {order.id!r}; take a new name")
@@ -101,7 +101,7 @@ class Service:
         if known_answer is not None and not known_answer.is_made_again:
             return known_answer
         if order.number in self._busy:
-            raise NoAnswerYetError(f"{order.id} is being done")
+            raise NoAnswerYetError(f"{order.id} is in progress")
         self._busy.add(order.number)
         try:
             self._begun[order.number] = order.digest

@@ -1,7 +1,7 @@
-"""What an institution or a holder must not forget, in one SQLite file.
+"""The durable store of a desk or wallet, in one SQLite file.
 
-Every write is synced before it returns: a request that a holder may answer, a package before its
-anchor is registered, the key that can end a consent, a verdict before anybody is told of it.
+Every write is synced before it returns: a request before a holder can answer it, a package before
+its anchor is registered, the key that can end a consent, a verdict before it is returned.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FORMAT = 2
 
 
 class StoreError(Exception):
-    """A store that cannot be used; the text says what to do."""
+    """A store cannot be used; the text says what to do."""
 
 
 class Store:
     """A file of named maps from bytes to bytes."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open a file, which is created if there is none; without a path, memory only."""
+        """Open a file, or create it if it is missing; without a path, keep all in memory."""
         self._path: Path | str = path or ":memory:"
         try:
             if path is not None:
@@ -41,7 +41,7 @@ class Store:
             raise
 
     def _prepare(self) -> None:
-        """Make the table of a new file, and check the format of an old one."""
+        """Create the table in a new file, and check the format of an existing one."""
         try:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
@@ -56,7 +56,7 @@ class Store:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         if found not in (0, FORMAT):
-            raise StoreError(f"{self._path}: of format {found}, this Lowu writes {FORMAT}")
+            raise StoreError(f"{self._path}: has format {found}; this Lowu writes {FORMAT}")
 
     def _unusable(self, error: Exception) -> StoreError:
         return StoreError(
@@ -70,7 +70,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file; whoever opens a store closes it, by `with`."""
+        """Close the file. The caller that opens a store closes it, usually with `with`."""
         self._database.close()
 
     def open(
@@ -80,12 +80,12 @@ class Store:
         return StoredMap(self, name, encode, decode)
 
     def purge(self) -> None:
-        """Let nothing that was removed remain in the file or its log."""
+        """Empty the log, so that no removed data remains in the file or its log."""
         self.run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Make several changes durable at once, or none; nothing may be awaited meanwhile."""
+        """Make several changes durable at once, or none; the caller must not await meanwhile."""
         self.run("BEGIN IMMEDIATE")
         try:
             yield
@@ -95,7 +95,7 @@ class Store:
         self.run("COMMIT")
 
     def run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
-        """Run one statement, which is durable when this returns."""
+        """Run one statement; its change is durable when this returns."""
         try:
             return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
@@ -103,7 +103,7 @@ class Store:
 
 
 def _claim(path: Path) -> None:
-    """Create a store's file for its owner only, or check that it is theirs."""
+    """Create a store's file for its owner only, or restrict an existing one to its owner."""
     make_private_folder(path.parent)
     for suffix in ("-wal", "-shm"):  # left by a process that was killed
         beside = path.with_name(path.name + suffix)
@@ -113,7 +113,7 @@ def _claim(path: Path) -> None:
 
 
 class StoredMap(MutableMapping[bytes, T], Generic[T]):
-    """A map of a store: what is put is on disk when the call returns."""
+    """A map in a store; a changed value is on disk when the call returns."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class StoredMap(MutableMapping[bytes, T], Generic[T]):
         return self._decode(found[0][0])
 
     def __setitem__(self, key: bytes, value: T) -> None:
-        """Put a value."""
+        """Store a value."""
         data = self._encode(value)
         self._store.run("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", self._name, key, data)
 

@@ -174,7 +174,7 @@ async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
     ("action", "fields", "text"),
     [
         ("dance", {}, "there are: erase, issue"),
-        ("issue", {}, "'for' has to be given"),
+        ("issue", {}, "'for' must be given"),
         ("issue", ISSUING | {"holder_key": "zz"}, "64 bytes in hex"),
         ("issue", ISSUING | {"profile": "x"}, "'x' is not a valid Profile"),
         ("revoke", {"anchor": 7}, "as a text"),
@@ -324,7 +324,7 @@ async def test_consents_are_logged_and_ended(tmp_path):
     people = People(tmp_path)
     asked = await people.nova.do(Order("ask", "request", {"schema": "cn.ecr/1"}))
     refused = await people.holder.do(Order("no", "consent", {"withdraw": True}, asked.files))
-    assert "no consent to take back" in refused.details["error"]
+    assert "no consent to withdraw" in refused.details["error"]
     agreed = await people.holder.do(Order("yes", "consent", {}, asked.files))
     ended = await people.holder.do(Order("end", "consent", {"withdraw": True}, asked.files))
     people.signer = node = Node()
