@@ -1,1 +1,1 @@
-"""What is measured: workloads, faults, runs, reports."""
+"""Experiments: scenarios, attacks, faults, and load for measurements."""

@@ -1,9 +1,8 @@
-"""Searching a network for bytes of documents: the invariant that defines the product.
+"""Searches a network for bytes of documents: no node may hold any.
 
-No byte of a document may reach a node. The search looks through every file of every node (data,
-logs, the tap of gateway frames and RPC bodies) for canary strings, as text and as hex. A
-search that finds nothing proves nothing by itself, so it also looks for anchors, which must be
-there.
+This invariant defines the product. The search reads every file of every node (data, logs, the
+tap of gateway frames and RPC bodies) and looks for canary strings, as text and as hex. Finding
+nothing proves nothing by itself, so the search also looks for anchors, which must be there.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search found."""
+    """The result of a search."""
 
     hits: tuple[str, ...]
-    """file: needle"""
+    """Each as ``file: needle``."""
     files: int
     size_bytes: int
     is_control_found: bool
-    """Whether every node's files hold every control string."""
+    """Whether every node's files contain every control string."""
 
 
 def search_nodes(
     folders: Iterable[Path], canaries: Iterable[str], controls: Iterable[bytes]
 ) -> SearchResult:
-    """Search all files of node folders."""
+    """Search all files of some node folders for canaries and controls."""
     needles = {form: text for text in canaries for form in _forms(text.encode())}
     wanted = list(controls)
     hits: list[str] = []
@@ -56,4 +55,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        return b""  # the database removed it meanwhile
+        return b""  # the database has removed it meanwhile

@@ -1,6 +1,6 @@
-"""Load: signed registrations, offered to nodes as fast as they take them or at a given rate.
+"""Load: signed registrations, offered to nodes as fast as they accept them or at a given rate.
 
-What is offered is the same for every system under test: the bytes of transactions, through
+Every system under test gets the same load: the bytes of transactions, sent with
 eth_sendRawTransaction over HTTP. A registration counts once every watched node has committed it.
 """
 
@@ -25,52 +25,52 @@ from node.client import ClientError, RemoteError, RpcClient
 
 REGISTRATION_GAS = 250_000
 CONNECTIONS = 8
-"""Of each issuer, each with one request at a time."""
+"""Connections of each issuer, each with one request at a time."""
 IN_FLIGHT_MAX = 4_000
 POLL_S = 0.05
-"""Asking costs a node a little; being late costs the result a little."""
+"""Time between two polls. Polling costs a node some work; late polls cost some accuracy."""
 STALLED_S = 30.0
 SYNC_MS = 20_000
-"""How long a node is asked to wait for a registration to be committed."""
+"""How long the client asks a node to wait until a registration is committed."""
 SCHEMA = "grp.kyc/1"
 
 
 class LoadError(ClientError):
-    """The load could not be offered or was not committed; the text says what happened."""
+    """The load could not be offered, or was not committed; the text says what happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedLoad:
-    """An account with its signed registrations, in the order of their nonces."""
+    """An account and its signed registrations, in the order of their nonces."""
 
     address: str
     first_nonce: int
     raws: tuple[str, ...]
-    """Transactions, 0x…."""
+    """Signed transactions, as 0x and hex digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """What became of a load."""
+    """The result of offering a load."""
 
     count: int
     commit_s: float
-    """Until the last one was committed on all nodes watched."""
+    """Time until the last registration was committed on all watched nodes."""
 
 
 @dataclass(slots=True)
 class Timed:
-    """Registrations sent one by one: how long each took, and what failed."""
+    """Latencies and failures of registrations that were sent one by one."""
 
     latencies_ms: list[float] = field(default_factory=list)
-    """From the moment that each was due to its receipt; `SYNC_MS` for those that failed."""
+    """From the time each was due until its receipt; `SYNC_MS` for a failed one."""
     failures: list[str] = field(default_factory=list)
 
 
 def build_network(nodes: int, **settings: int) -> str:
-    """Return a network file of unnamed banks, evenly split over the boundary, each a validator.
+    """Return a network file of numbered banks, split evenly over the boundary, each a validator.
 
-    `settings` are entries of its section ``[network]``.
+    `settings` are entries of its ``[network]`` section.
     """
     lines = [
         "# Unnamed banks, evenly split over the boundary: a network for load.",
@@ -114,11 +114,11 @@ def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int =
     return SignedLoad(account.address, first_nonce, tuple(raws))
 
 
-# --- as fast as it is taken -------------------------------------------------------------------
+# --- as fast as nodes accept it ---------------------------------------------------------------
 
 
 class _Progress:
-    """How far every watched node has come with every issuer."""
+    """How many registrations of each issuer every watched node has committed."""
 
     def __init__(self, issuers: Sequence[SignedLoad], urls: Sequence[str]) -> None:
         self.issuers = issuers
@@ -127,16 +127,16 @@ class _Progress:
         self._changed = trio.Event()
 
     def committed(self, address: str) -> int:
-        """Return how many registrations of an issuer are on all nodes."""
+        """Return how many registrations of an issuer are committed on all nodes."""
         return min(counts[address] for counts in self._committed.values())
 
     @property
     def is_done(self) -> bool:
-        """Whether everything is on all nodes."""
+        """Whether all registrations are committed on all nodes."""
         return all(self.committed(item) >= count for item, count in self._wanted.items())
 
     def note(self, url: str, nonces: Sequence[int]) -> None:
-        """A node tells the next nonce of each issuer."""
+        """Record the next nonce of each issuer at a node."""
         pairs = zip(self.issuers, nonces, strict=True)
         found = {issuer.address: nonce - issuer.first_nonce for issuer, nonce in pairs}
         if found != self._committed[url]:
@@ -145,7 +145,7 @@ class _Progress:
             self._changed = trio.Event()
 
     async def wait(self) -> None:
-        """Return once something has been committed."""
+        """Return once a node has committed more."""
         with trio.move_on_after(STALLED_S) as limit:
             await self._changed.wait()
         if limit.cancelled_caught:
@@ -163,15 +163,15 @@ async def offer(
     in_flight_max: int = IN_FLIGHT_MAX,
     poll_s: float = POLL_S,
 ) -> Offered:
-    """Offer everything as fast as the nodes take it, and wait until all have committed all.
+    """Offer all registrations as fast as the nodes accept them; wait until all are committed.
 
-    Each issuer talks to one node, and to the next of `urls` than the issuer before, over several
-    `connections` that send `batch` registrations in a request. What is in flight together stays
-    below `in_flight_max`. Nodes in `watched` have to commit everything too; all are asked for
-    nonces every `poll_s` seconds.
+    Issuers are spread over `urls` in turn. Each sends to its node over `connections` connections,
+    with `batch` registrations in a request. At most `in_flight_max` registrations are in flight.
+    Nodes in `watched` have to commit everything too. All nodes are asked for nonces every
+    `poll_s` seconds.
 
     Raises:
-        LoadError: a node refuses, or nothing is committed any more.
+        LoadError: a node refuses a registration, or nothing is committed any more.
     """
     everybody = list(dict.fromkeys((*urls, *watched)))
     progress = _Progress(issuers, everybody)
@@ -192,7 +192,7 @@ async def offer(
             commit_s = time.monotonic() - started
             nursery.cancel_scope.cancel()
     except* ClientError as group:
-        refusals = group  # what is raised here Python 3.11.2 puts into a group
+        refusals = group  # Python 3.11.2 would wrap an error raised here in a group
     if refusals is not None:
         raise LoadError("; ".join(str(error) for error in _leaves(refusals))) from refusals
     return Offered(sum(len(issuer.raws) for issuer in issuers), commit_s)
@@ -206,7 +206,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def _render(issuer: SignedLoad, batch: int) -> list[tuple[int, bytes]]:
-    """Return requests in the order of nonces, each with how many registrations end with it."""
+    """Return requests in nonce order, each with the count of registrations up to its end."""
     found = []
     for start in range(0, len(issuer.raws), batch):
         raws = issuer.raws[start : start + batch]
@@ -222,7 +222,7 @@ async def _send(
     requests: Iterator[tuple[int, bytes]],
     room: int,
 ) -> None:
-    """Send requests over one connection, beside others that send of the same."""
+    """Send requests over one connection; other connections take from the same iterator."""
     async with LightClient(url) as client:
         for end, body in requests:
             while end - progress.committed(issuer.address) > room:
@@ -239,13 +239,13 @@ async def _watch(url: str, progress: _Progress, poll_s: float) -> None:
             answers = await client.call_many("eth_getTransactionCount", addresses)
             for answer in answers:
                 if isinstance(answer, RemoteError):
-                    raise LoadError(f"{url} does not tell a nonce: {answer}")
+                    raise LoadError(f"{url} returns no nonce: {answer}")
             progress.note(url, [int(answer, 16) for answer in answers])
             await trio.sleep(poll_s)
 
 
 async def count_successes(url: str) -> int:
-    """Return how many transactions of a chain have succeeded, by the receipts of all blocks."""
+    """Return how many transactions of a chain succeeded, from the receipts of all blocks."""
     async with RpcClient(url) as client:
         height = int(await client.call("eth_blockNumber"), 16)
         found = 0
@@ -259,7 +259,7 @@ async def count_successes(url: str) -> int:
 
 
 class _Clients:
-    """Connections to one node, as many as are needed at a time."""
+    """A pool of connections to one node, which grows as needed."""
 
     def __init__(self, stack: AsyncExitStack, url: str) -> None:
         self._stack = stack
@@ -297,7 +297,7 @@ async def _register(clients: _Clients, raw: str, due_s: float, timed: Timed) -> 
 
 
 async def offer_one_by_one(issuers: Sequence[SignedLoad], urls: Sequence[str]) -> Timed:
-    """Send each registration once the one before is committed, to one node after the other."""
+    """Send each registration once the one before is committed; the nodes take turns."""
     timed = Timed()
     async with AsyncExitStack() as stack:
         clients = [_Clients(stack, url) for url in urls]
@@ -309,9 +309,9 @@ async def offer_one_by_one(issuers: Sequence[SignedLoad], urls: Sequence[str]) -
 async def offer_steadily(
     issuers: Sequence[SignedLoad], urls: Sequence[str], rate_per_s: float
 ) -> Timed:
-    """Send registrations at a rate, whether or not those before are committed.
+    """Send registrations at a rate, whether or not earlier ones are committed.
 
-    Latencies count from when each was due, so that a node that stalls is not spared.
+    A latency counts from the time the registration was due, so it includes a node's stalls.
     """
     timed = Timed()
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
@@ -325,7 +325,7 @@ async def offer_steadily(
 
 
 def _in_turn(issuers: Sequence[SignedLoad], nodes: int) -> list[tuple[str, int]]:
-    """Return the registrations of all issuers in turn, each with the number of its node."""
+    """Interleave the registrations of all issuers; return each with its node's index."""
     turns = max(len(issuer.raws) for issuer in issuers)
     return [
         (issuer.raws[turn], position % nodes)

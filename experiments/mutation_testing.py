@@ -1,9 +1,9 @@
-"""Putting known bugs back into the core, and timing how soon the simulation finds each.
+"""Puts known bugs back into the core, and times how soon the simulation finds each.
 
-An edit replaces text in a function's source and gives the running function the code of the
-result; everybody who holds the function runs the changed one. Each mutant lives and dies in a
-process of its own. `hunt` runs seeds over several network sizes and Twins scenarios in turn,
-until a property breaks or the time is up.
+An edit replaces text in a function's source, compiles the result, and gives its code to the
+function object, so every reference to the function runs the changed code. Each mutant runs in a
+process of its own. `hunt` alternates seeds, over several network sizes, and Twins scenarios until
+a property breaks or the time is up.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from consensus.simulation.twins import run_scenario, sample_scenario
 
 SIZES = (4, 5, 7, 4, 6)
 TWINS_EVERY = 4
-"""Each fourth attempt is a Twins scenario."""
+"""Every fourth attempt is a Twins scenario."""
 RUN_S_MAX = 30
-"""A run that takes longer does not end: it breaks P22."""
+"""A run that takes longer counts as endless: it breaks P22."""
 
 
 class MutantError(Exception):
-    """A mutant does not fit the source any more; mend the mutant."""
+    """A mutant no longer fits the source; update the mutant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hunt:
-    """How a mutant fared."""
+    """The result of hunting one mutant."""
 
     name: str
     bug: str
     property_id: str
-    """Which property broke; empty if none did."""
+    """The property that broke; empty if none did."""
     attempt: str
     """The seed and size, or the scenario, that broke it."""
     attempts: int
@@ -66,15 +66,15 @@ def _find_function(edit: Edit) -> FunctionType:
     if isinstance(found, classmethod | staticmethod):
         found = found.__func__
     if not isinstance(found, FunctionType):
-        raise MutantError(f"{edit.module}.{edit.function} is no function")
+        raise MutantError(f"{edit.module}.{edit.function} is not a function")
     return found
 
 
 def edited_source(edit: Edit) -> str:
-    """Return the source of a function with the bug in it.
+    """Return the source of a function with the bug put in.
 
     Raises:
-        MutantError: the text does not occur exactly once.
+        MutantError: the text to replace does not occur exactly once.
     """
     source = textwrap.dedent(inspect.getsource(_find_function(edit)))
     if source.count(edit.old) != 1:
@@ -85,7 +85,7 @@ def edited_source(edit: Edit) -> str:
 
 
 def apply_edit(edit: Edit) -> None:
-    """Change a function of this process for good."""
+    """Change a function for the rest of this process."""
     function, body = _find_function(edit), edited_source(edit)
     namespace: dict[str, Any] = {}
     code = "from __future__ import annotations\n" + body
@@ -94,7 +94,7 @@ def apply_edit(edit: Edit) -> None:
 
 
 def apply_mutant(mutant: Mutant) -> None:
-    """Put a bug back into the core of this process, for good."""
+    """Put a bug back into the core for the rest of this process."""
     for edit in mutant.edits:
         apply_edit(edit)
 
@@ -122,7 +122,7 @@ def _stop_hanging(number: int, frame: object) -> None:
 
 
 def hunt(mutant: Mutant, seconds: float, first_seed: int = 1) -> Hunt:
-    """Put a bug back and search; only for a process of its own."""
+    """Put a bug back and search for it; call this only in a process of its own."""
     apply_mutant(mutant)
     signal.signal(signal.SIGALRM, _stop_hanging)
     started = time.process_time()
@@ -147,7 +147,7 @@ def _leave_interrupts_to_parent() -> None:
 def hunt_all(
     mutants: Sequence[Mutant], seconds: float, jobs: int, first_seed: int = 1
 ) -> Iterable[Hunt]:
-    """Hunt each mutant in a process of its own; yield results as they come."""
+    """Hunt each mutant in a process of its own; yield results as they arrive."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         jobs, context, initializer=_leave_interrupts_to_parent, max_tasks_per_child=1

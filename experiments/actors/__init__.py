@@ -1,1 +1,1 @@
-"""Who plays scenarios, and the clients they play them through."""
+"""The actors of scenarios, and the clients through which they reach nodes."""

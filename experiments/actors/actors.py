@@ -1,6 +1,6 @@
-"""Who plays the scenarios: institutions and holders of a plan, each talking to its own node.
+"""The actors of scenarios: institutions of a plan, each with its own node, and holders.
 
-What one of them was told to be committed, the others can read at once: see `causal_client`.
+Once a node has reported a commit to one actor, all actors can read it: see `causal_client`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from node.topology.plan import Plan, PlannedNode, derive_key
 
 HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
 EVERYTHING = ("",)
-"""The path above all fields."""
+"""The root path, which covers all fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class SeenEvent:
 
 @dataclass(slots=True)
 class Actors:
-    """Issuers, verifiers and holders by name."""
+    """Issuers, verifiers and holders, by name."""
 
     issuers: dict[str, Issuer]
     verifiers: dict[str, Verifier]
@@ -78,19 +78,19 @@ class Actors:
     now_s: Callable[[], int]
     plan: Plan
     clients: dict[str, RpcClient] = field(default_factory=dict)
-    """By institution: its connection to its node."""
+    """By institution: the connection to its node."""
     desks: dict[str, Desk] = field(default_factory=dict)
-    """By institution: what carries its orders out, as `lowu serve` and the commands have it."""
+    """By institution: its desk, as in `lowu serve` and the commands."""
     org_ids: dict[str, int] = field(default_factory=dict)
     horizon: Horizon = field(default_factory=Horizon)
-    """The block below which no node is read."""
+    """The block that a node must have before it is read."""
     registrations: int = 0
-    """Successful registrations, batches counted once."""
+    """Successful registrations; a batch counts once."""
     documents: list[Document] = field(default_factory=list)
     anchors: list[bytes] = field(default_factory=list)
 
     def enter(self, member: Member, account_key: bytes) -> None:
-        """Let a member act, through the node that `clients` has for it."""
+        """Add a member, which acts through its node in `clients`."""
         client = self.clients[member.name]
         self.signers[member.name] = signer = Signer(client, account_key)
         self.issuers[member.name] = Issuer(member, signer)
@@ -99,7 +99,7 @@ class Actors:
         self.desks[member.name] = Desk(member, [signer], Store(None), self.org_ids, self.now_s)
 
     def use_key(self, name: str, document_key: DocumentKey, key_id: int) -> None:
-        """Let an institution issue with another document key from now on."""
+        """Make an institution issue with another document key from now on."""
         issuer = self.issuers[name] = self.issuers[name].with_key(document_key, key_id)
         signers = [self.signers[name]]
         self.desks[name] = Desk(issuer.member, signers, Store(None), self.org_ids, self.now_s)
@@ -129,7 +129,7 @@ class Actors:
         return answer
 
     async def govern(self, calls: Iterable[Call]) -> None:
-        """Make calls as the governor that genesis names."""
+        """Send calls as the governor named in genesis."""
         key = derive_key(self.plan.spec.settings.seed, "governor")
         signer = Signer(self.clients[self.plan.institutions[0].spec.id], key)
         for address, data in calls:
@@ -140,7 +140,7 @@ class Actors:
         return await Voter(self.signers[proposer]).propose(calls)
 
     async def vote(self, proposal: int, *voters: str, is_yes: bool = True) -> GovernanceProposal:
-        """Have organisations vote one after another; return what became of the proposal."""
+        """Have organisations vote one after another; return the proposal as it then is."""
         for voter in voters:
             await Voter(self.signers[voter]).vote(proposal, is_yes=is_yes)
         found = await read_proposal(Registry(self.clients[voters[-1]]), proposal)
@@ -151,7 +151,7 @@ class Actors:
     def draft(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
     ) -> list[Call]:
-        """Take on an institution that talks to another one's node; return what admits it."""
+        """Add an institution that uses the node of another, `via`; return the calls to admit it."""
         seed = self.plan.spec.settings.seed
         account_key, document_key = (
             derive_key(seed, f"{kind}/{name}") for kind in ("account", "document")
@@ -172,19 +172,19 @@ class Actors:
     async def admit(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
     ) -> int:
-        """Have the governor admit an institution; return its number."""
+        """Have the governor admit an institution; return its organisation id."""
         await self.govern(self.draft(name, side, roles, schemas, via))
         return self.issuers[name].member.org_id
 
     async def register_schema(
         self, schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
     ) -> None:
-        """Make a schema known on the ledger with its policy."""
+        """Have the governor register a schema with its policy."""
         calls = schema_calls(schema, min_witness=min_witness, is_cross_witnessed=is_cross_witnessed)
         await self.govern(calls)
 
     async def witness(self, witness: str, issuer: str, anchor: bytes) -> None:
-        """Have a neutral institution confirm an anchor."""
+        """Have an institution attest another's anchor as a witness."""
         await self.order(witness, "witness", issuer=issuer, anchor=anchor.hex())
 
     async def revoke(
@@ -194,12 +194,12 @@ class Actors:
         await self.order(issuer, "revoke", anchor=anchor.hex(), reason=reason.name)
 
     async def supersede(self, issuer: str, anchor: bytes, newer: bytes) -> int:
-        """Have an issuer replace a document with a newer one; return the block."""
+        """Have an issuer replace a document with a newer one; return the height."""
         answer = await self.order(issuer, "supersede", anchor=anchor.hex(), newer=newer.hex())
         return int(answer.details["height"])
 
     async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
-        """Have an issuer build, register and hand over a document."""
+        """Have an issuer issue a document and hand the package to a holder."""
         bare, attached = document.detach()
         files = {f"attached-{number}": data for number, data in enumerate(attached.values())}
         answer = await self.order(
@@ -218,7 +218,7 @@ class Actors:
     async def register(
         self, issuer: str, package: Package, document: Document, holder: str
     ) -> Issued:
-        """Have an issuer register a package and hand it over."""
+        """Have an issuer register a package and hand it to a holder."""
         issued = await self.issuers[issuer].register(package)
         self._hand_out(issued, document, holder)
         return issued
@@ -232,9 +232,9 @@ class Actors:
     async def find_events(
         self, institution: str, name: str, anchor: bytes | None, from_height: int
     ) -> list[SeenEvent]:
-        """Return HashRegistry's events of a name since a height, as an institution's node has them.
+        """Return HashRegistry's events with a name since a height, from an institution's node.
 
-        The anchor, or the root of a batch, is the second indexed field of each.
+        Each has the anchor, or the root of a batch, as its second indexed field.
         """
         topic = load_artifact("HashRegistry").events[name].topic
         wanted = [[topic], [], [] if anchor is None else [anchor]]
@@ -263,7 +263,7 @@ class Actors:
         fields: Iterable[str] | None = None,
         purpose: str | None = None,
     ) -> ConsentReceipt:
-        """Have a holder agree, and the receiver log that."""
+        """Have a holder consent to a request, and the receiver log the consent."""
         person = self.holders[holder]
         receipt = person.consent(
             doc_id, request, now_s=self.now_s(), fields=fields, purpose=purpose
@@ -272,11 +272,11 @@ class Actors:
         return receipt
 
     async def log(self, institution: str, consent: LedgerConsent) -> None:
-        """Have an institution log what a holder has signed."""
+        """Have an institution log a consent that its holder signed."""
         await log_consent(self.signers[institution], consent)
 
     async def withdraw(self, holder: str, institution: str, receipt: ConsentReceipt) -> None:
-        """Have a holder take a consent back, by way of an institution."""
+        """Have a holder withdraw a consent through an institution."""
         person = self.holders[holder]
         item = person.authorise(receipt, self.plan.genesis.web3_chain_id, is_withdrawal=True)
         await end_consent(self.signers[institution], item)
@@ -291,7 +291,7 @@ class Actors:
         purpose: str = Purpose.LOAN,
         shown: Iterable[str] | None = None,
     ) -> Report:
-        """Play it all: a request, a consent to it, a presentation, and the receiver's report."""
+        """Play a whole exchange: request, consent, presentation; return the receiver's report."""
         doc_id = issued.package.header.doc_id
         request = self.ask(receiver, document, purpose, fields)
         receipt = await self.agree(holder, doc_id, request)
@@ -309,7 +309,7 @@ async def open_actors(
     now_s: Callable[[], int],
     connect: Callable[[PlannedNode], RpcClient] = _connect,
 ) -> AsyncIterator[Actors]:
-    """Connect a plan's institutions to their nodes."""
+    """Connect a plan's institutions to their nodes; yield all actors."""
     seed = plan.spec.settings.seed
     holders = {
         name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}"))) for name in HOLDERS

@@ -1,10 +1,10 @@
-"""Reads that never show less than what the readers know to be committed.
+"""Reads that always include every transaction of which an actor has seen the receipt.
 
-Those who play a scenario talk to each other, and each reads at a node of its own. A node may be
-some blocks behind another, so that a reader could miss what the one before was told to be
-committed. Each read therefore waits until the node has the highest block of which anybody has
-seen a receipt: "read your writes" of Terry et al., "Session Guarantees for Weakly Consistent
-Replicated Data" (1994), with one session for all.
+The actors of a scenario talk to each other, and each reads from a node of its own. A node may be
+some blocks behind another, so an actor could miss a transaction whose receipt another actor has.
+Each read therefore waits until the node has the highest block of which any actor has seen a
+receipt: "read your writes" of Terry et al., "Session Guarantees for Weakly Consistent Replicated
+Data" (1994), with one session for all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_READS = frozenset(
         "eth_sendRawTransaction",
     )
 )
-"""What sends a transaction and asks what became of it, and does not wait for other blocks."""
+"""Methods that send a transaction or ask for its receipt: they do not wait for the horizon."""
 RECEIPT = "eth_getTransactionReceipt"
 WAIT_S = 30.0
 POLL_S = 0.02
@@ -34,23 +34,23 @@ POLL_S = 0.02
 
 @dataclass(slots=True)
 class Horizon:
-    """The highest block of which anybody has seen a receipt."""
+    """The highest block of which any actor has seen a receipt."""
 
     height: int = 0
     _ignoring: int = 0
 
     @property
     def is_awaited(self) -> bool:
-        """Whether reads wait for it."""
+        """Whether reads wait for the horizon."""
         return not self._ignoring
 
     def note(self, height: int) -> None:
-        """Let nobody read below a height from now on."""
+        """Raise the horizon to a height, if it is lower."""
         self.height = max(self.height, height)
 
     @contextmanager
     def ignored(self) -> Iterator[None]:
-        """Read what nodes have, as long as this lasts, however far behind they are."""
+        """Within this context, read whatever nodes have, however far behind they are."""
         self._ignoring += 1
         try:
             yield
@@ -59,7 +59,7 @@ class Horizon:
 
 
 class CausalClient(RpcClient):
-    """Asks a node through another client, once the node is level with the horizon."""
+    """Calls a node through another client, once the node has reached the horizon."""
 
     def __init__(self, client: RpcClient, horizon: Horizon) -> None:
         super().__init__(client.url)
@@ -68,11 +68,11 @@ class CausalClient(RpcClient):
         self._height = 0
 
     async def aclose(self) -> None:
-        """Close the other client."""
+        """Close the wrapped client."""
         await self._client.aclose()
 
     async def call(self, method: str, *params: Any) -> Any:
-        """Call a method; `ClientError` also if the node does not come to the horizon in time."""
+        """Call a method; `ClientError` also if the node does not reach the horizon in time."""
         await self._catch_up(method)
         result = await self._client.call(method, *params)
         if method == RECEIPT and result is not None:
@@ -97,5 +97,5 @@ class CausalClient(RpcClient):
             raise ClientError(
                 f"{self.url}: still at block {self._height} after {WAIT_S:.0f} s, and block "
                 f"{wanted} is known to be committed. Is the node cut off? To read what it has "
-                "nevertheless, use `with actors.horizon.ignored():`"
+                "anyway, use `with actors.horizon.ignored():`"
             )

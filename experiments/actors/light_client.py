@@ -1,8 +1,8 @@
-"""A JSON-RPC client that costs little: for offering load from the machine that bears it.
+"""A cheap JSON-RPC client, for offering load from the machine under load.
 
-A general HTTP client takes longer over a request than a node does, and would take the cores from
-what is measured. This one sends requests rendered beforehand and reads answers that say how long
-they are, as every JSON-RPC server's do; anything else is an error.
+A general HTTP client spends more CPU time on a request than a node does, and would take the cores
+from the measured nodes. This client sends pre-rendered requests and reads only answers with a
+content length, as every JSON-RPC server gives; anything else is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LENGTH = b"\r\ncontent-length:"
 
 
 def render_calls(method: str, params: Sequence[Sequence[Any]]) -> bytes:
-    """Return the body that calls a method once, or as a batch for more lists of parameters."""
+    """Return the body of one call, or of a batch if there are several parameter lists."""
     calls = build_requests(method, params)
     return json.dumps(calls[0] if len(calls) == 1 else calls, separators=(",", ":")).encode()
 
@@ -52,7 +52,7 @@ class LightClient:
             await trio.aclose_forcefully(self._stream)
 
     async def post(self, body: bytes) -> bytes:
-        """Return the answer to a body.
+        """Send a body; return the answer's body.
 
         Raises:
             ClientError: the connection broke, or the answer is not plain HTTP.
@@ -82,7 +82,7 @@ class LightClient:
         return data + bytes(more)
 
     def _length(self, head: bytes) -> int:
-        """Return the length of the body that a head announces."""
+        """Return the body length that an HTTP head announces."""
         at = head.lower().find(_LENGTH)
         value = head[at + len(_LENGTH) :].split(b"\r\n", 1)[0].strip() if at >= 0 else b""
         if not head.startswith(b"HTTP/1.1 200") or not value.isdigit():

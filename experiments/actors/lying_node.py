@@ -1,7 +1,7 @@
 """A node that lies to its clients: it shows revoked records as active (threat T17).
 
-A small HTTP server before a real node. Only answers to `getRecord` are changed; everything else
-is the node's own.
+A small HTTP server in front of a real node. It changes only answers to `getRecord`; all other
+answers are the node's own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from node.client import RemoteError, RpcClient
 
 RECEIVE_BYTES = 64 * 1024
 STATE_WORD = 4
-"""Position of the state among the words of a record."""
+"""Index of the state among the 32-byte words of a record."""
 
 
 def _falsify(request: dict[str, Any], result: Any) -> Any:
@@ -77,7 +77,7 @@ async def _serve(client: RpcClient, stream: trio.SocketStream) -> None:
 
 @asynccontextmanager
 async def lying_node(url: str) -> AsyncIterator[str]:
-    """Run a lying server before a node; give its URL."""
+    """Run a lying server in front of a node; yield its URL."""
     async with RpcClient(url) as client, trio.open_nursery() as nursery:
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
 

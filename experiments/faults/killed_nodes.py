@@ -1,7 +1,7 @@
-"""Kills a leader under load, and waits for it to come back.
+"""Kills and restarts nodes under load, and checks that no acknowledged registration is lost.
 
-The demo and the network tests use this: steady registrations go on while the leader's process is
-killed with SIGKILL; afterwards every node must have every acknowledged registration.
+Used by the demo and the network tests: registrations go on while the leader's process is killed
+with SIGKILL; afterwards every node must have every acknowledged registration.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CATCH_UP_S = 60.0
 
 @dataclass(slots=True)
 class SteadyLoad:
-    """Registrations one after another by one issuer.
+    """One issuer's registrations, one after another.
 
     `times_s` holds the start and then the time of each acknowledgement.
     """
@@ -44,7 +44,7 @@ class SteadyLoad:
     _acknowledgement: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, client: RpcClient) -> None:
-        """Register fresh anchors until cancelled."""
+        """Register new anchors until cancelled."""
         signer = Signer(client, self.issuer.account_key)
         schema = SCHEMA_IDS[self.issuer.spec.schemas[0]]
         self.times_s.append(time.monotonic())
@@ -69,13 +69,13 @@ class SteadyLoad:
 
     @property
     def longest_gap_s(self) -> float:
-        """The longest wait for an acknowledgement."""
+        """The longest time between two acknowledgements."""
         pairs = zip(self.times_s, self.times_s[1:], strict=False)
         return max((later - earlier for earlier, later in pairs), default=0.0)
 
 
 async def find_leader(plan: Plan) -> PlannedNode:
-    """Return the node that leads the next height, as the first validator sees it."""
+    """Return the node that leads the next height, according to the first node."""
     async with RpcClient(plan.nodes[0].url) as client:
         status = json.loads(await client.call("getConsensusStatus"))
     node_id = status["consensusNodeList"][status["leaderIndex"]]["nodeID"]
@@ -106,7 +106,7 @@ async def start_node(directory: Path, node: PlannedNode) -> None:
 async def wait_for_level(
     plan: Plan, timeout_s: float = CATCH_UP_S
 ) -> list[dict[str, object]] | None:
-    """Wait until all nodes show the same block; return their statuses, or None on time-out."""
+    """Wait until all nodes have the same head; return their statuses, or None on time-out."""
     with trio.move_on_after(timeout_s):
         while True:
             try:
@@ -120,7 +120,7 @@ async def wait_for_level(
 
 
 async def count_missing(plan: Plan, issuer: PlannedInstitution, anchors: list[bytes]) -> int:
-    """Return how many (node, anchor) pairs lack the record of an acknowledged anchor."""
+    """Return the number of (node, anchor) pairs for which the node lacks the record."""
     missing = 0
     for node in plan.nodes:
         async with RpcClient(node.url) as client:

@@ -1,7 +1,7 @@
-"""Stories that real institutions play on a real network: E1 to E15, X1 to X7 and X9.
+"""Scenarios that institutions play on a real network: E1 to E15, X1 to X7 and X9.
 
-What each shows is in docs/SCENARIOS.md. Each adds steps to its stage: what was expected, and
-what was found. Those not here yet are named there too.
+docs/SCENARIOS.md says what each shows, and names those still missing here. Each adds steps to its
+stage: what was expected, and what was found.
 """
 
 from experiments.scenarios import attacking, dividing, governing, lifecycle, presenting, watching

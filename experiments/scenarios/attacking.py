@@ -1,4 +1,4 @@
-"""Members and observers who attack: squatting on anchors, guessing documents."""
+"""Attacks by members and observers: squatting on anchors, guessing documents."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ async def play_squatting(stage: Stage) -> None:
         (await registry.get_record(actors.issuers[name].member.org_id, anchor)).state.name
         for name in ("bea-cn", "szcredit")
     ]
-    stage.fact("records of squatter and issuer", ["ACTIVE", "ACTIVE"], states)
+    stage.fact("states of the squatter's and the issuer's record", ["ACTIVE", "ACTIVE"], states)
     report = await actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("the real one", "ACCEPT", report)
+    stage.verdict("the report of the real issuer", "ACCEPT", report)
     header = replace(package.header, issuer_org=actors.issuers["bea-cn"].member.org_id)
     forged = replace(issued.package, header=header)
     actors.holders["acme-sz"].keep(forged)
     claimed = Issued(forged, anchor)
     report = await actors.hand_over("acme-sz", claimed, document, "nova")
-    stage.verdict("claimed by the squatter", "REJECT TAMPERED_HEADER", report)
+    stage.verdict("the same report, claimed as the squatter's", "REJECT TAMPERED_HEADER", report)
 
 
 async def play_legacy_squatting(stage: Stage) -> None:
-    """Play X4 once more, on a contract that keeps evidence as WeIdentity's does."""
+    """Play X4 again on a contract that keeps evidence as WeIdentity's does."""
     actors = stage.actors
     attacker, issuer = actors.signers["bea-cn"], actors.signers["szcredit"]
     address, key = await deploy_legacy(attacker), secrets.token_bytes(32)
@@ -66,19 +66,19 @@ async def play_legacy_squatting(stage: Stage) -> None:
         evidence = LegacyEvidence(actors.clients["bea-cn"], signer, address)
         own = signer.address
         taken.append(await evidence.create(key, said_signer=own, said_time_s=actors.now_s()))
-    stage.fact("whether the attacker's call and the issuer's were taken", [True, False], taken)
+    stage.fact("old contract: attacker's call stored, issuer's call stored", [True, False], taken)
     found = (await evidence.read(key)).signer
-    stage.fact("whose the evidence is", attacker.address.lower(), found)
+    stage.fact("old contract: signer of the stored evidence", attacker.address.lower(), found)
 
 
 async def play_both_squattings(stage: Stage) -> None:
-    """Play X4: with our registry it harms nobody, with the old one it does."""
+    """Play X4: squatting is harmless in our registry, and succeeds on the old contract."""
     await play_squatting(stage)
     await play_legacy_squatting(stage)
 
 
 async def play_dictionary(stage: Stage) -> None:
-    """Play X5."""
+    """Play X5: guess a form from its anchor, for each package profile."""
     form = await publish(stage.actors, 5)
     for profile, expected in (
         (Profile.FILE_PLAIN, form.number),
@@ -88,10 +88,10 @@ async def play_dictionary(stage: Stage) -> None:
         found = await trio.to_thread.run_sync(
             search, 5, [form.anchors[profile]], BUDGET_S, PROCESSES
         )
-        stage.fact(f"number found behind {profile}", expected or "none", found.value or "none")
+        stage.fact(f"number guessed under {profile}", expected or "none", found.value or "none")
 
 
 SCENARIOS = (
-    Scenario("X4", "squatting, and on an old contract", play_both_squattings),
+    Scenario("X4", "squatting on an anchor, here and on an old contract", play_both_squattings),
     Scenario("X5", "guessing an eight-field form", play_dictionary),
 )

@@ -1,4 +1,4 @@
-"""A boundary that is cut: X2."""
+"""The boundary is cut: X2."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from node.client import TransactionTimeout
 from node.topology.network import read_status
 
 ISSUERS = {"szcredit": "cn.ecr/1", "bea-hk": "grp.kyc/1"}
-"""One of each side, and what it registers."""
+"""One issuer of each side, and the schema that it registers."""
 SETTLE_S = 1.0
-"""What was agreed on when the cable went may still be committed: until it was quiet so long."""
+"""Blocks already agreed on at the cut may still be committed: wait for such a quiet time."""
 SETTLE_ROUNDS = 10
-"""After which it is not settled, and what comes is counted."""
+"""Most such waits; blocks committed later count against the scenario."""
 IMPATIENCE_S = 5.0
 LEVEL_S = 60.0
 BLOCKS_ASKED = 500
-"""In one request."""
+"""Blocks read in one request."""
 VIEW_PERIOD_S = 3.0
-"""Time-outs are no shorter: so many views may pass at most."""
+"""The shortest view time-out, which bounds how many views can pass."""
 
 
 @dataclass(slots=True)
 class _Load:
-    """Registrations of one institution, one after another."""
+    """Anchors that one institution registered, one after another."""
 
     acknowledged: list[bytes] = field(default_factory=list)
     timed_out: list[bytes] = field(default_factory=list)
@@ -62,13 +62,13 @@ async def _keep_on(actors: Actors, name: str, load: _Load) -> None:
 
 
 async def play_cut(stage: Stage) -> None:
-    """Play X2: no side has a quorum, so nothing is committed, and nothing is lost."""
+    """Play X2: neither side has a quorum, so nothing is committed, and nothing is lost."""
     actors = stage.actors
     loads = {name: _Load() for name in ISSUERS}
     async with relayed_boundary(actors.plan, stage.folder) as boundary:
         for name, load in loads.items():
             await _register(actors, name, load, LEVEL_S)
-        stage.fact("bytes cross the boundary", True, boundary.bytes_passed > 0)
+        stage.fact("bytes cross the boundary before the cut", True, boundary.bytes_passed > 0)
         async with trio.open_nursery() as nursery:
             for name, load in loads.items():
                 nursery.start_soon(_keep_on, actors, name, load)
@@ -78,28 +78,28 @@ async def play_cut(stage: Stage) -> None:
             passed = boundary.bytes_passed
             await trio.sleep(stage.cut_s)
             statuses = [await read_status(node) for node in actors.plan.nodes]
-            stage.fact("bytes that crossed while it was cut", 0, boundary.bytes_passed - passed)
+            stage.fact("bytes that crossed during the cut", 0, boundary.bytes_passed - passed)
             highest = max(status["height"] for status in statuses)
-            stage.fact("the highest block of any node after the cut", before, highest)
+            stage.fact("highest block of any node at the end of the cut", before, highest)
             sides = [bool(load.timed_out) for load in loads.values()]
-            stage.fact("clients of each side saw a time-out", [True, True], sides)
+            stage.fact("a client of each side saw a time-out", [True, True], sides)
             views = max(status["view"] for status in statuses)
-            stage.fact("views are bounded", True, views <= 1 + stage.cut_s / VIEW_PERIOD_S)
+            stage.fact("view changes are bounded", True, views <= 1 + stage.cut_s / VIEW_PERIOD_S)
             nursery.cancel_scope.cancel()
         boundary.heal()
         level = await wait_for_level(actors.plan, LEVEL_S)
-        stage.fact("all nodes come to one block", True, level is not None)
+        stage.fact("all nodes have the same head after the cut", True, level is not None)
         for name, load in loads.items():
             await _register(actors, name, load, LEVEL_S)
-    stage.fact("registrations that were queued and are there once", 0, await _miss(actors, loads))
-    stage.fact("heights at which two nodes have two blocks", 0, await _count_forks(actors))
+    stage.fact("registrations that are not there exactly once", 0, await _miss(actors, loads))
+    stage.fact("heights at which two nodes have different blocks", 0, await _count_forks(actors))
     for load in loads.values():
         actors.anchors += load.acknowledged
         actors.registrations += len(load.acknowledged) + len(load.timed_out)
 
 
 async def _settle(actors: Actors) -> int:
-    """Return the highest block of any node, once no higher one has come for a while.
+    """Return the highest block of any node, once it has not risen for `SETTLE_S`.
 
     Nodes behind it may still fetch it from others of their side.
     """
@@ -118,7 +118,7 @@ async def _read_highest(actors: Actors) -> int:
 
 
 async def _miss(actors: Actors, loads: dict[str, _Load]) -> int:
-    """Return how many registrations, told to be committed or not, are not there exactly once."""
+    """Return how many registrations, acknowledged or timed out, are not there exactly once."""
     missing = 0
     for name, load in loads.items():
         registry = Registry(actors.clients[name])
@@ -130,7 +130,7 @@ async def _miss(actors: Actors, loads: dict[str, _Load]) -> int:
 
 
 async def _count_forks(actors: Actors) -> int:
-    """Return at how many heights some nodes have different blocks."""
+    """Return the number of heights at which nodes have different blocks."""
     hashes: dict[int, set[str]] = {}
     for node in actors.plan.nodes:
         client = next(

@@ -1,4 +1,4 @@
-"""Institutions and routes that the consortium votes on: E14 and E15, as far as votes go."""
+"""Votes of the consortium on institutions and routes: E14 and E15."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from institutions.ledger.governance import (
 from institutions.ledger.registry import Registry, RegistryRefused
 
 VOTERS = ("qianhai-ix", "webank", "hkstp")
-"""Both of Shenzhen's, and one of Hong Kong's two: more than two thirds of the weight."""
+"""Both voters of Shenzhen and one of Hong Kong's two: more than two thirds of the weight."""
 
 
 async def _decide(actors: Actors, calls: list[Call]) -> GovernanceProposal:
@@ -36,7 +36,7 @@ async def _decide(actors: Actors, calls: list[Call]) -> GovernanceProposal:
 
 
 async def _consume(actors: Actors, verifier: str, origin: Jurisdiction) -> str:
-    """Have a verifier use up some presentation; return the ledger's answer."""
+    """Have a verifier use up a made-up presentation; return the ledger's answer."""
     call = encode_consume(secrets.token_bytes(32), bytes(32), VerdictClass.ACCEPT, origin)
     try:
         await actors.signers[verifier].send(VERIFICATION_LOG_ADDRESS, call)
@@ -46,7 +46,7 @@ async def _consume(actors: Actors, verifier: str, origin: Jurisdiction) -> str:
 
 
 async def play_newcomer(stage: Stage) -> None:
-    """Play E14: a bank is voted in while the network runs, works, and is voted out."""
+    """Play E14: a bank is voted in while the network runs, takes part, and is voted out."""
     actors = stage.actors
     roles = Role.ADMIN | Role.ISSUER | Role.VERIFIER
     calls = actors.draft("new-bank-hk", Jurisdiction.HK, roles, ["hk.ecr/1"], via="hkstp")
@@ -54,31 +54,31 @@ async def play_newcomer(stage: Stage) -> None:
     elsewhere = Registry(actors.clients["szcredit"])
     rejected = await actors.propose("hkstp", calls)
     found = await actors.vote(rejected, "hkstp", "bea-hk")
-    stage.fact("one side alone in favour", "OPEN", found.status.name)
+    stage.fact("a proposal with only one side in favour", "OPEN", found.status.name)
     found = await actors.vote(rejected, "qianhai-ix", "webank", is_yes=False)
-    stage.fact("a side against", "REJECTED", found.status.name)
+    stage.fact("the same proposal with one side against", "REJECTED", found.status.name)
     status = (await elsewhere.get_org(org_id)).status
-    stage.fact("the bank, as a node of the other side has it", "UNKNOWN", status.name)
+    stage.fact("status of the bank at a node of the other side", "UNKNOWN", status.name)
     found = await _decide(actors, calls)
-    stage.fact("both sides in favour", "PASSED", found.status.name)
+    stage.fact("a proposal with both sides in favour", "PASSED", found.status.name)
     document = build_enterprise_report(330, actors.now_s(), ACME_USCC)
     issued = await actors.issue("szcredit", document, "acme-sz", "new-bank-hk")
     report = await actors.hand_over("acme-sz", issued, document, "new-bank-hk")
-    stage.verdict("it verifies a report", "ACCEPT", report)
+    stage.verdict("the new bank verifies a report", "ACCEPT", report)
     own = build_hk_company_report(331, actors.now_s())
     issued = await actors.issue("new-bank-hk", own, "corp-hk", "baihang")
     report = await actors.hand_over("corp-hk", issued, own, "baihang")
-    stage.verdict("it issues a report", "ACCEPT", report)
+    stage.verdict("the new bank issues a report", "ACCEPT", report)
     found = await _decide(actors, status_calls(org_id, OrgStatus.EXITED))
-    stage.fact("voted out", "PASSED", found.status.name)
+    stage.fact("the vote to remove the bank", "PASSED", found.status.name)
     answer = await _consume(actors, "new-bank-hk", Jurisdiction.SZ)
-    stage.fact("its verifications then", "ORG_NOT_ACTIVE", answer)
+    stage.fact("a verification by the removed bank", "ORG_NOT_ACTIVE", answer)
     report = await actors.hand_over("corp-hk", issued, own, "baihang")
-    stage.verdict("its reports then", "REJECT ISSUER_SUSPENDED(EXITED)", report)
+    stage.verdict("a report of the removed bank", "REJECT ISSUER_SUSPENDED(EXITED)", report)
 
 
 async def play_macao(stage: Stage) -> None:
-    """Play E15: Macao joins; its documents go where there is a route."""
+    """Play E15: Macao joins; its documents are accepted where a route is open."""
     actors = stage.actors
     hk, mo = Jurisdiction.HK, Jurisdiction.MO
     roles = Role.ADMIN | Role.ISSUER
@@ -92,15 +92,15 @@ async def play_macao(stage: Stage) -> None:
     ):
         issued = await actors.issue("nam-kwong", document, "owner", receiver)
         report = await actors.hand_over("owner", issued, document, receiver)
-        stage.verdict(f"a certificate from Macao {what}", expected, report)
+        stage.verdict(f"a certificate from Macao, shown {what}", expected, report)
     answer = await _consume(actors, "fusion", mo)
-    stage.fact("the ledger itself", "JURISDICTION_RULE", answer)
+    stage.fact("the ledger's answer to that use in Hong Kong", "JURISDICTION_RULE", answer)
     found = await _decide(actors, route_calls(mo, hk))
-    stage.fact("a route from Macao to Hong Kong", ProposalStatus.PASSED.name, found.status.name)
+    stage.fact("the vote to open the route", ProposalStatus.PASSED.name, found.status.name)
     report = await actors.hand_over("owner", issued, document, "fusion")
-    stage.verdict("the same certificate then", "ACCEPT", report)
+    stage.verdict("the same certificate with the route open", "ACCEPT", report)
     found = await _decide(actors, route_calls(mo, hk, is_open=False))
-    stage.fact("the route is closed again", ProposalStatus.PASSED.name, found.status.name)
+    stage.fact("the vote to close the route", ProposalStatus.PASSED.name, found.status.name)
 
 
 SCENARIOS = (

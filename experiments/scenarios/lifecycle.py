@@ -1,4 +1,4 @@
-"""What happens to documents after they are issued: corrected, old, witnessed, revoked, erased."""
+"""Documents after issuance: corrected, outdated, witnessed, revoked, erased."""
 
 from __future__ import annotations
 
@@ -45,30 +45,30 @@ WORKERS = 20
 
 
 async def play_corrected(stage: Stage) -> None:
-    """Play E4."""
+    """Play E4: a report is superseded by a corrected one, then another is revoked."""
     actors = stage.actors
     document, old = await issue_report(actors, 204, "bea-hk")
     first_height = old.package.anchors[0].registered_height
     report = await actors.hand_over("acme-sz", old, document, "bea-hk")
-    stage.verdict("before the dispute", "ACCEPT", report)
+    stage.verdict("the report before the dispute", "ACCEPT", report)
     newer_document = build_enterprise_report(205, actors.now_s(), ACME_USCC)
     newer = await actors.issue("szcredit", newer_document, "acme-sz", "bea-hk")
     await actors.supersede("szcredit", old.anchor, newer.anchor)
     report = await actors.hand_over("acme-sz", old, document, "bea-hk")
-    stage.verdict("the old one", f"REJECT SUPERSEDED({newer.anchor.hex()})", report)
+    stage.verdict("the superseded report", f"REJECT SUPERSEDED({newer.anchor.hex()})", report)
     state = await _read_state_at(actors, "szcredit", old.anchor, first_height)
-    stage.fact("its state at its first height", AnchorState.ACTIVE.name, state)
+    stage.fact("its state when it was registered", AnchorState.ACTIVE.name, state)
     report = await actors.hand_over("acme-sz", newer, newer_document, "bea-hk")
-    stage.verdict("the corrected one", "ACCEPT", report)
+    stage.verdict("the corrected report", "ACCEPT", report)
     await show_revoked(stage)
 
 
 async def show_revoked(stage: Stage) -> None:
-    """A report is shown after it was revoked."""
+    """Show a report that was revoked."""
     document, issued = await issue_report(stage.actors, 207)
     await stage.actors.revoke("szcredit", issued.anchor)
     report = await stage.actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("a report that was revoked", "REJECT REVOKED(CORRECTED)", report)
+    stage.verdict("a company shows a revoked report", "REJECT REVOKED(CORRECTED)", report)
 
 
 async def _read_state_at(actors: Actors, issuer: str, anchor: bytes, height: int) -> str:
@@ -80,14 +80,14 @@ async def _read_state_at(actors: Actors, issuer: str, anchor: bytes, height: int
 
 
 async def play_old(stage: Stage) -> None:
-    """Play E5: the report's own time is moved, and the end of its validity."""
+    """Play E5: reports of different ages, and one whose validity ends."""
     actors = stage.actors
     now_s = actors.now_s()
     for days, expected in ((29, "ACCEPT"), (31, "REJECT STALE")):
         document = build_enterprise_report(205 + days, now_s - days * DAY_S, ACME_USCC)
         issued = await actors.issue("szcredit", document, "acme-sz", "nova")
         report = await actors.hand_over("acme-sz", issued, document, "nova")
-        stage.verdict(f"a report of {days} days ago", expected, report)
+        stage.verdict(f"a report {days} days old", expected, report)
     document = build_enterprise_report(250, now_s, ACME_USCC)
     package = actors.issuers["szcredit"].build_package(
         document,
@@ -98,15 +98,15 @@ async def play_old(stage: Stage) -> None:
     )
     issued = await actors.register("szcredit", package, document, "acme-sz")
     report = await actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("seconds before the end of its validity", "ACCEPT", report)
+    stage.verdict("a report seconds before its validity ends", "ACCEPT", report)
     await wait_for_block_time(actors, now_s + 5)
     report = await actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("a second after it", "REJECT EXPIRED", report)
+    stage.verdict("the same report a second after that", "REJECT EXPIRED", report)
 
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """From one bank of a group to the other."""
+    """A transfer from one bank of a group to the other."""
 
     issuer: str
     receiver: str
@@ -130,17 +130,17 @@ async def _show_file(stage: Stage, way: _Direction) -> tuple[Document, Issued]:
 
 
 async def show_file_south(stage: Stage) -> None:
-    """A company file goes from the mainland bank to Hong Kong."""
+    """Show a company file of the mainland bank to the Hong Kong bank."""
     await _show_file(stage, _SOUTH)
 
 
 async def show_file_north(stage: Stage) -> None:
-    """A company file goes from the Hong Kong bank to the mainland."""
+    """Show a company file of the Hong Kong bank to the mainland bank."""
     await _show_file(stage, _NORTH)
 
 
 async def play_group(stage: Stage) -> None:
-    """Play E10."""
+    """Play E10: two banks of one group exchange company files."""
     actors = stage.actors
     for way in (_SOUTH, _NORTH):
         issuer, receiver, holder = way.issuer, way.receiver, way.holder
@@ -149,16 +149,16 @@ async def play_group(stage: Stage) -> None:
         request = actors.ask(receiver, document, Purpose.KYC_REFRESH)
         sealed = actors.holders[holder].present(doc_id, request, None)
         report = await actors.verifiers[receiver].receive(sealed, document.subject)
-        stage.verdict("in one group, without consent", "REJECT CONSENT_MISSING", report)
+        stage.verdict("within one group, without consent", "REJECT CONSENT_MISSING", report)
         newer_document = build_kyc_file(211, actors.now_s(), is_hong_kong=way.is_hong_kong)
         newer = await actors.issue(issuer, newer_document, holder, receiver)
         height = await actors.supersede(issuer, issued.anchor, newer.anchor)
         seen = await actors.find_events(receiver, "AnchorSuperseded", issued.anchor, height)
-        stage.fact(f"alerts at {receiver} that the file was replaced", 1, len(seen))
+        stage.fact(f"events at {receiver} that the file was superseded", 1, len(seen))
 
 
 async def play_northbound(stage: Stage) -> None:
-    """Play E11."""
+    """Play E11: personal reports go north and need a witness of the other side."""
     actors = stage.actors
     await actors.register_schema("hk.pcr/1", min_witness=1, is_cross_witnessed=True)
     issuing, hk = Role.ADMIN | Role.ISSUER, Jurisdiction.HK
@@ -172,20 +172,20 @@ async def play_northbound(stage: Stage) -> None:
         issued = await actors.issue("transunion-hk", document, holder, "abc-sz")
         if number == 0:
             report = await actors.hand_over(holder, issued, document, "abc-sz")
-            stage.verdict("before a witness", "REJECT PENDING_WITNESS", report)
+            stage.verdict("resident 1, before attestation", "REJECT PENDING_WITNESS", report)
         await actors.witness("notary-sz", "transunion-hk", issued.anchor)
         if number < 2:
             report = await actors.hand_over(holder, issued, document, "abc-sz")
-            stage.verdict(f"resident {number + 1}, witnessed", "ACCEPT", report)
+            stage.verdict(f"resident {number + 1}, after attestation", "ACCEPT", report)
             continue
         request = actors.ask("abc-sz", document)
         sealed = actors.holders[holder].present(issued.package.header.doc_id, request, None)
         report = await actors.verifiers["abc-sz"].receive(sealed, document.subject)
-        stage.verdict("resident 3 withheld consent", "REJECT CONSENT_MISSING", report)
+        stage.verdict("resident 3, without consent", "REJECT CONSENT_MISSING", report)
 
 
 async def play_health(stage: Stage) -> None:
-    """Play E12."""
+    """Play E12: a health extract with a password and an image, checked online and offline."""
     actors = stage.actors
     await actors.register_schema("hk.ehr/1")
     issuing = Role.ADMIN | Role.ISSUER
@@ -195,7 +195,7 @@ async def play_health(stage: Stage) -> None:
     document = build_health_extract(230, actors.now_s())
     image: Attachment = document.content["radiology"]["image"]
     files = {"/radiology/image": image.data}
-    issued = await actors.issue("hk-ehealth", document, "mallory", "sz-clinic")  # the proxy
+    issued = await actors.issue("hk-ehealth", document, "mallory", "sz-clinic")  # a proxy
     doc_id = issued.package.header.doc_id
     proxy = actors.holders["mallory"]
     request = actors.ask("sz-clinic", document, Purpose.CARE)
@@ -203,38 +203,38 @@ async def play_health(stage: Stage) -> None:
     sealed = proxy.present(doc_id, request, receipt, password="apple boat cedar")  # noqa: S106
     clinic = actors.verifiers["sz-clinic"]
     report = await clinic.receive(sealed, document.subject, password="apple boat", files=files)  # noqa: S106
-    stage.verdict("the package with a wrong password", "REJECT PKG_MALFORMED", report)
+    stage.verdict("the extract with a wrong password", "REJECT PKG_MALFORMED", report)
     known = [(issuer.member.org_id, issuer.member.key_id) for issuer in actors.issuers.values()]
     trust = await read_trust(Registry(actors.clients["sz-clinic"]), known)
     is_kept = decode_trust(encode_trust(trust)) == trust
-    stage.fact("validators and keys survive their file", True, is_kept)
+    stage.fact("the trust file keeps validators and keys", True, is_kept)
     offline = clinic.trusting(trust)
     own = offline.request(
         schema=document.schema, purpose=Purpose.CARE, now_s=actors.now_s(), fields=EVERYTHING
     )
     sealed_own = proxy.present(doc_id, own, await actors.agree("mallory", doc_id, own))
     report = await offline.receive(sealed_own, document.subject, files=files)
-    stage.verdict("at a clinic without a line", "INDETERMINATE FRESHNESS_UNKNOWN", report)
+    stage.verdict("the extract at an offline clinic", "INDETERMINATE FRESHNESS_UNKNOWN", report)
     offline_checks = (Check.INTEGRITY, Check.ISSUER, Check.ANCHOR)
     shown = [report[check].result.value for check in offline_checks]
-    stage.fact("its integrity, issuer and registration there", ["PASS"] * 3, shown)
+    stage.fact("offline checks of integrity, issuer and registration", ["PASS"] * 3, shown)
     foreign = clinic.trusting(replace(trust, validators=trust.validators[1:]))
     report = await foreign.receive(sealed_own, document.subject, files=files)
-    stage.verdict("its proof, to who knows other validators", "REJECT PROOF_INVALID", report)
+    stage.verdict("the proof with other trusted validators", "REJECT PROOF_INVALID", report)
     report = await clinic.receive(
         sealed,
         document.subject,
         password="apple boat cedar",  # noqa: S106
         files={"/radiology/image": image.data[:-1] + b"x"},
     )
-    stage.verdict("with another image", "REJECT TAMPERED_FIELD(/radiology/image)", report)
+    stage.verdict("extract with another image", "REJECT TAMPERED_FIELD(/radiology/image)", report)
     report = await clinic.receive(
         sealed,
         document.subject,
         password="apple boat cedar",  # noqa: S106
         files=files,
     )
-    stage.verdict("online, right password, its image", "ACCEPT", report)
+    stage.verdict("the extract online, with password and image", "ACCEPT", report)
 
 
 def _draw_key() -> DocumentKey:
@@ -242,7 +242,7 @@ def _draw_key() -> DocumentKey:
 
 
 async def play_students(stage: Stage) -> None:
-    """Play E13."""
+    """Play E13: a batch of transcripts, of which one is revoked."""
     actors = stage.actors
     await actors.register_schema("cn.edu/1")
     issuing, sz = Role.ADMIN | Role.ISSUER, Jurisdiction.SZ
@@ -273,9 +273,9 @@ async def play_students(stage: Stage) -> None:
         actors.holders[student.name] = student
     reports = await _verify_all(actors, packages, documents)
     accepted = sum(report.verdict is Verdict.ACCEPT for report in reports)
-    stage.fact(f"accepted of {STUDENTS}, by {WORKERS} workers", STUDENTS - 1, accepted)
+    stage.fact(f"transcripts accepted of {STUDENTS}, by {WORKERS} workers", STUDENTS - 1, accepted)
     expected = "REJECT REVOKED(ISSUED_IN_ERROR)"
-    stage.verdict("the forged one", expected, reports[forged])
+    stage.verdict("the revoked transcript", expected, reports[forged])
 
 
 async def _verify_all(
@@ -312,55 +312,55 @@ async def play_compromised(stage: Stage) -> None:
 
     await order("reportCompromised", 1, since)
     report = await actors.hand_over("acme-sz", before, before_document, "nova")
-    stage.verdict("registered before the theft", "ACCEPT", report)
+    stage.verdict("a report registered before the theft", "ACCEPT", report)
     for number, (document, issued) in enumerate(forged, 1):
         report = await actors.hand_over("acme-sz", issued, document, "nova")
         stage.verdict(f"forged with the stolen key, {number}", "REJECT KEY_COMPROMISED", report)
     listed = await actors.find_events("hkma", "AnchorRegistered", None, since)
     found = {issued.anchor for _, issued in forged} <= {item.anchor for item in listed}
-    stage.fact("all five in the regulator's list since then", True, found)
+    stage.fact("the regulator's node lists all five forgeries", True, found)
     try:
         await issue_report(actors, 248, "nova")
         answer = "registered"
     except RegistryRefused as refusal:
         answer = str(refusal)
-    stage.fact("registering with the stolen key from now on", "KEY_NOT_VALID", answer)
+    stage.fact("registering with the key reported stolen", "KEY_NOT_VALID", answer)
     key = DocumentKey(derive_key(actors.plan.spec.settings.seed, "document/szcredit/2"))
     await order("addKey", 2, int(Suite.SHA256_P256), key.public_key)
     actors.use_key("szcredit", key, 2)
     document, issued = await issue_report(actors, 249, "nova")
     report = await actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("with a new key", "ACCEPT", report)
+    stage.verdict("a report signed with a new key", "ACCEPT", report)
 
 
 async def play_erased(stage: Stage) -> None:
-    """Play X6."""
+    """Play X6: a document is erased."""
     actors = stage.actors
     document, issued = await issue_report(actors, 270, "nova")
     report = await actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("before", "ACCEPT", report)
+    stage.verdict("the report before its erasure", "ACCEPT", report)
     issuer = actors.issuers["szcredit"]
     receipt = issuer.draft_erasure(
         [issued.package], reason="SUBJECT_REQUEST", erased_at_s=actors.now_s()
     )
     await issuer.note_erasure(receipt)
     flaw = await find_flaw(receipt, Registry(actors.clients["nova"]))
-    stage.fact("what speaks against the erasure receipt", "", flaw)
+    stage.fact("flaw found in the erasure receipt", "", flaw)
     report = await actors.hand_over("acme-sz", issued, document, "nova")
-    stage.verdict("a copy that somebody kept", "REJECT ERASED", report)
+    stage.verdict("a kept copy of the erased report", "REJECT ERASED", report)
     record = await Registry(actors.clients["nova"]).get_record(
         actors.issuers["szcredit"].member.org_id, issued.anchor
     )
-    stage.fact("what remains on chain", AnchorState.ERASED.name, record.state.name)
+    stage.fact("state of its record on chain", AnchorState.ERASED.name, record.state.name)
     holder = actors.holders["acme-sz"]
     holder.drop(receipt.doc_id)
     kept = [item.header.doc_id for item in holder.packages]
-    stage.fact("the holder has it no more", False, receipt.doc_id in kept)
+    stage.fact("the holder still has the report", False, receipt.doc_id in kept)
 
 
 SCENARIOS = (
     Scenario("E4", "corrected after a dispute", play_corrected),
-    Scenario("E5", "old, and at the end of its validity", play_old),
+    Scenario("E5", "outdated, and at the end of its validity", play_old),
     Scenario("E10", "one banking group, two sides", play_group),
     Scenario("E11", "northbound loans with a witness", play_northbound),
     Scenario("E12", "health extract, password and image", play_health),

@@ -1,6 +1,6 @@
-"""Documents that are shown: rightly, changed, by others, without consent, twice.
+"""Presentations: honest, tampered, by the wrong holder, without consent, replayed.
 
-E1 and E2 are the pilot's own; E3 and E6 to E9 are what must not work, and what must stay hidden.
+E1 and E2 are the pilot's own. E3 and E6 to E8 show what must fail, E9 what must stay hidden.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ OWNER_FIELDS = ("/repayment/months", "/score", "/loans/1", "/public")
 async def issue_report(
     actors: Actors, seed: int, audience: str = "nova"
 ) -> tuple[Document, Issued]:
-    """Have szcredit issue an enterprise report to Acme, for a receiver."""
+    """Have szcredit issue an enterprise report to Acme for a receiver."""
     document = build_enterprise_report(seed, actors.now_s(), ACME_USCC)
     return document, await actors.issue("szcredit", document, "acme-sz", audience)
 
 
 async def show_report(stage: Stage) -> Issued:
-    """A company shows its credit report."""
+    """Show a company's credit report."""
     document, issued = await issue_report(stage.actors, 101)
     report = await stage.actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a company shows its credit report to Nova", "ACCEPT", report)
@@ -51,17 +51,17 @@ async def show_report(stage: Stage) -> Issued:
 
 
 async def play_southbound(stage: Stage) -> None:
-    """Play E1."""
+    """Play E1: an enterprise report goes south."""
     actors, issued = stage.actors, await show_report(stage)
     records = set()
     for client in {id(item): item for item in actors.clients.values()}.values():
         org_id = actors.issuers["szcredit"].member.org_id
         records.add(repr(await Registry(client).get_record(org_id, issued.anchor)))
-    stage.fact("records of it on the nodes of both sides", 1, len(records))
+    stage.fact("different records of it on nodes of both sides", 1, len(records))
 
 
 async def show_some_fields(stage: Stage) -> None:
-    """An owner shows some fields of a report, and hides the rest."""
+    """Show some fields of an owner's report, and hide the rest."""
     document = build_owner_report(102, stage.actors.now_s())
     issued = await stage.actors.issue("baihang", document, "owner", "fusion")
     report = await stage.actors.hand_over("owner", issued, document, "fusion", OWNER_FIELDS)
@@ -69,7 +69,7 @@ async def show_some_fields(stage: Stage) -> None:
 
 
 async def hide_months(stage: Stage) -> None:
-    """An owner also hides the months that the schema demands."""
+    """Also hide the months that the schema demands."""
     document = build_owner_report(100, stage.actors.now_s())
     issued = await stage.actors.issue("baihang", document, "owner", "fusion")
     report = await stage.actors.hand_over(
@@ -79,7 +79,7 @@ async def hide_months(stage: Stage) -> None:
 
 
 async def play_owner(stage: Stage) -> None:
-    """Play E2."""
+    """Play E2: an owner shows some fields of a report."""
     await show_some_fields(stage)
     actors, holder = stage.actors, stage.actors.holders["owner"]
     package = max(holder.packages, key=lambda item: item.header.report_time)
@@ -88,12 +88,12 @@ async def play_owner(stage: Stage) -> None:
     shown = holder.build(package.header.doc_id, request, receipt)
     paths = [leaf.path for leaf in shown.disclosures]
     hidden = [path for path in paths if path.startswith(("/spouse", "/contact"))]
-    stage.fact("fields of spouse and phones that Fusion was shown", 0, len(hidden))
+    stage.fact("fields about spouse and contacts that Fusion sees", 0, len(hidden))
     await hide_months(stage)
 
 
 async def show_changed_amount(stage: Stage) -> None:
-    """A holder changes an amount in its copy, and shows that."""
+    """Show a copy in which the holder changed an amount."""
     document, issued = await issue_report(stage.actors, 105)
     changed = replace(
         issued.package,
@@ -108,7 +108,7 @@ async def show_changed_amount(stage: Stage) -> None:
 
 
 async def show_unregistered(stage: Stage) -> None:
-    """A report in the issuer's form, signed by it, that was never registered."""
+    """Show a report that its issuer signed but never registered."""
     actors = stage.actors
     document = build_enterprise_report(104, actors.now_s(), ACME_USCC)
     actors.documents.append(document)
@@ -126,7 +126,7 @@ async def show_unregistered(stage: Stage) -> None:
 
 
 async def play_tampered(stage: Stage) -> None:
-    """Play E3: every change is signed by the holder, as a holder who cheats would."""
+    """Play E3: the holder signs every change, as a cheating holder would."""
     actors = stage.actors
     document, issued = await issue_report(actors, 103)
     doc_id = issued.package.header.doc_id
@@ -199,17 +199,17 @@ async def play_wrong_holder(stage: Stage) -> None:
 
     unsigned = replace(shown, holder_signature=b"")
     report = await verify(unsigned, document.subject)
-    stage.verdict("a copy without a signature", "REJECT HOLDER_PROOF_MISSING", report)
+    stage.verdict("a copy without a holder's signature", "REJECT HOLDER_PROOF_MISSING", report)
     report = await verify(shown.signed(mallory.key), document.subject)
-    stage.verdict("signed by whoever has the copy", "REJECT HOLDER_MISMATCH", report)
+    stage.verdict("a copy signed with the thief's own key", "REJECT HOLDER_MISMATCH", report)
     report = await verify(shown, Subject("USCC", OTHER_USCC))
-    stage.verdict("a stolen key, another customer", "REJECT SUBJECT_MISMATCH", report)
+    stage.verdict("a stolen key, for another customer", "REJECT SUBJECT_MISMATCH", report)
     report = await verify(shown, document.subject)
-    stage.verdict("the holder itself", "ACCEPT", report)
+    stage.verdict("signed by the holder, for itself", "ACCEPT", report)
 
 
 async def play_consent(stage: Stage) -> None:
-    """Play E7."""
+    """Play E7: presentations with missing, wrong, withdrawn and expired consents."""
     actors = stage.actors
     document, issued = await issue_report(actors, 107)
     doc_id = issued.package.header.doc_id
@@ -224,36 +224,38 @@ async def play_consent(stage: Stage) -> None:
     elsewhere = replace(request, receiver="bea-hk")
     receipt = acme.consent(doc_id, elsewhere, now_s=actors.now_s())
     await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
-    stage.verdict("a consent for BEA", "REJECT WRONG_AUDIENCE", await show(request, receipt))
+    stage.verdict("consent for BEA only", "REJECT WRONG_AUDIENCE", await show(request, receipt))
     receipt = await actors.agree("acme-sz", doc_id, request, purpose=Purpose.KYC_REFRESH)
-    stage.verdict("for another purpose", "REJECT PURPOSE_MISMATCH", await show(request, receipt))
+    stage.verdict(
+        "consent for another purpose", "REJECT PURPOSE_MISMATCH", await show(request, receipt)
+    )
     receipt = await actors.agree("acme-sz", doc_id, request, fields=("/summary",))
     report = await show(request, receipt)
-    stage.verdict("to fewer fields", "REJECT FIELDS_NOT_CONSENTED", report)
+    stage.verdict("consent to fewer fields", "REJECT FIELDS_NOT_CONSENTED", report)
     receipt = acme.consent(doc_id, request, now_s=actors.now_s())
     report = await show(request, receipt)
-    stage.verdict("not on the ledger", "REJECT CONSENT_MISSING(not on the ledger)", report)
+    stage.verdict("consent not on the ledger", "REJECT CONSENT_MISSING(not on the ledger)", report)
     receipt = await actors.agree("acme-sz", doc_id, request)
     await actors.withdraw("acme-sz", "szcredit", receipt)
     report = await show(request, receipt)
-    stage.verdict("taken back a block before", "REJECT CONSENT_WITHDRAWN", report)
+    stage.verdict("consent withdrawn one block before", "REJECT CONSENT_WITHDRAWN", report)
     receipt = acme.consent(doc_id, request, now_s=actors.now_s(), valid_s=2)
     await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
     await wait_for_block_time(actors, receipt.expires_at)
-    stage.verdict("expired", "REJECT CONSENT_EXPIRED", await show(request, receipt))
+    stage.verdict("expired consent", "REJECT CONSENT_EXPIRED", await show(request, receipt))
     receipt = await actors.agree("acme-sz", doc_id, request)
-    stage.verdict("given", "ACCEPT", await show(request, receipt))
+    stage.verdict("valid consent", "ACCEPT", await show(request, receipt))
 
 
 async def wait_for_block_time(actors: Actors, time_s: int) -> None:
-    """Let the clock pass a moment, and a block after it: the ledger's time is that of blocks."""
+    """Wait until a block is later than a time: the ledger's time is that of its blocks."""
     await trio.sleep(max(0.0, time_s - actors.now_s()) + 1.0)  # the clock shows whole seconds
     document = build_enterprise_report(199, actors.now_s())
     await actors.issue("szcredit", document, "acme-sz", "nova")
 
 
 async def play_replay(stage: Stage) -> None:
-    """Play E8."""
+    """Play E8: a presentation is forwarded, sent twice, and sent to two branches at once."""
     actors = stage.actors
     document, issued = await issue_report(actors, 108)
     doc_id = issued.package.header.doc_id
@@ -263,16 +265,16 @@ async def play_replay(stage: Stage) -> None:
     data = encode_presentation(shown)
     sealed = seal(data, request)
     report = await actors.verifiers["bea-hk"].verify(data, document.subject)
-    stage.verdict("forwarded by Nova to BEA", "REJECT WRONG_AUDIENCE", report)
+    stage.verdict("a presentation for Nova, forwarded to BEA", "REJECT WRONG_AUDIENCE", report)
     report = await actors.verifiers["nova"].receive(sealed, document.subject)
-    stage.verdict("sent to Nova", "ACCEPT", report)
+    stage.verdict("the presentation sent to Nova", "ACCEPT", report)
     report = await actors.verifiers["nova"].receive(sealed, document.subject)
-    stage.verdict("sent to Nova again", "REJECT REPLAYED", report)
+    stage.verdict("the presentation sent to Nova again", "REJECT REPLAYED", report)
     await _race(stage, document, issued)
 
 
 async def _race(stage: Stage, document: Document, issued: Issued) -> None:
-    """Two branches of Nova, which know of one request, take one presentation at a time."""
+    """Have two branches of Nova, with the same request, receive one presentation at once."""
     actors = stage.actors
     doc_id = issued.package.header.doc_id
     branches = [
@@ -280,7 +282,7 @@ async def _race(stage: Stage, document: Document, issued: Issued) -> None:
             actors.verifiers["nova"].member,
             registry=Registry(actors.clients[via]),
             signer=actors.signers["nova"],
-            randomness=lambda count: b"b" * count,  # two branches make one request
+            randomness=lambda count: b"b" * count,  # so both branches make the same request
         )
         for via in ("nova", "fusion")
     ]
@@ -300,11 +302,11 @@ async def _race(stage: Stage, document: Document, issued: Issued) -> None:
         for branch in branches:
             nursery.start_soon(receive, branch)
     verdicts = sorted(" ".join([item.verdict.value, *item.codes]) for item in reports)
-    stage.fact("two branches at once", ["ACCEPT", "REJECT REPLAYED"], verdicts)
+    stage.fact("verdicts of two branches at the same time", ["ACCEPT", "REJECT REPLAYED"], verdicts)
 
 
 async def play_two_audiences(stage: Stage) -> None:
-    """Play E9."""
+    """Play E9: one document with an anchor for each of two receivers."""
     actors = stage.actors
     document = build_owner_report(109, actors.now_s())
     issued = await actors.issue("baihang", document, "owner", "fusion")
@@ -315,8 +317,8 @@ async def play_two_audiences(stage: Stage) -> None:
     reports = {}
     for receiver, fields in (("fusion", ("/score",)), ("bea-hk", ("/firm", "/loans"))):
         reports[receiver] = await actors.hand_over("owner", issued, document, receiver, fields)
-        stage.verdict(f"shown to {receiver}", "ACCEPT", reports[receiver])
-    stage.fact("what the ledger has in common of the two", set(), _shared(issued.package))
+        stage.verdict(f"the document shown to {receiver}", "ACCEPT", reports[receiver])
+    stage.fact("values that the two anchors have in common", set(), _shared(issued.package))
 
 
 def _shared(package: Package) -> set[bytes]:
@@ -327,9 +329,9 @@ def _shared(package: Package) -> set[bytes]:
 SCENARIOS = (
     Scenario("E1", "southbound enterprise report", play_southbound),
     Scenario("E2", "small-business owner shows some fields", play_owner),
-    Scenario("E3", "changed documents", play_tampered),
+    Scenario("E3", "tampered documents", play_tampered),
     Scenario("E6", "wrong holder", play_wrong_holder),
-    Scenario("E7", "not consented", play_consent),
+    Scenario("E7", "missing and wrong consents", play_consent),
     Scenario("E8", "replay", play_replay),
     Scenario("E9", "one document, two audiences", play_two_audiences),
 )

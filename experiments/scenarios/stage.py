@@ -1,4 +1,4 @@
-"""A stage: the actors of a running network, and what a scenario was to show and showed."""
+"""A stage: the actors of a running network, and the expected and actual results of a scenario."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from institutions.verification.verdicts import Report
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that a scenario shows."""
+    """One result of a scenario."""
 
     what: str
     expected: str
-    """A verdict and the code that must be among the codes, or a fact."""
+    """A verdict, with a code that must be among its codes, or a fact."""
     got: str
     is_as_expected: bool
     codes: tuple[str, ...] = ()
-    """All codes of a verdict; `got` names the first few."""
+    """All codes of a verdict; `got` names the first three."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """What a scenario plays on."""
+    """The environment in which a scenario plays."""
 
     actors: Actors
     folder: Path
@@ -34,7 +34,7 @@ class Stage:
     """How long X2 keeps the boundary cut."""
 
     def verdict(self, what: str, expected: str, report: Report) -> None:
-        """Note a report; `expected` is ``ACCEPT``, or a verdict and how one of its codes begins."""
+        """Record a report; `expected` is ``ACCEPT``, or a verdict and the start of one code."""
         verdict, _, code = expected.partition(" ")
         is_code_there = not code or any(found.startswith(code) for found in report.codes)
         is_clean = verdict != "ACCEPT" or not report.codes
@@ -43,13 +43,13 @@ class Stage:
         self.steps.append(Step(what, expected, got, is_right, tuple(report.codes)))
 
     def fact(self, what: str, expected: object, got: object) -> None:
-        """Note what is to be equal."""
+        """Record a value and the value expected."""
         self.steps.append(Step(what, str(expected), str(got), expected == got))
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A story with a name that users know it by."""
+    """A scenario, with the name and title that users see."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""Nodes that die or lie, and those who watch: X3, X7 and X9."""
+"""Nodes that crash or lie, and a regulator that watches: X3, X7 and X9."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from node.client import RpcClient
 
 
 async def play_lying_node(stage: Stage) -> None:
-    """Play X3: the receiver's own node hides that a report was withdrawn."""
+    """Play X3: the receiver's own node hides that a report was revoked."""
     actors = stage.actors
     document = build_enterprise_report(303, actors.now_s(), ACME_USCC)
     issued = await actors.issue("szcredit", document, "acme-sz", "nova")
@@ -42,16 +42,16 @@ async def play_lying_node(stage: Stage) -> None:
     async def ask(verifier: Verifier, what: str, expected: str) -> None:
         stage.verdict(what, expected, await verifier.verify(shown, document.subject))
 
-    await ask(honest, "an honest node", "REJECT REVOKED(CORRECTED)")
+    await ask(honest, "a revoked report, read from an honest node", "REJECT REVOKED(CORRECTED)")
     async with lying_node(actors.clients["nova"].url) as url, RpcClient(url) as client:
         liar = Registry(client)
-        await ask(honest.reading(liar), "the lying node alone deceives", "ACCEPT")
+        await ask(honest.reading(liar), "the report, read only from a lying node", "ACCEPT")
         both = honest.reading(liar, Registry(actors.clients["szcredit"]))
-        await ask(both, "a node of the other side asked too", "REJECT REVOKED(CORRECTED)")
+        await ask(both, "the report, also read from the other side", "REJECT REVOKED(CORRECTED)")
 
 
 async def play_retry(stage: Stage) -> None:
-    """Play X7: the node dies once it has the transaction; the client tries another one."""
+    """Play X7: a node is killed once it has a transaction; its client retries at another node."""
     actors = stage.actors
     item = next(one for one in actors.plan.institutions if one.spec.id == "szcredit")
     anchor = secrets.token_bytes(32)
@@ -66,14 +66,14 @@ async def play_retry(stage: Stage) -> None:
         receipt = await elsewhere.send(HASH_REGISTRY_ADDRESS, call)
         stage.fact("the second call succeeds", True, receipt.is_success)
         seen = await actors.find_events("nova", "AnchorRegistered", anchor, height)
-        stage.fact("registrations of it", 1, len(seen))
+        stage.fact("registration events of the anchor", 1, len(seen))
         message = {
             "from": elsewhere.address,
             "to": "0x" + HASH_REGISTRY_ADDRESS.hex(),
             "data": "0x" + call.hex(),
         }
         answer = await actors.clients["nova"].call("eth_call", message, "latest")
-        stage.fact("told to be a duplicate", 1, int(answer, 16))
+        stage.fact("a further call reports a duplicate (1: yes)", 1, int(answer, 16))
     finally:
         await start_node(stage.folder, item.node)
     actors.registrations += 1
@@ -81,7 +81,7 @@ async def play_retry(stage: Stage) -> None:
 
 
 async def play_regulator(stage: Stage) -> None:
-    """Play X9: counts from an observer's node, against what was done."""
+    """Play X9: compare counts read from an observer's node with what was done."""
     actors = stage.actors
     height = (await Registry(actors.clients["hkma"]).get_latest_block())["number"] + 1
     truth: Counter[tuple[int, int]] = Counter()
@@ -92,7 +92,7 @@ async def play_regulator(stage: Stage) -> None:
         issued_all.append(issued)
         truth[(actors.issuers["szcredit"].member.org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
         report = await actors.hand_over("acme-sz", issued, document, "nova")
-        stage.verdict(f"report {number + 1}", "ACCEPT", report)
+        stage.verdict(f"Nova receives report {number + 1}", "ACCEPT", report)
     document = build_kyc_file(395, actors.now_s())
     await actors.issue("bea-cn", document, "corp-sz", "bea-hk")
     truth[(actors.issuers["bea-cn"].member.org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
@@ -104,13 +104,13 @@ async def play_regulator(stage: Stage) -> None:
         view = await desk.catch_up()
     stage.fact("registrations by issuer and schema", dict(truth), dict(view.registered))
     stage.fact("withdrawals by issuer", {issuers[0]: 3}, dict(view.withdrawn))
-    stage.fact("verdicts that are on chain", {"ACCEPT": 4}, dict(view.verdicts))
-    stage.fact("alert: many withdrawn at once", issuers[:1], list(view.mass_withdrawals))
-    stage.fact("alert: issuers that were silent", issuers[2:], view.dormant(issuers))
+    stage.fact("verdicts on chain", {"ACCEPT": 4}, dict(view.verdicts))
+    stage.fact("alert: many withdrawals at once", issuers[:1], list(view.mass_withdrawals))
+    stage.fact("alert: issuers without registrations", issuers[2:], view.dormant(issuers))
 
 
 SCENARIOS = (
     Scenario("X3", "a node that lies to its clients", play_lying_node),
-    Scenario("X7", "retry after a node died", play_retry),
+    Scenario("X7", "retry after a node is killed", play_retry),
     Scenario("X9", "the regulator's view", play_regulator),
 )
