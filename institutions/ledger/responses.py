@@ -63,8 +63,7 @@ def answers_of(url: str) -> Iterator[None]:
         yield
     except (DecodingError, OverflowError, ValueError) as error:
         raise ClientError(
-            f"{url}: the node gave a malformed answer ({str(error)[:200]!a}). "
-            "Ask another node."
+            f"{url}: the node gave a malformed answer ({str(error)[:200]!a}). Ask another node."
         ) from error
 
 

@@ -394,9 +394,7 @@ def _merge(sides: list[list[Line]]) -> list[Line]:
 def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
     known = [view for view in views if view is not None]
     if len({repr(view.facts) for view in known}) > 1:
-        line.findings.append(
-            Finding(VerdictCode.FRESHNESS_UNKNOWN, "the sides disagree")
-        )
+        line.findings.append(Finding(VerdictCode.FRESHNESS_UNKNOWN, "the sides disagree"))
         line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)
 
 

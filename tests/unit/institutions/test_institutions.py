@@ -371,7 +371,7 @@ async def test_a_receipt_of_another_transaction_is_none(autojump_clock):
     client = LaggingClient(lost=0)
     client.wait_for_receipt = lambda tx_hash, timeout_s: client.call("eth_getTransactionReceipt", 0)
     client.is_receipt_late = True
-    with pytest.raises(ClientError, match="not in the form"):
+    with pytest.raises(ClientError, match="malformed answer"):
         await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
     with pytest.raises(ClientError, match="names no contract"):
         await Signer(RacingClient(losses=0), b"\x01" * 32).deploy(b"\x60")
