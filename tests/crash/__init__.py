@@ -1,1 +1,1 @@
-"""Disks that lost something, and processes that died between two steps."""
+"""Disks that lost data, and processes killed between two steps."""

@@ -1,4 +1,4 @@
-"""Where damaged databases are opened: in memory where there is a place for that."""
+"""Fixtures: images of a validator's folder, and folders to damage, in memory if possible."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def fast_folder():
-    """Return a new folder on the fastest disk: hundreds of databases are opened."""
+    """Return a new folder on the fastest disk, as the tests open hundreds of databases."""
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
     return Path(tempfile.mkdtemp(prefix="lowu-crash-", dir=parent))
 
 
 @pytest.fixture(scope="session")
 def young():
-    """Images of a validator whose whole database is still in its log."""
+    """Images of a validator whose whole database is still in the engine's log."""
     folder = fast_folder()
     yield kit.make_history(folder, blocks=6, recorded=3)
     shutil.rmtree(folder)
@@ -28,7 +28,7 @@ def young():
 
 @pytest.fixture(scope="session")
 def old():
-    """Images of a validator whose database has tables, too."""
+    """Images of a validator whose database also has tables."""
     folder = fast_folder()
     yield kit.make_history(folder, blocks=40, recorded=1, buffer_bytes=65_536)
     shutil.rmtree(folder)
@@ -36,7 +36,7 @@ def old():
 
 @pytest.fixture
 def folder():
-    """A folder to put copies into."""
+    """A folder for copies of images."""
     found = fast_folder()
     yield found / "copy"
     shutil.rmtree(found)

@@ -1,4 +1,4 @@
-"""A validator with a real database among three others, and copies of its folder to damage."""
+"""A validator with a real database, among three others, and copies of its folder to damage."""
 
 import copy
 import shutil
@@ -25,13 +25,13 @@ NAME = "node1"
 PLAN = load_plan("dev-4")
 BLOCK = build_genesis(PLAN.genesis)
 LOG_BLOCK_BYTES = 32_768
-"""The engine's log consists of blocks of this size; no record's header crosses one's end."""
+"""The engine's log consists of blocks of this size; no record header crosses a block's end."""
 LOG_HEADER_BYTES = 7
 
 
 @dataclass
 class Image:
-    """A copy of the validator's folder, and what it had sent when the copy was made."""
+    """A copy of the validator's folder, and the votes it had sent when the copy was made."""
 
     folder: Path
     watch: VoteWatch
@@ -44,18 +44,18 @@ class Image:
 
 @dataclass
 class Opened:
-    """What a start makes of a folder."""
+    """What a node finds when it starts on a folder."""
 
     lost: str
-    """Why it abstains."""
+    """Why the node abstains; empty if it does not."""
     has_lost: bool
-    """Whether a vote that it had sent is missing."""
+    """Whether a vote that it sent is missing."""
     head: int
     damage: str
 
 
 def open_image(image, *, is_first_start=False):
-    """Open the database of an image as a node does; close it again."""
+    """Open the database of an image as a node does, then close it."""
     ledger = open_chain(
         image.folder / "data",
         lambda storage, lost: open_ledger(
@@ -76,21 +76,21 @@ def open_image(image, *, is_first_start=False):
 
 
 def check_image(image):
-    """Either every vote that was sent is there, or the node abstains."""
+    """Check that every sent vote is there, or that the node abstains."""
     opened = open_image(image)
     assert opened.lost or not opened.has_lost, "votes are lost, and it would vote on"
     return opened
 
 
 def copy_of(image, folder):
-    """Return a fresh copy of an image."""
+    """Return a new copy of an image."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(image.folder, folder)
     return Image(folder, image.watch)
 
 
 def record_ends(log):
-    """Return where the records of a log end."""
+    """Return the end offsets of a log's records."""
     data, at, ends = log.read_bytes(), 0, []
     while at + LOG_HEADER_BYTES <= len(data):
         left = LOG_BLOCK_BYTES - at % LOG_BLOCK_BYTES
@@ -106,7 +106,7 @@ def record_ends(log):
 
 
 class _Recorder:
-    """Copies the folder around every synced step of the validator."""
+    """Copies the validator's folder before and after each of its synced writes."""
 
     def __init__(self, folder, images):
         self.folder, self.images = folder, images
@@ -122,7 +122,7 @@ class _Recorder:
 
     @contextmanager
     def around(self, owner, what):
-        """Take images before and after each write of a storage or a trace."""
+        """Take images before and after each write to a storage or a trace."""
         real = owner.write
 
         def write(*values):
@@ -136,7 +136,7 @@ class _Recorder:
 
 
 def make_history(folder, blocks, recorded, buffer_bytes=rocks.WRITE_BUFFER_BYTES):
-    """Run four validators; return images of one of them, the last one as a kill leaves it."""
+    """Run four validators; return images of one, the last as a kill would leave the folder."""
     own = folder / "own"
     own.mkdir()
     usual, rocks.WRITE_BUFFER_BYTES = rocks.WRITE_BUFFER_BYTES, buffer_bytes
@@ -185,5 +185,5 @@ def patched_disk(storage, votes):
 
 
 def mark_as_new(folder):
-    """Write the marker of a node that never ran."""
+    """Write the marker of a node that has never run."""
     (folder / first_start.NAME).write_text(first_start.TEXT)

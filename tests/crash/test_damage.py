@@ -1,4 +1,4 @@
-"""N-F8: damage that shows only while a node runs is named, counted and shown."""
+"""N-F8: damage found while a node runs is named, counted and reported."""
 
 import json
 
@@ -26,7 +26,7 @@ def flip(storage, key):
 
 
 async def commit(network, nonce, names=None):
-    """Have all nodes, or some, commit a transaction of the stranger's."""
+    """Have all nodes, or some, commit a transaction of the stranger."""
     client = network.client(network.plan.nodes[0])
     raw, _ = STRANGER.sign_transaction(
         to=STRANGERS_ADDRESS,
@@ -51,7 +51,7 @@ def play(scene):
 
 
 async def ask(network, position, method, *params):
-    """Return what a node answers, or its error."""
+    """Return a node's answer, or its error."""
     node = network.nodes[network.plan.nodes[position].name]
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
     answer = json.loads(await node.rpc.dispatcher.answer(json.dumps(body).encode()))
@@ -73,7 +73,7 @@ def test_a_client_that_asks_for_a_damaged_block_is_told_and_stops_nothing():
         damage = (await status(network, 1))["storageDamage"]
         assert damage["reads"] == 2 and "is damaged" in damage["first"]
         assert (await ask(network, 0, "eth_getBlockByNumber", "0x1", True))["number"] == "0x1"
-        await commit(network, 2)  # the node goes on
+        await commit(network, 2)  # the node keeps working
 
     play(scene)
 
@@ -92,7 +92,7 @@ def test_a_peer_that_asks_for_a_damaged_block_asks_another_node():
 
 @pytest.mark.parametrize("table", ["state", "next proposal"])
 def test_a_node_whose_own_work_meets_damage_stops_and_says_which_record(table, monkeypatch):
-    """It cannot tell what its state is: it must not vote on it."""
+    """The node cannot know its state, so it must not vote."""
     monkeypatch.setattr(StateCache, "get", lambda self, key: None)
 
     async def scene(network):

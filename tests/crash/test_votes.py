@@ -1,6 +1,6 @@
-"""N-F3: every vote that has left is there after damage, or the validator abstains (R-SAFE-3).
+"""N-F3: after damage, every sent vote is still there, or the validator abstains (R-SAFE-3).
 
-And the other way round: no honest crash, at whatever instant, makes a validator abstain.
+Conversely, no honest crash, at whatever instant, makes a validator abstain.
 """
 
 import os
@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from consensus.messages import Evidence, Prepare
-from consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord
+from consensus.records import LegacyEntry, ViewRecord, VoteKind, VoteRecord
 from node.errors import ConfigError
-from node.ledger import opening, vote_trace
+from node.ledger import opening, trace
 from node.ledger.opening import KEPT_MAX
 from node.ledger.votes import vote_key
 from tests.crash import kit
@@ -21,7 +21,7 @@ from tests.crash.kit import check_image, copy_of, open_image
 from tests.unit import consensus_kit, node_kit
 
 CUTS = 60
-"""Cut points beside the ends of records, at random."""
+"""Random cut points, besides those at the ends of records."""
 
 
 def flip(path, at, bits=0x10):
@@ -43,7 +43,7 @@ def newest(folder, pattern):
 
 
 def test_no_crash_at_any_instant_makes_it_abstain(young, folder):
-    """Killed before, between and after the two syncs of each step, it has all that it has sent."""
+    """Killed before, between or after the two syncs of a step, it keeps all votes it sent."""
     points = [point for point, _ in young]
     assert {"before the database", "after the trace", "at rest"} <= set(points)
     assert points.count("before the trace") > 5
@@ -53,7 +53,7 @@ def test_no_crash_at_any_instant_makes_it_abstain(young, folder):
 
 
 def test_a_crash_while_the_log_grows_leaves_part_of_a_record(young, folder):
-    """What a step has written before its sync ends is cut anywhere: nothing of it has left."""
+    """Cut a step's unsynced write anywhere: none of its votes has been sent."""
     images = [image for point, image in young if point == "before the trace"]
     before = [image for point, image in young if point == "before the database"]
     for image in images:
@@ -67,13 +67,13 @@ def test_a_crash_while_the_log_grows_leaves_part_of_a_record(young, folder):
 
 
 def test_a_torn_write_of_the_trace_is_no_loss(young, folder):
-    """Of two slots one is whole, and the database is the step ahead that it was before."""
+    """One of the two slots is intact, and the database is one step ahead, as before."""
     images = [image for point, image in young if point == "before the trace"]
     for image in images:
         memory_slot = None
-        for slot in range(vote_trace.SLOTS):
+        for slot in range(trace.SLOTS):
             copy = copy_of(image, folder)
-            flip(copy.folder / vote_trace.NAME, slot * vote_trace.SLOT_BYTES + 20)
+            flip(copy.folder / trace.NAME, slot * trace.SLOT_BYTES + 20)
             opened = open_image(copy)
             if opened.lost == "":
                 memory_slot = slot
@@ -81,7 +81,7 @@ def test_a_torn_write_of_the_trace_is_no_loss(young, folder):
 
 
 def test_what_an_honest_crash_left_untraced_is_traced_before_it_leaves(young, folder):
-    """Votes that had not left may leave after the start: from then on they must not be lost."""
+    """A restart may send votes that were not sent before: from then on none may be lost."""
     _, image = next(item for item in young if item[0] == "before the trace")
     copy = copy_of(image, folder)
     assert open_image(copy).lost == ""
@@ -117,7 +117,7 @@ def test_a_tail_of_zeros(young, folder):
         zero_tail(copy.log, count)
         opened = check_image(copy)
         assert opened.lost or count <= 100  # the last record holds a block and no vote
-        assert opened.damage or opened.lost  # and it is told
+        assert opened.damage or opened.lost  # and the node reports it
 
 
 def test_a_flipped_bit_anywhere_in_the_log(young, folder):
@@ -133,7 +133,7 @@ def test_a_flipped_bit_anywhere_in_the_log(young, folder):
 @pytest.mark.parametrize("pattern", ["*.log", "CURRENT", "MANIFEST-*", "*.sst"])
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "flipped"])
 def test_any_file_of_the_database(old, folder, pattern, damage):
-    """Deleted, emptied, cut in half, one bit flipped: it abstains, and begins anew if it must."""
+    """Deleted, emptied, halved, one bit flipped: it abstains, with a new database if needed."""
     _, image = old[-1]
     for number in range(len(list((image.folder / "data").glob(pattern)))):
         copy = copy_of(image, folder)
@@ -151,11 +151,11 @@ def test_any_file_of_the_database(old, folder, pattern, damage):
         opened = check_image(copy)
         assert opened.lost or opened.damage or opened.head == 40
         again = open_image(copy)
-        assert bool(again.lost) == bool(opened.lost), "a restart does not make it forget that"
+        assert bool(again.lost) == bool(opened.lost), "a restart does not make it forget the loss"
 
 
 def test_a_list_of_tables_cut_anywhere(old, folder):
-    """The engine takes a shorter list for the whole: blocks and votes of a table are then gone."""
+    """The engine accepts a truncated list: blocks and votes of a table are then gone."""
     _, image = old[-1]
     size = newest(image.folder, "MANIFEST-*").stat().st_size
     outcomes = set()
@@ -169,7 +169,7 @@ def test_a_list_of_tables_cut_anywhere(old, folder):
 
 
 def test_tables_that_are_flipped_anywhere(old, folder):
-    """Damage to votes or to recent blocks shows at the start; other damage when it is read."""
+    """Damage to votes or recent blocks is found at the start; other damage when it is read."""
     _, image = old[-1]
     random = Random(5)
     for _ in range(30):
@@ -183,16 +183,16 @@ def test_the_trace_gone_or_damaged(young, folder):
     _, image = young[-1]
     for damage in ("gone", "empty", "half", "zeros"):
         copy = copy_of(image, folder)
-        path = copy.folder / vote_trace.NAME
+        path = copy.folder / trace.NAME
         match damage:
             case "gone":
                 path.unlink()
             case "empty":
                 path.write_bytes(b"")
             case "half":
-                os.truncate(path, vote_trace.SLOT_BYTES)
+                os.truncate(path, trace.SLOT_BYTES)
             case "zeros":
-                path.write_bytes(bytes(vote_trace.SLOTS * vote_trace.SLOT_BYTES))
+                path.write_bytes(bytes(trace.SLOTS * trace.SLOT_BYTES))
         assert "the trace of its last vote is" in open_image(copy).lost
         assert "the trace of its last vote is" in open_image(copy).lost  # until it votes again
 
@@ -202,10 +202,10 @@ def test_a_step_lost_together_with_its_slot(young, folder):
     _, image = young[-1]
     ends = kit.record_ends(image.log)
     for end in ends[-8:]:
-        for slot in range(vote_trace.SLOTS):
+        for slot in range(trace.SLOTS):
             copy = copy_of(image, folder)
             os.truncate(copy.log, end)
-            flip(copy.folder / vote_trace.NAME, slot * vote_trace.SLOT_BYTES + 18)
+            flip(copy.folder / trace.NAME, slot * trace.SLOT_BYTES + 18)
             check_image(copy)
 
 
@@ -216,16 +216,16 @@ def test_the_database_gone_and_both_gone(young, folder):
     assert "its database is empty" in open_image(copy).lost
     copy = copy_of(image, folder)
     shutil.rmtree(copy.folder / "data")
-    (copy.folder / vote_trace.NAME).unlink()
+    (copy.folder / trace.NAME).unlink()
     assert "its database is empty" in open_image(copy).lost
 
 
 def test_an_older_database_under_a_newer_trace(young, folder):
-    """A backup of the database alone shows; one of the whole folder cannot (R-SAFE-3)."""
+    """A restored database alone is detected; a restored whole folder cannot be (R-SAFE-3)."""
     newest_image = young[-1][1]
     for point, image in young[:-6]:
         copy = copy_of(image, folder)
-        shutil.copy(newest_image.folder / vote_trace.NAME, copy.folder / vote_trace.NAME)
+        shutil.copy(newest_image.folder / trace.NAME, copy.folder / trace.NAME)
         opened = open_image(kit.Image(copy.folder, newest_image.watch))
         assert opened.lost or not opened.has_lost, point
         assert opened.lost, point
@@ -234,12 +234,12 @@ def test_an_older_database_under_a_newer_trace(young, folder):
 def test_an_older_trace_beside_a_newer_database(young, folder):
     newest_image = young[-1][1]
     copy = copy_of(newest_image, folder)
-    shutil.copy(young[0][1].folder / vote_trace.NAME, copy.folder / vote_trace.NAME)
+    shutil.copy(young[0][1].folder / trace.NAME, copy.folder / trace.NAME)
     assert "does not fit the trace" in open_image(copy).lost
 
 
 def test_blocks_lost_without_votes_cost_no_votes(young, folder):
-    """Cut behind the last vote, the log lacks blocks only: they are fetched, and it votes on."""
+    """Cut after the last vote, the log lacks only blocks: the node fetches them and votes on."""
     _, image = young[-1]
     copy = copy_of(image, folder)
     os.truncate(copy.log, kit.record_ends(image.log)[-2])
@@ -248,10 +248,10 @@ def test_blocks_lost_without_votes_cost_no_votes(young, folder):
 
 
 def test_evidence_against_others_outlives_the_votes():
-    """R-EVI-1: it is of others' signatures, and is shown by RPC after any restart."""
+    """R-EVI-1: evidence holds others' signatures, and RPC reports it after any restart."""
     vote = VoteRecord(1, VoteKind.PREPARE, 1, 0, b"d" * 32, bytes(32))
     twice = [consensus_kit.signed(Prepare(0, 1, digest * 32, 2)) for digest in (b"a", b"b")]
-    evidence = EvidenceRecord(1, Evidence(2, *twice))
+    evidence = LegacyEntry(1, Evidence(2, *twice))
     chain = node_kit.Chain()
     chain.ledger.save_records([ViewRecord(1, 0, 0), vote, evidence])
     chain.trace.slots = None
@@ -265,7 +265,7 @@ def test_evidence_against_others_outlives_the_votes():
 
 @pytest.mark.parametrize("is_changed", [False, True])
 def test_a_hole_among_the_votes(is_changed):
-    """The number of the last step is there, a record of an earlier one is not, or an older one."""
+    """The last step's number is there, but an earlier step's record is missing or outdated."""
     chain = node_kit.Chain()
     votes = [VoteRecord(1, VoteKind.PREPARE, at, 0, b"d" * 32, bytes(32)) for at in (1, 2)]
     later = replace(votes[0], view=1)
@@ -283,7 +283,7 @@ def test_a_hole_among_the_votes(is_changed):
     assert again.load_records() == []
 
 
-# --- what is kept, and first starts ------------------------------------------------------------
+# --- kept databases, and first starts ----------------------------------------------------------
 
 
 def test_damaged_databases_are_kept_up_to_a_bound(young, folder):
@@ -300,25 +300,25 @@ def test_damaged_databases_are_kept_up_to_a_bound(young, folder):
 
 
 def test_a_first_start_that_died_is_still_a_first_start(young, folder):
-    """Between the database and the trace, and while the engine makes its files."""
+    """Killed between database and trace, or while the engine creates its files."""
     _, image = young[-1]
     empty = kit.Image(folder, kit.VoteWatch(None))
     (folder / "data").mkdir(parents=True)
     assert open_image(empty, is_first_start=True).lost == ""
-    (folder / vote_trace.NAME).unlink()
+    (folder / trace.NAME).unlink()
     assert open_image(empty, is_first_start=True).lost == ""
-    (folder / vote_trace.NAME).unlink()
+    (folder / trace.NAME).unlink()
     (folder / "data" / "CURRENT").unlink()
     assert open_image(empty, is_first_start=True).lost == ""
-    (folder / vote_trace.NAME).unlink()
+    (folder / trace.NAME).unlink()
     assert open_image(empty).lost != ""
     voted = copy_of(image, folder)
-    (voted.folder / vote_trace.NAME).unlink()  # a marker does not excuse a trace that is gone
+    (voted.folder / trace.NAME).unlink()  # a marker does not excuse a missing trace
     assert open_image(voted, is_first_start=True).lost != ""
 
 
 def test_control_strict_recovery_is_not_all(young, folder, monkeypatch):
-    """The engine itself opens a log that is cut between two records without a word."""
+    """The engine silently opens a log that is cut between two records."""
     monkeypatch.setattr("node.ledger.votes.find_loss", lambda slots, memory: "")
     _, image = young[-1]
     copy = copy_of(image, folder)

@@ -1,4 +1,4 @@
-"""Changes of structure: values that no reader expects, at places where it does not expect them."""
+"""Changes of structure: values that no reader expects, at any place of a JSON value."""
 
 import copy
 
@@ -17,7 +17,7 @@ def deep(depth=40):
 
 
 def places(value, path=()):
-    """Yield the path of every value in a JSON value."""
+    """Yield the path of every value inside a JSON value."""
     yield path
     items = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items

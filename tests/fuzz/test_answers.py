@@ -1,4 +1,4 @@
-"""A node may answer anything: who asks it gets a `ClientError`, a refusal, or a value; no crash."""
+"""A node may answer anything: its client gets a `ClientError`, a refusal or a value, no crash."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ from tests.fuzz.kit import ODD, change
 from tests.store_kit import open_store
 
 LIES = 60
-"""For each question."""
+"""False answers tried for each question."""
 
 
 def word(number):
@@ -40,11 +40,11 @@ WELL_FORMED = (
     "0x" + word(32) + word(2**62) + word(64) * 2000,
     "0x08c379a0" + word(32) + word(2**63), "\u202e\x1b[31m",
 )  # fmt: skip
-"""Values that pass for bytes or numbers, up to the bounds of each and past them."""
+"""Values that look like bytes or numbers, up to their bounds and beyond."""
 
 
 class Liar(RpcClient):
-    """Asks an honest node, and changes its answer."""
+    """A client that asks an honest node and changes its answer."""
 
     def __init__(self, honest, random):
         super().__init__(honest.url)
@@ -77,7 +77,7 @@ class Liar(RpcClient):
 
 
 def questions(actors, liar, store, issued):
-    """What institutions ask of a node, by name."""
+    """Return what institutions ask of a node, by name."""
     registry, org = Registry(liar), actors.issuers["szcredit"].member.org_id
     members = {item.spec.id: item for item in actors.plan.institutions}
     signer = Signer(liar, members["szcredit"].account_key)
@@ -149,7 +149,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d
 
 
 class Wire:
-    """A connection on which certain bytes arrive."""
+    """A connection on which the given bytes arrive."""
 
     def __init__(self, data):
         self.data = data
@@ -167,7 +167,7 @@ class Wire:
 
 
 async def ask_over(data):
-    """Call a node that answers with these bytes, and is gone if it is asked again."""
+    """Call a node that answers with these bytes and then closes the connection."""
     client = RpcClient("http://127.0.0.1:1", timeout_s=5)
     client._stream, client._http = Wire(data), h11.Connection(h11.CLIENT)
     return await client.call("eth_blockNumber")

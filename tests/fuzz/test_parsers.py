@@ -1,7 +1,8 @@
-"""Whatever comes from outside is read completely or refused in words; nothing in between.
+"""Parsers either read outside input completely or refuse it with a message.
 
-Values of every format are changed in structure (types, ranges, lengths, keys, depth) and in bytes.
-A reader gives a `FormError`, or a value whose encoding is what was read: one value, one encoding.
+The tests change values of every format in structure (types, ranges, lengths, keys, depth) and in
+bytes. A reader raises `FormError`, or returns a value that encodes to the same bytes: each value
+has one encoding.
 """
 
 import json
@@ -36,7 +37,7 @@ CHANGES = 1_500
 
 
 def encode(value):
-    """Return canonical bytes if the value has any, or else JSON that no reader may take."""
+    """Return canonical bytes if the value has any, or JSON that every reader must refuse."""
     try:
         return encode_canonical(value)
     except (CanonicalError, ValueError):
@@ -93,7 +94,7 @@ def test_a_value_is_read_whole_or_refused(name):
             continue
         read += 1
         assert encode_again(found) == data
-    assert read > CHANGES / 200  # or the changes reach nothing but the outermost form
+    assert read > CHANGES / 200  # or the changes would reach only the outermost form
 
 
 def test_orders_are_read_whole_or_refused():
@@ -121,7 +122,7 @@ MANY = {
     "quotation marks": b"[[[" + b'"' * 3_900_000,
     "digits": b"[" + b",".join([b"9" * 4_300] * 900) + b"]",
 }
-"""Four megabytes each: one took nine seconds to refuse."""
+"""Four megabytes each; one of them once took nine seconds to refuse."""
 READERS = {
     **{name: (decode, FormError) for name, (decode, _, _) in FORMATS.items()},
     "order": (lambda data: decode_order("x", data, {}), FormError),
@@ -134,7 +135,7 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("kind", MANY)
 def test_no_number_of_values_takes_long(reader, kind, monkeypatch):
-    """N-F14: whatever a stranger hands in is counted before it is parsed, or checked at all."""
+    """N-F14: the values of outside input are counted before it is parsed or checked."""
     read, refusal = READERS[reader]
 
     def never(value, depth=0):
@@ -146,7 +147,7 @@ def test_no_number_of_values_takes_long(reader, kind, monkeypatch):
 
 
 def test_the_largest_package_is_read():
-    """N-F14: as many proofs by as many validators as its bytes can hold."""
+    """N-F14: a package with as many proofs and signatures as its bytes can hold."""
     package = build_world().package
     (anchor,) = package.anchors
     (signature, *_) = anchor.proof.signatures
@@ -158,6 +159,6 @@ def test_the_largest_package_is_read():
 
 
 def test_commas_and_brackets_in_texts_are_no_values():
-    """N-F14: prose may have as many as it likes."""
+    """N-F14: a text may hold any number of them."""
     text = encode_canonical([",[{" * 20_000, '\\",[' * 10_000] * 3)
     assert encode_canonical(decode_canonical(text, PACKAGE_BYTES_MAX)) == text

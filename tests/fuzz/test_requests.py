@@ -1,7 +1,7 @@
 """Whatever a client sends, the answer is JSON with a code that says whose fault it is (N-R1, N-R2).
 
-Every method of the table gets odd values in every place of right parameters. No answer is an
-internal error, none holds what JSON has not, and the node goes on.
+The tests put odd values in every place of valid parameters, for every method of the table. No
+answer is an internal error, all are strict JSON, and the node keeps working.
 """
 
 import json
@@ -15,7 +15,7 @@ from tests.fuzz.kit import ODD, change
 from tests.unit.node_kit import CHAIN_ID
 
 CHANGES = 60
-"""For each method, besides every odd value in every place."""
+"""Random changes for each method, besides every odd value in every place."""
 ADDRESS = "0x" + "ab" * 20
 HASH = "0x" + "cd" * 32
 CALL = {"from": ADDRESS, "to": ADDRESS, "data": "0x1234", "gas": "0xffff", "value": "0x0"}
@@ -47,7 +47,7 @@ RIGHT = {
     "eth_subscribe": ["logs", FILTER],
     "eth_unsubscribe": ["0x1"],
 }
-"""Parameters that pass; a method that is not here takes none, or a group and a node's name."""
+"""Valid parameters; a method that is not here takes none, or a group and a node's name."""
 ODD_TEXTS = (
     "0x", "0X1", "0x_1", "0x 1", "0x-1", "-0x1", "0x+1", "0x1\n", "\u0661", "0x\u0661", "1", "-1",
     "0x" + "0" * 65, "0x" + "f" * 64, "0x" + "f" * 65, "0x" + "00" * 20, "0x" + "00" * 31,
@@ -63,7 +63,7 @@ ODD_VALUES = (
 
 
 def requests_of(name, random):
-    """Yield lists of parameters with something odd in them."""
+    """Yield parameter lists that contain odd values."""
     right = RIGHT.get(name, ["group0", ""])
     yield from ([], right, right[:1], [*right, 1])
     for place in range(len(right)):
@@ -82,7 +82,7 @@ def refuse(text):
 
 
 def strictly(data):
-    """Return the value of JSON as strict parsers read it."""
+    """Return the value of JSON text as a strict parser reads it."""
     value = json.loads(data.decode(), parse_constant=refuse)
     json.dumps(value, ensure_ascii=False).encode()
     return value
@@ -163,14 +163,14 @@ def ask(*bodies):
 
 
 def test_what_no_json_has_is_neither_read_nor_echoed():
-    """N-R1: an id of 1e999 came back as Infinity."""
+    """N-R1: an id of 1e999 once came back as Infinity."""
     answers = ask(*(body for body, _ in BODIES))
     assert [item["error"]["code"] for item in answers] == [code for _, code in BODIES]
     assert [item["id"] for item in answers] == [None] * len(BODIES)
 
 
 def test_ids_come_back_as_they_were():
-    """N-R1: whatever is an id."""
+    """N-R1: every valid id is echoed unchanged."""
     answers = ask(*(json.dumps({"id": item, "method": "eth_chainId"}) for item in IDS))
     assert [item["id"] for item in answers] == list(IDS)
     assert {item["result"] for item in answers} == {hex(CHAIN_ID)}
