@@ -1,4 +1,4 @@
-"""B03: what a message says of its sender must fit the link it came over (R-SIG-2)."""
+"""B03: the sender that a message names must match the link it came over (R-SIG-2)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""B05: what was prepared survives every view change."""
+"""B05: a prepared proposal survives every view change."""
 
 from consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit

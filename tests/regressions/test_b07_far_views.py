@@ -1,4 +1,4 @@
-"""B07: one far view moves nobody; f + 1 move everybody to the smallest (R-VC-3)."""
+"""B07: one VIEW-CHANGE for a far view moves nobody; f + 1 move all to the smallest (R-VC-3)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""B09: a proposal that does not check out is not voted for and costs its leader the view."""
+"""B09: an invalid proposal gets no vote and costs its leader the view."""
 
 from consensus.inputs import ProposalVerdict, ProposalVerified
 from consensus.messages import Prepare, ViewChange

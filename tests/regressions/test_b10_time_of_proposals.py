@@ -1,4 +1,4 @@
-"""B10: the time of a proposal is greater than that of the one below (R-PP-3)."""
+"""B10: a proposal's time must be later than that of the one below it (R-PP-3)."""
 
 import pytest
 

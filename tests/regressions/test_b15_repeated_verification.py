@@ -1,4 +1,4 @@
-"""B15: one proposal is verified once at a time, however often it arrives."""
+"""B15: a proposal is not verified twice at a time, however often it arrives."""
 
 from consensus.effects import VerifyProposal
 from consensus.inputs import TimerId

@@ -1,4 +1,4 @@
-"""B16: the search for a leader that can lead is bounded by n, also when none can."""
+"""B16: the search for a leader that can lead takes at most n steps, even if none can."""
 
 from consensus.inputs import LinksChanged
 from consensus.messages import ViewChange

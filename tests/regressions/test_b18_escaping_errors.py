@@ -1,4 +1,4 @@
-"""B18: whatever bytes arrive, decoding raises InvalidMessage or nothing."""
+"""B18: whatever bytes arrive, decoding raises no error but InvalidMessage."""
 
 from contextlib import suppress
 

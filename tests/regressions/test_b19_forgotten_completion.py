@@ -1,4 +1,4 @@
-"""B19: the end of slow work frees its place, and lost work is asked for again."""
+"""B19: finished slow work frees its place, and lost work is requested again."""
 
 from consensus.effects import ExecuteProposal, VerifyProposal
 from consensus.inputs import ProposalExecuted, ProposalVerdict, ProposalVerified, TimerId

@@ -5,7 +5,7 @@ import sys
 
 
 def test_invariants_are_checked_without_asserts():
-    """No bare assert stands in the product (tests/test_tidy.py); this runs one check."""
+    """The product has no bare assert (tests/test_tidy.py); this test runs one check."""
     code = (
         "from consensus.errors import InvariantViolation\n"
         "from consensus.message_log import MessageLog\n"

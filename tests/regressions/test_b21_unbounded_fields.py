@@ -1,4 +1,4 @@
-"""B21: repeated fields are bounded by what a message can need, before anything is built."""
+"""B21: the length of repeated fields is bounded before anything is built from them."""
 
 import msgpack
 import pytest

@@ -1,4 +1,4 @@
-"""B24: a second machine with the same key is noticed and ends nobody."""
+"""B24: a second machine with the same key is noticed and stops no replica."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""B25: a view opens although replicas have different heads, also with us behind."""
+"""B25: a view opens although replicas have different heads, even if this one is behind."""
 
 from consensus.effects import RequestSync
 from consensus.messages import NewView
@@ -9,7 +9,7 @@ AHEAD = [kit.view_change(i, 1, kit.committed(ITEM)) for i in (0, 1)]
 
 
 def test_different_heads_make_one_new_view():
-    """Height 2 in view 1 is led by node 3: it opens the view."""
+    """Node 3 leads height 2 in view 1, so it opens the view."""
     replica = kit.replica(3)
     effects = []
     for change in AHEAD:

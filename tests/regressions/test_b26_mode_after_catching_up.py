@@ -1,4 +1,4 @@
-"""B26: fetched blocks end whatever was waited for."""
+"""B26: fetched blocks end any wait for work on their heights."""
 
 from consensus.effects import CommitBlock, ExecuteProposal
 from consensus.inputs import ProposalExecuted, Synced

@@ -1,4 +1,4 @@
-"""B27: a leader that lost the lead does not propose what it built before (R-LATE-1)."""
+"""B27: a replica that no longer leads does not propose what it built before (R-LATE-1)."""
 
 from consensus.effects import BuildProposal
 from consensus.inputs import ProposalBuilt

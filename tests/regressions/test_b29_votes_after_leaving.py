@@ -1,4 +1,4 @@
-"""B29: once VIEW-CHANGE is sent, nothing is voted in the old view (R-VC-4)."""
+"""B29: after sending a VIEW-CHANGE, a replica does not vote in the old view (R-VC-4)."""
 
 from consensus.inputs import TimerId
 from consensus.messages import Commit, Prepare

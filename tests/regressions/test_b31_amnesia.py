@@ -1,4 +1,4 @@
-"""B31: after a restart the same votes have the same bytes, and no others are given (R-SAFE-1)."""
+"""B31: after a restart, votes have the same bytes as before, and none differ (R-SAFE-1)."""
 
 from consensus.effects import Persist
 from consensus.messages import Prepare, Status

@@ -1,4 +1,4 @@
-"""B32: votes and proofs are sent again to whoever lacks them (R-CU-1, R-CU-2, R-CU-4)."""
+"""B32: votes and proofs are sent again to replicas that lack them (R-CU-1, R-CU-2, R-CU-4)."""
 
 from consensus.effects import Send
 from consensus.inputs import LinksChanged, TimerId
@@ -33,7 +33,7 @@ def asked(effects):
 
 
 def test_who_was_not_linked_before_is_asked_at_once():
-    """One that came back waited up to two resend periods for the view, and others for its turn."""
+    """A returning replica waited up to two resend periods for the view, others for its turn."""
     replica = kit.replica()
     effects = replica.step(links(0, is_linking_up=True))
     assert asked(effects) == [0]

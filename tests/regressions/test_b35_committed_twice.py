@@ -1,4 +1,4 @@
-"""B35: a block that was fetched and a block that was agreed on are one block."""
+"""B35: a block that was both fetched and agreed on is committed once."""
 
 from consensus.inputs import BlockCommitted, Synced
 from tests.unit import consensus_kit as kit

@@ -1,4 +1,4 @@
-"""B38: waiting transactions run the view timer, also when the leader proposes nothing."""
+"""B38: waiting transactions run the view timer, even if the leader proposes nothing."""
 
 from consensus.inputs import TimerId
 from consensus.messages import ViewChange

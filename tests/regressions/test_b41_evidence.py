@@ -1,4 +1,4 @@
-"""B41: evidence of equivocation is durable, complete, and there after a restart (R-EVI-1)."""
+"""B41: evidence of equivocation is durable, complete, and survives a restart (R-EVI-1)."""
 
 from consensus.effects import Persist, ReportEvidence
 from consensus.messages import Prepare

@@ -1,4 +1,4 @@
-"""B44: a restarted replica has its prepared certificates and goes on."""
+"""B44: a restarted replica keeps its prepared certificates and goes on."""
 
 from consensus.effects import Persist
 from consensus.inputs import TimerId

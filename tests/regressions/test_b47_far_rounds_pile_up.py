@@ -1,4 +1,4 @@
-"""B47 (besu#11102): view changes to ever new views take no more memory than one of them."""
+"""B47 (besu#11102): view changes to ever new views take no more memory than a single one."""
 
 from consensus.errors import InvalidMessage
 from consensus.messages import Commit, Prepare
@@ -9,7 +9,7 @@ MESSAGES = 2_000
 
 
 def far_views():
-    """Views far apart, up and down, all of them allowed on the wire."""
+    """Views far apart, rising and falling, all allowed on the wire."""
     for number in range(MESSAGES):
         yield 1 + (number * 2_654_435_761) % (VIEW_MAX - 1)
 

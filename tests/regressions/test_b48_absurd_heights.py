@@ -1,7 +1,6 @@
-"""B48 (cometbft#5803): a peer that claims an absurd height holds up nobody's block sync.
+"""B48 (cometbft#5803): a peer that claims an absurd height holds up no replica's block sync.
 
-Played in tests/unit/node/core/test_sync.py over the node's own sync; here is what consensus makes
-of it.
+tests/unit/node/core/test_sync.py tests this on the node's own sync; these tests cover consensus.
 """
 
 from consensus.effects import RequestSync

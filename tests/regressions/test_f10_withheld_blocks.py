@@ -1,4 +1,4 @@
-"""Blocks that only a liar has: the view that starts above them settles them (R-NV-3)."""
+"""Blocks that only a liar has are settled by the view that starts above them (R-NV-3)."""
 
 from consensus.effects import ExecuteProposal, VerifyProposal
 from consensus.inputs import ProposalVerdict, ProposalVerified
@@ -15,7 +15,7 @@ WITHHELD = [
 
 
 def test_proposals_below_a_proven_head_are_executed():
-    """Found by simulation: the honest had every proposal, and waited for blocks for ever."""
+    """Found by simulation: honest replicas had every proposal, but waited for blocks for ever."""
     replica = kit.replica(3)
     effects = kit.deliver(replica, kit.new_view(1, WITHHELD, sender=0))
     assert replica.is_settled(1) and replica.is_settled(2) and not replica.is_settled(3)

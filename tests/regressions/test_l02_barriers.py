@@ -80,7 +80,7 @@ def test_what_may_be_of_a_later_epoch_costs_nobody_the_link():
 
 
 def test_votes_of_the_former_epoch_bind_nobody():
-    """They may stand above a barrier, from views that did not know of it."""
+    """Such votes may be above a barrier, from views in which the barrier was not known."""
     replica = kit.replica(0)
     first, second = kit.chain(2)
     for item in (first, second):

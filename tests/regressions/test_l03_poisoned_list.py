@@ -1,4 +1,4 @@
-"""L03: what a quorum vouches for is fetched by digest, whatever list came with it (R-BODY-1)."""
+"""L03: a proposal with a quorum is fetched by digest, whatever list came with it (R-BODY-1)."""
 
 from consensus.effects import VerifyProposal
 from consensus.inputs import ProposalVerdict, ProposalVerified

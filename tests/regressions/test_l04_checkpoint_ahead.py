@@ -1,4 +1,4 @@
-"""L04: a CHECKPOINT of a block executed ahead is no claim to have it stable (R-LAG-1)."""
+"""L04: a CHECKPOINT of a block executed ahead does not claim that it is stable (R-LAG-1)."""
 
 from consensus.messages import Checkpoint, Status
 from tests.unit import consensus_kit as kit

@@ -1,4 +1,4 @@
-"""L05: of two certificates for one height the later view's is proposed again (R-NV-2)."""
+"""L05: of two certificates for one height, that of the later view is proposed again (R-NV-2)."""
 
 import itertools
 

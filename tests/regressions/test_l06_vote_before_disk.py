@@ -1,4 +1,4 @@
-"""L06: in every step, what a vote binds to is persisted before the vote is sent (R-SAFE-1)."""
+"""L06: in every step, a vote's record is persisted before the vote is sent (R-SAFE-1)."""
 
 from consensus.effects import Broadcast, Persist
 from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare, ViewChange

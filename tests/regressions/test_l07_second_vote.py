@@ -1,4 +1,4 @@
-"""L07: the first vote of a validator counts, a second one is evidence (R-SAFE-1, R-EVI-1)."""
+"""L07: a validator's first vote counts; a contradicting one is evidence (R-SAFE-1, R-EVI-1)."""
 
 from consensus.effects import ReportEvidence
 from consensus.messages import Commit, Prepare

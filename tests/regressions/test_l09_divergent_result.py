@@ -1,4 +1,4 @@
-"""L09: a replica whose result differs from a quorum's halts and says so (R-CP-3)."""
+"""L09: a replica whose result differs from a quorum's halts and says why (R-CP-3)."""
 
 from consensus.effects import CommitBlock, Halt
 from consensus.inputs import ProposalExecuted

@@ -1,4 +1,4 @@
-"""L11: a VIEW-CHANGE carries the certificate of a height from whatever view it is (R-VC-4)."""
+"""L11: a VIEW-CHANGE carries a height's certificate, whatever its view (R-VC-4)."""
 
 from consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit

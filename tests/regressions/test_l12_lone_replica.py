@@ -1,4 +1,4 @@
-"""L12: who asks for a view alone waits there for the others (R-VC-4)."""
+"""L12: a replica that asks for a view alone waits there for the others (R-VC-4)."""
 
 from consensus.inputs import TimerId
 from tests.unit import consensus_kit as kit

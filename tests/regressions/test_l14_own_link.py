@@ -1,4 +1,4 @@
-"""L14: a message that came over its sender's link is taken (R-SIG-2)."""
+"""L14: a message that came over its sender's link is accepted (R-SIG-2)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""L15: the view asked for survives a restart, with its disk form between."""
+"""L15: the view asked for survives a restart through its disk form."""
 
 from consensus.effects import Persist
 from consensus.inputs import TimerId

@@ -1,4 +1,4 @@
-"""L16: one VIEW-CHANGE listed three times is one (R-NV-1)."""
+"""L16: one VIEW-CHANGE listed three times counts once (R-NV-1)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""L19: without signatures there is one certificate only, our genesis (R-CERT-2)."""
+"""L19: the only certificate without signatures is our genesis (R-CERT-2)."""
 
 from dataclasses import replace
 

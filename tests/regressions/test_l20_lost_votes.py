@@ -57,13 +57,13 @@ def test_it_votes_again_two_windows_above_what_the_others_had():
     assert replica.phase == "abstaining"
     effects = replica.step(synced(5 + 2 * WINDOW))
     assert replica.phase == "normal" and replica.index == 3
-    # First the record that a restart will find, then the question where the others are.
+    # First the record for a later restart, then the question where the others are.
     assert effects[0] == Persist((ViewRecord(1, 0, 0),))
     assert kit.sent(Status, effects) and kit.sent(Status, effects)[0].stable_height == 13
 
 
 def test_only_the_first_answer_counts():
-    """Later ones would move the goal for ever."""
+    """Later answers would move the goal for ever."""
     replica = forgetful()
     replica.step(CaughtUp(0))
     replica.step(CaughtUp(100))
@@ -78,7 +78,7 @@ def test_blocks_alone_do_not_end_it():
 
 
 def test_a_change_of_the_validators_does_not_end_it():
-    """Nor does it leave a record that would tell the next start that nothing was lost."""
+    """It also leaves no record that would tell the next start that nothing was lost."""
     replica = forgetful()
     effects = replica.step(synced(3, Epoch(4, replace(kit.VALIDATORS, leader_period=2))))
     assert kit.only(Persist, effects) == [] and replica.index is None

@@ -1,4 +1,4 @@
-"""L21: whoever leaves a view names the leader that failed it, longer each time (R-LEAD-4)."""
+"""L21: a replica that leaves a view names its failed leader, longer each time (R-LEAD-4)."""
 
 from consensus.inputs import TimerId
 from consensus.leaders import ROUNDS_MAX
@@ -8,7 +8,7 @@ from tests.unit import consensus_kit as kit
 
 
 def leave(replica, effects):
-    """Let the view timer fire; return who is named, and up to which height."""
+    """Let the view timer fire; return the named leaders and up to which height."""
     return kit.sent(ViewChange, kit.fire(replica, kit.timer(effects, TimerId.VIEW)))[-1].passed_over
 
 
@@ -18,7 +18,7 @@ def test_a_time_out_names_the_leader_of_the_lowest_height():
 
 
 def test_whoever_joins_names_it_too():
-    """Most replicas join the first two: were these alone to name it, a quorum might not."""
+    """Most replicas join the first two: if only these named it, a quorum might not."""
     replica = kit.replica(3)
     kit.pending(replica)
     effects = [*kit.deliver(replica, kit.view_change(0)), *kit.deliver(replica, kit.view_change(2))]
@@ -41,7 +41,7 @@ def test_nobody_is_named_for_a_height_that_is_prepared():
 def test_each_failure_costs_twice_as_many_turns_up_to_a_cap():
     replica, rounds = kit.replica(3), []
     effects = kit.pending(replica)
-    for view in range(4, 44, 4):  # node 1 leads height 1 in each of them
+    for view in range(4, 44, 4):  # node 1 leads height 1 in each of these views
         ((leader, until),) = leave(replica, effects)
         assert leader == 1
         rounds.append(until // 4)

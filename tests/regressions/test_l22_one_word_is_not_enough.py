@@ -1,4 +1,4 @@
-"""L22: a validator is passed over when more than f weight names it, and as long as they agree."""
+"""L22: a validator is passed over if more than f weight names it, up to the agreed height."""
 
 from consensus.leaders import select_passed_over
 from consensus.validators import Validator, ValidatorSet

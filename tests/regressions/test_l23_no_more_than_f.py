@@ -1,4 +1,4 @@
-"""L23: at most f weight of validators is passed over at once, those named longest first."""
+"""L23: validators of at most f weight are passed over at once, those named longest first."""
 
 from consensus.leaders import select_passed_over
 from consensus.validators import Validator, ValidatorSet

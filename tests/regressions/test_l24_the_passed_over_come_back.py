@@ -1,4 +1,4 @@
-"""L24: who is passed over leads again above the height that was agreed on (R-LEAD-2)."""
+"""L24: a validator that is passed over leads again above the agreed height (R-LEAD-2)."""
 
 from collections import Counter
 
@@ -12,13 +12,13 @@ def test_it_leads_again():
 
 
 def test_its_turns_go_round_among_the_others():
-    """Nobody has more than its share of the turns that fall free: a liar wins nothing by it."""
+    """No validator gets more than its share of the freed turns, so a liar gains nothing."""
     turns = Counter(kit.VALIDATORS.leader(height, 2, {1: 10**6}) for height in range(1, 1201))
     assert turns == {0: 400, 2: 400, 3: 400}
 
 
 def test_every_view_of_one_height_is_opened_by_another():
-    """Within n views everybody has opened one, passed over or not (section 9)."""
+    """Within n views every validator opens one, passed over or not (section 9)."""
     for height in (1, 2, 7):
         assert {kit.VALIDATORS.leader(height, view) for view in range(4)} == {0, 1, 2, 3}
 

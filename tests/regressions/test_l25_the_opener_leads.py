@@ -1,4 +1,4 @@
-"""L25: who opens a view leads its first height: it is alive (docs/adr/0007, R-LEAD-3)."""
+"""L25: the opener of a view leads its first height, as it is alive (docs/adr/0007, R-LEAD-3)."""
 
 from consensus.effects import BuildProposal
 from consensus.leaders import select_passed_over

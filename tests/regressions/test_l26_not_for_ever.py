@@ -1,4 +1,4 @@
-"""L26: a VIEW-CHANGE names validators, each once, and for 64 of their turns at most (R-LEAD-3)."""
+"""L26: a VIEW-CHANGE names each validator once, for at most 64 of its turns (R-LEAD-3)."""
 
 import pytest
 

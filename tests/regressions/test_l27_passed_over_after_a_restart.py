@@ -1,4 +1,4 @@
-"""L27: a restarted replica goes by the leaders of its view, as everybody else does (R-LEAD-3)."""
+"""L27: a restarted replica follows the leaders of its view, like all others (R-LEAD-3)."""
 
 from consensus.effects import Persist
 from consensus.validators import Validator, ValidatorSet
@@ -8,7 +8,7 @@ FIRST, SECOND, THIRD = kit.chain(3)
 
 
 def opened():
-    """View 5, in which node 1 is passed over: it would lead heights 4 and 8."""
+    """View 5, in which node 1 is passed over; it would otherwise lead heights 4 and 8."""
     changes = tuple(kit.view_change(i, 5, passed_over=[(1, 16)]) for i in (0, 2, 3))
     return kit.new_view(5, changes)
 
@@ -19,7 +19,7 @@ def test_it_knows_its_leaders_again():
     records = [record for effect in kit.only(Persist, effects) for record in effect.records]
     back, _ = kit.recovered(3, records)
     assert dict(back.passed_over) == dict(replica.passed_over) == {1: 16}
-    # Height 4 of view 5 would be node 1's; in its place leads another, whom it believes.
+    # Node 1 would lead height 4 of view 5; the replica accepts the node that leads instead.
     leader = kit.VALIDATORS.leader(4, 5, {1: 16})
     assert leader != 1
     item = kit.proposal(4, proposer=leader)

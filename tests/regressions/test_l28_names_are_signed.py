@@ -1,4 +1,4 @@
-"""L28: nobody can change whom a VIEW-CHANGE names, not even who carries it on (R-SIG-1)."""
+"""L28: nobody can change the names in a VIEW-CHANGE, not even its forwarder (R-SIG-1)."""
 
 from dataclasses import replace
 

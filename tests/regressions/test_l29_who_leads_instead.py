@@ -1,4 +1,4 @@
-"""L29: in place of a leader that is passed over another one is listened to (R-LEAD-2, R-PP-1)."""
+"""L29: another leader is accepted in place of one passed over (R-LEAD-2, R-PP-1)."""
 
 import pytest
 
@@ -14,7 +14,7 @@ LOW, HIGH = kit.proposal(1, proposer=3), kit.proposal(2, proposer=0)
 
 
 def new_view():
-    """View 2: node 3 leads height 1, node 0 height 2; height 3 would be node 1's."""
+    """View 2: node 3 leads height 1, node 0 height 2; node 1 would lead height 3."""
     changes = tuple(kit.view_change(i, VIEW, passed_over=[(1, 16)]) for i in (0, 2, 3))
     return kit.new_view(VIEW, changes)
 
@@ -29,7 +29,7 @@ def is_asked(effects):
 
 
 def below(replica):
-    """Offer heights 1 and 2, so that height 3 is looked at."""
+    """Offer heights 1 and 2, so that height 3 is considered."""
     low, high = LOW, kit.replace(HIGH, previous=kit.digest_of(LOW))
     effects = list(kit.deliver(replica, kit.offer(low, VIEW)))
     return effects + list(kit.deliver(replica, kit.offer(high, VIEW)))
@@ -46,7 +46,7 @@ def test_the_one_instead_is_heard_and_the_one_passed_over_is_not():
 
 
 def suspecting():
-    """Node 2 after a time-out: it asks to pass over node 1."""
+    """Node 2 after a time-out, when it asks to pass over node 1."""
     replica = kit.replica(2)
     kit.fire(replica, kit.timer(kit.pending(replica), TimerId.VIEW))
     return replica

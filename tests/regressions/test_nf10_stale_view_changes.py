@@ -1,4 +1,4 @@
-"""N-F10: VIEW-CHANGEs that tell nothing, or too much, cost next to no signature checks."""
+"""N-F10: useless or oversized VIEW-CHANGEs cost next to no signature checks."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def verifier(counting):
 
 
 def test_a_new_view_holds_nothing_above_the_window_either(verifier):
-    """Its VIEW-CHANGEs were bounded by nothing but the size of a message."""
+    """Only the size of a message once bounded the VIEW-CHANGEs in it."""
     changes = [kit.view_change(i, 1, certificates=kit.certificates(WINDOW)) for i in (0, 1, 2)]
     verifier.verify_message(kit.new_view(1, changes))
     changes[2] = kit.view_change(2, 1, certificates=kit.certificates(WINDOW + 1))
@@ -32,7 +32,7 @@ def test_a_new_view_holds_nothing_above_the_window_either(verifier):
 
 
 def test_no_signature_is_checked_twice(counting, verifier):
-    """PREPAREs come alone, in three VIEW-CHANGEs, and in the NEW-VIEW that holds these."""
+    """The same PREPAREs come in three VIEW-CHANGEs, and in the NEW-VIEW that holds these."""
     held = kit.certificates(WINDOW)
     votes = 3 * WINDOW
     changes = [kit.view_change(i, 1, certificates=held) for i in (0, 1, 2)]
@@ -73,7 +73,7 @@ def test_what_is_in_use_stays_remembered(counting):
 
 
 def test_what_tells_a_replica_nothing():
-    """Only what it would drop itself: a vote of an old view may complete a quorum (R-ORD-1)."""
+    """Only messages it would drop are stale: an old view's vote may complete a quorum (R-ORD-1)."""
     replica, items = kit.replica_in_view(4), kit.chain(3)
     kit.commit(replica, items[0], view=4)
     above = items[1]
@@ -82,7 +82,7 @@ def test_what_tells_a_replica_nothing():
     stale += [kit.vote(kind, items[0], 0, 9) for kind in (Prepare, Commit)]
     stale += [kit.checkpoint(items[0], 0), kit.new_view(3)]
     news = [kit.offer(above, 4), kit.view_change(0, 5), kit.new_view(5), kit.new_view(4)]
-    # Of blocks that we have not got: they may be of the next epoch, whose views start anew.
+    # Of blocks that we lack: they may be of the next epoch, whose views start from 0.
     higher = kit.committed(above)
     ahead = tuple(kit.view_change(i, 1, higher) for i in (0, 1, 2))
     news += [ahead[0], kit.new_view(1, ahead)]

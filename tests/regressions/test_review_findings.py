@@ -1,4 +1,4 @@
-"""Ways in which one faulty validator, or a late answer, once stopped an honest one."""
+"""Ways in which one faulty validator, or a late answer, once stopped an honest validator."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ only = kit.only
 
 
 def test_bodies_are_checked_only_on_top_of_known_proposals():
-    """A PRE-PREPARE that overtakes the one below would else be judged without it."""
+    """Otherwise a PRE-PREPARE that overtakes the one below would be judged without it."""
     replica = make()
     above = kit.proposal(2, DIGEST, b"b", 2, 6)
     assert only(fx.VerifyProposal, deliver(replica, kit.signed(PrePrepare(0, above, (), 2)))) == []
@@ -113,7 +113,7 @@ def test_the_window_of_an_epoch_is_one_whose_new_view_fits_a_message():
 
 
 def test_a_validator_that_was_removed_and_came_back_asks_again():
-    """A timer of before its removal counted as running for ever."""
+    """A timer from before its removal counted as running for ever."""
     replica = make()
     barrier = replace(ITEM, is_barrier=True)
     effects = kit.commit(replica, barrier, validators=THREE)
@@ -134,7 +134,7 @@ def test_a_larger_set_gets_a_smaller_window():
 
 
 def test_a_window_that_would_forget_votes_is_refused():
-    """A smaller window than before dropped certificates that VIEW-CHANGEs must carry."""
+    """A smaller window than before once dropped certificates that VIEW-CHANGEs must carry."""
     high = kit.proposal(6, b"p" * 32)
     record = VoteRecord(1, VoteKind.COMMIT, 6, 0, kit.digest_of(high), b"\0" * 32)
     with pytest.raises(ValueError, match="start with at least 6"):
@@ -166,7 +166,7 @@ def test_messages_of_before_a_change_cost_nobody_the_link():
 
 
 def judged_before_and_after(message, *sets):
-    """Verify a message before any change, then forget to blame it after changes at 1, 2, …"""
+    """Check that a message is valid, but of unknown epoch after validator changes at 1, 2, …"""
     epochs = Epochs(kit.VALIDATORS)
     verifier = MessageVerifier(kit.DOMAIN, epochs, kit.GENESIS, kit.is_signed)
     assert verifier.verify_message(message).message == message
@@ -180,7 +180,7 @@ def judged_before_and_after(message, *sets):
 
 
 def test_a_new_view_of_before_a_change_costs_nobody_the_link():
-    """Somebody had block 1 certified, and did not know yet that it names other validators."""
+    """The sender had block 1 certified, but did not know yet that it names other validators."""
     changes = [kit.view_change(0, 1, kit.committed(ITEM)), *map(kit.view_change, (1, 2), (1, 1))]
     message = kit.new_view(1, changes, sender=3)
     judged_before_and_after(message, THREE).verify_link(kit.node_id(0), message)
@@ -240,7 +240,7 @@ def test_a_proposal_on_another_predecessor_is_bad_only_if_ours_is_final():
 
 
 def test_a_second_new_view_tells_what_is_final():
-    """Two NEW-VIEWs of one view may exist; the loser's followers need what the other proves."""
+    """One view may have two NEW-VIEWs; a replica that took one needs what the other proves."""
     replica = make(3)
     certified = [kit.view_change(i, 1, certificates=[kit.prepared(ITEM)]) for i in (0, 1, 2)]
     deliver(replica, kit.new_view(1, certified))
