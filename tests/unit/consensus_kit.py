@@ -84,7 +84,7 @@ def new_view(view=1, changes=None, sender=None):
 
 
 def samples():
-    """One signed message of each kind, rich in content."""
+    """One signed message of each kind, with its optional content."""
     item = proposal()
     digest = compute_digest(DOMAIN, item)
     above = proposal(2, digest, b"b", 2, 6)
@@ -107,13 +107,13 @@ def verified(message):
 
 
 def replica(index=3, window=8, **options):
-    """A fresh replica of the four."""
+    """A new replica, one of the four validators."""
     config = ReplicaConfig(DOMAIN, node_id(index), GENESIS, window=window, **options)
     return Replica(config, lambda digest: sign(index, digest), EPOCH)
 
 
 def recovered(index, records, stable=GENESIS, window=8):
-    """A replica that comes back with records, and its first effects."""
+    """A replica recovered from records, and its first effects."""
     config = ReplicaConfig(DOMAIN, node_id(index), GENESIS, window=window)
     return Replica.recover(config, lambda digest: sign(index, digest), EPOCH, records, stable, 0)
 
@@ -123,7 +123,7 @@ def node_id(index):
 
 
 def deliver(target, message):
-    """Verify a message as the edge does, and give it to a replica."""
+    """Verify a message as a node does, and deliver it to a replica."""
     return target.step(MessageReceived(VERIFIER.verify_message(message)))
 
 
@@ -133,7 +133,7 @@ def only(kind, effects):
 
 
 def sent(kind, effects):
-    """The messages of one kind that are broadcast or sent."""
+    """The messages of one kind that are broadcast or sent to one replica."""
     messages = [effect.message for effect in effects if isinstance(effect, Broadcast | Send)]
     return [message for message in messages if isinstance(message, kind)]
 
@@ -143,7 +143,7 @@ def digest_of(item):
 
 
 def offer(item, view=0, hashes=(b"h" * 32,), sender=None):
-    """A PRE-PREPARE from the leader."""
+    """A PRE-PREPARE, by default from the leader."""
     sender = VALIDATORS.leader(item.height, view) if sender is None else sender
     return signed(PrePrepare(view, item, hashes, sender))
 
@@ -163,7 +163,7 @@ def checkpoint(item, sender, block_hash=None):
 
 
 def order(target, item, view=0, senders=(0, 1, 2)):
-    """Bring a proposal of `view` to ordered at a replica; return all effects."""
+    """Make a replica order a proposal in `view`; return all effects."""
     effects = list(deliver(target, offer(item, view)))
     effects += make_valid(target, item)
     for kind in (Prepare, Commit):
@@ -174,7 +174,7 @@ def order(target, item, view=0, senders=(0, 1, 2)):
 
 
 def commit(target, item, view=0, senders=(0, 1, 2), validators=None):
-    """Bring a proposal to stable at a replica; return all effects."""
+    """Make a proposal stable at a replica; return all effects."""
     effects = order(target, item, view, senders)
     block_hash = hash_bytes(digest_of(item))
     effects += target.step(ProposalExecuted(item.height, digest_of(item), block_hash))
@@ -186,7 +186,7 @@ def commit(target, item, view=0, senders=(0, 1, 2), validators=None):
 
 
 def chain(length, proposer=None):
-    """Proposals that stand on each other from height 1, each by its leader in view 0."""
+    """A chain of proposals from height 1, each by its leader in view 0."""
     items, previous = [], ZERO_HASH
     for height in range(1, length + 1):
         leader = VALIDATORS.leader(height, 0) if proposer is None else proposer
@@ -202,17 +202,17 @@ def timer(effects, kind):
 
 
 def fire(target, start):
-    """Let a started timer run out."""
+    """Let a started timer fire."""
     return target.step(TimerFired(start.timer, start.number))
 
 
 def pending(target):
-    """Tell a replica that transactions wait; return the effects."""
+    """Tell a replica that transactions are waiting; return the effects."""
     return target.step(PendingChanged(True))
 
 
 class CountingSignatures:
-    """Checks signatures and counts how often."""
+    """Checks signatures and counts the checks."""
 
     def __init__(self):
         self.checks = 0
@@ -223,7 +223,7 @@ class CountingSignatures:
 
 
 def certificates(count, first=1):
-    """Prepared certificates of so many heights, each with signatures of its own."""
+    """Prepared certificates of `count` heights, each with signatures of its own."""
     return [prepared(proposal(first + i, bytes(32), b"%d" % i)) for i in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""An issuer, a holder, a receiver, and a ledger that answers from memory."""
+"""An issuer, a holder, a receiver, and a ledger in memory."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -35,11 +35,11 @@ USCC = "91440300MA5DEM012D"
 SUBJECT = Subject("USCC", USCC)
 EVERYTHING = ("",)
 RECEIPT = TransactionReceipt("0x" + "ab" * 32, 7, True, b"", ())
-"""Of a transaction that succeeded in block 7."""
+"""The receipt of a transaction that succeeded in block 7."""
 
 
 class Ledger:
-    """A node's answers; what tests change, they change here."""
+    """A node's answers, which tests may change."""
 
     def __init__(self, url="http://one"):
         self.client = SimpleNamespace(url=url)
@@ -95,7 +95,7 @@ class Ledger:
 
 
 class World:
-    """One document of a company, issued for Nova and registered."""
+    """A company's document, issued for Nova and registered."""
 
     def __init__(self, document=None, profile=Profile.FIELDS):
         self.document = document or build_enterprise_report(1, NOW_S, USCC)
@@ -127,13 +127,13 @@ class World:
         )
 
     def agree(self, request, **options):
-        """A consent that is on the ledger."""
+        """Return a consent that is on the ledger."""
         receipt = self.holder.consent(self.doc_id, request, now_s=NOW_S, **options)
         self.ledger.log(receipt)
         return receipt
 
     def show(self, request=None, fields=None):
-        """A presentation that is right in everything."""
+        """Return a presentation that is valid in every respect."""
         request = request or self.ask()
         return self.holder.build(self.doc_id, request, self.agree(request), fields)
 
@@ -143,7 +143,7 @@ class World:
 
 
 def resigned(shown, **changes):
-    """A presentation with changes that its holder signs."""
+    """Return a presentation with changes, signed again by its holder."""
     return replace(shown, **changes).signed(HOLDER_KEY)
 
 
@@ -152,6 +152,6 @@ def round_trip(shown):
 
 
 def scan_document():
-    """A document that is one file."""
+    """Return a document that consists of one file."""
     content = {"file": Attachment(b"%PDF-1.7 a scanned report" * 100)}
     return Document("cn.ecr/1", SUBJECT, NOW_S, content)

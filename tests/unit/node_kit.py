@@ -49,7 +49,7 @@ def context(number=1, time_s=2):
 
 
 class Chain:
-    """A ledger that blocks of transactions can be put on."""
+    """A ledger in memory to which tests add blocks of transactions."""
 
     def __init__(self, storage=None, trace=None):
         self.storage = storage or MemoryStorage()

@@ -1,4 +1,4 @@
-"""Proofs of registration, from a chain in memory that really executes them."""
+"""Proofs of registrations that a chain in memory really executed."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def certify(header, signers=(0, 1, 2), domain=kit.DOMAIN):
 
 
 def ask_node(tx, header, receipts, transactions, certificate):
-    """Return what a node's getTransactionProof says of a transaction."""
+    """Return a node's getTransactionProof answer for a transaction."""
     placed = [
         SimpleNamespace(header=header, index=index, transaction=item, receipt=receipt)
         for index, (item, receipt) in enumerate(zip(transactions, receipts, strict=True))
@@ -79,7 +79,7 @@ def batch_call(root, count, valid_until_day=20_900):
 
 
 def build_proof(call, signers=(0, 1, 2), others=4, time_s=2):
-    """Register on a fresh chain, among some other transactions; return the proof."""
+    """Register on a new chain, among `others` other transactions; return the proof."""
     to = HASH_REGISTRY_ADDRESS
     calls = [register_call(bytes([number]) + b"\x01" * 31) for number in range(1, others + 1)]
     calls.insert(others // 2, call)

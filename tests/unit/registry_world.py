@@ -1,4 +1,4 @@
-"""The registry's contracts on a chain of one process, every call in both EVM engines."""
+"""The registry's contracts on a chain in memory; every call runs in both EVM engines."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -49,7 +49,7 @@ def account_of(name):
 
 
 class Refused(Exception):
-    """A call reverted, with a frozen number."""
+    """A contract refused a call, with a frozen error number."""
 
     def __init__(self, code):
         super().__init__(code.name if code is not None else "without a number")
@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class World:
-    """Contracts from genesis, blocks that pass, and members who call."""
+    """The contracts of genesis, called by members while blocks pass."""
 
     def __init__(self):
         orgs = tuple(
@@ -86,7 +86,7 @@ class World:
         self._evm = Evm(self._state, context)
 
     def pass_blocks(self, count=1, seconds=1):
-        """End the block; the next one is `count` higher and so many seconds later."""
+        """End the block; the next is `count` blocks higher and `seconds` seconds later."""
         self._state = LayeredState(self._state, self._evm.writes())
         self.height += count
         self.time_s += seconds
@@ -133,7 +133,7 @@ class World:
 
 
 def refused(code, call, *arguments, **settings):
-    """Check that a call is refused with a number."""
+    """Check that a call is refused with an error number."""
     with pytest.raises(Refused) as failure:
         call(*arguments, **settings)
     assert failure.value.code is code

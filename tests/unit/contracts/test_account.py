@@ -1,4 +1,4 @@
-"""Accounts sign as eth-account does."""
+"""Accounts sign like eth-account."""
 
 import subprocess
 import sys

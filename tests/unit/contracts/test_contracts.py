@@ -1,4 +1,4 @@
-"""Artifacts are what the sources compile to; bindings fit them."""
+"""Artifacts equal the compiled sources, and bindings match the artifacts."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from contracts.registry import RegistryErrorCode, Role, decode_registry_error
 @pytest.mark.timeout(240)
 def test_artifacts_are_what_the_sources_compile_to(tmp_path):
     if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("npm is not on this machine: the contracts cannot be recompiled")
+        pytest.skip("npm is not installed: the contracts cannot be recompiled")
     install = [
         "npm",
         "install",
@@ -68,7 +68,7 @@ FROZEN = {
     "Governance": {"propose": "6d51dfa4", "setWeight": "166b6000", "vote": "c9d27afe"},
 }
 SIZE_MAX = 24_576
-"""EIP-170."""
+"""Most bytes of a contract's code (EIP-170)."""
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -1,4 +1,4 @@
-"""The curve gives the same answers, and refuses the same inputs, whichever library is under it."""
+"""The curve accepts and refuses the same inputs, whichever library computes it."""
 
 import hashlib
 import subprocess
@@ -24,7 +24,7 @@ if sys.version_info < (3, 14):
     LIBRARIES.append(curve.load_coincurve())
 REFERENCE = NativeECCBackend()
 VECTORS_SHA256 = "c14649b54c956a9a186126cb001a7aace089bec801b5596d17537fa4d068a188"
-"""Of keys, signatures and recovered keys as coincurve 21 gives them on Python 3.11."""
+"""Hash of keys, signatures and recovered keys from coincurve 21 on Python 3.11."""
 
 
 def word(number):
@@ -47,7 +47,7 @@ odd_signatures = st.one_of(
 
 
 def outcomes(function, *arguments):
-    """What each library makes of it: bytes, or None for a `CurveError`."""
+    """Return each library's result: bytes, or None for a `CurveError`."""
     found = []
     for library in LIBRARIES:
         with mock.patch.object(curve, "_library", library):
@@ -59,7 +59,7 @@ def outcomes(function, *arguments):
 
 
 def recover_by_reference(digest, signature):
-    """As eth-keys' pure Python does it, or None."""
+    """Return the key that eth-keys' pure Python recovers, or None."""
     try:
         found = REFERENCE.ecdsa_recover(digest, Signature(signature, backend=REFERENCE))
     except Exception:
@@ -67,7 +67,7 @@ def recover_by_reference(digest, signature):
     return found.to_bytes() if len(digest) == 32 else None
 
 
-@settings(deadline=None)  # pure Python needs as long as it needs
+@settings(deadline=None)  # pure Python may take long
 @given(key=keys, digest=digests)
 def test_right_inputs(key, digest):
     private_key = PrivateKey(key, REFERENCE)
@@ -80,7 +80,7 @@ def test_right_inputs(key, digest):
     assert _is_signed(public_key, digest, signature)
 
 
-@settings(deadline=None)  # pure Python needs as long as it needs
+@settings(deadline=None)  # pure Python may take long
 @given(key=keys, digest=digests)
 def test_the_second_form_recovers_and_is_refused_by_who_counts(key, digest):
     signature = curve.sign(key, digest)
@@ -92,11 +92,11 @@ def test_the_second_form_recovers_and_is_refused_by_who_counts(key, digest):
     assert not _is_signed(public_key, digest, second)
 
 
-@settings(deadline=None)  # pure Python needs as long as it needs
+@settings(deadline=None)  # pure Python may take long
 @given(digest=st.one_of(digests, st.binary(max_size=70)), signature=odd_signatures)
 @example(word(1), word(5) + word(1) + b"\x00")  # no point of the curve has x = 5
 @example(word(1), word(1) + word(1) + b"\x00")
-@example(word(1), word(1) + word(1) + b"\x02")  # x = order + 1, for which v has no room
+@example(word(1), word(1) + word(1) + b"\x02")  # x = order + 1, which v cannot express
 @example(word(1), word(0) + word(1) + b"\x00")
 @example(word(1), word(1) + word(0) + b"\x00")
 @example(b"", word(1) + word(1) + b"\x00")
@@ -141,7 +141,7 @@ def test_odd_digests(digest):
 
 
 def test_vectors():
-    """Equal to what was recorded, on a Python that has no coincurve, too."""
+    """Results equal the recorded ones, also on a Python without coincurve."""
     total = hashlib.sha256()
     for number in range(300):
         digest = hashlib.sha256(word(number)).digest()

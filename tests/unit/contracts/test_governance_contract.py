@@ -44,7 +44,7 @@ def test_an_organisation_is_voted_in_by_both_sides(world):
     proposal = propose(world, ADMIT)
     assert vote(world, "issuer-sz", proposal) == ProposalStatus.OPEN
     refused(CODE.ALREADY_VOTED, vote, world, "issuer-sz", proposal)
-    assert vote(world, "witness-sz", proposal) == ProposalStatus.OPEN  # one side, whole: a half
+    assert vote(world, "witness-sz", proposal) == ProposalStatus.OPEN  # half the weight
     assert world.org("regulator", "getOrg", 77)[3] == 0
     assert vote(world, "issuer-hk", proposal) == ProposalStatus.PASSED
     assert world.events() == ["Voted", "Decided", "OrgAdmitted"]
@@ -68,7 +68,7 @@ def test_votes_are_for_governors_in_good_standing_and_in_time(world):
     proposal = propose(world, ADMIT, blocks=3)
     world.org("regulator", "setOrgStatus", 2, 2)
     refused(CODE.ORG_NOT_ACTIVE, vote, world, "issuer-hk", proposal)
-    # With one organisation less the other one of its side has all its side's weight.
+    # With one organisation suspended, the other of its side has all the side's weight.
     vote(world, "witness-hk", proposal)
     assert vote(world, "issuer-sz", proposal) == ProposalStatus.PASSED
     late = propose(world, ADMIT, blocks=3)
@@ -133,7 +133,7 @@ def test_weights_change_by_vote_only(world):
     for who in ("issuer-sz", "witness-sz", "issuer-hk"):
         vote(world, who, proposal)
     assert world.call("regulator", "Governance", "getWeight", 1) == 3
-    # Three quarters of the weight are now on one side.
+    # One side now has three quarters of the weight.
     proposal = propose(world, ADMIT)
     vote(world, "issuer-sz", proposal)
     assert vote(world, "witness-sz", proposal) == ProposalStatus.PASSED

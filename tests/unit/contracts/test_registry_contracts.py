@@ -1,4 +1,4 @@
-"""What the registry's contracts allow, refuse and remember; every call in both EVM engines."""
+"""What the registry's contracts allow, refuse and record; every call in both EVM engines."""
 
 from hashlib import sha256
 
@@ -124,16 +124,16 @@ def test_a_quota_counts_what_is_in_force(world, end):
         world.pass_blocks()
     refused(CODE.QUOTA_EXCEEDED, world.register, anchors[2])
     assert world.register(anchors[0]) is True
-    world.hashes("issuer-sz", "suspend", anchors[0])  # may come back, so it still counts
+    world.hashes("issuer-sz", "suspend", anchors[0])  # may be reinstated, so it still counts
     refused(CODE.QUOTA_EXCEEDED, world.register, anchors[2])
     world.hashes("issuer-sz", "reinstate", anchors[0])
-    world.hashes("issuer-sz", "revoke", OTHER, 1, 0)  # is of before the quota: not counted
+    world.hashes("issuer-sz", "revoke", OTHER, 1, 0)  # registered before the quota: not counted
     refused(CODE.QUOTA_EXCEEDED, world.register, anchors[2])
     world.hashes("issuer-sz", end, anchors[0], *ENDS[end])
     world.register(anchors[2])
     refused(CODE.QUOTA_EXCEEDED, world.register, anchors[3])
     if end != "markErased":
-        world.hashes("issuer-sz", "markErased", anchors[0], b"r" * 32)  # frees nothing again
+        world.hashes("issuer-sz", "markErased", anchors[0], b"r" * 32)  # frees no further quota
         refused(CODE.QUOTA_EXCEEDED, world.register, anchors[3])
     world.org("governor", "setQuota", 1, 0, 0)
     world.register(anchors[3])
@@ -163,7 +163,7 @@ def test_a_key_out_of_use_registers_nothing_new(world):
             1,
             0,
         )
-    assert world.register(ANCHOR) is True  # what was registered before stays
+    assert world.register(ANCHOR) is True  # earlier registrations stay
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ RESULT = {
 
 
 def bring_to(world, state):
-    """Register the anchor and bring it into a state; another one of its schema is active."""
+    """Register the anchor and bring it into a state; another anchor of its schema is active."""
     schema = SCHEMA
     if state is AnchorState.PENDING_WITNESS:
         schema = 20
@@ -347,7 +347,7 @@ def leaf(anchor):
 
 
 def tree(leaves):
-    """Return the root, and the path of each leaf (RFC 9162), written down by recursion."""
+    """Return the root and the path of each leaf, by the recursion of RFC 9162."""
     if len(leaves) == 1:
         return leaves[0], [[]]
     split = 1 << ((len(leaves) - 1).bit_length() - 1)

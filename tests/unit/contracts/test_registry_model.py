@@ -1,7 +1,7 @@
-"""The registry against a model of it: whatever issuers do in whatever order, in both EVM engines.
+"""The registry against a model: any changes by issuers in any order, in both EVM engines.
 
-The model knows which change leads from which state to which; the contract must agree on every
-call, on every record afterwards, and on what every record was at every height.
+The model has the state transitions. The contract must agree with it on every call, on every
+record afterwards, and on the state of every record at every height.
 """
 
 import pytest
@@ -22,19 +22,19 @@ CHANGES = {
     "reinstate": ((S.SUSPENDED,), S.ACTIVE, ()),
     "markErased": ((S.ACTIVE, S.SUSPENDED, S.REVOKED, S.SUPERSEDED), S.ERASED, (b"r" * 32,)),
 }
-"""From which states, to which, with which further arguments."""
+"""By change: the states it applies to, the new state, and its further arguments."""
 REFUSALS = {CODE.NOT_FOUND, CODE.NOT_ACTIVE, CODE.ALREADY_REVOKED, CODE.TERMINAL_STATE}
 
 issuers, anchors = st.sampled_from(ISSUERS), st.sampled_from(ANCHORS)
 
 
 class Registry(RuleBasedStateMachine):
-    """Two issuers, four anchors that both use, and time that passes."""
+    """Two issuers, four anchors that both use, and passing time."""
 
     @initialize()
     def begin(self):
         self.world = World()
-        self.world.pass_blocks(10)  # so that no block of the past is 0, which means now
+        self.world.pass_blocks(10)  # so that no past block is 0, which means now
         self.states = {}
         self.particulars = {}
         self.history = {}
@@ -45,7 +45,7 @@ class Registry(RuleBasedStateMachine):
         self.keys = dict.fromkeys(ISSUERS, 1)
         self.quotas = dict.fromkeys(ISSUERS, 0)
         self.counted = set()
-        for anchor in ANCHORS[:2]:  # or most steps would find nothing to change
+        for anchor in ANCHORS[:2]:  # otherwise most steps would find nothing to change
             self.register(ISSUERS[0], anchor, 0)
         self.set_quota(ISSUERS[1], 1)
 
