@@ -1,4 +1,4 @@
-"""Attacks find what can be found, and stop when their time is over."""
+"""Attacks find what can be found, and stop when their time is up."""
 
 import hashlib
 import time
@@ -92,5 +92,5 @@ def test_anchors_of_one_document_are_linked_by_time_only(is_at_once):
         return await measure(actors, 12, Random(3), is_at_once=is_at_once)
 
     linked = Virtual("seed-7").play(play)
-    assert linked.by_bytes <= 10 * linked.chance  # once in 50,000 runs by chance
+    assert linked.by_bytes <= 10 * linked.chance  # fails by chance once in 50,000 runs
     assert linked.by_time > 0.4 if is_at_once else linked.by_time < 0.3

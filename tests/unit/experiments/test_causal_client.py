@@ -1,4 +1,4 @@
-"""Scenarios go as they must however far an institution's node lags behind."""
+"""Scenarios give the expected results however far an institution's node lags behind."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from lowu.testing.networks import Virtual
 from node.client import ClientError
 
 LAG_S = 0.4
-"""Several blocks."""
+"""Lag of a node: several blocks."""
 
 
 @pytest.mark.parametrize(("name", "slow"), [("E7", "nova"), ("E8", "fusion"), ("X4", "nova")])
@@ -42,7 +42,7 @@ def test_what_a_slow_node_has_can_be_read_too():
 
 
 class Stuck:
-    """A client of a node that has one block for ever."""
+    """A client of a node that stays at one block for ever."""
 
     url = "http://stuck"
 

@@ -1,4 +1,4 @@
-"""Load: networks for it, registrations, a light client, percentiles, rivals' genesis."""
+"""Load: its networks, registrations, the light client, percentiles, rivals' genesis."""
 
 import json
 from contextlib import suppress

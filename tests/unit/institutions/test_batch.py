@@ -9,7 +9,7 @@ from institutions.package.leaves import split
 
 
 def written_down(leaves):
-    """The tree by recursion, as RFC 9162 defines it."""
+    """Return the tree by the recursion that defines it in RFC 9162."""
     if len(leaves) == 1:
         return leaves[0], [()]
     middle = split(len(leaves))

@@ -1,4 +1,4 @@
-"""Others' files are read within bounds; only we can read ours (N-F11, N-F14)."""
+"""Others' files are read within bounds; our files are private (N-F11, N-F14)."""
 
 import errno
 import os
@@ -32,14 +32,14 @@ def mode(path):
 
 
 def modes_below(folder):
-    """Return the modes of files, and of folders."""
+    """Return the modes of files and folders below a folder."""
     found = {item: mode(item) for item in folder.rglob("*")}
     files = {found[item] for item in found if item.is_file()}
     return files, {found[item] for item in found if item.is_dir()}
 
 
 def test_stores_are_private_with_all_that_sqlite_puts_beside_them(tmp_path, umask):
-    """N-F11: everybody could read whole documents, salts and the keys of consents."""
+    """N-F11: everybody could read whole documents, salts and consent keys."""
     store = Store(tmp_path / "nodes" / "desks" / "szcredit.sqlite3")
     store.open("issued", bytes, bytes)[b"key"] = b"value"
     assert len(list((tmp_path / "nodes" / "desks").iterdir())) == 3, "a log and an index beside it"
@@ -157,7 +157,7 @@ def test_only_plain_files_are_read(tmp_path, pipe, name):
 def test_only_so_much_is_read(tmp_path):
     path = tmp_path / "large"
     with path.open("wb") as file:
-        file.truncate(10**12)  # a hole
+        file.truncate(10**12)  # a sparse file
     with pytest.raises(FormError, match="large: larger than 100 bytes"):
         read_given(path, 100)
     path.write_bytes(bytes(100))

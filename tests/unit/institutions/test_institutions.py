@@ -237,7 +237,7 @@ class RacingClient:
 
 
 class LaggingClient(RacingClient):
-    """A node that returns a nonce which another transaction of the account already uses."""
+    """A node that returns a nonce that another transaction of the account already uses."""
 
     url = "http://lagging"
 
@@ -304,7 +304,7 @@ async def test_a_nonce_that_another_transaction_took_is_not_waited_for(autojump_
     client, begun = LaggingClient(), trio.current_time()
     receipt = await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
     assert receipt.is_success and client.nonces == [0, 1]
-    assert trio.current_time() - begun == pytest.approx(3)  # as long as the node lagged
+    assert trio.current_time() - begun == pytest.approx(3)  # the time for which the node lagged
     late = LaggingClient(is_receipt_late=True)
     await Signer(late, b"\x01" * 32).send(b"\x02" * 20, b"")
     assert late.nonces == [0]
@@ -346,7 +346,7 @@ async def test_a_node_that_will_not_tell_leaves_the_outcome_unknown(autojump_clo
 
 
 class SlowClient(RacingClient):
-    """A node that answers slowly that a nonce is taken."""
+    """A node that is slow to answer that a nonce is taken."""
 
     async def call(self, method, *params):
         await trio.sleep(29)

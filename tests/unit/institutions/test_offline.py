@@ -27,11 +27,11 @@ from tests.unit.proof_kit import VALIDATORS, batch_call, build_proof, register_c
 KEYS = (IssuerKey(1, 1, ISSUER_KEY.public_key),)
 TRUST = Trust("chain0", "group0", VALIDATORS, KEYS, 1, NOW_S + 60)
 HEIGHT = 1
-"""Height at which `build_proof` registers."""
+"""The height at which `build_proof` registers."""
 
 
 def prove(world, proof):
-    """Give the world's package a proof, and its ledger the same height."""
+    """Give the world's package a proof, and set its ledger to the proof's height."""
     (anchor,) = world.package.anchors
     anchor = replace(anchor, registered_height=HEIGHT, proof=proof)
     world.package = replace(world.package, anchors=(anchor,))
@@ -59,7 +59,7 @@ def world():
 
 
 class Proving:
-    """A signer whose node supplies a proof of each registration."""
+    """A signer whose node serves a proof of each registration."""
 
     def __init__(self, proof):
         self.proof = proof
@@ -149,7 +149,7 @@ async def test_what_is_not_known_is_unknown(world):
 
 
 async def test_a_proof_of_something_else_is_refused(world):
-    """Of another anchor; of another height than the package or the ledger states."""
+    """Refused: a proof of another anchor, or of another height than package or ledger states."""
     other = build_proof(register_call(b"\xaa" * 32), time_s=NOW_S + 5)
     shown = world.show()
     for anchor in (

@@ -1,4 +1,4 @@
-"""The regulator's desk, at a node that may lie."""
+"""The regulator's view, from a node that may lie."""
 
 import pytest
 
@@ -79,5 +79,5 @@ async def test_a_height_that_no_chain_has_is_no_endless_work(tmp_path):
     store = open_store(tmp_path / "store.sqlite3")
     desk = Regulator(Chain(2**40), store)
     assert (await desk.catch_up()).height == RANGES_MAX * RANGE_BLOCKS - 1
-    with pytest.raises(ClientError, match="at block 50, but"):  # up to 999 blocks less is a lag
+    with pytest.raises(ClientError, match="at block 50, but"):  # up to 1,000 blocks less is lag
         await Regulator(Chain(50), store).catch_up()

@@ -1,4 +1,4 @@
-"""With a document's seed, the holder checks that nothing in it is hidden."""
+"""With a document's seed, the holder checks that it hides no leaf."""
 
 import json
 from dataclasses import replace

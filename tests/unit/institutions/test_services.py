@@ -1,4 +1,4 @@
-"""Orders: done once, retried until a node answers, and refused with a reason."""
+"""Orders: carried out once, retried until a node answers, and refused with a reason."""
 
 import json
 import os
@@ -96,7 +96,7 @@ CHANGES = {
     ),
     "witness": ({"issuer": "szcredit"}, CODE.NOT_ACTIVE, {"is_witnessed": True}),
 }
-"""By action: its fields, the registry's refusal of a repetition, and the record then."""
+"""By action: its fields, the registry's refusal of a repetition, and the resulting record."""
 NOT_MADE = {"state": S.PENDING_WITNESS, "superseded_by": b"\x33" * 32, "is_witnessed": False}
 
 
@@ -129,7 +129,7 @@ async def test_a_change_is_made_before_if_the_ledger_says_so(tmp_path, autojump_
 
     refusal = RegistryRefused(code, "")
     assert (await do(ChangedNode(), "a")).details == {"height": 7}
-    refused = await do(ChangedNode(refusal, **made), "b")  # made by another sender
+    refused = await do(ChangedNode(refusal, **made), "b")  # another sender made the change
     assert not refused.is_ok and refused.details["code"] == code.name
     lost = await do(ChangedNode(DOWN, refusal, **made), "c")
     assert lost.is_ok and lost.details == {"was_done_before": True}

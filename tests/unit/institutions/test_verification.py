@@ -1,4 +1,4 @@
-"""Presentations: every check and every code; no change is accepted."""
+"""Presentations: every check and every code; no tampering is accepted."""
 
 import json
 from dataclasses import replace
@@ -170,7 +170,7 @@ async def test_other_versions_and_forms(world):
 
 
 def tampered(shown):
-    """Yield changes that the holder signs, each with the code that must be reported."""
+    """Yield changes that the holder signs, each with the code to be reported."""
     leaf = next(item for item in shown.disclosures if item.path == BALANCE)
     at = shown.disclosures.index(leaf)
 
@@ -500,7 +500,7 @@ async def test_who_comes_second_on_the_ledger_is_refused(world, error, verdict, 
 
 
 class TooLate:
-    """A signer whose consent is refused after a change on the ledger."""
+    """A signer that is refused for its consent, after a change on the ledger."""
 
     def __init__(self, ledger, happen):
         self.ledger = ledger
@@ -614,7 +614,7 @@ async def test_sides_that_disagree(world, monkeypatch):
 
 
 class Hanging(Ledger):
-    """A node that accepts a question and never answers."""
+    """A node that accepts a request and never answers."""
 
     async def read_facts(self, query):
         await trio.sleep_forever()
