@@ -17,7 +17,7 @@ from node.client import RpcClient
 
 @dataclass(frozen=True, slots=True)
 class LegacyEntry:
-    """What the contract stores for a hash."""
+    """The contract's record for a hash."""
 
     signer: str
     """The signer's address as the writer stated it, in lower case."""
@@ -54,7 +54,7 @@ class LegacyEvidence:
         return await self._write("revoke", key, said_signer, said_time_s)
 
     async def read(self, key: bytes) -> LegacyEntry:
-        """Return what the contract stores for a hash."""
+        """Return the contract's record for a hash."""
         function = self._functions["getEvidence"]
         message = {"to": "0x" + self._address.hex(), "data": "0x" + function.encode_call(key).hex()}
         answer = await self._client.call("eth_call", message, "latest")
@@ -66,4 +66,4 @@ class LegacyEvidence:
     async def _write(self, name: str, *arguments: object) -> bool:
         call = self._functions[name].encode_call(*arguments)
         receipt = await self._signer.send(self._address, call)
-        return bool(receipt.logs)  # the contract ignores silently what it does not accept
+        return bool(receipt.logs)  # the contract silently ignores a refused call

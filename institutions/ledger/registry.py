@@ -77,13 +77,13 @@ class RegistryRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a verification must look up on the ledger."""
+    """The items that a verification looks up on the ledger."""
 
     org: int
     key_id: int
     schema: int
     anchor: bytes
-    """What is registered: a document's anchor, or the root of its batch."""
+    """The registered value: a document's anchor, or the root of its batch."""
     leaf: tuple[bytes, int, tuple[bytes, ...]] | None
     """In a batch: the document's anchor, its index and its path."""
     consent: bytes | None

@@ -105,7 +105,7 @@ def encode_asked(asked: Asked) -> bytes:
 
 
 def decode_asked(data: bytes) -> Asked:
-    """Return what was stored."""
+    """Return the request in a stored form."""
     end = 53 + int.from_bytes(data[49:53], "big")
     request = decode_request(data[end:])
     return Asked(request, data[:32], bool(data[32]), data[33:49], data[53:end])

@@ -1,1 +1,1 @@
-"""Desks and wallets: services with a store of what they did, which carry out orders."""
+"""Desks and wallets: services that carry out orders and store their results."""

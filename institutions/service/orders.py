@@ -159,7 +159,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def decode_answer(data: bytes) -> Answer:
-    """Return what was stored."""
+    """Return the answer in a stored form."""
     is_ok, details, files, is_made_again = json.loads(data)
     found = {name: bytes.fromhex(text) for name, text in files.items()}
     return Answer(is_ok, details, found, is_made_again)

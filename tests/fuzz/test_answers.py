@@ -77,7 +77,7 @@ class Liar(RpcClient):
 
 
 def questions(actors, liar, store, issued):
-    """Return what institutions ask of a node, by name."""
+    """Return the queries that institutions send to a node, by name."""
     registry, org = Registry(liar), actors.issuers["szcredit"].member.org_id
     members = {item.spec.id: item for item in actors.plan.institutions}
     signer = Signer(liar, members["szcredit"].account_key)

@@ -1,4 +1,4 @@
-"""B04: a NEW-VIEW cannot drop, swap or invent what was prepared (R-NV-1, R-NV-2)."""
+"""B04: a NEW-VIEW cannot drop, swap or invent prepared proposals (R-NV-1, R-NV-2)."""
 
 from dataclasses import replace
 
