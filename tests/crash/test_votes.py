@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from consensus.messages import Evidence, Prepare
-from consensus.records import LegacyEntry, ViewRecord, VoteKind, VoteRecord
+from consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord
 from node.errors import ConfigError
-from node.ledger import opening, trace
+from node.ledger import opening, vote_trace
 from node.ledger.opening import KEPT_MAX
 from node.ledger.votes import vote_key
 from tests.crash import kit
@@ -71,9 +71,9 @@ def test_a_torn_write_of_the_trace_is_no_loss(young, folder):
     images = [image for point, image in young if point == "before the trace"]
     for image in images:
         memory_slot = None
-        for slot in range(trace.SLOTS):
+        for slot in range(vote_trace.SLOTS):
             copy = copy_of(image, folder)
-            flip(copy.folder / trace.NAME, slot * trace.SLOT_BYTES + 20)
+            flip(copy.folder / vote_trace.NAME, slot * vote_trace.SLOT_BYTES + 20)
             opened = open_image(copy)
             if opened.lost == "":
                 memory_slot = slot
@@ -183,16 +183,16 @@ def test_the_trace_gone_or_damaged(young, folder):
     _, image = young[-1]
     for damage in ("gone", "empty", "half", "zeros"):
         copy = copy_of(image, folder)
-        path = copy.folder / trace.NAME
+        path = copy.folder / vote_trace.NAME
         match damage:
             case "gone":
                 path.unlink()
             case "empty":
                 path.write_bytes(b"")
             case "half":
-                os.truncate(path, trace.SLOT_BYTES)
+                os.truncate(path, vote_trace.SLOT_BYTES)
             case "zeros":
-                path.write_bytes(bytes(trace.SLOTS * trace.SLOT_BYTES))
+                path.write_bytes(bytes(vote_trace.SLOTS * vote_trace.SLOT_BYTES))
         assert "the trace of its last vote is" in open_image(copy).lost
         assert "the trace of its last vote is" in open_image(copy).lost  # until it votes again
 
@@ -202,10 +202,10 @@ def test_a_step_lost_together_with_its_slot(young, folder):
     _, image = young[-1]
     ends = kit.record_ends(image.log)
     for end in ends[-8:]:
-        for slot in range(trace.SLOTS):
+        for slot in range(vote_trace.SLOTS):
             copy = copy_of(image, folder)
             os.truncate(copy.log, end)
-            flip(copy.folder / trace.NAME, slot * trace.SLOT_BYTES + 18)
+            flip(copy.folder / vote_trace.NAME, slot * vote_trace.SLOT_BYTES + 18)
             check_image(copy)
 
 
@@ -216,7 +216,7 @@ def test_the_database_gone_and_both_gone(young, folder):
     assert "its database is empty" in open_image(copy).lost
     copy = copy_of(image, folder)
     shutil.rmtree(copy.folder / "data")
-    (copy.folder / trace.NAME).unlink()
+    (copy.folder / vote_trace.NAME).unlink()
     assert "its database is empty" in open_image(copy).lost
 
 
@@ -225,7 +225,7 @@ def test_an_older_database_under_a_newer_trace(young, folder):
     newest_image = young[-1][1]
     for point, image in young[:-6]:
         copy = copy_of(image, folder)
-        shutil.copy(newest_image.folder / trace.NAME, copy.folder / trace.NAME)
+        shutil.copy(newest_image.folder / vote_trace.NAME, copy.folder / vote_trace.NAME)
         opened = open_image(kit.Image(copy.folder, newest_image.watch))
         assert opened.lost or not opened.has_lost, point
         assert opened.lost, point
@@ -234,7 +234,7 @@ def test_an_older_database_under_a_newer_trace(young, folder):
 def test_an_older_trace_beside_a_newer_database(young, folder):
     newest_image = young[-1][1]
     copy = copy_of(newest_image, folder)
-    shutil.copy(young[0][1].folder / trace.NAME, copy.folder / trace.NAME)
+    shutil.copy(young[0][1].folder / vote_trace.NAME, copy.folder / vote_trace.NAME)
     assert "does not fit the trace" in open_image(copy).lost
 
 
@@ -251,7 +251,7 @@ def test_evidence_against_others_outlives_the_votes():
     """R-EVI-1: evidence holds others' signatures, and RPC reports it after any restart."""
     vote = VoteRecord(1, VoteKind.PREPARE, 1, 0, b"d" * 32, bytes(32))
     twice = [consensus_kit.signed(Prepare(0, 1, digest * 32, 2)) for digest in (b"a", b"b")]
-    evidence = LegacyEntry(1, Evidence(2, *twice))
+    evidence = EvidenceRecord(1, Evidence(2, *twice))
     chain = node_kit.Chain()
     chain.ledger.save_records([ViewRecord(1, 0, 0), vote, evidence])
     chain.trace.slots = None
@@ -305,15 +305,15 @@ def test_a_first_start_that_died_is_still_a_first_start(young, folder):
     empty = kit.Image(folder, kit.VoteWatch(None))
     (folder / "data").mkdir(parents=True)
     assert open_image(empty, is_first_start=True).lost == ""
-    (folder / trace.NAME).unlink()
+    (folder / vote_trace.NAME).unlink()
     assert open_image(empty, is_first_start=True).lost == ""
-    (folder / trace.NAME).unlink()
+    (folder / vote_trace.NAME).unlink()
     (folder / "data" / "CURRENT").unlink()
     assert open_image(empty, is_first_start=True).lost == ""
-    (folder / trace.NAME).unlink()
+    (folder / vote_trace.NAME).unlink()
     assert open_image(empty).lost != ""
     voted = copy_of(image, folder)
-    (voted.folder / trace.NAME).unlink()  # a marker does not excuse a missing trace
+    (voted.folder / vote_trace.NAME).unlink()  # a marker does not excuse a missing trace
     assert open_image(voted, is_first_start=True).lost != ""
 
 
