@@ -8,14 +8,14 @@ asker at most once per resend period, and once more if the asker's link came up 
 
 from __future__ import annotations
 
-from consensus.checkpoint import become_stable, request_sync
-from consensus.effects import Send
-from consensus.errors import require_invariant
-from consensus.inputs import CaughtUp, LinksChanged, Synced
-from consensus.messages import Checkpoint, Commit, Message, Prepare, Status
-from consensus.normal_case import request_verification
-from consensus.state import ReplicaState
-from consensus.suspects import list_suspects
+from lowu.consensus.checkpoint import become_stable, request_sync
+from lowu.consensus.effects import Send
+from lowu.consensus.errors import require_invariant
+from lowu.consensus.inputs import CaughtUp, LinksChanged, Synced
+from lowu.consensus.messages import Checkpoint, Commit, Message, Prepare, Status
+from lowu.consensus.normal_case import request_verification
+from lowu.consensus.state import ReplicaState
+from lowu.consensus.suspects import list_suspects
 
 
 def handle_links_changed(state: ReplicaState, event: LinksChanged) -> None:

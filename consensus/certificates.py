@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from consensus.codec import CERTIFICATES_MAX, compute_digest, signing_digest
-from consensus.epochs import Epoch, Epochs
-from consensus.errors import InvalidMessage, UnknownEpoch
-from consensus.leaders import ROUNDS_MAX, rounds_to_heights
-from consensus.messages import (
+from lowu.consensus.codec import CERTIFICATES_MAX, compute_digest, signing_digest
+from lowu.consensus.epochs import Epoch, Epochs
+from lowu.consensus.errors import InvalidMessage, UnknownEpoch
+from lowu.consensus.leaders import ROUNDS_MAX, rounds_to_heights
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -29,10 +29,10 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.signatures import KnownSignatures
-from consensus.types import Domain, Hash32, Height, NodeIndex, Signature, Verify, View
-from consensus.validators import ValidatorSet
-from consensus.window import fit_window
+from lowu.consensus.signatures import KnownSignatures
+from lowu.consensus.types import Domain, Hash32, Height, NodeIndex, Signature, Verify, View
+from lowu.consensus.validators import ValidatorSet
+from lowu.consensus.window import fit_window
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ batch, and only the answer to that write raises the stable height (rule R-CP-2).
 
 from __future__ import annotations
 
-from consensus.effects import CommitBlock, ExecuteProposal, Halt, RequestSync
-from consensus.epochs import Epoch
-from consensus.errors import require_invariant
-from consensus.inputs import BlockCommitted, ProposalExecuted, ProposalVerdict
-from consensus.message_log import MessageLog, Slot, record_checkpoint
-from consensus.messages import Checkpoint, CommitCertificate
-from consensus.state import ReplicaState, effective_window
-from consensus.suspects import note_success
-from consensus.types import Hash32, NodeIndex
+from lowu.consensus.effects import CommitBlock, ExecuteProposal, Halt, RequestSync
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.errors import require_invariant
+from lowu.consensus.inputs import BlockCommitted, ProposalExecuted, ProposalVerdict
+from lowu.consensus.message_log import MessageLog, Slot, record_checkpoint
+from lowu.consensus.messages import Checkpoint, CommitCertificate
+from lowu.consensus.state import ReplicaState, effective_window
+from lowu.consensus.suspects import note_success
+from lowu.consensus.types import Hash32, NodeIndex
 
 
 def handle_checkpoint(state: ReplicaState, vote: Checkpoint) -> None:

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias, TypeVar, assert_never
 
 import msgpack
 
-from consensus.errors import InvalidMessage
-from consensus.messages import (
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -29,7 +29,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.types import (
+from lowu.consensus.types import (
     HEIGHT_MAX,
     VIEW_MAX,
     Domain,
@@ -38,7 +38,7 @@ from consensus.types import (
     Signature,
     hash_bytes,
 )
-from consensus.validators import VALIDATORS_MAX
+from lowu.consensus.validators import VALIDATORS_MAX
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 TX_HASHES_MAX = 100_000

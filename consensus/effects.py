@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consensus.inputs import TimerId
-from consensus.messages import CommitCertificate, Evidence, Message, Proposal
-from consensus.records import Record
-from consensus.types import Hash32, Height, NodeIndex, View
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.messages import CommitCertificate, Evidence, Message, Proposal
+from lowu.consensus.records import Record
+from lowu.consensus.types import Hash32, Height, NodeIndex, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.errors import require_invariant
-from consensus.types import Height
-from consensus.validators import ValidatorSet
+from lowu.consensus.errors import require_invariant
+from lowu.consensus.types import Height
+from lowu.consensus.validators import ValidatorSet
 
 EPOCHS_BACK_MAX = 4
 """How many changes of validators an honest message may be behind."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from consensus.certificates import VerifiedMessage
-from consensus.epochs import Epoch
-from consensus.messages import CommitCertificate, Proposal
-from consensus.types import Hash32, Height, View
-from consensus.validators import ValidatorSet
+from lowu.consensus.certificates import VerifiedMessage
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.messages import CommitCertificate, Proposal
+from lowu.consensus.types import Hash32, Height, View
+from lowu.consensus.validators import ValidatorSet
 
 
 class TimerId(Enum):

@@ -11,10 +11,10 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from consensus.errors import require_invariant
-from consensus.messages import CommitCertificate
-from consensus.types import Hash32, Height, NodeIndex
-from consensus.validators import ValidatorSet
+from lowu.consensus.errors import require_invariant
+from lowu.consensus.messages import CommitCertificate
+from lowu.consensus.types import Hash32, Height, NodeIndex
+from lowu.consensus.validators import ValidatorSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from consensus.messages import ViewChange
-from consensus.types import Height, NodeIndex, View
-from consensus.validators import ValidatorSet
+from lowu.consensus.messages import ViewChange
+from lowu.consensus.types import Height, NodeIndex, View
+from lowu.consensus.validators import ValidatorSet
 
 ROUNDS_MAX = 64
 """The most rounds of turns that a leader loses before it is tried again."""

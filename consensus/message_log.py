@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from consensus.errors import require_invariant
-from consensus.inputs import ProposalVerdict
-from consensus.messages import (
+from lowu.consensus.errors import require_invariant
+from lowu.consensus.inputs import ProposalVerdict
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     Evidence,
@@ -24,7 +24,7 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.types import ZERO_HASH, Hash32, Height, NodeIndex, View
+from lowu.consensus.types import ZERO_HASH, Hash32, Height, NodeIndex, View
 
 PhaseVote = TypeVar("PhaseVote", Prepare, Commit)
 

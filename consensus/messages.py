@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consensus.types import Hash32, Height, NodeIndex, Signature, View
+from lowu.consensus.types import Hash32, Height, NodeIndex, Signature, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ every height below it that is not final itself. View changes rely on that.
 
 from __future__ import annotations
 
-from consensus.effects import BuildProposal, CancelBuild, VerifyProposal
-from consensus.errors import InvalidMessage
-from consensus.inputs import ProposalBuilt, ProposalVerdict, ProposalVerified
-from consensus.message_log import Slot, record_phase_vote
-from consensus.messages import (
+from lowu.consensus.effects import BuildProposal, CancelBuild, VerifyProposal
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.inputs import ProposalBuilt, ProposalVerdict, ProposalVerified
+from lowu.consensus.message_log import Slot, record_phase_vote
+from lowu.consensus.messages import (
     Commit,
     Evidence,
     Prepare,
@@ -28,10 +28,10 @@ from consensus.messages import (
     PrePrepare,
     Proposal,
 )
-from consensus.records import PreparedRecord, ProposalRecord, VoteKind
-from consensus.state import ReplicaState
-from consensus.suspects import current_leader, is_suspect
-from consensus.types import Hash32, Height
+from lowu.consensus.records import PreparedRecord, ProposalRecord, VoteKind
+from lowu.consensus.state import ReplicaState
+from lowu.consensus.suspects import current_leader, is_suspect
+from lowu.consensus.types import Hash32, Height
 
 
 def handle_pre_prepare(state: ReplicaState, message: PrePrepare, digest: Hash32) -> None:

@@ -13,16 +13,16 @@ from typing import Any, TypeAlias, assert_never
 
 import msgpack
 
-from consensus.codec import (
+from lowu.consensus.codec import (
     decode_message,
     decode_prepared_certificate,
     encode_message,
     encode_prepared_certificate,
     proposal_fields,
 )
-from consensus.errors import InvalidMessage
-from consensus.messages import Evidence, NewView, PreparedCertificate, Proposal
-from consensus.types import Hash32, Height, View
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Evidence, NewView, PreparedCertificate, Proposal
+from lowu.consensus.types import Hash32, Height, View
 
 
 class VoteKind(IntEnum):

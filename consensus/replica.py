@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-from consensus.catch_up import (
+from lowu.consensus.catch_up import (
     handle_caught_up,
     handle_links_changed,
     handle_resend,
@@ -25,17 +25,17 @@ from consensus.catch_up import (
     needs_resend,
     restore_votes,
 )
-from consensus.certificates import VerifiedMessage, reference_height, select_reproposals
-from consensus.checkpoint import (
+from lowu.consensus.certificates import VerifiedMessage, reference_height, select_reproposals
+from lowu.consensus.checkpoint import (
     advance_execution,
     handle_block_committed,
     handle_checkpoint,
     handle_proposal_executed,
 )
-from consensus.effects import CancelTimer, Effect, StartTimer
-from consensus.epochs import Epoch
-from consensus.errors import InvalidMessage, require_invariant
-from consensus.inputs import (
+from lowu.consensus.effects import CancelTimer, Effect, StartTimer
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.errors import InvalidMessage, require_invariant
+from lowu.consensus.inputs import (
     BlockCommitted,
     CaughtUp,
     Input,
@@ -50,9 +50,9 @@ from consensus.inputs import (
     TimerFired,
     TimerId,
 )
-from consensus.leaders import select_passed_over
-from consensus.message_log import MessageLog
-from consensus.messages import (
+from lowu.consensus.leaders import select_passed_over
+from lowu.consensus.message_log import MessageLog
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -63,7 +63,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.normal_case import (
+from lowu.consensus.normal_case import (
     advance_ordering,
     handle_commit,
     handle_pre_prepare,
@@ -73,19 +73,19 @@ from consensus.normal_case import (
     next_height,
     request_build,
 )
-from consensus.records import (
+from lowu.consensus.records import (
     EvidenceRecord,
     NewViewRecord,
     PreparedRecord,
     ProposalRecord,
     Record,
 )
-from consensus.safety import Safety
-from consensus.state import ReplicaConfig, ReplicaState, effective_window
-from consensus.suspects import current_leader
-from consensus.types import Height, NodeIndex, Sign, View
-from consensus.validators import ValidatorSet
-from consensus.view_change import (
+from lowu.consensus.safety import Safety
+from lowu.consensus.state import ReplicaConfig, ReplicaState, effective_window
+from lowu.consensus.suspects import current_leader
+from lowu.consensus.types import Height, NodeIndex, Sign, View
+from lowu.consensus.validators import ValidatorSet
+from lowu.consensus.view_change import (
     adopt_selection,
     handle_new_view,
     handle_view_change,

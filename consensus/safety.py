@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, assert_never
 
-from consensus.codec import compute_digest, signing_digest
-from consensus.errors import require_invariant
-from consensus.messages import (
+from lowu.consensus.codec import compute_digest, signing_digest
+from lowu.consensus.errors import require_invariant
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -33,8 +33,8 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.records import Record, ViewRecord, VoteKind, VoteRecord
-from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, Sign, View
+from lowu.consensus.records import Record, ViewRecord, VoteKind, VoteRecord
+from lowu.consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, Sign, View
 
 M = TypeVar("M", bound=Message)
 

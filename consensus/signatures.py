@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from consensus.types import Hash32, Signature, Verify
+from lowu.consensus.types import Hash32, Signature, Verify
 
 GENERATION_MAX = 2_048
 """Signatures in a generation: more than the PREPAREs of 31 validators in a full window of 50

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consensus.codec import TX_HASHES_MAX, compute_digest
-from consensus.effects import Broadcast, Effect, Persist, ReportEvidence
-from consensus.epochs import Epoch
-from consensus.inputs import TimerId
-from consensus.message_log import MessageLog, Slot
-from consensus.messages import (
+from lowu.consensus.codec import TX_HASHES_MAX, compute_digest
+from lowu.consensus.effects import Broadcast, Effect, Persist, ReportEvidence
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.message_log import MessageLog, Slot
+from lowu.consensus.messages import (
     CommitCertificate,
     Evidence,
     Message,
@@ -22,12 +22,12 @@ from consensus.messages import (
     PreparedCertificate,
     Proposal,
 )
-from consensus.records import EvidenceRecord, Record
-from consensus.safety import Safety
-from consensus.timeouts import TimeoutPolicy
-from consensus.types import Domain, Hash32, Height, NodeIndex, View
-from consensus.validators import ValidatorSet
-from consensus.window import fit_window
+from lowu.consensus.records import EvidenceRecord, Record
+from lowu.consensus.safety import Safety
+from lowu.consensus.timeouts import TimeoutPolicy
+from lowu.consensus.types import Domain, Hash32, Height, NodeIndex, View
+from lowu.consensus.validators import ValidatorSet
+from lowu.consensus.window import fit_window
 
 
 @dataclass(frozen=True, slots=True)

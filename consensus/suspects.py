@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from consensus.leaders import ROUNDS_MAX, rounds_to_heights
-from consensus.state import Failure, ReplicaState
-from consensus.types import Height, NodeIndex
+from lowu.consensus.leaders import ROUNDS_MAX, rounds_to_heights
+from lowu.consensus.state import Failure, ReplicaState
+from lowu.consensus.types import Height, NodeIndex
 
 ROUNDS_MIN = 4
 """The rounds of turns that a leader loses for its first failure."""

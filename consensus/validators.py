@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from consensus.quorum import compute_fault_threshold, compute_quorum
-from consensus.types import Height, NodeIndex, View
+from lowu.consensus.quorum import compute_fault_threshold, compute_quorum
+from lowu.consensus.types import Height, NodeIndex, View
 
 NOBODY: Mapping[NodeIndex, Height] = MappingProxyType({})
 WEIGHT_MAX = 10_000

@@ -15,21 +15,21 @@ joins the smallest of those (rules R-VC-3, R-VC-4; B07, B17).
 
 from __future__ import annotations
 
-from consensus.certificates import Selection, select_reproposals
-from consensus.checkpoint import request_sync
-from consensus.errors import InvalidMessage
-from consensus.inputs import ProposalVerdict
-from consensus.leaders import find_opener, select_passed_over
-from consensus.messages import NewView, ViewChange
-from consensus.normal_case import accept_buffered, request_verification
-from consensus.records import NewViewRecord
-from consensus.state import ReplicaState
-from consensus.suspects import (
+from lowu.consensus.certificates import Selection, select_reproposals
+from lowu.consensus.checkpoint import request_sync
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.inputs import ProposalVerdict
+from lowu.consensus.leaders import find_opener, select_passed_over
+from lowu.consensus.messages import NewView, ViewChange
+from lowu.consensus.normal_case import accept_buffered, request_verification
+from lowu.consensus.records import NewViewRecord
+from lowu.consensus.state import ReplicaState
+from lowu.consensus.suspects import (
     current_leader,
     list_suspects,
     note_failures,
 )
-from consensus.types import Height, NodeIndex, View
+from lowu.consensus.types import Height, NodeIndex, View
 
 
 def start_view_change(state: ReplicaState, to_view: View) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consensus.codec import MESSAGE_BYTES_MAX
+from lowu.consensus.codec import MESSAGE_BYTES_MAX
 
 _SIGNATURE_BYTES = 80
 _CERTIFICATE_BYTES = 160

@@ -73,7 +73,7 @@ def _signature(item: dict[str, Any]) -> bytes:
 def load_artifact(name: str) -> Artifact:
     """Return the committed artifact of a contract, such as ``HashRegistry``."""
     text = (
-        resources.files("contracts")
+        resources.files("lowu.contracts")
         .joinpath("artifacts", f"{name}.json")
         .read_text(encoding="utf-8")
     )

@@ -1,8 +1,8 @@
 """Accounts that sign transactions and digests.
 
-`contracts.curve` signs and `rlp` encodes. eth-account could do both, but its imports (BLS
+`lowu.contracts.curve` signs and `rlp` encodes. eth-account could do both, but its imports (BLS
 arithmetic, for another kind of key file) take most of a second, in every command that signs. It
-is used for key files only (`institutions.ledger.keystore`).
+is used for key files only (`lowu.institutions.ledger.keystore`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import rlp
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from contracts import curve
+from lowu.contracts import curve
 
 EIP_155_V = 35
 

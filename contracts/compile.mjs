@@ -1,5 +1,5 @@
 // Compile the Solidity sources with npm's solc and print one JSON object per contract.
-// Run through `python -m contracts.compile`, which writes or checks contracts/artifacts/.
+// Run through `python -m lowu.contracts.compile`, which writes or checks contracts/artifacts/.
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 """Compile the Solidity sources and write, or check, the committed artifacts.
 
-    python -m contracts.compile SOLC_DIR [--check]
+    python -m lowu.contracts.compile SOLC_DIR [--check]
 
 SOLC_DIR is a folder in which ``npm install solc@0.8.11`` was run. Only a change to a contract
 needs this tool; nothing at run time needs Node.js.

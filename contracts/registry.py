@@ -12,7 +12,7 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
-from contracts.abi import Function, load_artifact
+from lowu.contracts.abi import Function, load_artifact
 
 ORG_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a001")
 HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002")

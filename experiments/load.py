@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 import trio
 
-from contracts.account import Account
-from contracts.registry import (
+from lowu.contracts.account import Account
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     encode_register_anchor,
 )
-from experiments.actors.light_client import LightClient, render_calls
-from node.client import ClientError, RemoteError, RpcClient
+from lowu.experiments.actors.light_client import LightClient, render_calls
+from lowu.node.client import ClientError, RemoteError, RpcClient
 
 REGISTRATION_GAS = 250_000
 CONNECTIONS = 8

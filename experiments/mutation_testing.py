@@ -21,10 +21,10 @@ from random import Random
 from types import FunctionType
 from typing import Any
 
-from consensus.simulation.explore import PlanFinding, run_plan
-from consensus.simulation.mutants.edit import Edit, Mutant
-from consensus.simulation.run_plan import draw_plan
-from consensus.simulation.twins import run_scenario, sample_scenario
+from lowu.consensus.simulation.explore import PlanFinding, run_plan
+from lowu.consensus.simulation.mutants.edit import Edit, Mutant
+from lowu.consensus.simulation.run_plan import draw_plan
+from lowu.consensus.simulation.twins import run_scenario, sample_scenario
 
 SIZES = (4, 5, 7, 4, 6)
 TWINS_EVERY = 4

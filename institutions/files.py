@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from institutions.package.forms import FormError
+from lowu.institutions.package.forms import FormError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700

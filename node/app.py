@@ -13,60 +13,60 @@ from functools import partial
 
 import trio
 
-from consensus.certificates import MessageVerifier
-from consensus.effects import Effect
-from consensus.epochs import Epochs
-from consensus.records import ViewRecord
-from consensus.replica import Replica
-from consensus.state import ReplicaConfig
-from consensus.timeouts import TimeoutPolicy
-from consensus.types import Domain
-from consensus.window import compute_window_max
-from node.chain.transaction import Transaction
-from node.clock import Clock, SystemClock
-from node.config import GenesisConfig, NodeConfig
-from node.core.driver import Driver
-from node.core.events import BlockCommittedEvent, Events, Subscriber
-from node.core.inbox import Inbox
-from node.core.membership import Membership
-from node.core.proposals.bodies import BodyStore
-from node.core.proposals.checks import ProposalChecker
-from node.core.proposals.fetch import BodyExchange
-from node.core.scheduler import Run, Scheduler, run_in_thread
-from node.core.sealer import Sealer
-from node.core.sync import Sync
-from node.crypto import is_signed_by
-from node.errors import ConfigError, PortTaken
-from node.execution.account_db import decode_account
-from node.execution.executor import ExecutedBlock
-from node.execution.flat_state import TABLE_ACCOUNT
-from node.execution.genesis import build_genesis
-from node.gateway.framing import FrameKind
-from node.gateway.gateway import Gateway
-from node.gateway.requests import (
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.effects import Effect
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.records import ViewRecord
+from lowu.consensus.replica import Replica
+from lowu.consensus.state import ReplicaConfig
+from lowu.consensus.timeouts import TimeoutPolicy
+from lowu.consensus.types import Domain
+from lowu.consensus.window import compute_window_max
+from lowu.node.chain.transaction import Transaction
+from lowu.node.clock import Clock, SystemClock
+from lowu.node.config import GenesisConfig, NodeConfig
+from lowu.node.core.driver import Driver
+from lowu.node.core.events import BlockCommittedEvent, Events, Subscriber
+from lowu.node.core.inbox import Inbox
+from lowu.node.core.membership import Membership
+from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.core.proposals.checks import ProposalChecker
+from lowu.node.core.proposals.fetch import BodyExchange
+from lowu.node.core.scheduler import Run, Scheduler, run_in_thread
+from lowu.node.core.sealer import Sealer
+from lowu.node.core.sync import Sync
+from lowu.node.crypto import is_signed_by
+from lowu.node.errors import ConfigError, PortTaken
+from lowu.node.execution.account_db import decode_account
+from lowu.node.execution.executor import ExecutedBlock
+from lowu.node.execution.flat_state import TABLE_ACCOUNT
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.gateway.framing import FrameKind
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.gateway.requests import (
     BlocksRequest,
     BodyRequest,
     PeerRequest,
     TransactionsRequest,
 )
-from node.gateway.tls import build_contexts
-from node.identity import NodeKey, load_node_key
-from node.ledger import vote_trace
-from node.ledger.first_start import end_first_start, is_first_start
-from node.ledger.ledger import Ledger
-from node.ledger.opening import open_chain
-from node.ledger.storage import Storage
-from node.ledger.vote_trace import FileTrace, VoteTrace
-from node.limits.descriptors import DescriptorBudget, divide, raise_limit
-from node.pool.gossip import Gossip
-from node.pool.txpool import TxPool
-from node.rpc.http.access import Access
-from node.rpc.http.server import RpcServer
-from node.rpc.methods import Methods, build_methods
-from node.rpc.reader import ChainReader
-from node.rpc.status import NodeStatus
-from node.rpc.waiter import CommitWaiter
-from node.traffic_tap import Tap
+from lowu.node.gateway.tls import build_contexts
+from lowu.node.identity import NodeKey, load_node_key
+from lowu.node.ledger import vote_trace
+from lowu.node.ledger.first_start import end_first_start, is_first_start
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.opening import open_chain
+from lowu.node.ledger.storage import Storage
+from lowu.node.ledger.vote_trace import FileTrace, VoteTrace
+from lowu.node.limits.descriptors import DescriptorBudget, divide, raise_limit
+from lowu.node.pool.gossip import Gossip
+from lowu.node.pool.txpool import TxPool
+from lowu.node.rpc.http.access import Access
+from lowu.node.rpc.http.server import RpcServer
+from lowu.node.rpc.methods import Methods, build_methods
+from lowu.node.rpc.reader import ChainReader
+from lowu.node.rpc.status import NodeStatus
+from lowu.node.rpc.waiter import CommitWaiter
+from lowu.node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
 

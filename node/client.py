@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
-from node.limits.json_limits import load_json
+from lowu.node.limits.json_limits import load_json
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024

@@ -16,9 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
-from node.crypto import keccak256
-from node.errors import ConfigError
+from lowu.consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
+from lowu.node.crypto import keccak256
+from lowu.node.errors import ConfigError
 
 T = TypeVar("T")
 

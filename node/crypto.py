@@ -1,7 +1,7 @@
 """The crypto suite of a chain: keccak-256 and recoverable secp256k1 signatures.
 
 The whole node uses this one module, so that a national-cryptography suite can replace it. The
-curve itself is `contracts.curve`, which the institutions use, too; keccak-256 comes from the
+curve itself is `lowu.contracts.curve`, which the institutions use, too; keccak-256 comes from the
 fast library where it has wheels, and the fallback gives the same bytes.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from contracts import curve
-from contracts.curve import CurveError
-from node.errors import BadInput
+from lowu.contracts import curve
+from lowu.contracts.curve import CurveError
+from lowu.node.errors import BadInput
 
 PUBLIC_KEY_BYTES = curve.PUBLIC_KEY_BYTES
 SIGNATURE_BYTES = curve.SIGNATURE_BYTES

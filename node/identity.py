@@ -13,8 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from node.crypto import compute_public_key, sign
-from node.errors import ConfigError
+from lowu.node.crypto import compute_public_key, sign
+from lowu.node.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import trio
 
-from node.app import build_node, run_node
-from node.config import load_genesis, load_node_config
-from node.errors import PORT_TAKEN_EXIT, ConfigError, DamagedData, PortTaken, root_causes
-from node.ledger.disk_errors import MOVE_AWAY
-from node.logs import start_file_log
+from lowu.node.app import build_node, run_node
+from lowu.node.config import load_genesis, load_node_config
+from lowu.node.errors import PORT_TAKEN_EXIT, ConfigError, DamagedData, PortTaken, root_causes
+from lowu.node.ledger.disk_errors import MOVE_AWAY
+from lowu.node.logs import start_file_log
 
 THREAD_STACK_BYTES = 64 * 1024 * 1024
 """Calls may nest 1,024 deep, each with several Python frames: too many for default stacks."""

@@ -80,14 +80,14 @@ def make(root: Path, venv: Path) -> None:
 
 
 def spell_paths(root: Path, venv: Path) -> None:
-    """Name the project's folders to Python by their bytes.
+    """Name the project's folder to Python by its bytes.
 
     From 3.13 on it takes paths for UTF-8, and where the locale's encoding is another one it would
     not find a folder whose name is in Chinese.
     """
     for file in venv.glob("lib/python3*/site-packages/_lowu.pth"):
-        spelled = [os.fsencode(folder).hex() for folder in (root, root / "scripts")]
-        line = f"import os, sys; sys.path += map(os.fsdecode, map(bytes.fromhex, {spelled}))\n"
+        spelled = os.fsencode(root / "scripts").hex()
+        line = f"import os, sys; sys.path.append(os.fsdecode(bytes.fromhex('{spelled}')))\n"
         file.write_text(line, encoding="ascii")
 
 

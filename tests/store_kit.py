@@ -1,6 +1,6 @@
 """Stores of a test, closed after it: most tests play a process that ends without a word."""
 
-from institutions.service.store import Store
+from lowu.institutions.service.store import Store
 
 _opened = []
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("consensus", "contracts", "node", "institutions", "experiments", "lowu")
+PACKAGES = ("consensus", "contracts", "node", "institutions", "experiments")
+"""Folders at the root. Each is imported and installed as ``lowu.NAME`` (docs/adr/0017)."""
 MODULE_LINES_MAX = 500
 FOLDER_FILES_MAX = 15
 LARGE_FOLDERS = {
@@ -27,8 +28,9 @@ ALLOWED = {
     "experiments": {
         "contracts", "node.topology", "node.client", "institutions", "consensus.simulation",
     },
-    "lowu": set(PACKAGES),
+    "lowu": {*PACKAGES, "lowu"},
 }  # fmt: skip
+"""By folder, ``lowu`` for the command: what it may import of the others, without the prefix."""
 BANNED_IN_CONSENSUS = {
     "trio", "asyncio", "time", "random", "os", "logging", "socket", "secrets", "threading",
     "json", "datetime",
@@ -36,7 +38,7 @@ BANNED_IN_CONSENSUS = {
 
 
 def sources():
-    folders = [ROOT / name for name in PACKAGES[:-1]] + [ROOT / "scripts" / "lowu"]
+    folders = [ROOT / name for name in PACKAGES] + [ROOT / "scripts" / "lowu"]
     return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
@@ -54,6 +56,15 @@ def imports(path):
             yield node.module
 
 
+def own_imports(path):
+    """Yield what is imported of the project, without the prefix: ``consensus.replica``."""
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        assert top not in PACKAGES, f"{path}: {name} is called lowu.{name}"
+        if top == "lowu":
+            yield rest if rest.split(".")[0] in PACKAGES else "lowu"
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_module(path):
     text = path.read_text()
@@ -61,9 +72,8 @@ def test_module(path):
     package = package_of(path)
     assert ast.get_docstring(tree), "a module begins with what it is"
     assert len(text.splitlines()) <= MODULE_LINES_MAX
-    for name in imports(path):
-        top = name.split(".")[0]
-        if top not in PACKAGES or top == package:
+    for name in own_imports(path):
+        if name.split(".")[0] == package:
             continue
         allowed = ALLOWED[package]
         is_allowed = any(name == item or name.startswith(item + ".") for item in allowed)
@@ -79,8 +89,8 @@ def modules():
     """Return every module by its dotted name."""
     names = {}
     for path in sources():
-        base = ROOT / "scripts" if package_of(path) == "lowu" else ROOT
-        dotted = ".".join(path.relative_to(base).with_suffix("").parts)
+        base = ROOT / "scripts" / "lowu" if package_of(path) == "lowu" else ROOT
+        dotted = ".".join(("lowu", *path.relative_to(base).with_suffix("").parts))
         names[dotted.removesuffix(".__init__")] = path
     return names
 
@@ -157,6 +167,13 @@ def test_each_module_and_class_has_a_name_of_its_own():
     doubled = {name: count for name, count in modules_of.items() if count > 1}
     assert doubled == SHARED_MODULE_NAMES
     assert [name for name, count in classes_of.items() if count > 1] == []
+
+
+def test_no_test_imports_a_folder_by_its_bare_name():
+    """The same file under two names would be two modules, with two sets of classes."""
+    for path in tracked():
+        if path.suffix == ".py" and path.is_file():
+            list(own_imports(path))
 
 
 def test_folders_are_rooms():

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from consensus import inputs as ev
-from consensus.simulation.kernel import Kernel
-from consensus.simulation.node import SimNode
-from consensus.types import Hash32, hash_bytes
-from consensus.validators import ValidatorSet
+from lowu.consensus import inputs as ev
+from lowu.consensus.simulation.kernel import Kernel
+from lowu.consensus.simulation.node import SimNode
+from lowu.consensus.types import Hash32, hash_bytes
+from lowu.consensus.validators import ValidatorSet
 
 
 class Clients:

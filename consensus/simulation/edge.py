@@ -10,19 +10,25 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from consensus import effects as fx
-from consensus import inputs as ev
-from consensus.codec import compute_digest
-from consensus.errors import InvalidMessage
-from consensus.messages import CommitCertificate, Proposal
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.watch import PropertyWatch
-from consensus.simulation.clients import Clients
-from consensus.simulation.kernel import Kernel
-from consensus.simulation.liars.forgery import forge_commit
-from consensus.simulation.node import Liar, SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.types import Hash32, hash_bytes
-from consensus.validators import ValidatorSet
+from lowu.consensus import effects as fx
+from lowu.consensus import inputs as ev
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import CommitCertificate, Proposal
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.checking.watch import PropertyWatch
+from lowu.consensus.simulation.clients import Clients
+from lowu.consensus.simulation.kernel import Kernel
+from lowu.consensus.simulation.liars.forgery import forge_commit
+from lowu.consensus.simulation.node import (
+    Liar,
+    SimBlock,
+    SimNode,
+    compute_block_hash,
+    compute_tx_root,
+)
+from lowu.consensus.types import Hash32, hash_bytes
+from lowu.consensus.validators import ValidatorSet
 
 SEAL_WAIT_MS = 10
 CLOCK_AHEAD_MS_MAX = 15_000

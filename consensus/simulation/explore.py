@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consensus.errors import ConsensusError
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import RunPlan, draw_plan
-from consensus.simulation.world import World
+from lowu.consensus.errors import ConsensusError
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.result import RunResult
+from lowu.consensus.simulation.run_plan import RunPlan, draw_plan
+from lowu.consensus.simulation.world import World
 
 TWICE_EVERY = 100
 TRACE_LINES_SHOWN = 40

@@ -11,15 +11,15 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 
-from consensus import inputs as ev
-from consensus.certificates import MessageVerifier
-from consensus.messages import CommitCertificate
-from consensus.simulation.node import SimNode
-from consensus.simulation.run_plan import RunPlan
-from consensus.simulation.run_trace import Trace
-from consensus.simulation.simulated_links import Network, Parcel
-from consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus import inputs as ev
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.messages import CommitCertificate
+from lowu.consensus.simulation.node import SimNode
+from lowu.consensus.simulation.run_plan import RunPlan
+from lowu.consensus.simulation.run_trace import Trace
+from lowu.consensus.simulation.simulated_links import Network, Parcel
+from lowu.consensus.types import ZERO_HASH, Domain, Hash32, Sign, Signature, hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 
 
 class Kernel(ABC):

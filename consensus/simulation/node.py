@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TypeVar
 
-from consensus.codec import compute_digest, signing_digest
-from consensus.effects import BuildProposal, Persist
-from consensus.epochs import Epochs
-from consensus.messages import CommitCertificate, Message, Proposal
-from consensus.records import Record, ViewRecord, height_key_range, record_key
-from consensus.replica import Replica
-from consensus.types import Domain, Hash32, NodeIndex, Sign, hash_bytes
-from consensus.validators import ValidatorSet
+from lowu.consensus.codec import compute_digest, signing_digest
+from lowu.consensus.effects import BuildProposal, Persist
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.messages import CommitCertificate, Message, Proposal
+from lowu.consensus.records import Record, ViewRecord, height_key_range, record_key
+from lowu.consensus.replica import Replica
+from lowu.consensus.types import Domain, Hash32, NodeIndex, Sign, hash_bytes
+from lowu.consensus.validators import ValidatorSet
 
 M = TypeVar("M", bound=Message)
 MEMORY_MAX = 256

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from random import Random
 from typing import Any, Final
 
-from consensus.quorum import compute_fault_threshold
-from consensus.simulation.faults import BEHAVIOURS, Change, Crash, Cut, Link, Rates
+from lowu.consensus.quorum import compute_fault_threshold
+from lowu.consensus.simulation.faults import BEHAVIOURS, Change, Crash, Cut, Link, Rates
 
 FORMAT: Final = "lowu/plan/1"
 LOSABLE: Final = (

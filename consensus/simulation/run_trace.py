@@ -11,12 +11,12 @@ import hashlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from consensus.codec import decode_message
-from consensus.errors import InvalidMessage
-from consensus.messages import PrePrepare
+from lowu.consensus.codec import decode_message
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import PrePrepare
 
 if TYPE_CHECKING:
-    from consensus.simulation.simulated_links import Parcel
+    from lowu.consensus.simulation.simulated_links import Parcel
 
 LINES_KEPT = 2_000
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from consensus.simulation.explore import PlanFinding, run_plan
-from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import RunPlan, keeps_promise
+from lowu.consensus.simulation.explore import PlanFinding, run_plan
+from lowu.consensus.simulation.result import RunResult
+from lowu.consensus.simulation.run_plan import RunPlan, keeps_promise
 
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2

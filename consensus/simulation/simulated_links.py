@@ -6,9 +6,9 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeAlias
 
-from consensus.messages import Message
-from consensus.simulation.faults import Cut, Link, Rates
-from consensus.simulation.node import SimNode
+from lowu.consensus.messages import Message
+from lowu.consensus.simulation.faults import Cut, Link, Rates
+from lowu.consensus.simulation.node import SimNode
 
 Parcel: TypeAlias = Message | bytes
 """A message, or bytes that a liar sends as one."""

@@ -19,15 +19,15 @@ from itertools import product
 from random import Random
 from typing import TypeAlias
 
-from consensus.messages import Checkpoint, NewView, Status, ViewChange
-from consensus.quorum import compute_fault_threshold
-from consensus.simulation.explore import PlanFinding, guard
-from consensus.simulation.faults import Rates
-from consensus.simulation.node import SimNode
-from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import RunPlan
-from consensus.simulation.simulated_links import Parcel
-from consensus.simulation.world import LIVENESS_MS, World
+from lowu.consensus.messages import Checkpoint, NewView, Status, ViewChange
+from lowu.consensus.quorum import compute_fault_threshold
+from lowu.consensus.simulation.explore import PlanFinding, guard
+from lowu.consensus.simulation.faults import Rates
+from lowu.consensus.simulation.node import SimNode
+from lowu.consensus.simulation.result import RunResult
+from lowu.consensus.simulation.run_plan import RunPlan
+from lowu.consensus.simulation.simulated_links import Parcel
+from lowu.consensus.simulation.world import LIVENESS_MS, World
 
 Groups: TypeAlias = tuple[int, ...]
 """The group number of each instance; groups are numbered in order of appearance."""

@@ -14,31 +14,31 @@ from contextlib import suppress
 from functools import partial
 from random import Random
 
-from consensus import effects as fx
-from consensus import inputs as ev
-from consensus.certificates import VerifiedMessage
-from consensus.codec import compute_digest, decode_message, encode_message
-from consensus.effects import Effect
-from consensus.epochs import Epochs
-from consensus.errors import ConsensusError, InvalidMessage
-from consensus.messages import Message, PrePrepare
-from consensus.records import decode_record, encode_record
-from consensus.replica import Replica
-from consensus.simulation.checking.reception import accept_honest
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.watch import PropertyWatch
-from consensus.simulation.clients import Clients
-from consensus.simulation.edge import Edge
-from consensus.simulation.faults import Crash
-from consensus.simulation.kernel import Kernel
-from consensus.simulation.liars.behaviours import act, alter
-from consensus.simulation.node import Liar, SimNode
-from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import RunPlan
-from consensus.simulation.run_trace import describe_parcel
-from consensus.simulation.simulated_links import Parcel, Post
-from consensus.state import ReplicaConfig
-from consensus.types import ZERO_HASH
+from lowu.consensus import effects as fx
+from lowu.consensus import inputs as ev
+from lowu.consensus.certificates import VerifiedMessage
+from lowu.consensus.codec import compute_digest, decode_message, encode_message
+from lowu.consensus.effects import Effect
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import ConsensusError, InvalidMessage
+from lowu.consensus.messages import Message, PrePrepare
+from lowu.consensus.records import decode_record, encode_record
+from lowu.consensus.replica import Replica
+from lowu.consensus.simulation.checking.reception import accept_honest
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.checking.watch import PropertyWatch
+from lowu.consensus.simulation.clients import Clients
+from lowu.consensus.simulation.edge import Edge
+from lowu.consensus.simulation.faults import Crash
+from lowu.consensus.simulation.kernel import Kernel
+from lowu.consensus.simulation.liars.behaviours import act, alter
+from lowu.consensus.simulation.node import Liar, SimNode
+from lowu.consensus.simulation.result import RunResult
+from lowu.consensus.simulation.run_plan import RunPlan
+from lowu.consensus.simulation.run_trace import describe_parcel
+from lowu.consensus.simulation.simulated_links import Parcel, Post
+from lowu.consensus.state import ReplicaConfig
+from lowu.consensus.types import ZERO_HASH
 
 LIVENESS_MS = 300_000
 """Bound of the liveness phase: many capped time-outs, more than late leaders can cost."""

@@ -2,16 +2,12 @@
 
 import pytest
 
-from contracts.registry import Jurisdiction
-from institutions.documents.document import build_enterprise_report
-from institutions.verification.verdicts import Verdict
-
-USCC = "91440300MA5DEM012D"
+from lowu import SAMPLES, Jurisdiction, Verdict
 
 
 async def issue(actors, seed):
     """Have Shenzhen Credit issue a report for Nova, to be carried by a company."""
-    document = build_enterprise_report(seed, actors.now_s(), USCC)
+    document = SAMPLES["cn.ecr/1"](seed, actors.now_s())
     return document, await actors.issue("szcredit", document, "acme-sz", "nova")
 
 

@@ -10,25 +10,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     Jurisdiction,
     RegistryErrorCode,
     RevokeReason,
     Role,
 )
-from experiments.actors.causal_client import CausalClient, Horizon
-from institutions.documents.document import Document
-from institutions.exchange.consent import (
+from lowu.experiments.actors.causal_client import CausalClient, Horizon
+from lowu.institutions.documents.document import Document
+from lowu.institutions.exchange.consent import (
     ConsentReceipt,
     LedgerConsent,
     Purpose,
     end_consent,
     log_consent,
 )
-from institutions.exchange.request import Request
-from institutions.ledger.governance import (
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.ledger.governance import (
     Call,
     GovernanceProposal,
     Voter,
@@ -37,22 +37,22 @@ from institutions.ledger.governance import (
     read_proposal,
     schema_calls,
 )
-from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.ledger.transactor import Signer
-from institutions.package.format import Package, decode_package, encode_package
-from institutions.package.signatures import DocumentKey
-from institutions.roles.holder import Holder
-from institutions.roles.issuer import Issued, Issuer
-from institutions.roles.member import Member
-from institutions.roles.verifier import Verifier
-from institutions.service.desk import Desk
-from institutions.service.orders import Answer
-from institutions.service.recording import write_document
-from institutions.service.runner import NoAnswerYetError
-from institutions.service.store import Store
-from institutions.verification.verdicts import Report
-from node.client import RpcClient
-from node.topology.plan import Plan, PlannedNode, derive_key
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.format import Package, decode_package, encode_package
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.holder import Holder
+from lowu.institutions.roles.issuer import Issued, Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.roles.verifier import Verifier
+from lowu.institutions.service.desk import Desk
+from lowu.institutions.service.orders import Answer
+from lowu.institutions.service.recording import write_document
+from lowu.institutions.service.runner import NoAnswerYetError
+from lowu.institutions.service.store import Store
+from lowu.institutions.verification.verdicts import Report
+from lowu.node.client import RpcClient
+from lowu.node.topology.plan import Plan, PlannedNode, derive_key
 
 HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
 EVERYTHING = ("",)

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from node.client import ClientError, RpcClient
+from lowu.node.client import ClientError, RpcClient
 
 NOT_READS = frozenset(
     (

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from node.client import ClientError, build_requests
+from lowu.node.client import ClientError, build_requests
 
 RECEIVE_BYTES = 64 * 1024
 ANSWER_BYTES_MAX = 64 * 1024 * 1024

@@ -14,8 +14,8 @@ from typing import Any
 import h11
 import trio
 
-from contracts.registry import AnchorState, hash_function
-from node.client import RemoteError, RpcClient
+from lowu.contracts.registry import AnchorState, hash_function
+from lowu.node.client import RemoteError, RpcClient
 
 RECEIVE_BYTES = 64 * 1024
 STATE_WORD = 4

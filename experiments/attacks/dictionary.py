@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from experiments.actors.actors import Actors
-from institutions.documents.document import Document, Subject
-from institutions.documents.identifiers import compute_hkid_check, generate_hkid
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import Profile
-from institutions.package.leaves import Attachment
+from lowu.experiments.actors.actors import Actors
+from lowu.institutions.documents.document import Document, Subject
+from lowu.institutions.documents.identifiers import compute_hkid_check, generate_hkid
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import Profile
+from lowu.institutions.package.leaves import Attachment
 
 MARK = "QX000000(0)"
 """Placeholder for the unknown number in the form."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     AnchorRecord,
@@ -15,10 +15,10 @@ from contracts.registry import (
     encode_register_anchor,
     encode_revoke,
 )
-from experiments.actors.actors import Actors
-from institutions.ledger.legacy_evidence import LegacyEntry, LegacyEvidence, deploy_legacy
-from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.ledger.transactor import Signer
+from lowu.experiments.actors.actors import Actors
+from lowu.institutions.ledger.legacy_evidence import LegacyEntry, LegacyEvidence, deploy_legacy
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.transactor import Signer
 
 YEAR_S = 365 * 86_400
 ISSUER, ATTACKER, READER = "szcredit", "bea-cn", "nova"

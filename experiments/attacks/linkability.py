@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from experiments.actors.actors import Actors, SeenEvent
-from institutions.documents.document import build_enterprise_report
-from institutions.roles.issuer import Issued
+from lowu.experiments.actors.actors import Actors, SeenEvent
+from lowu.institutions.documents.document import build_enterprise_report
+from lowu.institutions.roles.issuer import Issued
 
 RECEIVERS = ("nova", "bea-hk")
 

@@ -13,22 +13,22 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from experiments.actors.actors import EVERYTHING, Actors
-from institutions.documents.document import Document, build_enterprise_report
-from institutions.exchange.presentation import (
+from lowu.experiments.actors.actors import EVERYTHING, Actors
+from lowu.institutions.documents.document import Document, build_enterprise_report
+from lowu.institutions.exchange.presentation import (
     Presentation,
     decode_presentation,
     encode_presentation,
 )
-from institutions.exchange.request import Request
-from institutions.ledger.registry import Registry
-from institutions.package.format import Package, decode_package, encode_package
-from institutions.package.forms import FormError
-from institutions.package.multiproof import collect_siblings
-from institutions.roles.holder import Holder
-from institutions.roles.verifier import Verifier
-from institutions.verification.verdicts import Verdict
-from node.client import RpcClient
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.package.format import Package, decode_package, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.multiproof import collect_siblings
+from lowu.institutions.roles.holder import Holder
+from lowu.institutions.roles.verifier import Verifier
+from lowu.institutions.verification.verdicts import Verdict
+from lowu.node.client import RpcClient
 
 USCC = "91440300MA5DEM012D"
 HEX = b"0123456789abcdef"

@@ -16,8 +16,8 @@ from typing import Any
 
 import trio
 
-from contracts.account import Account
-from node.client import ClientError, RemoteError, RpcClient
+from lowu.contracts.account import Account
+from lowu.node.client import ClientError, RemoteError, RpcClient
 
 TX_GAS = 30_000_000
 TX_TIMEOUT_S = 120.0

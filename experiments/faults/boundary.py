@@ -15,9 +15,9 @@ from pathlib import Path
 
 import trio
 
-from node.topology.control import Control
-from node.topology.plan import HOST, Plan
-from node.topology.tree import node_folder
+from lowu.node.topology.control import Control
+from lowu.node.topology.plan import HOST, Plan
+from lowu.node.topology.tree import node_folder
 
 RECEIVE_BYTES = 64 * 1024
 

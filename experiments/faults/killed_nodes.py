@@ -14,18 +14,18 @@ from pathlib import Path
 
 import trio
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     AnchorState,
     encode_register_anchor,
 )
-from institutions.ledger.registry import Registry
-from institutions.ledger.transactor import Signer
-from node.client import ClientError, RemoteError, RpcClient
-from node.topology.control import Control
-from node.topology.network import build_probe, read_status
-from node.topology.plan import Plan, PlannedInstitution, PlannedNode
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.ledger.transactor import Signer
+from lowu.node.client import ClientError, RemoteError, RpcClient
+from lowu.node.topology.control import Control
+from lowu.node.topology.network import build_probe, read_status
+from lowu.node.topology.plan import Plan, PlannedInstitution, PlannedNode
 
 POLL_S = 0.05
 CATCH_UP_S = 60.0

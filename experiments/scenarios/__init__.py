@@ -4,8 +4,15 @@ docs/SCENARIOS.md says what each shows, and names those still missing here. Each
 stage: what was expected, and what was found.
 """
 
-from experiments.scenarios import attacking, dividing, governing, lifecycle, presenting, watching
-from experiments.scenarios.stage import Scenario, Stage, Step
+from lowu.experiments.scenarios import (
+    attacking,
+    dividing,
+    governing,
+    lifecycle,
+    presenting,
+    watching,
+)
+from lowu.experiments.scenarios.stage import Scenario, Stage, Step
 
 
 def _order(scenario: Scenario) -> tuple[str, int]:

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import trio
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     encode_register_anchor,
 )
-from experiments.attacks.dictionary import publish, search
-from experiments.scenarios.presenting import ACME_USCC
-from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents.document import build_enterprise_report
-from institutions.ledger.legacy_evidence import LegacyEvidence, deploy_legacy
-from institutions.ledger.registry import Registry
-from institutions.package.format import Profile
-from institutions.roles.issuer import Issued
+from lowu.experiments.attacks.dictionary import publish, search
+from lowu.experiments.scenarios.presenting import ACME_USCC
+from lowu.experiments.scenarios.stage import Scenario, Stage
+from lowu.institutions.documents.document import build_enterprise_report
+from lowu.institutions.ledger.legacy_evidence import LegacyEvidence, deploy_legacy
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.package.format import Profile
+from lowu.institutions.roles.issuer import Issued
 
 BUDGET_S = 60.0
 PROCESSES = 2

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 
 import trio
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     AnchorState,
     encode_register_anchor,
 )
-from experiments.actors.actors import Actors
-from experiments.faults.boundary import relayed_boundary
-from experiments.faults.killed_nodes import wait_for_level
-from experiments.scenarios.stage import Scenario, Stage
-from institutions.ledger.registry import Registry
-from node.client import TransactionTimeout
-from node.topology.network import read_status
+from lowu.experiments.actors.actors import Actors
+from lowu.experiments.faults.boundary import relayed_boundary
+from lowu.experiments.faults.killed_nodes import wait_for_level
+from lowu.experiments.scenarios.stage import Scenario, Stage
+from lowu.institutions.ledger.registry import Registry
+from lowu.node.client import TransactionTimeout
+from lowu.node.topology.network import read_status
 
 ISSUERS = {"szcredit": "cn.ecr/1", "bea-hk": "grp.kyc/1"}
 """One issuer of each side, and the schema that it registers."""

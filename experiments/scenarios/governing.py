@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     VERIFICATION_LOG_ADDRESS,
     Jurisdiction,
     OrgStatus,
@@ -13,19 +13,19 @@ from contracts.registry import (
     VerdictClass,
     encode_consume,
 )
-from experiments.actors.actors import Actors
-from experiments.scenarios.presenting import ACME_USCC
-from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents.document import build_enterprise_report
-from institutions.documents.personal import build_asset_certificate, build_hk_company_report
-from institutions.ledger.governance import (
+from lowu.experiments.actors.actors import Actors
+from lowu.experiments.scenarios.presenting import ACME_USCC
+from lowu.experiments.scenarios.stage import Scenario, Stage
+from lowu.institutions.documents.document import build_enterprise_report
+from lowu.institutions.documents.personal import build_asset_certificate, build_hk_company_report
+from lowu.institutions.ledger.governance import (
     Call,
     GovernanceProposal,
     route_calls,
     schema_calls,
     status_calls,
 )
-from institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
 
 VOTERS = ("qianhai-ix", "webank", "hkstp")
 """Both voters of Shenzhen and one of Hong Kong's two: more than two thirds of the weight."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
     AnchorState,
@@ -18,27 +18,27 @@ from contracts.registry import (
     hash_function,
     org_function,
 )
-from experiments.actors.actors import EVERYTHING, Actors
-from experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
-from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents.document import Document, build_enterprise_report, build_kyc_file
-from institutions.documents.personal import (
+from lowu.experiments.actors.actors import EVERYTHING, Actors
+from lowu.experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
+from lowu.experiments.scenarios.stage import Scenario, Stage
+from lowu.institutions.documents.document import Document, build_enterprise_report, build_kyc_file
+from lowu.institutions.documents.personal import (
     build_health_extract,
     build_hk_personal_report,
     build_transcript,
 )
-from institutions.documents.schemas import DAY_S
-from institutions.exchange.consent import Purpose
-from institutions.exchange.erasure import find_flaw
-from institutions.exchange.trust import decode_trust, encode_trust, read_trust
-from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.package.format import Package, encode_package
-from institutions.package.leaves import Attachment
-from institutions.package.signatures import DocumentKey
-from institutions.roles.holder import Holder
-from institutions.roles.issuer import Issued
-from institutions.verification.verdicts import Check, Report, Verdict
-from node.topology.plan import derive_key
+from lowu.institutions.documents.schemas import DAY_S
+from lowu.institutions.exchange.consent import Purpose
+from lowu.institutions.exchange.erasure import find_flaw
+from lowu.institutions.exchange.trust import decode_trust, encode_trust, read_trust
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.package.format import Package, encode_package
+from lowu.institutions.package.leaves import Attachment
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.holder import Holder
+from lowu.institutions.roles.issuer import Issued
+from lowu.institutions.verification.verdicts import Check, Report, Verdict
+from lowu.node.topology.plan import derive_key
 
 STUDENTS = 500
 WORKERS = 20

@@ -10,23 +10,23 @@ from typing import Any
 
 import trio
 
-from experiments.actors.actors import EVERYTHING, Actors
-from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents.document import (
+from lowu.experiments.actors.actors import EVERYTHING, Actors
+from lowu.experiments.scenarios.stage import Scenario, Stage
+from lowu.institutions.documents.document import (
     Document,
     Subject,
     build_enterprise_report,
     build_owner_report,
 )
-from institutions.exchange.consent import ConsentReceipt, Purpose
-from institutions.exchange.presentation import Presentation, encode_presentation, seal
-from institutions.exchange.request import Request
-from institutions.ledger.registry import Registry
-from institutions.package.format import Package, encode_package
-from institutions.package.leaves import LeafType
-from institutions.roles.issuer import Issued
-from institutions.roles.verifier import Verifier
-from institutions.verification.verdicts import Report
+from lowu.institutions.exchange.consent import ConsentReceipt, Purpose
+from lowu.institutions.exchange.presentation import Presentation, encode_presentation, seal
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.package.format import Package, encode_package
+from lowu.institutions.package.leaves import LeafType
+from lowu.institutions.roles.issuer import Issued
+from lowu.institutions.roles.verifier import Verifier
+from lowu.institutions.verification.verdicts import Report
 
 ACME_USCC = "91440300MA5DEM012D"
 OTHER_USCC = "91440305MA5DEM020G"

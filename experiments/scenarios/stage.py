@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.actors.actors import Actors
-from institutions.verification.verdicts import Report
+from lowu.experiments.actors.actors import Actors
+from lowu.institutions.verification.verdicts import Report
 
 
 @dataclass(frozen=True, slots=True)

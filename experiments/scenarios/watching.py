@@ -5,24 +5,24 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     SCHEMA_IDS,
     RevokeReason,
     encode_register_anchor,
 )
-from experiments.actors.lying_node import lying_node
-from experiments.faults.killed_nodes import kill_node, start_node
-from experiments.scenarios.presenting import ACME_USCC
-from experiments.scenarios.stage import Scenario, Stage
-from institutions.documents.document import build_enterprise_report, build_kyc_file
-from institutions.exchange.presentation import encode_presentation
-from institutions.ledger.registry import Registry
-from institutions.ledger.transactor import Signer
-from institutions.roles.regulator import Regulator
-from institutions.roles.verifier import Verifier
-from institutions.service.store import Store
-from node.client import RpcClient
+from lowu.experiments.actors.lying_node import lying_node
+from lowu.experiments.faults.killed_nodes import kill_node, start_node
+from lowu.experiments.scenarios.presenting import ACME_USCC
+from lowu.experiments.scenarios.stage import Scenario, Stage
+from lowu.institutions.documents.document import build_enterprise_report, build_kyc_file
+from lowu.institutions.exchange.presentation import encode_presentation
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.roles.regulator import Regulator
+from lowu.institutions.roles.verifier import Verifier
+from lowu.institutions.service.store import Store
+from lowu.node.client import RpcClient
 
 
 async def play_lying_node(stage: Stage) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from institutions.documents.identifiers import (
+from lowu.institutions.documents.identifiers import (
     generate_hkid,
     generate_mainland_id,
     generate_ubi,
     generate_uscc,
 )
-from institutions.documents.sample_generator import REPAYMENT_SYMBOLS, SampleGenerator
-from institutions.package.leaves import Attachment
+from lowu.institutions.documents.sample_generator import REPAYMENT_SYMBOLS, SampleGenerator
+from lowu.institutions.package.leaves import Attachment
 
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from institutions.documents.document import Document, Subject
-from institutions.documents.identifiers import generate_hkid, generate_mainland_id, generate_ubi
-from institutions.documents.sample_generator import SampleGenerator
-from institutions.package.leaves import Attachment
+from lowu.institutions.documents.document import Document, Subject
+from lowu.institutions.documents.identifiers import (
+    generate_hkid,
+    generate_mainland_id,
+    generate_ubi,
+)
+from lowu.institutions.documents.sample_generator import SampleGenerator
+from lowu.institutions.package.leaves import Attachment
 
 _GRADES = ("A", "A-", "B+", "B", "C")
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from institutions.documents.document import (
+from lowu.institutions.documents.document import (
     Document,
     build_enterprise_report,
     build_kyc_file,
     build_owner_report,
 )
-from institutions.documents.personal import (
+from lowu.institutions.documents.personal import (
     build_asset_certificate,
     build_health_extract,
     build_hk_company_report,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.registry import SCHEMA_IDS
-from institutions.package.format import FILE_PATH, Profile
+from lowu.contracts.registry import SCHEMA_IDS
+from lowu.institutions.package.format import FILE_PATH, Profile
 
 DAY_S = 86_400
 

@@ -15,13 +15,13 @@ from typing import Any
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from contracts.account import Account
-from contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
-from institutions.ledger.responses import TransactionReceipt
-from institutions.ledger.transactor import Signer
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import read_format, read_json
-from institutions.package.forms import (
+from lowu.contracts.account import Account
+from lowu.contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
+from lowu.institutions.ledger.responses import TransactionReceipt
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import read_format, read_json
+from lowu.institutions.package.forms import (
     FormError,
     read_bool,
     read_hex,
@@ -30,8 +30,8 @@ from institutions.package.forms import (
     read_paths,
     read_text,
 )
-from institutions.package.leaves import LEAVES_MAX
-from institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.leaves import LEAVES_MAX
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 
 LEDGER_FORMAT = "dvp1-ledger-consent"
 LEDGER_BYTES_MAX = 4096

@@ -10,10 +10,10 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from contracts.registry import AnchorState
-from institutions.ledger.registry import Registry
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import (
+from lowu.contracts.registry import AnchorState
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import (
     ANCHORS_MAX,
     BatchPlace,
     Package,
@@ -22,7 +22,7 @@ from institutions.package.format import (
     read_json,
     read_place,
 )
-from institutions.package.forms import (
+from lowu.institutions.package.forms import (
     FormError,
     read_hex,
     read_integer,
@@ -31,7 +31,7 @@ from institutions.package.forms import (
     read_row,
     read_text,
 )
-from institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 
 FORMAT = "dvp1-erasure"
 ENDED = (AnchorState.REVOKED, AnchorState.SUPERSEDED, AnchorState.ERASED)

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
-from institutions.exchange.request import Request
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import (
+from lowu.institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import (
     PACKAGE_BYTES_MAX,
     Anchor,
     Package,
@@ -34,7 +34,7 @@ from institutions.package.format import (
     read_json,
     read_leaves,
 )
-from institutions.package.forms import (
+from lowu.institutions.package.forms import (
     FormError,
     read_hex,
     read_integer,
@@ -42,9 +42,9 @@ from institutions.package.forms import (
     read_object,
     read_text,
 )
-from institutions.package.leaves import LEAVES_MAX, Leaf
-from institutions.package.multiproof import collect_siblings
-from institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.leaves import LEAVES_MAX, Leaf
+from lowu.institutions.package.multiproof import collect_siblings
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 
 FORMAT = "dvp1-presentation"
 SEAL_INFO = b"dvp1-seal"

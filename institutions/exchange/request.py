@@ -11,11 +11,17 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import read_format, read_json
-from institutions.package.forms import read_hex, read_integer, read_object, read_paths, read_text
-from institutions.package.leaves import LEAVES_MAX
-from institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import read_format, read_json
+from lowu.institutions.package.forms import (
+    read_hex,
+    read_integer,
+    read_object,
+    read_paths,
+    read_text,
+)
+from lowu.institutions.package.leaves import LEAVES_MAX
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 
 FORMAT = "dvp1-request"
 

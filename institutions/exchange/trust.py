@@ -1,8 +1,8 @@
 """What a receiver trusts while offline: the chain's validators and the issuers' keys.
 
 The receiver reads this from its own node while online and keeps it in a file. With it, a proof of
-registration (`institutions.package.proof`) and an issuer's signature can be checked offline, but
-not whether a document is still in force.
+registration (`lowu.institutions.package.proof`) and an issuer's signature can be checked offline,
+but not whether a document is still in force.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from institutions.ledger.registry import KEYS_MAX, Registry
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import read_format, read_json
-from institutions.package.forms import (
+from lowu.institutions.ledger.registry import KEYS_MAX, Registry
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import read_format, read_json
+from lowu.institutions.package.forms import (
     read_hex,
     read_integer,
     read_list,
@@ -21,14 +21,14 @@ from institutions.package.forms import (
     read_row,
     read_text,
 )
-from institutions.package.proof import (
+from lowu.institutions.package.proof import (
     VALIDATORS_MAX,
     ProofError,
     Proven,
     RegistrationProof,
     Validators,
 )
-from institutions.package.signatures import PUBLIC_KEY_BYTES
+from lowu.institutions.package.signatures import PUBLIC_KEY_BYTES
 
 FORMAT = "dvp1-trust"
 ID_MAX = 0xFFFF

@@ -13,8 +13,8 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
-from contracts.abi import Function, load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import Function, load_artifact
+from lowu.contracts.registry import (
     GOVERNANCE_ADDRESS,
     ORG_REGISTRY_ADDRESS,
     SCHEMA_IDS,
@@ -25,11 +25,11 @@ from contracts.registry import (
     Suite,
     org_function,
 )
-from institutions.documents.schemas import SCHEMAS
-from institutions.ledger.registry import Registry
-from institutions.ledger.responses import answers_of
-from institutions.ledger.transactor import Signer
-from institutions.package.forms import read_integer, read_list
+from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.ledger.responses import answers_of
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.forms import read_integer, read_list
 
 VOTING_BLOCKS = 10_000
 """How many blocks a proposal stays open by default."""

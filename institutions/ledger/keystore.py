@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from institutions.files import make_private_folder, read_given
+from lowu.institutions.files import make_private_folder, read_given
 
 SCRYPT_N = 2**14
 """As in geth's light accounts: 16 MiB and about 50 ms, for commands that run often."""

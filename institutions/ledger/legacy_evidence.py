@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.abi import load_artifact
-from institutions.ledger.responses import answers_of, read_data
-from institutions.ledger.transactor import Signer
-from node.client import RpcClient
+from lowu.contracts.abi import load_artifact
+from lowu.institutions.ledger.responses import answers_of, read_data
+from lowu.institutions.ledger.transactor import Signer
+from lowu.node.client import RpcClient
 
 
 @dataclass(frozen=True, slots=True)

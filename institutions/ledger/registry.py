@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     CONSENT_LOG_ADDRESS,
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
@@ -35,7 +35,7 @@ from contracts.registry import (
     org_function,
     verification_function,
 )
-from institutions.ledger.responses import (
+from lowu.institutions.ledger.responses import (
     EventLog,
     answers_of,
     read_data,
@@ -44,8 +44,8 @@ from institutions.ledger.responses import (
     read_logs,
     read_quantity,
 )
-from institutions.package.canonical import encode_canonical
-from institutions.package.forms import (
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.forms import (
     FormError,
     read_hex,
     read_integer,
@@ -53,9 +53,14 @@ from institutions.package.forms import (
     read_row,
     read_text,
 )
-from institutions.package.proof import VALIDATORS_MAX, RegistrationProof, Validators, read_proof
-from institutions.package.signatures import PUBLIC_KEY_BYTES
-from node.client import RemoteError, RpcClient
+from lowu.institutions.package.proof import (
+    VALIDATORS_MAX,
+    RegistrationProof,
+    Validators,
+    read_proof,
+)
+from lowu.institutions.package.signatures import PUBLIC_KEY_BYTES
+from lowu.node.client import RemoteError, RpcClient
 
 REVERTED = 3
 METHOD_NOT_FOUND = -32601

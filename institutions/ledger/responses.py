@@ -14,8 +14,8 @@ from typing import Any
 
 from eth_abi.exceptions import DecodingError
 
-from institutions.package.forms import FormError, read_integer, read_list
-from node.client import ClientError
+from lowu.institutions.package.forms import FormError, read_integer, read_list
+from lowu.node.client import ClientError
 
 LOGS_MAX = 10_000
 """Most events in one answer; a node returns no more."""

@@ -7,16 +7,16 @@ from typing import Any
 
 import trio
 
-from contracts.account import Account
-from institutions.ledger.registry import REVERTED, Registry, fetch_proof, read_refusal
-from institutions.ledger.responses import (
+from lowu.contracts.account import Account
+from lowu.institutions.ledger.registry import REVERTED, Registry, fetch_proof, read_refusal
+from lowu.institutions.ledger.responses import (
     TransactionReceipt,
     answers_of,
     read_quantity,
     read_receipt,
 )
-from institutions.package.proof import RegistrationProof
-from node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
+from lowu.institutions.package.proof import RegistrationProof
+from lowu.node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
 
 CALL_GAS = 250_000
 """Gas limit of a registry transaction: about three times what the most expensive one needs, and

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from institutions.package.canonical import (
+from lowu.institutions.package.canonical import (
     STRING_MAX,
     CanonicalError,
     decode_canonical,
     encode_canonical,
 )
-from institutions.package.forms import (
+from lowu.institutions.package.forms import (
     INTEGER_MAX,
     FormError,
     read_hex,
@@ -30,8 +30,8 @@ from institutions.package.forms import (
     read_row,
     read_text,
 )
-from institutions.package.leaves import LEAVES_MAX, Leaf, LeafType
-from institutions.package.proof import RegistrationProof, proof_fields, read_proof
+from lowu.institutions.package.leaves import LEAVES_MAX, Leaf, LeafType
+from lowu.institutions.package.proof import RegistrationProof, proof_fields, read_proof
 
 FORMAT = "dvp1"
 VERSION = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from institutions.package.leaves import compute_root, split
+from lowu.institutions.package.leaves import compute_root, split
 
 
 def collect_siblings(hashes: Sequence[bytes], shown: Collection[int]) -> tuple[bytes, ...]:

@@ -17,10 +17,10 @@ import rlp
 from eth_utils.crypto import keccak
 from rlp.exceptions import DecodingError
 
-from contracts.abi import load_artifact
-from contracts.curve import HALF_ORDER, SIGNATURE_BYTES, CurveError, recover
-from contracts.registry import HASH_REGISTRY_ADDRESS
-from institutions.package.forms import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.curve import HALF_ORDER, SIGNATURE_BYTES, CurveError, recover
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS
+from lowu.institutions.package.forms import (
     read_bool,
     read_bytes,
     read_hex,

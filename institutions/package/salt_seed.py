@@ -11,10 +11,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from institutions.package.format import SEALED_SEED_BYTES, Package
-from institutions.package.forms import FormError
-from institutions.package.leaves import Leaf, LeafType, derive_pad_salt, derive_salt, hash_leaf
-from institutions.package.signatures import DocumentKey
+from lowu.institutions.package.format import SEALED_SEED_BYTES, Package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.leaves import Leaf, LeafType, derive_pad_salt, derive_salt, hash_leaf
+from lowu.institutions.package.signatures import DocumentKey
 
 SEED_BYTES = 32
 SEED_INFO = b"dvp1-seed"

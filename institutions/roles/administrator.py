@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from contracts.registry import Role
-from institutions.ledger.governance import account_call, rotation_calls
-from institutions.ledger.registry import Registry
-from institutions.ledger.transactor import Signer
-from institutions.package.signatures import DocumentKey
+from lowu.contracts.registry import Role
+from lowu.institutions.ledger.governance import account_call, rotation_calls
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.signatures import DocumentKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,26 +9,26 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, MutableMapping
 
-from institutions.documents.schemas import SCHEMAS
-from institutions.exchange.consent import (
+from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.institutions.exchange.consent import (
     Basis,
     ConsentReceipt,
     LedgerConsent,
     ledger_address,
     sign_for_ledger,
 )
-from institutions.exchange.presentation import (
+from lowu.institutions.exchange.presentation import (
     Presentation,
     build_presentation,
     encode_presentation,
     seal,
 )
-from institutions.exchange.request import Request
-from institutions.package.format import Package, decode_package
-from institutions.package.forms import FormError, covers
-from institutions.package.salt_seed import find_foreign_leaf, open_seed
-from institutions.package.signatures import DocumentKey
-from institutions.verification.checks import find_damage
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.package.format import Package, decode_package
+from lowu.institutions.package.forms import FormError, covers
+from lowu.institutions.package.salt_seed import find_foreign_leaf, open_seed
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.verification.checks import find_damage
 
 CONSENT_VALID_S = 30 * 86_400
 RETENTION_DAYS = 365

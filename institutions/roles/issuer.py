@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     RegistryErrorCode,
     RevokeReason,
@@ -19,15 +19,15 @@ from contracts.registry import (
     encode_supersede,
     hash_function,
 )
-from institutions.documents.document import Document
-from institutions.documents.schemas import DAY_S, SCHEMAS, must_disclose
-from institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
-from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.ledger.responses import TransactionReceipt
-from institutions.ledger.transactor import Signer
-from institutions.package.batch import build_batch
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import (
+from lowu.institutions.documents.document import Document
+from lowu.institutions.documents.schemas import DAY_S, SCHEMAS, must_disclose
+from lowu.institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.responses import TransactionReceipt
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.batch import build_batch
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import (
     SUITE,
     VERSION,
     Anchor,
@@ -39,11 +39,11 @@ from institutions.package.format import (
     compute_subject_commitment,
     find_file_digest,
 )
-from institutions.package.leaves import Leaf, build_leaves, compute_root, hash_leaf
-from institutions.package.proof import ProofError, check_proof, proof_fields
-from institutions.package.salt_seed import SEED_BYTES, seal_seed
-from institutions.package.signatures import DocumentKey
-from institutions.roles.member import Member
+from lowu.institutions.package.leaves import Leaf, build_leaves, compute_root, hash_leaf
+from lowu.institutions.package.proof import ProofError, check_proof, proof_fields
+from lowu.institutions.package.salt_seed import SEED_BYTES, seal_seed
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.member import Member
 
 _GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
 

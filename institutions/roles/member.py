@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from institutions.package.signatures import DocumentKey
+from lowu.institutions.package.signatures import DocumentKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 
 from eth_abi.abi import decode
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
     VERIFICATION_LOG_ADDRESS,
     VerdictClass,
 )
-from institutions.ledger.registry import Registry
-from institutions.ledger.responses import EventLog, answers_of
-from institutions.package.forms import FormError
-from institutions.service.store import Store
-from node.client import ClientError, RemoteError, RpcClient
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.ledger.responses import EventLog, answers_of
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.store import Store
+from lowu.node.client import ClientError, RemoteError, RpcClient
 
 MASS = 3
 """So many withdrawals by one issuer raise an alert,"""

@@ -15,28 +15,28 @@ from dataclasses import dataclass, replace
 import trio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     VERIFICATION_LOG_ADDRESS,
     Jurisdiction,
     RegistryErrorCode,
     VerdictClass,
     encode_consume,
 )
-from institutions.documents.document import Subject
-from institutions.documents.schemas import SCHEMAS
-from institutions.exchange.presentation import (
+from lowu.institutions.documents.document import Subject
+from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.institutions.exchange.presentation import (
     NONCE_BYTES,
     Presentation,
     decode_presentation,
     unseal,
 )
-from institutions.exchange.request import Request, decode_request, encode_request
-from institutions.exchange.trust import Trust
-from institutions.ledger.registry import Query, Registry, RegistryRefused
-from institutions.ledger.transactor import Signer
-from institutions.package.forms import FormError
-from institutions.roles.member import Member
-from institutions.verification.checks import (
+from lowu.institutions.exchange.request import Request, decode_request, encode_request
+from lowu.institutions.exchange.trust import Trust
+from lowu.institutions.ledger.registry import Query, Registry, RegistryRefused
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.roles.member import Member
+from lowu.institutions.verification.checks import (
     Expectation,
     Judged,
     LedgerView,
@@ -53,7 +53,7 @@ from institutions.verification.checks import (
     number_of,
     report_malformed,
 )
-from institutions.verification.verdicts import (
+from lowu.institutions.verification.verdicts import (
     Check,
     Finding,
     Line,
@@ -64,7 +64,7 @@ from institutions.verification.verdicts import (
     decode_lines,
     encode_lines,
 )
-from node.client import ClientError, RemoteError
+from lowu.node.client import ClientError, RemoteError
 
 AGREE_WAIT_S = 5.0
 """How long sides may differ, or lag behind a registration, before the report says so."""

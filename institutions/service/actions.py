@@ -8,34 +8,39 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     AnchorState,
     RevokeReason,
     hash_function,
 )
-from institutions.documents.document import Subject
-from institutions.documents.schemas import SCHEMAS
-from institutions.exchange.consent import (
+from lowu.institutions.documents.document import Subject
+from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.institutions.exchange.consent import (
     Purpose,
     decode_ledger_consent,
     encode_ledger_consent,
     end_consent,
     log_consent,
 )
-from institutions.exchange.erasure import encode_erasure
-from institutions.exchange.request import decode_request, encode_request
-from institutions.ledger.registry import RegistryRefused
-from institutions.ledger.responses import TransactionReceipt
-from institutions.ledger.transactor import Signer
-from institutions.package.format import Profile, encode_package
-from institutions.package.forms import FormError
-from institutions.service.orders import Answer
-from institutions.service.recording import RecordingIssuer, RecordingVerifier, Wallet, read_document
-from institutions.service.runner import Action, Attempt
-from institutions.verification.report import describe_report, render_html
-from institutions.verification.verdicts import Report, Verdict
-from node.client import ClientError
+from lowu.institutions.exchange.erasure import encode_erasure
+from lowu.institutions.exchange.request import decode_request, encode_request
+from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.responses import TransactionReceipt
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.format import Profile, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.orders import Answer
+from lowu.institutions.service.recording import (
+    RecordingIssuer,
+    RecordingVerifier,
+    Wallet,
+    read_document,
+)
+from lowu.institutions.service.runner import Action, Attempt
+from lowu.institutions.verification.report import describe_report, render_html
+from lowu.institutions.verification.verdicts import Report, Verdict
+from lowu.node.client import ClientError
 
 T = TypeVar("T")
 Change = Callable[[Attempt], Awaitable[TransactionReceipt]]

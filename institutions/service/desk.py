@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from institutions.exchange.trust import Trust
-from institutions.ledger.registry import Registry
-from institutions.ledger.transactor import Signer
-from institutions.roles.issuer import Issuer
-from institutions.roles.member import Member
-from institutions.service.actions import issuer_actions, verifier_actions, witness_actions
-from institutions.service.recording import RecordingIssuer, RecordingVerifier
-from institutions.service.runner import Service
-from institutions.service.store import Store
+from lowu.institutions.exchange.trust import Trust
+from lowu.institutions.ledger.registry import Registry
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.roles.issuer import Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.service.actions import issuer_actions, verifier_actions, witness_actions
+from lowu.institutions.service.recording import RecordingIssuer, RecordingVerifier
+from lowu.institutions.service.runner import Service
+from lowu.institutions.service.store import Store
 
 
 class Desk(Service):

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import trio
 
-from institutions.files import claim_private, make_private_folder, read_given, write_private
-from institutions.package.format import PACKAGE_BYTES_MAX
-from institutions.package.forms import FormError
-from institutions.service.orders import (
+from lowu.institutions.files import claim_private, make_private_folder, read_given, write_private
+from lowu.institutions.package.format import PACKAGE_BYTES_MAX
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.orders import (
     ORDER_BYTES_MAX,
     ORDER_FILE,
     Answer,
@@ -30,7 +30,7 @@ from institutions.service.orders import (
     decode_order,
     list_files,
 )
-from institutions.service.runner import NameTakenError, NoAnswerYetError, Service
+from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError, Service
 
 POLL_S = 0.1
 AT_ONCE = 16

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from institutions.package.canonical import CanonicalError, load_json
-from institutions.package.forms import FormError, read_integer
+from lowu.institutions.package.canonical import CanonicalError, load_json
+from lowu.institutions.package.forms import FormError, read_integer
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 """Names of orders, and of the files that come with them."""

@@ -12,29 +12,29 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from institutions.documents.document import Document, Subject
-from institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
-from institutions.exchange.erasure import ErasureReceipt, decode_erasure, encode_erasure
-from institutions.exchange.request import Request
-from institutions.exchange.trust import Trust
-from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.ledger.transactor import Signer
-from institutions.package.canonical import load_json
-from institutions.package.format import Package, Profile, decode_package, encode_package
-from institutions.package.signatures import DocumentKey
-from institutions.roles.holder import Holder
-from institutions.roles.issuer import Issued, Issuer
-from institutions.roles.member import Member
-from institutions.roles.verifier import (
+from lowu.institutions.documents.document import Document, Subject
+from lowu.institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
+from lowu.institutions.exchange.erasure import ErasureReceipt, decode_erasure, encode_erasure
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.exchange.trust import Trust
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.package.canonical import load_json
+from lowu.institutions.package.format import Package, Profile, decode_package, encode_package
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.holder import Holder
+from lowu.institutions.roles.issuer import Issued, Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.roles.verifier import (
     ATTEMPT_BYTES,
     NO_ATTEMPT,
     Verifier,
     decode_asked,
     encode_asked,
 )
-from institutions.service.store import Store
-from institutions.verification.report import describe_report
-from institutions.verification.verdicts import Report
+from lowu.institutions.service.store import Store
+from lowu.institutions.verification.report import describe_report
+from lowu.institutions.verification.verdicts import Report
 
 
 def _encode_json(value: Any) -> bytes:

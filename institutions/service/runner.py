@@ -14,10 +14,10 @@ from typing import Any
 
 import trio
 
-from institutions.ledger.registry import RegistryRefused
-from institutions.service.orders import Answer, Order, decode_answer, encode_answer
-from institutions.service.store import Store
-from node.client import ClientError, RemoteError
+from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.service.orders import Answer, Order, decode_answer, encode_answer
+from lowu.institutions.service.store import Store
+from lowu.node.client import ClientError, RemoteError
 
 BACK_OFF_S = 0.1
 BACK_OFF_MAX_S = 5.0

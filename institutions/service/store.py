@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
-from institutions.files import claim_private, make_private_folder
+from lowu.institutions.files import claim_private, make_private_folder
 
 T = TypeVar("T")
 FORMAT = 2

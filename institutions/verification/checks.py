@@ -9,16 +9,16 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.registry import AnchorState, Jurisdiction, OrgStatus, RevokeReason, Suite
-from institutions.documents.document import Subject
-from institutions.documents.schemas import MAX_REGISTRATION_DELAY_S, SCHEMAS, must_disclose
-from institutions.exchange.consent import ConsentReceipt
-from institutions.exchange.presentation import Presentation
-from institutions.exchange.request import Request
-from institutions.exchange.trust import Trust
-from institutions.ledger.registry import Facts
-from institutions.package.batch import compute_batch_root
-from institutions.package.format import (
+from lowu.contracts.registry import AnchorState, Jurisdiction, OrgStatus, RevokeReason, Suite
+from lowu.institutions.documents.document import Subject
+from lowu.institutions.documents.schemas import MAX_REGISTRATION_DELAY_S, SCHEMAS, must_disclose
+from lowu.institutions.exchange.consent import ConsentReceipt
+from lowu.institutions.exchange.presentation import Presentation
+from lowu.institutions.exchange.request import Request
+from lowu.institutions.exchange.trust import Trust
+from lowu.institutions.ledger.registry import Facts
+from lowu.institutions.package.batch import compute_batch_root
+from lowu.institutions.package.format import (
     Anchor,
     Package,
     PackageHeader,
@@ -27,12 +27,19 @@ from institutions.package.format import (
     compute_subject_commitment,
     find_file_digest,
 )
-from institutions.package.forms import FormError, covers
-from institutions.package.leaves import Attachment, LeafType, compute_root, hash_leaf
-from institutions.package.multiproof import compute_root_from
-from institutions.package.proof import ProofError, Proven, check_proof
-from institutions.package.signatures import is_signed_by
-from institutions.verification.verdicts import Check, Finding, Line, Report, Result, VerdictCode
+from lowu.institutions.package.forms import FormError, covers
+from lowu.institutions.package.leaves import Attachment, LeafType, compute_root, hash_leaf
+from lowu.institutions.package.multiproof import compute_root_from
+from lowu.institutions.package.proof import ProofError, Proven, check_proof
+from lowu.institutions.package.signatures import is_signed_by
+from lowu.institutions.verification.verdicts import (
+    Check,
+    Finding,
+    Line,
+    Report,
+    Result,
+    VerdictCode,
+)
 
 SHOWN_MAX = 16
 """Most findings of one kind that a report lists."""

@@ -9,7 +9,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from institutions.verification.verdicts import (
+from lowu.institutions.verification.verdicts import (
     Check,
     Finding,
     Line,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.codec import decode_commit_certificate, encode_commit_certificate
-from consensus.errors import InvalidMessage
-from consensus.messages import CommitCertificate
-from node.chain.rlp_codec import decode_rlp, encode_rlp
-from node.crypto import keccak256
-from node.errors import BadInput
+from lowu.consensus.codec import decode_commit_certificate, encode_commit_certificate
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import CommitCertificate
+from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.crypto import keccak256
+from lowu.node.errors import BadInput
 
 VERSION = 1
 BLOCK_BYTES_MAX = 32 * 1024 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node.crypto import keccak256
+from lowu.node.crypto import keccak256
 
 EMPTY_ROOT = bytes(32)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from node.chain.rlp_codec import Item, decode_rlp, encode_rlp
-from node.crypto import keccak256
-from node.errors import DamagedData
+from lowu.node.chain.rlp_codec import Item, decode_rlp, encode_rlp
+from lowu.node.crypto import keccak256
+from lowu.node.errors import DamagedData
 
 
 class ReceiptStatus(IntEnum):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from node.chain.rlp_codec import decode_rlp_list, encode_rlp, encode_rlp_list
-from node.crypto import compute_address, keccak256, recover_public_key
-from node.errors import BadInput, InvalidTransaction
+from lowu.node.chain.rlp_codec import decode_rlp_list, encode_rlp, encode_rlp_list
+from lowu.node.crypto import compute_address, keccak256, recover_public_key
+from lowu.node.errors import BadInput, InvalidTransaction
 
 TX_BYTES_MAX = 256 * 1024
 CACHED_BYTES_MAX = 2 * 1024

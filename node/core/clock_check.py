@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from consensus.validators import ValidatorSet
+from lowu.consensus.validators import ValidatorSet
 
 CLOCK_AHEAD_MS_MAX = 15_000
 """How far a proposal's time may be ahead of a voter's clock (B10)."""

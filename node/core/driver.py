@@ -13,12 +13,12 @@ from contextlib import suppress
 
 import trio
 
-from consensus import effects as fx
-from consensus.certificates import MessageVerifier
-from consensus.codec import decode_message, encode_message
-from consensus.effects import Effect
-from consensus.errors import InvalidMessage, UnknownEpoch
-from consensus.inputs import (
+from lowu.consensus import effects as fx
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import decode_message, encode_message
+from lowu.consensus.effects import Effect
+from lowu.consensus.errors import InvalidMessage, UnknownEpoch
+from lowu.consensus.inputs import (
     BlockCommitted,
     Input,
     LinksChanged,
@@ -29,19 +29,19 @@ from consensus.inputs import (
     TimerFired,
     TimerId,
 )
-from consensus.messages import Message, PrePrepare
-from consensus.replica import Replica
-from node.core.inbox import Inbox
-from node.core.proposals.bodies import BodyStore
-from node.core.proposals.checks import ProposalChecker
-from node.core.scheduler import Scheduler
-from node.core.sealer import Sealer
-from node.core.sync import Sync
-from node.errors import BadInput, NodeError
-from node.gateway.framing import FrameKind
-from node.gateway.gateway import Gateway
-from node.ledger.ledger import Ledger
-from node.metrics import CpuTimes, Part
+from lowu.consensus.messages import Message, PrePrepare
+from lowu.consensus.replica import Replica
+from lowu.node.core.inbox import Inbox
+from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.core.proposals.checks import ProposalChecker
+from lowu.node.core.scheduler import Scheduler
+from lowu.node.core.sealer import Sealer
+from lowu.node.core.sync import Sync
+from lowu.node.errors import BadInput, NodeError
+from lowu.node.gateway.framing import FrameKind
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.metrics import CpuTimes, Part
 
 UNKNOWN_MAX = 512
 HANDLED_AT_ONCE = 8

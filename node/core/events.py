@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consensus.messages import CommitCertificate
-from node.execution.executor import ExecutedBlock
+from lowu.consensus.messages import CommitCertificate
+from lowu.node.execution.executor import ExecutedBlock
 
 
 @dataclass(frozen=True, slots=True)

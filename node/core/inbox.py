@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import trio
 
-from consensus.inputs import Input, LinksChanged, PendingChanged
+from lowu.consensus.inputs import Input, LinksChanged, PendingChanged
 
 INPUTS_MAX = 1024
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from consensus.epochs import Epochs
-from consensus.validators import ValidatorSet
-from node.ledger.ledger import Ledger
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.validators import ValidatorSet
+from lowu.node.ledger.ledger import Ledger
 
 
 class Membership:

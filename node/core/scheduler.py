@@ -13,21 +13,21 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from consensus.certificates import MessageVerifier
-from consensus.codec import compute_digest
-from consensus.errors import InvalidMessage
-from consensus.invariants import check_certificate
-from consensus.messages import CommitCertificate, Proposal
-from node.chain.block import Block
-from node.chain.transaction import Transaction, decode_transaction
-from node.config import BLOCK_GAS_MAX, Engine, GenesisConfig
-from node.core.events import BlockCommittedEvent, Events
-from node.core.membership import Membership
-from node.errors import BadInput, StorageError
-from node.execution.evm import BlockContext
-from node.execution.executor import ExecutedBlock, Parent, execute_block
-from node.ledger.ledger import Ledger
-from node.metrics import CpuTimes, Part
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.invariants import check_certificate
+from lowu.consensus.messages import CommitCertificate, Proposal
+from lowu.node.chain.block import Block
+from lowu.node.chain.transaction import Transaction, decode_transaction
+from lowu.node.config import BLOCK_GAS_MAX, Engine, GenesisConfig
+from lowu.node.core.events import BlockCommittedEvent, Events
+from lowu.node.core.membership import Membership
+from lowu.node.errors import BadInput, StorageError
+from lowu.node.execution.evm import BlockContext
+from lowu.node.execution.executor import ExecutedBlock, Parent, execute_block
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.metrics import CpuTimes, Part
 
 SPECULATED_MAX = 2
 """Results held for one height, of which at most one will be committed."""

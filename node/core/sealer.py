@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from consensus.codec import compute_digest
-from consensus.effects import BuildProposal
-from consensus.inputs import ProposalBuilt
-from consensus.messages import Proposal
-from consensus.types import Domain
-from node.chain.merkle import compute_root
-from node.chain.transaction import Transaction
-from node.clock import Clock
-from node.config import GenesisConfig, NodeConfig
-from node.core.proposals.bodies import BodyStore
-from node.pool.txpool import TxPool
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.effects import BuildProposal
+from lowu.consensus.inputs import ProposalBuilt
+from lowu.consensus.messages import Proposal
+from lowu.consensus.types import Domain
+from lowu.node.chain.merkle import compute_root
+from lowu.node.chain.transaction import Transaction
+from lowu.node.clock import Clock
+from lowu.node.config import GenesisConfig, NodeConfig
+from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.pool.txpool import TxPool
 
 BUSY_BLOCK_SIZE = 8
 """Transactions in a block after which more are expected: each block costs every replica as much

@@ -20,17 +20,17 @@ from typing import Any
 
 import trio
 
-from consensus.inputs import CaughtUp, Synced
-from consensus.types import HEIGHT_MAX
-from node.chain.block import decode_block, encode_block
-from node.core.inbox import Inbox
-from node.core.membership import Membership
-from node.core.scheduler import Scheduler
-from node.errors import BadInput, DamagedData
-from node.gateway.framing import MIB, FrameKind
-from node.gateway.gateway import Gateway
-from node.gateway.requests import BlocksRequest
-from node.ledger.ledger import Ledger
+from lowu.consensus.inputs import CaughtUp, Synced
+from lowu.consensus.types import HEIGHT_MAX
+from lowu.node.chain.block import decode_block, encode_block
+from lowu.node.core.inbox import Inbox
+from lowu.node.core.membership import Membership
+from lowu.node.core.scheduler import Scheduler
+from lowu.node.errors import BadInput, DamagedData
+from lowu.node.gateway.framing import MIB, FrameKind
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.gateway.requests import BlocksRequest
+from lowu.node.ledger.ledger import Ledger
 
 RANGE_BLOCKS_MAX = 64
 RANGE_BYTES_MAX = 16 * MIB

@@ -12,10 +12,10 @@ from typing import Any
 from eth.abc import AccountDatabaseAPI
 from eth.constants import EMPTY_SHA3
 
-from node.chain.rlp_codec import decode_rlp, encode_rlp
-from node.crypto import keccak256
-from node.errors import FatalError, StorageError
-from node.execution.flat_state import (
+from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.crypto import keccak256
+from lowu.node.errors import FatalError, StorageError
+from lowu.node.execution.flat_state import (
     TABLE_ACCOUNT,
     TABLE_CODE,
     TABLE_STORAGE,

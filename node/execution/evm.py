@@ -29,19 +29,19 @@ from eth.vm.forks.cancun.state import CancunState
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
-from node.chain.receipt import Log, ReceiptStatus
-from node.chain.transaction import (
+from lowu.node.chain.receipt import Log, ReceiptStatus
+from lowu.node.chain.transaction import (
     Transaction,
     compute_init_code_gas,
     compute_intrinsic_gas,
 )
-from node.config import Engine
-from node.errors import EngineMismatch, NodeError
-from node.execution.account_db import FlatAccountDB
-from node.execution.compiler.engine import CompiledComputation, WatchedCompiledComputation
-from node.execution.compiler.frames import build_message, run_frame
-from node.execution.flat_state import StateKey, StateReader
-from node.execution.machine import InterpretedComputation, Watch, WatchedComputation
+from lowu.node.config import Engine
+from lowu.node.errors import EngineMismatch, NodeError
+from lowu.node.execution.account_db import FlatAccountDB
+from lowu.node.execution.compiler.engine import CompiledComputation, WatchedCompiledComputation
+from lowu.node.execution.compiler.frames import build_message, run_frame
+from lowu.node.execution.flat_state import StateKey, StateReader
+from lowu.node.execution.machine import InterpretedComputation, Watch, WatchedComputation
 
 REFUND_QUOTIENT_MAX = 5
 """EIP-3529: at most a fifth of the gas used is refunded."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consensus.messages import Proposal
-from consensus.validators import ValidatorSet
-from node.chain.block import VERSION, Header
-from node.chain.merkle import compute_root
-from node.chain.receipt import Receipt, ReceiptStatus, encode_receipt
-from node.chain.transaction import Transaction
-from node.errors import BadInput
-from node.execution.evm import BlockContext, Evm, Outcome
-from node.execution.flat_state import LayeredState, StateReader, WriteSet, compute_state_root
-from node.execution.machine import Watch
+from lowu.consensus.messages import Proposal
+from lowu.consensus.validators import ValidatorSet
+from lowu.node.chain.block import VERSION, Header
+from lowu.node.chain.merkle import compute_root
+from lowu.node.chain.receipt import Receipt, ReceiptStatus, encode_receipt
+from lowu.node.chain.transaction import Transaction
+from lowu.node.errors import BadInput
+from lowu.node.execution.evm import BlockContext, Evm, Outcome
+from lowu.node.execution.flat_state import LayeredState, StateReader, WriteSet, compute_state_root
+from lowu.node.execution.machine import Watch
 
 CALL_GAS_MAX = 30_000_000
 """Limit on the gas of an eth_call, and its default; bounds the running time."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from node.crypto import keccak256
+from lowu.node.crypto import keccak256
 
 TABLE_ACCOUNT = b"a"
 TABLE_STORAGE = b"s"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     CONSENT_LOG_ADDRESS,
     GOVERNANCE_ADDRESS,
     HASH_REGISTRY_ADDRESS,
@@ -22,15 +22,15 @@ from contracts.registry import (
     decode_registry_error,
     org_function,
 )
-from node.chain.block import VERSION, Header
-from node.chain.merkle import EMPTY_ROOT
-from node.chain.receipt import ReceiptStatus
-from node.config import GenesisConfig, OrgEntry
-from node.crypto import keccak256
-from node.errors import ConfigError
-from node.execution.evm import BlockContext, Evm, Outcome
-from node.execution.executor import ExecutedBlock
-from node.execution.flat_state import EmptyState, compute_state_root
+from lowu.node.chain.block import VERSION, Header
+from lowu.node.chain.merkle import EMPTY_ROOT
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.config import GenesisConfig, OrgEntry
+from lowu.node.crypto import keccak256
+from lowu.node.errors import ConfigError
+from lowu.node.execution.evm import BlockContext, Evm, Outcome
+from lowu.node.execution.executor import ExecutedBlock
+from lowu.node.execution.flat_state import EmptyState, compute_state_root
 
 GENESIS_GAS = 30_000_000
 SENSITIVE = 2

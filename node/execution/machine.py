@@ -10,7 +10,7 @@ from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.cancun.opcodes import CANCUN_OPCODES
 from eth.vm.opcode_values import SELFDESTRUCT
 
-from node.execution.precompiles.table import PRECOMPILES
+from lowu.node.execution.precompiles.table import PRECOMPILES
 
 OPCODES: Mapping[int, Any] = {
     **CANCUN_OPCODES,

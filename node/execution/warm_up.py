@@ -6,11 +6,11 @@ would be treated as long calls.
 
 from __future__ import annotations
 
-from node.chain.transaction import build_unsigned
-from node.config import Engine
-from node.execution.evm import BlockContext
-from node.execution.executor import call
-from node.execution.flat_state import EmptyState
+from lowu.node.chain.transaction import build_unsigned
+from lowu.node.config import Engine
+from lowu.node.execution.evm import BlockContext
+from lowu.node.execution.executor import call
+from lowu.node.execution.flat_state import EmptyState
 
 _CODE = bytes.fromhex("600a5b60019003806002575f355f5560205f205060205ff3")
 """Code that loops a few times, then reads, writes and hashes."""

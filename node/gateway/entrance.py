@@ -3,8 +3,8 @@
 Everybody may open one, and all nodes of a network on one machine share an address, so neither
 refusals nor limits for each address tell a member from a stranger. What tells them apart is that
 a member shows itself within milliseconds. So a newcomer is always let in, and if there is no
-place the one that has lasted longest makes way (`node.limits.connections`): with E places and R
-newcomers a second, no handshake that takes less than E / R seconds is ever cut off, whoever else
+place the one that has lasted longest makes way (`lowu.node.limits.connections`): with E places and
+R newcomers a second, no handshake that takes less than E / R seconds is ever cut off, whoever else
 comes. A connection that says nothing costs a descriptor and no more; TLS begins with the first
 byte, one step at a time, with the turn of everybody else in between (FIB-186). Links of members
 take no place here, and neither does dialling (ADR 12).
@@ -16,9 +16,9 @@ import ssl
 
 import trio
 
-from node.errors import BadInput
-from node.gateway.tls_stream import TlsStream
-from node.limits.connections import ConnectionTable, GatedListener, Pace, read_source
+from lowu.node.errors import BadInput
+from lowu.node.gateway.tls_stream import TlsStream
+from lowu.node.limits.connections import ConnectionTable, GatedListener, Pace, read_source
 
 GREETING_S = 60.0
 """How long a handshake may take, from the connection on. It is there for what is dead, and long on

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack
 
-from consensus.codec import unpack_bounded
-from node.errors import BadInput
+from lowu.consensus.codec import unpack_bounded
+from lowu.node.errors import BadInput
 
 HEADER = struct.Struct(">IB")
 

@@ -16,14 +16,14 @@ from typing import Any, TypeAlias
 
 import trio
 
-from node.errors import BadInput, ConfigError, raise_if_fatal
-from node.gateway.entrance import GREETING_S, Entrance
-from node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
-from node.gateway.peer import Peer
-from node.gateway.requests import PeerRequest, decode_request, encode_request
-from node.gateway.tls import read_node_id
-from node.gateway.tls_stream import TlsStream
-from node.traffic_tap import Tap
+from lowu.node.errors import BadInput, ConfigError, raise_if_fatal
+from lowu.node.gateway.entrance import GREETING_S, Entrance
+from lowu.node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
+from lowu.node.gateway.peer import Peer
+from lowu.node.gateway.requests import PeerRequest, decode_request, encode_request
+from lowu.node.gateway.tls import read_node_id
+from lowu.node.gateway.tls_stream import TlsStream
+from lowu.node.traffic_tap import Tap
 
 DIAL_S = 10.0
 """How long a connection that this node opens may take; its handshake may take `GREETING_S`."""

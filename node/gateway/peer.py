@@ -16,8 +16,8 @@ from typing import TypeAlias
 
 import trio
 
-from node.errors import BadInput
-from node.gateway.framing import (
+from lowu.node.errors import BadInput
+from lowu.node.gateway.framing import (
     FRAME_PRIORITY,
     MIB,
     Frame,
@@ -25,7 +25,7 @@ from node.gateway.framing import (
     FrameKind,
     encode_frame,
 )
-from node.gateway.tls_stream import TlsStream
+from lowu.node.gateway.tls_stream import TlsStream
 
 QUEUE_FRAMES_MAX = (4096, 256, 256)
 """Frames a priority class may hold back for a peer: consensus, sync, transactions."""

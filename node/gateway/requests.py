@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from node.errors import BadInput
+from lowu.node.errors import BadInput
 
 DIGEST_BYTES = 32
 HEIGHT_BOUND = 2**63

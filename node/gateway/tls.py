@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from node.errors import BadInput, ConfigError
+from lowu.node.errors import BadInput, ConfigError
 
 NODE_URN = "urn:lowu:node:"
 

@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 
-from node.errors import ConfigError, DamagedData, StorageError
+from lowu.node.errors import ConfigError, DamagedData, StorageError
 
 _ADVICE = {
     errno.ENOSPC: "make room on it",

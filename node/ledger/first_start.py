@@ -11,8 +11,8 @@ import logging
 import os
 from pathlib import Path
 
-from node.config import NodeConfig
-from node.errors import ConfigError
+from lowu.node.config import NodeConfig
+from lowu.node.errors import ConfigError
 
 NAME = "first_start"
 TEXT = (

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from consensus.messages import CommitCertificate
-from consensus.records import Record
-from node.chain.block import Block, Header
-from node.chain.receipt import Receipt, decode_receipt
-from node.errors import DamagedData, StorageError
-from node.execution.executor import ExecutedBlock, Parent
-from node.execution.flat_state import StateReader
-from node.ledger import schema
-from node.ledger.schema import Head, height_key, state_key
-from node.ledger.state_cache import StateCache
-from node.ledger.storage import Storage
-from node.ledger.vote_trace import VoteTrace
-from node.ledger.votes import VoteRecords
-from node.metrics import CpuTimes, DamageCount, Part
+from lowu.consensus.messages import CommitCertificate
+from lowu.consensus.records import Record
+from lowu.node.chain.block import Block, Header
+from lowu.node.chain.receipt import Receipt, decode_receipt
+from lowu.node.errors import DamagedData, StorageError
+from lowu.node.execution.executor import ExecutedBlock, Parent
+from lowu.node.execution.flat_state import StateReader
+from lowu.node.ledger import schema
+from lowu.node.ledger.schema import Head, height_key, state_key
+from lowu.node.ledger.state_cache import StateCache
+from lowu.node.ledger.storage import Storage
+from lowu.node.ledger.vote_trace import VoteTrace
+from lowu.node.ledger.votes import VoteRecords
+from lowu.node.metrics import CpuTimes, DamageCount, Part
 
 HEADER_CACHE_MAX = 512
 

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from node.errors import ConfigError, DamagedData
-from node.ledger.disk_errors import describe_os_error
-from node.ledger.ledger import Ledger
-from node.ledger.rocks import RocksStorage
-from node.ledger.schema import height_key
-from node.ledger.storage import Storage
-from node.ledger.vote_trace import sync_folder
-from node.limits.descriptors import ROCKSDB_FILES
+from lowu.node.errors import ConfigError, DamagedData
+from lowu.node.ledger.disk_errors import describe_os_error
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.rocks import RocksStorage
+from lowu.node.ledger.schema import height_key
+from lowu.node.ledger.storage import Storage
+from lowu.node.ledger.vote_trace import sync_folder
+from lowu.node.limits.descriptors import ROCKSDB_FILES
 
 KEPT_MAX = 3
 """Most damaged databases kept aside; more would fill up the disk."""

@@ -22,11 +22,11 @@ from rocksdict import (
     WriteOptions,
 )
 
-from node.errors import DamagedData, StorageError
-from node.ledger.disk_errors import explain_open_error, explain_read_error, explain_write_error
-from node.ledger.storage import open_record, seal_record
-from node.limits.descriptors import ROCKSDB_FILES
-from node.metrics import DamageCount
+from lowu.node.errors import DamagedData, StorageError
+from lowu.node.ledger.disk_errors import explain_open_error, explain_read_error, explain_write_error
+from lowu.node.ledger.storage import open_record, seal_record
+from lowu.node.limits.descriptors import ROCKSDB_FILES
+from lowu.node.metrics import DamageCount
 
 BLOOM_BITS = 10
 """Bits per key: one in a hundred lookups of an absent key reads the disk."""

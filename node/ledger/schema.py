@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 import msgpack
 
-from consensus.codec import decode_commit_certificate, encode_commit_certificate
-from consensus.errors import InvalidMessage
-from consensus.messages import CommitCertificate
-from node.chain.block import Header, decode_header, encode_header
-from node.chain.rlp_codec import decode_rlp, encode_rlp
-from node.errors import BadInput, DamagedData
+from lowu.consensus.codec import decode_commit_certificate, encode_commit_certificate
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import CommitCertificate
+from lowu.node.chain.block import Header, decode_header, encode_header
+from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
 KEY_FORMAT = b"Mformat"

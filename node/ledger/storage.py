@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from node.errors import DamagedData
-from node.metrics import DamageCount
+from lowu.node.errors import DamagedData
+from lowu.node.metrics import DamageCount
 
 CHECKSUM_BYTES = 4
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from node.errors import StorageError
-from node.ledger.disk_errors import describe_os_error
+from lowu.node.errors import StorageError
+from lowu.node.ledger.disk_errors import describe_os_error
 
 NAME = "last_vote"
 """The file's name in a node's folder; it lies beside the database, so as to outlive it."""

@@ -18,11 +18,17 @@ from hashlib import blake2b
 
 import msgpack
 
-from consensus.records import Record, decode_record, encode_record, height_key_range, record_key
-from node.errors import DamagedData
-from node.ledger import schema
-from node.ledger.storage import Storage
-from node.ledger.vote_trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
+from lowu.consensus.records import (
+    Record,
+    decode_record,
+    encode_record,
+    height_key_range,
+    record_key,
+)
+from lowu.node.errors import DamagedData
+from lowu.node.ledger import schema
+from lowu.node.ledger.storage import Storage
+from lowu.node.ledger.vote_trace import DIGEST_BYTES, NO_MARK, Mark, Memory, VoteTrace, find_loss
 
 DATA_GONE = (
     "the data of this validator was lost: its database is empty, but this is not its first start"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import trio
 
-from node.errors import BadInput
+from lowu.node.errors import BadInput
 
 
 class Place:

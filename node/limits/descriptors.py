@@ -12,7 +12,7 @@ import resource
 from contextlib import suppress
 from dataclasses import dataclass
 
-from node.errors import ConfigError
+from lowu.node.errors import ConfigError
 
 RESERVED = 96
 """Listeners, logs, pipes, trio's own descriptors, and RocksDB's files besides tables: write-ahead

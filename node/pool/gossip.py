@@ -13,13 +13,13 @@ from itertools import count
 
 import trio
 
-from node.chain.transaction import Transaction
-from node.clock import Clock
-from node.errors import BadInput, InvalidTransaction
-from node.gateway.framing import MIB, FrameKind
-from node.gateway.gateway import Gateway
-from node.metrics import CpuTimes, Part
-from node.pool.txpool import TxPool
+from lowu.node.chain.transaction import Transaction
+from lowu.node.clock import Clock
+from lowu.node.errors import BadInput, InvalidTransaction
+from lowu.node.gateway.framing import MIB, FrameKind
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.metrics import CpuTimes, Part
+from lowu.node.pool.txpool import TxPool
 
 BATCH_S = 0.02
 """Time between two batches: a batch costs every node about as much as three transactions."""

@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
-from node.config import BLOCK_GAS_MAX, GenesisConfig
-from node.errors import InvalidTransaction
+from lowu.node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
+from lowu.node.config import BLOCK_GAS_MAX, GenesisConfig
+from lowu.node.errors import InvalidTransaction
 
 NONCE_WINDOW = 5_000
 """Greatest distance of a transaction's nonce from the committed nonce."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from threading import Condition
 
-from node.errors import CallAborted
+from lowu.node.errors import CallAborted
 
 SLICE_S = 0.005
 """A call runs for so long before it asks again."""

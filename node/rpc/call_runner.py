@@ -3,8 +3,8 @@
 A hop takes longer than most calls. Calls wait for each client in a queue of its own; a worker
 takes one of the client that has used the least, runs it in a thread, and goes on for a slice of
 time. A call that is still waiting after a while (those before it are long) gets a worker more, up
-to a limit. How long a call may run, and when, is the gate's to say (`node.rpc.call_gate`): one that
-the gate postpones gives up its thread, waits in a second row, and is begun again.
+to a limit. How long a call may run, and when, is the gate's to say (`lowu.node.rpc.call_gate`):
+one that the gate postpones gives up its thread, waits in a second row, and is begun again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 import trio
 
-from node.errors import CallAborted
-from node.execution.machine import Watch
-from node.rpc.call_gate import (
+from lowu.node.errors import CallAborted
+from lowu.node.execution.machine import Watch
+from lowu.node.rpc.call_gate import (
     LONG_MAX,
     SHORT_S,
     SLICE_S,

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import trio
 
-from node.errors import BadInput, CallAborted, DamagedData, FatalError
-from node.limits.json_limits import load_json
-from node.rpc.call_runner import Call, CallRunner, InlineRunner, Offloaded
-from node.rpc.methods import Method, Methods
-from node.rpc.rpc_errors import (
+from lowu.node.errors import BadInput, CallAborted, DamagedData, FatalError
+from lowu.node.limits.json_limits import load_json
+from lowu.node.rpc.call_runner import Call, CallRunner, InlineRunner, Offloaded
+from lowu.node.rpc.methods import Method, Methods
+from lowu.node.rpc.rpc_errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from consensus.codec import encode_message
-from node.chain.block import encode_header
-from node.chain.merkle import build_path
-from node.chain.receipt import encode_receipt
-from node.rpc.json_values import parse_data, show
-from node.rpc.reader import ChainReader
-from node.rpc.rpc_errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
-from node.rpc.status import NodeStatus
-from node.rpc.waiter import CommitWaiter
+from lowu.consensus.codec import encode_message
+from lowu.node.chain.block import encode_header
+from lowu.node.chain.merkle import build_path
+from lowu.node.chain.receipt import encode_receipt
+from lowu.node.rpc.json_values import parse_data, show
+from lowu.node.rpc.reader import ChainReader
+from lowu.node.rpc.rpc_errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
+from lowu.node.rpc.status import NodeStatus
+from lowu.node.rpc.waiter import CommitWaiter
 
 
 class FiscoMethods:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from node.rpc.rpc_errors import invalid_params
+from lowu.node.rpc.rpc_errors import invalid_params
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
 

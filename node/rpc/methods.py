@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from node.rpc.eth.dialect import EthMethods
-from node.rpc.fisco import FiscoMethods
-from node.rpc.reader import ChainReader
-from node.rpc.status import NodeStatus
-from node.rpc.subscriptions import Subscriptions
-from node.rpc.waiter import CommitWaiter
+from lowu.node.rpc.eth.dialect import EthMethods
+from lowu.node.rpc.fisco import FiscoMethods
+from lowu.node.rpc.reader import ChainReader
+from lowu.node.rpc.status import NodeStatus
+from lowu.node.rpc.subscriptions import Subscriptions
+from lowu.node.rpc.waiter import CommitWaiter
 
 Handler: TypeAlias = Callable[..., Any | Awaitable[Any]]
 

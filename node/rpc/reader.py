@@ -10,21 +10,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consensus.messages import CommitCertificate
-from consensus.validators import ValidatorSet
-from node.chain.block import Header, encode_block
-from node.chain.receipt import Receipt
-from node.chain.transaction import Transaction, decode_transaction
-from node.clock import Clock
-from node.config import GenesisConfig
-from node.core.membership import Membership
-from node.execution.account_db import Account, decode_account, encode_slot
-from node.execution.evm import BlockContext, Outcome
-from node.execution.executor import CALL_GAS_MAX, call, estimate_gas
-from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
-from node.execution.machine import Watch
-from node.ledger.ledger import Ledger
-from node.ledger.schema import Head
+from lowu.consensus.messages import CommitCertificate
+from lowu.consensus.validators import ValidatorSet
+from lowu.node.chain.block import Header, encode_block
+from lowu.node.chain.receipt import Receipt
+from lowu.node.chain.transaction import Transaction, decode_transaction
+from lowu.node.clock import Clock
+from lowu.node.config import GenesisConfig
+from lowu.node.core.membership import Membership
+from lowu.node.execution.account_db import Account, decode_account, encode_slot
+from lowu.node.execution.evm import BlockContext, Outcome
+from lowu.node.execution.executor import CALL_GAS_MAX, call, estimate_gas
+from lowu.node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
+from lowu.node.execution.machine import Watch
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.schema import Head
 
 PLACED_BLOCKS_MAX = 8
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.records import EvidenceRecord
-from consensus.replica import Replica
-from node.config import NodeConfig
-from node.core.clock_check import ClockCheck
-from node.core.sync import Sync
-from node.gateway.gateway import Gateway
-from node.ledger.ledger import Ledger
-from node.metrics import CpuTimes
+from lowu.consensus.records import EvidenceRecord
+from lowu.consensus.replica import Replica
+from lowu.node.config import NodeConfig
+from lowu.node.core.clock_check import ClockCheck
+from lowu.node.core.sync import Sync
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.metrics import CpuTimes
 
 
 @dataclass(frozen=True, slots=True)

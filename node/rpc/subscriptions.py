@@ -10,15 +10,15 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
-from node.chain.transaction import Transaction
-from node.core.events import BlockCommittedEvent
-from node.rpc.eth.filters import LogFilter, matching_logs, parse_filter
-from node.rpc.eth.shapes import head_object, transaction_object
-from node.rpc.json_values import parse_flag, show, to_data
-from node.rpc.reader import ChainReader
-from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
-from node.rpc.status import NodeStatus
-from node.rpc.waiter import CommitWaiter
+from lowu.node.chain.transaction import Transaction
+from lowu.node.core.events import BlockCommittedEvent
+from lowu.node.rpc.eth.filters import LogFilter, matching_logs, parse_filter
+from lowu.node.rpc.eth.shapes import head_object, transaction_object
+from lowu.node.rpc.json_values import parse_flag, show, to_data
+from lowu.node.rpc.reader import ChainReader
+from lowu.node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
+from lowu.node.rpc.status import NodeStatus
+from lowu.node.rpc.waiter import CommitWaiter
 
 SUBSCRIPTIONS_MAX = 64
 """Of a connection."""

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import trio
 
-from node.chain.transaction import Transaction
-from node.clock import Clock
-from node.core.events import BlockCommittedEvent
-from node.metrics import CpuTimes, Part
-from node.pool.txpool import TxPool
-from node.rpc.reader import ChainReader, PlacedTransaction
-from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError
+from lowu.node.chain.transaction import Transaction
+from lowu.node.clock import Clock
+from lowu.node.core.events import BlockCommittedEvent
+from lowu.node.metrics import CpuTimes, Part
+from lowu.node.pool.txpool import TxPool
+from lowu.node.rpc.reader import ChainReader, PlacedTransaction
+from lowu.node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError
 
 AWAITED_MAX = 10_000
 BUSY_S = 1.0

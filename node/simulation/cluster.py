@@ -21,31 +21,31 @@ from typing import TypeVar
 
 import trio
 
-from consensus.invariants import BlockFact, check_agreement
-from consensus.messages import Message, Status
-from consensus.records import Record, decode_record
-from consensus.simulation.checking.violation import Violation
-from consensus.types import Domain
-from contracts.account import Account
-from contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
-from node.app import Environment, Node, assemble_node, open_ledger, run_services
-from node.chain.transaction import Transaction, decode_transaction
-from node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
-from node.crypto import compute_public_key
-from node.errors import BadInput, StorageError
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.execution.executor import ExecutedBlock
-from node.execution.genesis import build_genesis
-from node.identity import NodeKey
-from node.ledger.ledger import Ledger
-from node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOTE_END, decode_head
-from node.ledger.storage import Storage
-from node.simulation.disk import FaultyStorage, FaultyTrace
-from node.simulation.liar import GatewayLiar
-from node.simulation.links import Link
-from node.simulation.virtual_time import run_virtual
-from node.simulation.vote_watch import VoteWatch
-from node.traffic_tap import Tap
+from lowu.consensus.invariants import BlockFact, check_agreement
+from lowu.consensus.messages import Message, Status
+from lowu.consensus.records import Record, decode_record
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.types import Domain
+from lowu.contracts.account import Account
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
+from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
+from lowu.node.chain.transaction import Transaction, decode_transaction
+from lowu.node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
+from lowu.node.crypto import compute_public_key
+from lowu.node.errors import BadInput, StorageError
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.execution.executor import ExecutedBlock
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.identity import NodeKey
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOTE_END, decode_head
+from lowu.node.ledger.storage import Storage
+from lowu.node.simulation.disk import FaultyStorage, FaultyTrace
+from lowu.node.simulation.liar import GatewayLiar
+from lowu.node.simulation.links import Link
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.simulation.vote_watch import VoteWatch
+from lowu.node.traffic_tap import Tap
 
 T = TypeVar("T")
 EPOCH_MS = 1_750_000_000_000

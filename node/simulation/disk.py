@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from node.errors import StorageError
-from node.ledger.storage import MemoryStorage
-from node.ledger.vote_trace import SLOTS, Mark, MemoryTrace
+from lowu.node.errors import StorageError
+from lowu.node.ledger.storage import MemoryStorage
+from lowu.node.ledger.vote_trace import SLOTS, Mark, MemoryTrace
 
 UNDO_MAX = 64
 """Number of newest writes that can be undone."""

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 
-from consensus.codec import decode_message, encode_message, signing_digest
-from consensus.messages import Message, PrePrepare
-from consensus.simulation.liars.behaviours import mutate_value
-from consensus.types import Domain
-from node.gateway.framing import FrameKind
-from node.gateway.gateway import Gateway
-from node.identity import NodeKey
+from lowu.consensus.codec import decode_message, encode_message, signing_digest
+from lowu.consensus.messages import Message, PrePrepare
+from lowu.consensus.simulation.liars.behaviours import mutate_value
+from lowu.consensus.types import Domain
+from lowu.node.gateway.framing import FrameKind
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.identity import NodeKey
 
 MEMORY_MAX = 64
 FIRST_EPOCH = 1

@@ -18,19 +18,19 @@ from typing import Any
 import trio
 import trio.testing
 
-from contracts.registry import Jurisdiction
-from node.app import Environment, Node, assemble_node, open_ledger, run_services
-from node.client import ClientError, RpcClient
-from node.config import GenesisConfig
-from node.errors import BadInput
-from node.execution.executor import ExecutedBlock
-from node.execution.genesis import build_genesis
-from node.ledger.storage import MemoryStorage
-from node.ledger.vote_trace import MemoryTrace
-from node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
-from node.simulation.links import Link
-from node.topology.plan import Plan, PlannedNode
-from node.traffic_tap import Tap
+from lowu.contracts.registry import Jurisdiction
+from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
+from lowu.node.client import ClientError, RpcClient
+from lowu.node.config import GenesisConfig
+from lowu.node.errors import BadInput
+from lowu.node.execution.executor import ExecutedBlock
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.ledger.storage import MemoryStorage
+from lowu.node.ledger.vote_trace import MemoryTrace
+from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
+from lowu.node.simulation.links import Link
+from lowu.node.topology.plan import Plan, PlannedNode
+from lowu.node.traffic_tap import Tap
 
 RELINK_S = 0.05
 DELAY_S = 0.005
@@ -46,7 +46,7 @@ def _build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
 class LocalClient(RpcClient):
     """Client of one node of a virtual network."""
 
-    def __init__(self, network: VirtualNetwork, planned: PlannedNode) -> None:
+    def __init__(self, network: VirtualNodes, planned: PlannedNode) -> None:
         super().__init__(planned.url)
         self._network = network
         self._name = planned.name
@@ -58,7 +58,7 @@ class LocalClient(RpcClient):
         return json.loads(await node.rpc.dispatcher.answer(body))
 
 
-class VirtualNetwork:
+class VirtualNodes:
     """The nodes of a plan; `open_virtual` runs them."""
 
     def __init__(
@@ -225,9 +225,9 @@ def _pairs(nodes: tuple[PlannedNode, ...]) -> Iterable[tuple[PlannedNode, Planne
 @asynccontextmanager
 async def open_virtual(
     plan: Plan, seed: int = 0, skews_ms: Mapping[str, int] | None = None
-) -> AsyncIterator[VirtualNetwork]:
+) -> AsyncIterator[VirtualNodes]:
     """Run a plan's nodes for the duration of the block; use it inside `run_virtual`."""
-    network = VirtualNetwork(plan, seed, skews_ms)
+    network = VirtualNodes(plan, seed, skews_ms)
     async with trio.open_nursery() as nursery:
         for planned in plan.nodes:
             nursery.start_soon(network.live, planned)

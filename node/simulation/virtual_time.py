@@ -15,7 +15,7 @@ import trio
 from trio._core import _run
 from trio.testing import MockClock
 
-from node.errors import NodeError
+from lowu.node.errors import NodeError
 
 T = TypeVar("T")
 _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"

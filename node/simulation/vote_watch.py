@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consensus.codec import compute_digest
-from consensus.messages import Message, PrePrepare, ViewChange
-from consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.vote_checker import vote_of
-from consensus.types import ZERO_HASH, Domain
-from node.ledger.ledger import Ledger
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.messages import Message, PrePrepare, ViewChange
+from lowu.consensus.records import Record, ViewRecord, VoteKind, VoteRecord, record_key
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.checking.vote_checker import vote_of
+from lowu.consensus.types import ZERO_HASH, Domain
+from lowu.node.ledger.ledger import Ledger
 
 
 class VoteWatch:

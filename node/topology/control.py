@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from node.errors import MachineRefuses, NodeError
-from node.topology.plan import HOST
-from node.topology.supervisor_files import control_file, is_supervised, supervisor_log
+from lowu.node.errors import MachineRefuses, NodeError
+from lowu.node.topology.plan import HOST
+from lowu.node.topology.supervisor_files import control_file, is_supervised, supervisor_log
 
 START_S = 30.0
 ORDER_S = 30.0
@@ -87,7 +87,7 @@ class Control:
         log = supervisor_log(self._directory)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "node.topology.supervisor", str(self._directory)],
+                [sys.executable, "-m", "lowu.node.topology.supervisor", str(self._directory)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

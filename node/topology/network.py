@@ -18,16 +18,16 @@ from typing import Any
 
 import trio
 
-from node.client import ClientError, RemoteError, RpcClient
-from node.config import Engine
-from node.errors import PORT_TAKEN_EXIT, ConfigError, MachineRefuses, NodeError
-from node.ledger import first_start
-from node.limits.json_limits import load_json
-from node.topology.control import Control, NotRunning
-from node.topology.plan import Plan, PlannedNode, build_plan, derive_key
-from node.topology.ports import find_free_block, name_ports, reserve_ports
-from node.topology.spec import parse_spec
-from node.topology.tree import (
+from lowu.node.client import ClientError, RemoteError, RpcClient
+from lowu.node.config import Engine
+from lowu.node.errors import PORT_TAKEN_EXIT, ConfigError, MachineRefuses, NodeError
+from lowu.node.ledger import first_start
+from lowu.node.limits.json_limits import load_json
+from lowu.node.topology.control import Control, NotRunning
+from lowu.node.topology.plan import Plan, PlannedNode, build_plan, derive_key
+from lowu.node.topology.ports import find_free_block, name_ports, reserve_ports
+from lowu.node.topology.spec import parse_spec
+from lowu.node.topology.tree import (
     is_tree,
     load_tree,
     node_folder,
@@ -212,7 +212,7 @@ def build_probe(plan: Plan, data: bytes = b"") -> bytes:
     Each probe has a new account as its sender. So no node, however far behind, knows it already
     or has another nonce for its sender, and the block that commits it is later than the probe.
     """
-    from contracts.account import Account  # noqa: PLC0415  (imports that few commands need)
+    from lowu.contracts.account import Account  # noqa: PLC0415  (imports that few commands need)
 
     account = Account(derive_key(secrets.randbits(63), "probe"))
     raw, _ = account.sign_transaction(

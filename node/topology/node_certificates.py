@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.gateway.tls import NODE_URN
+from lowu.node.gateway.tls import NODE_URN
 
 VALID_DAYS = 3_650
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contracts.registry import SCHEMA_IDS, Jurisdiction
-from node.config import GenesisConfig, NodeConfig, OrgEntry
-from node.crypto import compute_address, compute_public_key
-from node.identity import NodeKey
-from node.topology.spec import Institution, NetworkSpec, NodeSpec
+from lowu.contracts.registry import SCHEMA_IDS, Jurisdiction
+from lowu.node.config import GenesisConfig, NodeConfig, OrgEntry
+from lowu.node.crypto import compute_address, compute_public_key
+from lowu.node.identity import NodeKey
+from lowu.node.topology.spec import Institution, NetworkSpec, NodeSpec
 
 HOST = "127.0.0.1"
 

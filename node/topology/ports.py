@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from node.errors import MachineRefuses
-from node.topology.plan import HOST, PortBlock
+from lowu.node.errors import MachineRefuses
+from lowu.node.topology.plan import HOST, PortBlock
 
 BLOCKS_TRIED = 200
 PORT_MAX = 65_535

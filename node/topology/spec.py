@@ -13,10 +13,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from consensus.quorum import compute_quorum
-from contracts.registry import SCHEMA_IDS, Jurisdiction, Role
-from node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN, parse_rpc_host, parse_rpc_origin
-from node.errors import ConfigError
+from lowu.consensus.quorum import compute_quorum
+from lowu.contracts.registry import SCHEMA_IDS, Jurisdiction, Role
+from lowu.node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN, parse_rpc_host, parse_rpc_origin
+from lowu.node.errors import ConfigError
 
 NODES_MAX = 64
 INSTITUTIONS_MAX = 200

@@ -5,7 +5,7 @@ hold the reading end of a pipe of which it has the only writing end, and on Linu
 kills them too. It takes orders over a loopback socket, one JSON object a line; the port and a
 token are in ``.lowu/control.json``.
 
-    python -m node.topology.supervisor DIR
+    python -m lowu.node.topology.supervisor DIR
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.execution.warm_up import warm_up
-from node.limits.json_limits import load_json
-from node.process import node_main, redirect_output
-from node.topology.plan import HOST, Plan
-from node.topology.supervisor_files import control_file, supervisor_lock
-from node.topology.tree import load_tree, node_folder
+from lowu.node.execution.warm_up import warm_up
+from lowu.node.limits.json_limits import load_json
+from lowu.node.process import node_main, redirect_output
+from lowu.node.topology.plan import HOST, Plan
+from lowu.node.topology.supervisor_files import control_file, supervisor_lock
+from lowu.node.topology.tree import load_tree, node_folder
 
 STOP_S = 5.0
 """Time in which a node must stop before it is killed."""

@@ -16,20 +16,20 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from node.config import Engine, dump_genesis, dump_node_config, load_node_config
-from node.errors import ConfigError, MachineRefuses
-from node.ledger.first_start import TEXT as FIRST_START_TEXT
-from node.ledger.first_start import marker_path
-from node.topology.node_certificates import (
+from lowu.node.config import Engine, dump_genesis, dump_node_config, load_node_config
+from lowu.node.errors import ConfigError, MachineRefuses
+from lowu.node.ledger.first_start import TEXT as FIRST_START_TEXT
+from lowu.node.ledger.first_start import marker_path
+from lowu.node.topology.node_certificates import (
     IssuedCertificate,
     issue_agency_ca,
     issue_consortium_ca,
     issue_node_certificate,
     issue_sdk_certificate,
 )
-from node.topology.plan import HOST, Plan, PlannedNode, PortBlock, build_plan
-from node.topology.spec import parse_spec
-from node.topology.supervisor_files import META
+from lowu.node.topology.plan import HOST, Plan, PlannedNode, PortBlock, build_plan
+from lowu.node.topology.spec import parse_spec
+from lowu.node.topology.supervisor_files import META
 
 START_SCRIPT = """#!/bin/sh
 # Start this node under the network's supervisor.

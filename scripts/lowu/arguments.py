@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from contracts.registry import RevokeReason
+    from lowu.contracts.registry import RevokeReason
 
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of a file that a person has named."""
-    from institutions.files import read_given
-    from institutions.package.format import PACKAGE_BYTES_MAX
-    from institutions.package.forms import FormError
+    from lowu.institutions.files import read_given
+    from lowu.institutions.package.format import PACKAGE_BYTES_MAX
+    from lowu.institutions.package.forms import FormError
 
     try:
         return read_given(path, PACKAGE_BYTES_MAX)
@@ -35,9 +35,9 @@ def read_form(path: Path, decode: Any) -> Any:
 
 def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
     """Return the files of ``--attach PATH=FILE`` by their paths in a document."""
-    from institutions.files import read_given
-    from institutions.package.format import PACKAGE_BYTES_MAX
-    from institutions.package.forms import FormError
+    from lowu.institutions.files import read_given
+    from lowu.institutions.package.format import PACKAGE_BYTES_MAX
+    from lowu.institutions.package.forms import FormError
 
     found = {}
     for item in given:
@@ -53,7 +53,7 @@ def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file that only its owner can read; `ClickException` says why it cannot be."""
-    from institutions.files import write_private
+    from lowu.institutions.files import write_private
 
     try:
         write_private(path, data)
@@ -76,7 +76,7 @@ def parse_anchor(text: str) -> bytes:
 
 def parse_reason(name: str) -> RevokeReason:
     """Return a reason code by its name."""
-    from contracts.registry import RevokeReason
+    from lowu.contracts.registry import RevokeReason
 
     if name not in RevokeReason.__members__:
         raise click.UsageError(f"--reason {name!r}: one of {', '.join(RevokeReason.__members__)}")
@@ -92,7 +92,7 @@ def parse_subject(text: str) -> str:
 
 def check_schemas(schemas: Sequence[str]) -> None:
     """Refuse a schema that is not known, and name those that are."""
-    from institutions.documents.schemas import SCHEMAS
+    from lowu.institutions.documents.schemas import SCHEMAS
 
     unknown = [schema for schema in schemas if schema not in SCHEMAS]
     if unknown:

@@ -180,7 +180,7 @@ def _run() -> int:
 
 def _explain(error: BaseException) -> int:
     """Say what has ended the command; return its exit code, or -1 if nobody expected it."""
-    from node.errors import root_causes
+    from lowu.node.errors import root_causes
 
     causes = root_causes(error)
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):

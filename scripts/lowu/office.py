@@ -23,17 +23,17 @@ import trio
 from lowu.arguments import write_file
 
 if TYPE_CHECKING:
-    from contracts.registry import Jurisdiction, Role
-    from institutions.exchange.trust import Trust
-    from institutions.ledger.transactor import Signer
-    from institutions.roles.member import Member
-    from institutions.service.orders import Answer, Order
-    from institutions.service.recording import Wallet
-    from institutions.service.runner import Service
-    from institutions.service.store import Store
-    from node.client import RpcClient
-    from node.topology.plan import Plan, PlannedInstitution
-    from node.topology.spec import Institution
+    from lowu.contracts.registry import Jurisdiction, Role
+    from lowu.institutions.exchange.trust import Trust
+    from lowu.institutions.ledger.transactor import Signer
+    from lowu.institutions.roles.member import Member
+    from lowu.institutions.service.orders import Answer, Order
+    from lowu.institutions.service.recording import Wallet
+    from lowu.institutions.service.runner import Service
+    from lowu.institutions.service.store import Store
+    from lowu.node.client import RpcClient
+    from lowu.node.topology.plan import Plan, PlannedInstitution
+    from lowu.node.topology.spec import Institution
 
 _HINTS = {
     "ROLE_REQUIRED": "It lacks the role for this: see its roles in the network file.",
@@ -56,7 +56,7 @@ class Office:
     @cached_property
     def plan(self) -> Plan:
         """The network's plan."""
-        from node.topology.tree import load_tree
+        from lowu.node.topology.tree import load_tree
 
         return load_tree(self.directory)
 
@@ -73,8 +73,8 @@ class Office:
 
     def list_institutions(self) -> list[PlannedInstitution]:
         """Return the institutions of the network file, and those that were proposed since."""
-        from institutions.ledger.governance import derive_org_id
-        from node.topology.plan import PlannedInstitution, derive_key
+        from lowu.institutions.ledger.governance import derive_org_id
+        from lowu.node.topology.plan import PlannedInstitution, derive_key
 
         nodes = {item.spec.id: item.node for item in self.plan.institutions}
         seed = self.plan.spec.settings.seed
@@ -102,8 +102,8 @@ class Office:
         return self.directory / "desks" / "newcomers.json"
 
     def _read_newcomers(self) -> list[Institution]:
-        from contracts.registry import Jurisdiction, Role
-        from node.topology.spec import Institution
+        from lowu.contracts.registry import Jurisdiction, Role
+        from lowu.node.topology.spec import Institution
 
         path = self._newcomers_file
         if not path.is_file():
@@ -126,8 +126,8 @@ class Office:
 
         Drafting the same institution again changes nothing: a proposal may be made once more.
         """
-        from institutions.files import make_private_folder
-        from node.topology.spec import NAME
+        from lowu.institutions.files import make_private_folder
+        from lowu.node.topology.spec import NAME
 
         if not NAME.match(name):
             raise click.UsageError(f"{name!r}: lower-case letters, digits and '-'")
@@ -157,7 +157,7 @@ class Office:
         item, path = self.find(name), self.keystore_file(name)
         if not path.exists():
             return item
-        from institutions.ledger.keystore import KeystoreError, read_keystore
+        from lowu.institutions.ledger.keystore import KeystoreError, read_keystore
 
         try:
             return replace(item, account_key=read_keystore(path, ask_password(path)))
@@ -167,15 +167,15 @@ class Office:
 
     def document_key(self, name: str, number: int) -> Any:
         """Return an institution's document key of a number, from 1."""
-        from institutions.package.signatures import DocumentKey
-        from node.topology.plan import derive_key
+        from lowu.institutions.package.signatures import DocumentKey
+        from lowu.node.topology.plan import derive_key
 
         suffix = "" if number == 1 else f"/{number}"
         return DocumentKey(derive_key(self.plan.spec.settings.seed, f"document/{name}{suffix}"))
 
     def member(self, item: PlannedInstitution, key_id: int = 1) -> Member:
         """Return an institution as it acts with its document key of a number."""
-        from institutions.roles.member import Member
+        from lowu.institutions.roles.member import Member
 
         key = self.document_key(item.spec.id, key_id)
         return Member(item.spec.id, item.org_id, item.spec.side.name, key, key_id)
@@ -185,8 +185,8 @@ class Office:
     @asynccontextmanager
     async def connect(self, name: str) -> AsyncIterator[Signer]:
         """Connect an institution's account to its node."""
-        from institutions.ledger.transactor import Signer
-        from node.client import RpcClient
+        from lowu.institutions.ledger.transactor import Signer
+        from lowu.node.client import RpcClient
 
         item = self.unlock(name)
         async with RpcClient(item.node.url) as client:
@@ -195,7 +195,7 @@ class Office:
     @contextmanager
     def open_store(self, kind: str, name: str) -> Iterator[Store]:
         """Open the store of an institution (``desks``) or a holder (``wallets``) for a while."""
-        from institutions.service.store import Store, StoreError
+        from lowu.institutions.service.store import Store, StoreError
 
         if not name or "/" in name or name.startswith("."):
             raise click.UsageError(f"{name!r} is not a name")
@@ -212,9 +212,9 @@ class Office:
             yield self._build_wallet(name, store)
 
     def _build_wallet(self, name: str, store: Store) -> Wallet:
-        from institutions.package.signatures import DocumentKey
-        from institutions.service.recording import Wallet
-        from node.topology.plan import derive_key
+        from lowu.institutions.package.signatures import DocumentKey
+        from lowu.institutions.service.recording import Wallet
+        from lowu.node.topology.plan import derive_key
 
         key = DocumentKey(derive_key(self.plan.spec.settings.seed, f"holder/{name}"))
         return Wallet(name, key, store)
@@ -240,11 +240,11 @@ class Office:
             confirm: institutions whose nodes a verification asks too.
             trust: what was saved for verification.
         """
-        from institutions.ledger.registry import Registry
-        from institutions.ledger.transactor import Signer
-        from institutions.roles.administrator import find_usable_keys
-        from institutions.service.desk import Desk
-        from node.client import ClientError, RpcClient
+        from lowu.institutions.ledger.registry import Registry
+        from lowu.institutions.ledger.transactor import Signer
+        from lowu.institutions.roles.administrator import find_usable_keys
+        from lowu.institutions.service.desk import Desk
+        from lowu.node.client import ClientError, RpcClient
 
         item = self.find(name) if is_offline else self.unlock(name)
         async with AsyncExitStack() as stack:
@@ -286,8 +286,8 @@ class Office:
     @contextmanager
     def open_wallet_service(self, name: str) -> Iterator[Service]:
         """Open a holder's wallet as a service."""
-        from institutions.service.actions import wallet_actions
-        from institutions.service.runner import Service
+        from lowu.institutions.service.actions import wallet_actions
+        from lowu.institutions.service.runner import Service
 
         with self.open_store("wallets", name) as store:
             wallet = self._build_wallet(name, store)
@@ -304,7 +304,7 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
 
     An order that no node answered stays begun: the same command continues it.
     """
-    from institutions.service.runner import NoAnswerYetError
+    from lowu.institutions.service.runner import NoAnswerYetError
 
     try:
         answer = await service.do(order, tries)
@@ -341,10 +341,10 @@ def now_s() -> int:
 
 def run_steps(function: Any) -> Any:
     """Run an async function; what a contract refuses is a clear error."""
-    from institutions.ledger.registry import RegistryRefused
-    from institutions.service.inbox import MailboxError
-    from institutions.service.store import StoreError
-    from node.errors import root_causes
+    from lowu.institutions.ledger.registry import RegistryRefused
+    from lowu.institutions.service.inbox import MailboxError
+    from lowu.institutions.service.store import StoreError
+    from lowu.node.errors import root_causes
 
     try:
         return trio.run(function)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from institutions.files import read_given
-from institutions.package.forms import FormError
+from lowu.institutions.files import read_given
+from lowu.institutions.package.forms import FormError
 
 DEFAULT_NETWORK = "seed-7"
 NETWORK_BYTES_MAX = 4 * 1024 * 1024

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from node.topology.control import Control
+from lowu.node.topology.control import Control
 
 
 @contextmanager

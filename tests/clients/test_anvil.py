@@ -7,18 +7,18 @@ from random import Random
 import pytest
 
 from lowu.measuring.rivals import find_anvil, running_anvil
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.chain.transaction import build_unsigned, compute_intrinsic_gas
+from lowu.node.crypto import keccak256
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.execution.evm import BlockContext, Evm
+from lowu.node.execution.flat_state import TABLE_ACCOUNT, TABLE_STORAGE
+from lowu.node.execution.machine import InterpretedComputation
+from lowu.node.execution.precompiles.table import OFFICIAL_PRECOMPILES
+from lowu.node.simulation.evm.differential import state_of
+from lowu.node.simulation.evm.programs import ADDRESSES, BENEFICIARY, SENDER, Program, draw_program
 from lowu.output import Progress
 from lowu.testing.networks import load_plan
-from node.chain.receipt import ReceiptStatus
-from node.chain.transaction import build_unsigned, compute_intrinsic_gas
-from node.crypto import keccak256
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.execution.evm import BlockContext, Evm
-from node.execution.flat_state import TABLE_ACCOUNT, TABLE_STORAGE
-from node.execution.machine import InterpretedComputation
-from node.execution.precompiles.table import OFFICIAL_PRECOMPILES
-from node.simulation.evm.differential import state_of
-from node.simulation.evm.programs import ADDRESSES, BENEFICIARY, SENDER, Program, draw_program
 from tests.network.kit import post
 
 PROGRAMS = int(os.environ.get("LOWU_ANVIL_PROGRAMS", "120"))

@@ -10,8 +10,8 @@ from trio_websocket import open_websocket_url
 from web3 import AsyncWeb3, Web3, WebSocketProvider
 from web3.exceptions import ContractCustomError, TransactionNotFound
 
-from contracts.abi import load_artifact
-from contracts.registry import decode_registry_error
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import decode_registry_error
 
 ARTIFACT = load_artifact("OrgRegistry")
 

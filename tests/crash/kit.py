@@ -8,18 +8,18 @@ from pathlib import Path
 
 import trio
 
-from consensus.types import Domain
+from lowu.consensus.types import Domain
+from lowu.node.app import open_ledger
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.ledger import first_start, rocks, vote_trace
+from lowu.node.ledger.opening import open_chain
+from lowu.node.ledger.rocks import RocksStorage
+from lowu.node.ledger.vote_trace import FileTrace
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.simulation.vote_watch import VoteWatch
+from lowu.node.topology.network import build_probe
 from lowu.testing.networks import load_plan
-from node.app import open_ledger
-from node.execution.genesis import build_genesis
-from node.ledger import first_start, rocks, vote_trace
-from node.ledger.opening import open_chain
-from node.ledger.rocks import RocksStorage
-from node.ledger.vote_trace import FileTrace
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
-from node.simulation.vote_watch import VoteWatch
-from node.topology.network import build_probe
 
 NAME = "node1"
 PLAN = load_plan("dev-4")
@@ -169,19 +169,19 @@ def make_history(folder, blocks, recorded, buffer_bytes=rocks.WRITE_BUFFER_BYTES
 @contextmanager
 def patched_disk(storage, votes):
     """Give the validator of the next virtual network a real disk."""
-    from node.simulation import virtual_network
+    from lowu.node.simulation import virtual_network
 
-    real = virtual_network.VirtualNetwork.__init__
+    real = virtual_network.VirtualNodes.__init__
 
     def init(self, *values):
         real(self, *values)
         self._storages[NAME], self._traces[NAME] = storage, votes
 
-    virtual_network.VirtualNetwork.__init__ = init
+    virtual_network.VirtualNodes.__init__ = init
     try:
         yield
     finally:
-        virtual_network.VirtualNetwork.__init__ = real
+        virtual_network.VirtualNodes.__init__ = real
 
 
 def mark_as_new(folder):

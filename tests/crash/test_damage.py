@@ -5,15 +5,15 @@ import json
 import pytest
 import trio
 
-from contracts.account import Account
+from lowu.contracts.account import Account
+from lowu.node.errors import DamagedData, root_causes
+from lowu.node.execution.flat_state import TABLE_ACCOUNT
+from lowu.node.gateway.requests import BlocksRequest
+from lowu.node.ledger.schema import height_key, state_key
+from lowu.node.ledger.state_cache import StateCache
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
 from lowu.testing.networks import load_plan
-from node.errors import DamagedData, root_causes
-from node.execution.flat_state import TABLE_ACCOUNT
-from node.gateway.requests import BlocksRequest
-from node.ledger.schema import height_key, state_key
-from node.ledger.state_cache import StateCache
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
 
 PLAN = load_plan("dev-4")
 STRANGER = Account(b"\x07" * 32)

@@ -10,12 +10,12 @@ from random import Random
 
 import pytest
 
-from consensus.messages import Evidence, Prepare
-from consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord
-from node.errors import ConfigError
-from node.ledger import opening, vote_trace
-from node.ledger.opening import KEPT_MAX
-from node.ledger.votes import vote_key
+from lowu.consensus.messages import Evidence, Prepare
+from lowu.consensus.records import EvidenceRecord, ViewRecord, VoteKind, VoteRecord
+from lowu.node.errors import ConfigError
+from lowu.node.ledger import opening, vote_trace
+from lowu.node.ledger.opening import KEPT_MAX
+from lowu.node.ledger.votes import vote_key
 from tests.crash import kit
 from tests.crash.kit import check_image, copy_of, open_image
 from tests.unit import consensus_kit, node_kit
@@ -319,7 +319,7 @@ def test_a_first_start_that_died_is_still_a_first_start(young, folder):
 
 def test_control_strict_recovery_is_not_all(young, folder, monkeypatch):
     """The engine silently opens a log that is cut between two records."""
-    monkeypatch.setattr("node.ledger.votes.find_loss", lambda slots, memory: "")
+    monkeypatch.setattr("lowu.node.ledger.votes.find_loss", lambda slots, memory: "")
     _, image = young[-1]
     copy = copy_of(image, folder)
     os.truncate(copy.log, kit.record_ends(image.log)[-6])

@@ -8,20 +8,20 @@ import h11
 import pytest
 import trio
 
-from contracts.registry import HASH_REGISTRY_ADDRESS, Jurisdiction, hash_function
-from experiments.scenarios.presenting import issue_report
-from institutions.exchange.presentation import encode_presentation
-from institutions.exchange.trust import read_trust
-from institutions.ledger.governance import Voter, count_proposals, read_proposal, route_calls
-from institutions.ledger.legacy_evidence import deploy_legacy
-from institutions.ledger.registry import Registry, RegistryRefused
-from institutions.ledger.transactor import Signer
-from institutions.roles.issuer import Issuer
-from institutions.roles.regulator import Regulator
-from institutions.verification.verdicts import Verdict
-from lowu.testing.networks import Virtual
-from node.client import ClientError, RemoteError, RpcClient
-from node.limits.json_limits import DEPTH_MAX
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, Jurisdiction, hash_function
+from lowu.experiments.scenarios.presenting import issue_report
+from lowu.institutions.exchange.presentation import encode_presentation
+from lowu.institutions.exchange.trust import read_trust
+from lowu.institutions.ledger.governance import Voter, count_proposals, read_proposal, route_calls
+from lowu.institutions.ledger.legacy_evidence import deploy_legacy
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.transactor import Signer
+from lowu.institutions.roles.issuer import Issuer
+from lowu.institutions.roles.regulator import Regulator
+from lowu.institutions.verification.verdicts import Verdict
+from lowu.node.client import ClientError, RemoteError, RpcClient
+from lowu.node.limits.json_limits import DEPTH_MAX
+from lowu.testing.networks import VirtualNetwork
 from tests.fuzz.kit import ODD, change
 from tests.store_kit import open_store
 
@@ -120,7 +120,7 @@ def test_no_answer_ends_who_asked(tmp_path):
                     found["answered"] += 1
         return found
 
-    found = Virtual("seed-7").play(play)
+    found = VirtualNetwork("seed-7").play(play)
     assert found["failed"] > 300 and found["answered"] > 200
 
 
@@ -140,7 +140,7 @@ def test_a_liar_beside_an_honest_node_never_has_a_revoked_report_accepted():
             verdicts[(await nova.verify(shown, document.subject)).verdict] += 1
         return verdicts
 
-    verdicts = Virtual("seed-7").play(play)
+    verdicts = VirtualNetwork("seed-7").play(play)
     assert verdicts[Verdict.REJECT] == LIES
 
 

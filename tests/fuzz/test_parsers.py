@@ -12,22 +12,22 @@ from random import Random
 
 import pytest
 
-from experiments.attacks.mutation import mutate
-from institutions.exchange.consent import (
+from lowu.experiments.attacks.mutation import mutate
+from lowu.institutions.exchange.consent import (
     decode_ledger_consent,
     encode_ledger_consent,
     sign_for_ledger,
 )
-from institutions.exchange.erasure import decode_erasure, encode_erasure
-from institutions.exchange.presentation import decode_presentation, encode_presentation
-from institutions.exchange.request import decode_request, encode_request
-from institutions.exchange.trust import decode_trust, encode_trust
-from institutions.package import canonical
-from institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical
-from institutions.package.format import PACKAGE_BYTES_MAX, decode_package, encode_package
-from institutions.package.forms import FormError
-from institutions.service.orders import Order, decode_order, list_files
-from institutions.service.recording import read_document
+from lowu.institutions.exchange.erasure import decode_erasure, encode_erasure
+from lowu.institutions.exchange.presentation import decode_presentation, encode_presentation
+from lowu.institutions.exchange.request import decode_request, encode_request
+from lowu.institutions.exchange.trust import decode_trust, encode_trust
+from lowu.institutions.package import canonical
+from lowu.institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical
+from lowu.institutions.package.format import PACKAGE_BYTES_MAX, decode_package, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.orders import Order, decode_order, list_files
+from lowu.institutions.service.recording import read_document
 from tests.fuzz.kit import change
 from tests.unit.document_world import NOW_S, World
 from tests.unit.institutions.test_offline import TRUST, build_world

@@ -8,9 +8,9 @@ import json
 import logging
 from random import Random
 
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
 from lowu.testing.networks import load_plan
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
 from tests.fuzz.kit import ODD, change
 from tests.unit.node_kit import CHAIN_ID
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from consensus.invariants import BlockFact
+from lowu.consensus.invariants import BlockFact
 from tests.command import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +75,7 @@ def processes_of(directory):
     found = []
     for process in psutil.process_iter():
         try:
-            if "node.topology.supervisor" in " ".join(process.cmdline()) and str(
+            if "lowu.node.topology.supervisor" in " ".join(process.cmdline()) and str(
                 directory.resolve()
             ) in " ".join(process.cmdline()):
                 found.append(process)

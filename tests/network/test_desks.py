@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from institutions.package.format import decode_package, encode_package
-from institutions.service.store import Store
-from node.topology.control import Control
-from node.topology.tree import load_tree
+from lowu.institutions.package.format import decode_package, encode_package
+from lowu.institutions.service.store import Store
+from lowu.node.topology.control import Control
+from lowu.node.topology.tree import load_tree
 from tests.network import kit
 
 

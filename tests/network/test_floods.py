@@ -10,9 +10,9 @@ import sys
 import psutil
 import pytest
 
-from node.limits.descriptors import raise_limit
-from node.topology.network import build_probe
-from node.topology.tree import load_tree
+from lowu.node.limits.descriptors import raise_limit
+from lowu.node.topology.network import build_probe
+from lowu.node.topology.tree import load_tree
 from tests.network.flood import FIRST_WORDS, flood
 from tests.network.kit import Network, links_of, lowu, lowu_json, rpc, wait_until
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import trio
 
-from consensus.invariants import check_agreement
-from experiments.faults.killed_nodes import (
+from lowu.consensus.invariants import check_agreement
+from lowu.experiments.faults.killed_nodes import (
     SteadyLoad,
     count_missing,
     find_leader,
@@ -14,9 +14,9 @@ from experiments.faults.killed_nodes import (
     start_node,
     wait_for_level,
 )
-from node.client import RpcClient
-from node.topology.network import build_probe
-from node.topology.tree import load_tree
+from lowu.node.client import RpcClient
+from lowu.node.topology.network import build_probe
+from lowu.node.topology.tree import load_tree
 from tests.network.kit import rpc, wait_until
 
 ROUNDS = 3

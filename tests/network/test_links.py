@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from node.gateway.framing import HEADER, FrameKind, encode_frame
-from node.gateway.gateway import PROTOCOL_VERSION
-from node.topology.node_certificates import (
+from lowu.node.gateway.framing import HEADER, FrameKind, encode_frame
+from lowu.node.gateway.gateway import PROTOCOL_VERSION
+from lowu.node.topology.node_certificates import (
     IssuedCertificate,
     issue_agency_ca,
     issue_consortium_ca,
     issue_node_certificate,
     issue_sdk_certificate,
 )
-from node.topology.plan import derive_key
-from node.topology.tree import load_tree
+from lowu.node.topology.plan import derive_key
+from lowu.node.topology.tree import load_tree
 from tests.network.kit import height_of, rpc, wait_until
 
 

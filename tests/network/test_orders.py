@@ -10,8 +10,8 @@ import sys
 import psutil
 import pytest
 
-from node.topology.control import Control
-from node.topology.supervisor_files import control_file, is_supervised
+from lowu.node.topology.control import Control
+from lowu.node.topology.supervisor_files import control_file, is_supervised
 from tests.network.kit import Network, lowu, processes_of, wait_until
 
 

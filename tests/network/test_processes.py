@@ -11,8 +11,8 @@ import psutil
 import pytest
 import trio
 
-from node.topology import network as network_module
-from node.topology.network import bring_up
+from lowu.node.topology import network as network_module
+from lowu.node.topology.network import bring_up
 from tests.network.kit import Network, lowu, lowu_json, processes_of, rpc, wait_until
 
 

@@ -55,7 +55,7 @@ def test_nothing_is_imported_unless_asked_for():
     code = "import sys, lowu.testing.plugin; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    heavy = {"consensus", "institutions", "experiments", "eth", "trio", "node.app"}
+    heavy = {"lowu.consensus", "lowu.institutions", "lowu.experiments", "eth", "trio", "lowu.node"}
     heavy.add("lowu.testing.networks")
     assert not set(done.stdout.split()) & heavy
 

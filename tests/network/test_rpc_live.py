@@ -4,7 +4,7 @@ import json
 import socket
 import time
 
-from node.topology.supervisor_files import control_file
+from lowu.node.topology.supervisor_files import control_file
 from tests.network.kit import post, rpc
 
 

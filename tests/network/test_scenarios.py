@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.scenarios import ALL
+from lowu.experiments.scenarios import ALL
 from tests.network import kit
 
 

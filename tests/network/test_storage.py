@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from consensus.invariants import check_agreement
-from node.topology.network import build_probe
-from node.topology.tree import load_tree
+from lowu.consensus.invariants import check_agreement
+from lowu.node.topology.network import build_probe
+from lowu.node.topology.tree import load_tree
 from tests.network.kit import Network, lowu, rpc, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from consensus.errors import InvalidMessage
-from consensus.messages import Checkpoint, Commit, Prepare, Status
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Checkpoint, Commit, Prepare, Status
 from tests.unit import consensus_kit as kit
 
 ITEM = kit.proposal()

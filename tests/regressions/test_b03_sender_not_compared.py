@@ -2,8 +2,8 @@
 
 import pytest
 
-from consensus.errors import InvalidMessage
-from consensus.messages import Prepare
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Prepare
 from tests.unit import consensus_kit as kit
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.certificates import select_reproposals
-from consensus.errors import InvalidMessage
-from consensus.messages import NewView
+from lowu.consensus.certificates import select_reproposals
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import NewView
 from tests.unit import consensus_kit as kit
 
 ITEM = kit.proposal()

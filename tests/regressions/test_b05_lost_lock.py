@@ -1,6 +1,6 @@
 """B05: a prepared proposal survives every view change."""
 
-from consensus.messages import Prepare, ViewChange
+from lowu.consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from consensus.errors import InvalidMessage
-from consensus.messages import ViewChange
-from consensus.types import VIEW_MAX
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import ViewChange
+from lowu.consensus.types import VIEW_MAX
 from tests.unit import consensus_kit as kit
 
 
@@ -22,7 +22,7 @@ def test_more_than_f_move_to_the_smallest():
 
 
 def test_views_are_bounded():
-    from consensus.codec import decode_message, encode_message
+    from lowu.consensus.codec import decode_message, encode_message
 
     data = encode_message(kit.view_change(0, VIEW_MAX + 1))
     with pytest.raises(InvalidMessage, match="view"):

@@ -1,6 +1,6 @@
 """B08: a PRE-PREPARE of a later view waits for that view (R-PP-2)."""
 
-from consensus.messages import Prepare
+from lowu.consensus.messages import Prepare
 from tests.unit import consensus_kit as kit
 
 

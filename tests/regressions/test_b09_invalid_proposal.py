@@ -1,7 +1,7 @@
 """B09: an invalid proposal gets no vote and costs its leader the view."""
 
-from consensus.inputs import ProposalVerdict, ProposalVerified
-from consensus.messages import Prepare, ViewChange
+from lowu.consensus.inputs import ProposalVerdict, ProposalVerified
+from lowu.consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.messages import Prepare, ViewChange
+from lowu.consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """B11: nothing is ordered before the height below it (R-ORD-1)."""
 
-from consensus.effects import ExecuteProposal
-from consensus.messages import Commit, Prepare
+from lowu.consensus.effects import ExecuteProposal
+from lowu.consensus.messages import Commit, Prepare
 from tests.unit import consensus_kit as kit
 
 

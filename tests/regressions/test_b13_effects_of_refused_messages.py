@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.errors import InvalidMessage
-from consensus.messages import Commit, Prepare
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Commit, Prepare
 from tests.unit import consensus_kit as kit
 
 

@@ -1,8 +1,8 @@
 """B14: nobody can make a replica answer more than once a resend period (R-CU-1)."""
 
-from consensus.effects import Send
-from consensus.inputs import TimerId
-from consensus.messages import Status
+from lowu.consensus.effects import Send
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.messages import Status
 from tests.unit import consensus_kit as kit
 
 

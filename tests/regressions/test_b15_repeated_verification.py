@@ -1,7 +1,7 @@
 """B15: a proposal is not verified twice at a time, however often it arrives."""
 
-from consensus.effects import VerifyProposal
-from consensus.inputs import TimerId
+from lowu.consensus.effects import VerifyProposal
+from lowu.consensus.inputs import TimerId
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """B16: the search for a leader that can lead takes at most n steps, even if none can."""
 
-from consensus.inputs import LinksChanged
-from consensus.messages import ViewChange
+from lowu.consensus.inputs import LinksChanged
+from lowu.consensus.messages import ViewChange
 from tests.unit import consensus_kit as kit
 
 

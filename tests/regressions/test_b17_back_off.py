@@ -1,6 +1,6 @@
 """B17: time-outs grow by half and never beyond five times the base (R-TIME-1)."""
 
-from consensus.timeouts import TimeoutPolicy
+from lowu.consensus.timeouts import TimeoutPolicy
 
 
 def test_growth_and_cap():

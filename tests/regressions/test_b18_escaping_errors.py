@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.codec import decode_message, encode_message
-from consensus.errors import InvalidMessage
+from lowu.consensus.codec import decode_message, encode_message
+from lowu.consensus.errors import InvalidMessage
 from tests.unit import consensus_kit as kit
 
 

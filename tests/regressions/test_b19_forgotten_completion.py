@@ -1,7 +1,7 @@
 """B19: finished slow work frees its place, and lost work is requested again."""
 
-from consensus.effects import ExecuteProposal, VerifyProposal
-from consensus.inputs import ProposalExecuted, ProposalVerdict, ProposalVerified, TimerId
+from lowu.consensus.effects import ExecuteProposal, VerifyProposal
+from lowu.consensus.inputs import ProposalExecuted, ProposalVerdict, ProposalVerified, TimerId
 from tests.unit import consensus_kit as kit
 
 

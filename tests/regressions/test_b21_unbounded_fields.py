@@ -3,8 +3,8 @@
 import msgpack
 import pytest
 
-from consensus.codec import MESSAGE_BYTES_MAX, decode_message, encode_message
-from consensus.errors import InvalidMessage
+from lowu.consensus.codec import MESSAGE_BYTES_MAX, decode_message, encode_message
+from lowu.consensus.errors import InvalidMessage
 from tests.unit import consensus_kit as kit
 
 

@@ -1,8 +1,8 @@
 """B22: a block counts only after its write is durable (R-CP-2)."""
 
-from consensus.effects import CommitBlock
-from consensus.inputs import BlockCommitted, ProposalExecuted
-from consensus.types import hash_bytes
+from lowu.consensus.effects import CommitBlock
+from lowu.consensus.inputs import BlockCommitted, ProposalExecuted
+from lowu.consensus.types import hash_bytes
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """B25: a view opens although replicas have different heads, even if this one is behind."""
 
-from consensus.effects import RequestSync
-from consensus.messages import NewView
+from lowu.consensus.effects import RequestSync
+from lowu.consensus.messages import NewView
 from tests.unit import consensus_kit as kit
 
 ITEM = kit.proposal()

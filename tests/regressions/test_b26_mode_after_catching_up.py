@@ -1,8 +1,8 @@
 """B26: fetched blocks end any wait for work on their heights."""
 
-from consensus.effects import CommitBlock, ExecuteProposal
-from consensus.inputs import ProposalExecuted, Synced
-from consensus.types import hash_bytes
+from lowu.consensus.effects import CommitBlock, ExecuteProposal
+from lowu.consensus.inputs import ProposalExecuted, Synced
+from lowu.consensus.types import hash_bytes
 from tests.unit import consensus_kit as kit
 
 

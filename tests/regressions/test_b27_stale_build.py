@@ -1,8 +1,8 @@
 """B27: a replica that no longer leads does not propose what it built before (R-LATE-1)."""
 
-from consensus.effects import BuildProposal
-from consensus.inputs import ProposalBuilt
-from consensus.messages import PrePrepare
+from lowu.consensus.effects import BuildProposal
+from lowu.consensus.inputs import ProposalBuilt
+from lowu.consensus.messages import PrePrepare
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """B29: after sending a VIEW-CHANGE, a replica does not vote in the old view (R-VC-4)."""
 
-from consensus.inputs import TimerId
-from consensus.messages import Commit, Prepare
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.messages import Commit, Prepare
 from tests.unit import consensus_kit as kit
 
 

@@ -1,6 +1,6 @@
 """B30: a proposal that is proposed again in a later view keeps its digest (R-DIG-1)."""
 
-from consensus.certificates import select_reproposals
+from lowu.consensus.certificates import select_reproposals
 from tests.unit import consensus_kit as kit
 
 

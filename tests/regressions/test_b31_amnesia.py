@@ -1,8 +1,8 @@
 """B31: after a restart, votes have the same bytes as before, and none differ (R-SAFE-1)."""
 
-from consensus.effects import Persist
-from consensus.messages import Prepare, Status
-from consensus.records import record_key
+from lowu.consensus.effects import Persist
+from lowu.consensus.messages import Prepare, Status
+from lowu.consensus.records import record_key
 from tests.unit import consensus_kit as kit
 
 

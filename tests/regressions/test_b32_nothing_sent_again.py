@@ -1,8 +1,8 @@
 """B32: votes and proofs are sent again to replicas that lack them (R-CU-1, R-CU-2, R-CU-4)."""
 
-from consensus.effects import Send
-from consensus.inputs import LinksChanged, TimerId
-from consensus.messages import Commit, NewView, Prepare, Status, ViewChange
+from lowu.consensus.effects import Send
+from lowu.consensus.inputs import LinksChanged, TimerId
+from lowu.consensus.messages import Commit, NewView, Prepare, Status, ViewChange
 from tests.unit import consensus_kit as kit
 
 

@@ -1,6 +1,6 @@
 """B35: a block that was both fetched and agreed on is committed once."""
 
-from consensus.inputs import BlockCommitted, Synced
+from lowu.consensus.inputs import BlockCommitted, Synced
 from tests.unit import consensus_kit as kit
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.quorum import compute_fault_threshold, compute_quorum
+from lowu.consensus.quorum import compute_fault_threshold, compute_quorum
 
 
 @pytest.mark.parametrize("total", range(1, 401))

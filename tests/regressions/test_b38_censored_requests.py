@@ -1,7 +1,7 @@
 """B38: waiting transactions run the view timer, even if the leader proposes nothing."""
 
-from consensus.inputs import TimerId
-from consensus.messages import ViewChange
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.messages import ViewChange
 from tests.unit import consensus_kit as kit
 
 

@@ -1,8 +1,8 @@
 """B41: evidence of equivocation is durable, complete, and survives a restart (R-EVI-1)."""
 
-from consensus.effects import Persist, ReportEvidence
-from consensus.messages import Prepare
-from consensus.records import EvidenceRecord
+from lowu.consensus.effects import Persist, ReportEvidence
+from lowu.consensus.messages import Prepare
+from lowu.consensus.records import EvidenceRecord
 from tests.unit import consensus_kit as kit
 
 ONE, OTHER = kit.proposal(), kit.proposal(text=b"other")

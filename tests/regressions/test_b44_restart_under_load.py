@@ -1,9 +1,9 @@
 """B44: a restarted replica keeps its prepared certificates and goes on."""
 
-from consensus.effects import Persist
-from consensus.inputs import TimerId
-from consensus.messages import ViewChange
-from consensus.records import record_key
+from lowu.consensus.effects import Persist
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.messages import ViewChange
+from lowu.consensus.records import record_key
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """B46: a verdict belongs to one proposal, not to its height."""
 
-from consensus.effects import VerifyProposal
-from consensus.messages import Prepare
+from lowu.consensus.effects import VerifyProposal
+from lowu.consensus.messages import Prepare
 from tests.unit import consensus_kit as kit
 
 

@@ -1,8 +1,8 @@
 """B47 (besu#11102): view changes to ever new views take no more memory than a single one."""
 
-from consensus.errors import InvalidMessage
-from consensus.messages import Commit, Prepare
-from consensus.types import VIEW_MAX
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Commit, Prepare
+from lowu.consensus.types import VIEW_MAX
 from tests.unit import consensus_kit as kit
 
 MESSAGES = 2_000

@@ -3,9 +3,9 @@
 tests/unit/node/core/test_sync.py tests this on the node's own sync; these tests cover consensus.
 """
 
-from consensus.effects import RequestSync
-from consensus.messages import Status
-from consensus.types import HEIGHT_MAX
+from lowu.consensus.effects import RequestSync
+from lowu.consensus.messages import Status
+from lowu.consensus.types import HEIGHT_MAX
 from tests.unit import consensus_kit as kit
 
 

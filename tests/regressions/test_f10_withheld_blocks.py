@@ -1,8 +1,8 @@
 """Blocks that only a liar has are settled by the view that starts above them (R-NV-3)."""
 
-from consensus.effects import ExecuteProposal, VerifyProposal
-from consensus.inputs import ProposalVerdict, ProposalVerified
-from consensus.messages import Prepare
+from lowu.consensus.effects import ExecuteProposal, VerifyProposal
+from lowu.consensus.inputs import ProposalVerdict, ProposalVerified
+from lowu.consensus.messages import Prepare
 from tests.unit import consensus_kit as kit
 
 FIRST, SECOND = kit.chain(2)

@@ -1,6 +1,6 @@
 """L01: COMMIT needs the whole chain above the ordered head (R-COM-1, docs/adr/0003)."""
 
-from consensus.messages import Commit, Prepare
+from lowu.consensus.messages import Commit, Prepare
 from tests.unit import consensus_kit as kit
 
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.certificates import MessageVerifier
-from consensus.effects import BuildProposal, VerifyProposal
-from consensus.epochs import Epochs
-from consensus.errors import InvariantViolation, UnknownEpoch
-from consensus.inputs import BlockCommitted, ProposalExecuted, Synced
-from consensus.messages import Prepare
-from consensus.types import hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.effects import BuildProposal, VerifyProposal
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import InvariantViolation, UnknownEpoch
+from lowu.consensus.inputs import BlockCommitted, ProposalExecuted, Synced
+from lowu.consensus.messages import Prepare
+from lowu.consensus.types import hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 BARRIER = replace(kit.proposal(), is_barrier=True)

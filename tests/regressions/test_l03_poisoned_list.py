@@ -1,7 +1,7 @@
 """L03: a proposal with a quorum is fetched by digest, whatever list came with it (R-BODY-1)."""
 
-from consensus.effects import VerifyProposal
-from consensus.inputs import ProposalVerdict, ProposalVerified
+from lowu.consensus.effects import VerifyProposal
+from lowu.consensus.inputs import ProposalVerdict, ProposalVerified
 from tests.unit import consensus_kit as kit
 
 ITEM = kit.proposal()

@@ -1,6 +1,6 @@
 """L04: a CHECKPOINT of a block executed ahead does not claim that it is stable (R-LAG-1)."""
 
-from consensus.messages import Checkpoint, Status
+from lowu.consensus.messages import Checkpoint, Status
 from tests.unit import consensus_kit as kit
 
 DIGEST = kit.digest_of(kit.proposal())

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from consensus.certificates import select_reproposals
+from lowu.consensus.certificates import select_reproposals
 from tests.unit import consensus_kit as kit
 
 OLD, NEW = kit.proposal(text=b"old"), kit.proposal(text=b"new")

@@ -1,8 +1,8 @@
 """L06: in every step, a vote's record is persisted before the vote is sent (R-SAFE-1)."""
 
-from consensus.effects import Broadcast, Persist
-from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare, ViewChange
-from consensus.records import VoteRecord
+from lowu.consensus.effects import Broadcast, Persist
+from lowu.consensus.messages import Checkpoint, Commit, Prepare, PrePrepare, ViewChange
+from lowu.consensus.records import VoteRecord
 from tests.unit import consensus_kit as kit
 
 
@@ -27,7 +27,7 @@ def test_normal_case():
 
 
 def test_a_leader():
-    from consensus.inputs import ProposalBuilt
+    from lowu.consensus.inputs import ProposalBuilt
 
     leader = kit.replica(1)
     kit.pending(leader)

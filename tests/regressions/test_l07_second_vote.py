@@ -1,7 +1,7 @@
 """L07: a validator's first vote counts; a contradicting one is evidence (R-SAFE-1, R-EVI-1)."""
 
-from consensus.effects import ReportEvidence
-from consensus.messages import Commit, Prepare
+from lowu.consensus.effects import ReportEvidence
+from lowu.consensus.messages import Commit, Prepare
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """L09: a replica whose result differs from a quorum's halts and says why (R-CP-3)."""
 
-from consensus.effects import CommitBlock, Halt
-from consensus.inputs import ProposalExecuted
+from lowu.consensus.effects import CommitBlock, Halt
+from lowu.consensus.inputs import ProposalExecuted
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """L10: COMMITs of different views are no quorum (R-ORD-1)."""
 
-from consensus.effects import ExecuteProposal
-from consensus.messages import Commit
+from lowu.consensus.effects import ExecuteProposal
+from lowu.consensus.messages import Commit
 from tests.unit import consensus_kit as kit
 
 

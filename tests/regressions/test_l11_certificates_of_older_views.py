@@ -1,6 +1,6 @@
 """L11: a VIEW-CHANGE carries a height's certificate, whatever its view (R-VC-4)."""
 
-from consensus.messages import Prepare, ViewChange
+from lowu.consensus.messages import Prepare, ViewChange
 from tests.unit import consensus_kit as kit
 
 

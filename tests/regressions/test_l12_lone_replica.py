@@ -1,6 +1,6 @@
 """L12: a replica that asks for a view alone waits there for the others (R-VC-4)."""
 
-from consensus.inputs import TimerId
+from lowu.consensus.inputs import TimerId
 from tests.unit import consensus_kit as kit
 
 

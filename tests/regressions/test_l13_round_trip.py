@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.codec import decode_message, encode_message
+from lowu.consensus.codec import decode_message, encode_message
 from tests.unit import consensus_kit as kit
 
 

@@ -1,8 +1,8 @@
 """L15: the view asked for survives a restart through its disk form."""
 
-from consensus.effects import Persist
-from consensus.inputs import TimerId
-from consensus.records import decode_record, encode_record
+from lowu.consensus.effects import Persist
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.records import decode_record, encode_record
 from tests.unit import consensus_kit as kit
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.errors import InvalidMessage
+from lowu.consensus.errors import InvalidMessage
 from tests.unit import consensus_kit as kit
 
 

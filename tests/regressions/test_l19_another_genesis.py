@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.errors import InvalidMessage
+from lowu.consensus.errors import InvalidMessage
 from tests.unit import consensus_kit as kit
 
 

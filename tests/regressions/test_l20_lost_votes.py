@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.effects import Persist
-from consensus.epochs import Epoch
-from consensus.errors import InvariantViolation
-from consensus.inputs import CaughtUp, Synced
-from consensus.messages import PrePrepare, Status
-from consensus.records import ViewRecord, VoteKind
-from consensus.replica import Replica
-from consensus.safety import Safety
-from consensus.state import ReplicaConfig
-from consensus.types import hash_bytes
+from lowu.consensus.effects import Persist
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.errors import InvariantViolation
+from lowu.consensus.inputs import CaughtUp, Synced
+from lowu.consensus.messages import PrePrepare, Status
+from lowu.consensus.records import ViewRecord, VoteKind
+from lowu.consensus.replica import Replica
+from lowu.consensus.safety import Safety
+from lowu.consensus.state import ReplicaConfig
+from lowu.consensus.types import hash_bytes
 from tests.unit import consensus_kit as kit
 
 WINDOW = 4

@@ -1,9 +1,9 @@
 """L21: a replica that leaves a view names its failed leader, longer each time (R-LEAD-4)."""
 
-from consensus.inputs import TimerId
-from consensus.leaders import ROUNDS_MAX
-from consensus.messages import ViewChange
-from consensus.suspects import ROUNDS_MIN
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.leaders import ROUNDS_MAX
+from lowu.consensus.messages import ViewChange
+from lowu.consensus.suspects import ROUNDS_MIN
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """L22: a validator is passed over if more than f weight names it, up to the agreed height."""
 
-from consensus.leaders import select_passed_over
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.leaders import select_passed_over
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 

@@ -1,7 +1,7 @@
 """L23: validators of at most f weight are passed over at once, those named longest first."""
 
-from consensus.leaders import select_passed_over
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.leaders import select_passed_over
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 

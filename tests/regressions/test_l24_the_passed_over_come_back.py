@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from consensus.validators import ValidatorSet
+from lowu.consensus.validators import ValidatorSet
 from tests.unit import consensus_kit as kit
 
 

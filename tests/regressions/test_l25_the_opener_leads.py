@@ -1,7 +1,7 @@
 """L25: the opener of a view leads its first height, as it is alive (docs/adr/0007, R-LEAD-3)."""
 
-from consensus.effects import BuildProposal
-from consensus.leaders import select_passed_over
+from lowu.consensus.effects import BuildProposal
+from lowu.consensus.leaders import select_passed_over
 from tests.unit import consensus_kit as kit
 
 NAMES = [(2, 16)]

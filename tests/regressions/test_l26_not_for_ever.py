@@ -2,9 +2,9 @@
 
 import pytest
 
-from consensus.codec import decode_message, encode_message
-from consensus.errors import InvalidMessage
-from consensus.validators import VALIDATORS_MAX
+from lowu.consensus.codec import decode_message, encode_message
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.validators import VALIDATORS_MAX
 from tests.unit import consensus_kit as kit
 
 HIGHEST = 64 * 4

@@ -1,7 +1,7 @@
 """L27: a restarted replica follows the leaders of its view, like all others (R-LEAD-3)."""
 
-from consensus.effects import Persist
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.effects import Persist
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 FIRST, SECOND, THIRD = kit.chain(3)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from consensus.effects import ReportEvidence, VerifyProposal
-from consensus.errors import InvalidMessage
-from consensus.inputs import TimerId
+from lowu.consensus.effects import ReportEvidence, VerifyProposal
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.inputs import TimerId
 from tests.unit import consensus_kit as kit
 
 VIEW, HEIGHT = 2, 3

@@ -2,11 +2,11 @@
 
 import pytest
 
-from consensus.certificates import MessageVerifier
-from consensus.epochs import Epochs
-from consensus.errors import InvalidMessage
-from consensus.messages import Commit, Prepare, Status
-from consensus.signatures import KnownSignatures
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Commit, Prepare, Status
+from lowu.consensus.signatures import KnownSignatures
 from tests.unit import consensus_kit as kit
 
 WINDOW = 8

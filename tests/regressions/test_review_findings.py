@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import effects as fx
-from consensus import inputs as ev
-from consensus.certificates import MessageVerifier
-from consensus.codec import compute_digest
-from consensus.epochs import Epoch, Epochs
-from consensus.errors import InvalidMessage, UnknownEpoch
-from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
-from consensus.records import NewViewRecord, ViewRecord, VoteKind, VoteRecord
-from consensus.replica import Replica
-from consensus.state import ReplicaConfig
-from consensus.validators import Validator, ValidatorSet
-from consensus.window import compute_window_max
+from lowu.consensus import effects as fx
+from lowu.consensus import inputs as ev
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.epochs import Epoch, Epochs
+from lowu.consensus.errors import InvalidMessage, UnknownEpoch
+from lowu.consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
+from lowu.consensus.records import NewViewRecord, ViewRecord, VoteKind, VoteRecord
+from lowu.consensus.replica import Replica
+from lowu.consensus.state import ReplicaConfig
+from lowu.consensus.validators import Validator, ValidatorSet
+from lowu.consensus.window import compute_window_max
 from tests.unit import consensus_kit as kit
 
 THREE = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(3)))

@@ -27,13 +27,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from consensus import effects as fx
-from consensus import inputs as ev
-from consensus.certificates import MessageVerifier
-from consensus.codec import compute_digest, signing_digest
-from consensus.epochs import Epoch, Epochs
-from consensus.errors import InvalidMessage
-from consensus.messages import (
+from lowu.consensus import effects as fx
+from lowu.consensus import inputs as ev
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import compute_digest, signing_digest
+from lowu.consensus.epochs import Epoch, Epochs
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -44,11 +44,11 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.records import height_key_range, record_key
-from consensus.replica import Replica
-from consensus.state import ReplicaConfig
-from consensus.types import ZERO_HASH, Domain, hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.records import height_key_range, record_key
+from lowu.consensus.replica import Replica
+from lowu.consensus.state import ReplicaConfig
+from lowu.consensus.types import ZERO_HASH, Domain, hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 
 KINDS = {"Prepare": Prepare, "Commit": Commit, "Checkpoint": Checkpoint, "Status": Status}
 

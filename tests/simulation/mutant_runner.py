@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import tests.unit.consensus_kit  # noqa: F401  (warm: the forks share it)
-from consensus.simulation.mutants.catalogue import MUTANTS
-from experiments.mutation_testing import apply_mutant
+from lowu.consensus.simulation.mutants.catalogue import MUTANTS
+from lowu.experiments.mutation_testing import apply_mutant
 
 FOLDER = Path(__file__).resolve().parents[1] / "regressions"
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import effects as fx
-from consensus.epochs import Epoch, Epochs
-from consensus.inputs import TimerId
-from consensus.messages import Checkpoint, Commit, Evidence, Prepare, PrePrepare, Status
-from consensus.records import (
+from lowu.consensus import effects as fx
+from lowu.consensus.epochs import Epoch, Epochs
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.messages import Checkpoint, Commit, Evidence, Prepare, PrePrepare, Status
+from lowu.consensus.records import (
     EvidenceRecord,
     NewViewRecord,
     ViewRecord,
@@ -16,20 +16,20 @@ from consensus.records import (
     VoteRecord,
     record_key,
 )
-from consensus.simulation.checking import checkers
-from consensus.simulation.checking.checkers import (
+from lowu.consensus.simulation.checking import checkers
+from lowu.consensus.simulation.checking.checkers import (
     AuthorChecker,
     ChainChecker,
     EvidenceChecker,
     StepChecker,
 )
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.vote_checker import VoteChecker
-from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.simulation.run_plan import RunPlan
-from consensus.simulation.world import World
-from consensus.types import ZERO_HASH, hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.checking.vote_checker import VoteChecker
+from lowu.consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
+from lowu.consensus.simulation.run_plan import RunPlan
+from lowu.consensus.simulation.world import World
+from lowu.consensus.types import ZERO_HASH, hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 TX = hash_bytes(b"tx")
@@ -289,7 +289,7 @@ def test_what_a_view_change_carries_is_counted_among_those_who_signed_it():
 
 
 def test_p12_an_honest_message_that_is_refused_or_changed(monkeypatch):
-    from consensus.simulation.checking import reception
+    from lowu.consensus.simulation.checking import reception
 
     message = kit.new_view(1)
     reception.accept_honest(kit.VERIFIER, kit.node_id(2), message)
@@ -464,7 +464,7 @@ def test_p20_after_everything_is_answered():
 
 
 def first_violation(change, monkeypatch, seeds=60):
-    from consensus.simulation.explore import PlanFinding, run_seed
+    from lowu.consensus.simulation.explore import PlanFinding, run_seed
 
     change(monkeypatch)
     for seed in range(1, seeds):
@@ -477,14 +477,14 @@ def first_violation(change, monkeypatch, seeds=60):
 @pytest.mark.parametrize(
     ("expected", "where", "what"),
     [
-        ("P14", "consensus.simulation.node.SimNode.persist", lambda self, effect: None),
-        ("P17", "consensus.simulation.edge.Edge.build", lambda self, node, effect: None),
-        ("P19", "consensus.simulation.edge.Edge.execute", lambda self, node, effect: None),
+        ("P14", "lowu.consensus.simulation.node.SimNode.persist", lambda self, effect: None),
+        ("P17", "lowu.consensus.simulation.edge.Edge.build", lambda self, node, effect: None),
+        ("P19", "lowu.consensus.simulation.edge.Edge.execute", lambda self, node, effect: None),
     ],
 )
 def test_controls_that_must_fail(expected, where, what, monkeypatch):
     if expected != "P14":
-        monkeypatch.setattr("consensus.simulation.world.LIVENESS_MS", 3_000)
+        monkeypatch.setattr("lowu.consensus.simulation.world.LIVENESS_MS", 3_000)
     found = first_violation(lambda patch: patch.setattr(where, what), monkeypatch)
     assert found in (expected, "P17")
 

@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.effects import Broadcast
-from consensus.epochs import Epochs
-from consensus.inputs import TimerId
-from consensus.leaders import select_passed_over
-from consensus.messages import ViewChange
-from consensus.records import NewViewRecord
-from consensus.simulation.checking.leadership import (
+from lowu.consensus.effects import Broadcast
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.inputs import TimerId
+from lowu.consensus.leaders import select_passed_over
+from lowu.consensus.messages import ViewChange
+from lowu.consensus.records import NewViewRecord
+from lowu.consensus.simulation.checking.leadership import (
     LeaderChecker,
     check_names,
     work_out_leader,
     work_out_passed_over,
 )
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.node import SimNode
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.node import SimNode
 from tests.unit import consensus_kit as kit
 
 NAMES = [(1, 16)]

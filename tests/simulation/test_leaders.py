@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from consensus.inputs import TimerFired, TimerId
-from consensus.simulation.faults import Crash, Rates
-from consensus.simulation.run_plan import RunPlan
-from consensus.simulation.world import World
-from consensus.suspects import ROUNDS_MIN
+from lowu.consensus.inputs import TimerFired, TimerId
+from lowu.consensus.simulation.faults import Crash, Rates
+from lowu.consensus.simulation.run_plan import RunPlan
+from lowu.consensus.simulation.world import World
+from lowu.consensus.suspects import ROUNDS_MIN
 
 GAP_MS = 200
 

@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from consensus.errors import InvalidMessage
-from consensus.messages import Checkpoint, ViewChange
-from consensus.simulation.faults import Rates
-from consensus.simulation.liars.forgery import forge_commit, forge_view_change
-from consensus.simulation.run_plan import RunPlan, keeps_promise
-from consensus.simulation.world import World
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Checkpoint, ViewChange
+from lowu.consensus.simulation.faults import Rates
+from lowu.consensus.simulation.liars.forgery import forge_commit, forge_view_change
+from lowu.consensus.simulation.run_plan import RunPlan, keeps_promise
+from lowu.consensus.simulation.world import World
 
 SEEDS = range(12)
 

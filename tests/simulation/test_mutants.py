@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from consensus.simulation.mutants.catalogue import MUTANTS
-from consensus.simulation.mutants.edit import Edit
-from experiments.mutation_testing import MutantError, apply_edit, edited_source, hunt_all
+from lowu.consensus.simulation.mutants.catalogue import MUTANTS
+from lowu.consensus.simulation.mutants.edit import Edit
+from lowu.experiments.mutation_testing import MutantError, apply_edit, edited_source, hunt_all
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ("B03", "B04", "B07", "B14", "B15", "B22", "B31", "B36", "L10", "L13")
@@ -52,6 +52,6 @@ def test_the_simulation_finds_the_fastest_ten():
 
 def test_an_edit_that_does_not_fit_is_told():
     with pytest.raises(MutantError, match="0 times"):
-        apply_edit(Edit("consensus.quorum", "compute_quorum", "no such text", ""))
+        apply_edit(Edit("lowu.consensus.quorum", "compute_quorum", "no such text", ""))
     with pytest.raises(MutantError, match="no function"):
-        apply_edit(Edit("consensus.quorum", "nothing", "", ""))
+        apply_edit(Edit("lowu.consensus.quorum", "nothing", "", ""))

@@ -3,10 +3,10 @@
 import pytest
 import trio
 
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.network import build_probe
 from lowu.testing.networks import load_plan
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
-from node.topology.network import build_probe
 
 PLAN = load_plan("dev-4")
 BLOCKS = 150

@@ -5,10 +5,10 @@ from random import Random
 import pytest
 import trio
 
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.network import build_probe
 from lowu.testing.networks import load_plan
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
-from node.topology.network import build_probe
 
 RESEND_S = 1.0
 PLAN = load_plan("dev-4")

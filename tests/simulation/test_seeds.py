@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.simulation.explore import PlanFinding, Totals, run_plan, run_seed
-from consensus.simulation.faults import BEHAVIOURS
-from consensus.simulation.liars.behaviours import ACTIONS, CHANGES
-from consensus.simulation.result import RunResult
-from consensus.simulation.run_plan import (
+from lowu.commands.simulate.command import dump_replay, load_replay
+from lowu.consensus.simulation.explore import PlanFinding, Totals, run_plan, run_seed
+from lowu.consensus.simulation.faults import BEHAVIOURS
+from lowu.consensus.simulation.liars.behaviours import ACTIONS, CHANGES
+from lowu.consensus.simulation.result import RunResult
+from lowu.consensus.simulation.run_plan import (
     RunPlan,
     draw_plan,
     keeps_promise,
     plan_from_json,
     plan_to_json,
 )
-from consensus.simulation.shrink import candidates, shrink
-from consensus.simulation.world import World
-from lowu.commands.simulate.command import dump_replay, load_replay
+from lowu.consensus.simulation.shrink import candidates, shrink
+from lowu.consensus.simulation.world import World
 from tests.simulation.kit import output_under_hash_seeds, simulate
 
 SEEDS_A_CHUNK = 25
@@ -201,7 +201,7 @@ def test_a_violation_is_shown_with_trace_and_commands(tmp_path, monkeypatch, cap
 
     from lowu.commands.simulate.command import simulate as command
 
-    monkeypatch.setattr("consensus.simulation.world.LIVENESS_MS", 1)
+    monkeypatch.setattr("lowu.consensus.simulation.world.LIVENESS_MS", 1)
     arguments = ["--seeds", "2", "--nodes", "4", "--save", str(tmp_path), "--jobs", "1"]
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 1

@@ -8,21 +8,21 @@ from random import Random
 import pytest
 import trio
 
-from consensus.effects import Persist
-from node.chain.receipt import ReceiptStatus
-from node.core.driver import Driver
-from node.errors import StorageError
-from node.execution.compiler import runtime
-from node.execution.evm import BlockContext, Evm
-from node.execution.flat_state import EmptyState, LayeredState
-from node.ledger import votes
-from node.ledger.ledger import Ledger
-from node.ledger.votes import VoteRecords
-from node.simulation import cluster
-from node.simulation.cluster import Cluster, run_stack
-from node.simulation.disk import FaultyStorage
-from node.simulation.links import Link
-from node.simulation.virtual_time import check_private_names, run_virtual
+from lowu.consensus.effects import Persist
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.core.driver import Driver
+from lowu.node.errors import StorageError
+from lowu.node.execution.compiler import runtime
+from lowu.node.execution.evm import BlockContext, Evm
+from lowu.node.execution.flat_state import EmptyState, LayeredState
+from lowu.node.ledger import votes
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.votes import VoteRecords
+from lowu.node.simulation import cluster
+from lowu.node.simulation.cluster import Cluster, run_stack
+from lowu.node.simulation.disk import FaultyStorage
+from lowu.node.simulation.links import Link
+from lowu.node.simulation.virtual_time import check_private_names, run_virtual
 from tests.simulation.kit import output_under_hash_seeds, simulate
 
 

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from consensus.simulation.explore import PlanFinding
-from consensus.simulation.twins import (
+from lowu.consensus.simulation.explore import PlanFinding
+from lowu.consensus.simulation.twins import (
     enumerate_scenarios,
     parse_scenario,
     partitions,

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from consensus.certificates import MessageVerifier
-from consensus.codec import compute_digest, signing_digest
-from consensus.effects import Broadcast, Send, StartTimer
-from consensus.epochs import Epoch, Epochs
-from consensus.inputs import (
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import compute_digest, signing_digest
+from lowu.consensus.effects import Broadcast, Send, StartTimer
+from lowu.consensus.epochs import Epoch, Epochs
+from lowu.consensus.inputs import (
     BlockCommitted,
     MessageReceived,
     PendingChanged,
@@ -15,7 +15,7 @@ from consensus.inputs import (
     ProposalVerified,
     TimerFired,
 )
-from consensus.messages import (
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -27,10 +27,10 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.replica import Replica
-from consensus.state import ReplicaConfig
-from consensus.types import ZERO_HASH, Domain, hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.replica import Replica
+from lowu.consensus.state import ReplicaConfig
+from lowu.consensus.types import ZERO_HASH, Domain, hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 
 DOMAIN = Domain("kit", "group0")
 VALIDATORS = ValidatorSet(tuple(Validator(i.to_bytes(64, "big")) for i in range(4)))

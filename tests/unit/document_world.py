@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     Accreditation,
     AnchorKind,
     AnchorRecord,
@@ -13,18 +13,18 @@ from contracts.registry import (
     OrgKey,
     OrgStatus,
 )
-from institutions.documents.document import Document, Subject, build_enterprise_report
-from institutions.exchange.presentation import decode_presentation, encode_presentation
-from institutions.ledger.registry import Facts
-from institutions.ledger.responses import TransactionReceipt
-from institutions.package.format import Profile, encode_package
-from institutions.package.leaves import Attachment
-from institutions.package.signatures import DocumentKey
-from institutions.roles.holder import Holder
-from institutions.roles.issuer import Issuer
-from institutions.roles.member import Member
-from institutions.roles.verifier import Verifier
-from node.client import ClientError
+from lowu.institutions.documents.document import Document, Subject, build_enterprise_report
+from lowu.institutions.exchange.presentation import decode_presentation, encode_presentation
+from lowu.institutions.ledger.registry import Facts
+from lowu.institutions.ledger.responses import TransactionReceipt
+from lowu.institutions.package.format import Profile, encode_package
+from lowu.institutions.package.leaves import Attachment
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.holder import Holder
+from lowu.institutions.roles.issuer import Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.roles.verifier import Verifier
+from lowu.node.client import ClientError
 
 NOW_S = 1_800_000_000
 CHAIN_ID = 20200

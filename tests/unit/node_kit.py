@@ -2,19 +2,19 @@
 
 from eth_account import Account
 
-from consensus.codec import compute_digest
-from consensus.messages import CommitCertificate, Proposal
-from consensus.types import Domain
-from node.chain.merkle import compute_root
-from node.chain.transaction import decode_transaction
-from node.config import GenesisConfig, OrgEntry
-from node.crypto import compute_public_key
-from node.execution.evm import BlockContext
-from node.execution.executor import execute_block
-from node.execution.genesis import build_genesis
-from node.ledger.ledger import Ledger
-from node.ledger.storage import MemoryStorage
-from node.ledger.vote_trace import MemoryTrace
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.messages import CommitCertificate, Proposal
+from lowu.consensus.types import Domain
+from lowu.node.chain.merkle import compute_root
+from lowu.node.chain.transaction import decode_transaction
+from lowu.node.config import GenesisConfig, OrgEntry
+from lowu.node.crypto import compute_public_key
+from lowu.node.execution.evm import BlockContext
+from lowu.node.execution.executor import execute_block
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.storage import MemoryStorage
+from lowu.node.ledger.vote_trace import MemoryTrace
 
 CHAIN_ID = 20200
 DOMAIN = Domain("chain0", "group0")

@@ -2,17 +2,17 @@
 
 from types import SimpleNamespace
 
-from consensus.codec import signing_digest
-from consensus.messages import Checkpoint, CommitCertificate
-from contracts.registry import (
+from lowu.consensus.codec import signing_digest
+from lowu.consensus.messages import Checkpoint, CommitCertificate
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     Suite,
     encode_register_anchor,
     hash_function,
 )
-from institutions.package.proof import RegistrationProof
-from node.crypto import compute_public_key, sign
-from node.rpc.fisco import FiscoMethods
+from lowu.institutions.package.proof import RegistrationProof
+from lowu.node.crypto import compute_public_key, sign
+from lowu.node.rpc.fisco import FiscoMethods
 from tests.unit import node_kit as kit
 
 EPOCH = 1

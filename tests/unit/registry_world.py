@@ -5,8 +5,8 @@ from hashlib import sha256
 
 import pytest
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     CONSENT_LOG_ADDRESS,
     GOVERNANCE_ADDRESS,
     HASH_REGISTRY_ADDRESS,
@@ -16,11 +16,11 @@ from contracts.registry import (
     Role,
     decode_registry_error,
 )
-from node.chain.receipt import ReceiptStatus
-from node.config import Engine, OrgEntry
-from node.execution.evm import Evm
-from node.execution.flat_state import EmptyState, LayeredState
-from node.execution.genesis import build_genesis
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.config import Engine, OrgEntry
+from lowu.node.execution.evm import Evm
+from lowu.node.execution.flat_state import EmptyState, LayeredState
+from lowu.node.execution.genesis import build_genesis
 from tests.unit import node_kit as kit
 
 GAS = 10_000_000

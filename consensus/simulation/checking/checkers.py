@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 
-from consensus import effects as fx
-from consensus.certificates import MessageVerifier, reference_height
-from consensus.codec import compute_digest
-from consensus.effects import Effect
-from consensus.epochs import Epochs
-from consensus.errors import ConsensusError, InvalidMessage, InvariantViolation
-from consensus.invariants import check_certificate
-from consensus.messages import (
+from lowu.consensus import effects as fx
+from lowu.consensus.certificates import MessageVerifier, reference_height
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.effects import Effect
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import ConsensusError, InvalidMessage, InvariantViolation
+from lowu.consensus.invariants import check_certificate
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     CommitCertificate,
@@ -28,11 +28,11 @@ from consensus.messages import (
     PrePrepare,
     ViewChange,
 )
-from consensus.records import EvidenceRecord, Record, VoteKind, VoteRecord, record_key
-from consensus.simulation.checking.leadership import check_names
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
-from consensus.types import Domain, Hash32, Height, NodeIndex, View
+from lowu.consensus.records import EvidenceRecord, Record, VoteKind, VoteRecord, record_key
+from lowu.consensus.simulation.checking.leadership import check_names
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.node import SimBlock, SimNode, compute_block_hash, compute_tx_root
+from lowu.consensus.types import Domain, Hash32, Height, NodeIndex, View
 
 VIEW_TIMEOUT_MS_MAX = 15_000
 """Five times the base time-out (rule R-TIME-1)."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from consensus.certificates import VerifiedMessage
-from consensus.effects import Broadcast, Effect
-from consensus.epochs import Epoch
-from consensus.messages import NewView, PrePrepare, ViewChange
-from consensus.records import NewViewRecord, Record, ViewRecord
-from consensus.replica import Replica
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.node import SimNode
-from consensus.types import Height, NodeIndex, View
-from consensus.validators import ValidatorSet
+from lowu.consensus.certificates import VerifiedMessage
+from lowu.consensus.effects import Broadcast, Effect
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.messages import NewView, PrePrepare, ViewChange
+from lowu.consensus.records import NewViewRecord, Record, ViewRecord
+from lowu.consensus.replica import Replica
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.node import SimNode
+from lowu.consensus.types import Height, NodeIndex, View
+from lowu.consensus.validators import ValidatorSet
 
 TURNS_MAX = 64
 """Rule R-LEAD-4: the most rounds of turns for which a leader may be passed over at a time."""

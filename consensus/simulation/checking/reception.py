@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from consensus.certificates import MessageVerifier, VerifiedMessage
-from consensus.codec import decode_message, encode_message
-from consensus.errors import InvalidMessage, UnknownEpoch
-from consensus.messages import Message
-from consensus.simulation.checking.violation import Violation
+from lowu.consensus.certificates import MessageVerifier, VerifiedMessage
+from lowu.consensus.codec import decode_message, encode_message
+from lowu.consensus.errors import InvalidMessage, UnknownEpoch
+from lowu.consensus.messages import Message
+from lowu.consensus.simulation.checking.violation import Violation
 
 
 def accept_honest(verifier: MessageVerifier, node_id: bytes, message: Message) -> VerifiedMessage:

@@ -6,12 +6,12 @@ execute. It keeps everything by epoch: an epoch's first height is part of every 
 
 from __future__ import annotations
 
-from consensus import effects as fx
-from consensus.certificates import select_reproposals
-from consensus.codec import compute_digest
-from consensus.epochs import Epoch
-from consensus.invariants import is_strong_quorum
-from consensus.messages import (
+from lowu.consensus import effects as fx
+from lowu.consensus.certificates import select_reproposals
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.invariants import is_strong_quorum
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     Message,
@@ -21,12 +21,19 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.records import NewViewRecord, Record, ViewRecord, VoteKind, VoteRecord, record_key
-from consensus.replica import Replica
-from consensus.simulation.checking.leadership import LeaderChecker
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.node import SimNode
-from consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
+from lowu.consensus.records import (
+    NewViewRecord,
+    Record,
+    ViewRecord,
+    VoteKind,
+    VoteRecord,
+    record_key,
+)
+from lowu.consensus.replica import Replica
+from lowu.consensus.simulation.checking.leadership import LeaderChecker
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.node import SimNode
+from lowu.consensus.types import ZERO_HASH, Domain, Hash32, Height, NodeIndex, View
 
 
 def vote_of(epoch: Height, message: Message, digest: Hash32) -> VoteRecord | None:

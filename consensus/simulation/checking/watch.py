@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from consensus.certificates import MessageVerifier, VerifiedMessage, reference_height
-from consensus.effects import Effect, ExecuteProposal
-from consensus.epochs import Epochs
-from consensus.errors import InvalidMessage
-from consensus.messages import Evidence, Message
-from consensus.records import Record
-from consensus.simulation.checking.checkers import (
+from lowu.consensus.certificates import MessageVerifier, VerifiedMessage, reference_height
+from lowu.consensus.effects import Effect, ExecuteProposal
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Evidence, Message
+from lowu.consensus.records import Record
+from lowu.consensus.simulation.checking.checkers import (
     VIEW_TIMEOUT_MS_MAX,
     AuthorChecker,
     ChainChecker,
@@ -18,13 +18,13 @@ from consensus.simulation.checking.checkers import (
     StepChecker,
     check_accepted,
 )
-from consensus.simulation.checking.violation import Violation
-from consensus.simulation.checking.vote_checker import VoteChecker
-from consensus.simulation.clients import Clients
-from consensus.simulation.kernel import Kernel
-from consensus.simulation.node import SimBlock, SimNode
-from consensus.simulation.run_plan import keeps_promise
-from consensus.types import ZERO_HASH, Hash32
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.checking.vote_checker import VoteChecker
+from lowu.consensus.simulation.clients import Clients
+from lowu.consensus.simulation.kernel import Kernel
+from lowu.consensus.simulation.node import SimBlock, SimNode
+from lowu.consensus.simulation.run_plan import keeps_promise
+from lowu.consensus.types import ZERO_HASH, Hash32
 
 
 class PropertyWatch:

@@ -34,8 +34,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from consensus.codec import encode_message
-from consensus.messages import (
+from lowu.consensus.codec import encode_message
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     Message,
@@ -45,12 +45,12 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.replica import Replica
-from consensus.simulation.liars.forgery import act_forge, forge, invent_commit
-from consensus.simulation.liars.misrule import accuse, mute
-from consensus.simulation.node import Liar, SimNode, compute_tx_root
-from consensus.simulation.simulated_links import Parcel, Post
-from consensus.types import VIEW_MAX, NodeIndex, hash_bytes
+from lowu.consensus.replica import Replica
+from lowu.consensus.simulation.liars.forgery import act_forge, forge, invent_commit
+from lowu.consensus.simulation.liars.misrule import accuse, mute
+from lowu.consensus.simulation.node import Liar, SimNode, compute_tx_root
+from lowu.consensus.simulation.simulated_links import Parcel, Post
+from lowu.consensus.types import VIEW_MAX, NodeIndex, hash_bytes
 
 DELAY_MS_MAX = 2_700
 """0.9 of the base time-out."""

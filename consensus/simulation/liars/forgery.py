@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from consensus.messages import (
+from lowu.consensus.messages import (
     Checkpoint,
     CommitCertificate,
     Message,
@@ -19,9 +19,9 @@ from consensus.messages import (
     Proposal,
     ViewChange,
 )
-from consensus.simulation.node import Liar, compute_tx_root
-from consensus.simulation.simulated_links import Parcel, Post
-from consensus.types import NodeIndex, Signature, hash_bytes
+from lowu.consensus.simulation.node import Liar, compute_tx_root
+from lowu.consensus.simulation.simulated_links import Parcel, Post
+from lowu.consensus.types import NodeIndex, Signature, hash_bytes
 
 Claim = Callable[[NodeIndex], Message]
 """The vote that a certificate claims a validator cast."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from consensus.leaders import ROUNDS_MAX, rounds_to_heights
-from consensus.messages import NewView, PrePrepare, ViewChange
-from consensus.simulation.node import Liar
-from consensus.simulation.simulated_links import Parcel, Post
+from lowu.consensus.leaders import ROUNDS_MAX, rounds_to_heights
+from lowu.consensus.messages import NewView, PrePrepare, ViewChange
+from lowu.consensus.simulation.node import Liar
+from lowu.consensus.simulation.simulated_links import Parcel, Post
 
 FALSIFIED_SHARE = 0.3
 

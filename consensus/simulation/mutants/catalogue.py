@@ -3,15 +3,15 @@
 Each `Mutant` is a few edits of the core's source text. An edit replaces text in a named
 function, where it must occur exactly once. Numbers B… are those of the public bugs in
 docs/BUGS.md; L… are mistakes that the rules of docs/PROTOCOL.md are written against.
-`experiments.mutation_testing` applies them and runs the simulation until a property breaks.
+`lowu.experiments.mutation_testing` applies them and runs the simulation until a property breaks.
 """
 
 from __future__ import annotations
 
-from consensus.simulation.mutants.edit import Mutant
-from consensus.simulation.mutants.edit import build_mutant as _mutant
-from consensus.simulation.mutants.of_leaders import BROKEN_LEADERS
-from consensus.simulation.mutants.of_rules import BROKEN_RULES
+from lowu.consensus.simulation.mutants.edit import Mutant
+from lowu.consensus.simulation.mutants.edit import build_mutant as _mutant
+from lowu.consensus.simulation.mutants.of_leaders import BROKEN_LEADERS
+from lowu.consensus.simulation.mutants.of_rules import BROKEN_RULES
 
 PUBLIC_BUGS: tuple[Mutant, ...] = (
     _mutant(

@@ -27,4 +27,4 @@ class Mutant:
 
 def build_mutant(name: str, bug: str, *edits: tuple[str, str, str, str]) -> Mutant:
     """Return a mutant; each edit gives the core's module, the function, old and new text."""
-    return Mutant(name, bug, tuple(Edit(f"consensus.{edit[0]}", *edit[1:]) for edit in edits))
+    return Mutant(name, bug, tuple(Edit(f"lowu.consensus.{edit[0]}", *edit[1:]) for edit in edits))

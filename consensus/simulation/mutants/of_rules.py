@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from consensus.simulation.mutants.edit import Mutant
-from consensus.simulation.mutants.edit import build_mutant as _mutant
+from lowu.consensus.simulation.mutants.edit import Mutant
+from lowu.consensus.simulation.mutants.edit import build_mutant as _mutant
 
 BROKEN_RULES: tuple[Mutant, ...] = (
     _mutant(

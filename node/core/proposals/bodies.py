@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import trio
 
-from node.chain.transaction import Transaction, decode_transaction
-from node.ledger.ledger import Ledger
+from lowu.node.chain.transaction import Transaction, decode_transaction
+from lowu.node.ledger.ledger import Ledger
 
 
 class BodyStore:

@@ -8,22 +8,22 @@ from contextlib import suppress
 
 import trio
 
-from consensus.effects import VerifyProposal
-from consensus.inputs import ProposalVerdict
-from consensus.messages import Proposal
-from node.chain.merkle import compute_root
-from node.chain.transaction import Transaction
-from node.clock import Clock
-from node.config import BLOCK_GAS_MAX, GenesisConfig
-from node.core.clock_check import CLOCK_AHEAD_MS_MAX, ClockCheck
-from node.core.membership import Membership
-from node.core.proposals.bodies import BodyStore
-from node.core.proposals.fetch import BodyExchange
-from node.errors import BadInput, InvalidTransaction
-from node.execution.account_db import decode_account
-from node.execution.flat_state import TABLE_ACCOUNT
-from node.ledger.ledger import Ledger
-from node.pool.txpool import BODY_BYTES_MAX, TxPool
+from lowu.consensus.effects import VerifyProposal
+from lowu.consensus.inputs import ProposalVerdict
+from lowu.consensus.messages import Proposal
+from lowu.node.chain.merkle import compute_root
+from lowu.node.chain.transaction import Transaction
+from lowu.node.clock import Clock
+from lowu.node.config import BLOCK_GAS_MAX, GenesisConfig
+from lowu.node.core.clock_check import CLOCK_AHEAD_MS_MAX, ClockCheck
+from lowu.node.core.membership import Membership
+from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.core.proposals.fetch import BodyExchange
+from lowu.node.errors import BadInput, InvalidTransaction
+from lowu.node.execution.account_db import decode_account
+from lowu.node.execution.flat_state import TABLE_ACCOUNT
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.pool.txpool import BODY_BYTES_MAX, TxPool
 
 ANCESTOR_WAIT_S = 3.0
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from consensus.effects import VerifyProposal
-from node.chain.merkle import compute_root
-from node.chain.transaction import Transaction, decode_transaction
-from node.core.membership import Membership
-from node.core.proposals.bodies import BodyStore
-from node.errors import BadInput
-from node.gateway.gateway import Gateway
-from node.gateway.requests import BodyRequest, TransactionsRequest
-from node.pool.txpool import BODY_BYTES_MAX, TxPool
+from lowu.consensus.effects import VerifyProposal
+from lowu.node.chain.merkle import compute_root
+from lowu.node.chain.transaction import Transaction, decode_transaction
+from lowu.node.core.membership import Membership
+from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.errors import BadInput
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.gateway.requests import BodyRequest, TransactionsRequest
+from lowu.node.pool.txpool import BODY_BYTES_MAX, TxPool
 
 log = logging.getLogger("TXPOOL")
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from eth.exceptions import InvalidInstruction, InvalidJumpDestination
 
-from node.execution.compiler.operations import JUMPDEST, PUSH1
+from lowu.node.execution.compiler.operations import JUMPDEST, PUSH1
 
 Facts: TypeAlias = tuple[tuple[int, int], ...]
 """Stack items known at a unit's entry: depth from the top (1 is the top), and value."""

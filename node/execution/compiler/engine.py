@@ -19,13 +19,13 @@ from eth.vm.gas_meter import GasMeter, allow_negative_refund_strategy
 from eth.vm.memory import Memory
 from eth.vm.stack import Stack
 
-from node.execution.compiler.code import MISFIT, Code, Unit, UnitFunction, analyse
-from node.execution.compiler.frames import call
-from node.execution.compiler.operations import WORD_MAX
-from node.execution.compiler.runtime import NAMESPACE
-from node.execution.compiler.stepper import step
-from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
-from node.execution.machine import InterpretedComputation
+from lowu.node.execution.compiler.code import MISFIT, Code, Unit, UnitFunction, analyse
+from lowu.node.execution.compiler.frames import call
+from lowu.node.execution.compiler.operations import WORD_MAX
+from lowu.node.execution.compiler.runtime import NAMESPACE
+from lowu.node.execution.compiler.stepper import step
+from lowu.node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
+from lowu.node.execution.machine import InterpretedComputation
 
 GAS_AN_OPERATION = 300
 """Gas that earns a contract one compiled opcode: at most 50 ms of compiling a million gas."""

@@ -12,9 +12,9 @@ from eth.constants import STACK_DEPTH_LIMIT
 from eth.exceptions import OutOfGas, VMError
 from eth.vm.message import Message
 
-from node.execution.compiler.operations import CALL, CALLCODE, DELEGATECALL, STATICCALL
-from node.execution.compiler.runtime import grow, read_memory, word_of
-from node.execution.machine import absorb
+from lowu.node.execution.compiler.operations import CALL, CALLCODE, DELEGATECALL, STATICCALL
+from lowu.node.execution.compiler.runtime import grow, read_memory, word_of
+from lowu.node.execution.machine import absorb
 
 GAS_COLD_ACCOUNT, GAS_WARM_ACCOUNT = 2_600, 100
 SHARED_MIN = 4_096

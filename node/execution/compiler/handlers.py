@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from node.execution.compiler import operations as op
-from node.execution.compiler.code import DONE
-from node.execution.compiler.operations import ENVIRONMENT, EXPRESSIONS, INTERPRETED, WORD_MAX
-from node.execution.compiler.path import WORD, Path, Value, constant
-from node.execution.compiler.runtime import GAS_PER_EXP_BYTE, GAS_PER_HASHED_WORD, GAS_WARM
-from node.execution.compiler.writer import Writer
+from lowu.node.execution.compiler import operations as op
+from lowu.node.execution.compiler.code import DONE
+from lowu.node.execution.compiler.operations import ENVIRONMENT, EXPRESSIONS, INTERPRETED, WORD_MAX
+from lowu.node.execution.compiler.path import WORD, Path, Value, constant
+from lowu.node.execution.compiler.runtime import GAS_PER_EXP_BYTE, GAS_PER_HASHED_WORD, GAS_WARM
+from lowu.node.execution.compiler.writer import Writer
 
 _DELTA_MAX = 1 << 20
 _HASHED_MAX = 256

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from node.execution.compiler import arithmetic
+from lowu.node.execution.compiler import arithmetic
 
 WORD_MAX = (1 << 256) - 1
 _NAMES = ("a", "b", "c")

@@ -18,8 +18,8 @@ from eth.exceptions import (
     WriteProtection,
 )
 
-from node.crypto import keccak256
-from node.execution.compiler import arithmetic
+from lowu.node.crypto import keccak256
+from lowu.node.execution.compiler import arithmetic
 
 GAS_WARM, GAS_COLD_SLOAD, GAS_SSTORE_SET, GAS_SSTORE_RESET = 100, 2_100, 20_000, 2_900
 REFUND_CLEAR, SSTORE_SENTRY = 4_800, 2_300

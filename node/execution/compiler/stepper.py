@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from eth.exceptions import Revert, WriteProtection
 from eth.vm.logic.invalid import InvalidOpcode
 
-from node.execution.compiler import operations as op
-from node.execution.compiler.code import DONE, Code
-from node.execution.compiler.frames import call
-from node.execution.compiler.runtime import (
+from lowu.node.execution.compiler import operations as op
+from lowu.node.execution.compiler.code import DONE, Code
+from lowu.node.execution.compiler.frames import call
+from lowu.node.execution.compiler.runtime import (
     copy_in,
     copy_returned,
     copy_within,

@@ -10,11 +10,11 @@ could fail, end the frame, or be observed from outside.
 
 from __future__ import annotations
 
-from node.execution.compiler import operations as op
-from node.execution.compiler.code import MISFIT, Code, Facts
-from node.execution.compiler.handlers import operate
-from node.execution.compiler.path import Path, Value, constant
-from node.execution.compiler.writer import Writer
+from lowu.node.execution.compiler import operations as op
+from lowu.node.execution.compiler.code import MISFIT, Code, Facts
+from lowu.node.execution.compiler.handlers import operate
+from lowu.node.execution.compiler.path import Path, Value, constant
+from lowu.node.execution.compiler.writer import Writer
 
 STACK_MAX = 1024
 OPERATIONS_MAX = 700

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from node.execution.compiler.code import Code
-from node.execution.compiler.path import WORD, Path, Value, constant
-from node.execution.compiler.runtime import compute_memory_gas
+from lowu.node.execution.compiler.code import Code
+from lowu.node.execution.compiler.path import WORD, Path, Value, constant
+from lowu.node.execution.compiler.runtime import compute_memory_gas
 
 _MEMORY_KNOWN_MAX = 1 << 16
 _EXTENDED_MAX = 1 << 12

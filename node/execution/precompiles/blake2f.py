@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from node.execution.precompiles.pauses import Tick, go_on
-from node.execution.precompiles.prices import count_rounds
+from lowu.node.execution.precompiles.pauses import Tick, go_on
+from lowu.node.execution.precompiles.prices import count_rounds
 
 _ROUNDS_AT_ONCE = 500
 """Takes 2 ms; a multiple of ten, the period of the rounds."""

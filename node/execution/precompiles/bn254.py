@@ -8,7 +8,7 @@ from __future__ import annotations
 import gmpy2
 from gmpy2 import mpz
 
-from node.errors import BadInput
+from lowu.node.errors import BadInput
 
 P = mpz(21888242871839275222246405745257275088696311157297823662689037894645226208583)
 """The field's prime."""

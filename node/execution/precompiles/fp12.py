@@ -13,7 +13,7 @@ from __future__ import annotations
 import gmpy2
 from gmpy2 import mpz
 
-from node.execution.precompiles.bn254 import P
+from lowu.node.execution.precompiles.bn254 import P
 
 SLOT_BITS = 576
 """Nine limbs of 64 bits: a product's coefficients are below 12·2⁵¹⁰; reducing them needs 2⁵⁵²."""

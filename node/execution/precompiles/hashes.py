@@ -6,8 +6,8 @@ import hashlib
 
 from Crypto.Hash import RIPEMD160
 
-from node.crypto import HALF_ORDER, compute_address, recover_public_key
-from node.errors import BadInput
+from lowu.node.crypto import HALF_ORDER, compute_address, recover_public_key
+from lowu.node.errors import BadInput
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """The order of secp256k1's group."""

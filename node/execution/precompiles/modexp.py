@@ -9,7 +9,7 @@ from __future__ import annotations
 import gmpy2
 from gmpy2 import mpz
 
-from node.execution.precompiles.prices import price_modexp, read_modexp_lengths
+from lowu.node.execution.precompiles.prices import price_modexp, read_modexp_lengths
 
 HELD_GAS_MAX = 50_000
 """Calls that cost more gas release Python's global lock; cheaper ones finish within 5 ms."""

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 
 from gmpy2 import mpz
 
-from node.errors import BadInput
-from node.execution.precompiles.bn254 import P, Point, read_point
-from node.execution.precompiles.fp12 import (
+from lowu.node.errors import BadInput
+from lowu.node.execution.precompiles.bn254 import P, Point, read_point
+from lowu.node.execution.precompiles.fp12 import (
     FROBENIUS,
     ONE,
     SLOT_BITS,
@@ -31,8 +31,8 @@ from node.execution.precompiles.fp12 import (
     reduce,
     twist2,
 )
-from node.execution.precompiles.pauses import Tick, go_on
-from node.execution.precompiles.prices import PAIR_BYTES
+from lowu.node.execution.precompiles.pauses import Tick, go_on
+from lowu.node.execution.precompiles.prices import PAIR_BYTES
 
 X = 4965661367192848881
 """The curve's parameter x: its prime is 36x⁴ + 36x³ + 24x² + 6x + 1."""

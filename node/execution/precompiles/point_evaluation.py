@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
-from node.errors import BadInput
+from lowu.node.errors import BadInput
 
 FIELD_ELEMENTS_PER_BLOB = 4096
 BLS_MODULUS = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001

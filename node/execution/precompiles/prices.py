@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from node.errors import BadInput
+from lowu.node.errors import BadInput
 
 ECRECOVER_GAS = 3_000
 SHA256_GAS, SHA256_WORD_GAS = 60, 12

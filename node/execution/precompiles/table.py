@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from eth.exceptions import VMError
 
-from node.errors import BadInput
-from node.execution.precompiles import prices
-from node.execution.precompiles.blake2f import blake2f
-from node.execution.precompiles.bn254 import ecadd, ecmul
-from node.execution.precompiles.hashes import ecrecover, identity, ripemd160, sha256
-from node.execution.precompiles.modexp import modexp
-from node.execution.precompiles.pairing import check_pairing
-from node.execution.precompiles.point_evaluation import point_evaluation
+from lowu.node.errors import BadInput
+from lowu.node.execution.precompiles import prices
+from lowu.node.execution.precompiles.blake2f import blake2f
+from lowu.node.execution.precompiles.bn254 import ecadd, ecmul
+from lowu.node.execution.precompiles.hashes import ecrecover, identity, ripemd160, sha256
+from lowu.node.execution.precompiles.modexp import modexp
+from lowu.node.execution.precompiles.pairing import check_pairing
+from lowu.node.execution.precompiles.point_evaluation import point_evaluation
 
 Price = Callable[[bytes | memoryview], int]
 Work = Callable[..., bytes]

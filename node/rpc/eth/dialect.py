@@ -11,23 +11,23 @@ from typing import Any, NoReturn
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
 
-from contracts.registry import decode_registry_error
-from node.chain.receipt import ReceiptStatus
-from node.chain.transaction import (
+from lowu.contracts.registry import decode_registry_error
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.chain.transaction import (
     INIT_CODE_BYTES_MAX,
     AccessList,
     Transaction,
     build_unsigned,
     compute_intrinsic_gas,
 )
-from node.crypto import keccak256
-from node.errors import InvalidTransaction
-from node.execution.evm import Outcome
-from node.execution.machine import Watch
-from node.rpc.call_runner import Offloaded
-from node.rpc.eth.filters import find_logs, parse_filter
-from node.rpc.eth.shapes import block_object, receipt_object, transaction_object
-from node.rpc.json_values import (
+from lowu.node.crypto import keccak256
+from lowu.node.errors import InvalidTransaction
+from lowu.node.execution.evm import Outcome
+from lowu.node.execution.machine import Watch
+from lowu.node.rpc.call_runner import Offloaded
+from lowu.node.rpc.eth.filters import find_logs, parse_filter
+from lowu.node.rpc.eth.shapes import block_object, receipt_object, transaction_object
+from lowu.node.rpc.json_values import (
     parse_address,
     parse_data,
     parse_flag,
@@ -36,8 +36,8 @@ from node.rpc.json_values import (
     to_data,
     to_quantity,
 )
-from node.rpc.reader import ChainReader
-from node.rpc.rpc_errors import (
+from lowu.node.rpc.reader import ChainReader
+from lowu.node.rpc.rpc_errors import (
     EXECUTION_REVERTED,
     NOT_SUPPORTED,
     RESOURCE_NOT_FOUND,
@@ -46,9 +46,9 @@ from node.rpc.rpc_errors import (
     RpcError,
     invalid_params,
 )
-from node.rpc.status import NodeStatus
-from node.rpc.waiter import CommitWaiter
-from node.version import CLIENT_VERSION
+from lowu.node.rpc.status import NodeStatus
+from lowu.node.rpc.waiter import CommitWaiter
+from lowu.node.version import CLIENT_VERSION
 
 ERROR_STRING = bytes.fromhex("08c379a0")
 FEE_HISTORY_BLOCKS_MAX = 1024

@@ -7,11 +7,11 @@ from typing import Any
 
 import trio
 
-from node.chain.receipt import Log
-from node.rpc.eth.shapes import log_object
-from node.rpc.json_values import parse_address, parse_data
-from node.rpc.reader import ChainReader, PlacedTransaction
-from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
+from lowu.node.chain.receipt import Log
+from lowu.node.rpc.eth.shapes import log_object
+from lowu.node.rpc.json_values import parse_address, parse_data
+from lowu.node.rpc.reader import ChainReader, PlacedTransaction
+from lowu.node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError, invalid_params
 
 LOGS_MAX = 10_000
 BLOCKS_MAX = 10_000

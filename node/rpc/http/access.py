@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import h11
 
-from node.rpc.json_values import show
+from lowu.node.rpc.json_values import show
 
 LOOPBACK_NAMES = ("localhost", "[::1]")
 JSON_TYPES = frozenset((b"application/json", b"application/json-rpc"))

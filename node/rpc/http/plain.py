@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from node.rpc.http.access import Access, is_json_type
+from lowu.node.rpc.http.access import Access, is_json_type
 
 HEAD_BYTES_MAX = 8 * 1024
 _HEAD = re.compile(

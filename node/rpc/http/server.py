@@ -16,8 +16,8 @@ from typing import Any
 import h11
 import trio
 
-from node.errors import BadInput, raise_if_fatal
-from node.limits.connections import (
+from lowu.node.errors import BadInput, raise_if_fatal
+from lowu.node.limits.connections import (
     ConnectionTable,
     GatedListener,
     Pace,
@@ -25,15 +25,15 @@ from node.limits.connections import (
     has_left,
     read_source,
 )
-from node.rpc.call_runner import CallRunner, InlineRunner
-from node.rpc.dispatch import Dispatcher, encode_response, failure
-from node.rpc.http.access import Access, Refusal
-from node.rpc.http.plain import find_body, render_answer
-from node.rpc.http.room import Guest, Room
-from node.rpc.http.websocket import serve_websocket
-from node.rpc.methods import Methods
-from node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError
-from node.traffic_tap import Tap
+from lowu.node.rpc.call_runner import CallRunner, InlineRunner
+from lowu.node.rpc.dispatch import Dispatcher, encode_response, failure
+from lowu.node.rpc.http.access import Access, Refusal
+from lowu.node.rpc.http.plain import find_body, render_answer
+from lowu.node.rpc.http.room import Guest, Room
+from lowu.node.rpc.http.websocket import serve_websocket
+from lowu.node.rpc.methods import Methods
+from lowu.node.rpc.rpc_errors import LIMIT_EXCEEDED, RpcError
+from lowu.node.traffic_tap import Tap
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 _TOO_LARGE = f"the body is larger than {BODY_BYTES_MAX} bytes"

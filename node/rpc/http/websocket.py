@@ -24,11 +24,11 @@ from wsproto.events import (
 )
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from node.limits.connections import WatchedStream
-from node.rpc.dispatch import Dispatcher, encode_response
-from node.rpc.http.room import Guest
-from node.rpc.methods import Methods
-from node.traffic_tap import Tap
+from lowu.node.limits.connections import WatchedStream
+from lowu.node.rpc.dispatch import Dispatcher, encode_response
+from lowu.node.rpc.http.room import Guest
+from lowu.node.rpc.methods import Methods
+from lowu.node.traffic_tap import Tap
 
 MESSAGE_BYTES_MAX = 10 * 1024 * 1024
 PIECE_BYTES = 64

@@ -20,12 +20,12 @@ from eth_abi.abi import encode
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
-from node.config import Engine
-from node.crypto import keccak256
-from node.execution.account_db import encode_account
-from node.execution.evm import Evm
-from node.execution.flat_state import TABLE_ACCOUNT, EmptyState, LayeredState
-from node.simulation.evm.differential import CONTEXT
+from lowu.node.config import Engine
+from lowu.node.crypto import keccak256
+from lowu.node.execution.account_db import encode_account
+from lowu.node.execution.evm import Evm
+from lowu.node.execution.flat_state import TABLE_ACCOUNT, EmptyState, LayeredState
+from lowu.node.simulation.evm.differential import CONTEXT
 
 SENDERS = tuple(bytes([0x50 + number]) * 20 for number in range(4))
 DEPLOY_GAS = 29_000_000

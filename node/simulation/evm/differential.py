@@ -8,13 +8,13 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from node.config import Engine
-from node.crypto import keccak256
-from node.errors import EngineMismatch
-from node.execution.account_db import encode_account, encode_slot
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.execution.evm import BlockContext, Evm, Outcome
-from node.execution.flat_state import (
+from lowu.node.config import Engine
+from lowu.node.crypto import keccak256
+from lowu.node.errors import EngineMismatch
+from lowu.node.execution.account_db import encode_account, encode_slot
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.execution.evm import BlockContext, Evm, Outcome
+from lowu.node.execution.flat_state import (
     TABLE_ACCOUNT,
     TABLE_CODE,
     TABLE_STORAGE,
@@ -22,8 +22,8 @@ from node.execution.flat_state import (
     LayeredState,
     StateKey,
 )
-from node.execution.machine import InterpretedComputation
-from node.simulation.evm.programs import ADDRESSES, SENDER, Program, draw_program
+from lowu.node.execution.machine import InterpretedComputation
+from lowu.node.simulation.evm.programs import ADDRESSES, SENDER, Program, draw_program
 
 CONTEXT = BlockContext(7, 1_700_000_000, 30_000_000, 20_200, lambda number: bytes([number]) * 32)
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from node.execution import machine
-from node.execution.compiler import (
+from lowu.node.execution import machine
+from lowu.node.execution.compiler import (
     frames,
     handlers,
     operations,

@@ -2,8 +2,8 @@
 
 Each loop runs as on a node, cold and hot. Cold means that none of it is compiled at first, as when
 a stranger's contract is first called; it earns its compilation during the run. The bound of ADR 5
-is 200 ms of CPU a million gas; `node.simulation.evm.precompile_costs` covers the precompiles, and
-has the reference loop.
+is 200 ms of CPU a million gas; `lowu.node.simulation.evm.precompile_costs` covers the precompiles,
+and has the reference loop.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.execution.evm import Evm
-from node.simulation.evm.differential import CONTEXT, state_of
-from node.simulation.evm.precompile_costs import (
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.execution.evm import Evm
+from lowu.node.simulation.evm.differential import CONTEXT, state_of
+from lowu.node.simulation.evm.precompile_costs import (
     collection_paused,
     measure_by_yardstick,
     take_least,
 )
-from node.simulation.evm.programs import ADDRESSES, SENDER, Program
+from lowu.node.simulation.evm.programs import ADDRESSES, SENDER, Program
 
 GAS = 500_000
 ROUNDS = 3

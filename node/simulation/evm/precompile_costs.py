@@ -15,10 +15,10 @@ from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
-from node.crypto import sign
-from node.execution.precompiles.bn254 import add, multiply, read_point, write_point
-from node.execution.precompiles.prices import BLAKE2F_BYTES
-from node.execution.precompiles.table import PRECOMPILES, PrecompileFailed
+from lowu.node.crypto import sign
+from lowu.node.execution.precompiles.bn254 import add, multiply, read_point, write_point
+from lowu.node.execution.precompiles.prices import BLAKE2F_BYTES
+from lowu.node.execution.precompiles.table import PRECOMPILES, PrecompileFailed
 
 BOUND_MS = 200.0
 """Milliseconds of CPU a million gas (ADR 5)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from node.simulation.evm.scenes import write_scene
+from lowu.node.simulation.evm.scenes import write_scene
 
 ADDRESSES = tuple(bytes([0xC0 + number]) * 20 for number in range(3))
 SENDER = b"\x5e" * 20

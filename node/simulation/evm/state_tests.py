@@ -17,22 +17,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from node.chain.rlp_codec import encode_rlp
-from node.chain.transaction import (
+from lowu.node.chain.rlp_codec import encode_rlp
+from lowu.node.chain.transaction import (
     INIT_CODE_BYTES_MAX,
     Transaction,
     compute_intrinsic_gas,
     decode_transaction,
 )
-from node.config import Engine
-from node.crypto import keccak256
-from node.errors import CallAborted, InvalidTransaction, NodeError
-from node.execution.account_db import decode_account, encode_account, encode_slot
-from node.execution.evm import BlockContext, Evm, Outcome
-from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, StateKey
-from node.execution.machine import InterpretedComputation
-from node.execution.precompiles.table import OFFICIAL_PRECOMPILES
-from node.simulation.evm.state_trie import compute_trie_root
+from lowu.node.config import Engine
+from lowu.node.crypto import keccak256
+from lowu.node.errors import CallAborted, InvalidTransaction, NodeError
+from lowu.node.execution.account_db import decode_account, encode_account, encode_slot
+from lowu.node.execution.evm import BlockContext, Evm, Outcome
+from lowu.node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, StateKey
+from lowu.node.execution.machine import InterpretedComputation
+from lowu.node.execution.precompiles.table import OFFICIAL_PRECOMPILES
+from lowu.node.simulation.evm.state_trie import compute_trie_root
 
 FORK = "Cancun"
 INTERPRETED_GAS_MAX = 100_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.chain.rlp_codec import Item, encode_rlp
-from node.crypto import keccak256
+from lowu.node.chain.rlp_codec import Item, encode_rlp
+from lowu.node.crypto import keccak256
 
 EMPTY_ROOT = keccak256(b"\x80")
 

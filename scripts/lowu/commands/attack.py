@@ -19,7 +19,7 @@ from lowu.options import json_option, read_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from experiments.attacks.dictionary import Form, Found
+    from lowu.experiments.attacks.dictionary import Form, Found
 
 NETWORK = "seed-7"
 
@@ -47,8 +47,8 @@ def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -
 
     Profile file-plain falls if it takes less than the budget; the others must not.
     """
-    from experiments.attacks.dictionary import search
-    from institutions.package.format import Profile
+    from lowu.experiments.attacks.dictionary import search
+    from lowu.institutions.package.format import Profile
 
     progress = Progress(is_silent=is_json)
     cores = processes or os.cpu_count() or 1
@@ -86,9 +86,9 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
     """Change bytes of packages and presentations; none may be accepted."""
     from random import Random
 
-    from experiments.actors.actors import Actors
-    from experiments.attacks.mutation import TRIALS, MutationOutcome, prepare
-    from lowu.testing.networks import Virtual, VirtualFaults
+    from lowu.experiments.actors.actors import Actors
+    from lowu.experiments.attacks.mutation import TRIALS, MutationOutcome, prepare
+    from lowu.testing.networks import VirtualFaults, VirtualNetwork
 
     progress = Progress(is_silent=is_json)
 
@@ -101,7 +101,7 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
         return found
 
     started = time.monotonic()
-    found = Virtual(NETWORK).play(play)
+    found = VirtualNetwork(NETWORK).play(play)
     seconds = time.monotonic() - started
     accepted = sum(len(item.accepted) for item in found.values())
     if is_json:
@@ -153,9 +153,9 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
     """
     from random import Random
 
-    from experiments.actors.actors import Actors
-    from experiments.attacks.linkability import Linked, measure
-    from lowu.testing.networks import Virtual, VirtualFaults
+    from lowu.experiments.actors.actors import Actors
+    from lowu.experiments.attacks.linkability import Linked, measure
+    from lowu.testing.networks import VirtualFaults, VirtualNetwork
 
     async def play(actors: Actors, faults: VirtualFaults) -> dict[str, Linked]:
         random = Random(seed)  # noqa: S311
@@ -164,7 +164,7 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
             "later": await measure(actors, documents, random, is_at_once=False),
         }
 
-    found = Virtual(NETWORK).play(play)
+    found = VirtualNetwork(NETWORK).play(play)
     # Six standard deviations of a share that is drawn (right guesses come in twos), and a guess.
     bound = max(item.chance + 6 * (item.chance / (2 * documents)) ** 0.5 for item in found.values())
     is_ok = all(item.by_bytes <= bound + 1 / (2 * documents) for item in found.values())
@@ -188,10 +188,10 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
 
 async def _publish(seed: int, progress: Progress) -> Form:
     """Issue one form under each profile on a network of its own."""
-    from experiments.actors.actors import open_actors
-    from experiments.attacks.dictionary import publish
+    from lowu.experiments.actors.actors import open_actors
+    from lowu.experiments.attacks.dictionary import publish
+    from lowu.node.topology.network import bring_up
     from lowu.temporary import temporary_network_folder
-    from node.topology.network import bring_up
 
     with temporary_network_folder("attack") as folder:
         up = await bring_up(folder, *read_network(NETWORK), progress)
@@ -239,14 +239,14 @@ def legacy(seed: int, is_json: bool) -> None:
     """
     from random import Random
 
-    from experiments.actors.actors import Actors
-    from experiments.attacks.legacy import Comparison, compare
-    from lowu.testing.networks import Virtual, VirtualFaults
+    from lowu.experiments.actors.actors import Actors
+    from lowu.experiments.attacks.legacy import Comparison, compare
+    from lowu.testing.networks import VirtualFaults, VirtualNetwork
 
     async def play(actors: Actors, faults: VirtualFaults) -> list[Comparison]:
         return await compare(actors, Random(seed))  # noqa: S311
 
-    found = Virtual(NETWORK).play(play)
+    found = VirtualNetwork(NETWORK).play(play)
     is_ok = all(item.is_as_expected for item in found)
     if is_json:
         figures = {"acts": len(found), "as_expected": sum(item.is_as_expected for item in found)}

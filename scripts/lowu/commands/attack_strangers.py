@@ -11,15 +11,15 @@ import click
 import psutil
 import trio
 
-from experiments.attacks.strangers import Strangers, let_in
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import print_figures
+from lowu.experiments.attacks.strangers import Strangers, let_in
 from lowu.measuring.bench_network import running_network
 from lowu.measuring.bench_report import describe_machine, print_machine
+from lowu.node.simulation.evm.programs import ADDRESSES, draw_program
+from lowu.node.topology.control import Control
 from lowu.options import read_network
 from lowu.output import Progress
-from node.simulation.evm.programs import ADDRESSES, draw_program
-from node.topology.control import Control
 
 REPORT_S = 10.0
 MEMORY_MAX_MB = 400.0

@@ -79,9 +79,9 @@ def build_chain(
     hosts: str, ports: str, output: Path, group: str, chain: str, seed: int, is_json: bool
 ) -> None:
     """Write keys, certificates, genesis and configuration of a chain, ready to start."""
-    from node.topology.plan import build_plan
-    from node.topology.spec import parse_spec
-    from node.topology.tree import write_tree
+    from lowu.node.topology.plan import build_plan
+    from lowu.node.topology.spec import parse_spec
+    from lowu.node.topology.tree import write_tree
 
     count = parse_hosts(hosts)
     text = chain_text(count, seed, group, chain, parse_ports(ports))

@@ -17,7 +17,7 @@ from lowu.options import DEFAULT_NETWORK, json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from experiments.scenarios import Stage
+    from lowu.experiments.scenarios import Stage
 
 ACTORS = ("szcredit", "nova", "baihang", "fusion", "bea-cn", "bea-hk")
 """Institutions whose nodes stay up, as they act while the leader is down."""
@@ -74,9 +74,9 @@ class DemoResult:
 @json_option
 def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
     """Start seed-7, verify credit reports across the boundary, survive a killed leader."""
+    from lowu.node.topology.control import Control
+    from lowu.node.topology.tree import is_tree
     from lowu.temporary import temporary_network_folder
-    from node.topology.control import Control
-    from node.topology.tree import is_tree
 
     folder = Path("nodes") if directory is None and keep else directory
     if folder is not None and is_tree(folder):
@@ -101,10 +101,10 @@ def demo(keep: bool, directory: Path | None, is_json: bool) -> None:
 
 
 async def _play(folder: Path, progress: Progress) -> DemoResult:
-    from experiments.actors.actors import open_actors
-    from experiments.faults.killed_nodes import find_leader, wait_for_level
-    from experiments.scenarios import Stage, lifecycle, presenting
-    from node.topology.network import bring_up
+    from lowu.experiments.actors.actors import open_actors
+    from lowu.experiments.faults.killed_nodes import find_leader, wait_for_level
+    from lowu.experiments.scenarios import Stage, lifecycle, presenting
+    from lowu.node.topology.network import bring_up
 
     started = time.monotonic()
     result = DemoResult()
@@ -161,7 +161,7 @@ async def _with_killed_leader(
     plan: Any, folder: Path, stage: Stage, result: DemoResult, progress: Progress
 ) -> None:
     """Kill the leader under load, play on, restart it, wait until it has caught up."""
-    from experiments.faults.killed_nodes import (
+    from lowu.experiments.faults.killed_nodes import (
         SteadyLoad,
         count_missing,
         kill_node,
@@ -169,8 +169,8 @@ async def _with_killed_leader(
         wait_for_level,
         wait_until_leading,
     )
-    from experiments.scenarios import lifecycle, presenting
-    from node.client import RpcClient
+    from lowu.experiments.scenarios import lifecycle, presenting
+    from lowu.node.client import RpcClient
 
     idle = frozenset(node.name for node in plan.nodes if node.spec.is_validator) - {
         item.node.name for item in plan.institutions if item.spec.id in ACTORS
@@ -224,8 +224,8 @@ def _note_nodes(plan: Any, statuses: list[dict[str, Any]], result: DemoResult) -
 async def _search(
     plan: Any, folder: Path, actors: Any, result: DemoResult, progress: Progress
 ) -> None:
-    from experiments.canary import search_nodes
-    from node.topology.tree import node_folder
+    from lowu.experiments.canary import search_nodes
+    from lowu.node.topology.tree import node_folder
 
     canaries = sorted({text for item in actors.documents for text in item.canaries()})
     folders = [node_folder(folder, node) for node in plan.nodes]

@@ -36,9 +36,9 @@ from lowu.options import (
 from lowu.output import say
 
 if TYPE_CHECKING:
-    from institutions.service.orders import Answer, Order
-    from institutions.service.runner import Service
-    from institutions.verification.verdicts import Report
+    from lowu.institutions.service.orders import Answer, Order
+    from lowu.institutions.service.runner import Service
+    from lowu.institutions.verification.verdicts import Report
 
 
 @click.command()
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 @json_option
 def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
     """Write a sample document of SCHEMA, such as cn.ecr/1, and the files attached to it."""
-    from institutions.documents.samples import SAMPLES
-    from institutions.service.recording import write_document
+    from lowu.institutions.documents.samples import SAMPLES
+    from lowu.institutions.service.recording import write_document
 
     if schema not in SAMPLES:
         raise click.UsageError(f"no sample of {schema!r}. There are: {', '.join(SAMPLES)}")
@@ -94,7 +94,7 @@ def issue(
 
     If it is cut off, run it again: it continues with the same package.
     """
-    from institutions.service.recording import read_document
+    from lowu.institutions.service.recording import read_document
 
     content = read_form(document, read_document)
     check_schemas([content.schema])
@@ -150,7 +150,7 @@ def request(
     is_json: bool,
 ) -> None:
     """Write a receiver's request for a document; without --field, for all of it."""
-    from institutions.exchange.consent import Purpose
+    from lowu.institutions.exchange.consent import Purpose
 
     check_schemas([schema])
     if purpose not in list(Purpose):
@@ -217,9 +217,9 @@ def verify(
     Offline, the proof of registration in the package is checked. Whether the document is still
     in force is unknown then, so the verdict is INDETERMINATE at best.
     """
-    from institutions.exchange.trust import decode_trust
-    from institutions.verification.report import describe_report, render_html, render_text
-    from institutions.verification.verdicts import Verdict
+    from lowu.institutions.exchange.trust import decode_trust
+    from lowu.institutions.verification.report import describe_report, render_html, render_text
+    from lowu.institutions.verification.verdicts import Verdict
 
     if offline and (trusted is None or confirm):
         raise click.UsageError("--offline needs --trust, and asks no node: no --confirm")
@@ -250,8 +250,8 @@ def verify(
 
 async def _verify(desk: Service, order: Order) -> Report:
     """Have a desk verify what a holder sent; undecided, the same command may decide it later."""
-    from institutions.service.actions import UndecidedError
-    from institutions.verification.report import read_report
+    from lowu.institutions.service.actions import UndecidedError
+    from lowu.institutions.verification.report import read_report
 
     try:
         answer = await carry_out(desk, order, tries=2)
@@ -268,7 +268,7 @@ async def _verify(desk: Service, order: Order) -> Report:
 @json_option
 def trust(institution: str, output: Path, directory: Path, is_json: bool) -> None:
     """Save the chain's validators and the issuers' keys, for offline verification."""
-    from institutions.exchange.trust import encode_trust, read_trust
+    from lowu.institutions.exchange.trust import encode_trust, read_trust
 
     office = Office(directory)
 
@@ -391,8 +391,8 @@ def erase(
     anchor: str, institution: str, reason: str, output: Path, directory: Path, is_json: bool
 ) -> None:
     """Destroy the document of ANCHOR, record that on the ledger, and write a receipt."""
-    from institutions.exchange.erasure import decode_erasure
-    from institutions.service.inbox import remove_answers
+    from lowu.institutions.exchange.erasure import decode_erasure
+    from lowu.institutions.service.inbox import remove_answers
 
     fields = {"anchor": parse_anchor(anchor).hex(), "reason": parse_reason(reason).name}
 

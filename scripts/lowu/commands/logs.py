@@ -33,7 +33,7 @@ def logs(
     node: str | None, directory: Path, lines: int, grep: str, level: str, follow: bool
 ) -> None:
     """Show the logs of NODE, or of all nodes merged in time order."""
-    from node.topology.tree import load_tree, node_folder
+    from lowu.node.topology.tree import load_tree, node_folder
 
     plan = load_tree(directory)
     if node is not None and plan.find_node(node) is None:

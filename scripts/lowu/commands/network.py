@@ -13,8 +13,8 @@ from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_ne
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from node.topology.network import UpResult
-    from node.topology.plan import Plan
+    from lowu.node.topology.network import UpResult
+    from lowu.node.topology.plan import Plan
 
 
 @click.command()
@@ -38,9 +38,9 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
     """Start NETWORK (a bundled name or a TOML file) and wait for its first block."""
     import trio
 
-    from node.config import Engine
-    from node.topology.control import Control
-    from node.topology.network import NotReady, bring_up
+    from lowu.node.config import Engine
+    from lowu.node.topology.control import Control
+    from lowu.node.topology.network import NotReady, bring_up
 
     text, origin = read_network(network)
     _check_name(text, origin, directory)
@@ -61,8 +61,8 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
 
 def _check_name(text: str, origin: Path, directory: Path) -> None:
     """Refuse to start another network than the one that was asked for by name."""
-    from node.topology.spec import parse_spec
-    from node.topology.tree import is_tree, load_tree
+    from lowu.node.topology.spec import parse_spec
+    from lowu.node.topology.tree import is_tree, load_tree
 
     source = click.get_current_context().get_parameter_source("network")
     if source is click.core.ParameterSource.DEFAULT or not is_tree(directory):
@@ -134,7 +134,7 @@ def _node_entry(node: Any) -> dict[str, Any]:
 @json_option
 def down(directory: Path, is_json: bool) -> None:
     """Stop all nodes and their supervisor. Data stays; `lowu up` goes on from it."""
-    from node.topology.control import Control
+    from lowu.node.topology.control import Control
 
     was_running = Control(directory).down()
     if is_json:
@@ -150,8 +150,8 @@ def status(directory: Path, is_json: bool) -> None:
     """Show every node's process, height, view, links and pool."""
     import trio
 
-    from node.topology.control import Control
-    from node.topology.tree import load_tree
+    from lowu.node.topology.control import Control
+    from lowu.node.topology.tree import load_tree
 
     plan = load_tree(directory)
     states = {item["name"]: item for item in Control(directory).order("status")}
@@ -247,8 +247,8 @@ def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
 async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
     import trio
 
-    from node.client import ClientError, RemoteError
-    from node.topology.network import read_status
+    from lowu.node.client import ClientError, RemoteError
+    from lowu.node.topology.network import read_status
 
     found: dict[str, dict[str, Any]] = {}
 
@@ -265,10 +265,10 @@ async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
 
 
 def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
-    from node.errors import NodeError
-    from node.topology.control import Control
-    from node.topology.network import NotReady, describe_end
-    from node.topology.tree import load_tree
+    from lowu.node.errors import NodeError
+    from lowu.node.topology.control import Control
+    from lowu.node.topology.network import NotReady, describe_end
+    from lowu.node.topology.tree import load_tree
 
     plan = load_tree(directory)
     node = plan.find_node(name)
@@ -330,7 +330,7 @@ def restart(node: str, directory: Path, is_json: bool) -> None:
 @json_option
 def accounts(directory: Path, is_json: bool) -> None:
     """List institutions, their accounts and nodes. The keys follow from the public seed."""
-    from node.topology.tree import load_tree
+    from lowu.node.topology.tree import load_tree
 
     plan = load_tree(directory)
     entries = [
@@ -364,8 +364,8 @@ def accounts(directory: Path, is_json: bool) -> None:
 @json_option
 def validate(network: str, is_json: bool) -> None:
     """Check NETWORK (a bundled name or a TOML file) and show what it makes."""
-    from node.topology.plan import build_plan
-    from node.topology.spec import parse_spec
+    from lowu.node.topology.plan import build_plan
+    from lowu.node.topology.spec import parse_spec
 
     text, origin = read_network(network)
     plan = build_plan(parse_spec(text, origin))
@@ -393,7 +393,7 @@ def version(is_json: bool) -> None:
     import platform
     from importlib.metadata import version as installed
 
-    from node.version import VERSION
+    from lowu.node.version import VERSION
 
     names = ("py-evm", "eth-account", "trio", "msgpack", "rocksdict", "h11", "wsproto")
     versions = {name: installed(name) for name in names}

@@ -16,8 +16,8 @@ from lowu.options import by_option, directory_option, json_option
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
-    from institutions.ledger.governance import Call, GovernanceProposal
-    from institutions.roles.administrator import Rotation
+    from lowu.institutions.ledger.governance import Call, GovernanceProposal
+    from lowu.institutions.roles.administrator import Rotation
 
 SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
 
@@ -35,7 +35,7 @@ def propose() -> None:
 def _propose(
     directory: Path, institution: str, calls: Sequence[Call], what: str, *, is_json: bool
 ) -> None:
-    from institutions.ledger.governance import Voter
+    from lowu.institutions.ledger.governance import Voter
 
     async def run() -> Any:
         async with Office(directory).connect(institution) as signer:
@@ -70,9 +70,9 @@ def admit(
     is_json: bool,
 ) -> None:
     """Propose that NAME becomes a member, with an account, a key and accreditations."""
-    from contracts.registry import Jurisdiction, Role
-    from institutions.ledger.governance import admission_calls
-    from institutions.package.signatures import DocumentKey
+    from lowu.contracts.registry import Jurisdiction, Role
+    from lowu.institutions.ledger.governance import admission_calls
+    from lowu.institutions.package.signatures import DocumentKey
 
     wrong = [role for role in roles if role not in Role.__members__]
     if wrong:
@@ -103,8 +103,8 @@ def admit(
 @json_option
 def status(name: str, standing: str, institution: str, directory: Path, is_json: bool) -> None:
     """Propose that NAME is suspended, let back, or leaves for good."""
-    from contracts.registry import OrgStatus
-    from institutions.ledger.governance import status_calls
+    from lowu.contracts.registry import OrgStatus
+    from lowu.institutions.ledger.governance import status_calls
 
     calls = status_calls(Office(directory).find(name).org_id, OrgStatus[standing])
     _propose(directory, institution, calls, f"{name}: {standing}", is_json=is_json)
@@ -121,7 +121,7 @@ def accredit(
     name: str, schema: str, withdraw: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
     """Propose that NAME may issue documents of SCHEMA, or no longer."""
-    from institutions.ledger.governance import accreditation_calls
+    from lowu.institutions.ledger.governance import accreditation_calls
 
     check_schemas([schema])
     org_id = Office(directory).find(name).org_id
@@ -146,7 +146,7 @@ def quota(
     is_json: bool,
 ) -> None:
     """Propose how many documents NAME may register in a block, and have in force; 0: no limit."""
-    from institutions.ledger.governance import quota_calls
+    from lowu.institutions.ledger.governance import quota_calls
 
     org_id = Office(directory).find(name).org_id
     calls = quota_calls(org_id, per_block=per_block, outstanding=outstanding)
@@ -165,8 +165,8 @@ def route(
     start: str, end: str, close: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
     """Propose that documents from START may be used in END, or no longer."""
-    from contracts.registry import Jurisdiction
-    from institutions.ledger.governance import route_calls
+    from lowu.contracts.registry import Jurisdiction
+    from lowu.institutions.ledger.governance import route_calls
 
     if start == end:
         raise click.UsageError(f"within {start} documents may always be used")
@@ -186,7 +186,7 @@ def schema(
     name: str, witnesses: int, across: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
     """Propose that documents of SCHEMA may be registered, once witnessed so often."""
-    from institutions.ledger.governance import schema_calls
+    from lowu.institutions.ledger.governance import schema_calls
 
     check_schemas([name])
     calls = schema_calls(name, min_witness=witnesses, is_cross_witnessed=across)
@@ -201,7 +201,7 @@ def schema(
 @json_option
 def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json: bool) -> None:
     """Vote on PROPOSAL; the vote that passes it carries it out."""
-    from institutions.ledger.governance import Voter, read_proposal
+    from lowu.institutions.ledger.governance import Voter, read_proposal
 
     async def run() -> Any:
         async with Office(directory).connect(institution) as signer:
@@ -223,9 +223,9 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
     Until then its account follows from the network's public seed. All its commands use the key
     file from then on; LOWU_PASSWORD, or a prompt, opens it.
     """
-    from institutions.ledger.keystore import DraftedKey, KeystoreError
-    from institutions.ledger.transactor import Signer
-    from institutions.roles.administrator import Administrator
+    from lowu.institutions.ledger.keystore import DraftedKey, KeystoreError
+    from lowu.institutions.ledger.transactor import Signer
+    from lowu.institutions.roles.administrator import Administrator
 
     office = Office(directory)
     path, seeded = office.keystore_file(institution), office.find(institution)
@@ -267,7 +267,7 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
 @json_option
 def rotate_key(institution: str, since: int | None, directory: Path, is_json: bool) -> None:
     """Put another document key into use, and the one so far out of it."""
-    from institutions.roles.administrator import Administrator
+    from lowu.institutions.roles.administrator import Administrator
 
     office = Office(directory)
 
@@ -294,7 +294,7 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
 @json_option
 def proposals(institution: str, directory: Path, is_json: bool) -> None:
     """List all proposals, as an institution's node has them."""
-    from institutions.ledger.governance import count_proposals, describe_call, read_proposal
+    from lowu.institutions.ledger.governance import count_proposals, describe_call, read_proposal
 
     async def run() -> Any:
         async with Office(directory).connect(institution) as signer:
@@ -332,7 +332,7 @@ def _describe(item: GovernanceProposal) -> str:
 
 
 def _figures(item: GovernanceProposal) -> dict[str, Any]:
-    from institutions.ledger.governance import describe_call
+    from lowu.institutions.ledger.governance import describe_call
 
     return {
         "proposal": item.number,

@@ -16,8 +16,8 @@ from lowu.output import Progress, print_table
 if TYPE_CHECKING:
     from collections import Counter
 
-    from institutions.roles.regulator import Regulator, View
-    from node.topology.plan import PlannedInstitution
+    from lowu.institutions.roles.regulator import Regulator, View
+    from lowu.node.topology.plan import PlannedInstitution
 
 POLL_S = 0.5
 
@@ -44,7 +44,7 @@ def regulator(institution: str, dormant: int, follow: bool, directory: Path, is_
     progress = Progress(is_silent=is_json)
 
     async def run() -> View:
-        from institutions.roles.regulator import Regulator
+        from lowu.institutions.roles.regulator import Regulator
 
         async with office.connect(institution) as signer:
             with office.open_store("desks", institution) as store:
@@ -67,7 +67,7 @@ async def _follow(
     dormant: int,
     progress: Progress,
 ) -> None:
-    from node.client import ClientError, RemoteError
+    from lowu.node.client import ClientError, RemoteError
 
     told: set[str] = set()
     is_there = True
@@ -103,7 +103,7 @@ def _figures(view: View) -> dict[str, float]:
 
 
 def _rows(view: View, members: dict[int, PlannedInstitution]) -> list[tuple[str, str, str, int]]:
-    from contracts.registry import SCHEMA_IDS
+    from lowu.contracts.registry import SCHEMA_IDS
 
     names = {number: name for name, number in SCHEMA_IDS.items()}
     return sorted(

@@ -20,8 +20,8 @@ from lowu.options import json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from experiments.actors.actors import Actors
-    from experiments.scenarios import Scenario, Step
+    from lowu.experiments.actors.actors import Actors
+    from lowu.experiments.scenarios import Scenario, Step
 
 NETWORK = "seed-7"
 LEVEL_S = 30.0
@@ -49,7 +49,7 @@ class Played:
 
 
 def _choose(names: tuple[str, ...], *, is_all: bool) -> list[Scenario]:
-    from experiments.scenarios import ALL
+    from lowu.experiments.scenarios import ALL
 
     known = ", ".join(ALL)
     if is_all or not names:
@@ -106,7 +106,7 @@ def play(chosen: list[Scenario], cut_s: float, *, is_json: bool) -> None:
 
 
 def _print_list(*, is_json: bool) -> None:
-    from experiments.scenarios import ALL
+    from lowu.experiments.scenarios import ALL
 
     if is_json:
         emit_json(True, {}, scenarios={item.name: item.title for item in ALL.values()})
@@ -117,8 +117,8 @@ def _print_list(*, is_json: bool) -> None:
 async def _play(
     folder: Path, chosen: list[Scenario], cut_s: float, progress: Progress
 ) -> list[Played]:
-    from experiments.actors.actors import open_actors
-    from node.topology.network import bring_up
+    from lowu.experiments.actors.actors import open_actors
+    from lowu.node.topology.network import bring_up
 
     progress(f"starting {NETWORK}")
     up = await bring_up(folder, *read_tapped_network(NETWORK), progress)
@@ -133,8 +133,8 @@ async def _play(
 
 
 async def _play_one(actors: Actors, folder: Path, scenario: Scenario, cut_s: float) -> Played:
-    from experiments.scenarios import Stage
-    from node.errors import raise_if_fatal, root_causes
+    from lowu.experiments.scenarios import Stage
+    from lowu.node.errors import raise_if_fatal, root_causes
 
     item = Played(scenario.name, scenario.title)
     stage = Stage(actors, folder, item.steps, cut_s)
@@ -154,9 +154,9 @@ async def _check_nodes(
     actors: Actors, folder: Path, item: Played, documents: int, anchors: int
 ) -> None:
     """Search all nodes for the scenario's documents, and compare the nodes' states."""
-    from experiments.canary import search_nodes
-    from experiments.faults.killed_nodes import wait_for_level
-    from node.topology.tree import node_folder
+    from lowu.experiments.canary import search_nodes
+    from lowu.experiments.faults.killed_nodes import wait_for_level
+    from lowu.node.topology.tree import node_folder
 
     statuses = await wait_for_level(actors.plan, LEVEL_S)
     item.is_level = statuses is not None and len({s["state_root"] for s in statuses}) == 1

@@ -19,9 +19,9 @@ from lowu.options import directory_option, json_option
 from lowu.output import Progress
 
 if TYPE_CHECKING:
-    from institutions.service.inbox import Mailbox
-    from institutions.service.orders import Answer
-    from institutions.service.runner import Service
+    from lowu.institutions.service.inbox import Mailbox
+    from lowu.institutions.service.orders import Answer
+    from lowu.institutions.service.runner import Service
 
 TRIES = 10
 """Of each order, with ``--once``."""
@@ -53,7 +53,7 @@ def serve(institution: str, holder: str, once: bool, directory: Path, is_json: b
         progress(f"{name}: {result}")
 
     async def run() -> bool:
-        from institutions.service.inbox import Mailbox
+        from lowu.institutions.service.inbox import Mailbox
 
         kind, name = ("desks", institution) if institution else ("wallets", holder)
         mailbox, office = Mailbox(directory / kind / name), Office(directory)

@@ -43,7 +43,7 @@ def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: b
     against those of the test, the compiled engine against the interpreter. Exits 1 on any
     difference.
     """
-    from node.simulation.evm.state_tests import StateTestReport
+    from lowu.node.simulation.evm.state_tests import StateTestReport
 
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
     files = [path for path in files if only in str(path)]
@@ -68,8 +68,8 @@ def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: b
 
 
 def _run_task(task: tuple[Path, Path, float]) -> Any:
-    from node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
-    from node.simulation.evm.state_tests import run_file
+    from lowu.node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
+    from lowu.node.simulation.evm.state_tests import run_file
 
     cache = CodeCache(gas_an_operation=0, join_every=JOIN_EVERY, is_watched=True)
     WatchedCompiledComputation.cache = cache

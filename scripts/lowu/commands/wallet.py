@@ -13,8 +13,8 @@ from lowu.options import EXISTING, directory_option, holder_option, json_option,
 from lowu.output import say
 
 if TYPE_CHECKING:
-    from institutions.exchange.request import Request
-    from institutions.service.recording import Wallet
+    from lowu.institutions.exchange.request import Request
+    from lowu.institutions.service.recording import Wallet
 
 
 @click.command()
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @json_option
 def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
     """Put PACKAGE into a holder's wallet."""
-    from institutions.package.format import decode_package
+    from lowu.institutions.package.format import decode_package
 
     found = read_form(package, decode_package)
     with Office(directory).open_wallet(holder) as wallet:
@@ -65,7 +65,7 @@ def consent(
     is_json: bool,
 ) -> None:
     """Consent to REQUEST, or withdraw consent; an institution logs it on the ledger."""
-    from institutions.exchange.request import decode_request
+    from lowu.institutions.exchange.request import decode_request
 
     wanted, office = read_form(asked, decode_request), Office(directory)
     with office.open_wallet(holder) as wallet:
@@ -121,7 +121,7 @@ def present(
     is_json: bool,
 ) -> None:
     """Answer REQUEST with a document, sealed to the receiver."""
-    from institutions.exchange.request import decode_request
+    from lowu.institutions.exchange.request import decode_request
 
     wanted = read_form(asked, decode_request)
     with Office(directory).open_wallet(holder) as wallet:
@@ -147,7 +147,7 @@ def present(
 @json_option
 def forget(receipt: Path, holder: str, via: str, directory: Path, is_json: bool) -> None:
     """Destroy the holder's copy of the document in RECEIPT, if the ledger confirms it."""
-    from institutions.exchange.erasure import decode_erasure, find_flaw
+    from lowu.institutions.exchange.erasure import decode_erasure, find_flaw
 
     erasure, office = read_form(receipt, decode_erasure), Office(directory)
 

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from consensus.codec import compute_digest
-from consensus.messages import CommitCertificate, Proposal
-from consensus.types import Domain
-from experiments.load import sign_registrations
-from node.chain.merkle import compute_root
-from node.chain.transaction import Transaction
-from node.config import GenesisConfig
-from node.errors import NodeError
-from node.execution.evm import BlockContext
-from node.execution.executor import ExecutedBlock, execute_block
-from node.execution.genesis import build_genesis
-from node.ledger.ledger import Ledger
-from node.ledger.rocks import RocksStorage
-from node.ledger.vote_trace import FileTrace
-from node.topology.plan import Plan
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.messages import CommitCertificate, Proposal
+from lowu.consensus.types import Domain
+from lowu.experiments.load import sign_registrations
+from lowu.node.chain.merkle import compute_root
+from lowu.node.chain.transaction import Transaction
+from lowu.node.config import GenesisConfig
+from lowu.node.errors import NodeError
+from lowu.node.execution.evm import BlockContext
+from lowu.node.execution.executor import ExecutedBlock, execute_block
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.rocks import RocksStorage
+from lowu.node.ledger.vote_trace import FileTrace
+from lowu.node.topology.plan import Plan
 
 BLOCK_SIZE = 200
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import trio
 
-from experiments.load import SignedLoad, build_network, sign_registrations
+from lowu.experiments.load import SignedLoad, build_network, sign_registrations
+from lowu.node.errors import NodeError
+from lowu.node.topology.control import Control
+from lowu.node.topology.network import UpResult, bring_up
+from lowu.node.topology.plan import Plan, build_plan
+from lowu.node.topology.spec import parse_spec
 from lowu.output import Progress
 from lowu.temporary import temporary_network_folder
-from node.errors import NodeError
-from node.topology.control import Control
-from node.topology.network import UpResult, bring_up
-from node.topology.plan import Plan, build_plan
-from node.topology.spec import parse_spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import click
 
 from lowu.cli import emit_json
 from lowu.measuring.plots import Points, check_plot, draw_lines
+from lowu.node.version import CLIENT_VERSION
 from lowu.output import print_table
-from node.version import CLIENT_VERSION
 
 _PACKAGES = ("py-evm", "coincurve", "rocksdict", "trio", "h11", "msgpack", "cryptography")
 

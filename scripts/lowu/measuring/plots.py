@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from node.errors import ConfigError, MachineRefuses
+from lowu.node.errors import ConfigError, MachineRefuses
 
 SIZE_INCHES = (8, 4.5)
 Points: TypeAlias = list[tuple[float, float]]

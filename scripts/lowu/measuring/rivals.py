@@ -23,14 +23,14 @@ from typing import Any
 
 import trio
 
+from lowu.node.client import ClientError, RpcClient
+from lowu.node.config import GenesisConfig
+from lowu.node.errors import ConfigError, NodeError
+from lowu.node.execution.account_db import decode_account
+from lowu.node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, WriteSet
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.topology.plan import HOST
 from lowu.output import Progress
-from node.client import ClientError, RpcClient
-from node.config import GenesisConfig
-from node.errors import ConfigError, NodeError
-from node.execution.account_db import decode_account
-from node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, WriteSet
-from node.execution.genesis import build_genesis
-from node.topology.plan import HOST
 
 ANVIL_PACKAGE = "@foundry-rs/anvil@1.7.1"
 NPM_S = 180

@@ -7,25 +7,39 @@ have the same faults. Used by the pytest plugin; usable without it.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
-from contracts.registry import Jurisdiction
-from experiments.actors.actors import Actors, open_actors
+from lowu.contracts.registry import Jurisdiction
+from lowu.experiments.actors.actors import Actors, open_actors
+from lowu.node.simulation.virtual_network import VirtualNodes, open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.control import Control
+from lowu.node.topology.network import bring_up
+from lowu.node.topology.plan import Plan, build_plan
+from lowu.node.topology.spec import parse_spec
 from lowu.options import read_network
-from node.simulation.virtual_network import VirtualNetwork, open_virtual
-from node.simulation.virtual_time import run_virtual
-from node.topology.control import Control
-from node.topology.network import bring_up
-from node.topology.plan import Plan, build_plan
-from node.topology.spec import parse_spec
+from lowu.temporary import temporary_network_folder
 
 T = TypeVar("T")
+
+
+@contextmanager
+def running_network(network: str = "seed-7") -> Iterator[ProcessNetwork]:
+    """Start a network of processes in a temporary folder; in the end it is stopped and removed.
+
+    Args:
+        network: the name of a bundled network, or the path of a network file.
+    """
+    with temporary_network_folder("network") as folder:
+        running = ProcessNetwork(network, folder)
+        running.start()
+        yield running
 
 
 def load_plan(network: str) -> Plan:
@@ -37,7 +51,7 @@ def load_plan(network: str) -> Plan:
 class VirtualFaults:
     """Faults of a virtual network, while a function plays on it."""
 
-    def __init__(self, network: VirtualNetwork) -> None:
+    def __init__(self, network: VirtualNodes) -> None:
         self._network = network
 
     @asynccontextmanager
@@ -59,7 +73,7 @@ class VirtualFaults:
             yield
 
 
-class Virtual:
+class VirtualNetwork:
     """A network that begins anew with each function that plays on it, in virtual time."""
 
     def __init__(self, network: str, seed: int = 0) -> None:
@@ -82,7 +96,7 @@ class Virtual:
 class ProcessFaults:
     """Faults of a network of processes."""
 
-    def __init__(self, network: Processes) -> None:
+    def __init__(self, network: ProcessNetwork) -> None:
         self._network = network
 
     @asynccontextmanager
@@ -103,7 +117,7 @@ class ProcessFaults:
                 await trio.to_thread.run_sync(control.order, "start", chosen)
 
 
-class Processes:
+class ProcessNetwork:
     """A network of real processes, with TLS and disks, that many tests share."""
 
     def __init__(self, network: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from lowu.testing.networks import Processes, Virtual
+    from lowu.testing.networks import ProcessNetwork, VirtualNetwork
 
 LOG_LINES = 40
 _PROCESSES = pytest.StashKey[Any]()
@@ -38,16 +38,16 @@ def _network(config: pytest.Config) -> str:
 
 
 @pytest.fixture
-def lowu_virtual(request: pytest.FixtureRequest) -> Virtual:
+def lowu_virtual(request: pytest.FixtureRequest) -> VirtualNetwork:
     """A network in virtual time: `lowu_virtual.play(function)` runs on a fresh one each time.
 
     The function is async and takes the institutions and the faults.
     """
-    from lowu.testing.networks import Virtual
+    from lowu.testing.networks import VirtualNetwork
 
     marker = request.node.get_closest_marker("lowu_network")
     name = str(marker.args[0]) if marker is not None else _network(request.config)
-    virtual = Virtual(name, int(request.config.getoption("--lowu-seed")))
+    virtual = VirtualNetwork(name, int(request.config.getoption("--lowu-seed")))
     request.node.stash[_VIRTUAL] = virtual
     return virtual
 
@@ -55,14 +55,14 @@ def lowu_virtual(request: pytest.FixtureRequest) -> Virtual:
 @pytest.fixture(scope="session")
 def lowu_processes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Processes]:
+) -> Iterator[ProcessNetwork]:
     """A network of real processes, started once: `lowu_processes.play(function)` uses it.
 
     Tests share it; keep them apart by documents and holders of their own.
     """
-    from lowu.testing.networks import Processes
+    from lowu.testing.networks import ProcessNetwork
 
-    processes = Processes(_network(request.config), tmp_path_factory.mktemp("lowu") / "nodes")
+    processes = ProcessNetwork(_network(request.config), tmp_path_factory.mktemp("lowu") / "nodes")
     try:
         processes.start()
         request.config.stash[_PROCESSES] = processes
@@ -87,9 +87,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.sections.append(("Lowu logs, merged", _read_logs(processes)))
 
 
-def _read_logs(processes: Processes) -> str:
+def _read_logs(processes: ProcessNetwork) -> str:
     from lowu.commands.logs import merge_logs
-    from node.topology.tree import node_folder
+    from lowu.node.topology.tree import node_folder
 
     paths = {
         item.name: node_folder(processes.folder, item) / "log" / "node.log"

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.certificates import select_reproposals
-from consensus.codec import compute_digest
-from consensus.errors import InvalidMessage
-from consensus.messages import NewView, PreparedCertificate
+from lowu.consensus.certificates import select_reproposals
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import NewView, PreparedCertificate
 from tests.unit import consensus_kit as kit
 
 

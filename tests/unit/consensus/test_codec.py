@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import msgpack
 import pytest
 
-from consensus.codec import (
+from lowu.consensus.codec import (
     MESSAGE_BYTES_MAX,
     compute_digest,
     decode_commit_certificate,
@@ -16,9 +16,9 @@ from consensus.codec import (
     encode_prepared_certificate,
     signing_digest,
 )
-from consensus.errors import InvalidMessage
-from consensus.messages import Commit, Prepare, Proposal
-from consensus.records import (
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import Commit, Prepare, Proposal
+from lowu.consensus.records import (
     NewViewRecord,
     PreparedRecord,
     ProposalRecord,
@@ -30,7 +30,7 @@ from consensus.records import (
     height_key_range,
     record_key,
 )
-from consensus.types import Domain, hash_bytes
+from lowu.consensus.types import Domain, hash_bytes
 from tests.unit import consensus_kit as kit
 
 SAMPLES = kit.samples()

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.errors import InvariantViolation
-from consensus.invariants import (
+from lowu.consensus.errors import InvariantViolation
+from lowu.consensus.invariants import (
     BlockFact,
     check_agreement,
     check_certificate,
     check_chain,
     is_strong_quorum,
 )
-from consensus.types import hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.types import hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 

@@ -1,11 +1,11 @@
 """A replica's notes of leaders that failed it, and the views that it skips (R-LEAD-4)."""
 
-from consensus.epochs import Epoch
-from consensus.inputs import LinksChanged, TimerId
-from consensus.messages import ViewChange
-from consensus.replica import Replica
-from consensus.state import Failure, ReplicaConfig
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.epochs import Epoch
+from lowu.consensus.inputs import LinksChanged, TimerId
+from lowu.consensus.messages import ViewChange
+from lowu.consensus.replica import Replica
+from lowu.consensus.state import Failure, ReplicaConfig
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 SEVEN = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(7)))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from consensus.quorum import compute_fault_threshold, compute_quorum
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.quorum import compute_fault_threshold, compute_quorum
+from lowu.consensus.validators import Validator, ValidatorSet
 
 
 @pytest.mark.parametrize("total", range(1, 400))

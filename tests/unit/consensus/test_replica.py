@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import effects as fx
-from consensus.certificates import MessageVerifier
-from consensus.codec import (
+from lowu.consensus import effects as fx
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import (
     decode_prepared_certificate,
     encode_prepared_certificate,
     signing_digest,
 )
-from consensus.epochs import Epochs
-from consensus.errors import InvalidMessage, InvariantViolation
-from consensus.inputs import (
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import InvalidMessage, InvariantViolation
+from lowu.consensus.inputs import (
     BlockCommitted,
     LinksChanged,
     PendingChanged,
@@ -24,7 +24,7 @@ from consensus.inputs import (
     TimerFired,
     TimerId,
 )
-from consensus.messages import (
+from lowu.consensus.messages import (
     Checkpoint,
     Commit,
     Evidence,
@@ -34,7 +34,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.records import (
+from lowu.consensus.records import (
     EvidenceRecord,
     NewViewRecord,
     PreparedRecord,
@@ -45,8 +45,8 @@ from consensus.records import (
     decode_record,
     encode_record,
 )
-from consensus.types import ZERO_HASH, hash_bytes
-from consensus.validators import Validator, ValidatorSet
+from lowu.consensus.types import ZERO_HASH, hash_bytes
+from lowu.consensus.validators import Validator, ValidatorSet
 from tests.unit import consensus_kit as kit
 
 FIRST, SECOND, THIRD = kit.chain(3)
@@ -273,9 +273,9 @@ def test_a_timer_is_stopped_when_nothing_waits():
 
 
 def test_an_observer_recovers_to_silence():
-    from consensus.epochs import Epoch
-    from consensus.replica import Replica
-    from consensus.state import ReplicaConfig
+    from lowu.consensus.epochs import Epoch
+    from lowu.consensus.replica import Replica
+    from lowu.consensus.state import ReplicaConfig
 
     config = ReplicaConfig(kit.DOMAIN, b"observer", kit.GENESIS)
     epoch = Epoch(1, kit.VALIDATORS)
@@ -325,7 +325,7 @@ def test_a_proof_of_another_view_is_not_taken():
 def test_a_leader_that_restarts_has_voted_for_its_own_proposal():
     leader = kit.replica(1)
     kit.pending(leader)
-    from consensus.inputs import ProposalBuilt
+    from lowu.consensus.inputs import ProposalBuilt
 
     effects = leader.step(ProposalBuilt(0, FIRST, (b"h" * 32,)))
     records = [record for effect in kit.only(fx.Persist, effects) for record in effect.records]
@@ -361,7 +361,7 @@ def test_nonsense_is_no_record(data):
 def test_a_proof_of_view_is_a_new_view():
     import msgpack
 
-    from consensus.codec import encode_message
+    from lowu.consensus.codec import encode_message
 
     data = msgpack.packb([4, 1, encode_message(kit.view_change(0, 1))])
     with pytest.raises(InvalidMessage, match="malformed consensus record"):
@@ -387,9 +387,9 @@ def test_validator_sets_refuse_nonsense():
 @pytest.mark.parametrize("nodes", [4, 7, 31])
 def test_what_a_replica_holds_is_bounded_whatever_arrives(nodes):
     """Every kind of message, from every validator, at every open height, in many views."""
-    from consensus.epochs import Epoch
-    from consensus.replica import Replica
-    from consensus.state import ReplicaConfig
+    from lowu.consensus.epochs import Epoch
+    from lowu.consensus.replica import Replica
+    from lowu.consensus.state import ReplicaConfig
 
     validators = ValidatorSet(tuple(Validator(kit.node_id(i)) for i in range(nodes)))
     config = ReplicaConfig(kit.DOMAIN, kit.node_id(0), kit.GENESIS, window=4)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from consensus.errors import InvariantViolation
-from consensus.message_log import MessageLog, Slot, record_checkpoint, record_phase_vote
-from consensus.messages import Checkpoint, Commit, Prepare
-from consensus.records import VoteKind
-from consensus.safety import Safety
-from consensus.timeouts import TimeoutPolicy
-from consensus.types import Domain, hash_bytes
+from lowu.consensus.errors import InvariantViolation
+from lowu.consensus.message_log import MessageLog, Slot, record_checkpoint, record_phase_vote
+from lowu.consensus.messages import Checkpoint, Commit, Prepare
+from lowu.consensus.records import VoteKind
+from lowu.consensus.safety import Safety
+from lowu.consensus.timeouts import TimeoutPolicy
+from lowu.consensus.types import Domain, hash_bytes
 from tests.unit import consensus_kit as kit
 
 

@@ -7,7 +7,7 @@ from eth_account import Account as Reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.account import Account
+from lowu.contracts.account import Account
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 keys = st.integers(1, ORDER - 1).map(lambda number: number.to_bytes(32, "big"))
@@ -44,8 +44,8 @@ def test_digests_and_addresses(key, digest):
 
 def test_commands_that_sign_do_not_load_what_is_slow():
     modules = (
-        "institutions.ledger.transactor, institutions.exchange.consent, "
-        "institutions.service.recording, node.topology.network"
+        "lowu.institutions.ledger.transactor, lowu.institutions.exchange.consent, "
+        "lowu.institutions.service.recording, lowu.node.topology.network"
     )
     code = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from contracts.abi import load_artifact
-from contracts.registry import RegistryErrorCode, Role, decode_registry_error
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import RegistryErrorCode, Role, decode_registry_error
 
 
 @pytest.mark.timeout(240)
@@ -26,7 +26,7 @@ def test_artifacts_are_what_the_sources_compile_to(tmp_path):
     done = subprocess.run(install, capture_output=True, text=True, timeout=180, check=False)
     if done.returncode != 0:
         pytest.skip(f"npm could not install solc: {done.stderr.strip()[-200:]}")
-    check = [sys.executable, "-m", "contracts.compile", str(tmp_path), "--check"]
+    check = [sys.executable, "-m", "lowu.contracts.compile", str(tmp_path), "--check"]
     done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -95,7 +95,7 @@ def test_events_of_the_registry():
 
 
 def test_errors_are_decoded_or_none():
-    from contracts.registry import ERROR_SELECTOR
+    from lowu.contracts.registry import ERROR_SELECTOR
 
     data = ERROR_SELECTOR + (3001).to_bytes(32, "big")
     assert decode_registry_error(data) is RegistryErrorCode.ALREADY_REGISTERED_CONFLICT

@@ -11,12 +11,12 @@ from eth_keys.datatypes import PrivateKey, Signature
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contracts import curve
-from contracts.account import Account
-from contracts.curve import HALF_ORDER, ORDER, CurveError
-from institutions.package.proof import _is_signed
-from node import crypto
-from node.errors import BadInput
+from lowu.contracts import curve
+from lowu.contracts.account import Account
+from lowu.contracts.curve import HALF_ORDER, ORDER, CurveError
+from lowu.institutions.package.proof import _is_signed
+from lowu.node import crypto
+from lowu.node.errors import BadInput
 
 FIELD = 2**256 - 2**32 - 977
 LIBRARIES = [curve.load_spec256k1()]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     GOVERNANCE_ADDRESS,
     ORG_REGISTRY_ADDRESS,
     ProposalStatus,

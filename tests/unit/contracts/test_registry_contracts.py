@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from eth_keys import keys
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     AnchorState,
     RegistryErrorCode,
     Role,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from contracts.registry import AnchorState, RegistryErrorCode
+from lowu.contracts.registry import AnchorState, RegistryErrorCode
 from tests.unit.registry_world import MEMBERS, Refused, World
 
 ISSUERS = ("issuer-sz", "issuer-hk")

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from experiments.attacks.dictionary import (
+from lowu.experiments.attacks.dictionary import (
     MARK,
     SUM_MAX,
     build_document,
@@ -14,12 +14,12 @@ from experiments.attacks.dictionary import (
     compute_check,
     search_share,
 )
-from experiments.attacks.legacy import compare
-from experiments.attacks.linkability import measure
-from experiments.attacks.mutation import TRIALS, prepare
-from institutions.documents.identifiers import compute_hkid_check, is_hkid
-from institutions.roles.regulator import is_mass
-from lowu.testing.networks import Virtual
+from lowu.experiments.attacks.legacy import compare
+from lowu.experiments.attacks.linkability import measure
+from lowu.experiments.attacks.mutation import TRIALS, prepare
+from lowu.institutions.documents.identifiers import compute_hkid_check, is_hkid
+from lowu.institutions.roles.regulator import is_mass
+from lowu.testing.networks import VirtualNetwork
 
 
 def digest(seed, number):
@@ -72,7 +72,7 @@ def test_no_change_of_some_is_accepted():
         case = await prepare(actors)
         return [await trial(case, 150, Random("test")) for trial in TRIALS.values()]
 
-    for outcome in Virtual("seed-7").play(play):
+    for outcome in VirtualNetwork("seed-7").play(play):
         assert outcome.tried > 100 and outcome.accepted == []
         assert len(outcome.refused) >= 3
 
@@ -81,7 +81,7 @@ def test_the_old_way_gives_in_and_the_registry_does_not():
     async def play(actors, faults):
         return await compare(actors, Random(7))
 
-    found = Virtual("seed-7").play(play)
+    found = VirtualNetwork("seed-7").play(play)
     assert len(found) == 8
     assert [item for item in found if not item.is_as_expected] == []
 
@@ -91,6 +91,6 @@ def test_anchors_of_one_document_are_linked_by_time_only(is_at_once):
     async def play(actors, faults):
         return await measure(actors, 12, Random(3), is_at_once=is_at_once)
 
-    linked = Virtual("seed-7").play(play)
+    linked = VirtualNetwork("seed-7").play(play)
     assert linked.by_bytes <= 10 * linked.chance  # fails by chance once in 50,000 runs
     assert linked.by_time > 0.4 if is_at_once else linked.by_time < 0.3

@@ -2,13 +2,13 @@
 
 import pytest
 
-from contracts.registry import AnchorState
-from experiments.actors.causal_client import WAIT_S, CausalClient, Horizon
-from experiments.scenarios import ALL, Stage
-from experiments.scenarios.presenting import issue_report
-from institutions.ledger.registry import Registry
-from lowu.testing.networks import Virtual
-from node.client import ClientError
+from lowu.contracts.registry import AnchorState
+from lowu.experiments.actors.causal_client import WAIT_S, CausalClient, Horizon
+from lowu.experiments.scenarios import ALL, Stage
+from lowu.experiments.scenarios.presenting import issue_report
+from lowu.institutions.ledger.registry import Registry
+from lowu.node.client import ClientError
+from lowu.testing.networks import VirtualNetwork
 
 LAG_S = 0.4
 """Lag of a node: several blocks."""
@@ -22,7 +22,7 @@ def test_a_reader_s_node_lags_behind(name, slow, tmp_path):
             await ALL[name].play(stage)
         return stage.steps
 
-    steps = Virtual("seed-7").play(play)
+    steps = VirtualNetwork("seed-7").play(play)
     assert steps
     assert [step for step in steps if not step.is_as_expected] == []
 
@@ -38,7 +38,7 @@ def test_what_a_slow_node_has_can_be_read_too():
             late = await reader.get_record(org_id, issued.anchor)
         return early.state, late.state
 
-    assert Virtual("seed-7").play(play) == (AnchorState.NONE, AnchorState.ACTIVE)
+    assert VirtualNetwork("seed-7").play(play) == (AnchorState.NONE, AnchorState.ACTIVE)
 
 
 class Stuck:

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import trio
 
-from experiments.actors.light_client import LightClient, render_calls
-from experiments.load import LoadError, build_network, offer, sign_registrations
+from lowu.experiments.actors.light_client import LightClient, render_calls
+from lowu.experiments.load import LoadError, build_network, offer, sign_registrations
 from lowu.measuring.bench_network import Shares, plan_load
 from lowu.measuring.bench_report import percentile
 from lowu.measuring.rivals import list_accounts, parse_rivals
-from node.chain.transaction import decode_transaction
-from node.client import ClientError
-from node.errors import ConfigError
-from node.execution.genesis import build_genesis
-from node.topology.spec import parse_spec
+from lowu.node.chain.transaction import decode_transaction
+from lowu.node.client import ClientError
+from lowu.node.errors import ConfigError
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.topology.spec import parse_spec
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 KEY = b"\x11" * 32

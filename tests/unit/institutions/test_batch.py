@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from institutions.package.batch import BATCH_MAX, build_batch
-from institutions.package.leaves import split
+from lowu.institutions.package.batch import BATCH_MAX, build_batch
+from lowu.institutions.package.leaves import split
 
 
 def written_down(leaves):

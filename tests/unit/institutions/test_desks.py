@@ -7,24 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from institutions.documents.samples import SAMPLES
-from institutions.documents.schemas import SCHEMAS
-from institutions.ledger.registry import RegistryRefused
-from institutions.ledger.responses import EventLog
-from institutions.package.format import encode_package
-from institutions.roles.issuer import Issuer
-from institutions.roles.member import Member
-from institutions.service.recording import (
+from lowu.institutions.documents.samples import SAMPLES
+from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.responses import EventLog
+from lowu.institutions.package.format import encode_package
+from lowu.institutions.roles.issuer import Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.service.recording import (
     RecordingIssuer,
     RecordingVerifier,
     Wallet,
     read_document,
     write_document,
 )
-from institutions.service.store import StoreError
-from institutions.verification.report import describe_report, render_html, render_text
-from institutions.verification.verdicts import Verdict
-from node.client import ClientError
+from lowu.institutions.service.store import StoreError
+from lowu.institutions.verification.report import describe_report, render_html, render_text
+from lowu.institutions.verification.verdicts import Verdict
+from lowu.node.client import ClientError
 from tests.store_kit import open_store
 from tests.unit.document_world import (
     HOLDER_KEY,

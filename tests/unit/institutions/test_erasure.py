@@ -8,21 +8,21 @@ from types import SimpleNamespace
 import pytest
 from eth_account import Account
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     AnchorState,
     OrgKey,
     RegistryErrorCode,
     RevokeReason,
     hash_function,
 )
-from experiments.attacks.mutation import mutate
-from institutions.exchange.erasure import decode_erasure, encode_erasure, find_flaw
-from institutions.ledger.keystore import KeystoreError, read_keystore, write_keystore
-from institutions.ledger.registry import RegistryRefused
-from institutions.package.format import BatchPlace, encode_package
-from institutions.package.forms import FormError
-from institutions.service.recording import Wallet
-from node.client import ClientError
+from lowu.experiments.attacks.mutation import mutate
+from lowu.institutions.exchange.erasure import decode_erasure, encode_erasure, find_flaw
+from lowu.institutions.ledger.keystore import KeystoreError, read_keystore, write_keystore
+from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.package.format import BatchPlace, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.recording import Wallet
+from lowu.node.client import ClientError
 from tests.store_kit import open_store
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S
 from tests.unit.institutions.test_desks import Node, issue, issuer_desk

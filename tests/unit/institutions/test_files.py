@@ -7,17 +7,17 @@ import stat
 import click
 import pytest
 
-from institutions.files import claim_private, make_private_folder, read_given, write_private
-from institutions.ledger.keystore import KeystoreError, read_keystore
-from institutions.package.forms import FormError
-from institutions.service.inbox import Mailbox
-from institutions.service.orders import Answer
-from institutions.service.store import Store
 from lowu import arguments, options
-from node.topology.plan import build_plan
-from node.topology.spec import parse_spec
-from node.topology.tree import write_tree
-from node.traffic_tap import Tap
+from lowu.institutions.files import claim_private, make_private_folder, read_given, write_private
+from lowu.institutions.ledger.keystore import KeystoreError, read_keystore
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.inbox import Mailbox
+from lowu.institutions.service.orders import Answer
+from lowu.institutions.service.store import Store
+from lowu.node.topology.plan import build_plan
+from lowu.node.topology.spec import parse_spec
+from lowu.node.topology.tree import write_tree
+from lowu.node.traffic_tap import Tap
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=["umask 0", "umask 022", "umask 077"])

@@ -8,21 +8,21 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.registry import org_function
-from institutions.documents import identifiers as ids
-from institutions.documents import personal
-from institutions.documents.document import (
+from lowu.contracts.registry import org_function
+from lowu.institutions.documents import identifiers as ids
+from lowu.institutions.documents import personal
+from lowu.institutions.documents.document import (
     build_enterprise_report,
     build_kyc_file,
     build_owner_report,
 )
-from institutions.documents.schemas import SCHEMAS
-from institutions.ledger.governance import rotation_calls
-from institutions.ledger.transactor import NotTaken, Signer
-from institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical
-from institutions.package.leaves import LeafType, build_leaves, compute_root, flatten
-from institutions.package.signatures import DocumentKey, is_signed_by
-from node.client import ClientError, RemoteError, TransactionTimeout
+from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.institutions.ledger.governance import rotation_calls
+from lowu.institutions.ledger.transactor import NotTaken, Signer
+from lowu.institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical
+from lowu.institutions.package.leaves import LeafType, build_leaves, compute_root, flatten
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.node.client import ClientError, RemoteError, TransactionTimeout
 
 NOW_S = 1_800_000_000
 KEY = DocumentKey(b"\x05" * 32)

@@ -4,23 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.registry import AnchorKind
-from institutions.documents.schemas import DAY_S
-from institutions.exchange.trust import IssuerKey, Trust
-from institutions.package.batch import build_batch
-from institutions.package.format import BatchPlace, encode_package
-from institutions.package.forms import FormError
-from institutions.package.signatures import DocumentKey
-from institutions.roles.holder import Holder
-from institutions.roles.issuer import Issuer
-from institutions.roles.member import Member
-from institutions.verification.report import (
+from lowu.contracts.registry import AnchorKind
+from lowu.institutions.documents.schemas import DAY_S
+from lowu.institutions.exchange.trust import IssuerKey, Trust
+from lowu.institutions.package.batch import build_batch
+from lowu.institutions.package.format import BatchPlace, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.holder import Holder
+from lowu.institutions.roles.issuer import Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.verification.report import (
     OFFLINE_SENTENCE,
     describe_report,
     render_html,
     summarise,
 )
-from institutions.verification.verdicts import Check, Verdict
+from lowu.institutions.verification.verdicts import Check, Verdict
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
 from tests.unit.proof_kit import VALIDATORS, batch_call, build_proof, register_call
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from institutions.exchange.consent import sign_for_ledger
-from institutions.exchange.presentation import decode_presentation
-from institutions.exchange.request import decode_request
-from institutions.package.batch import build_batch
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import (
+from lowu.institutions.exchange.consent import sign_for_ledger
+from lowu.institutions.exchange.presentation import decode_presentation
+from lowu.institutions.exchange.request import decode_request
+from lowu.institutions.package.batch import build_batch
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import (
     compute_anchor,
     compute_subject_commitment,
     decode_package,
 )
-from institutions.package.leaves import LeafType, build_leaves, compute_root, hash_leaf
-from institutions.package.multiproof import compute_root_from
-from institutions.package.proof import check_proof
-from institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.leaves import LeafType, build_leaves, compute_root, hash_leaf
+from lowu.institutions.package.multiproof import compute_root_from
+from lowu.institutions.package.proof import check_proof
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 
 FILE = Path(__file__).parents[2] / "data" / "package_vectors.json"
 

@@ -8,18 +8,24 @@ import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.registry import OrgKey
-from institutions.exchange.trust import IssuerKey, Trust, decode_trust, encode_trust, read_trust
-from institutions.package.batch import build_batch, compute_batch_root
-from institutions.package.forms import FormError
-from institutions.package.proof import (
+from lowu.contracts.registry import OrgKey
+from lowu.institutions.exchange.trust import (
+    IssuerKey,
+    Trust,
+    decode_trust,
+    encode_trust,
+    read_trust,
+)
+from lowu.institutions.package.batch import build_batch, compute_batch_root
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.proof import (
     ProofError,
     check_proof,
     count_quorum,
     proof_fields,
     read_proof,
 )
-from node.crypto import keccak256
+from lowu.node.crypto import keccak256
 from tests.unit import proof_kit
 from tests.unit.proof_kit import VALIDATORS, build_proof, register_call
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from contracts.abi import load_artifact
-from institutions.roles.regulator import RANGE_BLOCKS, RANGES_MAX, Regulator
-from node.client import ClientError, RemoteError
+from lowu.contracts.abi import load_artifact
+from lowu.institutions.roles.regulator import RANGE_BLOCKS, RANGES_MAX, Regulator
+from lowu.node.client import ClientError, RemoteError
 from tests.store_kit import open_store
 
 EVENTS = load_artifact("HashRegistry").events

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import compute_anchor, decode_package, encode_package
-from institutions.package.forms import FormError
-from institutions.package.leaves import compute_root, hash_leaf
-from institutions.package.salt_seed import find_foreign_leaf, open_seed, seal_seed
-from institutions.package.signatures import DocumentKey
-from institutions.roles.holder import Holder
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import compute_anchor, decode_package, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.leaves import compute_root, hash_leaf
+from lowu.institutions.package.salt_seed import find_foreign_leaf, open_seed, seal_seed
+from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.roles.holder import Holder
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOVA_KEY, World
 
 VECTORS = Path(__file__).parents[2] / "data" / "package_vectors.json"

@@ -8,23 +8,23 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from contracts.registry import AnchorState, RegistryErrorCode, consent_function
-from institutions.documents.samples import SAMPLES
-from institutions.ledger.registry import RegistryRefused
-from institutions.ledger.transactor import NotTaken
-from institutions.package.format import decode_package
-from institutions.roles.member import Member
-from institutions.service.actions import (
+from lowu.contracts.registry import AnchorState, RegistryErrorCode, consent_function
+from lowu.institutions.documents.samples import SAMPLES
+from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.transactor import NotTaken
+from lowu.institutions.package.format import decode_package
+from lowu.institutions.roles.member import Member
+from lowu.institutions.service.actions import (
     issuer_actions,
     verifier_actions,
     wallet_actions,
     witness_actions,
 )
-from institutions.service.inbox import AT_ONCE, Mailbox, MailboxError
-from institutions.service.orders import FILES_MAX, ORDER_BYTES_MAX, Answer, Order
-from institutions.service.recording import RecordingVerifier, Wallet, write_document
-from institutions.service.runner import NameTakenError, NoAnswerYetError, Service
-from node.client import ClientError, RemoteError
+from lowu.institutions.service.inbox import AT_ONCE, Mailbox, MailboxError
+from lowu.institutions.service.orders import FILES_MAX, ORDER_BYTES_MAX, Answer, Order
+from lowu.institutions.service.recording import RecordingVerifier, Wallet, write_document
+from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError, Service
+from lowu.node.client import ClientError, RemoteError
 from tests.store_kit import open_store
 from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, RECEIPT, USCC, World
 from tests.unit.institutions.test_desks import Node, issuer_desk

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.registry import (
+from lowu.contracts.registry import (
     Accreditation,
     AnchorKind,
     AnchorState,
@@ -18,20 +18,20 @@ from contracts.registry import (
     RegistryErrorCode,
     RevokeReason,
 )
-from institutions.documents.document import Subject, build_owner_report
-from institutions.documents.schemas import DAY_S
-from institutions.exchange.consent import Purpose
-from institutions.exchange.presentation import encode_presentation, seal, unseal
-from institutions.exchange.request import decode_request, encode_request
-from institutions.ledger.registry import RegistryRefused
-from institutions.package.canonical import encode_canonical
-from institutions.package.format import BatchPlace, Profile, decode_package, encode_package
-from institutions.package.forms import FormError
-from institutions.package.leaves import LeafType, compute_root
-from institutions.package.multiproof import collect_siblings, compute_root_from
-from institutions.verification import checks
-from institutions.verification.verdicts import Check, Result, Verdict
-from node.client import ClientError
+from lowu.institutions.documents.document import Subject, build_owner_report
+from lowu.institutions.documents.schemas import DAY_S
+from lowu.institutions.exchange.consent import Purpose
+from lowu.institutions.exchange.presentation import encode_presentation, seal, unseal
+from lowu.institutions.exchange.request import decode_request, encode_request
+from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.format import BatchPlace, Profile, decode_package, encode_package
+from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.leaves import LeafType, compute_root
+from lowu.institutions.package.multiproof import collect_siblings, compute_root_from
+from lowu.institutions.verification import checks
+from lowu.institutions.verification.verdicts import Check, Result, Verdict
+from lowu.node.client import ClientError
 from tests.unit.document_world import (
     HOLDER_KEY,
     ISSUER_KEY,
@@ -211,7 +211,7 @@ def tampered(shown):
 
 
 async def test_no_single_change_by_a_holder_is_accepted(world, monkeypatch):
-    monkeypatch.setattr("institutions.roles.verifier.AGREE_WAIT_S", 0.2)
+    monkeypatch.setattr("lowu.institutions.roles.verifier.AGREE_WAIT_S", 0.2)
     shown = world.show(fields=("/header", "/summary", BALANCE))
     for changes, code in tampered(shown):
         report = await world.verify(resigned(shown, **changes))
@@ -322,7 +322,7 @@ async def test_issuer_and_time(world, changes, code):
     ],
 )
 async def test_record(world, changes, code, monkeypatch):
-    monkeypatch.setattr("institutions.roles.verifier.AGREE_WAIT_S", 0.1)
+    monkeypatch.setattr("lowu.institutions.roles.verifier.AGREE_WAIT_S", 0.1)
     ((anchor, record),) = world.ledger.records.items()
     world.ledger.records[anchor] = replace(record, **changes)
     report = await world.verify(world.show())
@@ -579,7 +579,7 @@ async def test_sealed_for_one_receiver_and_one_password(world):
 
 
 async def test_no_node_no_verdict(world, monkeypatch):
-    monkeypatch.setattr("institutions.roles.verifier.AGREE_WAIT_S", 0.1)
+    monkeypatch.setattr("lowu.institutions.roles.verifier.AGREE_WAIT_S", 0.1)
     shown = world.show()
     world.ledger.is_down = True
     report = await world.verify(shown)
@@ -592,7 +592,7 @@ async def test_no_node_no_verdict(world, monkeypatch):
 
 
 async def test_sides_that_disagree(world, monkeypatch):
-    monkeypatch.setattr("institutions.roles.verifier.AGREE_WAIT_S", 0.1)
+    monkeypatch.setattr("lowu.institutions.roles.verifier.AGREE_WAIT_S", 0.1)
     liar = Ledger("http://two")
     liar.records, liar.consents = dict(world.ledger.records), world.ledger.consents
     world.nova = world.verifier(other_sides=[liar])

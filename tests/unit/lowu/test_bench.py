@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from lowu.commands.bench.command import bench
 from lowu.measuring.bench_report import Spread, ratios
-from node.execution.compiler import runtime
-from node.execution.compiler.engine import CompiledComputation
+from lowu.node.execution.compiler import runtime
+from lowu.node.execution.compiler.engine import CompiledComputation
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,15 @@ import json
 import pytest
 
 from lowu import cli
-from node.errors import BadInput, ConfigError, MachineRefuses, NodeError, PortTaken, StorageError
-from node.topology.network import NotReady
+from lowu.node.errors import (
+    BadInput,
+    ConfigError,
+    MachineRefuses,
+    NodeError,
+    PortTaken,
+    StorageError,
+)
+from lowu.node.topology.network import NotReady
 
 
 def run(monkeypatch, capsys, *arguments, raising=None):

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trie.hexary import HexaryTrie
 
-from node.crypto import keccak256
-from node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
-from node.simulation.evm.state_tests import FormatError, run_file
-from node.simulation.evm.state_trie import EMPTY_ROOT, compute_trie_root
+from lowu.node.crypto import keccak256
+from lowu.node.execution.compiler.engine import CodeCache, WatchedCompiledComputation
+from lowu.node.simulation.evm.state_tests import FormatError, run_file
+from lowu.node.simulation.evm.state_trie import EMPTY_ROOT, compute_trie_root
 from tests.unit.node_kit import ACCOUNT, OTHER, signed
 
 

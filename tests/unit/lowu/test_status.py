@@ -1,10 +1,10 @@
 """`lowu status` shows a node that abstains, and one whose storage is damaged (N-F3, N-F8)."""
 
 from lowu.commands.network import _quorum_notes, _status_notes, _status_row
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.network import build_probe, read_status
 from lowu.testing.networks import load_plan
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
-from node.topology.network import build_probe, read_status
 
 ENTRY = {
     "name": "node3",
@@ -78,7 +78,7 @@ def test_hash_and_root_are_of_one_block(monkeypatch):
                     await local.wait_for_receipt(await local.call("eth_sendRawTransaction", raw))
                     return await local.call(*arguments)
 
-            monkeypatch.setattr("node.topology.network.RpcClient", Hasty)
+            monkeypatch.setattr("lowu.node.topology.network.RpcClient", Hasty)
             status = await read_status(planned)
             shown = await local.call("eth_getBlockByHash", status["hash"], False)
             return status, shown

@@ -121,7 +121,7 @@ def test_an_argument_in_another_encoding_is_called_that(tmp_path):
     """N-L2: a holder's name, or a field's, with a byte that is not UTF-8 gave a traceback."""
     code = (
         "import sys; from lowu import cli;"
-        "from institutions.package.canonical import encode_canonical;"
+        "from lowu.institutions.package.canonical import encode_canonical;"
         "does = {'encode': str.encode, 'canonical': encode_canonical}[sys.argv[1]];"
         "cli.cli.main = lambda **options: does('\\udcff'); sys.exit(cli.main())"
     )

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from institutions.package.canonical import CanonicalError
-from institutions.package.canonical import load_json as load_file
-from node.limits.json_limits import DEPTH_MAX, DIGITS_MAX, load_json
+from lowu.institutions.package.canonical import CanonicalError
+from lowu.institutions.package.canonical import load_json as load_file
+from lowu.node.limits.json_limits import DEPTH_MAX, DIGITS_MAX, load_json
 
 DEEP = "[" * 100_000
 IN_A_STRING = f'["\u0122",{DEEP}"]'

@@ -10,8 +10,8 @@ from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.messages import CommitCertificate
-from node.chain.block import (
+from lowu.consensus.messages import CommitCertificate
+from lowu.node.chain.block import (
     Block,
     Header,
     decode_block,
@@ -19,8 +19,8 @@ from node.chain.block import (
     encode_block,
     encode_header,
 )
-from node.chain.merkle import build_path, compute_root, compute_root_from_path
-from node.chain.receipt import (
+from lowu.node.chain.merkle import build_path, compute_root, compute_root_from_path
+from lowu.node.chain.receipt import (
     Log,
     Receipt,
     ReceiptStatus,
@@ -28,9 +28,9 @@ from node.chain.receipt import (
     decode_receipt,
     encode_receipt,
 )
-from node.chain.rlp_codec import DEPTH_MAX, decode_rlp, decode_rlp_list, encode_rlp
-from node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
-from node.errors import BadInput, InvalidTransaction, StorageError
+from lowu.node.chain.rlp_codec import DEPTH_MAX, decode_rlp, decode_rlp_list, encode_rlp
+from lowu.node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
+from lowu.node.errors import BadInput, InvalidTransaction, StorageError
 from tests.unit.node_kit import ACCOUNT, CHAIN_ID, signed
 
 HEADER = Header(

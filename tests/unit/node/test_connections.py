@@ -8,9 +8,9 @@ import pytest
 import trio
 import trio.testing
 
-from node.errors import BadInput
-from node.limits import descriptors
-from node.limits.connections import (
+from lowu.node.errors import BadInput
+from lowu.node.limits import descriptors
+from lowu.node.limits.connections import (
     ConnectionTable,
     GatedListener,
     Pace,
@@ -18,7 +18,7 @@ from node.limits.connections import (
     has_left,
     read_source,
 )
-from node.limits.descriptors import DescriptorBudget, divide, raise_limit
+from lowu.node.limits.descriptors import DescriptorBudget, divide, raise_limit
 
 
 class Crowd:

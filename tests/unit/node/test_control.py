@@ -11,12 +11,12 @@ import threading
 
 import pytest
 
-from node.errors import NodeError
-from node.topology import control as control_module
-from node.topology.control import Control, NotRunning
-from node.topology.ports import reserve_ports
-from node.topology.supervisor import is_ending
-from node.topology.supervisor_files import control_file, is_supervised, supervisor_lock
+from lowu.node.errors import NodeError
+from lowu.node.topology import control as control_module
+from lowu.node.topology.control import Control, NotRunning
+from lowu.node.topology.ports import reserve_ports
+from lowu.node.topology.supervisor import is_ending
+from lowu.node.topology.supervisor_files import control_file, is_supervised, supervisor_lock
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def _refuse(*arguments):
 
 def test_the_lock_keeps_another_start_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr("node.topology.ports.RESERVE_S", 0)
+    monkeypatch.setattr("lowu.node.topology.ports.RESERVE_S", 0)
     said = []
     with reserve_ports(said.append):
         assert said == []

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import ConfigError, DamagedData, StorageError
-from node.ledger.disk_errors import (
+from lowu.node.errors import ConfigError, DamagedData, StorageError
+from lowu.node.ledger.disk_errors import (
     explain_open_error,
     explain_read_error,
     explain_write_error,
 )
-from node.ledger.rocks import RocksStorage
-from node.ledger.vote_trace import FileTrace, Mark, Memory
-from node.process import describe_cause
+from lowu.node.ledger.rocks import RocksStorage
+from lowu.node.ledger.vote_trace import FileTrace, Mark, Memory
+from lowu.node.process import describe_cause
 
 ROOT = Path(__file__).resolve().parents[3]
 PATH = Path("/node/data")
@@ -96,8 +96,8 @@ def run(code, *arguments, prefix=()):
 FILL = """
 import sys
 from pathlib import Path
-from node.errors import StorageError
-from node.ledger.rocks import RocksStorage
+from lowu.node.errors import StorageError
+from lowu.node.ledger.rocks import RocksStorage
 storage = RocksStorage(Path(sys.argv[1]))
 said = []
 for number in range(40):

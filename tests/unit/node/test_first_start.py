@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import trio
 
-from consensus.inputs import CaughtUp
-from node.app import build_node
-from node.config import load_genesis, load_node_config
-from node.core.inbox import Inbox
-from node.core.membership import Membership
-from node.core.sync import Sync
-from node.errors import ConfigError
-from node.ledger.first_start import NAME, end_first_start
-from node.topology.plan import build_plan
-from node.topology.spec import load_spec
-from node.topology.tree import node_folder, write_tree
+from lowu.consensus.inputs import CaughtUp
+from lowu.node.app import build_node
+from lowu.node.config import load_genesis, load_node_config
+from lowu.node.core.inbox import Inbox
+from lowu.node.core.membership import Membership
+from lowu.node.core.sync import Sync
+from lowu.node.errors import ConfigError
+from lowu.node.ledger.first_start import NAME, end_first_start
+from lowu.node.topology.plan import build_plan
+from lowu.node.topology.spec import load_spec
+from lowu.node.topology.tree import node_folder, write_tree
 from tests.unit import node_kit as kit
 
 SPEC = Path(__file__).resolve().parents[3] / "configs" / "networks" / "dev-4.toml"

@@ -2,14 +2,14 @@
 
 import pytest
 
-from consensus.messages import CommitCertificate
-from consensus.records import ViewRecord, VoteKind, VoteRecord
-from node.errors import ConfigError, DamagedData, StorageError
-from node.execution.genesis import build_genesis
-from node.ledger.ledger import Ledger
-from node.ledger.rocks import RocksStorage
-from node.ledger.storage import MemoryStorage
-from node.ledger.vote_trace import MemoryTrace
+from lowu.consensus.messages import CommitCertificate
+from lowu.consensus.records import ViewRecord, VoteKind, VoteRecord
+from lowu.node.errors import ConfigError, DamagedData, StorageError
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.rocks import RocksStorage
+from lowu.node.ledger.storage import MemoryStorage
+from lowu.node.ledger.vote_trace import MemoryTrace
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import Chain, signed
 
@@ -152,8 +152,8 @@ def test_a_snapshot_does_not_move(storage):
 
 def test_data_from_before_traces_is_taken_over():
     """A network that N-P0 crashed restarts: its votes are kept, the proof of its view is not."""
-    from node.ledger import schema
-    from node.ledger.vote_trace import MemoryTrace
+    from lowu.node.ledger import schema
+    from lowu.node.ledger.vote_trace import MemoryTrace
 
     chain = Chain()
     chain.ledger.save_records([vote(1), ViewRecord(1, 2, 2)])
@@ -178,7 +178,7 @@ def test_data_from_before_traces_is_taken_over():
 
 def test_data_of_another_format_is_refused():
     """Otherwise nodes would verify old signatures by new rules, and blame each other."""
-    from node.ledger import schema
+    from lowu.node.ledger import schema
 
     chain = Chain()
     chain.storage.write({schema.KEY_FORMAT: b"1"})

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.ledger.state_cache import ENTRY_BYTES, StateCache
+from lowu.node.ledger.state_cache import ENTRY_BYTES, StateCache
 
 
 def test_a_value_is_known_until_it_is_written():

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from experiments.scenarios.presenting import issue_report
-from institutions.verification.verdicts import Verdict
-from lowu.testing.networks import Virtual
-from node.config import Engine, dump_genesis, dump_node_config, load_genesis, load_node_config
-from node.errors import ConfigError
-from node.execution.genesis import build_genesis
-from node.topology.plan import PortBlock, build_plan
-from node.topology.ports import find_free_block
-from node.topology.spec import load_spec, parse_spec
-from node.topology.tree import is_tree, load_tree, node_folder, write_engine, write_tree
+from lowu.experiments.scenarios.presenting import issue_report
+from lowu.institutions.verification.verdicts import Verdict
+from lowu.node.config import Engine, dump_genesis, dump_node_config, load_genesis, load_node_config
+from lowu.node.errors import ConfigError
+from lowu.node.execution.genesis import build_genesis
+from lowu.node.topology.plan import PortBlock, build_plan
+from lowu.node.topology.ports import find_free_block
+from lowu.node.topology.spec import load_spec, parse_spec
+from lowu.node.topology.tree import is_tree, load_tree, node_folder, write_engine, write_tree
+from lowu.testing.networks import VirtualNetwork
 
 ROOT = Path(__file__).resolve().parents[3]
 NETWORKS = ROOT / "configs" / "networks"
@@ -222,4 +222,4 @@ def test_reports_cross_the_boundary_of_every_size(network):
         document, issued = await issue_report(cast, 1)
         return await cast.hand_over("acme-sz", issued, document, "nova")
 
-    assert Virtual(network).play(play).verdict is Verdict.ACCEPT
+    assert VirtualNetwork(network).play(play).verdict is Verdict.ACCEPT

@@ -12,17 +12,17 @@ from typing import Any
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
 from lowu.measuring.bench_report import describe_machine, print_machine
-from lowu.output import Progress
-from node.errors import ConfigError, EngineMismatch
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.simulation.evm.contracts import load_artifacts, run_contracts
-from node.simulation.evm.differential import (
+from lowu.node.errors import ConfigError, EngineMismatch
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.simulation.evm.contracts import load_artifacts, run_contracts
+from lowu.node.simulation.evm.differential import (
     counted_steps,
     find_difference,
     find_differences,
     shrink,
 )
-from node.simulation.evm.mutants import MUTANTS
+from lowu.node.simulation.evm.mutants import MUTANTS
+from lowu.output import Progress
 
 PROGRAMS_A_TASK = 100
 CALLS_A_TASK = 500

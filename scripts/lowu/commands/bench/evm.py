@@ -15,21 +15,21 @@ from typing import Any
 
 import click
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.cli import emit_json
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     Role,
     encode_get_record,
     encode_register_anchor,
 )
-from lowu.cli import emit_json
 from lowu.measuring.bench_report import Spread, describe_machine, print_machine, ratios
+from lowu.node.config import Engine, GenesisConfig, OrgEntry
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.execution.evm import BlockContext, Evm, Outcome
+from lowu.node.execution.flat_state import EmptyState, LayeredState, WriteSet
+from lowu.node.execution.genesis import build_genesis
 from lowu.output import Progress, print_table
-from node.config import Engine, GenesisConfig, OrgEntry
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.execution.evm import BlockContext, Evm, Outcome
-from node.execution.flat_state import EmptyState, LayeredState, WriteSet
-from node.execution.genesis import build_genesis
 
 ISSUER = b"\x15" * 20
 OTHER = b"\x0e" * 20

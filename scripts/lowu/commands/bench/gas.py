@@ -7,9 +7,13 @@ from typing import Any
 
 from lowu.cli import emit_json
 from lowu.measuring.bench_report import describe_machine, print_machine
+from lowu.node.simulation.evm.opcode_costs import LOOPS, measure_loop
+from lowu.node.simulation.evm.precompile_costs import (
+    STEPS_PER_GAS_MAX,
+    draw_worst_inputs,
+    measure_cost,
+)
 from lowu.output import Progress, print_table
-from node.simulation.evm.opcode_costs import LOOPS, measure_loop
-from node.simulation.evm.precompile_costs import STEPS_PER_GAS_MAX, draw_worst_inputs, measure_cost
 
 DIGITS = 2
 

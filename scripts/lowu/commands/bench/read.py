@@ -14,15 +14,15 @@ from pathlib import Path
 
 import trio
 
-from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
-from experiments.actors.light_client import LightClient, render_calls
-from experiments.load import build_network, offer
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
+from lowu.experiments.actors.light_client import LightClient, render_calls
+from lowu.experiments.load import build_network, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.rivals import find_anvil, parse_rivals, running_anvil
+from lowu.node.client import ClientError
+from lowu.node.topology.plan import Plan
 from lowu.output import Progress
-from node.client import ClientError
-from node.topology.plan import Plan
 
 RECORDS = 400
 CONNECTIONS = 8

@@ -18,14 +18,14 @@ from statistics import median
 import click
 import trio
 
-from experiments.load import build_network, offer, offer_one_by_one
 from lowu.commands.simulate.campaign import parse_sizes
+from lowu.experiments.load import build_network, offer, offer_one_by_one
 from lowu.measuring.bench_network import Running, Shares, plan_load, running_network
 from lowu.measuring.bench_report import BenchReport, Spread, percentile
 from lowu.measuring.plots import Points
+from lowu.node.client import RpcClient
+from lowu.node.metrics import Part
 from lowu.output import Progress
-from node.client import RpcClient
-from node.metrics import Part
 
 IDLE_REGISTRATIONS = 60
 BATCH = 50

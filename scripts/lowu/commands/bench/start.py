@@ -12,10 +12,10 @@ from statistics import median
 
 from lowu.measuring.bench_network import pss_mb, running_network, tell
 from lowu.measuring.bench_report import BenchReport
+from lowu.node.errors import NodeError
+from lowu.node.topology.control import Control
 from lowu.options import read_network
 from lowu.output import Progress
-from node.errors import NodeError
-from node.topology.control import Control
 
 UP_S = 120.0
 

@@ -13,15 +13,15 @@ from statistics import median
 
 import click
 
-from contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
 from lowu.measuring.bench_chain import BLOCK_SIZE, Chain, sign_blocks
 from lowu.measuring.bench_network import plan_load, tell
 from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.plots import Points
+from lowu.node.chain.transaction import Transaction, build_unsigned, decode_transaction
+from lowu.node.errors import NodeError
+from lowu.node.execution.executor import call
 from lowu.output import Progress
-from node.chain.transaction import Transaction, build_unsigned, decode_transaction
-from node.errors import NodeError
-from node.execution.executor import call
 
 READS = 500
 VERIFIED = 3

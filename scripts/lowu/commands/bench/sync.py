@@ -8,13 +8,13 @@ from pathlib import Path
 
 import trio
 
-from experiments.load import build_network, offer
+from lowu.experiments.load import build_network, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.measuring.bench_report import BenchReport
+from lowu.node.client import ClientError, RpcClient
+from lowu.node.errors import NodeError
+from lowu.node.topology.control import Control
 from lowu.output import Progress
-from node.client import ClientError, RpcClient
-from node.errors import NodeError
-from node.topology.control import Control
 
 SYNC_S = 300.0
 POLL_S = 0.02

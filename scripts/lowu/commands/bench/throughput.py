@@ -17,7 +17,7 @@ from statistics import median
 
 import trio
 
-from experiments.load import Offered, build_network, count_successes, offer
+from lowu.experiments.load import Offered, build_network, count_successes, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.rivals import (
@@ -29,10 +29,10 @@ from lowu.measuring.rivals import (
     parse_rivals,
     running_anvil,
 )
+from lowu.node.client import ClientError
+from lowu.node.config import GenesisConfig
+from lowu.node.errors import NodeError
 from lowu.output import Progress
-from node.client import ClientError
-from node.config import GenesisConfig
-from node.errors import NodeError
 
 ETH_TESTER_REGISTRATIONS = 200
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from node.errors import NodeError
+from lowu.node.errors import NodeError
 
 PROGRESS_S = 1.0
 NODES_MAX = 31

@@ -22,8 +22,8 @@ from lowu.options import json_option
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
-    from consensus.simulation.explore import PlanFinding, Totals
-    from consensus.simulation.run_plan import RunPlan
+    from lowu.consensus.simulation.explore import PlanFinding, Totals
+    from lowu.consensus.simulation.run_plan import RunPlan
 
 
 @click.command()
@@ -104,7 +104,7 @@ def simulate(**options: Any) -> None:
     elif options["replay"] is not None:
         _show_plan(load_replay(options["replay"]), is_json=options["is_json"])
     elif options["trace"]:
-        from consensus.simulation.run_plan import draw_plan
+        from lowu.consensus.simulation.run_plan import draw_plan
 
         if options["seeds"] != 1:
             raise click.UsageError("--trace shows one seed: add --seeds 1")
@@ -118,7 +118,7 @@ def simulate(**options: Any) -> None:
 
 
 def _run_seeds(options: dict[str, Any]) -> None:
-    from consensus.simulation.explore import Totals
+    from lowu.consensus.simulation.explore import Totals
 
     progress = Progress(is_silent=options["is_json"])
     tasks, watch, totals = list_tasks(options), Stopwatch(), Totals()
@@ -134,7 +134,7 @@ def _run_seeds(options: dict[str, Any]) -> None:
 
 
 def _run_task(task: tuple[int, int]) -> Any:
-    from consensus.simulation.explore import run_seed
+    from lowu.consensus.simulation.explore import run_seed
 
     return run_seed(*task)
 
@@ -153,7 +153,7 @@ def _shrink(
     finding: PlanFinding, save: Path | None, progress: Progress
 ) -> tuple[PlanFinding, Path | None]:
     """Make a finding small, and keep it if a folder is given."""
-    from consensus.simulation.shrink import shrink
+    from lowu.consensus.simulation.shrink import shrink
 
     progress(f"shrinking {finding.text[:60]}: {finding.plan.faults} faults")
     small = shrink(finding)
@@ -224,8 +224,8 @@ def _describe_finding(finding: PlanFinding, path: Path | None) -> dict[str, Any]
 
 
 def _show_finding(finding: PlanFinding, path: Path | None) -> None:
-    from consensus.simulation.explore import TRACE_LINES_SHOWN, run_traced
-    from consensus.simulation.world import World
+    from lowu.consensus.simulation.explore import TRACE_LINES_SHOWN, run_traced
+    from lowu.consensus.simulation.world import World
 
     described = _describe_finding(finding, path)
     click.echo(f"\nseed {finding.plan.seed}, {described['nodes']} nodes: {finding.text}")
@@ -245,15 +245,15 @@ REPLAY_BYTES_MAX = 16 * 1024 * 1024
 
 def dump_replay(plan: RunPlan, violation: str) -> str:
     """Return the text of a replay file."""
-    from consensus.simulation.run_plan import plan_to_json
+    from lowu.consensus.simulation.run_plan import plan_to_json
 
     return json.dumps({"violation": violation, "plan": plan_to_json(plan)}, indent=1) + "\n"
 
 
 def load_replay(path: Path) -> RunPlan:
     """Return the plan in a replay file."""
-    from consensus.simulation.run_plan import plan_from_json
-    from institutions.files import read_given
+    from lowu.consensus.simulation.run_plan import plan_from_json
+    from lowu.institutions.files import read_given
 
     try:
         value = json.loads(read_given(path, REPLAY_BYTES_MAX))
@@ -264,8 +264,8 @@ def load_replay(path: Path) -> RunPlan:
 
 def _show_plan(plan: RunPlan, *, is_json: bool) -> None:
     """Run one plan with a trace; exit 1 if it breaks a property."""
-    from consensus.simulation.explore import run_traced
-    from consensus.simulation.world import World
+    from lowu.consensus.simulation.explore import run_traced
+    from lowu.consensus.simulation.world import World
 
     world = World(plan, is_traced=True)
     text, lines = run_traced(world)

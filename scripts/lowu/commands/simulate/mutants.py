@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from consensus.simulation.mutants.catalogue import MUTANTS
-from consensus.simulation.mutants.edit import Mutant
-from experiments.mutation_testing import Hunt, hunt_all
 from lowu.cli import emit_json
+from lowu.consensus.simulation.mutants.catalogue import MUTANTS
+from lowu.consensus.simulation.mutants.edit import Mutant
+from lowu.experiments.mutation_testing import Hunt, hunt_all
 from lowu.output import Progress, print_table
 
 

@@ -17,10 +17,10 @@ from lowu.commands.simulate.campaign import (
     print_figures,
     run_parallel,
 )
+from lowu.node.errors import root_causes
+from lowu.node.simulation.cluster import StackResult, run_stack
+from lowu.node.simulation.virtual_time import check_private_names
 from lowu.output import Progress
-from node.errors import root_causes
-from node.simulation.cluster import StackResult, run_stack
-from node.simulation.virtual_time import check_private_names
 
 TWICE_EVERY = 20
 """One seed in so many is run twice, and both traces must be equal."""

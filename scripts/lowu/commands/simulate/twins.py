@@ -10,16 +10,6 @@ from typing import Any
 
 import click
 
-from consensus.quorum import compute_fault_threshold
-from consensus.simulation.explore import PlanFinding, run_traced
-from consensus.simulation.twins import (
-    TwinsScenario,
-    TwinsWorld,
-    enumerate_scenarios,
-    parse_scenario,
-    run_scenario,
-    sample_scenario,
-)
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import (
     FINDINGS_SHOWN,
@@ -27,6 +17,16 @@ from lowu.commands.simulate.campaign import (
     parse_sizes,
     print_figures,
     run_parallel,
+)
+from lowu.consensus.quorum import compute_fault_threshold
+from lowu.consensus.simulation.explore import PlanFinding, run_traced
+from lowu.consensus.simulation.twins import (
+    TwinsScenario,
+    TwinsWorld,
+    enumerate_scenarios,
+    parse_scenario,
+    run_scenario,
+    sample_scenario,
 )
 from lowu.output import Progress
 

@@ -5,13 +5,13 @@ import json
 import pytest
 import trio
 
-from consensus.validators import Validator, ValidatorSet
 from lowu.commands.network import _status_row
+from lowu.consensus.validators import Validator, ValidatorSet
+from lowu.node.core.clock_check import ClockCheck
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.network import build_probe
 from lowu.testing.networks import load_plan
-from node.core.clock_check import ClockCheck
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
-from node.topology.network import build_probe
 
 SLOW_MS = 20_000
 NOW_MS = 10**12

@@ -4,15 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from consensus.certificates import MessageVerifier
-from consensus.codec import CERTIFICATES_MAX, encode_message
-from consensus.epochs import Epochs
-from consensus.inputs import LinksChanged
-from consensus.messages import ViewChange
-from node.core.driver import Driver
-from node.core.inbox import Inbox
-from node.errors import BadInput
-from node.metrics import CpuTimes
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import CERTIFICATES_MAX, encode_message
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.inputs import LinksChanged
+from lowu.consensus.messages import ViewChange
+from lowu.node.core.driver import Driver
+from lowu.node.core.inbox import Inbox
+from lowu.node.errors import BadInput
+from lowu.node.metrics import CpuTimes
 from tests.unit import consensus_kit as kit
 
 WINDOW = 8

@@ -4,9 +4,9 @@ from collections import Counter
 
 import trio
 
-from node.metrics import CpuTimes
-from node.pool.gossip import REPEAT_S, Gossip
-from node.pool.txpool import TxPool
+from lowu.node.metrics import CpuTimes
+from lowu.node.pool.gossip import REPEAT_S, Gossip
+from lowu.node.pool.txpool import TxPool
 from tests.unit import node_kit as kit
 
 NODES = [bytes([number]) for number in range(5)]

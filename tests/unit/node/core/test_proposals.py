@@ -6,15 +6,15 @@ import pytest
 import trio
 import trio.testing
 
-from consensus.effects import VerifyProposal
-from consensus.inputs import ProposalVerdict
-from consensus.messages import Proposal
-from node.chain.merkle import compute_root
-from node.core.membership import Membership
-from node.core.proposals.bodies import BodyStore
-from node.core.proposals.checks import ProposalChecker
-from node.core.proposals.fetch import BodyExchange
-from node.pool.txpool import TxPool
+from lowu.consensus.effects import VerifyProposal
+from lowu.consensus.inputs import ProposalVerdict
+from lowu.consensus.messages import Proposal
+from lowu.node.chain.merkle import compute_root
+from lowu.node.core.membership import Membership
+from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.core.proposals.checks import ProposalChecker
+from lowu.node.core.proposals.fetch import BodyExchange
+from lowu.node.pool.txpool import TxPool
 from tests.unit import node_kit as kit
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from consensus.certificates import MessageVerifier
-from consensus.codec import compute_digest
-from consensus.messages import CommitCertificate, Proposal
-from node.chain.block import Block
-from node.chain.merkle import compute_root
-from node.core.events import Events
-from node.core.membership import Membership
-from node.core.scheduler import Scheduler
-from node.errors import BadInput
-from node.execution.flat_state import LayeredState
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import compute_digest
+from lowu.consensus.messages import CommitCertificate, Proposal
+from lowu.node.chain.block import Block
+from lowu.node.chain.merkle import compute_root
+from lowu.node.core.events import Events
+from lowu.node.core.membership import Membership
+from lowu.node.core.scheduler import Scheduler
+from lowu.node.errors import BadInput
+from lowu.node.execution.flat_state import LayeredState
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import Chain, signed
 

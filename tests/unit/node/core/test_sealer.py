@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from consensus.effects import BuildProposal
-from node.config import NodeConfig
-from node.core.sealer import BUSY_BLOCK_SIZE, Sealer
-from node.pool.txpool import TxPool
+from lowu.consensus.effects import BuildProposal
+from lowu.node.config import NodeConfig
+from lowu.node.core.sealer import BUSY_BLOCK_SIZE, Sealer
+from lowu.node.pool.txpool import TxPool
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import signed
 
@@ -134,7 +134,7 @@ async def test_what_is_behind_a_gap_does_not_fill_a_block(desk, bodies, autojump
 
 async def test_a_block_can_be_full_by_gas(desk, bodies, autojump_clock, monkeypatch):
     bodies.is_committed = False
-    monkeypatch.setattr("node.pool.txpool.BLOCK_GAS_MAX", 10 * 10**6)
+    monkeypatch.setattr("lowu.node.pool.txpool.BLOCK_GAS_MAX", 10 * 10**6)
     desk.order()
     desk.add(FULL)
     await trio.sleep(1)

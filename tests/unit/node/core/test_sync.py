@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from node.core.membership import Membership
-from node.core.sync import DOUBT_S_MAX, DOUBT_S_MIN, Sync
-from node.errors import BadInput
-from node.gateway.gateway import REQUEST_S
-from node.gateway.requests import BlocksRequest
+from lowu.node.core.membership import Membership
+from lowu.node.core.sync import DOUBT_S_MAX, DOUBT_S_MIN, Sync
+from lowu.node.errors import BadInput
+from lowu.node.gateway.gateway import REQUEST_S
+from lowu.node.gateway.requests import BlocksRequest
 from tests.unit import node_kit as kit
 
 
@@ -23,7 +23,7 @@ def make(blocks=3):
 @pytest.mark.parametrize("count", [3, 65, 2**31, 10**12])
 def test_ranges_are_capped(count, monkeypatch):
     """B40: a request for billions of blocks costs no more than one for a few."""
-    monkeypatch.setattr("node.core.sync.RANGE_BLOCKS_MAX", 2)
+    monkeypatch.setattr("lowu.node.core.sync.RANGE_BLOCKS_MAX", 2)
     assert len(make().answer_blocks(BlocksRequest(1, count))) == 2
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from node.errors import InvalidTransaction
-from node.pool.txpool import NONCE_WINDOW, TxPool
+from lowu.node.errors import InvalidTransaction
+from lowu.node.pool.txpool import NONCE_WINDOW, TxPool
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import ACCOUNT, OTHER, signed
 
@@ -103,8 +103,8 @@ def test_expiry(pool):
 
 
 def test_pool_and_blocks_are_bounded_in_bytes(pool, monkeypatch):
-    monkeypatch.setattr("node.pool.txpool.BODY_BYTES_MAX", 2_500)
-    monkeypatch.setattr("node.pool.txpool.POOL_BYTES_MAX", 4_000)
+    monkeypatch.setattr("lowu.node.pool.txpool.BODY_BYTES_MAX", 2_500)
+    monkeypatch.setattr("lowu.node.pool.txpool.POOL_BYTES_MAX", 4_000)
     large = [signed(nonce=n, data=b"x" * 1_000, gas=10**6) for n in range(4)]
     add(pool, *large[:3])
     assert pool.select(9, []) == large[:2]

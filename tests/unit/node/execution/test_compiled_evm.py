@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.chain.receipt import ReceiptStatus
-from node.config import Engine
-from node.errors import EngineMismatch
-from node.execution.compiler import engine, runtime
-from node.execution.compiler.code import analyse
-from node.execution.compiler.engine import (
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.config import Engine
+from lowu.node.errors import EngineMismatch
+from lowu.node.execution.compiler import engine, runtime
+from lowu.node.execution.compiler.code import analyse
+from lowu.node.execution.compiler.engine import (
     GAS_AN_OPERATION,
     UNIT_OPERATIONS,
     CodeCache,
     CompiledComputation,
 )
-from node.execution.compiler.operations import EXPRESSIONS
-from node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
-from node.execution.evm import Evm
-from node.simulation.evm.differential import (
+from lowu.node.execution.compiler.operations import EXPRESSIONS
+from lowu.node.execution.compiler.tracer import JOINED_OPERATIONS_MAX, OPERATIONS_MAX, Tracer
+from lowu.node.execution.evm import Evm
+from lowu.node.simulation.evm.differential import (
     CONTEXT,
     find_difference,
     find_differences,
@@ -29,8 +29,8 @@ from node.simulation.evm.differential import (
     shrink,
     state_of,
 )
-from node.simulation.evm.mutants import MUTANTS
-from node.simulation.evm.programs import ADDRESSES, SENDER, Program, draw_program
+from lowu.node.simulation.evm.mutants import MUTANTS
+from lowu.node.simulation.evm.programs import ADDRESSES, SENDER, Program, draw_program
 from tests.unit import node_kit as kit
 from tests.unit.node.execution.test_execution import register
 

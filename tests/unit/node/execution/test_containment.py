@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from node.chain.receipt import ReceiptStatus
-from node.config import Engine
-from node.errors import EngineMismatch, StorageError
-from node.execution.account_db import FlatAccountDB
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.execution.evm import Evm
-from node.execution.flat_state import EmptyState
-from node.execution.machine import InterpretedComputation
-from node.simulation.evm.differential import CONTEXT, state_of
-from node.simulation.evm.programs import ADDRESSES, SENDER, Program
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.config import Engine
+from lowu.node.errors import EngineMismatch, StorageError
+from lowu.node.execution.account_db import FlatAccountDB
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.execution.evm import Evm
+from lowu.node.execution.flat_state import EmptyState
+from lowu.node.execution.machine import InterpretedComputation
+from lowu.node.simulation.evm.differential import CONTEXT, state_of
+from lowu.node.simulation.evm.programs import ADDRESSES, SENDER, Program
 
 # Stores 7 in slot 1, logs, reads a balance (the failing opcode below), and stores 8 in slot 2.
 CODE = bytes.fromhex("60076001555f5fa0303150600860025500")

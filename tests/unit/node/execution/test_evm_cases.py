@@ -10,17 +10,17 @@ from dataclasses import replace
 
 import pytest
 
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.chain.transaction import build_unsigned
+from lowu.node.config import BLOCK_GAS_MAX, Engine
+from lowu.node.execution.evm import Evm
+from lowu.node.execution.executor import call
+from lowu.node.execution.flat_state import EmptyState
+from lowu.node.simulation.evm.differential import CONTEXT, state_of
+from lowu.node.simulation.evm.programs import ADDRESSES, SENDER, Program
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
 from lowu.testing.networks import load_plan
-from node.chain.receipt import ReceiptStatus
-from node.chain.transaction import build_unsigned
-from node.config import BLOCK_GAS_MAX, Engine
-from node.execution.evm import Evm
-from node.execution.executor import call
-from node.execution.flat_state import EmptyState
-from node.simulation.evm.differential import CONTEXT, state_of
-from node.simulation.evm.programs import ADDRESSES, SENDER, Program
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
 from tests.unit import node_kit as kit
 
 ENGINES = [Engine.COMPILED, Engine.INTERPRETED]

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from node.simulation.evm.differential import find_differences
-from node.simulation.evm.mutants import MUTANTS
+from lowu.node.simulation.evm.differential import find_differences
+from lowu.node.simulation.evm.mutants import MUTANTS
 
 SEED, PROGRAMS = 0, 40
 SOON = (

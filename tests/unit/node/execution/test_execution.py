@@ -9,8 +9,8 @@ from eth.db.atomic import AtomicDB
 from eth.vm.forks.cancun import CancunVM
 from eth_keys import keys
 
-from contracts.abi import load_artifact
-from contracts.registry import (
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     AnchorState,
     RegistryErrorCode,
@@ -24,14 +24,14 @@ from contracts.registry import (
     encode_supersede,
     hash_function,
 )
-from node.chain.receipt import ReceiptStatus
-from node.chain.transaction import build_unsigned, decode_transaction
-from node.config import OrgEntry
-from node.errors import BadInput, ConfigError
-from node.execution.evm import Evm
-from node.execution.executor import call, estimate_gas
-from node.execution.flat_state import EmptyState, LayeredState, compute_state_root
-from node.execution.genesis import build_genesis
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.chain.transaction import build_unsigned, decode_transaction
+from lowu.node.config import OrgEntry
+from lowu.node.errors import BadInput, ConfigError
+from lowu.node.execution.evm import Evm
+from lowu.node.execution.executor import call, estimate_gas
+from lowu.node.execution.flat_state import EmptyState, LayeredState, compute_state_root
+from lowu.node.execution.genesis import build_genesis
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import ACCOUNT, OTHER, Chain, signed
 

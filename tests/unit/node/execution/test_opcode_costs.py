@@ -2,10 +2,10 @@
 
 import pytest
 
-from node.execution.compiler import stepper
-from node.execution.compiler.engine import CompiledComputation
-from node.simulation.evm.opcode_costs import LOOPS, measure_loop
-from node.simulation.evm.precompile_costs import STEPS_PER_GAS_MAX
+from lowu.node.execution.compiler import stepper
+from lowu.node.execution.compiler.engine import CompiledComputation
+from lowu.node.simulation.evm.opcode_costs import LOOPS, measure_loop
+from lowu.node.simulation.evm.precompile_costs import STEPS_PER_GAS_MAX
 
 
 @pytest.mark.parametrize("what", LOOPS)

@@ -6,10 +6,10 @@ py-evm's own functions with an error that is not the contract's failure.
 
 import pytest
 
-from node.chain.receipt import ReceiptStatus
-from node.execution.compiler.engine import CodeCache, CompiledComputation
-from node.simulation.evm.differential import NEVER, run_program
-from node.simulation.evm.programs import ADDRESSES, Program
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
+from lowu.node.simulation.evm.differential import NEVER, run_program
+from lowu.node.simulation.evm.programs import ADDRESSES, Program
 from tests.unit.node.execution.test_compiled_evm import RETURN_TOP, push
 
 OTHER = int.from_bytes(ADDRESSES[1], "big")

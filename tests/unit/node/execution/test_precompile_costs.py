@@ -6,9 +6,9 @@ from threading import Event, Thread
 import pytest
 from eth.vm.forks.cancun.computation import CANCUN_PRECOMPILES
 
-from node.execution.precompiles.table import PRECOMPILES
-from node.simulation.evm import precompile_costs
-from node.simulation.evm.precompile_costs import (
+from lowu.node.execution.precompiles.table import PRECOMPILES
+from lowu.node.simulation.evm import precompile_costs
+from lowu.node.simulation.evm.precompile_costs import (
     STEPS_PER_GAS_MAX,
     Input,
     draw_worst_inputs,

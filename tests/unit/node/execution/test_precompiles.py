@@ -17,18 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_ecc import optimized_bn128 as bn128
 
-from node.crypto import compute_address, compute_public_key, sign
-from node.errors import BadInput, CallAborted
-from node.execution.precompiles import bn254, fp12, prices
-from node.execution.precompiles.blake2f import blake2f
-from node.execution.precompiles.bn254 import ORDER, P, ecadd, ecmul, find_digits, split
-from node.execution.precompiles.hashes import ORDER as SECP256K1_ORDER
-from node.execution.precompiles.hashes import ecrecover, ripemd160
-from node.execution.precompiles.modexp import modexp
-from node.execution.precompiles.pairing import X, check_pairing, find_signed_bits
-from node.execution.precompiles.point_evaluation import BLS_MODULUS, OUTPUT, point_evaluation
-from node.execution.precompiles.table import OFFICIAL_PRECOMPILES, PRECOMPILES
-from node.simulation.evm.precompile_costs import (
+from lowu.node.crypto import compute_address, compute_public_key, sign
+from lowu.node.errors import BadInput, CallAborted
+from lowu.node.execution.precompiles import bn254, fp12, prices
+from lowu.node.execution.precompiles.blake2f import blake2f
+from lowu.node.execution.precompiles.bn254 import ORDER, P, ecadd, ecmul, find_digits, split
+from lowu.node.execution.precompiles.hashes import ORDER as SECP256K1_ORDER
+from lowu.node.execution.precompiles.hashes import ecrecover, ripemd160
+from lowu.node.execution.precompiles.modexp import modexp
+from lowu.node.execution.precompiles.pairing import X, check_pairing, find_signed_bits
+from lowu.node.execution.precompiles.point_evaluation import BLS_MODULUS, OUTPUT, point_evaluation
+from lowu.node.execution.precompiles.table import OFFICIAL_PRECOMPILES, PRECOMPILES
+from lowu.node.simulation.evm.precompile_costs import (
     COMMITMENT,
     G1,
     G2,

@@ -1,8 +1,8 @@
 """The warm-up before nodes are forked succeeds."""
 
-from node.chain.receipt import ReceiptStatus
-from node.execution import warm_up
-from node.execution.executor import call
+from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.execution import warm_up
+from lowu.node.execution.executor import call
 
 
 def test_it_runs_to_its_end_in_each_engine(monkeypatch):

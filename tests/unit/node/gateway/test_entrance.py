@@ -7,10 +7,10 @@ import pytest
 import trio
 import trio.testing
 
-from node.gateway import entrance
-from node.gateway.gateway import Gateway
-from node.topology.node_certificates import issue_agency_ca, issue_consortium_ca
-from node.traffic_tap import Tap
+from lowu.node.gateway import entrance
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.topology.node_certificates import issue_agency_ca, issue_consortium_ca
+from lowu.node.traffic_tap import Tap
 from tests.unit.node.gateway.test_tls_stream import NODES, write_identity
 
 HOST = "127.0.0.1"

@@ -6,8 +6,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.errors import BadInput
-from node.gateway.framing import (
+from lowu.node.errors import BadInput
+from lowu.node.gateway.framing import (
     FRAME_BYTES_MAX,
     HEADER,
     Frame,
@@ -16,8 +16,8 @@ from node.gateway.framing import (
     decode_payload,
     encode_frame,
 )
-from node.gateway.peer import QUEUE_FRAMES_MAX, Peer
-from node.gateway.tls import read_node_id
+from lowu.node.gateway.peer import QUEUE_FRAMES_MAX, Peer
+from lowu.node.gateway.tls import read_node_id
 
 
 @given(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.errors import BadInput
-from node.gateway.framing import HEADER, Frame, FrameKind, decode_payload, encode_frame
-from node.gateway.requests import (
+from lowu.node.errors import BadInput
+from lowu.node.gateway.framing import HEADER, Frame, FrameKind, decode_payload, encode_frame
+from lowu.node.gateway.requests import (
     BlocksRequest,
     BodyRequest,
     TransactionsRequest,

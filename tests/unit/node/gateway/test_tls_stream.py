@@ -6,11 +6,11 @@ import pytest
 import trio
 import trio.testing
 
-from node.gateway.framing import FrameKind, encode_frame
-from node.gateway.peer import Peer
-from node.gateway.tls import build_contexts, read_node_id
-from node.gateway.tls_stream import TlsStream
-from node.topology.node_certificates import (
+from lowu.node.gateway.framing import FrameKind, encode_frame
+from lowu.node.gateway.peer import Peer
+from lowu.node.gateway.tls import build_contexts, read_node_id
+from lowu.node.gateway.tls_stream import TlsStream
+from lowu.node.topology.node_certificates import (
     issue_agency_ca,
     issue_consortium_ca,
     issue_node_certificate,

@@ -9,20 +9,20 @@ import pytest
 import trio
 import trio.testing
 
-from node.chain.transaction import build_unsigned
-from node.config import Engine
-from node.errors import CallAborted
-from node.execution.compiler.engine import (
+from lowu.node.chain.transaction import build_unsigned
+from lowu.node.config import Engine
+from lowu.node.errors import CallAborted
+from lowu.node.execution.compiler.engine import (
     CodeCache,
     CompiledComputation,
     WatchedCompiledComputation,
 )
-from node.execution.executor import call
-from node.rpc import call_gate, call_runner
-from node.rpc.call_gate import LONG_MAX
-from node.rpc.call_runner import WORKERS_MAX, Call, CallRunner
-from node.simulation.evm.differential import CONTEXT, state_of
-from node.simulation.evm.programs import ADDRESSES, SENDER, Program
+from lowu.node.execution.executor import call
+from lowu.node.rpc import call_gate, call_runner
+from lowu.node.rpc.call_gate import LONG_MAX
+from lowu.node.rpc.call_runner import WORKERS_MAX, Call, CallRunner
+from lowu.node.simulation.evm.differential import CONTEXT, state_of
+from lowu.node.simulation.evm.programs import ADDRESSES, SENDER, Program
 
 LIMIT_S = 10.0
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.rpc.http import plain as plain_http
-from node.rpc.http.access import Access
-from node.rpc.http.plain import render_answer
+from lowu.node.rpc.http import plain as plain_http
+from lowu.node.rpc.http.access import Access
+from lowu.node.rpc.http.plain import render_answer
 
 BODY = b'{"jsonrpc":"2.0"}'
 HEAD = (

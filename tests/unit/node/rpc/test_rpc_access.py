@@ -7,12 +7,12 @@ import pytest
 import trio
 import trio.testing
 
-from node.client import RpcClient
-from node.errors import ConfigError
-from node.rpc.http.access import Access
-from node.rpc.http.server import RpcServer
-from node.topology.spec import parse_spec
-from node.traffic_tap import Tap
+from lowu.node.client import RpcClient
+from lowu.node.errors import ConfigError
+from lowu.node.rpc.http.access import Access
+from lowu.node.rpc.http.server import RpcServer
+from lowu.node.topology.spec import parse_spec
+from lowu.node.traffic_tap import Tap
 
 NETWORK = Path(__file__).parents[4] / "configs" / "networks" / "dev-4.toml"
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'

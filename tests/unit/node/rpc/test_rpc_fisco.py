@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from consensus.codec import decode_message
-from consensus.messages import Evidence, Prepare
-from consensus.records import EvidenceRecord, ViewRecord
-from node.core.membership import Membership
-from node.rpc.fisco import FiscoMethods
-from node.rpc.reader import ChainReader
-from node.rpc.rpc_errors import RpcError
-from node.rpc.status import NodeStatus
+from lowu.consensus.codec import decode_message
+from lowu.consensus.messages import Evidence, Prepare
+from lowu.consensus.records import EvidenceRecord, ViewRecord
+from lowu.node.core.membership import Membership
+from lowu.node.rpc.fisco import FiscoMethods
+from lowu.node.rpc.reader import ChainReader
+from lowu.node.rpc.rpc_errors import RpcError
+from lowu.node.rpc.status import NodeStatus
 from tests.unit import consensus_kit
 from tests.unit import node_kit as kit
 

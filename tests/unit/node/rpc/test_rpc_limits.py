@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import trio
 
+from lowu.node.rpc.call_runner import InlineRunner
+from lowu.node.rpc.dispatch import BATCH_S, REQUEST_S, Dispatcher
+from lowu.node.rpc.methods import Method
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
 from lowu.testing.networks import load_plan
-from node.rpc.call_runner import InlineRunner
-from node.rpc.dispatch import BATCH_S, REQUEST_S, Dispatcher
-from node.rpc.methods import Method
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
 from tests.unit.node.test_bounded_json import BOMBS
 
 

@@ -2,12 +2,12 @@
 
 import json
 
+from lowu.node.chain.receipt import compute_bloom
+from lowu.node.rpc import subscriptions
+from lowu.node.rpc.subscriptions import SUBSCRIPTIONS_MAX
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
 from lowu.testing.networks import load_plan
-from node.chain.receipt import compute_bloom
-from node.rpc import subscriptions
-from node.rpc.subscriptions import SUBSCRIPTIONS_MAX
-from node.simulation.virtual_network import open_virtual
-from node.simulation.virtual_time import run_virtual
 from tests.unit import node_kit as kit
 
 LOG = bytes.fromhex("602a60205fa100")
@@ -92,7 +92,7 @@ def test_the_bytes_of_logs_are_bounded(monkeypatch):
     """N-R8: ten thousand logs may be of a megabyte each."""
 
     async def act(asked):
-        monkeypatch.setattr("node.rpc.eth.filters.LOG_BYTES_MAX", 100)
+        monkeypatch.setattr("lowu.node.rpc.eth.filters.LOG_BYTES_MAX", 100)
         found = []
         for nonce in range(4):
             await asked.send(nonce)

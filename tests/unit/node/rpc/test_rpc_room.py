@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from node.rpc.http import server as rpc_server
-from node.rpc.http.room import Room
+from lowu.node.rpc.http import server as rpc_server
+from lowu.node.rpc.http.room import Room
 from tests.unit.node.rpc.test_rpc_access import ask, post, serve, status_of
 
 LARGE = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60000\r\n\r\n"

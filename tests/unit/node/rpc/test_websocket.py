@@ -18,10 +18,10 @@ from wsproto.events import (
     TextMessage,
 )
 
-from node.rpc.http import websocket
-from node.rpc.http.room import Room
-from node.rpc.http.websocket import IN_FLIGHT_MAX, WAITING_MAX, serve_websocket
-from node.traffic_tap import Tap
+from lowu.node.rpc.http import websocket
+from lowu.node.rpc.http.room import Room
+from lowu.node.rpc.http.websocket import IN_FLIGHT_MAX, WAITING_MAX, serve_websocket
+from lowu.node.traffic_tap import Tap
 
 
 class Node:
