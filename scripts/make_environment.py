@@ -1,7 +1,7 @@
-"""Make the project's virtual environment: what `scripts/environment` runs when it is not there.
+"""Make the project's virtual environment; `scripts/environment` runs this if it is missing or old.
 
-Whoever comes first makes it, others wait. It is complete when its stamp stands: an interrupted
-run leaves none, and the next one begins anew. Only the standard library is used.
+The first run makes it, and others wait. Its stamp is written last: an interrupted run leaves none,
+and the next run starts over. Only the standard library is used.
 
     python3 -I scripts/make_environment.py ROOT VENV INPUTS
 """
@@ -19,27 +19,27 @@ INTERRUPTED_EXIT = 130
 PIP = ("-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
 NOT_WRITABLE = """\
 error: {venv} cannot be made ({reason}).
-       Set LOWU_VENV to a folder that you may write, and try again; for instance:
+       Set LOWU_VENV to a folder that you may write to, and try again; for instance:
        export LOWU_VENV="$HOME/.cache/lowu-venv\""""
 NOT_INSTALLED = """\
-error: the locked packages could not be installed; pip says above why.
-       Is the package index reachable? Nothing is compiled: a wheel is needed for each package."""
+error: the locked packages could not be installed; see pip's messages above.
+       Is the package index reachable? Nothing is compiled: each package needs a wheel."""
 
 
 class Failed(Exception):
-    """The environment cannot be made; the text says why and what to do."""
+    """The environment cannot be made; the message says why and what to do."""
 
 
 def take_lock(venv: Path) -> int | None:
-    """Return the descriptor that holds the environment for this process, until it ends.
+    """Return the descriptor that locks the environment for this process until it exits.
 
-    None where the file system has no locks: then two first runs at once are not kept apart.
+    None if the file system has no locks: then two first runs at once are not kept apart.
     """
-    folder = os.open(venv, os.O_RDONLY)  # the folder itself: it outlives all that is in it
+    folder = os.open(venv, os.O_RDONLY)  # the folder itself: it outlives everything in it
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say("waiting for another run that makes the virtual environment ...")
+        say("waiting for another run to make the virtual environment ...")
         fcntl.flock(folder, fcntl.LOCK_EX)
     except OSError:
         os.close(folder)
@@ -53,7 +53,7 @@ def say(text: str) -> None:
 
 
 def read_version(python: Path) -> str:
-    """Return what a Python says of itself, without its patch level: ``Python 3.14``."""
+    """Return a Python's version without the patch level: ``Python 3.14``."""
     try:
         done = subprocess.run([python, "-V"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -68,11 +68,11 @@ def make(root: Path, venv: Path) -> None:
     if subprocess.run(
         [sys.executable, "-I", "-m", "venv", "--clear", venv], check=False
     ).returncode:
-        raise Failed(f"error: {sys.executable} -m venv failed; it says above why.")
+        raise Failed(f"error: {sys.executable} -m venv failed; see its messages above.")
     packages = ("--only-binary", ":all:", "--require-hashes", "-r", lock)
     project = ("--no-deps", "--no-build-isolation", "-e", root)
     for arguments in (packages, project):
-        # Pip writes to stderr, all of it: stdout is for what the caller was asked for.
+        # All output of pip goes to stderr: stdout is reserved for the caller's result.
         command = [python, *PIP, *arguments]
         if subprocess.run(command, stdout=sys.stderr.fileno(), check=False).returncode:
             raise Failed(NOT_INSTALLED)
@@ -80,10 +80,10 @@ def make(root: Path, venv: Path) -> None:
 
 
 def spell_paths(root: Path, venv: Path) -> None:
-    """Name the project's folder to Python by its bytes.
+    """Give Python the project's folder by its bytes.
 
-    From 3.13 on it takes paths for UTF-8, and where the locale's encoding is another one it would
-    not find a folder whose name is in Chinese.
+    Since 3.13 it reads paths as UTF-8; in a locale with another encoding it would not find a folder
+    with a Chinese name.
     """
     for file in venv.glob("lib/python3*/site-packages/_lowu.pth"):
         spelled = os.fsencode(root / "scripts").hex()
@@ -102,7 +102,7 @@ def main() -> int:
         is_made = stamp.is_file() and stamp.read_text(encoding="utf-8").strip() == wanted
         if not is_made or f"{inputs} {read_version(venv / 'bin' / 'python')}" != wanted:
             if not os.access(venv, os.W_OK):
-                raise PermissionError(13, "it belongs to somebody else")
+                raise PermissionError(13, "it belongs to another user")
             say("making the virtual environment (once, about half a minute) ...")
             stamp.unlink(missing_ok=True)
             make(root, venv)

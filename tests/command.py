@@ -1,8 +1,7 @@
 """The `lowu` command for tests: `python -m lowu`, forked from a process that has imported it.
 
-Most of the time of most commands goes into imports, and the suite runs hundreds of them. What is
-tested of the start itself (locales, modules of the current folder, signals) begins a Python of
-its own.
+Most commands spend most of their time on imports, and the suite runs hundreds of them. Tests of the
+start itself (locales, modules of the current folder, signals) start their own Python.
 """
 
 import io
@@ -17,10 +16,10 @@ _PARENT.set_forkserver_preload(["tests.command_imports"])
 
 
 def run_command(arguments, cwd=None, timeout=120):
-    """Run `lowu` and return the finished process, with its texts.
+    """Run `lowu` and return the finished process, with its output as text.
 
     Raises:
-        subprocess.TimeoutExpired: it was killed after so many seconds.
+        subprocess.TimeoutExpired: the command was killed after `timeout` seconds.
     """
     arguments = [str(argument) for argument in arguments]
     with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:

@@ -1,4 +1,4 @@
-"""What the parent of all commands has imported before it forks the first: all of the project."""
+"""Imports all of the project into the parent process, before it forks the first command."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Stores of a test, closed after it: most tests play a process that ends without a word."""
+"""Stores that are closed after each test: most tests simulate a process that dies suddenly."""
 
 from lowu.institutions.service.store import Store
 

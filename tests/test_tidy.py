@@ -15,7 +15,7 @@ MODULE_LINES_MAX = 500
 FOLDER_FILES_MAX = 15
 LARGE_FOLDERS = {
     "consensus": 26,  # small files, each one rule of the protocol
-    "tests/network": 17,
+    "tests/network": 18,
     "tests/regressions": 100,  # one file a bug
 }
 FUNCTION_LINES_MAX = 60
@@ -70,7 +70,7 @@ def test_module(path):
     text = path.read_text()
     tree = ast.parse(text)
     package = package_of(path)
-    assert ast.get_docstring(tree), "a module begins with what it is"
+    assert ast.get_docstring(tree), "a module begins with a docstring"
     assert len(text.splitlines()) <= MODULE_LINES_MAX
     for name in own_imports(path):
         if name.split(".")[0] == package:
@@ -96,7 +96,7 @@ def modules():
 
 
 def imports_at_the_start(tree):
-    """Yield what a module imports before any function of it runs."""
+    """Yield the modules that a module imports before any of its functions runs."""
     waiting = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -110,9 +110,9 @@ def imports_at_the_start(tree):
 
 
 def find_circle(graph):
-    """Return modules of which each imports the next and the last the first; [] if there are none.
+    """Return modules each of which imports the next, and the last the first; [] if there are none.
 
-    Modules that import nothing but what is left out already are left out, until none is left.
+    Modules that import only modules already removed are removed, until none is left to remove.
     """
     left = dict(graph)
     while True:
@@ -130,7 +130,7 @@ def find_circle(graph):
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    """Imports for type checking count: what knows each other's types is one thing."""
+    """Imports for type checking count: modules that need each other's types are one unit."""
     known = modules()
     graph = {}
     for name, path in known.items():
@@ -149,14 +149,14 @@ SHARED_MODULE_NAMES = {
     "checks": 2,  # of proposals, and of presentations
     "errors": 2,  # of the core, and of a node
     "inbox": 2,  # of a replica, and of a desk
-    "registry": 2,  # the contract's binding, and what nodes say of it
+    "registry": 2,  # the contract's binding, and queries of it at nodes
     "signatures": 2,  # of votes, and of documents
 }
-"""Names that several modules have on purpose."""
+"""Names that several modules share on purpose."""
 
 
 def test_each_module_and_class_has_a_name_of_its_own():
-    """Modules of commands are called as the command is, whatever else has that word."""
+    """Command modules are exempt: they are named after the command, even if the name is taken."""
     modules_of, classes_of = Counter(), Counter()
     for path in sources():
         if path.stem != "__init__" and "commands" not in path.parts:
@@ -177,14 +177,14 @@ def test_no_test_imports_a_folder_by_its_bare_name():
 
 
 def test_folders_are_rooms():
-    """No folder of forty files, and none without a test where tests are."""
+    """No folder has too many files, and every folder of tests has a test."""
     files = {}
     for path in tracked():
         if path.suffix == ".py" and path.is_file():
             files.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.name)
     for folder, names in files.items():
         limit = LARGE_FOLDERS.get(folder, FOLDER_FILES_MAX)
-        assert len(names) <= limit, f"{folder} has {len(names)} files: give them rooms"
+        assert len(names) <= limit, f"{folder} has {len(names)} files: split it into subfolders"
         if folder.startswith("tests/"):
             inside = [name for other in files if other.startswith(folder) for name in files[other]]
             assert any(name.startswith("test_") for name in inside), f"{folder} has no test"
@@ -223,7 +223,7 @@ def names_no_encoding(call):
         return False
     if name in ("read_text", "write_text"):
         return len(call.args) < (1 if name == "read_text" else 2)
-    if name in ("open", "fdopen", "makefile"):  # an `.open(x, y=…)` of our own is no file's
+    if name in ("open", "fdopen", "makefile"):  # our own `.open(x, y=…)` opens no file
         is_bare = not call.args and set(keywords) <= {"mode", "buffering", "errors", "newline"}
         return bool(modes) or is_bare or isinstance(call.func, ast.Name)
     if name in ("run", "Popen", "check_output"):
@@ -264,12 +264,12 @@ def test_text_is_utf_8_whatever_the_locale(path):
     """N-L2: a Chinese or Western locale read the bundled networks as something else."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         assert not (isinstance(node, ast.Call) and names_no_encoding(node)), (
-            f"line {node.lineno}: names no encoding"
+            f"line {node.lineno} names no encoding"
         )
 
 
 def test_owners():
-    """One place for each dangerous act."""
+    """Each dangerous operation occurs in the named modules only."""
     owners = {
         r"\.replica\.step\(|replica\.step\(": {
             "node/core/driver.py",
@@ -335,7 +335,7 @@ def test_root_holds_what_the_design_names():
 
 
 def test_protocol_rules_cited_exist():
-    """Every rule id in the code stands in docs/PROTOCOL.md."""
+    """Every rule id cited in the code is defined in docs/PROTOCOL.md."""
     defined = set(re.findall(r"\*\*(R-[A-Z]+-\d+)\*\*", (ROOT / "docs/PROTOCOL.md").read_text()))
     cited = set()
     for path in [*sources(), *(ROOT / "tests").rglob("*.txt")]:

@@ -1,4 +1,4 @@
-"""What commands read from their arguments and files, and write: every flaw is a `UsageError`."""
+"""Reading of arguments and files, where every flaw is a `UsageError`; writing of files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
     for item in given:
         path, separator, name = item.partition("=")
         if not separator or not path.startswith("/"):
-            raise click.UsageError(f"--attach {item!r}: a path and a file, such as /image=scan.png")
+            raise click.UsageError(f"--attach {item!r}: use a path and a file: /image=scan.png")
         try:
             found[path] = read_given(Path(name), PACKAGE_BYTES_MAX)
         except FormError as error:
@@ -52,7 +52,7 @@ def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read; `ClickException` says why it cannot be."""
+    """Write a file that only its owner can read; raise `ClickException` if that fails."""
     from lowu.institutions.files import write_private
 
     try:
@@ -69,7 +69,7 @@ def parse_anchor(text: str) -> bytes:
         anchor = b""
     if len(anchor) != 32:
         raise click.UsageError(
-            f"{text!r} is not an anchor: 32 bytes in hex, as `lowu issue` prints"
+            f"{text!r} is not an anchor: give 32 bytes in hex, as `lowu issue` prints them"
         )
     return anchor
 
@@ -86,15 +86,15 @@ def parse_reason(name: str) -> RevokeReason:
 def parse_subject(text: str) -> str:
     """Return a subject, ``TYPE:NUMBER``, if it has that form."""
     if ":" not in text:
-        raise click.UsageError(f"--subject {text!r}: a type and a number, such as USCC:9144…")
+        raise click.UsageError(f"--subject {text!r}: use a type and a number, such as USCC:9144…")
     return text
 
 
 def check_schemas(schemas: Sequence[str]) -> None:
-    """Refuse a schema that is not known, and name those that are."""
+    """Raise `UsageError` for an unknown schema, naming the known ones."""
     from lowu.institutions.documents.schemas import SCHEMAS
 
     unknown = [schema for schema in schemas if schema not in SCHEMAS]
     if unknown:
         known = ", ".join(SCHEMAS)
-        raise click.UsageError(f"schema {unknown[0]!r} is not known. There are: {known}")
+        raise click.UsageError(f"unknown schema {unknown[0]!r}. There are: {known}")

@@ -1,9 +1,9 @@
 """The command line: names of sub-commands, exit codes, and how errors are shown.
 
 Exit codes: 0 ok, 1 failed, 2 usage or network file, 3 environment, 4 not ready in time,
-130 interrupted. Results go to stdout, everything else to stderr; with ``--json`` one object
-``{"ok": …, "figures": {…}, …}`` goes to stdout, exit 0 exactly when ok; a failure has
-``"error": {"code", "message", "hint"}`` in it.
+130 interrupted. Results go to stdout, everything else to stderr. With ``--json`` one object
+``{"ok": …, "figures": {…}, …}`` goes to stdout; the command exits 0 exactly if ``ok`` is true. The
+object of a failed command contains ``"error": {"code", "message", "hint"}``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COMMANDS = {
     "logs": ("logs", "Show the logs of all nodes, merged by time."),
     "accounts": ("network", "List the institutions' accounts and nodes."),
     "validate": ("network", "Check a network file."),
-    "build-chain": ("chain", "Write a tree of node folders as FISCO BCOS's build_chain.sh does."),
+    "build-chain": ("chain", "Write node folders as FISCO BCOS's build_chain.sh does."),
     "simulate": ("simulate.command", "Run the consensus core in a deterministic simulation."),
     "sample": ("documents", "Write a sample document with invented content."),
     "issue": ("documents", "Package a document and register its anchor."),
@@ -49,7 +49,7 @@ _COMMANDS = {
     "supersede": ("documents", "Replace a document with a newer one."),
     "erase": ("documents", "Destroy a package and record that on the ledger."),
     "forget": ("wallet", "Destroy a holder's copy of an erased document."),
-    "witness": ("documents", "Confirm a registration of another institution."),
+    "witness": ("documents", "Confirm a registration by another institution."),
     "serve": ("serve", "Run an institution or wallet that processes orders from files."),
     "regulator": ("regulator", "Show an observer's counts and alerts."),
     "org": ("org", "Propose changes, vote on them, replace accounts and keys."),
@@ -58,18 +58,18 @@ _COMMANDS = {
     "state-tests": ("state_tests", "Run the official state tests in both EVM engines."),
     "bench": (
         "bench.command",
-        "Measure speed, latency and memory, and compare with other systems.",
+        "Measure performance, and compare it with other systems.",
     ),
     "version": ("network", "Show versions."),
 }
 
 
 _WORDS = {1: "failed", 2: "usage", 3: "environment", 4: "not_ready", 130: "interrupted"}
-"""What a failure is called in JSON, by exit code; "internal" is one that nobody expected."""
+"""Error code in JSON, by exit code; an unexpected error has the code "internal"."""
 
 
 class _Answer:
-    """The one object that a command prints with ``--json``."""
+    """Whether the command has printed its one JSON object."""
 
     is_given = False
 
@@ -119,7 +119,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _exit_code(error: BaseException) -> int:
-    """Return the exit code of an expected error, which its class knows; -1 for a bug."""
+    """Return the exit code that an expected error's class defines; -1 for a bug."""
     if isinstance(error, UnicodeEncodeError):
         return 2
     code: int = getattr(error, "exit_code", -1)
@@ -128,12 +128,12 @@ def _exit_code(error: BaseException) -> int:
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, UnicodeEncodeError):
-        return f"{error.object[:100]!r} is not text in UTF-8: is it in another encoding?"
+        return f"{error.object[:100]!r} is not UTF-8 text: is it in another encoding?"
     return str(error)
 
 
 def _prepare_process() -> None:
-    """Let no locale end the command, and nothing of the current folder run in its children."""
+    """Survive any locale; keep child processes from importing from the current folder."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -144,7 +144,7 @@ def _prepare_process() -> None:
 def main() -> int:
     """Run the command line; every expected error is one clear message, never a traceback."""
     _prepare_process()
-    # A shell's background job starts with SIGINT ignored; SIGTERM must end it all the same.
+    # A shell's background job starts with SIGINT ignored; SIGTERM must still stop it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     flaw = open_streams()
@@ -179,7 +179,7 @@ def _run() -> int:
 
 
 def _explain(error: BaseException) -> int:
-    """Say what has ended the command; return its exit code, or -1 if nobody expected it."""
+    """Report why the command failed; return its exit code, or -1 for an unexpected error."""
     from lowu.node.errors import root_causes
 
     causes = root_causes(error)
@@ -208,7 +208,7 @@ def _find_help(error: click.ClickException) -> str:
 
 
 def _fail(exit_code: int, message: str, hint: str = "", word: str = "") -> int:
-    """With ``--json`` print what went wrong as the command's one object; return the exit code."""
+    """With ``--json``, print the error as the command's one object; return the exit code."""
     if "--json" in sys.argv and not _Answer.is_given:
         error = {"code": word or _WORDS.get(exit_code, "failed"), "message": message, "hint": hint}
         emit_json(False, {}, error=error)
@@ -216,7 +216,7 @@ def _fail(exit_code: int, message: str, hint: str = "", word: str = "") -> int:
 
 
 def _tell_lost(error: OutputLost) -> int:
-    """Say that a result was lost; nothing, to whoever has closed the pipe to read no more."""
+    """Report a lost result, but print nothing if the reader has closed the pipe."""
     give_up_output()
     if error.is_pipe_closed:
         return PIPE_CLOSED_EXIT

@@ -1,6 +1,6 @@
-"""The institutions and holders of one network, as commands act for them.
+"""The institutions and holders of one network, for whom commands act.
 
-Institutions keep what they must not forget below ``--dir``, in ``desks/NAME.sqlite3``; holders in
+Below ``--dir``, an institution's store is ``desks/NAME.sqlite3`` and a holder's is
 ``wallets/NAME.sqlite3``. Documents travel as files; a node never sees one.
 """
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from lowu.node.topology.spec import Institution
 
 _HINTS = {
-    "ROLE_REQUIRED": "It lacks the role for this: see its roles in the network file.",
-    "NOT_ACCREDITED": "It is not accredited for this schema: see its schemas in the network file.",
+    "ROLE_REQUIRED": "The institution lacks the role for this: see its roles in the network file.",
+    "NOT_ACCREDITED": "The institution is not accredited for this schema: see the network file.",
     "NOT_FOUND": "This institution has registered no such anchor.",
-    "ALREADY_REVOKED": "It has been revoked already.",
-    "TERMINAL_STATE": "It has been decided, or is in a final state, already.",
-    "NO_SUCH_PROPOSAL": "`lowu org proposals` lists them.",
-    "ALREADY_VOTED": "An organisation votes once.",
+    "ALREADY_REVOKED": "The document is already revoked.",
+    "TERMINAL_STATE": "It is already decided, or in a final state.",
+    "NO_SUCH_PROPOSAL": "`lowu org proposals` lists all proposals.",
+    "ALREADY_VOTED": "An organisation can vote only once.",
 }
-"""What to do about a refusal, by its name."""
+"""Explanation or next step for each refusal, by its name."""
 
 
 class Office:
-    """What commands open of one network: its plan, members, keys, stores and desks."""
+    """One network as commands use it: its plan, members, keys, stores and desks."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -63,7 +63,7 @@ class Office:
     # --- members ------------------------------------------------------------------------------
 
     def find(self, name: str) -> PlannedInstitution:
-        """Return an institution of the network; `UsageError` names those there are."""
+        """Return an institution of the network; raise `UsageError` if there is none."""
         everybody = self.list_institutions()
         for item in everybody:
             if item.spec.id == name:
@@ -72,7 +72,7 @@ class Office:
         raise click.UsageError(f"no institution {name!r} in this network. There are: {known}")
 
     def list_institutions(self) -> list[PlannedInstitution]:
-        """Return the institutions of the network file, and those that were proposed since."""
+        """Return the institutions of the network file and those proposed as members since."""
         from lowu.institutions.ledger.governance import derive_org_id
         from lowu.node.topology.plan import PlannedInstitution, derive_key
 
@@ -122,15 +122,15 @@ class Office:
     def draft_newcomer(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Sequence[str], via: str
     ) -> PlannedInstitution:
-        """Note an institution that is to become a member, so that its commands find its keys.
+        """Record an institution that is to become a member, so that its commands find its keys.
 
-        Drafting the same institution again changes nothing: a proposal may be made once more.
+        Drafting the same institution again changes nothing, so its admission can be proposed again.
         """
         from lowu.institutions.files import make_private_folder
         from lowu.node.topology.spec import NAME
 
         if not NAME.match(name):
-            raise click.UsageError(f"{name!r}: lower-case letters, digits and '-'")
+            raise click.UsageError(f"{name!r}: use lower-case letters, digits and '-' only")
         row = [name, side.name, int(roles), list(schemas), self.find(via).spec.client_of]
         rows = [
             [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
@@ -138,7 +138,7 @@ class Office:
         ]
         if row not in rows:
             if name in self.org_ids:
-                raise click.UsageError(f"{name} is known already, with other particulars")
+                raise click.UsageError(f"{name} is already known, with different details")
             make_private_folder(self._newcomers_file.parent)
             write_file(self._newcomers_file, json.dumps([*rows, row], indent=1).encode())
         return self.find(name)
@@ -146,13 +146,13 @@ class Office:
     # --- keys ---------------------------------------------------------------------------------
 
     def keystore_file(self, name: str) -> Path:
-        """Return where an institution keeps a key of its own, if it has one."""
+        """Return the path of an institution's own key file, which need not exist."""
         return self.directory / "desks" / f"{name}.key.json"
 
     def unlock(self, name: str) -> PlannedInstitution:
-        """Return an institution with the account in its keystore, if it has one.
+        """Return an institution, with the account from its keystore if it has one.
 
-        The password is the environment's LOWU_PASSWORD, or asked for on a terminal.
+        The password comes from LOWU_PASSWORD or from a prompt on a terminal.
         """
         item, path = self.find(name), self.keystore_file(name)
         if not path.exists():
@@ -166,7 +166,7 @@ class Office:
             raise click.ClickException(text) from error
 
     def document_key(self, name: str, number: int) -> Any:
-        """Return an institution's document key of a number, from 1."""
+        """Return an institution's document key by its number, counted from 1."""
         from lowu.institutions.package.signatures import DocumentKey
         from lowu.node.topology.plan import derive_key
 
@@ -174,7 +174,7 @@ class Office:
         return DocumentKey(derive_key(self.plan.spec.settings.seed, f"document/{name}{suffix}"))
 
     def member(self, item: PlannedInstitution, key_id: int = 1) -> Member:
-        """Return an institution as it acts with its document key of a number."""
+        """Return an institution that signs with its document key `key_id`."""
         from lowu.institutions.roles.member import Member
 
         key = self.document_key(item.spec.id, key_id)
@@ -194,11 +194,11 @@ class Office:
 
     @contextmanager
     def open_store(self, kind: str, name: str) -> Iterator[Store]:
-        """Open the store of an institution (``desks``) or a holder (``wallets``) for a while."""
+        """Open the store of an institution (``desks``) or a holder (``wallets``); then close it."""
         from lowu.institutions.service.store import Store, StoreError
 
         if not name or "/" in name or name.startswith("."):
-            raise click.UsageError(f"{name!r} is not a name")
+            raise click.UsageError(f"{name!r} is not a valid name")
         try:
             with Store(self.directory / kind / f"{name}.sqlite3") as store:
                 yield store
@@ -207,7 +207,7 @@ class Office:
 
     @contextmanager
     def open_wallet(self, name: str) -> Iterator[Wallet]:
-        """Open a holder's wallet for a while."""
+        """Open a holder's wallet, then close it."""
         with self.open_store("wallets", name) as store:
             yield self._build_wallet(name, store)
 
@@ -235,10 +235,11 @@ class Office:
 
         Args:
             name: the institution.
-            is_issuing: whether it will sign documents: then its key in use is read from the ledger.
-            is_offline: whether it asks no node, and holds proofs against `trust` only.
-            confirm: institutions whose nodes a verification asks too.
-            trust: what was saved for verification.
+            is_issuing: whether it will sign documents; if so, the number of its key in use is read
+                from the ledger, and pending registrations are sent.
+            is_offline: whether it asks no node, and checks proofs against `trust` only.
+            confirm: institutions whose nodes a verification also asks.
+            trust: the trust file, if there is one.
         """
         from lowu.institutions.ledger.registry import Registry
         from lowu.institutions.ledger.transactor import Signer
@@ -274,7 +275,7 @@ class Office:
                 trust=trust,
             )
             if is_issuing:
-                with suppress(ClientError):  # what is left to register stays left
+                with suppress(ClientError):  # what could not be registered stays pending
                     await desk.register_left()
             yield desk
 
@@ -296,13 +297,13 @@ class Office:
 
 
 TRIES = 6
-"""Of a person's order: some three seconds of pauses, at each of the desk's nodes in turn."""
+"""Attempts of a command's order, at the desk's nodes in turn; pauses add up to about 3 s."""
 
 
 async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answer:
-    """Carry a person's order out; a refusal is a `ClickException` that says what to do.
+    """Carry out a command's order; raise `ClickException` with an explanation if it is refused.
 
-    An order that no node answered stays begun: the same command continues it.
+    An order that no node answered stays open: the same command continues it.
     """
     from lowu.institutions.service.runner import NoAnswerYetError
 
@@ -319,7 +320,7 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
     return answer
 
 
-_NUMBERS = "docs/REGISTRY.md says what each number means"
+_NUMBERS = "docs/REGISTRY.md explains the numbers"
 
 
 def ask_password(path: Path, *, is_new: bool = False) -> str:
@@ -330,17 +331,17 @@ def ask_password(path: Path, *, is_new: bool = False) -> str:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{path} needs a password: set LOWU_PASSWORD")
     return str(
-        click.prompt(f"Password of {path}", hide_input=True, confirmation_prompt=is_new, err=True)
+        click.prompt(f"Password for {path}", hide_input=True, confirmation_prompt=is_new, err=True)
     )
 
 
 def now_s() -> int:
-    """Return the time, seconds since 1970."""
+    """Return the time in seconds since 1970."""
     return int(time.time())
 
 
 def run_steps(function: Any) -> Any:
-    """Run an async function; what a contract refuses is a clear error."""
+    """Run an async function; turn expected failures into clear errors."""
     from lowu.institutions.ledger.registry import RegistryRefused
     from lowu.institutions.service.inbox import MailboxError
     from lowu.institutions.service.store import StoreError
@@ -352,7 +353,7 @@ def run_steps(function: Any) -> Any:
         causes = root_causes(error)
         if all(isinstance(cause, RegistryRefused) for cause in causes):
             hint = _HINTS.get(str(causes[0]), _NUMBERS)
-            raise click.ClickException(f"the registry refuses: {causes[0]}. {hint}") from error
+            raise click.ClickException(f"the registry refused: {causes[0]}. {hint}") from error
         failed = [
             cause for cause in causes if isinstance(cause, (MailboxError, StoreError, OSError))
         ]

@@ -21,7 +21,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 by_option = click.option("--by", "institution", required=True, help="The institution that acts.")
-holder_option = click.option("--holder", required=True, help="The holder that acts.")
+holder_option = click.option("--holder", required=True, help="The holder who acts.")
 attach_option = click.option(
     "--attach",
     multiple=True,
@@ -80,9 +80,9 @@ def read_network(name_or_path: str) -> tuple[str, Path]:
     try:
         return read_given(path, NETWORK_BYTES_MAX).decode(), path
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"network file {path}: is not UTF-8 text ({error})") from error
+        raise click.UsageError(f"network file {path} is not UTF-8 text ({error})") from error
     except FormError as error:
         names = ", ".join(bundled_networks())
         raise click.UsageError(
-            f"network {name_or_path!r}: not one of {names}, and no network file ({error})"
+            f"network {name_or_path!r} is neither one of {names} nor a network file ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""What a person sees: progress on stderr, tables on stdout, plain where there is no terminal."""
+"""Output for people: progress on stderr, tables on stdout, plain where there is no terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowu.cli import emit_json
 
 
 class Progress:
-    """Says what is being done, one line a step; silent in JSON mode."""
+    """Prints what the command is doing, one line per step; silent in JSON mode."""
 
     def __init__(self, *, is_silent: bool) -> None:
         self._is_silent = is_silent
@@ -34,7 +34,7 @@ def say(text: str, *, is_json: bool, **details: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table to stdout; off a terminal, as wide as it needs."""
+    """Print a table to stdout; if that is no terminal, at most 160 columns wide."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:

@@ -1,7 +1,7 @@
-"""Standard output and error of the command, and what becomes of a command that cannot write.
+"""Standard output and error of the command, and what happens when it cannot write to them.
 
-A result that cannot be written is a failure, and told in one line; progress and errors that
-cannot be written are no reason to fail.
+A result that cannot be written is a failure, reported in one line. Progress and errors that cannot
+be written do not make the command fail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 PIPE_CLOSED_EXIT = 141
-"""As shells report a program that SIGPIPE has ended: whoever read its output wants no more."""
+"""What shells report for a program killed by SIGPIPE: its reader has closed the pipe."""
 
 
 class OutputLost(Exception):
@@ -29,7 +29,7 @@ class _Output(io.FileIO):
     """Standard output."""
 
     def write(self, data: Any) -> int:
-        """Write; what the system refuses is `OutputLost`, which nothing else is taken for."""
+        """Write; raise `OutputLost`, distinct from every other error, if the system refuses."""
         try:
             return super().write(data)
         except OSError as error:
@@ -49,8 +49,8 @@ class _Error(io.FileIO):
 def open_streams() -> str:
     """Make the standard streams safe to write to; return what is wrong with them, or "".
 
-    A descriptor that is closed at the start would be the number of the next file or socket, and
-    receive what is meant for the stream.
+    If a standard descriptor is closed at the start, the next file or socket would take its number
+    and receive what is meant for the stream.
     """
     is_output_open = _is_open(1)
     for descriptor in range(3):
@@ -62,7 +62,7 @@ def open_streams() -> str:
     sys.stderr = _wrap(_Error(2, "w", closefd=False), sys.stderr)
     if is_output_open:
         return ""
-    return "standard output is closed; send it to /dev/null if nobody is to read it"
+    return "standard output is closed; redirect it to /dev/null to discard the result"
 
 
 def _is_open(descriptor: int) -> bool:
@@ -84,7 +84,7 @@ def _wrap(raw: io.FileIO, old: Any) -> io.TextIOWrapper:
 
 
 def give_up_output() -> None:
-    """Drop what is still to be written to standard output, now and at the end of the process."""
+    """Discard what standard output still buffers, now and when the process exits."""
     target = os.open(os.devnull, os.O_WRONLY)
     os.dup2(target, 1)
     os.close(target)

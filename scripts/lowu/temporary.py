@@ -1,4 +1,4 @@
-"""Networks that a command starts for itself, and leaves no trace of."""
+"""Temporary networks that a command starts, stops and removes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lowu.node.topology.control import Control
 
 @contextmanager
 def temporary_network_folder(purpose: str) -> Iterator[Path]:
-    """Give a folder for a network; in the end its nodes are stopped, and it is removed."""
+    """Yield a folder for a network; at the end, stop its nodes and remove it."""
     parent = Path(tempfile.mkdtemp(prefix=f"lowu-{purpose}-"))
     folder = parent / "nodes"
     try:

@@ -1,4 +1,4 @@
-"""Strangers that hold connections to ports, say some first words, and come back when closed."""
+"""Strangers that hold connections to ports, send some first bytes, and reconnect when closed."""
 
 import selectors
 import socket
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def client_hello():
-    """The first bytes of a TLS client that means it, for a while."""
+    """Return a real TLS client's first bytes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -17,14 +17,14 @@ def client_hello():
         context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
     except ssl.SSLWantReadError:
         return outgoing.read()
-    raise AssertionError("a handshake of one side")
+    raise AssertionError("a handshake with only one side finished")
 
 
 FIRST_WORDS = {"silent": b"", "one byte": b"\x16", "hello": client_hello()}
 
 
 class Flood:
-    """`count` connections to each port, kept by a thread."""
+    """`count` connections to each port, kept open by a thread."""
 
     def __init__(self, ports, count, words=b""):
         self._words = words
@@ -32,7 +32,7 @@ class Flood:
         self._held = selectors.DefaultSelector()
         self._is_over = threading.Event()
         self.filled = threading.Event()
-        """Each connection has been open once."""
+        """Set once every connection has been open."""
         self.opened = 0
 
     def run(self):
@@ -79,7 +79,7 @@ class Flood:
 
 @contextmanager
 def flood(ports, count, words=b""):
-    """Hold connections for a while."""
+    """Hold the connections open."""
     found = Flood(ports, count, words)
     thread = threading.Thread(target=found.run)
     thread.start()

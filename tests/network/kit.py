@@ -1,4 +1,4 @@
-"""Black-box handling of real networks through the `lowu` command."""
+"""Black-box control of real networks through the `lowu` command."""
 
 import json
 import os
@@ -50,20 +50,20 @@ def wait_until(is_true, what, seconds=30):
 
 
 def height_of(url):
-    """How many blocks a node has committed."""
+    """Return the number of blocks that a node has committed."""
     return int(rpc(url, "eth_blockNumber")["result"], 16)
 
 
 def links_of(url):
-    """How many nodes a node is linked to."""
+    """Return the number of nodes that a node is linked to."""
     return int(rpc(url, "net_peerCount")["result"], 16)
 
 
 def wait_until_level(urls):
-    """Wait until all nodes have what any of them has now.
+    """Wait until every node has all blocks that any node has now.
 
-    What one node was told to be committed may be read at another one only after this: `lowu up`,
-    like every command, returns when those have it that it asked.
+    A block that one node reports as committed can be read at another node only after this: like
+    every command, `lowu up` returns once the nodes that it asked have the block.
     """
     height = max(height_of(url) for url in urls)
     for url in urls:
@@ -85,9 +85,9 @@ def processes_of(directory):
 
 
 class Network:
-    """A network of a test, in its own folder; stopped at the end whatever happens.
+    """A test's network, in its own folder.
 
-    When it has been made, all nodes that run are linked to each other and have the block of `up`.
+    Once it is created, all running nodes are linked to each other and have the block of `up`.
     """
 
     def __init__(self, directory, network="dev-4"):
@@ -97,7 +97,7 @@ class Network:
         self.wait_until_level()
 
     def wait_until_level(self):
-        """Wait until the nodes that run are linked and have what any of them has."""
+        """Wait until all running nodes are linked and have all blocks that any of them has."""
         urls = [node["url"] for node in self.status() if node["pid"] is not None]
         for url in urls:
             wait_until(lambda url=url: links_of(url) >= len(urls) - 1, f"{url} is linked to all")
@@ -117,7 +117,7 @@ class Network:
         return [node.get("height") for node in self.status()]
 
     def chains(self):
-        """What every node tells of its blocks, for `check_agreement`."""
+        """Return every node's own account of its blocks, for `check_agreement`."""
         return {node["name"]: list(self._chain(node["url"])) for node in self.nodes}
 
     def _chain(self, url):

@@ -1,4 +1,4 @@
-"""``lowu bench`` on real networks: that it measures, and prints what scripts read."""
+"""``lowu bench`` on real networks: it measures, and prints the figures that scripts read."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A document from its issuer to its receiver, by commands and files, on real processes."""
+"""A document's way from issuer to receiver, by commands and files, on real processes."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def wait_until_level(place):
 
 
 def run_for_all(place, *arguments):
-    """Run a command, and wait until every node has what its own node was told."""
+    """Run a command, and wait until every node has the resulting blocks."""
     found = kit.lowu_json(*arguments, cwd=place)
     wait_until_level(place)
     return found
@@ -220,11 +220,11 @@ def test_commands_turn_to_the_next_node_when_their_own_is_down(place):
     kit.lowu("start", "szcredit", cwd=place)
     wait_until_level(place)
     again = run_for_all(place, *issuing)
-    assert again["anchor"] != issued["anchor"]  # what was delivered is not an order cut off
+    assert again["anchor"] != issued["anchor"]  # a delivered order is not an interrupted one
 
 
 def test_a_command_killed_in_the_middle_continues_when_run_again(place):
-    """The package was stored, its registration sent; nothing commits it before the command dies."""
+    """The package is stored and its registration sent, but the command dies before it commits."""
     run_for_all(place, "sample", "cn.ecr/1", "--seed", 42, "-o", "cut.json")
     before = issued_by(place, "szcredit")
     control, stopped = Control(place / "nodes"), ["node0", "node3", "node4"]

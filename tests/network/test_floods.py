@@ -1,4 +1,4 @@
-"""What idle clients and strangers can do to a node: nothing that lasts (N-F5, N-F6)."""
+"""Idle clients and strangers do a node no lasting harm (N-F5, N-F6)."""
 
 import json
 import resource
@@ -25,7 +25,7 @@ ONE_NODE = (
 
 @pytest.mark.parametrize("words", FIRST_WORDS)
 def test_strangers_on_every_p2p_port_keep_no_node_out(network, words):
-    """N-F6: a node restarts while each port has a hundred connections that say no more."""
+    """N-F6: a node restarts while each port has a hundred connections that send nothing more."""
     raise_limit()
     ports = [node["p2p_port"] for node in network.nodes]
     with flood(ports, 100, FIRST_WORDS[words]):
@@ -35,7 +35,7 @@ def test_strangers_on_every_p2p_port_keep_no_node_out(network, words):
 
 
 def test_a_thousand_idle_clients_cost_nobody_a_node(tmp_path):
-    """N-F5: 1,024 descriptors, idle sockets on the RPC port, and what makes RocksDB open files."""
+    """N-F5: 1,024 descriptors, idle sockets on the RPC port, load that makes RocksDB open files."""
     raise_limit()
     (tmp_path / "one.toml").write_text(ONE_NODE)
     directory, limit = tmp_path / "nodes", 1_024
@@ -69,7 +69,7 @@ def test_a_thousand_idle_clients_cost_nobody_a_node(tmp_path):
 
 
 def test_too_few_descriptors_are_told_at_the_start(tmp_path):
-    """N-F5: what the node needs, and how to get it."""
+    """N-F5: the message says how many the node needs, and how to get them."""
     (tmp_path / "one.toml").write_text(ONE_NODE)
     done = subprocess.run(
         [sys.executable, "-m", "lowu", "up", str(tmp_path / "one.toml"), "--dir", tmp_path / "n"],
@@ -85,7 +85,7 @@ def test_too_few_descriptors_are_told_at_the_start(tmp_path):
 
 
 def test_strangers_for_some_seconds():
-    """The campaign takes an hour; here it is that it runs, and tells what it found."""
+    """The campaign takes an hour; this checks that it runs and reports its findings."""
     done = lowu("attack", "strangers", "--minutes", "0.1", "--json", check=False)
     told = json.loads(done.stdout)
     assert done.returncode == 0 and told["ok"], told

@@ -1,4 +1,4 @@
-"""A leader killed with SIGKILL under steady registrations, again and again (F01, F05, P13)."""
+"""A leader killed repeatedly with SIGKILL under steady registrations (F01, F05, P13)."""
 
 import json
 
@@ -49,7 +49,7 @@ async def test_killed_leader_under_load(network):
 
 
 def test_stop_and_start_all_by_restart(network):
-    """Every node restarted in turn: the chain goes on (F36)."""
+    """Every node is restarted in turn, and the chain continues (F36)."""
     before = max(network.heights())
     for node in network.nodes:
         network.order("restart", node["name"])
@@ -59,7 +59,7 @@ def test_stop_and_start_all_by_restart(network):
 
 
 def test_two_of_four_down_stops_the_chain_and_reads_go_on(network):
-    """F07: not one block without a quorum; reads answer; progress once they are back."""
+    """F07: no block without a quorum, but reads are answered; blocks once the nodes are back."""
     plan = load_tree(network.directory)
     for name in ("node2", "node3"):
         network.order("kill", name)

@@ -1,4 +1,4 @@
-"""Who may link to a node: certificates, node ids, frames (F34, B39)."""
+"""Which peers may link to a node: certificates, node ids, frames (F34, B39)."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def agency_of(network, name="hkstp"):
 
 
 def connect(network, issued, chain, tmp_path):
-    """Return what node0 sends to a peer with that certificate before it closes the link."""
+    """Return a TLS connection to node0, made with that certificate."""
     (tmp_path / "peer.crt").write_bytes(issued.certificate_pem + chain.certificate_pem)
     (tmp_path / "peer.key").write_bytes(issued.key_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -85,7 +85,7 @@ def test_impostors_are_refused(shared, tmp_path, case):
     else:
         issued = issue_node_certificate(agency, node_key(shared, "node0"), "x")
     with connect(shared, issued, agency, tmp_path) as link:
-        assert received(link) == b"", "not one byte of ours"
+        assert received(link) == b"", "the node sends nothing"
     wait_until(lambda: CASES[case].lower() in shared.log("node0").lower(), "it is logged")
 
 
@@ -115,10 +115,10 @@ def test_plain_bytes_and_bad_frames_cost_the_link_only(shared, tmp_path):
 
 
 def test_a_member_that_sends_nonsense_costs_its_link_only(shared, tmp_path):
-    """Any member, observers included, may be hostile."""
+    """Any member may be hostile, including observers."""
     status = json.loads(rpc(shared.url, "getSyncStatus", "group0", "")["result"])
     hello = encode_frame(FrameKind.HELLO, [PROTOCOL_VERSION, bytes.fromhex(status["genesisHash"])])
-    # Of two links the one dialled by the smaller id stays: be that, and take the link over.
+    # Of two links, the one dialled by the smaller id stays: have the smaller id, and replace it.
     member = min(load_tree(shared.directory).nodes, key=lambda node: node.key.node_id)
     assert member.name != "node0"
     agency = agency_of(shared, member.spec.institution)

@@ -1,4 +1,4 @@
-"""Commands whose network, or whose output, is not what it seems (N-F12, N-L3, N-L4)."""
+"""Commands whose network or output fails in unexpected ways (N-F12, N-L3, N-L4)."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.network.kit import Network, lowu, processes_of, wait_until
 
 
 def run_to(output, *arguments):
-    """Run `lowu` with a standard output of the shell's making."""
+    """Run `lowu` with its output redirected by the shell."""
     command = f'"$0" -m lowu "$@" {output}'
     return subprocess.run(
         ["sh", "-c", command, sys.executable, *map(str, arguments)],
@@ -28,7 +28,7 @@ def run_to(output, *arguments):
 
 
 def test_start_right_after_a_kill_from_outside_starts_the_node(network):
-    """N-F12: it said "ok" with the old process's number, and started nothing."""
+    """N-F12: the command answered "ok" with the old process's id, and started nothing."""
     control = Control(network.directory)
     for _ in range(5):
         (before,) = control.wait_until_settled(["node1"])
@@ -46,11 +46,11 @@ def test_status_right_after_a_kill_from_outside_tells_it(network):
 
 
 def test_a_silent_program_on_the_port_of_a_killed_supervisor(network):
-    """N-L3: each command waited for an answer of it, `lowu up` for a minute and a half."""
+    """N-L3: each command waited for its answer; `lowu up` waited for a minute and a half."""
     pids = [node["pid"] for node in network.status()]
     entry = json.loads(control_file(network.directory).read_text())
     os.kill(entry["pid"], signal.SIGKILL)
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "nodes end")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "the nodes stop")
     with socket.socket() as silent:
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         silent.bind(("127.0.0.1", entry["port"]))
@@ -64,7 +64,7 @@ def test_a_silent_program_on_the_port_of_a_killed_supervisor(network):
         assert "nothing was running" in lowu("down", "--dir", network.directory).stdout
         again = Network(network.directory)
         assert again.up_result["was_running"] is False
-        with pytest.raises(BlockingIOError):  # nobody asked it anything
+        with pytest.raises(BlockingIOError):  # no command connected to it
             silent.accept()
 
 
@@ -77,7 +77,7 @@ def test_a_silent_program_on_the_port_of_a_killed_supervisor(network):
 )
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_up_that_cannot_tell_leaves_nothing(tmp_path, output, code, text, options):
-    """N-L4: a traceback, and a network that nobody knew of."""
+    """N-L4: the command failed with a traceback and left a network running unnoticed."""
     directory = tmp_path / "nodes"
     done = run_to(output, "up", "pilot-2", "--dir", directory, *options)
     assert done.returncode == code

@@ -1,4 +1,4 @@
-"""How networks start and end: ports, signals, killed supervisors, restarts from disk."""
+"""How networks start and stop: ports, signals, killed supervisors, restarts from disk."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def test_a_killed_supervisor_takes_its_nodes_along(network):
     pids = [node["pid"] for node in network.status()]
     (supervisor,) = [p for p in processes_of(network.directory) if p.pid not in pids]
     os.kill(supervisor.pid, signal.SIGKILL)
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "nodes end")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "the nodes stop")
     done = lowu("status", "--dir", network.directory, check=False)
     assert done.returncode == 1
     assert "is not running; start it with `lowu up`" in done.stderr
@@ -102,7 +102,7 @@ def test_taken_ports_move_the_whole_block(tmp_path):
 
 
 def test_a_port_lost_between_search_and_use_moves_the_network(tmp_path, monkeypatch):
-    """Regression: a node without its port stayed away, and two of four meant a minute's wait."""
+    """Regression: a node without its port did not start; with two of four, `up` waited a minute."""
     real, searches, lines = network_module.find_free_block, [], []
 
     def search(block, nodes):
@@ -129,7 +129,7 @@ def test_a_port_lost_between_search_and_use_moves_the_network(tmp_path, monkeypa
 
 
 def test_a_wiped_node_fetches_the_chain_again(network):
-    """F21, F22: blocks with verified certificates, re-executed; no vote where it had voted."""
+    """F21, F22: it re-executes blocks with verified certificates, and does not vote twice."""
     import shutil
 
     network.order("stop", "node3")
@@ -158,7 +158,7 @@ def test_a_node_with_another_genesis_says_so(network):
 
 
 def test_up_gives_up_at_once_when_too_few_nodes_can_run(network):
-    """Two of four validators end at their start: no quorum can come, however long one waits."""
+    """Two of four validators exit at the start: no quorum can form, however long `up` waits."""
     lowu("down", "--dir", network.directory)
     for name in ("node2", "node3"):
         genesis = network.directory / "127.0.0.1" / name / "config.genesis"
@@ -240,7 +240,7 @@ def test_networks_that_start_at_once_do_not_collide(tmp_path):
 
 
 def test_two_ups_at_once_on_one_folder_make_one_network(tmp_path):
-    """Regression: the second took the first one's control file, and orphaned its nodes."""
+    """Regression: the second `up` replaced the first one's control file and orphaned its nodes."""
     folder = tmp_path / "nodes"
     command = [sys.executable, "-m", "lowu", "up", "dev-4", "--json", "--dir", str(folder)]
     started = [
@@ -272,7 +272,7 @@ def test_an_up_that_fails_stops_nothing_that_was_running(network):
 
 
 def test_another_network_than_the_folder_s_is_refused(shared):
-    """`lowu up dev-4` started seed-7 without a word, where `nodes` held that."""
+    """`lowu up dev-4` silently started seed-7 if `nodes` held that network."""
     done = lowu("up", "seed-7", "--dir", shared.directory, check=False)
     assert done.returncode == 2 and "holds the network dev-4, not seed-7" in done.stderr
     assert lowu_json("up", "--dir", shared.directory)["network"] == "dev-4"

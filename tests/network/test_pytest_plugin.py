@@ -1,4 +1,4 @@
-"""The pytest plugin, in a project of its own."""
+"""The pytest plugin, in a separate project."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "test_bank
 
 
 def run(pytester, *arguments):
-    """Run the project's tests as its owner would, without our own plugins' options."""
+    """Run the project's tests as its owner would, without the plugins of our own tests."""
     return pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
 
 
@@ -40,7 +40,7 @@ def test_failures_tell_what_helps(pytester):
     result = run(pytester, "--lowu-network", "dev-4", "--lowu-seed", "7")
     result.assert_outcomes(failed=2)
     text = result.stdout.str()
-    assert "--lowu-seed 7 plays the same again" in text
+    assert "--lowu-seed 7 repeats this run" in text
     assert "Lowu logs, merged" in text and "link up" in text
 
 

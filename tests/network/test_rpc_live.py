@@ -1,4 +1,4 @@
-"""A running node's RPC against bad clients, and the FISCO dialect."""
+"""A running node's RPC with bad clients, and its FISCO methods."""
 
 import json
 import socket
@@ -37,7 +37,7 @@ def test_bad_http(shared):
 
 
 def test_a_stray_byte_after_an_upgrade_request(shared):
-    """The bug that ends hypercorn's trio server: here it costs that connection only."""
+    """A bug that crashes hypercorn's trio server; here it costs only that connection."""
     upgrade = (
         b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
         b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -80,7 +80,7 @@ def test_bad_json_and_limits(shared):
 
 
 def test_no_body_takes_more_than_linear_time(shared):
-    """Many escaped quotes once cost quadratic time, on the loop that consensus runs in."""
+    """Many escaped quotes once took quadratic time, on the event loop that consensus uses."""
     small, large = (b"[" * 65 + b'"' + b'\\"' * count for count in (50_000, 1_000_000))
 
     def seconds(body):
@@ -143,7 +143,7 @@ def test_fisco_methods(shared):
 
 
 def test_no_words_at_its_port_end_the_supervisor(shared):
-    """N-F14: brackets were parsed before the token was asked for; Python 3.12 raises on them."""
+    """N-F14: brackets were parsed before the token was checked; Python 3.12 raises on them."""
     port = json.loads(control_file(shared.directory).read_text())["port"]
     for words in (b"[" * 60_000, b"[" * 10_000 + b"]" * 10_000, b'{"token":1e999}', b"\xff", b"7"):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as link:

@@ -1,4 +1,4 @@
-"""Scenarios by the command, on real processes."""
+"""Scenarios run by the command, on real processes."""
 
 import pytest
 

@@ -18,7 +18,7 @@ VICTIM = "node3"
 @pytest.fixture
 def small(tmp_path):
     """A dev-4 network with a window of 2, so that a validator abstains for a few blocks only, and
-    short time-outs: it leads some of them."""
+    with short time-outs, as the abstaining validator leads some of these blocks."""
     text = (ROOT / "configs" / "networks" / "dev-4.toml").read_text()
     spec = tmp_path / "small.toml"
     settings = "[network]\npipeline_size = 2\nconsensus_timeout_ms = 500\n"
@@ -29,7 +29,7 @@ def small(tmp_path):
 
 
 class Probes:
-    """Transactions one after another, through a node that stays."""
+    """Transactions sent one after another through node0, which stays up."""
 
     def __init__(self, network):
         self._network = network
@@ -46,9 +46,9 @@ class Probes:
         return rpc(self._network.url, "eth_getTransactionReceipt", tx_hash)["result"] is not None
 
     def commit_with_the_victim(self):
-        """Return once the victim has voted for the last block of all.
+        """Return once the victim has voted for the newest block.
 
-        One that lags behind fetches blocks, and may lose them again without having lost a vote.
+        A victim that lags behind fetches blocks, and can lose them without losing a vote.
         """
         while True:
             self.commit()
@@ -80,12 +80,12 @@ def evidence(network):
 
 
 def check_it_abstains_and_comes_back(network, probes, reason):
-    """It says why, the others go on, it gets its chain back, and votes again."""
+    """Check that the victim says why, the others go on, and it gets its chain back and votes."""
     network.order("start", VICTIM)
     state = state_of(network)
     assert state["phase"] == "abstaining" and reason in state["abstainReason"], state
     told = lowu("status", "--dir", network.directory).stdout
-    assert "(abstaining)" in told and "abstains, as votes of it may be lost" in told.replace(
+    assert "(abstaining)" in told and "abstains, because its votes may be lost" in told.replace(
         "\n", " "
     )
     assert "abstaining: " in network.log(VICTIM) and reason in network.log(VICTIM)
@@ -94,7 +94,7 @@ def check_it_abstains_and_comes_back(network, probes, reason):
     probes.commit(8)
     wait_until(lambda: state_of(network)["phase"] != "abstaining", "it votes again")
     assert state_of(network)["abstainReason"] == ""
-    # Its vote is needed now: of four validators, one of the others is away.
+    # Its vote is needed now: of four validators, one of the others is down.
     network.order("kill", "node2")
     probes.commit(2)
     network.order("start", "node2")
@@ -105,7 +105,7 @@ def check_it_abstains_and_comes_back(network, probes, reason):
 
 @pytest.mark.timeout(180)
 def test_a_log_that_was_cut(small):
-    """N-F3: a kill, 3,000 bytes less, a start."""
+    """N-F3: kill the node, cut 3,000 bytes off its log, start it."""
     probes = Probes(small)
     probes.commit(4)
     probes.commit_with_the_victim()
@@ -117,7 +117,7 @@ def test_a_log_that_was_cut(small):
 
 @pytest.mark.timeout(180)
 def test_a_table_with_a_flipped_byte(small):
-    """N-F8: at the start it is found, kept aside, and fetched anew; nothing looks healthy."""
+    """N-F8: at its start the node finds the damage, sets the data aside, fetches the chain."""
     probes = Probes(small)
     probes.commit(5)
     small.order("kill", VICTIM)
@@ -126,7 +126,7 @@ def test_a_table_with_a_flipped_byte(small):
     small.order("kill", VICTIM)
     table = max(data_of(small).glob("*.sst"), key=lambda path: path.stat().st_size)
     data = bytearray(table.read_bytes())
-    for at in range(0, len(data) - 2_000, 1_000):  # every block, wherever the votes are
+    for at in range(0, len(data) - 2_000, 1_000):  # every table block, wherever the votes are
         data[at] ^= 1
     table.write_bytes(bytes(data))
     check_it_abstains_and_comes_back(small, probes, "is kept in data.damaged-1")
@@ -135,7 +135,7 @@ def test_a_table_with_a_flipped_byte(small):
 
 @pytest.mark.timeout(120)
 def test_kills_alone_make_nobody_abstain(small):
-    """N-F3: the other half. Killed in the midst of voting, again and again, it votes on."""
+    """N-F3, the other half: a node killed repeatedly while voting continues to vote."""
     probes = Probes(small)
     for _ in range(3):
         probes.commit(2)

@@ -1,4 +1,4 @@
-"""A network comes up in whatever folder and locale it is started."""
+"""A network comes up in every current folder and every locale."""
 
 from tests.network.kit import processes_of
 from tests.unit.lowu.test_surroundings import (  # noqa: F401
@@ -11,7 +11,7 @@ from tests.unit.lowu.test_surroundings import (  # noqa: F401
 
 
 def test_a_network_comes_up_among_modules_of_the_current_folder(hostile):  # noqa: F811
-    """N-L1: the supervisor ran the user's node.py. N-L2: dev-4 was not found by a locale."""
+    """N-L1: the supervisor ran the user's node.py. N-L2: dev-4 was not found in one locale."""
     skip_without_a_path_to_libraries("C")
     folder = hostile / "nodes"
     try:

@@ -1,20 +1,20 @@
-"""A small theatre for replicas: commands in, a readable account out.
+"""A small theatre for replicas: it runs commands and prints what the replicas do.
 
-A story file holds blocks: a command line, `----`, and what it must print, ended by an empty
-line. Run with LOWU_REWRITE=1 to write what is printed into the file, and review the diff.
+A story file is a list of blocks: a command line, `----`, the expected output, and an empty line.
+Run with LOWU_REWRITE=1 to write the actual output into the file, and review the diff.
 
     network nodes=4 [weights=1,1,1,1] [window=8] [period=1]
     pending                     transactions wait at every replica
     build node=1 txs=a,b [barrier=1]   the sealer answers node 1's outstanding request
-    idle                        no transactions wait any more
-    deliver [from=][to=][kind=][count=]   deliver matching messages, in order, and what follows
+    idle                        no transactions wait any longer
+    deliver [from=][to=][kind=][count=]   deliver matching messages in order, and run what follows
     drop [from=][to=][kind=]    lose matching messages
     again [from=][to=][kind=]   deliver copies of matching messages, which stay on the wire
-    verdict node=2 verdict=invalid  how node 2 judges proposals from now on
-    execute node=2 result=odd   node 2 computes something else from now on
+    verdict node=2 verdict=invalid  node 2's verdict on proposals from now on
+    execute node=2 result=odd   node 2 computes a different result from now on
     timeout node=1              the view timer of node 1 fires, if it runs
     resend node=1               the resend timer of node 1 fires, if it runs
-    links node=1 connected=0,2  what node 1 is linked to
+    links node=1 connected=0,2  the nodes that node 1 is linked to
     crash node=1 / restart node=1
     settle                      deliver everything until nothing moves; print commits only
     sync node=3                 node 3 fetches blocks from the highest node
@@ -54,7 +54,7 @@ KINDS = {"Prepare": Prepare, "Commit": Commit, "Checkpoint": Checkpoint, "Status
 
 
 class Actor:
-    """One replica with its durable records and what it has asked for."""
+    """One replica with its durable records and its pending requests."""
 
     def __init__(self, index):
         self.index = index

@@ -1,4 +1,4 @@
-"""Runs the text stories; see story.py for their form."""
+"""Runs the text stories; see story.py for their format."""
 
 import os
 from pathlib import Path

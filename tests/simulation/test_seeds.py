@@ -53,8 +53,8 @@ def test_other_sizes(nodes):
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
-        "from consensus.simulation.explore import run_plan;"
-        "from consensus.simulation.run_plan import draw_plan;"
+        "from lowu.consensus.simulation.explore import run_plan;"
+        "from lowu.consensus.simulation.run_plan import draw_plan;"
         "plans = [draw_plan(seed, 4) for seed in range(6)];"
         "print([run_plan(plan, is_traced=True).trace_hash for plan in plans])"
     )
@@ -179,7 +179,7 @@ def test_a_replay_file_runs_again(tmp_path):
         (["--seeds", "0"], "not in the range"),
         (["--jobs", "-1"], "not in the range"),
         (["--views", "0", "--twins"], "not in the range"),
-        (["--twins", "--mutants"], "different things"),
+        (["--twins", "--mutants"], "cannot be combined"),
         (["--nodes", "four"], "expected numbers"),
         (["--nodes", "99"], "1 to 31"),
         (["--trace"], "add --seeds 1"),

@@ -48,7 +48,7 @@ def test_seeds(chunk):
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
-        "from node.simulation.cluster import Cluster, run_stack;"
+        "from lowu.node.simulation.cluster import Cluster, run_stack;"
         "print([run_stack(seed).trace_hash for seed in range(2)])"
     )
     assert run_stack(0).trace_hash in output_under_hash_seeds(code)

@@ -1,4 +1,4 @@
-"""``lowu attack``: what an observer or member learns from the chain, measured.
+"""``lowu attack``: measure what an observer or member learns from the chain.
 
 The network is real, the anchors are read from a node, and nothing else of the documents is used.
 """
@@ -43,9 +43,10 @@ def attack() -> None:
 )
 @json_option
 def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -> None:
-    """Guess the identity number in an eight-field form from what is on chain.
+    """Guess the identity number in a form from the data on chain.
 
-    Profile file-plain falls if it takes less than the budget; the others must not.
+    The form has eight fields, of which seven are known. Profile file-plain must be cracked within
+    the budget; the other profiles must not.
     """
     from lowu.experiments.attacks.dictionary import search
     from lowu.institutions.package.format import Profile
@@ -83,7 +84,7 @@ def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the changes.")
 @json_option
 def mutate(mutations: int, seed: int, is_json: bool) -> None:
-    """Change bytes of packages and presentations; none may be accepted."""
+    """Change packages and presentations; none may be accepted."""
     from random import Random
 
     from lowu.experiments.actors.actors import Actors
@@ -119,7 +120,7 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
             for name, item in found.items()
             for why, count in item.refused.most_common()
         ]
-        print_table("What became of the changes", ("of", "refused as", "changes"), rows)
+        print_table("Refused changes", ("input", "refused as", "changes"), rows)
         click.echo(f"{accepted} changes accepted, {seconds:.0f} s")
     sys.exit(1 if accepted else 0)
 
@@ -130,10 +131,13 @@ def mutate(mutations: int, seed: int, is_json: bool) -> None:
     "--minutes", type=click.FloatRange(0.1, 10_000), default=5.0, show_default=True,
     help="Duration in minutes.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of what they do.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of their actions.")
 @json_option
 def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
-    """Let strangers deploy and call random contracts; no node may end or disagree."""
+    """Let strangers deploy and call random contracts.
+
+    No node may stop or disagree with the others.
+    """
     from lowu.commands.attack_strangers import run_strangers
 
     run_strangers(network, minutes, seed, is_json=is_json)
@@ -147,9 +151,10 @@ def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the order.")
 @json_option
 def linkability(documents: int, seed: int, is_json: bool) -> None:
-    """Guess which anchors are of one document, by their bytes and by when they came.
+    """Guess which anchors belong to the same document.
 
-    By bytes it must be no better than chance. By time it is, if both are registered at once.
+    Guesses by the anchors' bytes must be no better than chance. Guesses by time are better if both
+    anchors are registered at once.
     """
     from random import Random
 
@@ -165,7 +170,7 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
         }
 
     found = VirtualNetwork(NETWORK).play(play)
-    # Six standard deviations of a share that is drawn (right guesses come in twos), and a guess.
+    # Chance plus six standard deviations (right guesses come in pairs), and below one guess.
     bound = max(item.chance + 6 * (item.chance / (2 * documents)) ** 0.5 for item in found.values())
     is_ok = all(item.by_bytes <= bound + 1 / (2 * documents) for item in found.values())
     if is_json:
@@ -187,7 +192,7 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
 
 
 async def _publish(seed: int, progress: Progress) -> Form:
-    """Issue one form under each profile on a network of its own."""
+    """Issue one form under each profile on a temporary network."""
     from lowu.experiments.actors.actors import open_actors
     from lowu.experiments.attacks.dictionary import publish
     from lowu.node.topology.network import bring_up
@@ -211,8 +216,8 @@ def _print(found: dict[str, Found], number: str, budget: float) -> None:
         for profile, item in found.items()
     ]
     print_table(
-        f"An eight-field form about {number}, seven fields known; {budget:.0f} s a profile",
-        ("profile", "", "number", "guesses", "seconds"),
+        f"An eight-field form about {number}, seven fields known; {budget:.0f} s per profile",
+        ("profile", "result", "number", "guesses", "seconds"),
         rows,
     )
 
@@ -220,9 +225,10 @@ def _print(found: dict[str, Found], number: str, budget: float) -> None:
 @attack.command()
 @json_option
 def squat(is_json: bool) -> None:
-    """Register an issuer's anchor before the issuer does; and so on an old kind of contract.
+    """Register an issuer's anchor before the issuer (scenario X4).
 
-    Scenario X4: here the issuer's record is unharmed; there the evidence is the attacker's.
+    On the registry the issuer's record is unharmed; on an older kind of contract the evidence is
+    the attacker's.
     """
     from lowu.commands.scenarios import play_named
 
@@ -233,9 +239,10 @@ def squat(is_json: bool) -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of hashes and keys.")
 @json_option
 def legacy(seed: int, is_json: bool) -> None:
-    """Run the same attacks on the registry and on evidence kept as WeIdentity keeps it.
+    """Run the same attacks on the registry and an older contract.
 
-    Exits 0 if every attack succeeds on the old kind of contract and fails on the registry.
+    The older contract keeps evidence as WeIdentity does. Exits 0 if every attack succeeds there and
+    fails on the registry.
     """
     from random import Random
 
@@ -256,14 +263,17 @@ def legacy(seed: int, is_json: bool) -> None:
             ("✓" if item.is_as_expected else "✗", item.act, item.legacy, item.registry)
             for item in found
         ]
-        print_table("The same acts", ("", "act", "evidence as of old", "registry"), rows)
+        print_table("The same acts on both", ("", "act", "older contract", "registry"), rows)
     sys.exit(0 if is_ok else 1)
 
 
 @attack.command()
 @json_option
 def replay(is_json: bool) -> None:
-    """Forward a presentation, send it twice, and to two branches at once (scenario E8)."""
+    """Forward a presentation, and send it twice (scenario E8).
+
+    It is also sent to two branches at once.
+    """
     from lowu.commands.scenarios import play_named
 
     play_named("E8", is_json=is_json)
@@ -272,9 +282,10 @@ def replay(is_json: bool) -> None:
 @attack.command()
 @json_option
 def splitview(is_json: bool) -> None:
-    """Have a receiver's own node lie about a withdrawn report (scenario X3).
+    """Have a receiver's own node lie about a report (scenario X3).
 
-    Alone it deceives; a node of the other side, asked too, tells.
+    The report was withdrawn. Asked alone, that node deceives the receiver; also asking a node of
+    the other side exposes it.
     """
     from lowu.commands.scenarios import play_named
 

@@ -23,18 +23,18 @@ from lowu.output import Progress
 
 REPORT_S = 10.0
 MEMORY_MAX_MB = 400.0
-"""What one node may hold at the end, all that it shares counted: about 70 MB at the start."""
+"""Memory that one node may use at the end, shared pages included; about 70 MB at the start."""
 PAUSE_MAX_S = 60.0
-"""How long no block may come: one full of the dearest work takes 20 s of CPU on every node."""
+"""Longest time without a block: one full of the costliest work takes every node 20 s of CPU."""
 
 
 def run_strangers(network: str, minutes: float, seed: int, *, is_json: bool) -> None:
-    """Start a network, let strangers at it; exit 1 if a node ended or differs from the others."""
+    """Start a network and let strangers use it; exit 1 if there is any finding."""
     progress = Progress(is_silent=is_json)
     text, _ = read_network(network)
     with running_network(text) as running:
         plan = running.up.plan
-        progress(f"{len(plan.nodes)} nodes are up; strangers have {minutes:g} minutes")
+        progress(f"{len(plan.nodes)} nodes are up; strangers act for {minutes:g} minutes")
         shown_s = time.monotonic()
 
         def report(found: Strangers) -> None:
@@ -78,13 +78,13 @@ def _show(
         "longest_pause_s": round(found.longest_pause_s, 1),
         "memory_mb": round(memory_mb, 1),
     }
-    findings = [f"{name} ended" for name in ended] + found.disagreements
+    findings = [f"{name} stopped" for name in ended] + found.disagreements
     if memory_mb > MEMORY_MAX_MB:
-        findings.append(f"a node holds {memory_mb:.0f} MB; at most {MEMORY_MAX_MB:.0f}")
+        findings.append(f"a node uses {memory_mb:.0f} MB; the limit: {MEMORY_MAX_MB:.0f}")
     if found.longest_pause_s > PAUSE_MAX_S:
-        findings.append(f"no block for {found.longest_pause_s:.0f} s; at most {PAUSE_MAX_S:.0f}")
+        findings.append(f"no block for {found.longest_pause_s:.0f} s; the limit: {PAUSE_MAX_S:.0f}")
     if not found.blocks:
-        findings.append("no block was made")
+        findings.append("no block was committed")
     if is_json:
         emit_json(
             not findings, figures, findings=findings, statuses=dict(found.statuses),

@@ -41,10 +41,10 @@ def chain_text(count: int, seed: int, group: str, chain: str, ports: tuple[int, 
 
 
 def parse_hosts(text: str) -> int:
-    """Return how many nodes ``127.0.0.1:4`` asks for."""
+    """Return the number of nodes in ``127.0.0.1:4``."""
     host, _, count = text.partition(":")
     if host not in HOSTS:
-        raise click.UsageError(f"-l {text}: Lowu runs nodes on this machine; use 127.0.0.1:COUNT")
+        raise click.UsageError(f"-l {text}: nodes run on this machine only; use 127.0.0.1:COUNT")
     if not count.isdigit() or not 1 <= int(count) <= 64:
         raise click.UsageError(f"-l {text}: COUNT must be 1 to 64, as in 127.0.0.1:4")
     return int(count)
@@ -60,7 +60,7 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 @click.command()
 @click.option(
-    "-l", "hosts", required=True, metavar="IP:COUNT", help="Number of nodes on each host."
+    "-l", "hosts", required=True, metavar="IP:COUNT", help="Number of nodes on this machine."
 )
 @click.option("-p", "ports", default="30300,20200", show_default=True, help="First ports: p2p,rpc.")
 @click.option(

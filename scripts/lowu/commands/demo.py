@@ -28,7 +28,7 @@ LOAD_BEFORE, LOAD_AFTER = 3, 5
 
 @dataclass(slots=True)
 class DemoResult:
-    """What the demo saw."""
+    """The demo's results."""
 
     network: str = ""
     seconds: float = 0.0
@@ -126,7 +126,7 @@ async def _play(folder: Path, progress: Progress) -> DemoResult:
         await _show(presenting.hide_months, stage, result, progress)
         statuses = await wait_for_level(plan)
         if statuses is None:
-            progress("the nodes did not come level")
+            progress("the nodes did not reach the same height")
         else:
             _note_nodes(plan, statuses, result)
         await _search(plan, folder, actors, result, progress)
@@ -152,7 +152,7 @@ async def _show(act: Any, stage: Stage, result: DemoResult, progress: Progress) 
 
 
 def _brief(codes: Any) -> str:
-    """Return codes for a person: a few, and how many more."""
+    """Return codes for a person: the first few, and the number of the others."""
     shown = " ".join(codes[:CODES_SHOWN])
     return shown if len(codes) <= CODES_SHOWN else f"{shown} (+{len(codes) - CODES_SHOWN} more)"
 
@@ -160,7 +160,7 @@ def _brief(codes: Any) -> str:
 async def _with_killed_leader(
     plan: Any, folder: Path, stage: Stage, result: DemoResult, progress: Progress
 ) -> None:
-    """Kill the leader under load, play on, restart it, wait until it has caught up."""
+    """Kill the leader under load, continue, restart it, wait until it has caught up."""
     from lowu.experiments.faults.killed_nodes import (
         SteadyLoad,
         count_missing,
@@ -202,7 +202,7 @@ async def _with_killed_leader(
     progress(
         f"{'caught up' if result.recovered else 'did not catch up'}; longest wait for a commit "
         f"was {load.longest_gap_s:.2f} s, {len(load.acknowledged)} acknowledged registrations, "
-        f"{result.acknowledged_missing} missing anywhere"
+        f"{result.acknowledged_missing} missing on any node"
     )
 
 
@@ -282,10 +282,10 @@ def _print_result(result: DemoResult, kept: Path | None) -> None:
         f"{result.longest_gap_seconds:.2f} s; caught up in {result.recovery_seconds:.2f} s"
     )
     click.echo(
-        f"acknowledged under the fault: {result.acknowledged}, "
+        f"registrations acknowledged under the fault: {result.acknowledged}, "
         f"missing on any node: {result.acknowledged_missing}"
     )
-    control = "found as they must be" if result.canary_control_found else "NOT FOUND"
+    control = "found, as they must be" if result.canary_control_found else "NOT FOUND"
     click.echo(
         f"canaries found on any node: {result.canary_hits} ({result.searched_files} files, "
         f"{result.searched_bytes / 1e6:.1f} MB searched; anchors {control})"

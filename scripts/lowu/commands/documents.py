@@ -1,6 +1,6 @@
 """Commands of institutions: sample, issue, request, verify, revoke, supersede, erase, witness.
 
-Each reads and writes files, and has the institution's desk do the rest, which turns to another node
+Each reads and writes files and leaves the rest to the institution's desk, which uses another node
 of its side when its own is down. Documents travel as files; no node sees one.
 """
 
@@ -92,7 +92,7 @@ def issue(
 ) -> None:
     """Package DOCUMENT, register its anchor, and write the package for its holder.
 
-    If it is cut off, run it again: it continues with the same package.
+    If the command is interrupted, run it again: it continues with the same package.
     """
     from lowu.institutions.service.recording import read_document
 
@@ -222,7 +222,7 @@ def verify(
     from lowu.institutions.verification.verdicts import Verdict
 
     if offline and (trusted is None or confirm):
-        raise click.UsageError("--offline needs --trust, and asks no node: no --confirm")
+        raise click.UsageError("--offline needs --trust and cannot be used with --confirm")
     trust = None if trusted is None else read_form(trusted, decode_trust)
     attached = read_attachments(attach)
     named = {path: f"attached-{at}" for at, path in enumerate(attached)}
@@ -249,7 +249,7 @@ def verify(
 
 
 async def _verify(desk: Service, order: Order) -> Report:
-    """Have a desk verify what a holder sent; undecided, the same command may decide it later."""
+    """Have a desk verify a presentation; if undecided, the same command may decide it later."""
     from lowu.institutions.service.actions import UndecidedError
     from lowu.institutions.verification.report import read_report
 
@@ -317,7 +317,7 @@ def _change(
     *,
     is_json: bool,
 ) -> None:
-    """Have a desk change what the ledger says of an anchor, and say so."""
+    """Have a desk change an anchor's record on the ledger, and report it."""
 
     async def run() -> Answer:
         async with Office(directory).open_desk(institution) as desk:
@@ -327,7 +327,7 @@ def _change(
             return answer
 
     told = run_steps(run).details
-    where = f"in block {told['height']}" if "height" in told else "before, by the command cut off"
+    where = f"in block {told['height']}" if "height" in told else "earlier, by the interrupted run"
     say(f"{done} {where}", is_json=is_json, **told)
 
 

@@ -1,4 +1,4 @@
-"""``lowu logs``: the nodes' logs merged by time, to read what a network did."""
+"""``lowu logs``: the logs of a network's nodes, merged by time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def logs(
 
 
 def _entries(name: str, path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (time, node, line); lines that go on from the one before keep its time."""
+    """Yield (time, node, line); continuation lines keep the time of the line before them."""
     if not path.exists():
         return
     moment = ""

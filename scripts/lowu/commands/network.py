@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=1, max=86_400),
     default=60.0,
     show_default=True,
-    help="Seconds to wait.",
+    help="Seconds to wait for the first block.",
 )
 @click.option(
     "--evm",
     type=click.Choice(["compiled", "interpreted", "both"]),
-    help="EVM engine; both: run both, and stop if they differ.",
+    help="EVM engine; both: run both, and halt if they differ.",
 )
 @json_option
 def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: bool) -> None:
@@ -71,7 +71,7 @@ def _check_name(text: str, origin: Path, directory: Path) -> None:
     if wanted != held:
         raise click.UsageError(
             f"{directory} holds the network {held}, not {wanted}: choose another folder with "
-            "--dir, or leave the name out to start what is there"
+            "--dir, or omit the name to start the network there"
         )
 
 
@@ -109,7 +109,7 @@ def _tell_up(result: UpResult, *, is_json: bool) -> None:
 
 def _note_fragile(plan: Plan) -> None:
     if plan.genesis.validators.fault_threshold == 0:
-        click.echo("note: no fault tolerance, any node that stops halts the chain", err=True)
+        click.echo("note: no fault tolerance; if any validator stops, the chain halts", err=True)
 
 
 def _kind(node: Any) -> str:
@@ -133,7 +133,7 @@ def _node_entry(node: Any) -> dict[str, Any]:
 @directory_option
 @json_option
 def down(directory: Path, is_json: bool) -> None:
-    """Stop all nodes and their supervisor. Data stays; `lowu up` goes on from it."""
+    """Stop all nodes and their supervisor. Data stays; `lowu up` continues from it."""
     from lowu.node.topology.control import Control
 
     was_running = Control(directory).down()
@@ -187,15 +187,15 @@ def status(directory: Path, is_json: bool) -> None:
 
 
 def _quorum_notes(plan: Plan, entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield why no block can be committed, if too few validators vote."""
+    """Yield the reason why no block can be committed, if too few validators vote."""
     validators = plan.genesis.validators
     voting = {item["name"] for item in entries if "height" in item and not item["is_abstaining"]}
     found = {validators.index_of(node.key.node_id) for node in plan.nodes if node.name in voting}
     weight = validators.weight_of([index for index in found if index is not None])
     if weight < validators.quorum:
         yield (
-            f"no block can be committed: of the validators that the network began with, weight "
-            f"{weight} runs and votes, and {validators.quorum} is needed"
+            f"no block can be committed: of the genesis validators, those that run and vote have "
+            f"weight {weight}, but {validators.quorum} is needed"
         )
 
 
@@ -203,7 +203,7 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
     if entry["pid"] is not None:
         process = f"pid {entry['pid']}"
     elif entry["starts"]:
-        process = f"ended ({entry['exit_code']})"
+        process = f"exited ({entry['exit_code']})"
     else:
         process = "not started"
     if entry.get("damage"):
@@ -230,17 +230,17 @@ def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a node that runs."""
+    """Yield each problem of a running node."""
     if entry.get("abstain_reason"):
         yield (
-            f"abstains, as votes of it may be lost ({entry['abstain_reason']}); it votes again "
-            "when the chain has outgrown them"
+            f"abstains, because its votes may be lost ({entry['abstain_reason']}); it votes again "
+            "once the chain has passed them"
         )
     if entry.get("damage"):
         yield (
             f"storage damaged ({entry['damaged_reads']} reads failed, the first: "
-            f"{entry['damage']}); stop it, move its data folder away, and it fetches the chain "
-            "again, abstaining for a while as its votes go with the data"
+            f"{entry['damage']}). Stop it, move its data folder away and start it: it fetches the "
+            "chain again, and abstains for a while because its votes go with the data"
         )
 
 
@@ -312,7 +312,7 @@ def stop(node: str, directory: Path, is_json: bool) -> None:
 @directory_option
 @json_option
 def kill(node: str, directory: Path, is_json: bool) -> None:
-    """Kill NODE with SIGKILL, as a crash would."""
+    """Kill NODE with SIGKILL, to simulate a crash."""
     _order(directory, "kill", node, "killed", is_json)
 
 
@@ -321,7 +321,7 @@ def kill(node: str, directory: Path, is_json: bool) -> None:
 @directory_option
 @json_option
 def restart(node: str, directory: Path, is_json: bool) -> None:
-    """Stop NODE and start it again; it goes on from its data."""
+    """Stop NODE and start it again; it continues from its data."""
     _order(directory, "restart", node, "restarted", is_json)
 
 
@@ -329,7 +329,7 @@ def restart(node: str, directory: Path, is_json: bool) -> None:
 @directory_option
 @json_option
 def accounts(directory: Path, is_json: bool) -> None:
-    """List institutions, their accounts and nodes. The keys follow from the public seed."""
+    """List institutions, their accounts and nodes. Keys are derived from the public seed."""
     from lowu.node.topology.tree import load_tree
 
     plan = load_tree(directory)
@@ -355,15 +355,15 @@ def accounts(directory: Path, is_json: bool) -> None:
         (*(entry[key] for key in keys), " ".join(item.spec.schemas))
         for entry, item in zip(entries, plan.institutions, strict=True)
     ]
-    columns = ("org", "institution", "side", "address", "its node", "issues")
-    print_table("accounts (simulation keys: never use them elsewhere)", columns, rows)
+    columns = ("org", "institution", "side", "address", "node URL", "issues")
+    print_table("Accounts (simulation keys: never use them elsewhere)", columns, rows)
 
 
 @click.command()
 @click.argument("network", default=DEFAULT_NETWORK)
 @json_option
 def validate(network: str, is_json: bool) -> None:
-    """Check NETWORK (a bundled name or a TOML file) and show what it makes."""
+    """Check NETWORK (a bundled name or a TOML file) and summarise it."""
     from lowu.node.topology.plan import build_plan
     from lowu.node.topology.spec import parse_spec
 
@@ -389,7 +389,7 @@ def validate(network: str, is_json: bool) -> None:
 @click.command()
 @json_option
 def version(is_json: bool) -> None:
-    """Show the versions of Lowu and of what it stands on."""
+    """Show the versions of Lowu and its main dependencies."""
     import platform
     from importlib.metadata import version as installed
 

@@ -1,4 +1,4 @@
-"""``lowu org``: propose what the consortium should decide, vote on it, and look at proposals."""
+"""``lowu org``: proposals to the consortium, votes on them, and an institution's own keys."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
 
 @click.group()
 def org() -> None:
-    """Propose, vote, see what was proposed; change one's own account and keys."""
+    """Make, list and vote on proposals; replace an institution's account and keys."""
 
 
 @org.group()
 def propose() -> None:
-    """Propose something; those with the role GOVERNOR vote on it."""
+    """Make a proposal; institutions with role GOVERNOR vote on it."""
 
 
 def _propose(
@@ -69,7 +69,10 @@ def admit(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Propose that NAME becomes a member, with an account, a key and accreditations."""
+    """Propose that NAME becomes a member.
+
+    It gets an account, a document key and accreditations.
+    """
     from lowu.contracts.registry import Jurisdiction, Role
     from lowu.institutions.ledger.governance import admission_calls
     from lowu.institutions.package.signatures import DocumentKey
@@ -102,7 +105,7 @@ def admit(
 @directory_option
 @json_option
 def status(name: str, standing: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Propose that NAME is suspended, let back, or leaves for good."""
+    """Propose to suspend or reactivate NAME, or to remove it for good."""
     from lowu.contracts.registry import OrgStatus
     from lowu.institutions.ledger.governance import status_calls
 
@@ -113,14 +116,14 @@ def status(name: str, standing: str, institution: str, directory: Path, is_json:
 @propose.command()
 @click.argument("name")
 @click.argument("schema")
-@click.option("--withdraw", is_flag=True, help="End it instead.")
+@click.option("--withdraw", is_flag=True, help="Withdraw the accreditation instead.")
 @by_option
 @directory_option
 @json_option
 def accredit(
     name: str, schema: str, withdraw: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
-    """Propose that NAME may issue documents of SCHEMA, or no longer."""
+    """Propose that NAME may, or may no longer, issue SCHEMA."""
     from lowu.institutions.ledger.governance import accreditation_calls
 
     check_schemas([schema])
@@ -145,31 +148,37 @@ def quota(
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Propose how many documents NAME may register in a block, and have in force; 0: no limit."""
+    """Propose limits on the documents that NAME registers.
+
+    --per-block limits registrations in one block, --outstanding documents in force; 0 is no limit.
+    """
     from lowu.institutions.ledger.governance import quota_calls
 
     org_id = Office(directory).find(name).org_id
     calls = quota_calls(org_id, per_block=per_block, outstanding=outstanding)
-    limits = f"{per_block or 'any number'} a block, {outstanding or 'any number'} in force"
+    limits = f"{per_block or 'any number'} per block, {outstanding or 'any number'} in force"
     _propose(directory, institution, calls, f"{name} registers {limits}", is_json=is_json)
 
 
 @propose.command()
 @click.argument("start", type=SIDES)
 @click.argument("end", type=SIDES)
-@click.option("--close", is_flag=True, help="End it instead.")
+@click.option("--close", is_flag=True, help="Close the route instead.")
 @by_option
 @directory_option
 @json_option
 def route(
     start: str, end: str, close: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
-    """Propose that documents from START may be used in END, or no longer."""
+    """Propose that documents from START may be used in END.
+
+    With --close, propose that they may no longer be used there.
+    """
     from lowu.contracts.registry import Jurisdiction
     from lowu.institutions.ledger.governance import route_calls
 
     if start == end:
-        raise click.UsageError(f"within {start} documents may always be used")
+        raise click.UsageError(f"within {start}, documents may always be used")
     calls = route_calls(Jurisdiction[start], Jurisdiction[end], is_open=not close)
     what = f"{'close' if close else 'open'} the route from {start} to {end}"
     _propose(directory, institution, calls, what, is_json=is_json)
@@ -178,14 +187,17 @@ def route(
 @propose.command()
 @click.argument("name", metavar="SCHEMA")
 @click.option("--witnesses", type=click.IntRange(0, 255), default=0, show_default=True)
-@click.option("--across", is_flag=True, help="One of them must be of another side.")
+@click.option("--across", is_flag=True, help="At least one witness must be from another side.")
 @by_option
 @directory_option
 @json_option
 def schema(
     name: str, witnesses: int, across: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
-    """Propose that documents of SCHEMA may be registered, once witnessed so often."""
+    """Propose to allow documents of SCHEMA.
+
+    A document is active once enough witnesses have confirmed it.
+    """
     from lowu.institutions.ledger.governance import schema_calls
 
     check_schemas([name])
@@ -200,7 +212,7 @@ def schema(
 @directory_option
 @json_option
 def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json: bool) -> None:
-    """Vote on PROPOSAL; the vote that passes it carries it out."""
+    """Vote on PROPOSAL; the vote that passes it also carries it out."""
     from lowu.institutions.ledger.governance import Voter, read_proposal
 
     async def run() -> Any:
@@ -218,10 +230,10 @@ def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json:
 @directory_option
 @json_option
 def account(institution: str, retire_old: bool, directory: Path, is_json: bool) -> None:
-    """Give an institution an account with a new key, kept in a key file with a password.
+    """Give an institution an account with a new key in a key file.
 
-    Until then its account follows from the network's public seed. All its commands use the key
-    file from then on; LOWU_PASSWORD, or a prompt, opens it.
+    Until then its account is derived from the network's public seed. From then on all its commands
+    use the key file, whose password comes from LOWU_PASSWORD or a prompt.
     """
     from lowu.institutions.ledger.keystore import DraftedKey, KeystoreError
     from lowu.institutions.ledger.transactor import Signer
@@ -230,7 +242,7 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
     office = Office(directory)
     path, seeded = office.keystore_file(institution), office.find(institution)
     if path.exists() and not retire_old:
-        raise click.UsageError(f"{path} is in use; --retire-old puts another in its place")
+        raise click.UsageError(f"{path} is in use; --retire-old replaces it with a new one")
 
     async def run() -> Any:
         async with office.connect(institution) as signer:
@@ -249,7 +261,7 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
     found, roles = run_steps(run)
     say(
         f"{path}: {institution} acts as {found} ({roles.name}) from now on\n"
-        "its password: LOWU_PASSWORD, or what you type when asked",
+        "its password: the value of LOWU_PASSWORD, or what you typed at the prompt",
         is_json=is_json,
         file=str(path),
         address=found,
@@ -266,7 +278,7 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
 @directory_option
 @json_option
 def rotate_key(institution: str, since: int | None, directory: Path, is_json: bool) -> None:
-    """Put another document key into use, and the one so far out of it."""
+    """Put a new document key into use, and retire the current one."""
     from lowu.institutions.roles.administrator import Administrator
 
     office = Office(directory)
@@ -293,7 +305,7 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
 @directory_option
 @json_option
 def proposals(institution: str, directory: Path, is_json: bool) -> None:
-    """List all proposals, as an institution's node has them."""
+    """List all proposals, as stored at an institution's node."""
     from lowu.institutions.ledger.governance import count_proposals, describe_call, read_proposal
 
     async def run() -> Any:
@@ -316,7 +328,7 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
         )
         for item in found
     ]
-    print_table("Proposals", ("number", "status", "votes", "what it does"), rows)
+    print_table("Proposals", ("number", "status", "votes (yes:no)", "calls"), rows)
 
 
 def _tell_votes(item: GovernanceProposal) -> str:
@@ -324,10 +336,10 @@ def _tell_votes(item: GovernanceProposal) -> str:
 
 
 def _describe(item: GovernanceProposal) -> str:
-    told = f"proposal {item.number} is {item.status.name}; votes, yes:no: {_tell_votes(item)}"
+    told = f"proposal {item.number} is {item.status.name}; votes (yes:no): {_tell_votes(item)}"
     if item.status.name != "OPEN":
         return told
-    rule = "more than two thirds of all weight passes it"
+    rule = "it passes with more than two thirds of all weight"
     return f"{told}\nopen until block {item.until_height}; {rule}"
 
 

@@ -36,8 +36,8 @@ POLL_S = 0.5
 def regulator(institution: str, dormant: int, follow: bool, directory: Path, is_json: bool) -> None:
     """Count registrations, revocations and verdicts, and report what looks wrong.
 
-    The counts are of what the institution's node has; they go on where they stopped. Nothing of a
-    document, a holder or a receiver is in them.
+    The counts cover the chain of the institution's node and continue from the last run. They show
+    nothing of a document, a holder or a receiver.
     """
     office = Office(directory)
     members = {item.org_id: item for item in office.list_institutions()}
@@ -71,13 +71,13 @@ async def _follow(
 
     told: set[str] = set()
     is_there = True
-    progress(f"following from block {desk.view.height}; Ctrl-C ends it")
+    progress(f"following from block {desk.view.height}; Ctrl-C to stop")
     while True:
         try:
             await desk.catch_up()
         except (ClientError, RemoteError) as error:
             if is_there:
-                progress(f"{error}; going on when it answers")
+                progress(f"{error}; waiting until the node answers")
             is_there = False
             await trio.sleep(POLL_S)
             continue
@@ -130,7 +130,7 @@ def _counts(counted: Counter[int], members: dict[int, PlannedInstitution]) -> st
 def _alerts(view: View, members: dict[int, PlannedInstitution], dormant: int) -> list[str]:
     issuers = [number for number, item in members.items() if item.spec.schemas]
     alerts = [
-        f"{_name(issuer, members)} withdrew many documents at once, up to block {height}"
+        f"{_name(issuer, members)} withdrew many documents in a short time, last at block {height}"
         for issuer, height in view.mass_withdrawals.items()
     ]
     alerts += [

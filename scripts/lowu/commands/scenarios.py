@@ -1,7 +1,7 @@
-"""``lowu scenarios``: stories of the pilot and beyond, played on a real network.
+"""``lowu scenarios``: scenarios of the pilot and beyond, played on a real network.
 
 Every scenario also asserts that no byte of its documents is in any node's data, logs or traffic,
-and that all nodes end with one state.
+and that all nodes reach the same state.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ GOT_SHOWN = 70
 
 @dataclass(slots=True)
 class Played:
-    """What a scenario showed."""
+    """The outcome of one scenario."""
 
     name: str
     title: str
     steps: list[Step] = field(default_factory=list)
     canary_hits: int = 0
     is_level: bool = False
-    """Whether all nodes came to one block and state."""
+    """Whether all nodes reached the same block and state."""
     error: str = ""
     seconds: float = 0.0
 
     @property
     def is_as_expected(self) -> bool:
-        """Whether it went as it must."""
+        """Whether everything went as expected."""
         is_right = bool(self.steps) and all(step.is_as_expected for step in self.steps)
         return is_right and self.is_level and not self.canary_hits and not self.error
 
@@ -54,7 +54,7 @@ def _choose(names: tuple[str, ...], *, is_all: bool) -> list[Scenario]:
     known = ", ".join(ALL)
     if is_all or not names:
         if not is_all:
-            raise click.UsageError(f"name scenarios, or say --all. There are: {known}")
+            raise click.UsageError(f"name scenarios, or give --all. There are: {known}")
         return list(ALL.values())
     unknown = [name for name in names if name.upper() not in ALL]
     if unknown:
@@ -64,7 +64,7 @@ def _choose(names: tuple[str, ...], *, is_all: bool) -> list[Scenario]:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "is_all", is_flag=True, help="Play all of them.")
+@click.option("--all", "is_all", is_flag=True, help="Play all scenarios.")
 @click.option(
     "--cut",
     "cut_s",
@@ -73,12 +73,12 @@ def _choose(names: tuple[str, ...], *, is_all: bool) -> list[Scenario]:
     show_default=True,
     help="Seconds for which X2 cuts the boundary.",
 )
-@click.option("--list", "is_list", is_flag=True, help="List them and stop.")
+@click.option("--list", "is_list", is_flag=True, help="List all scenarios and exit.")
 @json_option
 def scenarios(
     names: tuple[str, ...], is_all: bool, cut_s: float, is_list: bool, is_json: bool
 ) -> None:
-    """Play scenarios by NAMES, such as E1 X4, on a network of their own (seed-7)."""
+    """Play the scenarios NAMES, such as E1 X4, on a temporary network (seed-7)."""
     if is_list:
         _print_list(is_json=is_json)
         return
@@ -86,12 +86,12 @@ def scenarios(
 
 
 def play_named(name: str, *, is_json: bool) -> None:
-    """Play one scenario, print it, and end this program."""
+    """Play one scenario, print the outcome, and exit."""
     play(_choose((name,), is_all=False), 0.0, is_json=is_json)
 
 
 def play(chosen: list[Scenario], cut_s: float, *, is_json: bool) -> None:
-    """Play scenarios on a network of their own, print them, and end this program."""
+    """Play scenarios on a temporary network, print the outcomes, and exit."""
     from lowu.temporary import temporary_network_folder
 
     started = time.monotonic()
@@ -143,7 +143,7 @@ async def _play_one(actors: Actors, folder: Path, scenario: Scenario, cut_s: flo
     try:
         await scenario.play(stage)
         await _check_nodes(actors, folder, item, documents, anchors)
-    except Exception as error:  # noqa: BLE001  (one scenario's end is not the others')
+    except Exception as error:  # noqa: BLE001  (a failed scenario does not stop the others)
         raise_if_fatal(error)
         item.error = "; ".join(f"{type(one).__name__}: {one}" for one in root_causes(error))
     item.seconds = time.monotonic() - started
@@ -165,7 +165,7 @@ async def _check_nodes(
     found = await trio.to_thread.run_sync(search_nodes, folders, canaries, actors.anchors[anchors:])
     item.canary_hits = len(found.hits)
     if not found.is_control_found:
-        item.error = "the search did not find the anchors that must be there"
+        item.error = "the search did not find the anchors, which must be there"
     elif found.hits:
         item.error = f"a document leaked: {found.hits[0]}"
 
@@ -198,15 +198,15 @@ def _print(played: list[Played], *, seconds: float) -> None:
         for item in played
         for number, step in enumerate(item.steps)
     ]
-    print_table("Steps", ("", "scenario", "what", "expected", "got"), rows)
+    print_table("Steps", ("", "scenario", "step", "expected", "got"), rows)
     for item in played:
         if item.error:
             click.echo(f"{item.name}: {item.error}")
         if not item.is_level:
-            click.echo(f"{item.name}: the nodes did not come to one state")
+            click.echo(f"{item.name}: the nodes did not reach the same state")
     right = sum(item.is_as_expected for item in played)
     hits = sum(item.canary_hits for item in played)
     click.echo(
-        f"{right} of {len(played)} scenarios as expected, {hits} bytes of documents found on "
+        f"{right} of {len(played)} scenarios as expected, {hits} canaries of documents found on "
         f"nodes, {seconds:.1f} s"
     )

@@ -1,6 +1,6 @@
-"""``lowu serve``: the desk of an institution, or a holder's wallet, as a service of files.
+"""``lowu serve``: an institution's desk, or a holder's wallet, as a service that works with files.
 
-Orders come as files into the desk's inbox, answers go to its outbox (docs/DESKS.md).
+Orders arrive as files in its inbox, and answers go to its outbox (docs/DESKS.md).
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from lowu.institutions.service.runner import Service
 
 TRIES = 10
-"""Of each order, with ``--once``."""
+"""Attempts of each order, with ``--once``."""
 
 
 @click.command()
 @click.option("--by", "institution", default="", help="The institution to serve for.")
-@click.option("--holder", default="", help="The holder to serve for, instead.")
+@click.option("--holder", default="", help="The holder to serve for instead.")
 @click.option("--once", is_flag=True, help="Process what is in the inbox, then exit.")
 @directory_option
 @json_option
 def serve(institution: str, holder: str, once: bool, directory: Path, is_json: bool) -> None:
     """Process orders that arrive as files in an inbox, until interrupted.
 
-    Each order is done exactly once, however often it is given, and retried until a node answers.
-    Exits 1 if, with --once, no node answered.
+    Each order is carried out exactly once, however often it is submitted, and retried until a node
+    answers. With --once, exits 1 if no node answered.
     """
     if bool(institution) == bool(holder):
-        raise click.UsageError("either --by INSTITUTION or --holder NAME")
+        raise click.UsageError("give either --by INSTITUTION or --holder NAME")
     told: Counter[str] = Counter()
     progress = Progress(is_silent=is_json)
 
     def tell(name: str, answer: Answer | None) -> None:
         if answer is None:
-            result = "no node answers; it will be tried again"
+            result = "no node answered; it will be tried again"
         else:
             result = "done" if answer.is_ok else f"refused: {_why(answer)}"
         told["unanswered" if answer is None else "done" if answer.is_ok else "refused"] += 1
@@ -87,4 +87,4 @@ def _why(answer: Answer) -> str:
 
 def _announce(mailbox: Mailbox, service: Service, progress: Progress) -> None:
     progress(f"orders: {mailbox.inbox}/NAME.order.json, answers: {mailbox.outbox}/NAME")
-    progress(f"does: {', '.join(service.actions)}; Ctrl-C ends it")
+    progress(f"accepts: {', '.join(service.actions)}; Ctrl-C to stop")

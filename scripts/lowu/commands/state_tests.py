@@ -1,4 +1,4 @@
-"""``lowu state-tests``: do both EVM engines give what the official state tests expect?"""
+"""``lowu state-tests``: run the official state tests in both EVM engines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lowu.options import json_option
 from lowu.output import Progress
 
 SHOWN_MAX = 100
-"""Names of a kind in the JSON object; the figures count them all."""
+"""Findings listed in the JSON object; the figures count all of them."""
 JOIN_EVERY = 3
-"""Branches are joined at each third hand-over. Tests of one contract that take another branch each
-would have it compiled anew each time, and take twice as long altogether."""
+"""Branches are joined at every third hand-over. Otherwise tests of one contract that each take
+another branch would recompile it every time, and the whole run would take twice as long."""
 
 
 @click.command(name="state-tests")
@@ -39,9 +39,8 @@ would have it compiled anew each time, and take twice as long altogether."""
 def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: bool) -> None:
     """Run a folder (or one file) of GeneralStateTests for Cancun in both EVM engines.
 
-    Code is compiled at its first run. The hash of the logs and the root of the state are held
-    against those of the test, the compiled engine against the interpreter. Exits 1 on any
-    difference.
+    Code is compiled at its first run. The log hash and the state root are compared with those of
+    the test, and the compiled engine with the interpreter. Exits 1 on any difference.
     """
     from lowu.node.simulation.evm.state_tests import StateTestReport
 
@@ -49,7 +48,7 @@ def state_tests(folder: Path, only: str, jobs: int, cpu_max_s: float, is_json: b
     files = [path for path in files if only in str(path)]
     if not files:
         raise click.UsageError(
-            f"{folder}: no .json files{f' with {only!r} in their path' if only else ''} there; "
+            f"{folder}: found no .json files{f' with {only!r} in their path' if only else ''}; "
             "give a folder of GeneralStateTests"
         )
     root = folder.parent if folder.is_file() else folder

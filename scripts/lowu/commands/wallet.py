@@ -29,7 +29,7 @@ def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
     found = read_form(package, decode_package)
     with Office(directory).open_wallet(holder) as wallet:
         if found.header.holder_key != wallet.holder.key.public_key.hex():
-            raise click.UsageError(f"{package}: it was issued for another holder than {holder}")
+            raise click.UsageError(f"{package}: it was issued to a holder other than {holder}")
         doc_id = read_form(package, wallet.holder.receive)
     receivers = ", ".join(item.audience for item in found.anchors)
     say(
@@ -50,7 +50,7 @@ def _choose(wallet: Wallet, asked: Request, doc_id: str | None) -> str:
 @click.command()
 @click.argument("asked", type=EXISTING, metavar="REQUEST")
 @holder_option
-@click.option("--via", required=True, help="The institution that logs it.")
+@click.option("--via", required=True, help="The institution that logs the consent.")
 @click.option("--document", default=None, help="Document id.  [default: the newest that fits]")
 @click.option("--withdraw", is_flag=True, help="Withdraw the consent.")
 @directory_option
@@ -71,7 +71,7 @@ def consent(
     with office.open_wallet(holder) as wallet:
         doc_id = _choose(wallet, wanted, document)
         if withdraw and wallet.find_consent(doc_id, wanted.receiver, wanted.purpose) is None:
-            raise click.UsageError(f"{holder} has not agreed to this")
+            raise click.UsageError(f"{holder} has no such consent to withdraw")
     files = {"request.json": read_file(asked)}
 
     async def run() -> tuple[str, dict[str, Any]]:
@@ -88,7 +88,7 @@ def consent(
 
     digest, told = run_steps(run)
     verb = "withdrew" if withdraw else "gave"
-    where = f"block {told['height']}" if "height" in told else "logged before"
+    where = f"block {told['height']}" if "height" in told else "already logged"
     say(
         f"{holder} {verb} consent {digest[:16]}… for {wanted.receiver}, {wanted.purpose}; {where}",
         is_json=is_json,
@@ -129,7 +129,7 @@ def present(
         receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
         sealed = wallet.present(doc_id, wanted, now_s(), fields, password)
     write_file(output, sealed)
-    warning = "" if receipt else "\nwithout a consent: the receiver will refuse it"
+    warning = "" if receipt else "\nwarning: no consent was given, so the receiver will refuse it"
     say(
         f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes{warning}\n"
         f"next: lowu verify {output} --by {wanted.receiver} --subject TYPE:NUMBER",

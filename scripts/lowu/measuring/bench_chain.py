@@ -1,4 +1,4 @@
-"""A chain of one process, for benches: blocks are run and stored as in a node, without votes."""
+"""A chain in one process, for benches: it runs and stores blocks as a node does, without votes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCK_SIZE = 200
 
 
 def sign_blocks(plan: Plan, count: int) -> list[list[bytes]]:
-    """Return registrations of one institution, a block's worth in each list."""
+    """Return registrations of one institution, one list per block."""
     issuer = plan.institutions[0]
     signed = sign_registrations(issuer.account_key, plan.genesis.web3_chain_id, count)
     raws = [bytes.fromhex(raw[2:]) for raw in signed.raws]
@@ -35,7 +35,7 @@ def sign_blocks(plan: Plan, count: int) -> list[list[bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A block that is to be run, and what its contracts may see."""
+    """A block to run, and the context that its contracts see."""
 
     proposal: Proposal
     digest: bytes
@@ -43,7 +43,7 @@ class Proposed:
 
 
 class Chain:
-    """A ledger on disk, and how a block comes into it."""
+    """A ledger on disk, and the steps that add a block to it."""
 
     def __init__(self, genesis: GenesisConfig, folder: Path) -> None:
         self._genesis = genesis
@@ -53,11 +53,11 @@ class Chain:
         self.records = 0
 
     def close(self) -> None:
-        """Close the disk."""
+        """Close the ledger."""
         self.ledger.close()
 
     def context(self) -> BlockContext:
-        """Return what the next block's contracts may see."""
+        """Return the context that the next block's contracts see."""
         head = self.ledger.header(self.ledger.head.number)
         return BlockContext(
             head.number + 1,
@@ -81,7 +81,7 @@ class Chain:
         return Proposed(proposal, compute_digest(self._domain, proposal), context)
 
     def execute(self, block: Proposed, transactions: Sequence[Transaction]) -> ExecutedBlock:
-        """Run a block on the head."""
+        """Run a block on top of the head."""
         return execute_block(
             self.ledger.parent(),
             block.proposal,
@@ -92,7 +92,7 @@ class Chain:
         )
 
     def commit(self, executed: ExecutedBlock) -> None:
-        """Store a block, synced.
+        """Store a block and sync it to disk.
 
         Raises:
             NodeError: a transaction in it has failed.

@@ -1,4 +1,4 @@
-"""Networks for measuring: started afresh, watched, and taken down again."""
+"""Temporary networks for measuring: started, watched, stopped and removed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Running:
     folder: Path
     up: UpResult
     pids: dict[str, int]
-    """By node."""
+    """Process ids, by node."""
 
     @property
     def urls(self) -> list[str]:
-        """Where the nodes answer."""
+        """The nodes' URLs."""
         return [node.url for node in self.up.plan.nodes]
 
     def cpu_s(self) -> dict[str, float]:
@@ -45,15 +45,15 @@ def cpu_s(pid: int) -> float:
         process = psutil.Process(pid)
         times = [item.cpu_times() for item in (process, *process.children(recursive=True))]
     except psutil.NoSuchProcess as error:
-        raise NodeError(f"process {pid} ended while it was measured") from error
+        raise NodeError(f"process {pid} stopped while it was being measured") from error
     return float(sum(item.user + item.system for item in times))
 
 
 def pss_mb(pid: int) -> float:
-    """Return the proportional memory of a process: what is shared counts by its share."""
+    """Return a process's memory (PSS) in MB: shared memory counts only by its share."""
     info = psutil.Process(pid).memory_full_info()
     if not hasattr(info, "pss"):
-        raise NodeError("proportional memory is known on Linux only")
+        raise NodeError("proportional memory (PSS) is available on Linux only")
     return float(info.pss) / 1e6
 
 
@@ -63,7 +63,7 @@ def plan_load(nodes: int) -> Plan:
 
 
 def sign_for(plan: Plan, count: int, issuers: int | None = None) -> list[SignedLoad]:
-    """Return `count` registrations, evenly signed by the first institutions of a network."""
+    """Return `count` registrations, rounded up so that each issuer signs equally many."""
     return Shares(plan, issuers).take(count)
 
 
@@ -76,7 +76,7 @@ class Shares:
         self._used = 0
 
     def take(self, count: int) -> list[SignedLoad]:
-        """Return the next `count` registrations, evenly of all issuers."""
+        """Return the next `count` registrations, rounded up to equally many of each issuer."""
         start, each = self._used, -(-count // len(self._keys))
         self._used += each
         return [sign_registrations(key, self._chain_id, each, start) for key in self._keys]
@@ -90,10 +90,10 @@ def running_network(text: str) -> Iterator[Running]:
         states = Control(folder).order("status")
         ended = [item["name"] for item in states if item["pid"] is None]
         if ended:
-            raise NodeError(f"{', '.join(ended)} stopped after the start; see `lowu up`")
+            raise NodeError(f"{', '.join(ended)} stopped after starting; `lowu up` shows why")
         yield Running(folder, up, {item["name"]: int(item["pid"]) for item in states})
 
 
 def tell(progress: Progress, number: int, rounds: int, text: str) -> None:
-    """Say how a round went."""
+    """Report the result of a round."""
     progress(f"round {number + 1} of {rounds}: {text}")

@@ -39,7 +39,7 @@ class Spread:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Return how many times one is the other, round by round."""
+    """Return the ratio of numerator to denominator in each round."""
     return Spread(tuple(a / b for a, b in zip(numerators, denominators, strict=True)))
 
 
@@ -51,7 +51,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what a measurement depends on, the load of just now among it."""
+    """Return what a measurement depends on: the machine, its current load, and versions."""
     versions = {"lowu": CLIENT_VERSION}
     for name in _PACKAGES:
         try:
@@ -80,14 +80,14 @@ def _cpu_model() -> str:
 def print_machine(machine: dict[str, Any]) -> None:
     """Print two lines about the machine and the versions."""
     click.echo(
-        f"{machine['cpu']}, {machine['cores']} cores, load before {machine['load']}, "
+        f"{machine['cpu']}, {machine['cores']} cores, load average before {machine['load']}, "
         f"{machine['system']}, Python {machine['python']}"
     )
     click.echo(", ".join(f"{name} {number}" for name, number in machine["packages"].items()))
 
 
 class BenchReport:
-    """The results of one bench. Made before it measures: the load then is that of others."""
+    """The results of one bench. Create it before measuring: the load noted is that of others."""
 
     def __init__(self, *, is_json: bool, plot: Path | None) -> None:
         check_plot(plot)
@@ -98,7 +98,7 @@ class BenchReport:
         self._missing: list[str] = []
 
     def add(self, name: str, values: Sequence[float], digits: int = 1) -> None:
-        """Add a figure, one value for each round; shown with so many digits."""
+        """Add a figure with one value per round, shown with `digits` decimals."""
         if values:
             self._spreads[name] = Spread(tuple(values)), digits
 
@@ -107,7 +107,7 @@ class BenchReport:
         self.machine["packages"][name] = text
 
     def note_missing(self, what: str) -> None:
-        """Note what was asked for and could not be measured."""
+        """Note something that was requested but could not be measured."""
         self._missing.append(what)
 
     def emit(
@@ -143,7 +143,7 @@ class BenchReport:
         print_machine(self.machine)
 
     def draw_rounds(self, names: dict[str, str], label: str) -> None:
-        """Draw figures against rounds: by name, what to call each; `label` names the unit."""
+        """Draw figures by round; `names` maps figures to legends, `label` names the unit."""
         series: dict[str, Points] = {
             shown: [
                 (float(number), value)
@@ -158,7 +158,7 @@ class BenchReport:
         """Draw lines, if a plot was asked for."""
         if self._plot is not None:
             draw_lines(self._plot, series, x_label, y_label)
-            click.echo(f"  plot in {self._plot}", err=True)
+            click.echo(f"  plot written to {self._plot}", err=True)
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

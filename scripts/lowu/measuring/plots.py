@@ -1,4 +1,4 @@
-"""Plots of measurements, for those who would rather look than read."""
+"""Plots of measurements."""
 
 from __future__ import annotations
 

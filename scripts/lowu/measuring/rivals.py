@@ -1,6 +1,6 @@
-"""What Lowu is measured against: anvil (one process, no consensus) and eth-tester (py-evm).
+"""Systems that Lowu is compared with: anvil (one process, no consensus) and eth-tester (py-evm).
 
-Both get Lowu's own genesis state, so that the same signed registrations run on the same
+Both start from Lowu's own genesis state, so that the same signed registrations run on the same
 contracts. They are not dependencies: anvil comes from the PATH or from npm, eth-tester from pip.
 """
 
@@ -36,19 +36,19 @@ ANVIL_PACKAGE = "@foundry-rs/anvil@1.7.1"
 NPM_S = 180
 START_S = 20.0
 GAS_LIMIT = 10**10
-"""Of anvil's blocks: as many transactions as it wants to put in."""
+"""Of anvil's blocks: so high that it does not limit them."""
 RIVALS = ("anvil", "eth-tester")
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A way for anvil to mine, and how it is fed."""
+    """A mining mode of anvil, and how load is sent to it."""
 
     name: str
     block_s: float
     """Time between blocks; 0 mines each transaction at once."""
     connections: int
-    """Of each issuer. Mining at once, anvil forgets transactions that come out of order."""
+    """Per issuer. When it mines at once, anvil drops transactions that arrive out of order."""
     in_flight_max: int
 
 
@@ -73,7 +73,7 @@ def parse_rivals(text: str) -> list[str]:
     names = [name for name in text.split(",") if name]
     for name in names:
         if name not in RIVALS:
-            raise ConfigError(f"--against {name}: there are {', '.join(RIVALS)}")
+            raise ConfigError(f"--against {name}: choose from {', '.join(RIVALS)}")
     return names
 
 
@@ -96,7 +96,7 @@ def list_accounts(writes: WriteSet) -> dict[bytes, dict[str, Any]]:
 
 
 def _genesis_file(genesis: GenesisConfig) -> str:
-    """Return geth's form of a genesis, which anvil reads."""
+    """Return a genesis in geth's format, which anvil reads."""
     forks = {
         f"{name}Block": 0
         for name in (
@@ -140,7 +140,7 @@ def find_anvil(progress: Progress) -> Path | None:
     npm = shutil.which("npm")
     if npm is None:
         return None
-    progress(f"fetching {ANVIL_PACKAGE} with npm, once")
+    progress(f"fetching {ANVIL_PACKAGE} with npm (only the first time)")
     cache.mkdir(parents=True, exist_ok=True)
     command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(cache), ANVIL_PACKAGE]
     try:
@@ -157,7 +157,7 @@ def find_anvil(progress: Progress) -> Path | None:
 
 
 def _installed(cache: Path) -> Path | None:
-    """Return the program itself, not the script around it, whose CPU time would be counted."""
+    """Return the program itself, not npm's wrapper, whose CPU time would be counted too."""
     found = sorted((cache / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil"))
     return found[0] if found else None
 
@@ -191,7 +191,7 @@ def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iter
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                # It writes old states below its home, gigabytes of them, and leaves them there.
+                # It writes gigabytes of old states below its home, and leaves them there.
                 env={**os.environ, "HOME": folder},
             )
         try:
@@ -207,12 +207,12 @@ def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iter
             yield Rival(url, process.pid, version)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # what it was started through, too
+                os.killpg(process.pid, signal.SIGKILL)  # a wrapper script, too
             process.wait()
 
 
 async def _ask_version(url: str, process: subprocess.Popen[bytes]) -> str | None:
-    """Return what a server calls itself once it answers; None if it never does."""
+    """Return a server's version once it answers; None if it never does."""
     deadline = time.monotonic() + START_S
     async with RpcClient(url) as client:
         while True:

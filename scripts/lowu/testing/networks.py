@@ -1,7 +1,7 @@
 """Networks for other people's tests: as processes, or in one process and virtual time.
 
-Both play an async function with the institutions of a network (`Actors`), and
-have the same faults. Used by the pytest plugin; usable without it.
+Both run an async function with the institutions of a network (`Actors`) and can take nodes down;
+only virtual networks can also slow nodes and cut links. Usable without the pytest plugin.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def load_plan(network: str) -> Plan:
 
 
 class VirtualFaults:
-    """Faults of a virtual network, while a function plays on it."""
+    """Faults of a virtual network, while a function runs on it."""
 
     def __init__(self, network: VirtualNodes) -> None:
         self._network = network
@@ -62,7 +62,7 @@ class VirtualFaults:
 
     @asynccontextmanager
     async def slow(self, delay_s: float, *nodes: str) -> AsyncIterator[None]:
-        """Have all bytes from and to nodes take at least `delay_s`, so that they lag behind."""
+        """Delay all bytes from and to nodes by at least `delay_s`, so that they lag behind."""
         async with self._network.slow(delay_s, *nodes):
             yield
 
@@ -74,7 +74,7 @@ class VirtualFaults:
 
 
 class VirtualNetwork:
-    """A network that begins anew with each function that plays on it, in virtual time."""
+    """A network in virtual time, created fresh for each function that runs on it."""
 
     def __init__(self, network: str, seed: int = 0) -> None:
         self.plan = load_plan(network)
@@ -144,7 +144,7 @@ class ProcessNetwork:
 
     @cached_property
     def urls(self) -> dict[str, str]:
-        """Where nodes answer JSON-RPC, by institution."""
+        """The nodes' JSON-RPC URLs, by institution."""
         return {item.spec.id: item.node.url for item in self.plan.institutions}
 
     def play(self, function: Callable[[Actors, ProcessFaults], Awaitable[T]]) -> T:

@@ -1,7 +1,6 @@
 """Fixtures for tests of software that works with a Lowu network (docs/TESTING.md).
 
-Nothing of Lowu is imported before a test asks for a fixture; tests that ask for none are not
-changed in any way.
+The rest of Lowu is imported only when a test uses a fixture; tests that use none are unaffected.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    text = "lowu_network(name): the network that the virtual fixture takes for this test"
+    """Register the marker."""
+    text = "lowu_network(name): the network that the virtual fixture uses for this test"
     config.addinivalue_line("markers", text)
 
 
@@ -39,7 +38,7 @@ def _network(config: pytest.Config) -> str:
 
 @pytest.fixture
 def lowu_virtual(request: pytest.FixtureRequest) -> VirtualNetwork:
-    """A network in virtual time: `lowu_virtual.play(function)` runs on a fresh one each time.
+    """A network in virtual time: each `lowu_virtual.play(function)` runs on a fresh one.
 
     The function is async and takes the institutions and the faults.
     """
@@ -58,7 +57,7 @@ def lowu_processes(
 ) -> Iterator[ProcessNetwork]:
     """A network of real processes, started once: `lowu_processes.play(function)` uses it.
 
-    Tests share it; keep them apart by documents and holders of their own.
+    Tests share it; give each test its own documents and holders.
     """
     from lowu.testing.networks import ProcessNetwork
 
@@ -73,14 +72,14 @@ def lowu_processes(
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Add what helps to a failed test that used a fixture: logs, or the seed."""
+    """Add the logs or the seed to the report of a failed test that used a fixture."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.when != "call" or not report.failed:
         return
     virtual = item.stash.get(_VIRTUAL, None)
     if virtual is not None:
-        text = f"seed {virtual.seed}: --lowu-seed {virtual.seed} plays the same again"
+        text = f"seed {virtual.seed}: --lowu-seed {virtual.seed} repeats this run"
         report.sections.append(("Lowu network", text))
     processes = item.config.stash.get(_PROCESSES, None)
     if processes is not None and "lowu_processes" in getattr(item, "fixturenames", ()):

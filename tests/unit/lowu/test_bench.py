@@ -1,4 +1,4 @@
-"""``lowu bench``: what it prints, and that the compiled engine is worth having."""
+"""``lowu bench``: its output, and the compiled engine's speed-up."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from lowu.node.execution.compiler.engine import CompiledComputation
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch):
-    """The command compiles into a cache of its own."""
+    """Restore the cache after the test: the command replaces it with its own."""
     monkeypatch.setattr(CompiledComputation, "cache", CompiledComputation.cache)
 
 

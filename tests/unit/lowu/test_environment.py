@@ -1,4 +1,4 @@
-"""The environment of the two commands: when it is made anew, by which run, with which Python."""
+"""The environment of the two commands: when it is rebuilt, by which run, with which Python."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 MAKE = '''
 def make(root, venv):
-    """In place of packages: a link, and a line in a file."""
+    """Make a link and write a line to a file, instead of installing packages."""
     (venv / "bin").mkdir(exist_ok=True)
     (venv / "bin" / "python").unlink(missing_ok=True)
     (venv / "bin" / "python").symlink_to(sys.executable)
@@ -21,7 +21,7 @@ def make(root, venv):
     if (root / "interrupt").exists():
         raise KeyboardInterrupt
     if (root / "wait").exists():
-        (root / "wait").open("rb").read()  # a pipe: until the test opens its other end
+        (root / "wait").open("rb").read()  # a pipe: blocks until the test opens its other end
 
 
 if __name__'''
@@ -85,7 +85,7 @@ def test_what_is_made_anew(checkout):
     python.symlink_to(checkout / "gone")
     run(checkout)
     assert times_made(checkout) == 3
-    python.unlink()  # or has become another one
+    python.unlink()  # or is another version now
     python.write_text("#!/bin/sh\necho Python 3.10.1\n")
     python.chmod(0o755)
     run(checkout)
@@ -93,7 +93,7 @@ def test_what_is_made_anew(checkout):
 
 
 def test_two_first_runs_at_once(checkout):
-    """The second one waits for the first, and makes nothing."""
+    """The second run waits for the first, and makes nothing."""
     os.mkfifo(checkout / "wait")
     first = start(checkout)
     with (checkout / "wait").open("wb"):  # opens once the first one is making it
@@ -117,7 +117,7 @@ def test_a_checkout_that_one_may_not_write(checkout):
     (checkout / ".venv").write_text("no folder can be made here, whoever runs the tests")
     code, _, errors = run(checkout)
     assert code == 3
-    assert "Set LOWU_VENV to a folder that you may write" in errors
+    assert "Set LOWU_VENV to a folder that you may write to" in errors
     assert "Traceback" not in errors
     place = checkout.parent / "mine"
     assert run(checkout, LOWU_VENV=str(place))[:2] == (0, str(place))
@@ -125,7 +125,7 @@ def test_a_checkout_that_one_may_not_write(checkout):
 
 
 def fake(folder, name, answer):
-    """A Python that is of another version, as far as it is asked."""
+    """Write a Python that claims to be another version."""
     path = folder / name
     path.write_text(f'#!/bin/sh\nif [ "$2" = -c ]; then {answer}; fi\nexec "{sys.executable}" "$@"')
     path.chmod(0o755)
@@ -156,11 +156,11 @@ def test_the_newest_python_that_will_do_is_taken(checkout, tmp_path, pythons, ta
 def test_no_python_that_will_do(checkout, tmp_path):
     code, _, errors = run(checkout, LOWU_PYTHON="/nowhere/python")
     assert code == 3
-    assert "LOWU_PYTHON=/nowhere/python is no CPython 3.11 to 3.14" in errors
+    assert "LOWU_PYTHON=/nowhere/python is not CPython 3.11 to 3.14" in errors
 
 
 def test_modules_are_found_whatever_the_locale(tmp_path):
-    """On 3.14, in a folder with a Chinese name and a locale of ASCII, `lowu` was not."""
+    """On 3.14, in a folder with a Chinese name and in an ASCII locale, `lowu` was not found."""
     root, venv = tmp_path / "lo wu 罗湖", tmp_path / "venv"
     (root / "scripts").mkdir(parents=True)
     (root / "scripts" / "probe_of_lowu.py").write_text("print('found')")

@@ -1,4 +1,4 @@
-"""How a command fails: its exit code by the error's class, and one JSON object whatever happens."""
+"""Failures of a command: the exit code by the error's class, and always one JSON object."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_usage_errors_are_objects(monkeypatch, capsys, arguments, code, message,
 
 @pytest.mark.parametrize("folder", ["files", "reports", "written", "port"])
 def test_a_bad_file_is_a_bad_file_in_whatever_folder(tmp_path, monkeypatch, capsys, folder):
-    """The code was read from the text once, which names the folder."""
+    """Regression: the exit code was derived from the message, which names the folder."""
     path = tmp_path / folder / "network.toml"
     path.parent.mkdir()
     path.write_text("x=")

@@ -1,4 +1,4 @@
-"""Every module can be imported by itself, on every Python, without a warning."""
+"""Every module can be imported on every Python, without a warning."""
 
 import subprocess
 import sys

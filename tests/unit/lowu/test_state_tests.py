@@ -1,4 +1,4 @@
-"""The runner of the official state tests, and what it is measured by itself."""
+"""The runner of the official state tests, checked against a trie library."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ def eager(monkeypatch):
 
 
 def make_test(to=OTHER.address, price=10, code="0x", gas=100_000):
-    """Return a test of one transfer of 5, whose root the trie library has worked out."""
+    """Return a test of one transfer of 5, whose root the trie library has computed."""
     transaction = signed(to=to, value=5, gas=gas, gasPrice=price, chainId=1)
     rich, used = 10**9, 21_000
     after = {
@@ -119,15 +119,15 @@ def test_a_file_of_something_else_is_refused_by_its_name(tmp_path, text):
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "state-tests-cancun.tar.xz"
 
 
-@pytest.mark.skipif(not DATA.exists(), reason=f"no official state tests beside: {DATA.name}")
+@pytest.mark.skipif(not DATA.exists(), reason=f"the official state tests are missing: {DATA.name}")
 @pytest.mark.timeout(300)
 def test_the_official_state_tests(tmp_path):
     with tarfile.open(DATA) as archive:
-        # Debian 12's Python 3.11.2 knows no filters.
+        # Debian 12's Python 3.11.2 has no filters.
         filters = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         archive.extractall(tmp_path, **filters)
     command = [sys.executable, "-P", "-m", "lowu", "state-tests", str(tmp_path), "--json"]
-    command += ["--cpu", "0.5"]  # the campaign has time for the rest
+    command += ["--cpu", "0.5"]  # a campaign, with more time, runs the others
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     found = json.loads(done.stdout)
     assert found["findings"] == [] and done.returncode == 0

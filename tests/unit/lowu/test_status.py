@@ -49,11 +49,11 @@ def test_a_node_whose_storage_is_damaged_shows_it_with_count_and_file():
 def test_a_node_that_is_down_has_nothing_to_say():
     entry = {key: ENTRY[key] for key in ("name", "institution", "side", "kind", "starts")}
     assert list(_status_notes(entry | {"pid": None, "exit_code": 1})) == []
-    assert "ended (1)" in _status_row(entry | {"pid": None, "exit_code": 1})
+    assert "exited (1)" in _status_row(entry | {"pid": None, "exit_code": 1})
 
 
 def test_hash_and_root_are_of_one_block(monkeypatch):
-    """Two nodes with one hash had two roots: a block was committed between two questions."""
+    """Two nodes showed one hash and two roots: a block was committed between two requests."""
     plan = load_plan("dev-4")
     planned = plan.nodes[0]
 
@@ -62,7 +62,7 @@ def test_hash_and_root_are_of_one_block(monkeypatch):
             local = network.client(planned)
 
             class Hasty:
-                """A client between whose questions a block is committed."""
+                """A client that commits a block before each of its requests."""
 
                 def __init__(self, url, timeout_s):
                     assert url == planned.url
@@ -89,7 +89,7 @@ def test_hash_and_root_are_of_one_block(monkeypatch):
 
 
 def test_too_few_voters_are_told():
-    """Two of four that abstain end a network for good; nothing said so."""
+    """If two of four validators abstain, the chain stops for good; nothing reported that."""
     plan = load_plan("dev-4")
     entries = [{"name": node.name, "height": 5, "is_abstaining": False} for node in plan.nodes]
     assert list(_quorum_notes(plan, entries)) == []
@@ -97,4 +97,4 @@ def test_too_few_voters_are_told():
     assert list(_quorum_notes(plan, entries)) == []
     entries[1]["is_abstaining"] = True
     (note,) = _quorum_notes(plan, entries)
-    assert "weight 2 runs and votes, and 3 is needed" in note
+    assert "weight 2, but 3 is needed" in note

@@ -1,4 +1,4 @@
-"""What is around a command does not change what it does: the current folder, the locale."""
+"""A command behaves the same in every current folder and every locale."""
 
 import json
 import os
@@ -16,7 +16,7 @@ THEIRS = ("click", "coincurve", "eth", "eth_abi", "msgpack", "rich", "rocksdict"
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A folder with a module of each name that Lowu or Python imports."""
+    """A folder with a module for every name that Lowu or Python imports."""
     for name in {*OWN, *THEIRS, *sys.stdlib_module_names}:
         (tmp_path / f"{name}.py").write_text(RUN)
     for name in ("contracts", "node"):
@@ -42,14 +42,14 @@ def run(*command, cwd, **environment):
     ],
 )
 def test_nothing_of_the_current_folder_is_imported(hostile, arguments):
-    """N-L1: a node.py in the current folder was run by what the command starts."""
+    """N-L1: processes that the command starts ran a node.py in the current folder."""
     done = run(LOWU, *arguments.split(), cwd=hostile)
     assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_nothing_is_imported_by_the_workers_of_a_pool(hostile, method):
-    """N-L1: multiprocessing starts Python with `-c`, which looks into the current folder."""
+    """N-L1: multiprocessing starts Python with `-c`, which searches the current folder."""
     script = hostile / "bin" / "command"  # as `lowu` is: not in the current folder
     script.parent.mkdir()
     script.write_text(f"""
@@ -67,7 +67,7 @@ if __name__ == "__main__":
 
 
 def test_nothing_is_imported_by_the_module_either(tmp_path):
-    """N-L1, by `python -m lowu`; what Python imports before it, runpy's own, is beyond us."""
+    """N-L1 with `python -m lowu`; modules that runpy imports before it cannot be protected."""
     for name in {*OWN, *THEIRS, "json", "signal", "socket"} - {"lowu"}:
         (tmp_path / f"{name}.py").write_text(RUN)
     done = run(sys.executable, "-m", "lowu", "validate", "dev-4", cwd=tmp_path)
@@ -75,7 +75,7 @@ def test_nothing_is_imported_by_the_module_either(tmp_path):
 
 
 LOCALES = {
-    # Of ASCII, in the way of Python's escape from it.
+    # ASCII, with Python's own fallbacks to UTF-8 switched off.
     "C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
     "ISO-8859-1": {"PYTHONIOENCODING": "iso-8859-1"},
     "GB18030": {"PYTHONIOENCODING": "gb18030"},
@@ -83,9 +83,9 @@ LOCALES = {
 
 
 def skip_without_a_path_to_libraries(locale):
-    """In a locale of ASCII pycryptodome finds its own libraries at an ASCII path only."""
+    """In an ASCII locale, pycryptodome finds its own libraries only at an ASCII path."""
     if locale == "C" and not str(LOWU).isascii():
-        pytest.skip("pycryptodome cannot load its libraries from this path in a locale of ASCII")
+        pytest.skip("pycryptodome cannot load its libraries from this path in an ASCII locale")
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -101,7 +101,7 @@ def test_samples_and_networks_in_every_locale(tmp_path, locale):
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_json_is_json_in_every_locale(tmp_path, locale):
-    """N-L2: what an encoding has no character for is escaped as JSON escapes it."""
+    """N-L2: characters that the encoding lacks are escaped in JSON's way."""
     skip_without_a_path_to_libraries(locale)
     path = tmp_path / "罗湖-😀.json"
     command = (LOWU, "sample", "cn.ecr/1", "--json", "--output", path)
@@ -118,7 +118,7 @@ def test_a_network_file_in_another_encoding_is_called_that(tmp_path):
 
 
 def test_an_argument_in_another_encoding_is_called_that(tmp_path):
-    """N-L2: a holder's name, or a field's, with a byte that is not UTF-8 gave a traceback."""
+    """N-L2: a holder or field name with a byte that is not UTF-8 gave a traceback."""
     code = (
         "import sys; from lowu import cli;"
         "from lowu.institutions.package.canonical import encode_canonical;"

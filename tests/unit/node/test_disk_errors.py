@@ -72,7 +72,7 @@ def test_an_unknown_error_is_passed_on_without_advice_to_move():
 def test_a_database_in_use_is_named_as_such(tmp_path):
     first = RocksStorage(tmp_path / "data")
     code = (
-        "import sys; from pathlib import Path; from node.ledger.rocks import RocksStorage\n"
+        "import sys; from pathlib import Path; from lowu.node.ledger.rocks import RocksStorage\n"
         "RocksStorage(Path(sys.argv[1]))"
     )
     done = run(code, tmp_path / "data")
@@ -132,7 +132,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path):
         "sys.argv[1] += '/data'\n"
     )
     again = (
-        "from node.errors import ConfigError\n"
+        "from lowu.node.errors import ConfigError\n"
         "try:\n    RocksStorage(Path(sys.argv[1]))\n"
         "except ConfigError as error:\n    print('AGAIN', error)\n"
     )

@@ -1,1 +1,1 @@
-"""``lowu bench``: each command measures in a module of its own."""
+"""``lowu bench``: each command measures in its own module."""

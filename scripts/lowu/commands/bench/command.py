@@ -1,4 +1,4 @@
-"""``lowu bench``: the commands and their options; each measures in a module of its own."""
+"""``lowu bench``: the commands and their options; each measures in its own module."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lowu.options import DEFAULT_NETWORK, json_option
 
 @click.group()
 def bench() -> None:
-    """Measure Lowu on this machine; against others where there is something to beat, in one run."""
+    """Measure Lowu on this machine; where possible, compare it with other systems in one run."""
 
 
 @bench.command()
 @click.option(
-    "--rounds", type=click.IntRange(3, 100), default=7, show_default=True, help="Paired runs."
+    "--rounds", type=click.IntRange(3, 100), default=7, show_default=True, help="Paired rounds."
 )
-@click.option("--only", default="", help="Cases by name, such as register_anchor,hashing.")
+@click.option("--only", default="", help="Only these cases, such as register_anchor,hashing.")
 @json_option
 def evm(rounds: int, only: str, is_json: bool) -> None:
-    """Compare the compiled EVM with py-evm's interpreter, contract by contract."""
+    """Compare the compiled EVM with py-evm, contract by contract."""
     from lowu.commands.bench.evm import run_bench_evm
 
     run_bench_evm(rounds, only, is_json=is_json)
@@ -32,7 +32,7 @@ def evm(rounds: int, only: str, is_json: bool) -> None:
 @bench.command()
 @json_option
 def gas(is_json: bool) -> None:
-    """Measure what the dearest opcodes and precompiles cost for their gas."""
+    """Measure CPU time per gas of costly opcodes and precompiles."""
     from lowu.commands.bench.gas import run_bench_gas
 
     run_bench_gas(is_json=is_json)
@@ -94,7 +94,10 @@ def throughput(
     plot: Path | None,
     is_json: bool,
 ) -> None:
-    """Compare registrations per second, committed on all nodes, with anvil and eth-tester."""
+    """Compare registrations per second with anvil and eth-tester.
+
+    On Lowu, a registration counts once it is committed on all nodes.
+    """
     from lowu.commands.bench.throughput import run_throughput
 
     run_throughput(nodes, against, rounds, registrations, batch, plot, is_json=is_json)
@@ -117,7 +120,7 @@ def throughput(
     show_default=True,
     help="Seconds at half of the highest rate.",
 )
-@registrations_option(6_000, "Sent at once in each run, to find the highest rate.")
+@registrations_option(6_000, "Registrations sent at once in each run, to find the highest rate.")
 @plot_option
 @json_option
 def latency(
@@ -129,7 +132,10 @@ def latency(
     plot: Path | None,
     is_json: bool,
 ) -> None:
-    """Time registrations to their receipts, one at a time and at half of saturation."""
+    """Time registrations until their receipts.
+
+    They are sent one at a time, then at half of the saturation rate.
+    """
     from lowu.commands.bench.latency import run_latency
 
     run_latency(nodes, rounds, idle, seconds, registrations, plot, is_json=is_json)
@@ -144,14 +150,14 @@ def latency(
     type=click.IntRange(1, 10_000),
     default=1_000,
     show_default=True,
-    help="Most transactions in a block.",
+    help="Maximum transactions in a block.",
 )
 @plot_option
 @json_option
 def scale(
     nodes: str, rounds: int, registrations: int, block: int, plot: Path | None, is_json: bool
 ) -> None:
-    """Measure throughput, latency and CPU per registration, for networks of several sizes."""
+    """Measure throughput, latency and CPU time by network size."""
     from lowu.commands.bench.scale import run_scale
 
     run_scale(nodes, rounds, registrations, block, plot, is_json=is_json)
@@ -170,7 +176,10 @@ def scale(
 @plot_option
 @json_option
 def read(against: str, rounds: int, verifications: int, plot: Path | None, is_json: bool) -> None:
-    """Compare verifications per second, single and batched, with anvil."""
+    """Compare verifications per second with anvil.
+
+    They are sent one per request, then in batches.
+    """
     from lowu.commands.bench.read import run_read
 
     run_read(against, rounds, verifications, plot, is_json=is_json)
@@ -187,7 +196,7 @@ def read(against: str, rounds: int, verifications: int, plot: Path | None, is_js
 @plot_option
 @json_option
 def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
-    """Measure a registration and a verification against the number of records, on one chain."""
+    """Measure costs of registering and verifying by record count."""
     from lowu.commands.bench.state import run_state
 
     run_state(records, rounds, plot, is_json=is_json)
@@ -204,7 +213,7 @@ def state(records: str, rounds: int, plot: Path | None, is_json: bool) -> None:
 @rounds_option(5)
 @json_option
 def path(blocks: int, rounds: int, is_json: bool) -> None:
-    """Time what a replica does with a registration, step by step, in one process."""
+    """Time a replica's steps for a registration, in one process."""
     from lowu.commands.bench.path import run_path
 
     run_path(blocks, rounds, is_json=is_json)
@@ -217,7 +226,7 @@ def path(blocks: int, rounds: int, is_json: bool) -> None:
 @plot_option
 @json_option
 def sync(nodes: int, registrations: int, rounds: int, plot: Path | None, is_json: bool) -> None:
-    """Time how fast a node catches up with registrations that it missed."""
+    """Measure how fast a node catches up with what it missed."""
     from lowu.commands.bench.sync import run_sync
 
     run_sync(nodes, registrations, rounds, plot, is_json=is_json)
@@ -229,7 +238,7 @@ def sync(nodes: int, registrations: int, rounds: int, plot: Path | None, is_json
 @plot_option
 @json_option
 def start(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
-    """Time `lowu up` of NETWORK from the command to its first committed block."""
+    """Time `lowu up NETWORK` until the first committed block."""
     from lowu.commands.bench.start import run_start
 
     run_start(network, rounds, plot, is_json=is_json)
@@ -241,7 +250,7 @@ def start(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
 @plot_option
 @json_option
 def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
-    """Measure the memory (PSS) of every node of NETWORK after its start."""
+    """Measure every node's memory (PSS) after NETWORK has started."""
     from lowu.commands.bench.start import run_memory
 
     run_memory(network, rounds, plot, is_json=is_json)
@@ -274,10 +283,13 @@ def memory(network: str, rounds: int, plot: Path | None, is_json: bool) -> None:
 )
 @json_option
 def differential(**options: Any) -> None:
-    """Run both EVM engines side by side, on random programs and, with --contracts, on real ones."""
+    """Compare both EVM engines on random programs.
+
+    With --contracts, also on random calls of real contracts.
+    """
     is_asked = click.get_current_context().get_parameter_source("calls")
     if is_asked is click.core.ParameterSource.COMMANDLINE and options["contracts"] is None:
-        raise click.UsageError("--calls: of which contracts? give their folder with --contracts")
+        raise click.UsageError("--calls needs --contracts, the folder of the contracts to call")
     from lowu.commands.bench.differential import run_differential, run_mutants
 
     (run_mutants if options.pop("mutants") else run_differential)(options)

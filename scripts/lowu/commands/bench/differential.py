@@ -1,4 +1,4 @@
-"""``lowu bench differential``: do both EVM engines do the same, over millions of steps?"""
+"""``lowu bench differential``: compare both EVM engines over millions of steps."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _run_task(task: tuple[str, int, int, Path | None]) -> dict[str, Any]:
 def _run_world(found: dict[str, Any], folder: Path, seed: int, count: int) -> None:
     every = list(load_artifacts(folder))
     if not every:
-        raise ConfigError(f"{folder}: no JSON files with the abi and bytecode of a contract there")
+        raise ConfigError(f"{folder} has no JSON file with the abi and bytecode of a contract")
     start = seed * CONTRACTS_A_WORLD % len(every)
     chosen = (every + every)[start : start + min(len(every), CONTRACTS_A_WORLD)]
     found["totals"] = {"calls": count}
@@ -121,13 +121,13 @@ def _run_world(found: dict[str, Any], folder: Path, seed: int, count: int) -> No
 
 
 def run_mutants(options: dict[str, Any]) -> None:
-    """Put each known fault into the compiler; exit 1 if the programs do not find one."""
+    """Put each known fault into the compiler; exit 1 if the programs miss one."""
     tasks = [(name, options["first_seed"], options["programs"]) for name in MUTANTS]
     watch, progress = Stopwatch(), Progress(is_silent=options["is_json"])
     found: dict[str, int | None] = {}
     for name, number in run_parallel(_run_mutant, tasks, options["jobs"], chunk=1):
         found[name] = number
-        progress(f"{name}: {'not found' if number is None else f'program {number}'}")
+        progress(f"{name}: {'NOT FOUND' if number is None else f'found by program {number}'}")
     survivors = [name for name, number in found.items() if number is None]
     figures = {
         "mutants": len(found),

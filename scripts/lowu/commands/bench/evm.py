@@ -1,8 +1,8 @@
 """``lowu bench evm``: the compiled engine against py-evm's interpreter.
 
-Each case is one message, sent again and again to the same contracts. In every round both
-engines run the same messages on equal states, one after the other, and the CPU time of the
-process is taken; outcomes and writes must be equal.
+Each case sends similar messages to the same contract. In every round both engines run the same
+messages on equal states, one engine after the other, and the CPU time of the process is measured;
+outcomes and writes must be equal.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CONTEXT = BlockContext(1, 1_700_000_000, 30_000_000, 20_200, lambda number: None
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A message that is sent again and again, a little different each time."""
+    """A message that is sent repeatedly, slightly different each time."""
 
     name: str
     to: bytes
@@ -50,7 +50,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class EvmMeasurement:
-    """One case after all rounds. Times in µs of CPU a message."""
+    """One case after all rounds. Times are CPU µs per message."""
 
     case: Case
     gas: int
@@ -58,11 +58,11 @@ class EvmMeasurement:
     compiled: Spread
     speedup: Spread
     compile_ms: float
-    """What the first message took more than the later ones."""
+    """Extra time of the first message, compared with later ones."""
 
 
 def build_state() -> tuple[WriteSet, list[Case]]:
-    """Return a chain with the registry and the workloads deployed, and the cases."""
+    """Return a state with the registry and the workloads deployed, and the cases."""
     org = OrgEntry(1, "bench", 1, int(Role.ISSUER), "0x" + ISSUER.hex(), "11" * 64, (1,))
     node_id = "01" * 64
     genesis = GenesisConfig(
@@ -117,7 +117,7 @@ def _register(number: int) -> bytes:
 def _run(
     writes: WriteSet, case: Case, engine: Engine, count: int
 ) -> tuple[float, tuple[list[Outcome], WriteSet]]:
-    """Run messages on a fresh state; return CPU µs a message, and everything that came of it."""
+    """Run messages on a fresh state; return CPU µs per message, and all outcomes and writes."""
     evm = Evm(LayeredState(EmptyState(), writes), replace(CONTEXT, engine=engine))
     messages = [case.data(number) for number in range(count)]
     started = time.process_time()
@@ -182,8 +182,8 @@ def run_bench_evm(rounds: int, only: str, *, is_json: bool) -> None:
         emit_json(True, figures, machine=machine, cases=[_describe(item) for item in found])
         return
     print_table(
-        f"CPU a message, median and range of {rounds} paired rounds",
-        ("case", "gas", "interpreted µs", "compiled µs", "times as fast", "compiling ms"),
+        f"CPU time per message, median and range of {rounds} paired rounds",
+        ("case", "gas", "interpreted µs", "compiled µs", "times as fast", "compile ms"),
         [
             (
                 item.case.name,

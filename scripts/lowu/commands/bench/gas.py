@@ -1,4 +1,4 @@
-"""``lowu bench gas``: what the dearest opcodes and precompiles cost for their gas."""
+"""``lowu bench gas``: CPU time per gas of the most expensive opcodes and precompiles."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DIGITS = 2
 
 
 def run_bench_gas(*, is_json: bool) -> None:
-    """Measure all; exit 1 if one costs more than a block's bound allows (ADR 5)."""
+    """Measure them all; exit 1 if one costs more than a block's bound allows (ADR 5)."""
     progress = Progress(is_silent=is_json)
     rows: list[dict[str, Any]] = []
     for what in LOOPS:
         loop = measure_loop(what)
         rows.append(_row(what, "cold", loop.cold_ms, loop.cold_steps))
         rows.append(_row(what, "hot", loop.hot_ms, loop.hot_steps))
-    progress(f"{len(LOOPS)} loops of opcodes measured")
+    progress(f"{len(LOOPS)} opcode loops measured")
     for item in draw_worst_inputs():
         cost = measure_cost(item)
         rows.append(_row(cost.precompile, cost.what, cost.ms_per_million, cost.steps_per_gas))
@@ -42,8 +42,8 @@ def run_bench_gas(*, is_json: bool) -> None:
         emit_json(is_ok, figures, rows=rows, machine=describe_machine())
     else:
         print_table(
-            "CPU for gas, the dearest first (a step: one of a loop of plain arithmetic)",
-            ("what", "how", "ms a million gas", "steps a gas"),
+            "CPU time per gas, most expensive first (step: one step of a plain arithmetic loop)",
+            ("what", "case", "ms per million gas", "steps per gas"),
             [tuple(row.values()) for row in rows],
         )
         print_machine(describe_machine())

@@ -1,7 +1,7 @@
 """``lowu bench latency``: how long one registration takes, on a quiet network and on a busy one.
 
-Each registration is timed from the moment it was due to its receipt, which a node gives once the
-block is durable there. All that were sent count: one that failed took as long as it may.
+Each registration is timed from the moment it was due until its receipt, which a node returns once
+the block is durable there. All that were sent count; a failed one counts with the time limit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run_latency(
     *,
     is_json: bool,
 ) -> None:
-    """Measure, and print. The highest rate is found by `saturating` registrations at once."""
+    """Measure and print; `saturating` registrations sent at once find the highest rate."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     found: dict[str, list[Timed]] = {"idle": [], "half_load": []}
@@ -49,7 +49,7 @@ def run_latency(
             chosen = work.take(int(half_per_s * busy_s))
             send = partial(offer_steadily, rate_per_s=half_per_s)
             busy = trio.run(send, chosen, network.urls)
-            progress(f"at {half_per_s:.0f} a second, half of saturation: {_brief(busy)}")
+            progress(f"at {half_per_s:.0f} per second, half of saturation: {_brief(busy)}")
         found["idle"].append(idle)
         found["half_load"].append(busy)
     _report(report, nodes, found, rates_per_s)
@@ -58,7 +58,7 @@ def run_latency(
 def _brief(timed: Timed) -> str:
     p50, p99 = (percentile(timed.latencies_ms, share) for share in (50, 99))
     failed = f"; {len(timed.failures)} failed: {timed.failures[0]}" if timed.failures else ""
-    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms of {len(timed.latencies_ms)}{failed}"
+    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, count {len(timed.latencies_ms)}{failed}"
 
 
 def _report(
@@ -74,7 +74,7 @@ def _report(
     for name, runs in found.items():
         figures[f"{name}_count"] = sum(len(timed.latencies_ms) for timed in runs)
     title = (
-        f"from due to the receipt on {nodes} nodes, median and range of {len(rates_per_s)} rounds"
+        f"Time from due to receipt on {nodes} nodes, median and range of {len(rates_per_s)} rounds"
     )
     report.emit(title, is_ok=not failures, figures=figures, failures=failures[:20])
     series: dict[str, Points] = {}

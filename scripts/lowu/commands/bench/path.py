@@ -1,9 +1,8 @@
-"""``lowu bench path``: what a replica does with a registration, step by step.
+"""``lowu bench path``: the CPU time of each step of a replica for a registration.
 
-The steps are called in turn in one process, with nothing else of a node around them, for a
-registration that came by gossip. On a running network they cost more (two threads, other
-processes, cold caches), and HTTP, TLS, consensus and the event loop are on top; `bench scale`
-measures those.
+The steps run in turn in one process, without the rest of a node, for a registration that came by
+gossip. On a running network they cost more (two threads, other processes, cold caches), and HTTP,
+TLS, consensus and the event loop come on top; `bench scale` measures those.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ from lowu.output import Progress
 
 POOL_SIZE = 10 * BLOCK_SIZE
 WARM_BLOCKS = 3
-"""Not counted: contracts are compiled, and their branches joined, while they run."""
+"""Blocks not counted: contracts are compiled and their branches joined while these run."""
 STEPS = ("decode", "admit", "propose", "save", "contracts", "results", "commit", "forget")
 TOGETHER, RECOVERY = "together", "recover"
-"""Recovery is part of `decode`: the only work that nobody could save."""
+"""Recovery of signers, the only work that cannot be avoided, is part of `decode`."""
 
 T = TypeVar("T")
 
 
 class _Path:
-    """The steps over one chain, with what each took, block by block."""
+    """The steps on one chain, and the CPU time of each, block by block."""
 
     def __init__(self, genesis: GenesisConfig, folder: Path) -> None:
         self._chain = Chain(genesis, folder)
@@ -55,7 +54,7 @@ class _Path:
         self.spent_us: dict[str, list[float]] = {step: [] for step in (*STEPS, RECOVERY)}
 
     def close(self) -> None:
-        """Close the disk."""
+        """Close the chain."""
         self._chain.close()
 
     def _time(self, step: str, work: Callable[[], T]) -> T:
@@ -66,11 +65,11 @@ class _Path:
         return result
 
     def append(self, raws: list[bytes]) -> None:
-        """Take a block's registrations from their bytes to the disk."""
+        """Process a block's registrations, from raw bytes to the disk."""
         chain, pool = self._chain, self._pool
         self._time(RECOVERY, partial(_recover, raws))
         transactions = self._time("decode", lambda: list(map(decode_transaction, raws)))
-        # Decoding is cached: what is timed here is the rest of admission.
+        # Decoding is cached, so this times the rest of admission.
         self._time("admit", lambda: [pool.add(raw, 0.0, is_local=False) for raw in raws])
         block = self._time("propose", lambda: chain.propose(transactions))
         height, digest = block.proposal.height, block.digest
@@ -97,7 +96,7 @@ def _recover(raws: list[bytes]) -> None:
 
 
 def run_path(blocks: int, rounds: int, *, is_json: bool) -> None:
-    """Measure each step on one chain, some blocks a round, and print."""
+    """Measure each step on one chain, `blocks` blocks in each round, and print."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=None)
     plan = plan_load(4)
@@ -115,7 +114,7 @@ def run_path(blocks: int, rounds: int, *, is_json: bool) -> None:
     for step, costs in found.items():
         report.add(f"{step}_us", costs)
     report.emit(
-        f"CPU µs a registration by step, {rounds} rounds of {blocks} blocks of {BLOCK_SIZE}; "
+        f"CPU µs per registration by step, {rounds} rounds of {blocks} blocks of {BLOCK_SIZE}; "
         "recover is part of decode"
     )
 
@@ -123,7 +122,7 @@ def run_path(blocks: int, rounds: int, *, is_json: bool) -> None:
 def _measure(
     path: _Path, work: Iterator[list[bytes]], blocks: int, rounds: int, progress: Progress
 ) -> dict[str, list[float]]:
-    """Return by step the median block of each round."""
+    """Return, by step, the CPU µs per registration of each round's median block."""
     found: dict[str, list[float]] = {step: [] for step in (*STEPS, TOGETHER, RECOVERY)}
     for raws in islice(work, WARM_BLOCKS):
         path.append(raws)
@@ -133,5 +132,5 @@ def _measure(
         for step, costs in path.spent_us.items():
             found[step].append(median(costs[-blocks:]))
         found[TOGETHER].append(sum(found[step][-1] for step in STEPS))
-        tell(progress, number, rounds, f"{found[TOGETHER][-1]:.0f} µs a registration")
+        tell(progress, number, rounds, f"{found[TOGETHER][-1]:.0f} µs per registration")
     return found

@@ -1,7 +1,7 @@
-"""``lowu bench read``: verifications a second, one node of Lowu against anvil.
+"""``lowu bench read``: verifications per second of one Lowu node, compared with anvil.
 
-A verification is what a bank asks of its own node: eth_call of getRecord for an anchor. Both
-systems hold the same records, and get the same requests over the same connections.
+A verification is a bank's query to its own node: eth_call of getRecord for an anchor. Both systems
+hold the same records and receive the same requests over the same number of connections.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NODES = 4
 WARM_UP = 10
 READ_S = 120.0
 _UNKNOWN = b'"result":"0x' + b"0" * 64 * 16
-"""What getRecord answers for a record that is not there: sixteen words of zeros."""
+"""getRecord's answer for a record that does not exist: sixteen words of zeros."""
 
 
 @dataclass(slots=True)
 class ReadMeasurement:
-    """Of one system, round by round."""
+    """Measurements of one system, round by round."""
 
     single_per_s: list[float] = field(default_factory=list)
     batched_per_s: list[float] = field(default_factory=list)
@@ -45,13 +45,13 @@ class ReadMeasurement:
 
 
 def run_read(against: str, rounds: int, count: int, plot: Path | None, *, is_json: bool) -> None:
-    """Measure, and print."""
+    """Measure and print."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     plan = plan_load(NODES)
     anvil = find_anvil(progress) if "anvil" in parse_rivals(against) else None
     if against and anvil is None:
-        report.note_missing("anvil: it is not in the PATH, and npm could not fetch it")
+        report.note_missing("anvil: it is not on the PATH, and npm could not fetch it")
     issuers = sign_for(plan, RECORDS)
     ours, theirs = ReadMeasurement(), ReadMeasurement()
 
@@ -71,9 +71,9 @@ def run_read(against: str, rounds: int, count: int, plot: Path | None, *, is_jso
     for number in range(rounds):
         for step in steps if number % 2 == 0 else steps[::-1]:
             step()
-        text = f"Lowu {ours.single_per_s[-1]:.0f} a second, batched {ours.batched_per_s[-1]:.0f}"
+        text = f"Lowu {ours.single_per_s[-1]:.0f} per second, batched {ours.batched_per_s[-1]:.0f}"
         if theirs.single_per_s:
-            text += f"; anvil {theirs.single_per_s[-1]:.0f} and {theirs.batched_per_s[-1]:.0f}"
+            text += f"; anvil {theirs.single_per_s[-1]:.0f}, {theirs.batched_per_s[-1]:.0f}"
         tell(progress, number, rounds, text)
     _report(report, ours, theirs, rounds)
 
@@ -118,7 +118,7 @@ async def _read(url: str, bodies: Sequence[bytes]) -> float:
                 answer = await client.post(body)
                 wanted = body.count(b"eth_call")
                 if answer.count(b'"result":"0x') != wanted or _UNKNOWN in answer:
-                    raise ClientError(f"{url} does not verify a record: {answer[:200]!r}")
+                    raise ClientError(f"{url} did not verify a record: {answer[:200]!r}")
 
     started = time.monotonic()
     with trio.move_on_after(READ_S) as limit:
@@ -146,6 +146,6 @@ def _report(
         batched = ratios(ours.batched_per_s, theirs.batched_per_s)
         report.add("ratio_anvil_median", single.values, 2)
         report.add("ratio_anvil_batched_median", batched.values, 2)
-    report.emit(f"verifications by one node, median and range of {rounds} rounds")
+    report.emit(f"Verifications by one node, median and range of {rounds} rounds")
     names = {"verifications_per_second": "Lowu, one node", "anvil_per_second": "anvil"}
-    report.draw_rounds(names, "verifications a second")
+    report.draw_rounds(names, "verifications per second")

@@ -1,10 +1,10 @@
-"""``lowu bench scale``: what more replicas cost, by part.
+"""``lowu bench scale``: how costs grow with the number of replicas, by part.
 
-Every network gets the same load, all of it through its first node, so that the others are
-followers at every size. Votes are paid for by the block, so blocks must be of the same size
-everywhere: under load a leader waits until a block is full (`SEAL_MS`), where it would otherwise
-seal smaller ones as throughput falls. All processes share this machine: throughput falls as they
-are added, the CPU time of one follower for one registration need not.
+Every network gets the same load, all of it through its first node, so that the others are followers
+at every size. Voting costs CPU time per block, so blocks must have the same size in every network:
+under load a leader waits until a block is full (`SEAL_MS`); otherwise it would seal smaller blocks
+as throughput falls. All processes share this machine: throughput falls as nodes are added, but the
+CPU time of one follower for one registration need not rise.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ from lowu.output import Progress
 
 IDLE_REGISTRATIONS = 60
 BATCH = 50
-"""Registrations in a request: what the first node spends on HTTP must not keep blocks small."""
+"""Registrations per request: the first node's work on HTTP must not keep blocks small."""
 POLL_S = 0.25
-"""Seldom: a network five times slower is asked five times as often for each registration."""
+"""Long, because a network five times slower is polled five times as often per registration."""
 WARM_REGISTRATIONS = 800
-"""Offered before the measured ones, while contracts are compiled."""
+"""Sent before the measured ones, while contracts are compiled."""
 BLOCKS_IN_FLIGHT = 20
-"""More than the pipeline takes at once, so that what waits fills the blocks at every size."""
+"""More than the pipeline holds, so that waiting registrations fill the blocks at every size."""
 IN_FLIGHT_MAX = 4_000
-"""Below what the pool and a sender's window of nonces hold."""
+"""Registrations; fewer than the pool and a sender's window of nonces hold."""
 SEAL_MS = 1_500
 """`min_seal_time`: longer than a block takes to fill, shorter than a leader's time-out."""
 ISSUERS = 4
 NODES_MIN = 2
 REST = "rest"
-"""Of a follower: wire, the event loop, the disk's own threads, whatever is in no other part."""
+"""A follower's remaining CPU time: wire, event loop, the disk's threads, and all else."""
 
 
 @dataclass(slots=True)
 class ScaleMeasurement:
-    """One size, round by round."""
+    """Measurements of one network size, round by round."""
 
     per_second: list[float] = field(default_factory=list)
     idle_p50_ms: list[float] = field(default_factory=list)
     block_size: list[float] = field(default_factory=list)
-    """Registrations a block, on average."""
+    """Registrations per block, on average."""
     cpu_us: dict[str, list[float]] = field(default_factory=dict)
-    """CPU a registration of the median follower, by part and as a whole (`process`)."""
+    """CPU µs per registration of the median follower, by part and in total (`process`)."""
 
 
 def run_scale(
     sizes_text: str, rounds: int, count: int, block_size: int, plot: Path | None, *, is_json: bool
 ) -> None:
-    """Measure, and print."""
+    """Measure and print."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     sizes = sorted(set(parse_sizes(sizes_text)))
@@ -73,8 +73,8 @@ def run_scale(
             item = found[nodes]
             _measure(item, nodes, count, block_size)
             progress(
-                f"round {number + 1} of {rounds}, {nodes} nodes: {item.per_second[-1]:.0f} a "
-                f"second, {item.cpu_us['process'][-1]:.0f} µs of CPU a registration on a follower"
+                f"round {number + 1} of {rounds}, {nodes} nodes: {item.per_second[-1]:.0f} per "
+                f"second, {item.cpu_us['process'][-1]:.0f} µs of CPU per registration on a follower"
             )
     _report(report, found, rounds, count)
 
@@ -135,9 +135,9 @@ def _report(
             report.add(f"{name}_{nodes}", item.cpu_us[part], 0)
     growth = [b / a - 1 for a, b in zip(first, last, strict=True)]
     report.add("cpu_growth", growth, 2)
-    title = f"{count} registrations, CPU µs a registration of the median follower, {rounds} rounds"
+    title = f"{count} registrations, CPU µs for each on the median follower, {rounds} rounds"
     report.emit(title, figures={"registrations": count})
-    report.draw(_series(found), "replicas", "µs of CPU a registration on a follower")
+    report.draw(_series(found), "replicas", "µs of CPU per registration on a follower")
 
 
 def _series(found: dict[int, ScaleMeasurement]) -> dict[str, Points]:

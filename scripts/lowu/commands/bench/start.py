@@ -1,4 +1,4 @@
-"""``lowu bench start`` and ``memory``: how long until the first block, how much a node holds."""
+"""``lowu bench start`` and ``memory``: the time to the first block, the memory of a node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UP_S = 120.0
 
 
 def run_start(network: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
-    """Run ``lowu up`` as a user would, again and again, each time in an empty folder."""
+    """Run ``lowu up`` as a user would, in an empty folder for each round."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     read_network(network)
@@ -42,7 +42,7 @@ def run_start(network: str, rounds: int, plot: Path | None, *, is_json: bool) ->
     report.add("seconds_after_the_imports", inside_s, 2)
     report.emit(
         f"`lowu up {network}`: from the command to a block committed by a quorum, "
-        f"median and range of {rounds}"
+        f"median and range, rounds: {rounds}"
     )
     names = {
         "first_block_seconds": "from the command",
@@ -66,7 +66,7 @@ def _up(network: str, folder: Path) -> str:
 
 
 def run_memory(network: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
-    """Start a network and take every node's proportional memory."""
+    """Start a network and measure every node's proportional memory."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     text, _ = read_network(network)
@@ -77,11 +77,11 @@ def run_memory(network: str, rounds: int, plot: Path | None, *, is_json: bool) -
             found_mb = [pss_mb(pid) for pid in running.pids.values()]
         medians_mb.append(median(found_mb))
         highest_mb.append(max(found_mb))
-        shown = f"{medians_mb[-1]:.1f} MB a node, at most {highest_mb[-1]:.1f}"
+        shown = f"{medians_mb[-1]:.1f} MB per node (median), at most {highest_mb[-1]:.1f}"
         tell(progress, number, rounds, shown)
     report.add("pss_mb_node", medians_mb)
     report.add("pss_mb_node_max", highest_mb)
-    title = f"proportional memory of a node after `lowu up {network}`, median and range of {rounds}"
+    title = f"Memory (PSS) of a node after `lowu up {network}`, median and range, rounds: {rounds}"
     report.emit(title)
     names = {"pss_mb_node": "the median node", "pss_mb_node_max": "the largest node"}
     report.draw_rounds(names, "proportional memory, MB")

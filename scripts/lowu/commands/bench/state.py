@@ -1,4 +1,4 @@
-"""``lowu bench state``: what a registration and a verification cost once many records are there."""
+"""``lowu bench state``: the cost of registering and verifying, by the number of records."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ LAST_BLOCKS = 20
 
 @dataclass(slots=True)
 class StateMeasurement:
-    """What a registration and a verification take once so many records are there, by round."""
+    """Costs at one number of records, round by round."""
 
     register_us: list[float] = field(default_factory=list)
-    """CPU of running and storing, a registration, in the median of the last blocks."""
+    """CPU µs per registration to run and store it, in the median of the last blocks."""
     verify_us: list[float] = field(default_factory=list)
-    """CPU of a verification."""
+    """CPU µs per verification."""
     disk_bytes: list[float] = field(default_factory=list)
-    """On disk, a record."""
+    """Bytes on disk per record."""
 
 
 def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
-    """Fill a chain on disk, and measure on the way; again for every round."""
+    """In every round, fill a chain on disk and measure at each number of records."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     counts = _parse_counts(counts_text)
@@ -56,7 +56,7 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         shown = ", ".join(f"{item.register_us[-1]:.0f}" for item in found.values())
-        tell(progress, number, rounds, f"{shown} µs a registration")
+        tell(progress, number, rounds, f"{shown} µs per registration")
     for count, item in found.items():
         report.add(f"register_us_{count}", item.register_us, 0)
         report.add(f"verify_us_{count}", item.verify_us, 0)
@@ -65,8 +65,8 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
     report.add("register_growth", ratios(last.register_us, first.register_us).values, 2)
     report.add("verify_growth", ratios(last.verify_us, first.verify_us).values, 2)
     report.emit(
-        f"CPU µs of running and storing a registration, of a verification, and bytes on disk a "
-        f"record, against the number of records; median and range of {rounds}"
+        f"CPU µs to run and store a registration and to verify one, and bytes on disk per record, "
+        f"by the number of records; median and range, rounds: {rounds}"
     )
     series: dict[str, Points] = {
         "registration": [(float(n), median(item.register_us)) for n, item in found.items()],
@@ -104,7 +104,7 @@ def _parse_counts(text: str) -> list[int]:
 
 
 def _append(chain: Chain, transactions: tuple[Transaction, ...]) -> float:
-    """Run and store a block; return CPU µs a transaction."""
+    """Run and store a block; return CPU µs per transaction."""
     proposed = chain.propose(transactions)
     started = time.process_time()
     chain.commit(chain.execute(proposed, transactions))
@@ -112,7 +112,7 @@ def _append(chain: Chain, transactions: tuple[Transaction, ...]) -> float:
 
 
 def _verify(chain: Chain) -> float:
-    """Read records all over the chain; return CPU µs a verification."""
+    """Read records spread over the chain; return CPU µs per verification."""
     step = max(1, chain.records // READS)
     started = time.process_time()
     for number in range(READS):
@@ -130,6 +130,6 @@ def _verify(chain: Chain) -> float:
 def _size(folder: Path) -> int:
     found = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # the engine removes files when it likes
+        with suppress(FileNotFoundError):  # the storage engine may remove files at any time
             found += path.stat().st_size if path.is_file() else 0
     return found

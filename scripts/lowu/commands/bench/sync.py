@@ -21,7 +21,7 @@ POLL_S = 0.02
 
 
 def run_sync(nodes: int, count: int, rounds: int, plot: Path | None, *, is_json: bool) -> None:
-    """Let a node miss a load, start it again, and time how it catches up."""
+    """Let a node miss a load, start it again, and time how long it takes to catch up."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     issuers = sign_for(plan_load(nodes), count, issuers=1)
@@ -40,18 +40,18 @@ def run_sync(nodes: int, count: int, rounds: int, plot: Path | None, *, is_json:
             speeds_per_s.append(count / (time.monotonic() - started))
             (state,) = control.order("status", [late.name])
             costs_us.append(cpu_s(int(state["pid"])) / count * 1e6)
-        tell(progress, number, rounds, f"{speeds_per_s[-1]:.0f} registrations a second")
+        tell(progress, number, rounds, f"{speeds_per_s[-1]:.0f} registrations per second")
     report.add("synced_per_second", speeds_per_s, 0)
     report.add("cpu_us_synced", costs_us, 0)
     report.emit(
-        f"{count} registrations missed by one of {nodes} nodes, from the order to start it, "
-        f"median and range of {rounds}"
+        f"{count} registrations missed by one of {nodes} nodes, timed from the order to start it; "
+        f"median and range, rounds: {rounds}"
     )
-    report.draw_rounds({"synced_per_second": "caught up"}, "registrations a second")
+    report.draw_rounds({"synced_per_second": "caught up"}, "registrations per second")
 
 
 async def _wait_for_level(url: str, other: str) -> None:
-    """Return once a node has the height of another."""
+    """Return once a node has reached the height of another."""
     with trio.move_on_after(SYNC_S):
         async with RpcClient(url) as client, RpcClient(other) as level:
             wanted = int(await level.call("eth_blockNumber"), 16)

@@ -1,9 +1,9 @@
-"""``lowu bench throughput``: registrations a second, against anvil and eth-tester.
+"""``lowu bench throughput``: registrations per second, compared with anvil and eth-tester.
 
-In every round the same signed registrations go to a fresh Lowu network, to anvil (mining at
-once, five times a second, and once a second: the best counts) and, fewer of them, to eth-tester.
-Lowu and anvil get them through the same method over HTTP; eth-tester, which serves no HTTP, by
-its function. A registration counts when it is committed on all nodes, and has succeeded.
+In every round the same signed registrations go to a fresh Lowu network, to anvil (mining at once,
+five times a second, and once a second; the best mode counts) and, in smaller number, to eth-tester.
+Lowu and anvil receive them through the same method over HTTP; eth-tester, which serves no HTTP,
+through a function. A registration counts once it is committed on all nodes and has succeeded.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ ETH_TESTER_REGISTRATIONS = 200
 
 @dataclass(slots=True)
 class ThroughputMeasurement:
-    """All rounds: registrations a second, and CPU µs a registration."""
+    """All rounds: registrations per second, and CPU µs per registration."""
 
     lowu: list[float] = field(default_factory=list)
     cpu_entry_us: list[float] = field(default_factory=list)
-    """Of the median replica that clients talk to."""
+    """Of the median entry, a replica to which clients send."""
     cpu_follower_us: list[float] = field(default_factory=list)
-    """Of the replica that gets everything by gossip."""
+    """Of the follower, which gets everything by gossip."""
     anvil: list[float] = field(default_factory=list)
     cpu_anvil_us: list[float] = field(default_factory=list)
     anvil_modes: list[str] = field(default_factory=list)
-    """Which way of mining was the best."""
+    """The best mining mode."""
     eth_tester: list[float] = field(default_factory=list)
 
 
@@ -67,7 +67,7 @@ class Bench:
         self.issuers = sign_for(plan, count, issuers=max(1, nodes - 1))
 
     def measure_lowu(self) -> None:
-        """Offer everything to a network; its last node gets nothing but gossip."""
+        """Offer everything to a network; its last node gets it by gossip only."""
         with running_network(build_network(self._nodes)) as network:
             entries = network.urls[: max(1, self._nodes - 1)]
             before = list(network.cpu_s().values())
@@ -83,7 +83,7 @@ class Bench:
         self.found.cpu_follower_us.append(costs[-1])
 
     def measure_anvil(self, program: Path, report: BenchReport) -> None:
-        """Offer everything to anvil in each way of mining, and keep the fastest."""
+        """Offer everything to anvil in each mining mode, and keep the fastest."""
         results: list[tuple[float, float, str]] = []
         for mode in ANVIL_MODES:
             try:
@@ -94,7 +94,7 @@ class Bench:
             report.note_version("anvil", text)
             results.append((offered.count / offered.commit_s, cost_us, mode.name))
         if not results:
-            raise NodeError("anvil took the load in no way of mining")
+            raise NodeError("anvil failed under the load in every mining mode")
         best = max(results)
         self.found.anvil.append(best[0])
         self.found.cpu_anvil_us.append(best[1])
@@ -127,7 +127,7 @@ class Bench:
 
 def _check_successes(where: str, found: int, wanted: int) -> None:
     if found < wanted:
-        raise NodeError(f"{where}: only {found} of {wanted} transactions have succeeded")
+        raise NodeError(f"{where}: only {found} of {wanted} transactions succeeded")
 
 
 def run_throughput(
@@ -140,16 +140,16 @@ def run_throughput(
     *,
     is_json: bool,
 ) -> None:
-    """Measure, and print."""
+    """Measure and print."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
     rivals = parse_rivals(against)
     anvil = find_anvil(progress) if "anvil" in rivals else None
     if "anvil" in rivals and anvil is None:
-        report.note_missing("anvil: it is not in the PATH, and npm could not fetch it")
+        report.note_missing("anvil: it is not on the PATH, and npm could not fetch it")
     has_eth_tester = "eth-tester" in rivals and is_eth_tester_installed()
     if "eth-tester" in rivals and not has_eth_tester:
-        report.note_missing("eth-tester: `pip install 'lowu[bench]'` brings it")
+        report.note_missing("eth-tester: install it with `pip install 'lowu[bench]'`")
     bench = Bench(nodes, count, batch, progress)
     found = bench.found
     for number in range(rounds):
@@ -160,7 +160,7 @@ def run_throughput(
             steps.append(bench.measure_eth_tester)
         for step in steps if number % 2 == 0 else steps[::-1]:
             step()
-        text = f"Lowu {found.lowu[-1]:.0f} a second"
+        text = f"Lowu {found.lowu[-1]:.0f} per second"
         if found.anvil:
             text += f", anvil {found.anvil[-1]:.0f} ({found.anvil_modes[-1]})"
         if found.eth_tester:
@@ -196,5 +196,5 @@ def _report(report: BenchReport, found: ThroughputMeasurement, nodes: int, count
             "anvil_per_second": "anvil",
             "eth_tester_per_second": "eth-tester",
         },
-        "registrations a second",
+        "registrations per second",
     )

@@ -29,13 +29,13 @@ def parse_sizes(text: str) -> list[int]:
 
 
 def list_tasks(options: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Return every seed with the size of its network, sizes in turn."""
+    """Return every seed with its network size; the sizes are used in turn."""
     sizes, first = parse_sizes(options["nodes"]), options["first_seed"]
     return [(first + i, sizes[i % len(sizes)]) for i in range(options["seeds"])]
 
 
 def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> Iterator[Any]:
-    """Run a function over tasks, in order, in one process a core."""
+    """Run a function on tasks in parallel processes (0 jobs: one per core); yield in order."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
@@ -56,14 +56,14 @@ def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> I
             yield from pool.map(run, chunked, chunksize=chunk)
     except BrokenProcessPool as error:
         raise NodeError(
-            "a worker process died, probably for want of memory: run fewer with --jobs"
+            "a worker process died, probably out of memory: run fewer with --jobs"
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _end_quietly() -> None:
-    """Let a worker be ended by its pool, and leave Ctrl-C to the parent."""
+    """Let the pool terminate a worker, and leave Ctrl-C to the parent."""
     import signal
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -82,7 +82,7 @@ class Stopwatch:
         return time.monotonic() - self._started
 
     def is_due(self) -> bool:
-        """Whether it is time again."""
+        """Whether progress is due again."""
         now = time.monotonic()
         if now - self._shown < PROGRESS_S:
             return False

@@ -48,16 +48,16 @@ if TYPE_CHECKING:
 @click.option(
     "--replay", type=click.Path(path_type=Path, dir_okay=False), help="Run a replay file again."
 )
-@click.option("--twins", is_flag=True, help="One key, two replicas, every partition pattern.")
+@click.option("--twins", is_flag=True, help="Run Twins scenarios: two replicas with one key.")
 @click.option(
     "--views",
     type=click.IntRange(1, 20),
     default=3,
     show_default=True,
-    help="Views of a Twins scenario.",
+    help="Views in a Twins scenario.",
 )
 @click.option("--exhaustive", is_flag=True, help="All Twins scenarios of 4 nodes, once each.")
-@click.option("--share", default="1/1", help="With --exhaustive: only part I of N, as I/N.")
+@click.option("--share", default="1/1", help="With --exhaustive: only part I of N, given as I/N.")
 @click.option("--scenario", help="Run one Twins scenario, such as 4:1:01001/00000.")
 @click.option("--control", is_flag=True, help="More twins than tolerated: a fork must be found.")
 @click.option(
@@ -68,13 +68,13 @@ if TYPE_CHECKING:
     help="core: the replica; full: the whole node, in virtual time.",
 )
 @click.option("--mutants", is_flag=True, help="Put known bugs back and find each.")
-@click.option("--only", default="", help="Mutants by name, such as B01,L05.")
+@click.option("--only", default="", help="Only these mutants, such as B01,L05.")
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 86_400),
     default=600.0,
     show_default=True,
-    help="CPU time for each mutant.",
+    help="CPU seconds for each mutant.",
 )
 @json_option
 def simulate(**options: Any) -> None:
@@ -88,7 +88,7 @@ def simulate(**options: Any) -> None:
     }
     if sum(map(bool, chosen.values())) > 1:
         names = " and ".join(name for name, is_on in chosen.items() if is_on)
-        raise click.UsageError(f"{names} are different things: run one at a time")
+        raise click.UsageError(f"{names} cannot be combined: run one at a time")
     if options["mutants"]:
         from lowu.commands.simulate.mutants import run_mutants
 
@@ -144,7 +144,7 @@ def _describe_progress(totals: Totals, seeds: int, elapsed_s: float) -> str:
     return (
         f"{totals.seeds}/{seeds} seeds, {totals.seeds / elapsed_s:.0f}/s, {totals.blocks} blocks, "
         f"{totals.view_changes} view changes, {sum(totals.faults.values())} faults, "
-        f"{len(kinds)} kinds of input × phases: {len(totals.coverage)}, "
+        f"{len(kinds)} kinds of input, with phase: {len(totals.coverage)}, "
         f"{len(totals.findings)} violations"
     )
 
@@ -152,7 +152,7 @@ def _describe_progress(totals: Totals, seeds: int, elapsed_s: float) -> str:
 def _shrink(
     finding: PlanFinding, save: Path | None, progress: Progress
 ) -> tuple[PlanFinding, Path | None]:
-    """Make a finding small, and keep it if a folder is given."""
+    """Shrink a finding, and save it if a folder is given."""
     from lowu.consensus.simulation.shrink import shrink
 
     progress(f"shrinking {finding.text[:60]}: {finding.plan.faults} faults")
@@ -208,7 +208,7 @@ def _print_coverage(coverage: list[tuple[str, str, int]]) -> None:
         (kind, *(counts.get((kind, phase), 0) for phase in phases))
         for kind in sorted({kind for kind, _, _ in coverage})
     ]
-    print_table("inputs by the phase they met", ("input", *phases), rows)
+    print_table("Inputs by the replica's phase", ("input", *phases), rows)
 
 
 def _describe_finding(finding: PlanFinding, path: Path | None) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def _show_finding(finding: PlanFinding, path: Path | None) -> None:
     if path is not None:
         click.echo(f"the shrunk run: lowu simulate --replay {path}")
     else:
-        click.echo("keep the shrunk run with --save DIR")
+        click.echo("to keep the shrunk run, add --save DIR")
 
 
 # --- one plan -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""``lowu simulate --mutants``: known bugs put back, and how soon each is found."""
+"""``lowu simulate --mutants``: put known bugs back, and measure how soon each is found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_mutants(options: dict[str, Any]) -> None:
     hunts: list[Hunt] = []
     for hunt in hunt_all(chosen, options["seconds"], jobs, options["first_seed"] or 1):
         hunts.append(hunt)
-        how = f"{hunt.property_id} by {hunt.attempt}" if hunt.is_killed else "NOT FOUND"
+        how = f"{hunt.property_id} broken by {hunt.attempt}" if hunt.is_killed else "NOT FOUND"
         progress(f"{len(hunts)}/{len(chosen)} {hunt.name}: {how} after {hunt.seconds:.1f} s")
     hunts.sort(key=lambda hunt: hunt.name)
     killed = [hunt for hunt in hunts if hunt.is_killed]
@@ -39,7 +39,7 @@ def run_mutants(options: dict[str, Any]) -> None:
     else:
         print_table(
             f"{len(killed)} of {len(hunts)} found, median {figures['median_seconds']} s of CPU",
-            ("bug", "put back", "broke", "found by", "attempts", "s"),
+            ("mutant", "bug", "violated", "found by", "attempts", "seconds"),
             [
                 (
                     h.name,

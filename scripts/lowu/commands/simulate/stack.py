@@ -23,7 +23,7 @@ from lowu.node.simulation.virtual_time import check_private_names
 from lowu.output import Progress
 
 TWICE_EVERY = 20
-"""One seed in so many is run twice, and both traces must be equal."""
+"""Each seed divisible by this number is run twice, and both traces must be equal."""
 
 
 def run_stack_seeds(options: dict[str, Any]) -> None:
@@ -91,13 +91,13 @@ def _summarise(
 
 
 def _run_task(task: tuple[int, int]) -> tuple[tuple[int, int], StackResult | str]:
-    """Run a seed, some twice; return its result, or what it broke."""
+    """Run a seed, some twice; return its result or its violation."""
     seed, nodes = task
     try:
         result = run_stack(seed, nodes)
         if seed % TWICE_EVERY == 0 and run_stack(seed, nodes).trace_hash != result.trace_hash:
             return task, "P11 two runs of one seed differ"
-    except Exception as error:  # noqa: BLE001  (whatever ends a run is a finding)
+    except Exception as error:  # noqa: BLE001  (any exception is a finding)
         return task, _explain(error)
     return task, result
 

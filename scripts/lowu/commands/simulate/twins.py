@@ -34,7 +34,7 @@ EXHAUSTIVE_NODES = 4
 
 
 def run_twins(options: dict[str, Any]) -> None:
-    """Run one scenario, samples, or all; a control must find a fork, all else none."""
+    """Run one scenario, samples, or all; only with --control must a fork be found."""
     if options["scenario"]:
         _show(options["scenario"], is_json=options["is_json"])
         return
