@@ -69,3 +69,15 @@ def test_examples_import_the_public_interface_only(path):
             assert not node.module.startswith("lowu."), node.module
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("lowu.") for alias in node.names)
+
+
+def test_the_figure_of_the_architecture_is_as_the_imports_are():
+    spec = importlib.util.spec_from_file_location(
+        "architecture_figure", ROOT / "scripts" / "architecture_figure.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.FIGURE.read_text(encoding="utf-8") == module.render(), (
+        "docs/figures/architecture.svg is not as the imports are: "
+        "run `python scripts/architecture_figure.py`"
+    )
