@@ -6,7 +6,6 @@ python scripts/api_page.py [--check]
 from __future__ import annotations
 
 import inspect
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ HEAD = """\
 All that a test, a notebook or an experiment needs is imported from `lowu`. Complete examples, one
 for each kind of user, are in [examples](examples): [a bank's tests](examples/test_bank.py),
 [research](examples/test_research.py) and [load](examples/test_load.py). This page is written from
-the docstrings by `scripts/api_page.py`.
+the docstrings by `scripts/generate_docs.py`.
 """
 
 
@@ -107,18 +106,3 @@ def render() -> str:
                         "",
                     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def main() -> int:
-    """Write the page, or say whether it is up to date."""
-    page = render()
-    if sys.argv[1:] == ["--check"]:
-        is_current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page
-        print("docs/API.md is up to date" if is_current else "run: python scripts/api_page.py")
-        return 0 if is_current else 1
-    PAGE.write_text(page, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

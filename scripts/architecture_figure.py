@@ -1,6 +1,4 @@
-"""Write docs/figures/architecture.svg from the imports; `--check` compares only.
-
-    python scripts/architecture_figure.py [--check]
+"""docs/figures/architecture.svg, from the imports; generate_docs.py writes it.
 
 A box is a folder with its rooms and their number of modules; an arrow leads from a folder to one
 that it imports, with the number of modules that do.
@@ -9,7 +7,6 @@ that it imports, with the number of modules that do.
 from __future__ import annotations
 
 import ast
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -141,18 +138,3 @@ def render() -> str:
         if arrows[start, end]:
             lines += draw_arrow(start, end, x, arrows[start, end])
     return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def main() -> int:
-    """Write the figure, or say whether it is up to date."""
-    figure = render()
-    if sys.argv[1:] == ["--check"]:
-        is_current = FIGURE.is_file() and FIGURE.read_text(encoding="utf-8") == figure
-        print("the figure is up to date" if is_current else "run: scripts/architecture_figure.py")
-        return 0 if is_current else 1
-    FIGURE.write_text(figure, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

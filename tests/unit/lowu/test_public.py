@@ -1,7 +1,6 @@
 """`import lowu`: every public name is there, documented, and loaded only when it is used."""
 
 import ast
-import importlib.util
 import inspect
 import subprocess
 import sys
@@ -54,12 +53,11 @@ def test_a_name_that_is_not_there():
         lowu.Networks  # noqa: B018
 
 
-def test_the_page_is_as_the_docstrings_are():
-    spec = importlib.util.spec_from_file_location("api_page", ROOT / "scripts" / "api_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    text = "docs/API.md is not as the docstrings are: run `python scripts/api_page.py`"
-    assert module.PAGE.read_text(encoding="utf-8") == module.render(), text
+def test_generated_pages_and_figures_are_up_to_date():
+    """The Python interface from its docstrings, the architecture from the imports."""
+    command = [sys.executable, ROOT / "scripts" / "generate_docs.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "examples").glob("*.py")), ids=str)
@@ -69,15 +67,3 @@ def test_examples_import_the_public_interface_only(path):
             assert not node.module.startswith("lowu."), node.module
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("lowu.") for alias in node.names)
-
-
-def test_the_figure_of_the_architecture_is_as_the_imports_are():
-    spec = importlib.util.spec_from_file_location(
-        "architecture_figure", ROOT / "scripts" / "architecture_figure.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.FIGURE.read_text(encoding="utf-8") == module.render(), (
-        "docs/figures/architecture.svg is not as the imports are: "
-        "run `python scripts/architecture_figure.py`"
-    )

@@ -287,8 +287,9 @@ def differential(**options: Any) -> None:
 
     With --contracts, also on random calls of real contracts.
     """
-    is_asked = click.get_current_context().get_parameter_source("calls")
-    if is_asked is click.core.ParameterSource.COMMANDLINE and options["contracts"] is None:
+    asked = click.get_current_context().get_parameter_source("calls")
+    is_asked = asked is click.core.ParameterSource.COMMANDLINE and options["calls"] > 0
+    if is_asked and options["contracts"] is None:
         raise click.UsageError("--calls needs --contracts, the folder of the contracts to call")
     from lowu.commands.bench.differential import run_differential, run_mutants
 
