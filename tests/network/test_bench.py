@@ -9,7 +9,7 @@ from tests.network.kit import lowu, lowu_json, processes_of, wait_until
 
 
 def test_throughput():
-    found = lowu_json("bench", "throughput", "--against", "", "--rounds", 1, "--registrations", 400)
+    found = lowu_json("bench", "throughput", "--against", "", "--rounds", 1, "--registrations", 200)
     figures = found["figures"]
     assert figures["registrations_per_second"] > 0 and figures["cpu_us_follower"] > 0
     assert "ratio_anvil_median" not in figures and found["machine"]["cores"] >= 1
@@ -23,7 +23,7 @@ def test_latency():
 
 
 def test_scale_by_part():
-    options = ("--nodes", "4", "--registrations", 400, "--rounds", 1)
+    options = ("--nodes", "4", "--registrations", 200, "--rounds", 1)
     figures = lowu_json("bench", "scale", *options)["figures"]
     parts = ("admission", "execution", "consensus", "storage", "rest")
     spent = [figures[f"cpu_us_{part}_4"] for part in parts]

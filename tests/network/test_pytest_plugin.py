@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["pytester"]
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "test_bank.py"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
 def run(pytester, *arguments):
@@ -15,10 +15,10 @@ def run(pytester, *arguments):
     return pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
 
 
-def test_the_example_from_the_docs(pytester):
-    pytester.makepyfile(test_bank=EXAMPLE.read_text())
-    result = run(pytester, "--durations=0")
-    result.assert_outcomes(passed=5)
+@pytest.mark.parametrize(("name", "count"), [("bank", 5), ("research", 3), ("load", 2)])
+def test_the_examples_from_the_docs(pytester, name, count):
+    pytester.makepyfile(**{f"test_{name}": (EXAMPLES / f"test_{name}.py").read_text()})
+    run(pytester).assert_outcomes(passed=count)
 
 
 def test_failures_tell_what_helps(pytester):

@@ -17,7 +17,7 @@ from lowu.consensus.simulation.twins import (
 from tests.simulation.kit import simulate
 
 BELL = [1, 1, 2, 5, 15, 52, 203]
-SAMPLES_A_CHUNK = 60
+SAMPLES_A_CHUNK = 30
 
 
 @pytest.mark.parametrize("size", range(1, 7))
@@ -37,7 +37,7 @@ def test_the_count_of_canonical_scenarios():
 
 @pytest.mark.parametrize("chunk", range(10))
 def test_twins_within_the_bound_never_fork(chunk):
-    """600 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
+    """300 scenarios over 4, 5 and 7 nodes and up to four views (F19)."""
     random = Random(chunk)
     for number in range(SAMPLES_A_CHUNK):
         nodes = 7 if number % 20 == 0 else 4 + number % 2
@@ -80,7 +80,7 @@ def test_the_command_runs_a_share_of_all_scenarios():
 
 
 def test_the_command_s_control_finds_forks():
-    code, result = lowu_json("--control", "--seeds", "300", "--nodes", "4")
+    code, result = lowu_json("--control", "--seeds", "100", "--nodes", "4")
     assert code == 0 and result["figures"]["forks"] > 0
     repeat = next(item for item in result["findings"] if item["violation"].startswith("P01"))
     code, shown = lowu_json("--scenario", repeat["scenario"])
