@@ -6,9 +6,11 @@ Below ``--dir``, an institution's store is ``desks/NAME.sqlite3`` and a holder's
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -132,15 +134,18 @@ class Office:
         if not NAME.match(name):
             raise click.UsageError(f"{name!r}: use lower-case letters, digits and '-' only")
         row = [name, side.name, int(roles), list(schemas), self.find(via).spec.client_of]
-        rows = [
-            [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
-            for item in self._read_newcomers()
-        ]
-        if row not in rows:
-            if name in self.org_ids:
-                raise click.UsageError(f"{name} is already known, with different details")
-            make_private_folder(self._newcomers_file.parent)
-            write_file(self._newcomers_file, json.dumps([*rows, row], indent=1).encode())
+        make_private_folder(self._newcomers_file.parent)
+        lock_file = self._newcomers_file.with_suffix(".lock")
+        with lock_file.open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two operators may draft at the same time
+            rows = [
+                [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
+                for item in self._read_newcomers()
+            ]
+            if row not in rows:
+                if name in self.org_ids:
+                    raise click.UsageError(f"{name} is already known, with different details")
+                write_file(self._newcomers_file, json.dumps([*rows, row], indent=1).encode())
         return self.find(name)
 
     # --- keys ---------------------------------------------------------------------------------
@@ -300,6 +305,16 @@ TRIES = 6
 """Attempts of a command's order, at the desk's nodes in turn; pauses add up to about 3 s."""
 
 
+WAIT_S = 60
+"""For this long a command waits for its order to be committed."""
+NOTICE_S = 5
+"""After this long it says that it waits."""
+
+
+def _say_that_it_waits() -> None:
+    click.echo("  waiting for a block; `lowu status` says whether there is a quorum", err=True)
+
+
 async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answer:
     """Carry out a command's order; raise `ClickException` with an explanation if it is refused.
 
@@ -307,10 +322,21 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
     """
     from lowu.institutions.service.runner import NoAnswerYetError
 
+    answer: Answer | None = None
+    notice = threading.Timer(NOTICE_S, _say_that_it_waits)
+    notice.start()
     try:
-        answer = await service.do(order, tries)
+        with trio.move_on_after(WAIT_S):
+            answer = await service.do(order, tries)
     except NoAnswerYetError as error:
         raise (error.__cause__ or error) from error
+    finally:
+        notice.cancel()
+    if answer is None:
+        raise click.ClickException(
+            f"nothing was committed within {WAIT_S} s; `lowu status` says whether there is a "
+            "quorum. Run the same command again: it continues this order"
+        )
     if "error" in answer.details:
         service.note_delivered(order)
         text, code = answer.details["error"], answer.details.get("code")

@@ -13,10 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import click
 import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.actors.actors import Actors, open_actors
+from lowu.node.errors import ConfigError
 from lowu.node.simulation.virtual_network import VirtualNodes, open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.topology.control import Control
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 @contextmanager
 def running_network(network: str = "seed-7") -> Iterator[ProcessNetwork]:
-    """Start a network of processes in a temporary folder; in the end it is stopped and removed.
+    """Context manager: a network of processes in a temporary folder, removed at the end.
 
     Args:
         network: the name of a bundled network, or the path of a network file.
@@ -44,7 +46,10 @@ def running_network(network: str = "seed-7") -> Iterator[ProcessNetwork]:
 
 def load_plan(network: str) -> Plan:
     """Return the plan of a bundled network or of a network file."""
-    text, path = read_network(network)
+    try:
+        text, path = read_network(network)
+    except click.UsageError as error:
+        raise ConfigError(error.message) from error
     return build_plan(parse_spec(text, path))
 
 

@@ -1,0 +1,79 @@
+"""What commands open: members that were drafted, and orders that wait."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+import pytest
+import trio
+import trio.testing
+
+from lowu import office
+from lowu.contracts.registry import Jurisdiction, Role
+from lowu.institutions.ledger.governance import GENESIS_ORGS, derive_org_id
+from lowu.institutions.service.orders import Answer
+from lowu.institutions.service.runner import Service
+from lowu.institutions.service.store import Store
+from lowu.node.topology.tree import write_tree
+from lowu.options import read_network
+from lowu.testing.networks import load_plan
+
+
+@pytest.fixture
+def network(tmp_path):
+    write_tree(load_plan("dev-4"), read_network("dev-4")[0], tmp_path / "nodes")
+    return office.Office(tmp_path / "nodes")
+
+
+def draft(network, name, side=Jurisdiction.HK):
+    return network.draft_newcomer(name, side, Role.ADMIN, [], "webank")
+
+
+def test_operators_who_draft_at_the_same_time_lose_nothing_and_share_no_id(network):
+    names = [f"bank-{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        drafted = list(pool.map(lambda name: draft(network, name), names))
+    assert set(names) <= set(network.org_ids)
+    assert len({item.org_id for item in drafted}) == 8
+    assert min(item.org_id for item in drafted) >= GENESIS_ORGS
+
+
+def test_an_id_follows_from_the_name_alone(network):
+    assert draft(network, "bank").org_id == derive_org_id("bank") == draft(network, "bank").org_id
+    with pytest.raises(click.UsageError, match="already known"):
+        draft(network, "bank", Jurisdiction.SZ)
+
+
+def make_service(act):
+    return Service(Store(None), {"act": act})
+
+
+async def test_an_order_that_nobody_commits_is_given_up_and_stays_open(autojump_clock, monkeypatch):
+    async def act(attempt):
+        if len(seen) == 0:
+            seen.append(attempt)
+            await trio.sleep_forever()
+        seen.append(attempt)
+        return Answer(True, {"height": 7})
+
+    seen, service = [], make_service(act)
+    order = service.name_order("act", {"x": 1})
+    with pytest.raises(click.ClickException, match="Run the same command again"):
+        await office.carry_out(service, order)
+    assert trio.current_time() <= office.WAIT_S + 1
+    again = service.name_order("act", {"x": 1})
+    assert again == order
+    assert (await office.carry_out(service, again)).details == {"height": 7}
+    assert seen[-1].is_again
+    service.note_delivered(again)
+    assert service.name_order("act", {"x": 1}) != order
+
+
+async def test_a_refusal_is_told_and_the_next_order_is_a_new_one():
+    async def act(attempt):
+        raise ValueError("no such thing")
+
+    service = make_service(act)
+    order = service.name_order("act", {})
+    with pytest.raises(click.ClickException, match="no such thing"):
+        await office.carry_out(service, order)
+    assert service.name_order("act", {}) != order
