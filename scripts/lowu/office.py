@@ -233,6 +233,7 @@ class Office:
         *,
         is_issuing: bool = False,
         is_offline: bool = False,
+        is_serving: bool = False,
         confirm: Sequence[str] = (),
         trust: Trust | None = None,
     ) -> AsyncIterator[Service]:
@@ -243,6 +244,7 @@ class Office:
             is_issuing: whether it will sign documents; if so, the number of its key in use is read
                 from the ledger, and pending registrations are sent.
             is_offline: whether it asks no node, and checks proofs against `trust` only.
+            is_serving: whether it carries orders out for long, beside commands.
             confirm: institutions whose nodes a verification also asks.
             trust: the trust file, if there is one.
         """
@@ -254,6 +256,8 @@ class Office:
 
         item = self.find(name) if is_offline else self.unlock(name)
         async with AsyncExitStack() as stack:
+            if not is_serving:
+                stack.enter_context(self._alone(name))
 
             async def open_client(url: str) -> RpcClient:
                 return await stack.enter_async_context(RpcClient(url))
@@ -284,6 +288,23 @@ class Office:
                     await desk.register_left()
             yield desk
 
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Let one command at a time act for an institution: equal ones are then one after another.
+
+        At once they would carry out one order twice, and both be told what became of it.
+        """
+        from lowu.institutions.files import make_private_folder
+
+        make_private_folder(self.directory / "desks")
+        with (self.directory / "desks" / f"{name}.lock").open("w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                click.echo(f"  waiting for another command of {name}", err=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _urls(self, item: PlannedInstitution) -> list[str]:
         """Return the institution's own node first, then the others of its side."""
         others = [node.url for node in self.plan.nodes if node.side is item.spec.side]
@@ -305,6 +326,10 @@ TRIES = 6
 """Attempts of a command's order, at the desk's nodes in turn; pauses add up to about 3 s."""
 
 
+class OrderRefused(click.ClickException):
+    """A desk or the ledger refused an order."""
+
+
 WAIT_S = 60
 """For this long a command waits for its order to be committed."""
 NOTICE_S = 5
@@ -320,7 +345,7 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
 
     An order that no node answered stays open: the same command continues it.
     """
-    from lowu.institutions.service.runner import NoAnswerYetError
+    from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError
 
     answer: Answer | None = None
     notice = threading.Timer(NOTICE_S, _say_that_it_waits)
@@ -330,6 +355,8 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
             answer = await service.do(order, tries)
     except NoAnswerYetError as error:
         raise (error.__cause__ or error) from error
+    except NameTakenError as error:
+        raise click.ClickException(str(error)) from error
     finally:
         notice.cancel()
     if answer is None:
@@ -342,7 +369,7 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
         text, code = answer.details["error"], answer.details.get("code")
         if code is not None:
             text += f". {_HINTS.get(code, _NUMBERS)}"
-        raise click.ClickException(text)
+        raise OrderRefused(text)
     return answer
 
 

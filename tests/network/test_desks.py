@@ -248,6 +248,36 @@ def test_a_command_killed_in_the_middle_continues_when_run_again(place):
     assert carried.anchors[0].registered_height == issued["height"] > 0
 
 
+def test_one_presentation_is_accepted_once_by_commands_that_run_at_once(place):
+    def run(*arguments):
+        return run_for_all(place, *arguments)
+
+    subject = run("sample", "cn.ecr/1", "--seed", 51)["subject"]
+    run("issue", "document.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
+    run("carry", "package.json", "--holder", "acme")
+    run("request", "--by", "nova", "--schema", "cn.ecr/1", "-o", "once.json")
+    refused = kit.lowu(
+        "consent", "once.json", "--holder", "acme", "--via", "pbc-sz", cwd=place, check=False
+    )
+    assert refused.returncode == 1 and "ROLE_REQUIRED" in refused.stderr
+    run("consent", "once.json", "--holder", "acme", "--via", "nova")
+    run("present", "once.json", "--holder", "acme", "-o", "once.bin")
+    verify = ("verify", "once.bin", "--by", "nova", "--subject", subject)
+    lost = kit.lowu(*verify, "--html", "nowhere/page.html", cwd=place, check=False)
+    assert lost.returncode == 1 and "ACCEPT" not in lost.stdout  # nobody was told
+    command = [sys.executable, "-m", "lowu", *verify, "--html", "page.html"]
+    again = [
+        subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    told = [process.communicate(timeout=100)[0].decode().split(":")[0] for process in again]
+    assert sorted(told) == ["ACCEPT", "REJECT", "REJECT"]
+    run("consent", "once.json", "--holder", "acme", "--via", "nova", "--withdraw")
+    run("present", "once.json", "--holder", "acme", "-o", "late.bin")
+    late = kit.lowu_json(*("verify", "late.bin", *verify[2:]), cwd=place, check=False)
+    assert any(code.startswith("CONSENT_WITHDRAWN") for code in late["codes"])
+
+
 def test_a_desk_does_orders_from_files_whichever_node_is_up(place):
     def order(desk, name, **fields):
         inbox = place / "nodes" / desk / "inbox"

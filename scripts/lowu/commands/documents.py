@@ -161,8 +161,8 @@ def request(
             asked = {"schema": schema, "purpose": purpose, "fields": list(fields)}
             order = desk.name_order("request", asked)
             answer = await carry_out(desk, order)
+            desk.note_delivered(order)  # it expires soon: the next one is a fresh one in any case
             write_file(output, answer.files["request.json"])
-            desk.note_delivered(order)
             return answer
 
     asked = run_steps(run).details
@@ -235,30 +235,33 @@ def verify(
             institution, is_offline=offline, confirm=confirm, trust=trust
         ) as desk:
             asked = fields | {"confirm": list(confirm), "offline": offline}
-            return await _verify(desk, desk.name_order("verify", asked, files))
+            order = desk.name_order("verify", asked, files)
+            report, is_decided = await _verify(desk, order)
+            if page is not None:
+                write_file(page, render_html(report, f"{sealed.name} at {institution}").encode())
+            if is_json:
+                emit_json(report.verdict is Verdict.ACCEPT, {}, **describe_report(report))
+            else:
+                click.echo(render_text(report))
+            sys.stdout.flush()
+            if is_decided:  # and told: until then the same command is the same verification
+                desk.note_delivered(order)
+            return report
 
     report = run_steps(run)
-    is_accepted = report.verdict is Verdict.ACCEPT
-    if page is not None:
-        write_file(page, render_html(report, f"{sealed.name} at {institution}").encode())
-    if is_json:
-        emit_json(is_accepted, {}, **describe_report(report))
-    else:
-        click.echo(render_text(report))
-    sys.exit(0 if is_accepted else 1)
+    sys.exit(0 if report.verdict is Verdict.ACCEPT else 1)
 
 
-async def _verify(desk: Service, order: Order) -> Report:
-    """Have a desk verify a presentation; if undecided, the same command may decide it later."""
+async def _verify(desk: Service, order: Order) -> tuple[Report, bool]:
+    """Have a desk verify a presentation; return the report, and whether that is decided."""
     from lowu.institutions.service.actions import UndecidedError
     from lowu.institutions.verification.report import read_report
 
     try:
         answer = await carry_out(desk, order, tries=2)
     except UndecidedError as error:
-        return error.report
-    desk.note_delivered(order)
-    return read_report(answer.details)
+        return error.report, False
+    return read_report(answer.details), True
 
 
 @click.command()

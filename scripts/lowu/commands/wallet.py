@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowu.arguments import read_file, read_form, write_file
-from lowu.office import Office, carry_out, now_s, run_steps
+from lowu.office import Office, OrderRefused, carry_out, now_s, run_steps
 from lowu.options import EXISTING, directory_option, holder_option, json_option, output_option
 from lowu.output import say
 
@@ -70,20 +70,27 @@ def consent(
     wanted, office = read_form(asked, decode_request), Office(directory)
     with office.open_wallet(holder) as wallet:
         doc_id = _choose(wallet, wanted, document)
-        if withdraw and wallet.find_consent(doc_id, wanted.receiver, wanted.purpose) is None:
+        newest = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
+        if withdraw and newest is None:
             raise click.UsageError(f"{holder} has no such consent to withdraw")
+        ended = newest.digest.hex() if withdraw and newest is not None else ""
     files = {"request.json": read_file(asked)}
 
     async def run() -> tuple[str, dict[str, Any]]:
         async with office.open_desk(via) as desk:
             with office.open_wallet_service(holder) as person:
-                fields = {"document": doc_id, "withdraw": withdraw}
+                # What is withdrawn is part of the order: another consent, another order.
+                fields = {"document": doc_id, "withdraw": withdraw, "ended": ended}
                 signing = person.name_order("consent", fields, files)
                 signed = await carry_out(person, signing)
                 logging = desk.name_order("consent", {}, signed.files)
-                logged = await carry_out(desk, logging)
+                try:
+                    logged = await carry_out(desk, logging)
+                except OrderRefused:
+                    person.note_delivered(signing)  # else the next one would be this one again
+                    raise
+                person.note_delivered(signing)  # first: signed again, it is the same order there
                 desk.note_delivered(logging)
-                person.note_delivered(signing)
                 return signed.details["consent"], dict(logged.details)
 
     digest, told = run_steps(run)
