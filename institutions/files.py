@@ -6,10 +6,12 @@ them, in folders that only the owner may enter, whatever the umask.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lowu.institutions.package.forms import FormError
@@ -90,3 +92,22 @@ def claim_private(path: Path) -> None:
         mode = path.stat().st_mode
         if mode & OTHERS:
             path.chmod(stat.S_IMODE(mode) & ~OTHERS)
+
+
+@contextmanager
+def hold_lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock of a file, which is made if there is none and stays; one process has it.
+
+    While another process holds it, `on_wait` is called and this one waits; without `on_wait` that
+    is a `BlockingIOError`.
+    """
+    claim_private(path)
+    with path.open("r+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait is None:
+                raise
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

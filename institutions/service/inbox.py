@@ -9,17 +9,16 @@ folder.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import trio
 
-from lowu.institutions.files import claim_private, make_private_folder, read_given, write_private
+from lowu.institutions.files import hold_lock, make_private_folder, read_given, write_private
 from lowu.institutions.package.format import PACKAGE_BYTES_MAX
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.service.orders import (
@@ -65,11 +64,9 @@ class Mailbox:
         Raises:
             MailboxError: another process serves it.
         """
-        place = self._folder / "lock"
-        claim_private(place)
-        with place.open("r+", encoding="utf-8") as lock:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(hold_lock(self._folder / "lock"))
             except OSError as error:
                 text = f"{self._folder} is already served by another process; stop that one first"
                 raise MailboxError(text) from error

@@ -6,7 +6,6 @@ Below ``--dir``, an institution's store is ``desks/NAME.sqlite3`` and a holder's
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from lowu.contracts.registry import Jurisdiction, Role
     from lowu.institutions.exchange.trust import Trust
     from lowu.institutions.ledger.transactor import Signer
+    from lowu.institutions.package.signatures import DocumentKey
     from lowu.institutions.roles.member import Member
     from lowu.institutions.service.orders import Answer, Order
     from lowu.institutions.service.recording import Wallet
@@ -128,16 +128,15 @@ class Office:
 
         Drafting the same institution again changes nothing, so its admission can be proposed again.
         """
-        from lowu.institutions.files import make_private_folder
+        from lowu.institutions.files import hold_lock, make_private_folder
         from lowu.node.topology.spec import NAME
 
         if not NAME.match(name):
             raise click.UsageError(f"{name!r}: use lower-case letters, digits and '-' only")
         row = [name, side.name, int(roles), list(schemas), self.find(via).spec.client_of]
         make_private_folder(self._newcomers_file.parent)
-        lock_file = self._newcomers_file.with_suffix(".lock")
-        with lock_file.open("w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two operators may draft at the same time
+        lock = self._newcomers_file.with_suffix(".lock")
+        with hold_lock(lock, lambda: None):  # two operators may draft at the same time
             rows = [
                 [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
                 for item in self._read_newcomers()
@@ -170,7 +169,7 @@ class Office:
             text = f"{error}; give the password in LOWU_PASSWORD or at the prompt"
             raise click.ClickException(text) from error
 
-    def document_key(self, name: str, number: int) -> Any:
+    def document_key(self, name: str, number: int) -> DocumentKey:
         """Return an institution's document key by its number, counted from 1."""
         from lowu.institutions.package.signatures import DocumentKey
         from lowu.node.topology.plan import derive_key
@@ -294,15 +293,14 @@ class Office:
 
         At once they would carry out one order twice, and both be told what became of it.
         """
-        from lowu.institutions.files import make_private_folder
+        from lowu.institutions.files import hold_lock, make_private_folder
 
-        make_private_folder(self.directory / "desks")
-        with (self.directory / "desks" / f"{name}.lock").open("w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                click.echo(f"  waiting for another command of {name}", err=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        def say_so() -> None:
+            click.echo(f"  waiting for another command of {name}", err=True)
+
+        folder = self.directory / "desks"
+        make_private_folder(folder)
+        with hold_lock(folder / f"{name}.lock", say_so):
             yield
 
     def _urls(self, item: PlannedInstitution) -> list[str]:

@@ -3,12 +3,20 @@
 import errno
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
 
 from lowu import arguments, options
-from lowu.institutions.files import claim_private, make_private_folder, read_given, write_private
+from lowu.institutions.files import (
+    claim_private,
+    hold_lock,
+    make_private_folder,
+    read_given,
+    write_private,
+)
 from lowu.institutions.ledger.keystore import KeystoreError, read_keystore
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.service.inbox import Mailbox
@@ -182,3 +190,33 @@ def test_every_command_reads_so(tmp_path, pipe, name):
         options.read_network(str(path))
     with pytest.raises(KeystoreError):
         read_keystore(path, "")
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+
+def test_one_holds_a_lock_at_a_time(tmp_path):
+    """The file is its owner's alone, and what is in it stays."""
+    path, waited = tmp_path / "lock", []
+    path.write_text("kept")
+    with hold_lock(path), pytest.raises(BlockingIOError), hold_lock(path):
+        pass
+    assert path.stat().st_mode & 0o077 == 0
+    assert path.read_text() == "kept"
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with hold_lock(path):
+            held.set()
+            release.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold)
+        assert held.wait(20)
+
+        def on_wait():
+            waited.append(True)
+            release.set()
+
+        with hold_lock(path, on_wait):
+            assert waited == [True]
