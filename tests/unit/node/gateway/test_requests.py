@@ -24,6 +24,20 @@ REQUESTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("request_", "form"),
+    [
+        (BlocksRequest(5, 64), ["blocks", 5, 64]),
+        (BodyRequest(7, DIGEST), ["proposal", 7, DIGEST]),
+        (TransactionsRequest((DIGEST,)), ["txs", [DIGEST]]),
+    ],
+)
+def test_the_form_on_the_wire_is_that_of_nodes_before(request_, form):
+    """Written out: encoder and decoder would agree on any other form too."""
+    assert encode_request(request_) == form
+    assert decode_request(form) == request_
+
+
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_request_survives_the_wire(request_):
     data = encode_frame(FrameKind.REQUEST, [7, encode_request(request_)])
