@@ -46,7 +46,7 @@ from lowu.institutions.roles.issuer import Issued, Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.service.desk import Desk
-from lowu.institutions.service.orders import Answer
+from lowu.institutions.service.orders import Answer, name_attachments
 from lowu.institutions.service.recording import write_document
 from lowu.institutions.service.runner import NoAnswerYetError
 from lowu.institutions.service.store import Store
@@ -201,12 +201,12 @@ class Actors:
     async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
         """Have an issuer issue a document and hand the package to a holder."""
         bare, attached = document.detach()
-        files = {f"attached-{number}": data for number, data in enumerate(attached.values())}
+        named, files = name_attachments(attached)
         answer = await self.order(
             issuer,
             "issue",
             {"document.json": write_document(bare), **files},
-            attach=dict(zip(attached, files, strict=True)),
+            attach=named,
             holder_key=self.holders[holder].key.public_key.hex(),
             **{"for": audience},
         )

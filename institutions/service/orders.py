@@ -91,6 +91,17 @@ class Order:
             raise FormError(f"{self.action}: needs a file {name!r}; there are: {there}") from None
 
 
+def name_attachments(
+    attached: Mapping[str, bytes],
+) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the field `attach` and the files of an order, for files by path in a document.
+
+    `Order.attachments` undoes it.
+    """
+    named = {path: f"attached-{number}" for number, path in enumerate(attached)}
+    return named, {named[path]: data for path, data in attached.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The outcome of an order."""

@@ -26,7 +26,11 @@ def read_file(path: Path) -> bytes:
 
 def read_form(path: Path, decode: Any) -> Any:
     """Return what `decode` makes of a file's bytes."""
-    data = read_file(path)
+    return decode_form(path, read_file(path), decode)
+
+
+def decode_form(path: Path, data: bytes, decode: Any) -> Any:
+    """Return what `decode` makes of bytes that were read from a file."""
     try:
         return decode(data)
     except ValueError as error:  # as every `FormError` is

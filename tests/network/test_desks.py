@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS
 from lowu.institutions.package.format import decode_package, encode_package
 from lowu.institutions.service.store import Store
 from lowu.node.topology.control import Control
@@ -246,6 +247,15 @@ def test_a_command_killed_in_the_middle_continues_when_run_again(place):
     carried = decode_package((place / "cut-package.json").read_bytes())
     assert carried == now[anchor] and carried.header == package.header
     assert carried.anchors[0].registered_height == issued["height"] > 0
+    # The chain itself, at the other side's node: registered once, however often it was sent.
+    nova = load_tree(place / "nodes").find_node("nova").url
+    wanted = {
+        "fromBlock": "0x0",
+        "address": "0x" + HASH_REGISTRY_ADDRESS.hex(),
+        "topics": [None, None, "0x" + anchor.hex()],
+    }
+    (event,) = kit.rpc(nova, "eth_getLogs", wanted)["result"]
+    assert int(event["blockNumber"], 16) == issued["height"]
 
 
 def test_one_presentation_is_accepted_once_by_commands_that_run_at_once(place):
@@ -270,8 +280,9 @@ def test_one_presentation_is_accepted_once_by_commands_that_run_at_once(place):
         subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(3)
     ]
-    told = [process.communicate(timeout=100)[0].decode().split(":")[0] for process in again]
-    assert sorted(told) == ["ACCEPT", "REJECT", "REJECT"]
+    outputs = [process.communicate(timeout=100) for process in again]
+    told = [output.decode().split(":")[0] for output, _ in outputs]
+    assert sorted(told) == ["ACCEPT", "REJECT", "REJECT"], (lost, outputs)
     run("consent", "once.json", "--holder", "acme", "--via", "nova", "--withdraw")
     run("present", "once.json", "--holder", "acme", "-o", "late.bin")
     late = kit.lowu_json(*("verify", "late.bin", *verify[2:]), cwd=place, check=False)

@@ -14,6 +14,7 @@ import click
 
 from lowu.arguments import (
     check_schemas,
+    decode_form,
     parse_anchor,
     parse_reason,
     parse_subject,
@@ -94,9 +95,11 @@ def issue(
 
     If the command is interrupted, run it again: it continues with the same package.
     """
+    from lowu.institutions.service.orders import name_attachments
     from lowu.institutions.service.recording import read_document
 
-    content = read_form(document, read_document)
+    data = read_file(document)
+    content = decode_form(document, data, read_document)
     check_schemas([content.schema])
     office, attached = Office(directory), read_attachments(attach)
     for path in attached:
@@ -106,10 +109,9 @@ def issue(
             raise click.UsageError(f"--attach: {error}") from error
     with office.open_wallet(holder) as wallet:
         holder_key = wallet.holder.key.public_key.hex()
-    fields: dict[str, Any] = {"for": audience, "holder_key": holder_key}
-    fields["attach"] = {path: f"attached-{at}" for at, path in enumerate(attached)}
-    files = {name: attached[path] for path, name in fields["attach"].items()}
-    files["document.json"] = read_file(document)
+    named, files = name_attachments(attached)
+    fields = {"for": audience, "holder_key": holder_key, "attach": named}
+    files["document.json"] = data
 
     async def run() -> Answer:
         async with office.open_desk(institution, is_issuing=True) as desk:
@@ -218,15 +220,14 @@ def verify(
     in force is unknown then, so the verdict is INDETERMINATE at best.
     """
     from lowu.institutions.exchange.trust import decode_trust
+    from lowu.institutions.service.orders import name_attachments
     from lowu.institutions.verification.report import describe_report, render_html, render_text
     from lowu.institutions.verification.verdicts import Verdict
 
     if offline and (trusted is None or confirm):
         raise click.UsageError("--offline needs --trust and cannot be used with --confirm")
     trust = None if trusted is None else read_form(trusted, decode_trust)
-    attached = read_attachments(attach)
-    named = {path: f"attached-{at}" for at, path in enumerate(attached)}
-    files = {name: attached[path] for path, name in named.items()}
+    named, files = name_attachments(read_attachments(attach))
     fields = {"subject": parse_subject(subject), "password": password, "attach": named}
     files["sealed.bin"] = read_file(sealed)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowu.arguments import read_file, read_form, write_file
+from lowu.arguments import decode_form, read_file, read_form, write_file
 from lowu.office import Office, OrderRefused, carry_out, now_s, run_steps
 from lowu.options import EXISTING, directory_option, holder_option, json_option, output_option
 from lowu.output import say
@@ -67,14 +67,15 @@ def consent(
     """Consent to REQUEST, or withdraw consent; an institution logs it on the ledger."""
     from lowu.institutions.exchange.request import decode_request
 
-    wanted, office = read_form(asked, decode_request), Office(directory)
+    data, office = read_file(asked), Office(directory)
+    wanted = decode_form(asked, data, decode_request)
     with office.open_wallet(holder) as wallet:
         doc_id = _choose(wallet, wanted, document)
         newest = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
         if withdraw and newest is None:
             raise click.UsageError(f"{holder} has no such consent to withdraw")
         ended = newest.digest.hex() if withdraw and newest is not None else ""
-    files = {"request.json": read_file(asked)}
+    files = {"request.json": data}
 
     async def run() -> tuple[str, dict[str, Any]]:
         async with office.open_desk(via) as desk:
@@ -88,6 +89,8 @@ def consent(
                     logged = await carry_out(desk, logging)
                 except OrderRefused:
                     person.note_delivered(signing)  # else the next one would be this one again
+                    if not withdraw:
+                        _drop_consent(office, holder, signed.details["consent"])
                     raise
                 person.note_delivered(signing)  # first: signed again, it is the same order there
                 desk.note_delivered(logging)
@@ -102,6 +105,12 @@ def consent(
         consent=digest,
         **told,
     )
+
+
+def _drop_consent(office: Office, holder: str, digest: str) -> None:
+    """Forget a consent that nobody logged: as the newest one it would be the one that is shown."""
+    with office.open_wallet(holder) as wallet:
+        wallet.consents.pop(bytes.fromhex(digest), None)
 
 
 @click.command()

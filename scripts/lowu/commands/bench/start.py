@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -13,9 +12,9 @@ from statistics import median
 from lowu.measuring.bench_network import pss_mb, running_network, tell
 from lowu.measuring.bench_report import BenchReport
 from lowu.node.errors import NodeError
-from lowu.node.topology.control import Control
 from lowu.options import read_network
 from lowu.output import Progress
+from lowu.temporary import temporary_network_folder
 
 UP_S = 120.0
 
@@ -28,14 +27,10 @@ def run_start(network: str, rounds: int, plot: Path | None, *, is_json: bool) ->
     seconds: list[float] = []
     inside_s: list[float] = []
     for number in range(rounds):
-        with tempfile.TemporaryDirectory(prefix="lowu-bench-") as name:
-            folder = Path(name) / "nodes"
-            try:
-                started = time.monotonic()
-                answer = _up(network, folder)
-                seconds.append(time.monotonic() - started)
-            finally:
-                Control(folder).down()
+        with temporary_network_folder("bench") as folder:
+            started = time.monotonic()
+            answer = _up(network, folder)
+            seconds.append(time.monotonic() - started)
             inside_s.append(json.loads(answer)["figures"]["first_block_seconds"])
         tell(progress, number, rounds, f"first block after {seconds[-1]:.2f} s")
     report.add("first_block_seconds", seconds, 2)
