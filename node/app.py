@@ -119,6 +119,8 @@ class Environment:
     """Runs CPU and disk work."""
     descriptors: DescriptorBudget = field(default_factory=DescriptorBudget)
     """What may be open of each kind."""
+    make_gateway: Callable[..., Gateway] = Gateway
+    """Takes a gateway's arguments; a simulated liar has a gateway of its own."""
 
 
 def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
@@ -173,7 +175,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         is_signed_by,
         config.pipeline_size,
     )
-    gateway = Gateway(
+    gateway = on.make_gateway(
         node_id=key.node_id,
         members=_list_members(genesis, config, key),
         genesis_hash=ledger.genesis_hash,

@@ -36,12 +36,13 @@ from lowu.node.errors import BadInput, StorageError
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.gateway.gateway import Gateway
 from lowu.node.identity import NodeKey
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOTE_END, decode_head
 from lowu.node.ledger.storage import Storage
 from lowu.node.simulation.disk import FaultyStorage, FaultyTrace
-from lowu.node.simulation.liar import GatewayLiar
+from lowu.node.simulation.liar import LyingGateway
 from lowu.node.simulation.links import Link
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.simulation.vote_watch import VoteWatch
@@ -237,16 +238,19 @@ class Cluster:
             genesis, block, member.storage, member.trace, is_first_start=member.is_first_start
         )
         clock = VirtualClock(member.skew_ms)
-        on = Environment(member.key, ledger, clock, Tap(None), None, run_inline)
+        make_gateway: Callable[..., Gateway] = Gateway
+        if member.index == self._liar:
+            random = Random(f"liar/{self.seed}")  # noqa: S311
+            make_gateway = partial(LyingGateway, random, member.key, DOMAIN)
+        on = Environment(
+            member.key, ledger, clock, Tap(None), None, run_inline, make_gateway=make_gateway
+        )
         node = assemble_node(genesis, config, on)
         member.is_first_start = False
         self._check_abstention(member, node)
         node.events.subscribe(lambda event: self._on_block(member, event.block))
         if node.driver is not None:
             node.driver.on_send = lambda message: self._on_send(member, ledger, message)
-        if member.index == self._liar:
-            random = Random(f"liar/{self.seed}")  # noqa: S311
-            GatewayLiar(random, member.key, DOMAIN, node.gateway)
         return node
 
     def _check_abstention(self, member: SimulatedMember, node: Node) -> None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from lowu.consensus.codec import decode_message, encode_message, signing_digest
 from lowu.consensus.messages import Message, PrePrepare
@@ -23,17 +24,15 @@ MEMORY_MAX = 64
 FIRST_EPOCH = 1
 
 
-class GatewayLiar:
-    """Stands between a node and its gateway."""
+class LyingGateway(Gateway):
+    """A gateway that alters what its node sends."""
 
-    def __init__(self, random: Random, key: NodeKey, domain: Domain, gateway: Gateway) -> None:
+    def __init__(self, random: Random, key: NodeKey, domain: Domain, **parts: Any) -> None:
+        super().__init__(**parts)
         self.random = random
         self.memory: deque[Message] = deque(maxlen=MEMORY_MAX)
-        self.lies = 0
         self._key = key
         self._domain = domain
-        self._broadcast = gateway.broadcast
-        gateway.broadcast = self.broadcast  # type: ignore[method-assign]
 
     def broadcast(self, node_ids: Iterable[bytes], kind: FrameKind, value: object) -> None:
         """Send each node the message or a lie: altered, with a replayed one, or nothing."""
@@ -42,7 +41,7 @@ class GatewayLiar:
             if kind is FrameKind.CONSENSUS and isinstance(value, bytes):
                 values = self._alter(value)
             for item in values:
-                self._broadcast([node_id], kind, item)
+                super().broadcast([node_id], kind, item)
 
     def _alter(self, data: bytes) -> list[object]:
         message = decode_message(data)
@@ -50,7 +49,6 @@ class GatewayLiar:
         kind = self.random.random()
         if kind > 0.3:
             return [data]
-        self.lies += 1
         if kind < 0.1:
             return []
         if kind < 0.18:

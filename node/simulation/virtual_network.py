@@ -162,9 +162,9 @@ class VirtualNodes:
             is_first_start=self._is_new[name],
         )
         clock = VirtualClock(self._skews_ms.get(name, 0))
-        surroundings = Environment(planned.key, ledger, clock, Tap(None), None, run_inline)
+        environment = Environment(planned.key, ledger, clock, Tap(None), None, run_inline)
         self._is_new[name] = False
-        return assemble_node(genesis, self.plan.node_config(planned, Path()), surroundings)
+        return assemble_node(genesis, self.plan.node_config(planned, Path()), environment)
 
     async def live(self, planned: PlannedNode) -> None:
         """Run a node, except while it must be down."""

@@ -16,7 +16,7 @@ def simulate(*arguments):
 
 
 def output_under_hash_seeds(code):
-    """Run Python code under three hash seeds; return its output, which must be the same."""
+    """Run Python code under two hash seeds; return its output, which must be the same."""
     (output,) = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -25,6 +25,6 @@ def output_under_hash_seeds(code):
             text=True,
             check=True,
         ).stdout
-        for hash_seed in ("0", "1", "4711")
+        for hash_seed in ("0", "4711")
     }
     return output
