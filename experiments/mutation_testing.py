@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import multiprocessing
 import signal
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from random import Random
 from types import FunctionType
@@ -25,6 +24,7 @@ from lowu.consensus.simulation.explore import PlanFinding, run_plan
 from lowu.consensus.simulation.mutants.edit import Edit, Mutant
 from lowu.consensus.simulation.run_plan import draw_plan
 from lowu.consensus.simulation.twins import run_scenario, sample_scenario
+from lowu.experiments.worker_pool import open_worker_pool
 
 SIZES = (4, 5, 7, 4, 6)
 TWINS_EVERY = 4
@@ -140,21 +140,11 @@ def hunt(mutant: Mutant, seconds: float, first_seed: int = 1) -> Hunt:
     raise AssertionError("the attempts never end")
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def hunt_all(
     mutants: Sequence[Mutant], seconds: float, jobs: int, first_seed: int = 1
 ) -> Iterable[Hunt]:
     """Hunt each mutant in a process of its own; yield results as they arrive."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        jobs, context, initializer=_leave_interrupts_to_parent, max_tasks_per_child=1
-    )
-    try:
+    with open_worker_pool("spawn", jobs, tasks_per_worker=1) as pool:
         futures = [pool.submit(hunt, mutant, seconds, first_seed) for mutant in mutants]
         for future in as_completed(futures):
             yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

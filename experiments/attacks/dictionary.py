@@ -10,16 +10,16 @@ are not on chain; the search still tries the same guesses with the same budget.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import string
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
 from lowu.experiments.actors.actors import Actors
+from lowu.experiments.worker_pool import open_worker_pool
 from lowu.institutions.documents.document import Document, Subject
 from lowu.institutions.documents.identifiers import compute_hkid_check, generate_hkid
 from lowu.institutions.package.canonical import encode_canonical
@@ -146,8 +146,7 @@ def search(seed: int, anchors: Iterable[bytes], budget_s: float, processes: int)
     """Try all numbers until one is found or the time is up."""
     started = time.monotonic()
     wanted, guesses, value = frozenset(anchors), 0, ""
-    context = multiprocessing.get_context("fork")  # explicit: the default changed in Python 3.14
-    with ProcessPoolExecutor(processes, context) as pool:
+    with open_worker_pool("fork", processes) as pool:
         shares = [
             pool.submit(search_share, *share, seed, wanted, started + budget_s)
             for share in _shares()
@@ -157,6 +156,5 @@ def search(seed: int, anchors: Iterable[bytes], budget_s: float, processes: int)
             guesses += tried
             if found:
                 value = found
-                pool.shutdown(wait=False, cancel_futures=True)
                 break
     return Found(value, guesses, time.monotonic() - started)

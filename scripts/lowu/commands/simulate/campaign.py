@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from lowu.node.errors import NodeError
-
 PROGRESS_S = 1.0
+CHUNKS_AHEAD = 1_000
+"""Most groups of tasks that are given to the workers at a time."""
 NODES_MAX = 31
 FINDINGS_SHOWN = 3
 
@@ -36,10 +36,9 @@ def list_tasks(options: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> Iterator[Any]:
     """Run a function on tasks in parallel processes (0 jobs: one per core); yield in order."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
     from itertools import islice
+
+    from lowu.experiments.worker_pool import open_worker_pool
 
     remaining = iter(tasks)
     head = list(islice(remaining, 20))
@@ -48,26 +47,16 @@ def run_parallel(run: Any, tasks: Iterable[Any], jobs: int, chunk: int = 4) -> I
         yield from map(run, head)
         yield from map(run, remaining)
         return
-    context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(count, context, initializer=_end_quietly)
-    try:
-        yield from pool.map(run, head)
-        while chunked := list(islice(remaining, 4_000)):  # never all tasks in memory
-            yield from pool.map(run, chunked, chunksize=chunk)
-    except BrokenProcessPool as error:
-        raise NodeError(
-            "a worker process died, probably out of memory: run fewer with --jobs"
-        ) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with open_worker_pool("fork", count) as pool:
+        running = deque(pool.submit(_run_all, run, [task]) for task in head)
+        while running:
+            while len(running) < CHUNKS_AHEAD and (chunked := list(islice(remaining, chunk))):
+                running.append(pool.submit(_run_all, run, chunked))
+            yield from running.popleft().result()
 
 
-def _end_quietly() -> None:
-    """Let the pool terminate a worker, and leave Ctrl-C to the parent."""
-    import signal
-
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _run_all(run: Any, tasks: list[Any]) -> list[Any]:
+    return list(map(run, tasks))
 
 
 class Stopwatch:
