@@ -41,8 +41,10 @@ def test_registrations_survive_a_killed_node():
         before = await time_registrations(actors, time.monotonic)
         async with faults.down("webank"):
             during = await time_registrations(actors, time.monotonic)
-        return before, during
+        height = await actors.clients["webank"].call("eth_blockNumber")  # it answers again
+        return before, during, int(height, 16)
 
     with running_network("dev-4") as network:
-        before, during = network.play(play)
+        before, during, height = network.play(play)
+    assert height > 0
     assert len(before) == len(during) == REGISTRATIONS

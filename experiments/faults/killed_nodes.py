@@ -99,8 +99,8 @@ async def kill_node(directory: Path, node: PlannedNode) -> None:
 
 
 async def start_node(directory: Path, node: PlannedNode) -> None:
-    """Start a node again."""
-    await trio.to_thread.run_sync(Control(directory).order, "start", [node.name])
+    """Start a node again, and return once it answers."""
+    await trio.to_thread.run_sync(Control(directory).start, [node.name])
 
 
 async def wait_for_level(

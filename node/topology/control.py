@@ -64,6 +64,14 @@ class Control:
         found: list[dict[str, Any]] = answer["nodes"]
         return found
 
+    def start(self, nodes: list[str]) -> None:
+        """Start nodes, and return once each answers, or has exited.
+
+        An order alone returns once the processes run: their ports open some time later.
+        """
+        self.order("start", nodes)
+        self.wait_until_settled(nodes)
+
     def wait_until_settled(self, nodes: list[str] | None = None) -> list[dict[str, Any]]:
         """Return the nodes' states once each has opened its ports, or has exited."""
         deadline = time.monotonic() + START_S

