@@ -39,13 +39,11 @@ def open_worker_pool(
     )
     try:
         yield pool
-    except BrokenProcessPool as error:
+    except BaseException as error:
         _terminate(pool, others)
-        raise WorkerLost(
-            "a worker process died, probably out of memory: run fewer with --jobs"
-        ) from error
-    except BaseException:
-        _terminate(pool, others)
+        if isinstance(error, BrokenProcessPool):
+            text = "a worker process died, probably out of memory: run fewer with --jobs"
+            raise WorkerLost(text) from error
         raise
     else:
         pool.shutdown(cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from eth.precompiles import bls12_381
@@ -50,5 +51,5 @@ def test_what_is_imported_already_stays(monkeypatch):
 
 @pytest.mark.parametrize("module", FUNCTIONS)
 def test_all_precompiles_of_the_package_are_there(module):
-    real = sys.modules.get(f"{PACKAGE}.{module}") or __import__(f"{PACKAGE}.{module}", fromlist="x")
+    real = import_module(f"{PACKAGE}.{module}")
     assert all(callable(getattr(real, name)) for name in FUNCTIONS[module])
