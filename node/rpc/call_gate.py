@@ -5,7 +5,8 @@ While the chain is busy, all calls together have a share of one core, and wait f
 time; while it is idle, they have what there is. A call that is not over soon becomes a long one:
 long ones run one at a time, when no short one needs the share, and there are few of them; one too
 many is postponed, and begun again from the start when there is room. Each ends by its limit of CPU
-time, when its client has gone, or to make room for one that was postponed.
+time, when its client has gone, or to make room for one that was postponed; what has only become
+long takes no room from those that were.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ LONG_MAX = 4
 """Long calls at a time; one more is postponed."""
 LONG_LEAST_S = 0.25
 """CPU time that a long call has at least, however long others are postponed."""
+CROWDED_S = 3.0
+"""After so long a postponed call has long ones ended that have had their least."""
 CALL_CPU_S = 5.0
 """CPU time that one call may have, as in geth."""
 CALL_S = 20.0
@@ -37,7 +40,7 @@ BURST_S = 0.05
 
 
 class CallPostponed(CallAborted):
-    """A call has become a long one, and there are enough: begin it again later."""
+    """A call has become a long one, and others come first: begin it again later."""
 
 
 class CallGone(CallAborted):
@@ -69,7 +72,7 @@ class CallWatch:
         """Go on, perhaps after a while.
 
         Raises:
-            CallPostponed: it is a long one, and there are enough.
+            CallPostponed: it is a long one, and there are enough, or some wait to be begun again.
             CallAborted: the call has had its time, or nobody waits for it.
         """
         if time.monotonic() >= self.slice_end_s:
@@ -90,11 +93,11 @@ class Gate:
     def __init__(
         self,
         is_busy: Callable[[], bool] = lambda: False,
-        is_crowded: Callable[[], bool] = lambda: False,
+        postponed_since: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._is_busy = is_busy
-        self._is_crowded = is_crowded
-        """Whether a postponed call has waited too long."""
+        self._postponed_since = postponed_since
+        """When the oldest call was postponed that is to be begun again; None if none is."""
         self._condition = Condition()
         self._long = 0
         self._waiting: set[CallWatch] = set()
@@ -190,7 +193,7 @@ class Gate:
         return has_left and (self._left_for_long_s > 0 or not self._is_busy())
 
     def _make_long(self, watch: CallWatch) -> None:
-        if not self.has_room():
+        if not self.has_room() or self._postponed_since() is not None:
             raise CallPostponed("execution aborted: to be begun again")
         watch.is_long = True
         self._long += 1
@@ -199,6 +202,10 @@ class Gate:
         if self._running is watch:
             self._running = None
         self._condition.notify_all()
+
+    def _is_crowded(self) -> bool:
+        since_s = self._postponed_since()
+        return since_s is not None and time.monotonic() - since_s > CROWDED_S
 
     def _check(self, watch: CallWatch) -> None:
         if watch.is_gone():

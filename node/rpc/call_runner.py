@@ -32,8 +32,6 @@ from lowu.node.rpc.call_gate import (
 
 WORKERS_MAX = LONG_MAX + 2
 """Some are always left for calls that are not long."""
-CROWDED_S = 3.0
-"""After so long a postponed call has long ones ended that have had their least."""
 POSTPONED_MAX = 64
 """Calls that wait to be begun again; one more is ended."""
 PATIENCE_S = 0.01
@@ -182,12 +180,11 @@ class _Queues:
     def has_postponed(self) -> bool:
         return bool(self._postponed)
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether a postponed call has waited too long."""
+    def postponed_since(self) -> float | None:
+        """Return when the oldest of the postponed calls was; None if none waits."""
         with self._lock:
-            oldest = [item.postponed_s for calls in self._postponed.values() for item in calls]
-        return bool(oldest) and time.monotonic() - min(oldest) > CROWDED_S
+            waiting = [item.postponed_s for calls in self._postponed.values() for item in calls]
+        return min(waiting, default=None)
 
 
 class CallRunner:
@@ -198,7 +195,7 @@ class CallRunner:
         self._workers = 0
         self._is_patient = self._is_waiting_to_open = False
         self._limiter = trio.CapacityLimiter(WORKERS_MAX)
-        self._gate = Gate(is_busy, lambda: self._waiting.is_crowded)
+        self._gate = Gate(is_busy, self._waiting.postponed_since)
         self._token: trio.lowlevel.TrioToken | None = None
 
     async def run(self, calls: Sequence[Call]) -> None:
@@ -263,11 +260,12 @@ class CallRunner:
         while time.monotonic() < end_s:
             if not self._gate.is_open():
                 break
+            if self._run_postponed(finished):
+                continue
             item = self._waiting.take()
-            if item is not None:
-                self._run_watched(item, self._gate.begin(item.has_gone), finished)
-            elif not self._run_postponed(finished):
+            if item is None:
                 break
+            self._run_watched(item, self._gate.begin(item.has_gone), finished)
         return finished
 
     def _run_postponed(self, finished: list[Call]) -> bool:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -170,7 +169,7 @@ async def test_who_has_closed_its_end_is_told_so_and_no_result():
 async def test_calls_that_do_not_end_hold_up_no_other(monkeypatch):
     """There are few long calls at a time, and while others wait, none goes on for ever."""
     monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
-    monkeypatch.setattr(call_runner, "CROWDED_S", 0.1)
+    monkeypatch.setattr(call_gate, "CROWDED_S", 0.1)
     runner, failures = CallRunner(), []
     with trio.fail_after(3 * LIMIT_S):
         async with trio.open_nursery() as nursery:
@@ -223,16 +222,22 @@ async def test_long_calls_that_end_all_have_their_results(monkeypatch):
         await trio.lowlevel.checkpoint()
 
 
-async def test_a_call_of_some_milliseconds_is_done_beside_endless_ones(monkeypatch):
-    """It was refused, or waited until they had had all their time."""
-    monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
-    monkeypatch.setattr(call_runner, "CROWDED_S", 0.1)
-    runner = CallRunner()
+@pytest.mark.parametrize("are_one_client", [True, False])
+async def test_a_call_of_some_milliseconds_is_done_beside_endless_ones(monkeypatch, are_one_client):
+    """It was refused, or waited until they had had all their time.
 
-    async def attack():
+    Or it waited for hundreds of them: each that was ended came back at once, and had the room that
+    was made for those that waited. Now it waits for a round of all attackers at most.
+    """
+    monkeypatch.setattr(call_gate, "LONG_LEAST_S", 0.05)
+    monkeypatch.setattr(call_gate, "CROWDED_S", 0.1)
+    runner, attackers, ended = CallRunner(), 8, []
+
+    async def attack(number):
         while True:
-            with suppress(CallAborted):
-                await run(runner, never_ending)
+            item = Call(never_ending, "attackers" if are_one_client else f"attacker {number}")
+            await runner.run([item])
+            ended.append(item)
 
     def some_milliseconds(watch):
         end_s = time.thread_time() + 0.02
@@ -242,12 +247,13 @@ async def test_a_call_of_some_milliseconds_is_done_beside_endless_ones(monkeypat
 
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            for _ in range(8):
-                nursery.start_soon(attack)
-            for number in range(10):
-                item = Call(some_milliseconds, number)
+            for number in range(attackers):
+                nursery.start_soon(attack, number)
+            for number in range(6):
+                item, ended_before = Call(some_milliseconds, number), len(ended)
                 await runner.run([item])
                 assert (item.result, item.error) == (7, None)
+                assert len(ended) - ended_before <= 2 * attackers
             nursery.cancel_scope.cancel()
 
 
