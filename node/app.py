@@ -415,19 +415,22 @@ async def run_services(node: Node) -> None:
             nursery.start_soon(node.driver.run)
 
 
+async def _listen(config: NodeConfig, port: int) -> list[trio.SocketListener]:
+    try:
+        return list(await trio.open_tcp_listeners(port, host=config.listen_host))
+    except OSError as error:
+        raise PortTaken(
+            f"{config.folder}: port {port} of {config.listen_host} cannot be opened "
+            f"({error.strerror}); stop what uses it or change config.ini"
+        ) from error
+
+
 async def run_node(node: Node, on_ready: Callable[[], None] = lambda: None) -> None:
     """Run a node until it is cancelled or must stop."""
     config = node.config
-    try:
-        p2p = await trio.open_tcp_listeners(config.p2p_port, host=config.listen_host)
-        rpc = await trio.open_tcp_listeners(config.rpc_port, host=config.listen_host)
-        web3 = await trio.open_tcp_listeners(config.web3_port, host=config.listen_host)
-    except OSError as error:
-        raise PortTaken(
-            f"{config.folder}: a port of {config.p2p_port}, {config.rpc_port}, "
-            f"{config.web3_port} cannot be opened ({error.strerror}); stop what uses it or "
-            "change config.ini"
-        ) from error
+    p2p, rpc, web3 = [
+        await _listen(config, port) for port in (config.p2p_port, config.rpc_port, config.web3_port)
+    ]
     async with trio.open_nursery() as nursery:
         own = (config.listen_host, config.p2p_port)
         others = [address for address in config.peers if address != own]

@@ -14,7 +14,12 @@ from typing import Any
 
 from lowu.node.errors import MachineRefuses, NodeError
 from lowu.node.topology.plan import HOST
-from lowu.node.topology.supervisor_files import control_file, is_supervised, supervisor_log
+from lowu.node.topology.supervisor_files import (
+    control_file,
+    is_locked,
+    is_supervised,
+    supervisor_log,
+)
 
 START_S = 30.0
 ORDER_S = 30.0
@@ -43,9 +48,10 @@ class Control:
         """
         not_running = f"{self._directory}: the network is not running; start it with `lowu up`"
         try:
-            info = json.loads(control_file(self._directory).read_text(encoding="utf-8"))
+            with control_file(self._directory).open(encoding="utf-8") as file:
+                info, is_alive = json.load(file), is_locked(file)
             pid, port, token = info["pid"], info["port"], info["token"]
-            if not is_supervised(self._directory):  # checked first: the port may be another's now
+            if not is_alive:  # the port may be another program's by now
                 ended = f"Its last supervisor, process {pid}, ended without stopping it."
                 raise NotRunning(f"{not_running}. {ended}")
             with socket.create_connection((HOST, port), timeout=ORDER_S) as connection:

@@ -98,8 +98,9 @@ def _start(
 ) -> tuple[Plan, bool]:
     """Choose ports and start all nodes; return once they are ready, or have exited.
 
-    Another program may take a port after the search and before the node opens it: then the
-    whole network moves to other ports.
+    Ports are searched for again once the supervisor is up, which takes seconds on a busy machine.
+    Another program may still take one before the node opens it: then the whole network moves to
+    other ports.
     """
     control = Control(directory)
     with reserve_ports(report):
@@ -109,13 +110,14 @@ def _start(
         report(f"{len(plan.nodes)} nodes planned in {directory}")
         control.start_supervisor()
         for _ in range(PORT_ATTEMPTS):
+            plan, has_moved = _move_to_free_ports(plan, report)
+            if has_moved:
+                write_ports(plan, directory)
             control.order("start")
             states = control.wait_until_settled()
             if all(state["exit_code"] != PORT_TAKEN_EXIT for state in states):
                 return plan, False
             control.order("stop")
-            plan, _ = _move_to_free_ports(plan, report)
-            write_ports(plan, directory)
     raise MachineRefuses(
         f"ports were taken by something else {PORT_ATTEMPTS} times while the nodes started; "
         "stop what takes them, or choose other ports in the network file"

@@ -18,7 +18,7 @@ from lowu.node.topology.plan import HOST, PortBlock
 BLOCKS_TRIED = 200
 PORT_MAX = 65_535
 PORTS_NAMED = 4
-RESERVE_S = 10.0
+RESERVE_S = 60.0
 """Longest wait for another network that is starting; afterwards this one goes on unlocked."""
 
 

@@ -238,7 +238,7 @@ class Supervisor:
             self._is_stopping = True
 
     def _announce(self) -> None:
-        """Publish the port and token, in a file that is complete or absent."""
+        """Publish the port and token, in a file that is complete and locked, or absent."""
         path = control_file(self._directory)
         content = {
             "pid": os.getpid(),
@@ -248,8 +248,8 @@ class Supervisor:
         staging = path.with_suffix(".tmp")
         staging.unlink(missing_ok=True)
         descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # until this process exits, as in `main`
+        os.write(descriptor, json.dumps(content).encode())
         staging.rename(path)
 
 

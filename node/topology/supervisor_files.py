@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from typing import IO
 
 META = ".lowu"
 
 
 def control_file(directory: Path) -> Path:
-    """Return the file in which the supervisor publishes its port and token."""
+    """Return the file in which the supervisor publishes its port and token.
+
+    It holds a lock on the file that it has published: one whose supervisor was killed has none.
+    """
     return directory / META / "control.json"
 
 
@@ -31,9 +35,15 @@ def is_supervised(directory: Path) -> bool:
     """
     try:
         with supervisor_lock(directory).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return is_locked(lock)
     except FileNotFoundError:
         return False
+
+
+def is_locked(file: IO[str] | IO[bytes]) -> bool:
+    """Whether a process holds the lock of an open file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     return False

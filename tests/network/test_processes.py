@@ -107,7 +107,7 @@ def test_a_port_lost_between_search_and_use_moves_the_network(tmp_path, monkeypa
 
     def search(block, nodes):
         searches.append(block)
-        return (block, []) if len(searches) == 1 else real(block, nodes)
+        return (block, []) if len(searches) <= 2 else real(block, nodes)
 
     monkeypatch.setattr(network_module, "find_free_block", search)
     with socket.socket() as thief:

@@ -48,11 +48,19 @@ def test_a_supervisor_that_is_gone_is_not_asked_for(folder, listener):
         listener.accept()
 
 
-def test_one_that_hangs_is_named(folder, monkeypatch):
-    monkeypatch.setattr(control_module, "ORDER_S", 0.01)
+def test_nor_is_it_while_another_supervisor_starts(folder, listener):
+    """The new one has its lock, and not yet removed the control file: `lowu up` waited for 30 s."""
     with supervisor_lock(folder).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert is_supervised(folder)
+        assert is_supervised(folder) and not Control(folder).is_running()
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_one_that_hangs_is_named(folder, monkeypatch):
+    monkeypatch.setattr(control_module, "ORDER_S", 0.01)
+    with control_file(folder).open("a") as published:
+        fcntl.flock(published, fcntl.LOCK_EX)
         with pytest.raises(NodeError, match=f"`kill -9 {os.getpid()}` ends it"):
             Control(folder).order("status")
 
@@ -82,6 +90,8 @@ def test_down_waits_until_the_supervisor_has_ended(folder, listener, monkeypatch
     monkeypatch.setattr(control_module, "ORDER_S", 20 if ends else 0.5)
     lock = supervisor_lock(folder).open("a")
     fcntl.flock(lock, fcntl.LOCK_EX)
+    published = control_file(folder).open("a")
+    fcntl.flock(published, fcntl.LOCK_EX)
     supervisor = threading.Thread(target=answer_down, args=(listener, folder))
     supervisor.start()
     try:
@@ -93,6 +103,7 @@ def test_down_waits_until_the_supervisor_has_ended(folder, listener, monkeypatch
     finally:
         supervisor.join()
         lock.close()
+        published.close()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"pid":1,"port":"x","token":1}'])
