@@ -196,7 +196,7 @@ class Verifier:
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
             if asked is None:
-                raise FormError("sealed for no request of ours")
+                raise FormError("not sealed for any request that we made")
             shown = decode_presentation(unseal(sealed, asked.sealing_key, password))
         except FormError as error:
             return report_malformed(error)

@@ -120,7 +120,7 @@ class Service:
             try:
                 return await action(Attempt(order, number, is_again or number > 0))
             except RegistryRefused as refusal:
-                return _refuse(f"the registry refuses: {refusal}", code=str(refusal))
+                return _refuse(f"the registry refused: {refusal}", code=str(refusal))
             except (ValueError, KeyError) as error:
                 return _refuse(str(error.args[0]) if error.args else type(error).__name__)
             except (ClientError, RemoteError) as error:

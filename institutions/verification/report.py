@@ -20,15 +20,15 @@ from lowu.institutions.verification.verdicts import (
 )
 
 TITLES = {
-    Check.PACKAGE: "it can be read",
-    Check.INTEGRITY: "nothing was changed",
-    Check.ISSUER: "the issuer was entitled, and signed",
-    Check.ANCHOR: "it is registered",
-    Check.STATUS: "it is in force",
-    Check.TIME: "it is neither too old nor too early",
-    Check.HOLDER: "its holder shows it, about our customer",
-    Check.CONSENT: "the holder agreed to this",
-    Check.REPLAY: "it is shown for the first time",
+    Check.PACKAGE: "form",
+    Check.INTEGRITY: "integrity: nothing changed",
+    Check.ISSUER: "issuer: right and signature",
+    Check.ANCHOR: "registration",
+    Check.STATUS: "status: in force",
+    Check.TIME: "age",
+    Check.HOLDER: "holder and subject",
+    Check.CONSENT: "consent",
+    Check.REPLAY: "first use",
 }
 SENTENCES = {
     Verdict.ACCEPT: "Authentic, and unaltered since its registration.",

@@ -121,7 +121,8 @@ class _Queues:
     def postpone(self, item: Call) -> list[Call]:
         """Let a call wait to be begun again; if too many do, return those to be refused.
 
-        These are the ones for which nobody waits; or the newest of the client that has most.
+        These are the ones for which nobody waits; or the newest of the client that has most, and
+        among equals has used the most.
         """
         item.postponed_s = time.monotonic()
         with self._lock:
@@ -130,12 +131,15 @@ class _Queues:
             if len(waiting) <= POSTPONED_MAX:
                 return []
             refused = [one for one in waiting if one.has_gone()]
-            refused = refused or [max(self._postponed.values(), key=len)[-1]]
+            refused = refused or [self._postponed[max(self._postponed, key=self._weigh)][-1]]
             self._postponed = {}
             for one in waiting:
                 if one not in refused:
                     self._add(self._postponed, one)
             return refused
+
+    def _weigh(self, client: Hashable) -> tuple[int, float]:
+        return len(self._postponed[client]), self._used_s.get(client, 0.0)
 
     def _add(self, row: dict[Hashable, deque[Call]], item: Call) -> None:
         if item.client not in self._fresh and item.client not in self._postponed:

@@ -63,7 +63,7 @@ def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
     """Create the tree of a network; `ConfigError` if the folder exists and is not empty."""
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(
-            f"{directory}: exists and is not empty. Choose another folder with --dir, or remove it."
+            f"{directory}: exists and is not empty. Choose another folder, or empty this one."
         )
     staging = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)

@@ -24,17 +24,17 @@ def read_file(path: Path) -> bytes:
         raise click.UsageError(f"{path.parent / str(error)}") from error
 
 
-def read_form(path: Path, decode: Any) -> Any:
-    """Return what `decode` makes of a file's bytes."""
-    return decode_form(path, read_file(path), decode)
+def read_form(path: Path, decode: Any, kind: str) -> Any:
+    """Return what `decode` makes of a file's bytes; `kind` is what it should be: "a package"."""
+    return decode_form(path, read_file(path), decode, kind)
 
 
-def decode_form(path: Path, data: bytes, decode: Any) -> Any:
+def decode_form(path: Path, data: bytes, decode: Any, kind: str) -> Any:
     """Return what `decode` makes of bytes that were read from a file."""
     try:
         return decode(data)
     except ValueError as error:  # as every `FormError` is
-        raise click.UsageError(f"{path}: {error}") from error
+        raise click.UsageError(f"{path} cannot be read as {kind}: {error}") from error
 
 
 def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
@@ -83,7 +83,9 @@ def parse_reason(name: str) -> RevokeReason:
     from lowu.contracts.registry import RevokeReason
 
     if name not in RevokeReason.__members__:
-        raise click.UsageError(f"--reason {name!r}: one of {', '.join(RevokeReason.__members__)}")
+        raise click.UsageError(
+            f"--reason {name!r}: must be one of {', '.join(RevokeReason.__members__)}"
+        )
     return RevokeReason[name]
 
 

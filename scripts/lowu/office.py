@@ -38,8 +38,14 @@ if TYPE_CHECKING:
     from lowu.node.topology.spec import Institution
 
 _HINTS = {
-    "ROLE_REQUIRED": "The institution lacks the role for this: see its roles in the network file.",
-    "NOT_ACCREDITED": "The institution is not accredited for this schema: see the network file.",
+    "ROLE_REQUIRED": (
+        "The institution lacks the role for this: see its roles in the network file, or in the "
+        "proposal that admitted it."
+    ),
+    "NOT_ACCREDITED": (
+        "The institution is not accredited for this schema; `lowu org propose accredit` proposes "
+        "it."
+    ),
     "NOT_FOUND": "This institution has registered no such anchor.",
     "ALREADY_REVOKED": "The document is already revoked.",
     "TERMINAL_STATE": "It is already decided, or in a final state.",

@@ -84,5 +84,5 @@ def read_network(name_or_path: str) -> tuple[str, Path]:
     except FormError as error:
         names = ", ".join(bundled_networks())
         raise click.UsageError(
-            f"network {name_or_path!r} is neither one of {names} nor a network file ({error})"
+            f"network {name_or_path!r} is neither a bundled one ({names}) nor a file ({error})"
         ) from error

@@ -60,7 +60,11 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 @click.command()
 @click.option(
-    "-l", "hosts", required=True, metavar="IP:COUNT", help="Number of nodes on this machine."
+    "-l",
+    "hosts",
+    required=True,
+    metavar="IP:COUNT",
+    help="This machine's address, and the number of nodes.",
 )
 @click.option("-p", "ports", default="30300,20200", show_default=True, help="First ports: p2p,rpc.")
 @click.option(

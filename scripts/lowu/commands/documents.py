@@ -99,7 +99,7 @@ def issue(
     from lowu.institutions.service.recording import read_document
 
     data = read_file(document)
-    content = decode_form(document, data, read_document)
+    content = decode_form(document, data, read_document, "a document")
     check_schemas([content.schema])
     office, attached = Office(directory), read_attachments(attach)
     for path in attached:
@@ -156,7 +156,7 @@ def request(
 
     check_schemas([schema])
     if purpose not in list(Purpose):
-        raise click.UsageError(f"purpose {purpose!r}: one of {', '.join(Purpose)}")
+        raise click.UsageError(f"purpose {purpose!r}: must be one of {', '.join(Purpose)}")
 
     async def run() -> Answer:
         async with Office(directory).open_desk(institution) as desk:
@@ -186,7 +186,12 @@ def request(
     help="The person or company the receiver has identified, as TYPE:NUMBER.",
 )
 @click.option("--password", default="", help="Password, if the holder set one.")
-@attach_option
+@click.option(
+    "--attach",
+    multiple=True,
+    metavar="PATH=FILE",
+    help="Path in the document, and the received file to compare with what is attached there.",
+)
 @click.option(
     "--confirm",
     multiple=True,
@@ -226,7 +231,7 @@ def verify(
 
     if offline and (trusted is None or confirm):
         raise click.UsageError("--offline needs --trust and cannot be used with --confirm")
-    trust = None if trusted is None else read_form(trusted, decode_trust)
+    trust = None if trusted is None else read_form(trusted, decode_trust, "a trust file")
     named, files = name_attachments(read_attachments(attach))
     fields = {"subject": parse_subject(subject), "password": password, "attach": named}
     files["sealed.bin"] = read_file(sealed)

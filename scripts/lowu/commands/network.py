@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: 
     try:
         engine = Engine(evm) if evm else None
         result = trio.run(bring_up, directory, text, origin, progress, ready_s, engine)
-        _tell_up(result, is_json=is_json)
+        _tell_up(result, directory, is_json=is_json)
     except NotReady:
         raise  # the nodes stay up, so that they can be looked at
     except BaseException:  # the result could not be written, or it was interrupted, for instance
@@ -75,7 +76,7 @@ def _check_name(text: str, origin: Path, directory: Path) -> None:
         )
 
 
-def _tell_up(result: UpResult, *, is_json: bool) -> None:
+def _tell_up(result: UpResult, directory: Path, *, is_json: bool) -> None:
     if is_json:
         emit_json(
             True,
@@ -104,7 +105,11 @@ def _tell_up(result: UpResult, *, is_json: bool) -> None:
         rows,
     )
     _note_fragile(result.plan)
-    click.echo("next: `lowu status`, `lowu logs`, `lowu accounts`; `lowu down` stops it")
+    where = "" if str(directory) == "nodes" else f" --dir {shlex.quote(str(directory))}"
+    click.echo(
+        f"next: `lowu status{where}`, `lowu logs{where}`, `lowu accounts{where}`; "
+        f"`lowu down{where}` stops it"
+    )
 
 
 def _note_fragile(plan: Plan) -> None:

@@ -79,7 +79,7 @@ def admit(
 
     wrong = [role for role in roles if role not in Role.__members__]
     if wrong:
-        raise click.UsageError(f"role {wrong[0]!r}: one of {', '.join(Role.__members__)}")
+        raise click.UsageError(f"role {wrong[0]!r}: must be one of {', '.join(Role.__members__)}")
     check_schemas(schemas)
     flags = Role.ADMIN
     for role in roles:

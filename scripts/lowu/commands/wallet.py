@@ -26,11 +26,11 @@ def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
     """Put PACKAGE into a holder's wallet."""
     from lowu.institutions.package.format import decode_package
 
-    found = read_form(package, decode_package)
+    found = read_form(package, decode_package, "a package")
     with Office(directory).open_wallet(holder) as wallet:
         if found.header.holder_key != wallet.holder.key.public_key.hex():
             raise click.UsageError(f"{package}: it was issued to a holder other than {holder}")
-        doc_id = read_form(package, wallet.holder.receive)
+        doc_id = read_form(package, wallet.holder.receive, "a package for this holder")
     receivers = ", ".join(item.audience for item in found.anchors)
     say(
         f"{holder} has {found.header.schema} {doc_id}, to be shown to {receivers}",
@@ -68,7 +68,7 @@ def consent(
     from lowu.institutions.exchange.request import decode_request
 
     data, office = read_file(asked), Office(directory)
-    wanted = decode_form(asked, data, decode_request)
+    wanted = decode_form(asked, data, decode_request, "a request")
     with office.open_wallet(holder) as wallet:
         doc_id = _choose(wallet, wanted, document)
         newest = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
@@ -139,7 +139,7 @@ def present(
     """Answer REQUEST with a document, sealed to the receiver."""
     from lowu.institutions.exchange.request import decode_request
 
-    wanted = read_form(asked, decode_request)
+    wanted = read_form(asked, decode_request, "a request")
     with Office(directory).open_wallet(holder) as wallet:
         doc_id = _choose(wallet, wanted, document)
         receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
@@ -165,7 +165,7 @@ def forget(receipt: Path, holder: str, via: str, directory: Path, is_json: bool)
     """Destroy the holder's copy of the document in RECEIPT, if the ledger confirms it."""
     from lowu.institutions.exchange.erasure import decode_erasure, find_flaw
 
-    erasure, office = read_form(receipt, decode_erasure), Office(directory)
+    erasure, office = read_form(receipt, decode_erasure, "an erasure receipt"), Office(directory)
 
     async def run() -> Any:
         async with office.connect(via) as signer:
