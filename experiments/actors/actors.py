@@ -6,7 +6,7 @@ Once a node has reported a commit to one actor, all actors can read it: see `cau
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,8 @@ class Actors:
     """Successful registrations; a batch counts once."""
     documents: list[Document] = field(default_factory=list)
     anchors: list[bytes] = field(default_factory=list)
+    stores: ExitStack = field(default_factory=ExitStack)
+    """The desks' stores, to be closed at the end."""
 
     def enter(self, member: Member, account_key: bytes) -> None:
         """Add a member, which acts through its node in `clients`."""
@@ -96,13 +98,16 @@ class Actors:
         self.issuers[member.name] = Issuer(member, signer)
         self.verifiers[member.name] = Verifier(member, registry=Registry(client), signer=signer)
         self.org_ids[member.name] = member.org_id
-        self.desks[member.name] = Desk(member, [signer], Store(None), self.org_ids, self.now_s)
+        self._open_desk(member)
+
+    def _open_desk(self, member: Member) -> None:
+        signers, store = [self.signers[member.name]], self.stores.enter_context(Store(None))
+        self.desks[member.name] = Desk(member, signers, store, self.org_ids, self.now_s)
 
     def use_key(self, name: str, document_key: DocumentKey, key_id: int) -> None:
         """Make an institution issue with another document key from now on."""
         issuer = self.issuers[name] = self.issuers[name].with_key(document_key, key_id)
-        signers = [self.signers[name]]
-        self.desks[name] = Desk(issuer.member, signers, Store(None), self.org_ids, self.now_s)
+        self._open_desk(issuer.member)
 
     async def order(
         self, institution: str, action: str, files: Mapping[str, bytes] | None = None, **fields: Any
@@ -316,6 +321,7 @@ async def open_actors(
     }
     actors = Actors({}, {}, {}, holders, now_s, plan)
     async with AsyncExitStack() as stack:
+        stack.enter_context(actors.stores)
         for item in plan.institutions:
             client = CausalClient(connect(item.node), actors.horizon)
             actors.clients[item.spec.id] = await stack.enter_async_context(client)

@@ -12,10 +12,10 @@ from lowu.contracts.registry import Jurisdiction, Role
 from lowu.institutions.ledger.governance import GENESIS_ORGS, derive_org_id
 from lowu.institutions.service.orders import Answer
 from lowu.institutions.service.runner import Service
-from lowu.institutions.service.store import Store
 from lowu.node.topology.tree import write_tree
 from lowu.options import read_network
 from lowu.testing.networks import load_plan
+from tests.store_kit import open_store
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_an_id_follows_from_the_name_alone(network):
 
 
 def make_service(act):
-    return Service(Store(None), {"act": act})
+    return Service(open_store(None), {"act": act})
 
 
 async def test_an_order_that_nobody_commits_is_given_up_and_stays_open(autojump_clock, monkeypatch):
