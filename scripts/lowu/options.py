@@ -22,12 +22,11 @@ EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 by_option = click.option("--by", "institution", required=True, help="The institution that acts.")
 holder_option = click.option("--holder", required=True, help="The holder who acts.")
-attach_option = click.option(
-    "--attach",
-    multiple=True,
-    metavar="PATH=FILE",
-    help="Path in the document, and the file to attach there.",
-)
+
+
+def attach_option(text: str) -> Callable[[Any], Any]:
+    """Return the option ``--attach`` with its help text."""
+    return click.option("--attach", multiple=True, metavar="PATH=FILE", help=text)
 
 
 def output_option(default: str) -> Callable[[Any], Any]:
@@ -84,5 +83,5 @@ def read_network(name_or_path: str) -> tuple[str, Path]:
     except FormError as error:
         names = ", ".join(bundled_networks())
         raise click.UsageError(
-            f"network {name_or_path!r} is neither a bundled one ({names}) nor a file ({error})"
+            f"network {name_or_path!r} is neither bundled ({names}) nor a network file ({error})"
         ) from error

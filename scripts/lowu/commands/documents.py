@@ -77,7 +77,7 @@ def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
 @by_option
 @click.option("--for", "audience", required=True, help="The receiver that the anchor is for.")
 @click.option("--holder", required=True, help="The holder who will carry it.")
-@attach_option
+@attach_option("Path in the document, and the file to attach there.")
 @output_option("package.json")
 @directory_option
 @json_option
@@ -186,11 +186,8 @@ def request(
     help="The person or company the receiver has identified, as TYPE:NUMBER.",
 )
 @click.option("--password", default="", help="Password, if the holder set one.")
-@click.option(
-    "--attach",
-    multiple=True,
-    metavar="PATH=FILE",
-    help="Path in the document, and the received file to compare with what is attached there.",
+@attach_option(
+    "Path in the document, and the received file to compare with what is attached there."
 )
 @click.option(
     "--confirm",

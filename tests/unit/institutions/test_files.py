@@ -186,7 +186,7 @@ def test_every_command_reads_so(tmp_path, pipe, name):
         arguments.read_attachments([f"/image={path}"])
     with pytest.raises(click.UsageError, match=path.name):
         arguments.read_form(path, bytes, "bytes")
-    with pytest.raises(click.UsageError, match="nor a file"):
+    with pytest.raises(click.UsageError, match="nor a network file"):
         options.read_network(str(path))
     with pytest.raises(KeystoreError):
         read_keystore(path, "")
