@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from tests.warm_supervisor import WarmSupervisor
+
 _PARENT = multiprocessing.get_context("forkserver")
 _PARENT.set_forkserver_preload(["tests.command_imports"])
 
@@ -58,5 +60,8 @@ def _be_command(arguments, cwd, environment, files):
     )
     sys.argv = ["lowu", *arguments]
     from lowu.cli import main
+    from lowu.node.topology import control
 
+    if arguments[:1] == ["up"]:
+        control.launch_supervisor = WarmSupervisor().launch
     sys.exit(main())

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lowu.node.errors import MachineRefuses, NodeError
 from lowu.node.topology.plan import HOST
@@ -27,6 +27,32 @@ POLL_S = 0.01
 CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
 """For the supervisor and its child processes: sets have a fixed order, no module is imported from
 the folder where a command was called, and text is UTF-8 whatever the locale."""
+
+
+class SupervisorProcess(Protocol):
+    """A supervisor's process, as the program that launched it sees it."""
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+
+    def wait(self) -> int:
+        """Wait until it has exited; return its exit code."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+
+def launch_supervisor(directory: Path, log: Path) -> SupervisorProcess:
+    """Start the process of a supervisor, whose output goes to a log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lowu.node.topology.supervisor", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, **CHILD_ENVIRONMENT},
+        )
 
 
 class NotRunning(NodeError):
@@ -99,15 +125,7 @@ class Control:
     def start_supervisor(self) -> None:
         """Start a supervisor in the background and wait until it takes orders."""
         log = supervisor_log(self._directory)
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lowu.node.topology.supervisor", str(self._directory)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, **CHILD_ENVIRONMENT},
-            )
+        process = launch_supervisor(self._directory, log)
         deadline = time.monotonic() + START_S
         while not self.is_running():
             if process.poll() is not None or time.monotonic() > deadline:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -71,16 +72,17 @@ def wait_until_level(urls):
 
 
 def processes_of(directory):
-    """Return the supervisor of a network folder and its nodes."""
+    """Return the supervisor of a network folder and its nodes.
+
+    A supervisor keeps its lock open; a node works in its own folder.
+    """
+    directory = directory.resolve()
     found = []
     for process in psutil.process_iter():
-        try:
-            if "lowu.node.topology.supervisor" in " ".join(process.cmdline()) and str(
-                directory.resolve()
-            ) in " ".join(process.cmdline()):
+        with suppress(psutil.Error):
+            places = [process.cwd(), *(file.path for file in process.open_files())]
+            if any(directory in Path(place).parents for place in places):
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
 
 
