@@ -216,8 +216,6 @@ class LedgerSchema:
 class Consent:
     """A consent in the log. Height 0 means that the event has not happened."""
 
-    holder_key: bytes
-    """Address of the key that signed it."""
     granted_height: int
     withdrawn_height: int
     expires_at_s: int
@@ -237,6 +235,12 @@ class Org:
     """Most registrations in a block; 0 for no limit."""
     quota_outstanding: int
     """Most registrations in force or suspended; 0 for no limit."""
+    suspended_until_s: int
+    """Block time to which a regulator has suspended it; 0 if none has."""
+
+    def is_suspended(self, now_s: int) -> bool:
+        """Whether a vote, or at block time `now_s` a regulator, keeps it from all but voting."""
+        return self.status is OrgStatus.SUSPENDED or now_s < self.suspended_until_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,25 +298,34 @@ def verification_function(name: str) -> Function:
     return load_artifact("VerificationLog").functions[name]
 
 
-def encode_grant(consent: bytes, expires_at_s: int, v: int, r: bytes, s: bytes) -> bytes:
-    """Return the call data that logs a consent, with its ledger key's signature."""
-    return consent_function("grant").encode_call(consent, expires_at_s, v, r, s)
+ConsentId = tuple[bytes, bytes]
+"""The address of the ledger key that signs a consent, and the consent's digest."""
+NO_CONSENT: ConsentId = (bytes(20), bytes(32))
 
 
-def encode_withdraw(consent: bytes, v: int, r: bytes, s: bytes) -> bytes:
-    """Return the call data that withdraws a consent, with its ledger key's signature."""
-    return consent_function("withdraw").encode_call(consent, v, r, s)
+def encode_grant(
+    consent: ConsentId, expires_at_s: int, signature: tuple[int, bytes, bytes]
+) -> bytes:
+    """Return the call data that logs a consent, with its ledger key's signature (v, r, s)."""
+    return consent_function("grant").encode_call(*consent, expires_at_s, *signature)
+
+
+def encode_withdraw(
+    consent: ConsentId, expires_at_s: int, signature: tuple[int, bytes, bytes]
+) -> bytes:
+    """Return the call data that withdraws a consent, with its ledger key's signature (v, r, s)."""
+    return consent_function("withdraw").encode_call(*consent, expires_at_s, *signature)
 
 
 def encode_consume(
-    presentation: bytes, consent: bytes, verdict: VerdictClass, origin: Jurisdiction
+    presentation: bytes, consent: ConsentId, verdict: VerdictClass, origin: Jurisdiction
 ) -> bytes:
-    """Return the call data that consumes a presentation; 32 zero bytes mean no consent.
+    """Return the call data that consumes a presentation under a consent, or `NO_CONSENT`.
 
     `origin` is the jurisdiction of the document's issuer.
     """
     call = verification_function("consume")
-    return call.encode_call(presentation, consent, int(verdict), int(origin))
+    return call.encode_call(presentation, *consent, int(verdict), int(origin))
 
 
 def encode_register_anchor(
@@ -359,8 +372,7 @@ def decode_schema(data: bytes) -> LedgerSchema:
 
 def decode_consent(data: bytes) -> Consent:
     """Return the consent in the answer of getConsent."""
-    key, *rest = consent_function("getConsent").decode_output(data)[0]
-    return Consent(bytes.fromhex(key[2:]), *rest)
+    return Consent(*consent_function("getConsent").decode_output(data)[0])
 
 
 def decode_org(data: bytes) -> Org:
@@ -374,9 +386,10 @@ def decode_key(data: bytes) -> OrgKey:
     return OrgKey(*org_function("getKey").decode_output(data)[0])
 
 
-def decode_accreditation(data: bytes) -> Accreditation:
-    """Return the accreditation in the answer of getAccreditation."""
-    return Accreditation(*org_function("getAccreditation").decode_output(data)[0])
+def decode_accreditations(data: bytes) -> tuple[Accreditation, ...]:
+    """Return the windows in the answer of getAccreditations, the latest last."""
+    (windows,) = org_function("getAccreditations").decode_output(data)
+    return tuple(Accreditation(*window) for window in windows)
 
 
 def decode_registry_error(data: bytes) -> RegistryErrorCode | None:

@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.11;
 
-import "./IMembers.sol";
 import "./RegistryBase.sol";
 
-interface IVoters is IMembers {
-    function countGovernors(uint8 jurisdiction) external view returns (uint16);
+interface IVoters {
+    function requireVoter(address account)
+        external
+        view
+        returns (
+            uint16 org,
+            uint8 jurisdiction,
+            uint64 sinceHeight
+        );
+
+    function isVoter(uint16 org) external view returns (bool);
+
+    function electorateOf(uint8 jurisdiction) external view returns (uint16 count, bool isSide);
 }
 
 /// @title Decisions of the consortium: proposals, votes by organisation, weights by jurisdiction.
 /// @notice A proposal is a list of calls, made by this contract in order once it is passed, all or
-/// none. The weight of a jurisdiction is shared evenly among its organisations that may vote; a
-/// proposal passes with more than two thirds of all weight in favour, so that with equal weights
-/// neither side of the boundary decides alone. It is rejected once a third is against.
+/// none. Who may vote on it, and what each side weighs, is fixed when it is opened: the weight of a
+/// jurisdiction is shared evenly among the organisations that may vote then, and a side that has
+/// lost its voters weighs what it did. A proposal passes with more than two thirds of all weight in
+/// favour, so that with equal weights neither side of the boundary decides alone. It is rejected
+/// once a third is against. Each vote counts all votes again: those of members that have left since
+/// count no more, and what they weighed is in favour of nothing.
 contract Governance is RegistryBase {
     uint8 public constant OPEN = 1;
     uint8 public constant PASSED = 2;
@@ -20,7 +33,6 @@ contract Governance is RegistryBase {
 
     uint64 public constant BLOCKS_MAX = 1_000_000;
     uint256 public constant CALLS_MAX = 16;
-    uint256 private constant SCALE = 1e9;
 
     struct Call {
         address target;
@@ -35,17 +47,25 @@ contract Governance is RegistryBase {
         Call[] calls;
     }
 
-    struct Tally {
-        uint16 yes;
-        uint16 no;
+    /// A side of a proposal, as it was when the proposal was opened.
+    struct Side {
+        uint16 weight; // 0 for a jurisdiction without a say
+        uint16 voters;
+    }
+
+    struct Ballot {
+        uint16 org;
+        uint8 jurisdiction;
+        bool isYes;
     }
 
     IVoters public immutable voters;
     uint256 public proposalCount;
     mapping(uint256 => Proposal) private proposals;
-    mapping(uint256 => mapping(uint8 => Tally)) private tallies;
+    mapping(uint256 => mapping(uint8 => Side)) private sides;
+    mapping(uint256 => Ballot[]) private ballots;
     mapping(uint256 => mapping(uint16 => bool)) private hasVoted;
-    mapping(uint8 => uint16) private weights; // less one: the weight is 1 until it is set
+    mapping(uint8 => uint32) private weights; // one more than the weight; 0 until it is set
 
     event Proposed(uint256 indexed proposal, uint16 indexed org, uint64 untilHeight);
     event Voted(uint256 indexed proposal, uint16 indexed org, bool isYes);
@@ -56,9 +76,10 @@ contract Governance is RegistryBase {
         voters = registry;
     }
 
-    /// @notice Propose calls. They may be voted on for so many blocks.
+    /// @notice Propose calls. They may be voted on for so many blocks, by those that are members
+    /// before this one.
     function propose(Call[] calldata calls, uint64 blocks) external returns (uint256 proposal) {
-        (uint16 org, ) = voters.requireMember(msg.sender, ROLE_GOVERNOR);
+        (uint16 org, , ) = voters.requireVoter(msg.sender);
         ensure(calls.length != 0 && calls.length <= CALLS_MAX, MALFORMED);
         ensure(blocks != 0 && blocks <= BLOCKS_MAX, MALFORMED);
         proposal = ++proposalCount;
@@ -72,20 +93,25 @@ contract Governance is RegistryBase {
             ensure(made.target.code.length != 0 && made.data.length >= 4, MALFORMED);
             item.calls.push(made);
         }
+        for (uint8 jurisdiction = 1; jurisdiction <= JURISDICTION_MAX; jurisdiction++) {
+            (uint16 count, bool isSide) = voters.electorateOf(jurisdiction);
+            if (!isSide) continue;
+            sides[proposal][jurisdiction] = Side(uint16(getWeight(jurisdiction)), count);
+        }
         emit Proposed(proposal, org, item.untilHeight);
     }
 
     /// @notice Vote once for the caller's organisation. The vote that passes a proposal makes its
     /// calls, and fails as one of them does.
     function vote(uint256 proposal, bool isYes) external returns (uint8 status) {
-        (uint16 org, uint8 jurisdiction) = voters.requireMember(msg.sender, ROLE_GOVERNOR);
+        (uint16 org, uint8 jurisdiction, uint64 since) = voters.requireVoter(msg.sender);
         Proposal storage item = proposals[proposal];
         ensure(item.status != 0, NO_SUCH_PROPOSAL);
         ensure(item.status == OPEN && block.number <= item.untilHeight, TERMINAL_STATE);
+        ensure(since < item.openedHeight, ROLE_REQUIRED);
         ensure(!hasVoted[proposal][org], ALREADY_VOTED);
         hasVoted[proposal][org] = true;
-        if (isYes) tallies[proposal][jurisdiction].yes++;
-        else tallies[proposal][jurisdiction].no++;
+        ballots[proposal].push(Ballot(org, jurisdiction, isYes));
         emit Voted(proposal, org, isYes);
         status = decide(proposal);
         if (status == OPEN) return status;
@@ -95,24 +121,40 @@ contract Governance is RegistryBase {
     }
 
     function decide(uint256 proposal) private view returns (uint8) {
+        (uint16[5] memory yes, uint16[5] memory no) = countVotes(proposal);
         uint256 total;
         uint256 inFavour;
         uint256 against;
+        uint256 scale = 1; // a multiple of each number of voters: nothing is rounded
         for (uint8 jurisdiction = 1; jurisdiction <= JURISDICTION_MAX; jurisdiction++) {
-            uint256 count = voters.countGovernors(jurisdiction);
-            if (count == 0) continue;
-            uint256 weight = getWeight(jurisdiction) * SCALE;
-            Tally storage tally = tallies[proposal][jurisdiction];
-            total += weight;
-            inFavour += (weight * min(tally.yes, count)) / count;
-            against += (weight * min(tally.no, count)) / count;
+            uint16 electorate = sides[proposal][jurisdiction].voters;
+            if (electorate != 0) scale *= electorate;
+        }
+        for (uint8 jurisdiction = 1; jurisdiction <= JURISDICTION_MAX; jurisdiction++) {
+            Side storage side = sides[proposal][jurisdiction];
+            total += side.weight * scale;
+            if (side.voters == 0) continue;
+            uint256 share = (side.weight * scale) / side.voters;
+            inFavour += share * yes[jurisdiction];
+            against += share * no[jurisdiction];
         }
         if (3 * inFavour > 2 * total) return PASSED;
         return 3 * against >= total ? REJECTED : OPEN;
     }
 
-    function min(uint256 a, uint256 b) private pure returns (uint256) {
-        return a < b ? a : b;
+    /// The votes, by jurisdiction, of those that are still members.
+    function countVotes(uint256 proposal)
+        private
+        view
+        returns (uint16[5] memory yes, uint16[5] memory no)
+    {
+        Ballot[] storage cast = ballots[proposal];
+        for (uint256 place = 0; place < cast.length; place++) {
+            Ballot memory ballot = cast[place];
+            if (!voters.isVoter(ballot.org)) continue;
+            if (ballot.isYes) yes[ballot.jurisdiction]++;
+            else no[ballot.jurisdiction]++;
+        }
     }
 
     function execute(Proposal storage item) private {
@@ -126,28 +168,43 @@ contract Governance is RegistryBase {
         }
     }
 
-    /// @notice Change what a jurisdiction's votes weigh; only a passed proposal may.
+    /// @notice Change what a jurisdiction's votes weigh; only a passed proposal may. Some side with
+    /// voters keeps a weight.
     function setWeight(uint8 jurisdiction, uint16 weight) external {
         ensure(msg.sender == address(this), ROLE_REQUIRED);
-        ensure(jurisdiction != 0 && jurisdiction <= JURISDICTION_MAX && weight != 0, MALFORMED);
-        weights[jurisdiction] = weight - 1;
+        ensure(jurisdiction != 0 && jurisdiction <= JURISDICTION_MAX, MALFORMED);
+        weights[jurisdiction] = uint32(weight) + 1;
+        uint256 left;
+        for (uint8 other = 1; other <= JURISDICTION_MAX; other++) {
+            (uint16 voting, ) = voters.electorateOf(other);
+            if (voting != 0) left += getWeight(other);
+        }
+        ensure(left != 0, MALFORMED);
         emit WeightSet(jurisdiction, weight);
     }
 
     function getWeight(uint8 jurisdiction) public view returns (uint256) {
-        return uint256(weights[jurisdiction]) + 1;
+        uint32 set = weights[jurisdiction];
+        return set == 0 ? 1 : set - 1;
     }
 
     function getProposal(uint256 proposal) external view returns (Proposal memory) {
         return proposals[proposal];
     }
 
+    /// @notice A side's weight and voters, as they were when the proposal was opened, and its votes.
     function getTally(uint256 proposal, uint8 jurisdiction)
         external
         view
-        returns (uint16 yes, uint16 no)
+        returns (
+            uint16 weight,
+            uint16 electorate,
+            uint16 yes,
+            uint16 no
+        )
     {
-        Tally storage tally = tallies[proposal][jurisdiction];
-        return (tally.yes, tally.no);
+        Side storage side = sides[proposal][jurisdiction];
+        (uint16[5] memory inFavour, uint16[5] memory against) = countVotes(proposal);
+        return (side.weight, side.voters, inFavour[jurisdiction], against[jurisdiction]);
     }
 }

@@ -84,6 +84,7 @@ contract HashRegistry is RegistryBase {
     mapping(uint16 => mapping(bytes32 => bool)) private isCrossWitnessed;
     mapping(uint16 => mapping(bytes32 => mapping(uint32 => LeafRevocation))) private leaves;
     mapping(uint16 => mapping(bytes32 => bytes32)) private erasureReceipts;
+    mapping(uint16 => mapping(bytes32 => mapping(uint32 => bytes32))) private leafReceipts;
     /// What an organisation with a quota has used: height of its last registration << 64 |
     /// registrations in that block << 32 | counted registrations that are not at their end.
     mapping(uint16 => uint256) private usage;
@@ -113,6 +114,12 @@ contract HashRegistry is RegistryBase {
         bytes32 indexed root,
         bytes32 indexed anchor,
         uint8 reason
+    );
+    event LeafErased(
+        uint16 indexed issuer,
+        bytes32 indexed root,
+        bytes32 indexed anchor,
+        bytes32 receiptHash
     );
     event AnchorSuspended(uint16 indexed issuer, bytes32 indexed anchor);
     event AnchorReinstated(uint16 indexed issuer, bytes32 indexed anchor);
@@ -377,6 +384,29 @@ contract HashRegistry is RegistryBase {
         emit AnchorErased(issuer, anchor, receiptHash);
     }
 
+    /// @notice Note that one document of a batch has been erased, with the hash of the receipt,
+    /// whatever has become of the batch. If the document is still in use, it is withdrawn by it.
+    function eraseLeaf(
+        bytes32 root,
+        bytes32 anchor,
+        uint32 index,
+        bytes32[] calldata path,
+        bytes32 receiptHash
+    ) external {
+        (uint16 issuer, Record storage record) = findOwn(root);
+        ensure(receiptHash != bytes32(0), MALFORMED);
+        ensure(isInBatch(record, root, anchor, index, path), BAD_PROOF);
+        ensure(leafReceipts[issuer][root][index] == bytes32(0), TERMINAL_STATE);
+        leafReceipts[issuer][root][index] = receiptHash;
+        LeafRevocation storage leaf = leaves[issuer][root][index];
+        if (leaf.reason == 0) {
+            leaf.reason = REASON_ERASED;
+            leaf.height = uint64(block.number);
+            emit LeafRevoked(issuer, root, anchor, REASON_ERASED);
+        }
+        emit LeafErased(issuer, root, anchor, receiptHash);
+    }
+
     function find(uint16 issuer, bytes32 anchor) private view returns (Record storage record) {
         record = records[issuer][anchor];
         ensure(record.state != STATE_NONE, NOT_FOUND);
@@ -435,7 +465,8 @@ contract HashRegistry is RegistryBase {
         return record.minWitness == 0 ? STATE_ACTIVE : STATE_PENDING_WITNESS;
     }
 
-    /// @notice The state of one anchor of a batch: the batch's, unless it was revoked alone.
+    /// @notice The state of one anchor of a batch: the batch's, unless it was revoked or erased
+    /// alone.
     function getLeafStatus(
         uint16 issuer,
         bytes32 root,
@@ -454,6 +485,9 @@ contract HashRegistry is RegistryBase {
         Record storage record = find(issuer, root);
         ensure(isInBatch(record, root, anchor, index, path), BAD_PROOF);
         LeafRevocation storage leaf = leaves[issuer][root][index];
+        if (leafReceipts[issuer][root][index] != bytes32(0)) {
+            return (STATE_ERASED, leaf.reason, leaf.height);
+        }
         if (record.state >= STATE_REVOKED || leaf.reason == 0) {
             return (record.state, record.reason, record.stateHeight);
         }
@@ -462,6 +496,15 @@ contract HashRegistry is RegistryBase {
 
     function getErasureReceipt(uint16 issuer, bytes32 anchor) external view returns (bytes32) {
         return erasureReceipts[issuer][anchor];
+    }
+
+    /// @notice The hash of the receipt for one erased document of a batch; 0 if there is none.
+    function getLeafErasureReceipt(
+        uint16 issuer,
+        bytes32 root,
+        uint32 index
+    ) external view returns (bytes32) {
+        return leafReceipts[issuer][root][index];
     }
 
     /// Whether a path leads from an anchor to the root of a batch (RFC 9162, 2.1.3.2).

@@ -13,6 +13,8 @@ contract OrgRegistry is SchemaRegistry {
     uint8 public constant ORG_SUSPENDED = 2;
     uint8 public constant ORG_EXITED = 3;
 
+    uint64 public constant SUSPENSION_MAX = 30 days; // by a regulator; a vote's lasts
+
     struct Org {
         bytes32 metaHash;
         uint8 jurisdiction; // 1 SZ, 2 HK, 3 MO, 4 SG
@@ -22,6 +24,7 @@ contract OrgRegistry is SchemaRegistry {
         uint64 statusHeight;
         uint32 quotaPerBlock; // registrations; 0 for no limit
         uint32 quotaOutstanding; // registrations that are not at their end; 0 for no limit
+        uint40 suspendedUntil; // block time to which a regulator suspended it; 0 if none did
     }
 
     struct Account {
@@ -47,9 +50,12 @@ contract OrgRegistry is SchemaRegistry {
     mapping(address => Account) private accounts;
     mapping(uint16 => mapping(uint16 => Key)) private keys;
     mapping(uint16 => mapping(uint32 => Accreditation)) private accreditations;
+    /// Windows that have ended: what was registered in them stays what it was.
+    mapping(uint16 => mapping(uint32 => Accreditation[])) private pastAccreditations;
 
     event OrgAdmitted(uint16 indexed org, bytes32 metaHash, uint8 jurisdiction, uint8 roles);
     event OrgStatusChanged(uint16 indexed org, uint8 status);
+    event OrgSuspended(uint16 indexed org, uint16 indexed regulator, uint64 until);
     event RouteSet(uint8 indexed from, uint8 indexed to, bool isOpen);
     event QuotaSet(uint16 indexed org, uint32 perBlock, uint32 outstanding);
     event AccountChanged(uint16 indexed org, address indexed account, uint8 roles);
@@ -61,8 +67,12 @@ contract OrgRegistry is SchemaRegistry {
 
     /// Whether documents from one jurisdiction may be used in another.
     mapping(uint8 => mapping(uint8 => bool)) private routes;
-    /// Active organisations with the governor's role, by jurisdiction: who may vote.
+    /// Members with the governor's role, by jurisdiction: who may vote.
     mapping(uint8 => uint16) private governorCounts;
+    /// Jurisdictions that ever had such a member.
+    mapping(uint8 => bool) private isVoting;
+    /// How many claims an account has signed.
+    mapping(address => uint256) private claims;
 
     constructor(address governor, address governance) {
         accounts[governor] = Account(0, ROLE_GOVERNOR);
@@ -84,7 +94,9 @@ contract OrgRegistry is SchemaRegistry {
     modifier onlyAdminOf(uint16 org) {
         Account storage caller = accounts[msg.sender];
         bool isAdmin = caller.org == org && caller.roles & ROLE_ADMIN != 0;
-        ensure(isAdmin || isGovernor(msg.sender), ROLE_REQUIRED);
+        bool isGoverned = isGovernor(msg.sender);
+        ensure(isAdmin || isGoverned, ROLE_REQUIRED);
+        ensure(isGoverned || isWorking(orgs[org]), ORG_NOT_ACTIVE);
         _;
     }
 
@@ -102,28 +114,45 @@ contract OrgRegistry is SchemaRegistry {
         }
         if (orgs[org].status != 0) revert RegistryError(TERMINAL_STATE);
         uint64 height = uint64(block.number);
-        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height, 0, 0);
-        if (roles & ROLE_GOVERNOR != 0) governorCounts[jurisdiction]++;
+        orgs[org] = Org(metaHash, jurisdiction, roles, ORG_ACTIVE, height, height, 0, 0, 0);
+        if (roles & ROLE_GOVERNOR != 0) {
+            governorCounts[jurisdiction]++;
+            isVoting[jurisdiction] = true;
+        }
         emit OrgAdmitted(org, metaHash, jurisdiction, roles);
     }
 
-    /// @notice Suspend an organisation, let it back, or end its membership. A regulator may
-    /// suspend, and nothing else.
-    function setOrgStatus(uint16 org, uint8 status) external onlyKnown(org) {
-        if (!isGovernor(msg.sender)) {
-            requireRole(msg.sender, ROLE_REGULATOR);
-            ensure(status == ORG_SUSPENDED, ROLE_REQUIRED);
-        }
+    /// @notice Suspend an organisation, let it back, or end its membership. Only the last ends its
+    /// vote: otherwise whoever can suspend would decide every vote.
+    function setOrgStatus(uint16 org, uint8 status) external onlyGovernor onlyKnown(org) {
         Org storage item = orgs[org];
         if (status < ORG_ACTIVE || status > ORG_EXITED) revert RegistryError(MALFORMED);
         if (item.status == ORG_EXITED) revert RegistryError(TERMINAL_STATE);
-        if (item.roles & ROLE_GOVERNOR != 0) {
-            if (item.status == ORG_ACTIVE) governorCounts[item.jurisdiction]--;
-            if (status == ORG_ACTIVE) governorCounts[item.jurisdiction]++;
+        if (item.roles & ROLE_GOVERNOR != 0 && status == ORG_EXITED) {
+            governorCounts[item.jurisdiction]--;
         }
         item.status = status;
         item.statusHeight = uint64(block.number);
+        item.suspendedUntil = 0;
         emit OrgStatusChanged(org, status);
+    }
+
+    /// @notice As a regulator, suspend an organisation of the same jurisdiction until a block time
+    /// not far ahead, or with 0 let it back. It votes all the same.
+    function suspendOrg(uint16 org, uint40 until) external onlyKnown(org) {
+        uint16 regulator = requireRole(msg.sender, ROLE_REGULATOR);
+        Org storage item = orgs[org];
+        ensure(item.jurisdiction == orgs[regulator].jurisdiction, JURISDICTION_RULE);
+        ensure(item.status != ORG_EXITED, TERMINAL_STATE);
+        bool isAhead = until > block.timestamp && until <= block.timestamp + SUSPENSION_MAX;
+        ensure(until == 0 || isAhead, BAD_VALIDITY);
+        item.suspendedUntil = until;
+        emit OrgSuspended(org, regulator, until);
+    }
+
+    /// Whether an organisation may do more than vote.
+    function isWorking(Org storage item) private view returns (bool) {
+        return item.status == ORG_ACTIVE && item.suspendedUntil <= block.timestamp;
     }
 
     /// @notice Limit how many anchors an organisation may register in a block, and how many of
@@ -161,12 +190,46 @@ contract OrgRegistry is SchemaRegistry {
         emit AccountChanged(0, msg.sender, 0);
     }
 
-    /// @notice Give an account roles in an organisation; roles 0 removes it.
+    /// @notice Give an account of an organisation other roles; roles 0 removes it. A governor may
+    /// give them to any account without an organisation.
     function setAccount(uint16 org, address account, uint8 roles)
         external
         onlyAdminOf(org)
         onlyKnown(org)
     {
+        Account storage known = accounts[account];
+        bool isOwn = known.org == org && known.roles != 0;
+        ensure(isOwn || isGovernor(msg.sender), SIGNATURE_INVALID);
+        giveRoles(org, account, roles);
+    }
+
+    /// @notice Give an account, which has signed `claimOf`, roles in an organisation.
+    function claimAccount(
+        uint16 org,
+        address account,
+        uint8 roles,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external onlyAdminOf(org) onlyKnown(org) {
+        requireSigned(account, claimOf(org, account), v, r, s);
+        claims[account]++;
+        giveRoles(org, account, roles);
+    }
+
+    /// @notice What an account signs to become one of an organisation; each time another message.
+    function claimOf(uint16 org, address account) public view returns (bytes32) {
+        return
+            keccak256(
+                abi.encode("lowu-account-2", block.chainid, address(this), org, account, claims[account])
+            );
+    }
+
+    function giveRoles(
+        uint16 org,
+        address account,
+        uint8 roles
+    ) private {
         if (roles & ~orgs[org].roles != 0) revert RegistryError(ROLE_REQUIRED);
         uint16 current = accounts[account].org;
         bool isTaken = accounts[account].roles != 0 && current != org;
@@ -208,6 +271,8 @@ contract OrgRegistry is SchemaRegistry {
         emit KeyCompromised(org, keyId, sinceHeight);
     }
 
+    /// @notice Let an organisation register documents of a schema, until a block or, with 0, for
+    /// good. A right that it has now is prolonged, and never cut: `disaccredit` ends it.
     function accredit(uint16 org, uint32 schema, uint64 untilHeight)
         external
         onlyGovernor
@@ -218,8 +283,16 @@ contract OrgRegistry is SchemaRegistry {
         }
         uint8 where = schemaJurisdiction(schema);
         ensure(where == 0 || where == orgs[org].jurisdiction, JURISDICTION_RULE);
-        accreditations[org][schema] = Accreditation(true, uint64(block.number), untilHeight);
-        emit Accredited(org, schema, untilHeight);
+        Accreditation storage item = accreditations[org][schema];
+        if (isAccredited(org, schema)) {
+            bool isLonger = item.untilHeight != 0 &&
+                (untilHeight == 0 || untilHeight > item.untilHeight);
+            if (isLonger) item.untilHeight = untilHeight;
+        } else {
+            if (item.isGranted) pastAccreditations[org][schema].push(item);
+            accreditations[org][schema] = Accreditation(true, uint64(block.number), untilHeight);
+        }
+        emit Accredited(org, schema, item.untilHeight);
     }
 
     function disaccredit(uint16 org, uint32 schema) external onlyGovernor {
@@ -243,12 +316,17 @@ contract OrgRegistry is SchemaRegistry {
         return keys[org][keyId];
     }
 
-    function getAccreditation(uint16 org, uint32 schema)
+    /// @notice The windows in which an organisation was accredited for a schema, the last of them
+    /// at the end.
+    function getAccreditations(uint16 org, uint32 schema)
         external
         view
-        returns (Accreditation memory)
+        returns (Accreditation[] memory windows)
     {
-        return accreditations[org][schema];
+        Accreditation[] storage past = pastAccreditations[org][schema];
+        windows = new Accreditation[](past.length + 1);
+        for (uint256 place = 0; place < past.length; place++) windows[place] = past[place];
+        windows[past.length] = accreditations[org][schema];
     }
 
     /// @notice Whether an organisation is accredited for a schema at this block.
@@ -259,11 +337,38 @@ contract OrgRegistry is SchemaRegistry {
 
     /// @notice The organisation of an active account with a role, or revert with the reason.
     function requireRole(address account, uint8 role) public view returns (uint16 org) {
+        org = accountOrg(account, role);
+        if (!isWorking(orgs[org])) revert RegistryError(ORG_NOT_ACTIVE);
+    }
+
+    function accountOrg(address account, uint8 role) private view returns (uint16) {
         Account storage item = accounts[account];
         if (item.roles == 0) revert RegistryError(UNKNOWN_ACCOUNT);
         if (item.roles & role == 0) revert RegistryError(ROLE_REQUIRED);
-        if (orgs[item.org].status != ORG_ACTIVE) revert RegistryError(ORG_NOT_ACTIVE);
         return item.org;
+    }
+
+    /// @notice The organisation that an account votes for, where that stands, and since which block
+    /// it is a member. Suspended organisations vote.
+    function requireVoter(address account)
+        external
+        view
+        returns (
+            uint16 org,
+            uint8 jurisdiction,
+            uint64 sinceHeight
+        )
+    {
+        org = accountOrg(account, ROLE_GOVERNOR);
+        ensure(isVoter(org), ORG_NOT_ACTIVE);
+        return (org, orgs[org].jurisdiction, orgs[org].admittedHeight);
+    }
+
+    /// @notice Whether an organisation may vote.
+    function isVoter(uint16 org) public view returns (bool) {
+        Org storage item = orgs[org];
+        bool isMember = item.status == ORG_ACTIVE || item.status == ORG_SUSPENDED;
+        return isMember && item.roles & ROLE_GOVERNOR != 0;
     }
 
     /// @notice What an issuer's registration under a schema, with one of its keys, depends on: the
@@ -311,8 +416,9 @@ contract OrgRegistry is SchemaRegistry {
         return orgs[org].jurisdiction;
     }
 
-    /// @notice How many active organisations of a jurisdiction may vote.
-    function countGovernors(uint8 jurisdiction) external view returns (uint16) {
-        return governorCounts[jurisdiction];
+    /// @notice How many organisations of a jurisdiction may vote, and whether any ever could: a
+    /// side that has lost its voters still weighs.
+    function electorateOf(uint8 jurisdiction) external view returns (uint16 count, bool isSide) {
+        return (governorCounts[jurisdiction], isVoting[jurisdiction]);
     }
 }

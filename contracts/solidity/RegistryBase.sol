@@ -56,4 +56,17 @@ abstract contract RegistryBase {
     function ensure(bool holds, uint16 code) internal pure {
         if (!holds) revert RegistryError(code);
     }
+
+    /// Refuse a message that a key has not signed. A high s would be a second signature of it.
+    function requireSigned(
+        address key,
+        bytes32 message,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) internal pure {
+        bool isLow = uint256(s) <= 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
+        bool isSigned = key != address(0) && ecrecover(message, v, r, s) == key;
+        ensure(isLow && isSigned, SIGNATURE_INVALID);
+    }
 }

@@ -28,6 +28,7 @@ from lowu.institutions.exchange.consent import (
     log_consent,
 )
 from lowu.institutions.exchange.request import Request
+from lowu.institutions.exchange.trust import read_trust
 from lowu.institutions.ledger.governance import (
     Call,
     GovernanceProposal,
@@ -42,7 +43,7 @@ from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import Package, decode_package, encode_package
 from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.roles.holder import Holder
-from lowu.institutions.roles.issuer import Issued, Issuer
+from lowu.institutions.roles.issuer import Audience, Issued, Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.service.desk import Desk
@@ -96,7 +97,9 @@ class Actors:
         client = self.clients[member.name]
         self.signers[member.name] = signer = Signer(client, account_key)
         self.issuers[member.name] = Issuer(member, signer)
-        self.verifiers[member.name] = Verifier(member, registry=Registry(client), signer=signer)
+        self.verifiers[member.name] = Verifier(
+            member, registry=Registry(client), signer=signer, clock_s=self.now_s
+        )
         self.org_ids[member.name] = member.org_id
         self._open_desk(member)
 
@@ -162,7 +165,8 @@ class Actors:
             derive_key(seed, f"{kind}/{name}") for kind in ("account", "document")
         )
         self.clients[name] = self.clients[via]
-        member = Member(name, derive_org_id(name), side.name, DocumentKey(document_key))
+        ledger = self.plan.genesis.web3_chain_id
+        member = Member(name, derive_org_id(name), side.name, DocumentKey(document_key), ledger)
         self.enter(member, account_key)
         return admission_calls(
             member.org_id,
@@ -193,10 +197,15 @@ class Actors:
         await self.order(witness, "witness", issuer=issuer, anchor=anchor.hex())
 
     async def revoke(
-        self, issuer: str, anchor: bytes, reason: RevokeReason = RevokeReason.CORRECTED
+        self,
+        issuer: str,
+        anchor: bytes,
+        reason: RevokeReason = RevokeReason.CORRECTED,
+        *,
+        only: bool = False,
     ) -> None:
-        """Have an issuer revoke the document of an anchor."""
-        await self.order(issuer, "revoke", anchor=anchor.hex(), reason=reason.name)
+        """Have an issuer revoke the document of an anchor, or `only` that anchor."""
+        await self.order(issuer, "revoke", anchor=anchor.hex(), reason=reason.name, only=only)
 
     async def supersede(self, issuer: str, anchor: bytes, newer: bytes) -> int:
         """Have an issuer replace a document with a newer one; return the height."""
@@ -217,7 +226,7 @@ class Actors:
         )
         package = decode_package(answer.files["package.json"])
         issued = Issued(package, package.anchors[-1].anchor)
-        self._hand_out(issued, document, holder)
+        await self._hand_out(issued, document, holder, issuer)
         return issued
 
     async def register(
@@ -225,14 +234,33 @@ class Actors:
     ) -> Issued:
         """Have an issuer register a package and hand it to a holder."""
         issued = await self.issuers[issuer].register(package)
-        self._hand_out(issued, document, holder)
+        await self._hand_out(issued, document, holder, issuer)
         return issued
 
-    def _hand_out(self, issued: Issued, document: Document, holder: str) -> None:
+    async def _hand_out(self, issued: Issued, document: Document, holder: str, issuer: str) -> None:
         self.documents.append(document)
         self.anchors.append(issued.anchor)
         self.registrations += 1
-        self.holders[holder].receive(encode_package(issued.package))
+        await self.give(holder, issued.package, issuer)
+
+    async def give(self, holder: str, package: Package, issuer: str) -> None:
+        """Hand a package to a holder, who checks who signed it."""
+        person = self.holders[holder]
+        await self.inform(person, issuer, package.header.key_id)
+        person.receive(encode_package(package))
+
+    async def inform(self, holder: Holder, institution: str, key_id: int) -> None:
+        """Let a holder know of an institution's key, from that institution's node."""
+        org_id = self.org_ids[institution]
+        known = None if holder.trust is None else holder.trust.find_key(org_id, key_id)
+        if known is None:
+            keys = [(number, 1) for number in self.org_ids.values()]
+            registry = Registry(self.clients[institution])
+            holder.trust = await read_trust(registry, self.org_ids.values(), keys)
+
+    def audience(self, receiver: str) -> Audience:
+        """Return the receiver for whom an issuer makes an anchor."""
+        return Audience(receiver, self.org_ids[receiver])
 
     async def find_events(
         self, institution: str, name: str, anchor: bytes | None, from_height: int
@@ -270,8 +298,10 @@ class Actors:
     ) -> ConsentReceipt:
         """Have a holder consent to a request, and the receiver log the consent."""
         person = self.holders[holder]
+        await self.inform(person, request.receiver, request.key_id)
+        agreement = person.find_questions(doc_id, request)
         receipt = person.consent(
-            doc_id, request, now_s=self.now_s(), fields=fields, purpose=purpose
+            doc_id, request, agreement=agreement, fields=fields, purpose=purpose
         )
         await self.log(request.receiver, person.authorise(receipt, self.plan.genesis.web3_chain_id))
         return receipt
@@ -317,7 +347,8 @@ async def open_actors(
     """Connect a plan's institutions to their nodes; yield all actors."""
     seed = plan.spec.settings.seed
     holders = {
-        name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}"))) for name in HOLDERS
+        name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}")), clock_s=now_s)
+        for name in HOLDERS
     }
     actors = Actors({}, {}, {}, holders, now_s, plan)
     async with AsyncExitStack() as stack:
@@ -326,6 +357,7 @@ async def open_actors(
             client = CausalClient(connect(item.node), actors.horizon)
             actors.clients[item.spec.id] = await stack.enter_async_context(client)
             key = DocumentKey(item.document_key)
-            member = Member(item.spec.id, item.org_id, item.spec.side.name, key)
+            ledger = plan.genesis.web3_chain_id
+            member = Member(item.spec.id, item.org_id, item.spec.side.name, key, ledger)
             actors.enter(member, item.account_key)
         yield actors

@@ -85,7 +85,7 @@ async def publish(actors: Actors, seed: int) -> Form:
     for profile in Profile:
         package = actors.issuers["bea-hk"].build_package(
             document,
-            audience="bea-cn",
+            audience=actors.audience("bea-cn"),
             holder_key=actors.holders["owner"].key.public_key,
             issued_at_s=actors.now_s(),
             profile=profile,

@@ -38,7 +38,7 @@ async def measure(actors: Actors, count: int, random: Random, *, is_at_once: boo
     pairs: dict[bytes, bytes] = {}
 
     async def add(position: int) -> None:
-        other = await issuer.add_audience(issued[position], RECEIVERS[1])
+        other = await issuer.add_audience(issued[position], actors.audience(RECEIVERS[1]))
         first = issued[position].anchor
         pairs[first], pairs[other.anchor] = other.anchor, first
 

@@ -103,6 +103,7 @@ class _Case:
     holder: Holder
     verifier: Verifier
     presented: bytes
+    now_s: Callable[[], int]
 
     @property
     def shown(self) -> Presentation:
@@ -123,7 +124,8 @@ async def prepare(actors: Actors) -> _Case:
     report = await verifier.verify(presented, document.subject)
     if report.verdict is not Verdict.ACCEPT:
         raise AssertionError(f"{item.spec.id} refuses a valid presentation: {report.codes}")
-    return _Case(document, issued.package, request, holder, verifier, presented)
+    case = (document, issued.package, request, holder, verifier, presented)
+    return _Case(*case, actors.now_s)
 
 
 async def try_presentations(case: _Case, count: int, random: Random) -> MutationOutcome:
@@ -151,7 +153,7 @@ async def try_packages(case: _Case, count: int, random: Random) -> MutationOutco
         except FormError:
             outcome.refused["not a package"] += 1
             continue
-        holder = Holder("cheat", case.holder.key)
+        holder = Holder("cheat", case.holder.key, trust=case.holder.trust, clock_s=case.now_s)
         doc_id = holder.keep(changed)
         try:
             shown = holder.build(doc_id, case.request, consent)
@@ -171,7 +173,7 @@ async def try_packages(case: _Case, count: int, random: Random) -> MutationOutco
 
 def _is_refused(holder: Holder, data: bytes) -> bool:
     try:
-        Holder(holder.name, holder.key).receive(data)
+        Holder(holder.name, holder.key, trust=holder.trust).receive(data)
     except FormError:
         return True
     return False

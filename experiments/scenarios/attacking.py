@@ -31,7 +31,7 @@ async def play_squatting(stage: Stage) -> None:
     document = build_enterprise_report(260, actors.now_s(), ACME_USCC)
     package = actors.issuers["szcredit"].build_package(
         document,
-        audience="nova",
+        audience=actors.audience("nova"),
         holder_key=actors.holders["acme-sz"].key.public_key,
         issued_at_s=actors.now_s(),
     )

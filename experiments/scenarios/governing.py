@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from lowu.contracts.registry import (
+    NO_CONSENT,
     VERIFICATION_LOG_ADDRESS,
     Jurisdiction,
     OrgStatus,
@@ -37,7 +38,7 @@ async def _decide(actors: Actors, calls: list[Call]) -> GovernanceProposal:
 
 async def _consume(actors: Actors, verifier: str, origin: Jurisdiction) -> str:
     """Have a verifier use up a made-up presentation; return the ledger's answer."""
-    call = encode_consume(secrets.token_bytes(32), bytes(32), VerdictClass.ACCEPT, origin)
+    call = encode_consume(secrets.token_bytes(32), NO_CONSENT, VerdictClass.ACCEPT, origin)
     try:
         await actors.signers[verifier].send(VERIFICATION_LOG_ADDRESS, call)
     except RegistryRefused as error:

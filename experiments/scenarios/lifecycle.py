@@ -32,7 +32,7 @@ from lowu.institutions.exchange.consent import Purpose
 from lowu.institutions.exchange.erasure import find_flaw
 from lowu.institutions.exchange.trust import decode_trust, encode_trust, read_trust
 from lowu.institutions.ledger.registry import Registry, RegistryRefused
-from lowu.institutions.package.format import Package, encode_package
+from lowu.institutions.package.format import Package
 from lowu.institutions.package.leaves import Attachment
 from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.roles.holder import Holder
@@ -91,7 +91,7 @@ async def play_old(stage: Stage) -> None:
     document = build_enterprise_report(250, now_s, ACME_USCC)
     package = actors.issuers["szcredit"].build_package(
         document,
-        audience="nova",
+        audience=actors.audience("nova"),
         holder_key=actors.holders["acme-sz"].key.public_key,
         issued_at_s=now_s,
         valid_until_s=now_s + 4,
@@ -205,7 +205,8 @@ async def play_health(stage: Stage) -> None:
     report = await clinic.receive(sealed, document.subject, password="apple boat", files=files)  # noqa: S106
     stage.verdict("the extract with a wrong password", "REJECT PKG_MALFORMED", report)
     known = [(issuer.member.org_id, issuer.member.key_id) for issuer in actors.issuers.values()]
-    trust = await read_trust(Registry(actors.clients["sz-clinic"]), known)
+    registry = Registry(actors.clients["sz-clinic"])
+    trust = await read_trust(registry, actors.org_ids.values(), known)
     is_kept = decode_trust(encode_trust(trust)) == trust
     stage.fact("the trust file keeps validators and keys", True, is_kept)
     offline = clinic.trusting(trust)
@@ -220,7 +221,11 @@ async def play_health(stage: Stage) -> None:
     stage.fact("offline checks of integrity, issuer and registration", ["PASS"] * 3, shown)
     foreign = clinic.trusting(replace(trust, validators=trust.validators[1:]))
     report = await foreign.receive(sealed_own, document.subject, files=files)
-    stage.verdict("the proof with other trusted validators", "REJECT PROOF_INVALID", report)
+    unsettled = "INDETERMINATE FRESHNESS_UNKNOWN"
+    stage.verdict("the proof with other trusted validators", unsettled, report)
+    other = clinic.trusting(replace(trust, chain_id="another"))
+    report = await other.receive(sealed_own, document.subject, files=files)
+    stage.verdict("the proof on another chain", "REJECT PROOF_INVALID", report)
     report = await clinic.receive(
         sealed,
         document.subject,
@@ -250,7 +255,9 @@ async def play_students(stage: Stage) -> None:
     verifying = Role.ADMIN | Role.VERIFIER
     await actors.admit("polyu", Jurisdiction.HK, verifying, [], via="hkstp")
     issuer = actors.issuers["qianhai-tds"]
-    students = [Holder(f"student {number}", _draw_key()) for number in range(STUDENTS)]
+    students = [
+        Holder(f"student {number}", _draw_key(), clock_s=actors.now_s) for number in range(STUDENTS)
+    ]
     documents = [build_transcript(1_000 + number, actors.now_s()) for number in range(STUDENTS)]
     height = (await Registry(actors.clients["polyu"]).get_latest_block())["number"]
     packages = await issuer.issue_batch(
@@ -258,7 +265,7 @@ async def play_students(stage: Stage) -> None:
             (document, student.key.public_key)
             for document, student in zip(documents, students, strict=True)
         ],
-        audience="polyu",
+        audience=actors.audience("polyu"),
         issued_at_s=actors.now_s(),
     )
     actors.registrations += 1
@@ -269,8 +276,9 @@ async def play_students(stage: Stage) -> None:
     forged = STUDENTS // 3
     await issuer.revoke_leaf(packages[forged].anchors[0], RevokeReason.ISSUED_IN_ERROR)
     for student, package in zip(students, packages, strict=True):
-        student.receive(encode_package(package))
         actors.holders[student.name] = student
+        student.trust = students[0].trust
+        await actors.give(student.name, package, "qianhai-tds")
     reports = await _verify_all(actors, packages, documents)
     accepted = sum(report.verdict is Verdict.ACCEPT for report in reports)
     stage.fact(f"transcripts accepted of {STUDENTS}, by {WORKERS} workers", STUDENTS - 1, accepted)

@@ -22,8 +22,10 @@ from lowu.institutions.exchange.consent import ConsentReceipt, Purpose
 from lowu.institutions.exchange.presentation import Presentation, encode_presentation, seal
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.ledger.registry import Registry
-from lowu.institutions.package.format import Package, encode_package
-from lowu.institutions.package.leaves import LeafType
+from lowu.institutions.package.format import Package
+from lowu.institutions.package.forms import covers
+from lowu.institutions.package.leaves import Leaf, LeafType
+from lowu.institutions.package.multiproof import collect_siblings
 from lowu.institutions.roles.issuer import Issued
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.verdicts import Report
@@ -107,6 +109,22 @@ async def show_changed_amount(stage: Stage) -> None:
     stage.verdict("a company changes an amount", f"REJECT TAMPERED_FIELD({BALANCE})", report)
 
 
+async def show_cut_list(stage: Stage) -> None:
+    """Show all loans but the last two, with a proof that fits."""
+    actors = stage.actors
+    document, issued = await issue_report(actors, 110)
+    doc_id = issued.package.header.doc_id
+    request = actors.ask("nova", document)
+    receipt = await actors.agree("acme-sz", doc_id, request)
+    holder = actors.holders["acme-sz"]
+    shown = holder.build(doc_id, request, receipt)
+    for loan in ("/loans/6", "/loans/7"):
+        shown = _without(shown, issued.package, loan)
+    data = encode_presentation(shown.signed(holder.key))
+    report = await actors.verifiers["nova"].verify(data, document.subject)
+    stage.verdict("the last two loans left out", "REJECT FIELDS_NOT_SHOWN(/loans)", report)
+
+
 async def show_unregistered(stage: Stage) -> None:
     """Show a report that its issuer signed but never registered."""
     actors = stage.actors
@@ -115,11 +133,11 @@ async def show_unregistered(stage: Stage) -> None:
     holder = actors.holders["acme-sz"]
     package = actors.issuers["szcredit"].build_package(
         document,
-        audience="nova",
+        audience=actors.audience("nova"),
         holder_key=holder.key.public_key,
         issued_at_s=actors.now_s(),
     )
-    holder.receive(encode_package(package))
+    await actors.give("acme-sz", package, "szcredit")
     issued = Issued(package, package.anchors[0].anchor)
     report = await actors.hand_over("acme-sz", issued, document, "nova")
     stage.verdict("a report that was never registered", "REJECT NOT_REGISTERED", report)
@@ -144,7 +162,7 @@ async def play_tampered(stage: Stage) -> None:
 
     field = f"TAMPERED_FIELD({BALANCE})"
     first, second, *rest = shown.disclosures
-    extra = replace(leaf, index=255, path="/zzz", type=LeafType.EMPTY_ARRAY, value="")
+    extra = Leaf(shown.header.leaf_count - 1, "/zzz", "o", LeafType.ARRAY, "0", b"\xff" * 32)
     for what, changed, code in (
         ("an amount", with_leaf(value="120000.00"), field),
         ("a text for a number", with_leaf(type=LeafType.STRING), field),
@@ -180,7 +198,20 @@ async def play_tampered(stage: Stage) -> None:
         report = await actors.verifiers["nova"].verify(data, document.subject)
         stage.verdict(f"changed: {what}", f"REJECT {code}", report)
     await show_changed_amount(stage)
+    await show_cut_list(stage)
     await show_unregistered(stage)
+
+
+def _without(shown: Presentation, package: Package, path: str) -> Presentation:
+    """Return a presentation of all that is shown but what lies at or below a path."""
+    kept = tuple(leaf for leaf in shown.disclosures if not covers([path], leaf.path))
+    places = [leaf.index for leaf in kept]
+    return replace(
+        shown,
+        disclosures=kept,
+        hashes=tuple(package.leaves[place] for place in places),
+        siblings=collect_siblings(package.leaves, places),
+    )
 
 
 async def play_wrong_holder(stage: Stage) -> None:
@@ -221,8 +252,9 @@ async def play_consent(stage: Stage) -> None:
 
     request = actors.ask("nova", document)
     stage.verdict("no consent", "REJECT CONSENT_MISSING", await show(request, None))
-    elsewhere = replace(request, receiver="bea-hk")
-    receipt = acme.consent(doc_id, elsewhere, now_s=actors.now_s())
+    elsewhere = actors.ask("bea-hk", document)
+    await actors.inform(acme, "bea-hk", elsewhere.key_id)
+    receipt = acme.consent(doc_id, elsewhere, agreement=acme.find_questions(doc_id, elsewhere))
     await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
     stage.verdict("consent for BEA only", "REJECT WRONG_AUDIENCE", await show(request, receipt))
     receipt = await actors.agree("acme-sz", doc_id, request, purpose=Purpose.KYC_REFRESH)
@@ -232,14 +264,23 @@ async def play_consent(stage: Stage) -> None:
     receipt = await actors.agree("acme-sz", doc_id, request, fields=("/summary",))
     report = await show(request, receipt)
     stage.verdict("consent to fewer fields", "REJECT FIELDS_NOT_CONSENTED", report)
-    receipt = acme.consent(doc_id, request, now_s=actors.now_s())
+    both = acme.find_questions(doc_id, request)
+    receipt = acme.consent(doc_id, request)
+    await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
+    report = await show(request, receipt)
+    stage.verdict(
+        "consent, but not across the boundary",
+        "REJECT CONSENT_MISSING(not across the boundary)",
+        report,
+    )
+    receipt = acme.consent(doc_id, request, agreement=both)
     report = await show(request, receipt)
     stage.verdict("consent not on the ledger", "REJECT CONSENT_MISSING(not on the ledger)", report)
     receipt = await actors.agree("acme-sz", doc_id, request)
     await actors.withdraw("acme-sz", "szcredit", receipt)
     report = await show(request, receipt)
     stage.verdict("consent withdrawn one block before", "REJECT CONSENT_WITHDRAWN", report)
-    receipt = acme.consent(doc_id, request, now_s=actors.now_s(), valid_s=2)
+    receipt = acme.consent(doc_id, request, agreement=both, valid_s=2)
     await actors.log("nova", acme.authorise(receipt, actors.plan.genesis.web3_chain_id))
     await wait_for_block_time(actors, receipt.expires_at)
     stage.verdict("expired consent", "REJECT CONSENT_EXPIRED", await show(request, receipt))
@@ -282,6 +323,7 @@ async def _race(stage: Stage, document: Document, issued: Issued) -> None:
             actors.verifiers["nova"].member,
             registry=Registry(actors.clients[via]),
             signer=actors.signers["nova"],
+            clock_s=actors.now_s,
             randomness=lambda count: b"b" * count,  # so both branches make the same request
         )
         for via in ("nova", "fusion")
@@ -310,10 +352,10 @@ async def play_two_audiences(stage: Stage) -> None:
     actors = stage.actors
     document = build_owner_report(109, actors.now_s())
     issued = await actors.issue("baihang", document, "owner", "fusion")
-    issued = await actors.issuers["baihang"].add_audience(issued, "bea-hk")
+    issued = await actors.issuers["baihang"].add_audience(issued, actors.audience("bea-hk"))
     actors.registrations += 1
     actors.anchors.append(issued.anchor)
-    actors.holders["owner"].receive(encode_package(issued.package))
+    await actors.give("owner", issued.package, "baihang")
     reports = {}
     for receiver, fields in (("fusion", ("/score",)), ("bea-hk", ("/firm", "/loans"))):
         reports[receiver] = await actors.hand_over("owner", issued, document, receiver, fields)

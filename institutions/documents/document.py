@@ -19,6 +19,7 @@ from lowu.institutions.documents.identifiers import (
     generate_uscc,
 )
 from lowu.institutions.documents.sample_generator import REPAYMENT_SYMBOLS, SampleGenerator
+from lowu.institutions.package.forms import join_path, split_path
 from lowu.institutions.package.leaves import Attachment
 
 _CLASSES = ("normal", "normal", "normal", "special-mention", "substandard")
@@ -41,26 +42,26 @@ class Document:
     report_time_s: int
     content: dict[str, Any]
 
-    def attach(self, path: str, data: bytes) -> Document:
+    def attach(self, path: str, file: Attachment) -> Document:
         """Return the document with a file, which travels beside it, at a path (RFC 6901).
 
         Raises:
             ValueError: the path does not lie in the document, or is taken.
         """
         content = copy.deepcopy(self.content)
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
+        parts = split_path(path) or ("",)
         here: Any = content
         for part in parts[:-1]:
             here = here.setdefault(part, {}) if isinstance(here, dict) else None
-        if not path.startswith("/") or not isinstance(here, dict) or parts[-1] in here:
+        if not path or not isinstance(here, dict) or parts[-1] in here:
             raise ValueError(f"{path!r} is not a free path, such as /image, to put a file at")
-        here[parts[-1]] = Attachment(data)
+        here[parts[-1]] = file
         return replace(self, content=content)
 
-    def detach(self) -> tuple[Document, dict[str, bytes]]:
+    def detach(self) -> tuple[Document, dict[str, Attachment]]:
         """Return the document without its files, and the files by path; `attach` undoes this."""
-        files: dict[str, bytes] = {}
-        return replace(self, content=_detach(self.content, "", files)), files
+        files: dict[str, Attachment] = {}
+        return replace(self, content=_detach(self.content, (), files)), files
 
     def canaries(self) -> list[str]:
         """Return strings of the content that occur nowhere else.
@@ -74,16 +75,15 @@ class Document:
         )
 
 
-def _detach(value: Any, path: str, files: dict[str, bytes]) -> Any:
+def _detach(value: Any, steps: tuple[str, ...], files: dict[str, Attachment]) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
     for key, item in value.items():
-        below = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
         if isinstance(item, Attachment):
-            files[below] = item.data
+            files[join_path((*steps, key))] = item
         else:
-            kept[key] = _detach(item, below, files)
+            kept[key] = _detach(item, (*steps, key), files)
     return kept
 
 

@@ -170,7 +170,7 @@ def build_health_extract(seed: int, now_s: int) -> Document:
         "vitals": [{"date": make.day(300), "systolic": 121, "diastolic": 79} for _ in range(4)],
         "radiology": {
             "report": f"no acute finding, case {make.random.randrange(10**8):08}",
-            "image": Attachment(make.random.randbytes(20_000)),
+            "image": Attachment(make.random.randbytes(20_000), "application/dicom"),
         },
     }
     return Document("hk.ehr/1", Subject("HKID", number), now_s, content)

@@ -16,11 +16,16 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from lowu.contracts.account import Account
-from lowu.contracts.registry import CONSENT_LOG_ADDRESS, encode_grant, encode_withdraw
+from lowu.contracts.registry import (
+    CONSENT_LOG_ADDRESS,
+    ConsentId,
+    encode_grant,
+    encode_withdraw,
+)
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.canonical import encode_canonical
-from lowu.institutions.package.format import read_format, read_json
+from lowu.institutions.package.format import ORG_MAX, read_format, read_json
 from lowu.institutions.package.forms import (
     FormError,
     read_bool,
@@ -32,8 +37,9 @@ from lowu.institutions.package.forms import (
 )
 from lowu.institutions.package.leaves import LEAVES_MAX
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.tags import tag
 
-LEDGER_FORMAT = "dvp1-ledger-consent"
+LEDGER_FORMAT = "dvp2-ledger-consent"
 LEDGER_BYTES_MAX = 4096
 
 
@@ -70,6 +76,7 @@ class ConsentReceipt:
     doc_id: str
     provider_org: int
     receiver: str
+    receiver_org: int
     purpose: str
     fields: tuple[str, ...]
     """Paths that may be shown, with everything below them."""
@@ -90,7 +97,12 @@ class ConsentReceipt:
         """The digest that is on chain, and that the holder signs."""
         fields = consent_fields(replace(self, holder_signature=""))
         del fields["holder_signature"]
-        return hashlib.sha256(b"dvp1-consent" + encode_canonical(fields)).digest()
+        return hashlib.sha256(tag("consent") + encode_canonical(fields)).digest()
+
+    @property
+    def ledger_id(self) -> ConsentId:
+        """Finds the consent on the ledger."""
+        return bytes.fromhex(self.ledger_key), self.digest
 
     @property
     def is_signed(self) -> bool:
@@ -121,7 +133,9 @@ def read_consent(value: object) -> ConsentReceipt:
         read_hex(raw[name], size, name)
     for name in ("receiver", "purpose", "basis", "onward_transfer"):
         read_text(raw[name], name)
-    for name in ("provider_org", "retention_days", "issued_at", "expires_at"):
+    for name in ("provider_org", "receiver_org"):
+        read_integer(raw[name], name, ORG_MAX)
+    for name in ("retention_days", "issued_at", "expires_at"):
         read_integer(raw[name], name)
     for name in ("is_cross_border", "is_sensitive"):
         read_bool(raw[name], name)
@@ -142,6 +156,8 @@ def ledger_address(private_key: bytes) -> str:
 class LedgerConsent:
     """Data that logs a consent or its withdrawal, without revealing the holder."""
 
+    ledger_key: bytes
+    """Address of the key that signs."""
     digest: bytes
     expires_at: int
     v: int
@@ -149,11 +165,17 @@ class LedgerConsent:
     s: bytes
     is_withdrawal: bool = False
 
+    @property
+    def id(self) -> ConsentId:
+        """Finds the consent on the ledger."""
+        return self.ledger_key, self.digest
+
 
 def encode_ledger_consent(item: LedgerConsent) -> bytes:
     """Return the bytes that a holder hands to the institution that logs the consent."""
     fields = {
         "format": LEDGER_FORMAT,
+        "ledger_key": item.ledger_key.hex(),
         "digest": item.digest.hex(),
         "expires_at": item.expires_at,
         "v": item.v,
@@ -170,6 +192,7 @@ def decode_ledger_consent(data: bytes) -> LedgerConsent:
     raw = read_object(value, ("format", *LedgerConsent.__slots__), "consent for the ledger")
     read_format(raw, LEDGER_FORMAT)
     return LedgerConsent(
+        read_hex(raw["ledger_key"], 20, "ledger_key"),
         read_hex(raw["digest"], 32, "digest"),
         read_integer(raw["expires_at"], "expires_at"),
         read_integer(raw["v"], "v", 255),
@@ -186,19 +209,20 @@ def sign_for_ledger(
     consent = receipt.digest
     types = ("string", "uint256", "address", "bytes32", "uint64", "bool")
     address = "0x" + CONSENT_LOG_ADDRESS.hex()
-    parts = ("lowu-consent-1", chain_id, address, consent, receipt.expires_at, is_withdrawal)
+    parts = ("lowu-consent-2", chain_id, address, consent, receipt.expires_at, is_withdrawal)
     v, *halves = Account(private_key).sign_digest(keccak(encode(types, parts)))
     r, s = (item.to_bytes(32, "big") for item in halves)
-    return LedgerConsent(consent, receipt.expires_at, 27 + v, r, s, is_withdrawal)
+    key = bytes.fromhex(receipt.ledger_key)
+    return LedgerConsent(key, consent, receipt.expires_at, 27 + v, r, s, is_withdrawal)
 
 
 async def log_consent(signer: Signer, item: LedgerConsent) -> TransactionReceipt:
     """Log a consent that its holder signed; return the receipt. Repeating it is safe."""
-    call = encode_grant(item.digest, item.expires_at, item.v, item.r, item.s)
+    call = encode_grant(item.id, item.expires_at, (item.v, item.r, item.s))
     return await signer.send(CONSENT_LOG_ADDRESS, call)
 
 
 async def end_consent(signer: Signer, item: LedgerConsent) -> TransactionReceipt:
     """Withdraw a consent with its holder's signature; return the receipt."""
-    call = encode_withdraw(item.digest, item.v, item.r, item.s)
+    call = encode_withdraw(item.id, item.expires_at, (item.v, item.r, item.s))
     return await signer.send(CONSENT_LOG_ADDRESS, call)

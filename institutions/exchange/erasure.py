@@ -32,9 +32,9 @@ from lowu.institutions.package.forms import (
     read_text,
 )
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.tags import tag
 
-FORMAT = "dvp1-erasure"
-ENDED = (AnchorState.REVOKED, AnchorState.SUPERSEDED, AnchorState.ERASED)
+FORMAT = "dvp2-erasure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ErasureReceipt:
     def digest(self) -> bytes:
         """The digest that is on the ledger, and that the issuer signs."""
         fields = _fields(replace(self, signature=b""))
-        return hashlib.sha256(b"dvp1-erased" + encode_canonical(fields)).digest()
+        return hashlib.sha256(tag("erased") + encode_canonical(fields)).digest()
 
     def signed(self, key: DocumentKey) -> ErasureReceipt:
         """Return the receipt with the issuer's signature."""
@@ -126,13 +126,18 @@ async def find_flaw(receipt: ErasureReceipt, registry: Registry) -> str:
     key = await registry.get_key(receipt.issuer_org, receipt.key_id)
     if not receipt.is_signed_by(key.public_key):
         return "it is not signed by the issuer that it names"
+    if not key.is_usable:  # whoever stole it may have signed the receipt
+        return "the issuer's key that signed it is no longer in use; ask for one by the key in use"
     for item in receipt.anchors:
         if item.batch is None:
             if await registry.get_erasure(receipt.issuer_org, item.anchor) != receipt.digest:
                 return f"the ledger does not say that {item.anchor.hex()} is erased by it"
         else:
             leaf = (item.anchor, item.batch.index, item.batch.path)
-            status = await registry.get_leaf_status(receipt.issuer_org, item.batch.root, leaf)
-            if status[0] not in ENDED:  # the leaf's own status, or its batch's
-                return f"the ledger does not say that {item.anchor.hex()} is out of force"
+            state, _ = await registry.get_leaf_status(receipt.issuer_org, item.batch.root, leaf)
+            noted = await registry.get_leaf_erasure(
+                receipt.issuer_org, item.batch.root, item.batch.index
+            )
+            if state is not AnchorState.ERASED or noted != receipt.digest:
+                return f"the ledger does not say that {item.anchor.hex()} is erased by it"
     return ""

@@ -1,25 +1,26 @@
 """A presentation: what a holder shows to one receiver, once (docs/PACKAGE.md).
 
 It holds the header, the chosen fields, the hashes that lead from them to the root, the receiver's
-anchor, the consent, and the holder's signature over all of this and the receiver's nonce. It
+anchor, the consent, and the holder's signature over all of this and the digest of the request. It
 travels sealed to the request's key (HPKE, RFC 9180).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from lowu.institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.package.canonical import encode_canonical
+from lowu.institutions.package.containers import choose
 from lowu.institutions.package.format import (
     PACKAGE_BYTES_MAX,
     Anchor,
@@ -37,18 +38,18 @@ from lowu.institutions.package.format import (
 from lowu.institutions.package.forms import (
     FormError,
     read_hex,
-    read_integer,
     read_list,
     read_object,
-    read_text,
 )
 from lowu.institutions.package.leaves import LEAVES_MAX, Leaf
 from lowu.institutions.package.multiproof import collect_siblings
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.tags import tag
 
-FORMAT = "dvp1-presentation"
-SEAL_INFO = b"dvp1-seal"
+FORMAT = "dvp2-presentation"
 NONCE_BYTES = 16
+PASSWORD_PASSES, PASSWORD_KIB, PASSWORD_LANES = 3, 64 * 1024, 1
+"""Cost of Argon2id for each guess at a password (RFC 9106, with less memory and one lane)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +65,22 @@ class Presentation:
     issuer_signature: bytes
     subject_salt: bytes
     consent: ConsentReceipt | None
-    audience: str
+    request: bytes
+    """Digest of the request that it answers."""
     nonce: bytes
-    expires_at: int
+    """The request's nonce, by which the receiver finds it."""
     holder_signature: bytes = b""
 
     @property
     def digest(self) -> bytes:
         """The digest that the holder signs: of everything."""
         fields = _fields(replace(self, holder_signature=b""))
-        return hashlib.sha256(b"dvp1-present" + encode_canonical(fields)).digest()
+        return hashlib.sha256(tag("present") + encode_canonical(fields)).digest()
 
     @property
     def id(self) -> bytes:
         """The id that is used up on chain once this presentation is accepted."""
-        audience = self.audience.encode()
-        return hashlib.sha256(
-            b"dvp1-pres"
-            + self.anchor.anchor
-            + len(audience).to_bytes(2, "big")
-            + audience
-            + self.nonce
-            + self.expires_at.to_bytes(8, "big")
-        ).digest()
+        return hashlib.sha256(tag("use") + self.anchor.anchor + self.request).digest()
 
     def signed(self, key: DocumentKey) -> Presentation:
         """Return the presentation signed with a holder's key."""
@@ -103,15 +97,15 @@ def build_presentation(
     package: Package,
     request: Request,
     consent: ConsentReceipt | None,
-    keep: Callable[[str], bool],
+    fields: Iterable[str],
 ) -> Presentation:
-    """Return an unsigned presentation, for the requesting receiver, of the fields to keep.
+    """Return an unsigned presentation, for the requesting receiver, of fields.
 
     Raises:
         KeyError: the document has no anchor for that receiver.
-        ValueError: no field is left, or the package is inconsistent.
+        ValueError: it lacks one of the fields, none is named, or the package is inconsistent.
     """
-    shown = tuple(leaf for leaf in package.disclosures if keep(leaf.path))
+    shown = tuple(choose(package.disclosures, fields, package.header.v))
     if not shown:
         raise ValueError(f"document {package.header.doc_id}: none of its fields is asked for")
     if any(leaf.index >= len(package.leaves) for leaf in shown):
@@ -125,9 +119,8 @@ def build_presentation(
         issuer_signature=package.issuer_signature,
         subject_salt=package.subject_salt,
         consent=consent,
-        audience=request.receiver,
+        request=request.digest,
         nonce=bytes.fromhex(request.nonce),
-        expires_at=request.expires_at,
     )
 
 
@@ -145,9 +138,8 @@ def _fields(item: Presentation) -> dict[str, Any]:
         "issuer_signature": item.issuer_signature.hex(),
         "subject_salt": item.subject_salt.hex(),
         "consent": None if item.consent is None else consent_fields(item.consent),
-        "audience": item.audience,
+        "request": item.request.hex(),
         "nonce": item.nonce.hex(),
-        "expires_at": item.expires_at,
         "holder_signature": item.holder_signature.hex(),
     }
 
@@ -163,18 +155,18 @@ def decode_presentation(data: bytes) -> Presentation:
     read_format(raw, FORMAT)
     read_object(raw, ("format", *Presentation.__slots__), "presentation")
     signature = raw["holder_signature"]
+    header = read_header(raw["header"])
     return Presentation(
-        header=read_header(raw["header"]),
-        disclosures=read_leaves(raw["disclosures"]),
+        header=header,
+        disclosures=read_leaves(raw["disclosures"], header.v),
         hashes=_read_hashes(raw["hashes"], "hashes"),
         siblings=_read_hashes(raw["siblings"], "siblings"),
         anchor=read_anchor(raw["anchor"]),
         issuer_signature=read_hex(raw["issuer_signature"], 64, "issuer_signature"),
         subject_salt=read_hex(raw["subject_salt"], 32, "subject_salt"),
         consent=None if raw["consent"] is None else read_consent(raw["consent"]),
-        audience=read_text(raw["audience"], "audience"),
+        request=read_hex(raw["request"], 32, "request"),
         nonce=read_hex(raw["nonce"], NONCE_BYTES, "nonce"),
-        expires_at=read_integer(raw["expires_at"], "expires_at"),
         holder_signature=b"" if signature == "" else read_hex(signature, 64, "holder_signature"),
     )
 
@@ -191,11 +183,18 @@ def _suite() -> hpke.Suite:
 
 
 def _seal_info(nonce: bytes, password: str) -> bytes:
-    """A password travels by another channel; each guess at it costs one scrypt."""
+    """A password travels by another channel; each guess at it costs one Argon2id."""
+    info = tag("seal") + nonce
     if not password:
-        return SEAL_INFO + nonce
-    secret = Scrypt(salt=nonce, length=32, n=2**14, r=8, p=1).derive(password.encode())
-    return SEAL_INFO + nonce + secret
+        return info
+    derivation = Argon2id(
+        salt=nonce,
+        length=32,
+        iterations=PASSWORD_PASSES,
+        lanes=PASSWORD_LANES,
+        memory_cost=PASSWORD_KIB,
+    )
+    return info + derivation.derive(password.encode())
 
 
 def seal(data: bytes, request: Request, password: str = "") -> bytes:

@@ -1,8 +1,8 @@
 """A receiver's request: the fields it wants to see, the purpose, the expiry and a sealing key.
 
-The nonce ties a presentation to one request, so that it cannot be shown twice or to another
-receiver. The receiver signs with its document key, which is on the ledger; the sealing key is made
-for this request alone.
+A presentation answers one request, by the digest of all of it: so it cannot be shown twice, to
+another receiver, or sealed to another key. The receiver signs with its document key, which is on
+the ledger; the sealing key is made for this request alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lowu.institutions.package.canonical import encode_canonical
-from lowu.institutions.package.format import read_format, read_json
+from lowu.institutions.package.format import ORG_MAX, read_format, read_json
 from lowu.institutions.package.forms import (
     read_hex,
     read_integer,
@@ -22,8 +22,9 @@ from lowu.institutions.package.forms import (
 )
 from lowu.institutions.package.leaves import LEAVES_MAX
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.package.tags import tag
 
-FORMAT = "dvp1-request"
+FORMAT = "dvp2-request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Request:
 
     receiver: str
     receiver_org: int
+    key_id: int
+    """Number of the receiver's document key that signs."""
+    ledger: int
+    """The number that transactions of the ledger are signed for."""
     schema: str
     purpose: str
     fields: tuple[str, ...]
@@ -44,9 +49,9 @@ class Request:
 
     @property
     def digest(self) -> bytes:
-        """The digest that the receiver signs."""
+        """The digest that the receiver signs, and that an answer names."""
         fields = _fields(replace(self, signature=""))
-        return hashlib.sha256(b"dvp1-request" + encode_canonical(fields)).digest()
+        return hashlib.sha256(tag("request") + encode_canonical(fields)).digest()
 
     def signed(self, key: DocumentKey) -> Request:
         """Return the request with the receiver's signature."""
@@ -76,6 +81,8 @@ def decode_request(data: bytes) -> Request:
         read_hex(raw[name], size, name)
     for name in ("receiver", "schema", "purpose"):
         read_text(raw[name], name)
-    for name in ("receiver_org", "issued_at", "expires_at"):
+    for name in ("receiver_org", "key_id"):
+        read_integer(raw[name], name, ORG_MAX)
+    for name in ("ledger", "issued_at", "expires_at"):
         read_integer(raw[name], name)
     return Request(**{**raw, "fields": read_paths(raw["fields"], LEAVES_MAX, "fields")})

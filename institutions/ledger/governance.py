@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from eth_abi.abi import decode
+from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from lowu.contracts.abi import Function, load_artifact
+from lowu.contracts.account import Account
 from lowu.contracts.registry import (
     GOVERNANCE_ADDRESS,
     ORG_REGISTRY_ADDRESS,
@@ -45,6 +46,18 @@ Call = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class VotingSide:
+    """A jurisdiction's part in a vote. Weight and voters are those of the proposal's opening."""
+
+    weight: int
+    """Shared evenly among its voters."""
+    voters: int
+    yes: int
+    """Votes in favour, of organisations that are still members."""
+    no: int
+
+
+@dataclass(frozen=True, slots=True)
 class GovernanceProposal:
     """A proposal as a node reports it."""
 
@@ -55,8 +68,8 @@ class GovernanceProposal:
     until_height: int
     """The last block that may hold a vote on it."""
     calls: tuple[Call, ...]
-    votes: dict[Jurisdiction, tuple[int, int]]
-    """Counts of organisations in favour and against, by jurisdiction; only where any voted."""
+    sides: dict[Jurisdiction, VotingSide]
+    """By jurisdiction: only those that have a say."""
 
 
 GENESIS_ORGS = 4_096
@@ -97,7 +110,10 @@ def admission_calls(
 
 
 def status_calls(org: int, status: OrgStatus) -> list[Call]:
-    """Return the call that suspends or reinstates an organisation, or ends its membership."""
+    """Return the call that suspends or reinstates an organisation, or ends its membership.
+
+    A suspended organisation still votes.
+    """
     return [_org_registry("setOrgStatus", org, int(status))]
 
 
@@ -129,11 +145,33 @@ def schema_calls(
 
 
 def account_call(org: int, account: bytes, roles: Role) -> Call:
-    """Return the call that gives an account roles in its organisation; no roles remove it.
+    """Return the call that changes an account's roles in its organisation; no roles remove it.
 
     An administrator of the organisation makes the call.
     """
     return _org_registry("setAccount", org, account, int(roles))
+
+
+def claim_call(org: int, fresh: Account, roles: Role, chain_id: int) -> Call:
+    """Return the call that makes a new account, which agrees, one of an organisation.
+
+    What the account signs is OrgRegistry's `claimOf` for its first claim. An administrator of the
+    organisation makes the call.
+    """
+    account, where = bytes.fromhex(fresh.address[2:]), "0x" + ORG_REGISTRY_ADDRESS.hex()
+    types = ("string", "uint256", "address", "uint16", "address", "uint256")
+    claim = encode(types, ("lowu-account-2", chain_id, where, org, account, 0))
+    v, *halves = fresh.sign_digest(keccak(claim))
+    r, s = (item.to_bytes(32, "big") for item in halves)
+    return _org_registry("claimAccount", org, account, int(roles), 27 + v, r, s)
+
+
+def suspension_call(org: int, until_s: int) -> Call:
+    """Return the call with which a regulator suspends an organisation until a block time.
+
+    With 0 it lets the organisation back. Both are of one jurisdiction; at most 30 days ahead.
+    """
+    return _org_registry("suspendOrg", org, until_s)
 
 
 def rotation_calls(
@@ -219,20 +257,20 @@ async def read_proposal(registry: Registry, number: int) -> GovernanceProposal |
     proposer, status, opened, until, calls = found
     if not status:
         return None
-    votes = {}
-    for side in Jurisdiction:
-        data = _function("getTally").encode_call(number, int(side))
+    sides = {}
+    for jurisdiction in Jurisdiction:
+        data = _function("getTally").encode_call(number, int(jurisdiction))
         decode = _function("getTally").decode_output
-        tally = await registry.read_as(decode, GOVERNANCE_ADDRESS, data)
-        if any(tally):
-            votes[side] = (tally[0], tally[1])
+        side = VotingSide(*await registry.read_as(decode, GOVERNANCE_ADDRESS, data))
+        if side.weight:
+            sides[jurisdiction] = side
     with answers_of(registry.client.url):
         made = tuple(
             (bytes.fromhex(address[2:]), data)
             for address, data in read_list(list(calls), CALLS_MAX, "calls")
         )
         return GovernanceProposal(
-            number, proposer, ProposalStatus(status), opened, until, made, votes
+            number, proposer, ProposalStatus(status), opened, until, made, sides
         )
 
 

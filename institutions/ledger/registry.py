@@ -7,24 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.registry import (
     CONSENT_LOG_ADDRESS,
     HASH_REGISTRY_ADDRESS,
+    NO_CONSENT,
     ORG_REGISTRY_ADDRESS,
     VERIFICATION_LOG_ADDRESS,
     Accreditation,
+    AnchorKind,
     AnchorRecord,
     AnchorState,
     Consent,
+    ConsentId,
     Org,
     OrgKey,
+    OrgStatus,
     RegistryErrorCode,
     consent_function,
-    decode_accreditation,
+    decode_accreditations,
     decode_consent,
     decode_key,
     decode_org,
@@ -68,6 +72,8 @@ OUTPUT_BYTES_MAX = 64 * 1024
 """Most bytes of a call's output; the largest, a proposal of sixteen calls, has about 10 kB."""
 KEYS_MAX = 4_096
 """Most document keys of all organisations together."""
+ORGS_MAX = 4_096
+CALLS_AT_ONCE = 50
 
 T = TypeVar("T")
 
@@ -91,8 +97,10 @@ class Query:
     """The registered value: a document's anchor, or the root of its batch."""
     leaf: tuple[bytes, int, tuple[bytes, ...]] | None
     """In a batch: the document's anchor, its index and its path."""
-    consent: bytes | None
+    consent: ConsentId | None
     presentation: bytes
+    verifier: int
+    """The organisation that may have used the presentation up."""
     route: tuple[int, int]
     """The jurisdictions that the document comes from and goes to."""
 
@@ -107,13 +115,26 @@ class Facts:
     reason: int
     org: Org
     key: OrgKey
-    accreditation: Accreditation
+    accreditations: tuple[Accreditation, ...]
+    """The windows in which the issuer was accredited for the schema."""
     consent: Consent | None
     """None if the query names no consent."""
-    consumed_by: int
-    """The organisation that used the presentation up; 0 if none has."""
+    is_consumed: bool
+    """Whether the verifier has used the presentation up."""
     is_routed: bool
     """Whether the ledger has an open route between the two jurisdictions."""
+
+    def as_of(self, height: int) -> Facts:
+        """Return the facts without changes of status that hold only since after a block.
+
+        A leaf's own change says no height, and stays.
+        """
+        facts = self
+        if self.org.status_height > height:
+            facts = replace(facts, org=replace(self.org, status=OrgStatus.ACTIVE))
+        if self.record.state_height > height and self.state is self.record.state:
+            facts = replace(facts, state=AnchorState.ACTIVE, reason=0)
+        return facts
 
 
 class Registry:
@@ -168,9 +189,9 @@ class Registry:
             (HASH_REGISTRY_ADDRESS, encode_get_record(query.org, query.anchor)),
             _org_call("getOrg", query.org),
             _org_call("getKey", query.org, query.key_id),
-            _org_call("getAccreditation", query.org, query.schema),
-            _consumption_call(query.presentation),
-            (CONSENT_LOG_ADDRESS, _consent_call(query.consent or bytes(32))),
+            _org_call("getAccreditations", query.org, query.schema),
+            _consumption_call(query.verifier, query.presentation),
+            (CONSENT_LOG_ADDRESS, _consent_call(query.consent or NO_CONSENT)),
             _org_call("isRouted", *query.route),
         ]
         if query.leaf is not None:
@@ -179,13 +200,18 @@ class Registry:
         with answers_of(self.client.url):
             return _decode_facts(query, answers)
 
-    async def get_consumer(self, presentation: bytes) -> int:
-        """Return the organisation that used a presentation up; 0 if none has."""
-        return await self.read_as(_decode_consumer, *_consumption_call(presentation))
+    async def get_use_height(self, verifier: int, presentation: bytes) -> int:
+        """Return the block in which an organisation used a presentation up; 0 if it did not."""
+        return await self.read_as(_decode_use, *_consumption_call(verifier, presentation))
 
     async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
         """Return the digest of the receipt for an erased anchor; zeros if there is none."""
         data = hash_function("getErasureReceipt").encode_call(issuer, anchor)
+        return await self.read(HASH_REGISTRY_ADDRESS, data)
+
+    async def get_leaf_erasure(self, issuer: int, root: bytes, index: int) -> bytes:
+        """Return the digest of the receipt for an erased document of a batch, or zeros."""
+        data = hash_function("getLeafErasureReceipt").encode_call(issuer, root, index)
         return await self.read(HASH_REGISTRY_ADDRESS, data)
 
     async def has_witnessed(self, issuer: int, anchor: bytes, witness: int) -> bool:
@@ -193,9 +219,9 @@ class Registry:
         data = hash_function("hasWitnessed").encode_call(issuer, anchor, witness)
         return bool(int.from_bytes(await self.read(HASH_REGISTRY_ADDRESS, data), "big"))
 
-    async def get_consent(self, digest: bytes) -> Consent:
+    async def get_consent(self, consent: ConsentId) -> Consent:
         """Return a consent; its heights are 0 if there is none."""
-        return await self.read_as(decode_consent, CONSENT_LOG_ADDRESS, _consent_call(digest))
+        return await self.read_as(decode_consent, CONSENT_LOG_ADDRESS, _consent_call(consent))
 
     async def get_account(self, address: bytes) -> tuple[int, int]:
         """Return the organisation and the roles of an account; zeros if it has none."""
@@ -215,6 +241,33 @@ class Registry:
     async def get_key(self, org: int, key_id: int) -> OrgKey:
         """Return a document key; it is not known if there is none."""
         return await self.read_as(_decode_whole_key, *_org_call("getKey", org, key_id))
+
+    async def get_orgs(self, numbers: Sequence[int]) -> list[Org]:
+        """Return organisations by their numbers; the status of those unknown is UNKNOWN."""
+        calls = [_org_call("getOrg", number) for number in numbers]
+        return await self._read_all_as(decode_org, calls)
+
+    async def get_keys(self, pairs: Sequence[tuple[int, int]]) -> list[OrgKey]:
+        """Return document keys by organisation and number; those unknown are not known."""
+        calls = [_org_call("getKey", *pair) for pair in pairs]
+        return await self._read_all_as(_decode_whole_key, calls)
+
+    async def _read_all_as(
+        self, decode: Callable[[bytes], T], calls: Sequence[tuple[bytes, bytes]]
+    ) -> list[T]:
+        found: list[T] = []
+        for start in range(0, len(calls), CALLS_AT_ONCE):
+            answers = await self._read_many(calls[start : start + CALLS_AT_ONCE])
+            with answers_of(self.client.url):
+                found += [decode(_require(answer)) for answer in answers]
+        return found
+
+    async def find_orgs(self) -> list[int]:
+        """Return the number of each organisation admitted since genesis."""
+        admitted = load_artifact("OrgRegistry").events["OrgAdmitted"].topic
+        logs = await self.find_logs(ORG_REGISTRY_ADDRESS, [[admitted]])
+        with answers_of(self.client.url):
+            return read_list([item.number(1) for item in logs], ORGS_MAX, "organisations")
 
     async def find_keys(self) -> list[tuple[int, int]]:
         """Return organisation and number of each document key added since genesis."""
@@ -247,6 +300,12 @@ class Registry:
         answer = await self.client.call("eth_getLogs", where)
         with answers_of(self.client.url):
             return read_logs(answer)
+
+    async def get_ledger(self) -> int:
+        """Return the number that transactions are signed for."""
+        answer = await self.client.call("eth_chainId")
+        with answers_of(self.client.url):
+            return read_quantity(answer, "chain id")
 
     async def get_chain(self) -> tuple[str, str, Validators]:
         """Return chain id, group id and the validators, ordered by node id."""
@@ -352,25 +411,28 @@ def _decode_whole_key(data: bytes) -> OrgKey:
     return key
 
 
-def _decode_consumer(data: bytes) -> int:
-    return int(verification_function("getConsumption").decode_output(data)[0][0])
+def _decode_use(data: bytes) -> int:
+    _, height = verification_function("getConsumption").decode_output(data)[0]
+    return int(height)
 
 
 def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> Facts:
-    record, org, key, accreditation, consumed, consent, route = map(_require, answers[:7])
+    record, org, key, accreditations, consumed, consent, route = map(_require, answers[:7])
     found = decode_record(record)
     state, reason = found.state, found.reason
     if query.leaf is not None:
         state, reason = _decode_leaf_status(answers[7])
+    elif found.kind is AnchorKind.BATCH:
+        state = AnchorState.NONE  # the root of a batch is no document's anchor
     return Facts(
         record=found,
         state=state,
         reason=reason,
         org=decode_org(org),
         key=decode_key(key),
-        accreditation=decode_accreditation(accreditation),
+        accreditations=decode_accreditations(accreditations),
         consent=None if query.consent is None else decode_consent(consent),
-        consumed_by=_decode_consumer(consumed),
+        is_consumed=bool(_decode_use(consumed)),
         is_routed=bool(int.from_bytes(route, "big")),
     )
 
@@ -387,13 +449,13 @@ def _leaf_call(
     return HASH_REGISTRY_ADDRESS, call
 
 
-def _consumption_call(presentation: bytes) -> tuple[bytes, bytes]:
-    call = verification_function("getConsumption").encode_call(presentation)
+def _consumption_call(verifier: int, presentation: bytes) -> tuple[bytes, bytes]:
+    call = verification_function("getConsumption").encode_call(verifier, presentation)
     return VERIFICATION_LOG_ADDRESS, call
 
 
-def _consent_call(consent: bytes) -> bytes:
-    return consent_function("getConsent").encode_call(consent)
+def _consent_call(consent: ConsentId) -> bytes:
+    return consent_function("getConsent").encode_call("0x" + consent[0].hex(), consent[1])
 
 
 def _require(answer: bytes | RegistryRefused) -> bytes:

@@ -49,6 +49,11 @@ class Signer:
         return Registry(self._client)
 
     @property
+    def account(self) -> Account:
+        """The account."""
+        return self._account
+
+    @property
     def address(self) -> str:
         """The account's address."""
         return self._account.address
@@ -131,7 +136,7 @@ class Signer:
 
     async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
         """Send with the next nonce; retry if another sender with this account took it first."""
-        chain_id = await self._read_chain_id()
+        chain_id = await self.read_chain_id()
         for _ in range(NONCE_ATTEMPTS):
             nonce = await self._count("pending")
             raw, tx_hash = self._account.sign_transaction(
@@ -152,7 +157,8 @@ class Signer:
                 return sent
         raise NotTaken(f"{self.address} is also used elsewhere: no nonce was free")
 
-    async def _read_chain_id(self) -> int:
+    async def read_chain_id(self) -> int:
+        """Return the chain id that the node gives, for what the account signs."""
         if self._chain_id is None:
             chain_id = await self._ask("eth_chainId")
             with answers_of(self._client.url):

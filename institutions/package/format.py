@@ -26,18 +26,22 @@ from lowu.institutions.package.forms import (
     read_integer,
     read_list,
     read_object,
+    read_path,
     read_paths,
     read_row,
     read_text,
 )
-from lowu.institutions.package.leaves import LEAVES_MAX, Leaf, LeafType
+from lowu.institutions.package.leaves import LEAVES_MAX, Leaf, LeafType, check_leaf
 from lowu.institutions.package.proof import RegistrationProof, proof_fields, read_proof
+from lowu.institutions.package.tags import FIRST_VERSION, VERSION, frame, tag
 
-FORMAT = "dvp1"
-VERSION = 1
+FORMAT = "dvp2"
+FIRST_FORMAT = "dvp1"
 SUITE = "sha256-p256"
 PACKAGE_BYTES_MAX = 4 * 1024 * 1024
 ANCHORS_MAX = 64
+ORG_MAX = 0xFFFF
+"""Highest number of an organisation, and of a key of one."""
 SEALED_SEED_BYTES = 113
 """A point, 32 bytes of ciphertext, and a tag (HPKE)."""
 
@@ -52,11 +56,11 @@ class Profile(StrEnum):
     """The data an anchor is made from, to compare what each reveals; the ledger accepts all."""
 
     FIELDS = "fields"
-    """The header's digest, which binds salted fields, and a blind."""
+    """The receiver, the header's digest, which binds salted fields, and a blind."""
     FILE_BLIND = "file-blind"
-    """The digest of a file, and a blind."""
+    """The same, with the digest of a file."""
     FILE_PLAIN = "file-plain"
-    """The plain digest of a file (the pilot's reported practice)."""
+    """The plain digest of a file, for no particular receiver (the pilot's reported practice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,12 @@ class PackageHeader:
     @property
     def doc_digest(self) -> bytes:
         """The digest that the issuer signs and anchors are made from."""
-        value = {**asdict(self), "must_disclose": list(self.must_disclose)}
-        return hashlib.sha256(b"dvp1-doc" + encode_canonical(value)).digest()
+        return hashlib.sha256(tag("doc", self.v) + encode_canonical(header_fields(self))).digest()
+
+    @property
+    def is_for_one_receiver(self) -> bool:
+        """Whether an anchor of it covers the receiver that it is for."""
+        return self.v != FIRST_VERSION and self.profile is not Profile.FILE_PLAIN
 
     @property
     def valid_until_day(self) -> int:
@@ -109,9 +117,12 @@ class BatchPlace:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A document's anchor for one audience."""
+    """A document's anchor for one receiver."""
 
     audience: str
+    """The receiver's name."""
+    org: int
+    """The receiver's organisation, which the anchor covers; 0 in version 1."""
     blind: bytes
     anchor: bytes
     registered_height: int = 0
@@ -149,18 +160,22 @@ class Package:
         raise KeyError(f"document {self.header.doc_id} was not issued for {audience}")
 
 
-def compute_anchor(header: PackageHeader, blind: bytes, file_digest: bytes = b"") -> bytes:
-    """Return a document's anchor for the audience that knows `blind`.
+def compute_anchor(
+    header: PackageHeader, org: int, blind: bytes, file_digest: bytes = b""
+) -> bytes:
+    """Return a document's anchor for the receiver `org`, which is told `blind`.
 
     `file_digest` is the digest of the file, for the file profiles.
     """
-    match header.profile:
-        case Profile.FIELDS:
-            return hashlib.sha256(b"dvp1-anchor" + header.doc_digest + blind).digest()
-        case Profile.FILE_BLIND:
-            return hashlib.sha256(b"dvp1-anchor" + file_digest + blind).digest()
-        case Profile.FILE_PLAIN:
-            return file_digest
+    if header.profile is Profile.FILE_PLAIN:
+        return file_digest
+    if header.v == FIRST_VERSION:
+        covered = header.doc_digest if header.profile is Profile.FIELDS else file_digest
+        return hashlib.sha256(tag("anchor", header.v) + covered + blind).digest()
+    covered = header.doc_digest + (file_digest if header.profile is Profile.FILE_BLIND else b"")
+    return hashlib.sha256(
+        tag("anchor") + frame(header.profile.encode()) + org.to_bytes(2, "big") + covered + blind
+    ).digest()
 
 
 def find_file_digest(disclosures: tuple[Leaf, ...]) -> bytes:
@@ -171,11 +186,12 @@ def find_file_digest(disclosures: tuple[Leaf, ...]) -> bytes:
     return b""
 
 
-def compute_subject_commitment(id_type: str, id_value: str, salt: bytes) -> bytes:
+def compute_subject_commitment(
+    id_type: str, id_value: str, salt: bytes, version: int = VERSION
+) -> bytes:
     """Return the commitment to a document's subject."""
-    parts = (id_type.encode(), id_value.encode(), salt)
-    framed = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
-    return hashlib.sha256(b"dvp1-subj" + framed).digest()
+    framed = b"".join(map(frame, (id_type.encode(), id_value.encode(), salt)))
+    return hashlib.sha256(tag("subject", version) + framed).digest()
 
 
 # --- encoding -------------------------------------------------------------------------------------
@@ -188,7 +204,7 @@ def header_fields(header: PackageHeader) -> dict[str, Any]:
 
 def leaf_fields(leaf: Leaf) -> list[Any]:
     """Return the JSON form of a disclosure."""
-    return [leaf.index, leaf.path, int(leaf.type), leaf.value, leaf.salt.hex()]
+    return [leaf.index, leaf.path, leaf.kinds, int(leaf.type), leaf.value, leaf.salt.hex()]
 
 
 def place_fields(place: BatchPlace | None) -> list[Any] | None:
@@ -202,6 +218,7 @@ def anchor_fields(item: Anchor) -> list[Any]:
     """Return the JSON form of an anchor."""
     return [
         item.audience,
+        item.org,
         item.blind.hex(),
         item.anchor.hex(),
         item.registered_height,
@@ -212,13 +229,20 @@ def anchor_fields(item: Anchor) -> list[Any]:
 
 def encode_package(package: Package) -> bytes:
     """Return the bytes of a package."""
+    leaves = [leaf_fields(leaf) for leaf in package.disclosures]
+    anchors = [anchor_fields(item) for item in package.anchors]
+    is_first = package.header.v == FIRST_VERSION
+    for row in leaves if is_first else ():
+        del row[_KINDS_AT]
+    for row in anchors if is_first else ():
+        del row[_ORG_AT]
     return encode_canonical(
         {
-            "format": FORMAT,
+            "format": FIRST_FORMAT if is_first else FORMAT,
             "header": header_fields(package.header),
-            "disclosures": [leaf_fields(leaf) for leaf in package.disclosures],
+            "disclosures": leaves,
             "leaves": [item.hex() for item in package.leaves],
-            "anchors": [anchor_fields(item) for item in package.anchors],
+            "anchors": anchors,
             "issuer_signature": package.issuer_signature.hex(),
             "subject_salt": package.subject_salt.hex(),
             "seed": package.seed.hex(),
@@ -251,6 +275,8 @@ _HEADER_INTEGERS = (
 )
 _HEADER_TEXTS = ("suite", "profile", "schema", "supersedes", "jurisdiction")
 _HEADER_HEX = {"doc_id": 16, "root": 32, "subject_commitment": 32, "holder_key": 64}
+_KINDS_AT, _ORG_AT = 2, 1
+"""Where rows of disclosures and of anchors have what version 1 lacks."""
 _HEADER_KEYS = (*_HEADER_INTEGERS, *_HEADER_TEXTS, *_HEADER_HEX, "must_disclose")
 
 
@@ -269,28 +295,48 @@ def read_json(data: bytes, size_max: int = PACKAGE_BYTES_MAX) -> Any:
 
 
 def decode_package(data: bytes) -> Package:
-    """Decode a package; `FormError` says what is wrong with its form."""
+    """Decode a package of any version; `FormError` says what is wrong with its form."""
     raw = read_json(data)
-    read_format(raw, FORMAT)
+    is_first = isinstance(raw, dict) and raw.get("format") == FIRST_FORMAT
+    read_format(raw, FIRST_FORMAT if is_first else FORMAT)
     read_object(raw, _PACKAGE_KEYS, "package")
+    header = read_header(raw["header"])
+    if is_first != (header.v == FIRST_VERSION):
+        raise FormError(f"format {raw['format']} with a header of version {header.v}")
+    leaves, anchors = raw["disclosures"], raw["anchors"]
+    if is_first:
+        leaves = _insert(leaves, LEAVES_MAX, "disclosures", _KINDS_AT, "")
+        anchors = _insert(anchors, ANCHORS_MAX, "anchors", _ORG_AT, 0)
     return Package(
-        read_header(raw["header"]),
-        read_leaves(raw["disclosures"]),
+        header,
+        read_leaves(leaves, header.v),
         tuple(
             read_hex(item, 32, "leaves") for item in read_list(raw["leaves"], LEAVES_MAX, "leaves")
         ),
-        tuple(read_anchor(item) for item in read_list(raw["anchors"], ANCHORS_MAX, "anchors")),
+        tuple(read_anchor(item) for item in read_list(anchors, ANCHORS_MAX, "anchors")),
         read_hex(raw["issuer_signature"], 64, "issuer_signature"),
         read_hex(raw["subject_salt"], 32, "subject_salt"),
         read_hex(raw["seed"], SEALED_SEED_BYTES, "seed"),
     )
 
 
+def _insert(value: object, size_max: int, what: str, at: int, missing: object) -> list[Any]:
+    """Return rows of version 1 as rows of version 2, with what they lack."""
+    return [
+        [*row[:at], missing, *row[at:]] if isinstance(row, list) else row
+        for row in read_list(value, size_max, what)
+    ]
+
+
 def read_header(value: object) -> PackageHeader:
     """Decode a header from a JSON value."""
     raw = read_object(value, _HEADER_KEYS, "header")
     profiles = [item.value for item in Profile]
-    if raw["v"] != VERSION or raw["suite"] != SUITE or raw["profile"] not in profiles:
+    if (
+        raw["v"] not in (VERSION, FIRST_VERSION)
+        or raw["suite"] != SUITE
+        or raw["profile"] not in profiles
+    ):
         raise FormError(
             f"version {raw['v']!r} with suite {raw['suite']!r} and profile {raw['profile']!r} is "
             "not supported",
@@ -300,43 +346,41 @@ def read_header(value: object) -> PackageHeader:
         read_integer(raw[name], name)
     for name in _HEADER_TEXTS:
         read_text(raw[name], name)
+    if raw["supersedes"]:
+        read_hex(raw["supersedes"], 32, "supersedes")
+    if raw["issuer_org"] > ORG_MAX or raw["key_id"] > ORG_MAX:
+        raise FormError(f"issuer_org, key_id: integers from 0 to {ORG_MAX}")
     for name, size in _HEADER_HEX.items():
         read_hex(raw[name], size, name)
     paths = read_paths(raw["must_disclose"], LEAVES_MAX, "must_disclose")
     return PackageHeader(**{**raw, "must_disclose": paths, "profile": Profile(raw["profile"])})
 
 
-def read_leaves(value: object) -> tuple[Leaf, ...]:
-    """Decode disclosures from a JSON value."""
-    return tuple(_read_leaf(item) for item in read_list(value, LEAVES_MAX, "disclosures"))
+def read_leaves(value: object, version: int) -> tuple[Leaf, ...]:
+    """Decode disclosures, of a document of a version, from a JSON value."""
+    return tuple(_read_leaf(item, version) for item in read_list(value, LEAVES_MAX, "disclosures"))
 
 
-def _read_leaf(raw: object) -> Leaf:
-    index, path, kind, value, salt = read_row(raw, 5, "disclosures")
+def _read_leaf(raw: object, version: int) -> Leaf:
+    index, path, kinds, kind, value, salt = read_row(raw, 6, "disclosures")
     read_integer(index, "disclosures: index", LEAVES_MAX - 1)
     read_integer(kind, "disclosures: type", LeafType.PAD)
     if kind not in list(LeafType) or kind == LeafType.PAD:
         raise FormError(f"disclosures: leaf type {kind} cannot be disclosed")
-    read_text(path, "disclosures: path", STRING_MAX)
+    read_path(path, "disclosures: path")
+    read_text(kinds, "disclosures: kinds")
     read_text(value, "disclosures: value", STRING_MAX)
-    if kind == LeafType.FILE:
-        _read_file_value(value)
-    return Leaf(index, path, LeafType(kind), value, read_hex(salt, 32, "salt"))
-
-
-def _read_file_value(value: str) -> None:
-    name, _, rest = value.partition(":")
-    digest, _, size = rest.partition(":")
-    if name != "sha-256" or not size.isdecimal():
-        raise FormError("disclosures: a file is sha-256:digest:size")
-    read_hex(digest, 32, "digest of a file")
+    leaf = Leaf(index, path, kinds, LeafType(kind), value, read_hex(salt, 32, "salt"))
+    check_leaf(leaf, version)
+    return leaf
 
 
 def read_anchor(raw: object) -> Anchor:
     """Decode an anchor from a JSON value."""
-    audience, blind, anchor, height, place, proof = read_row(raw, 6, "anchors")
+    audience, org, blind, anchor, height, place, proof = read_row(raw, 7, "anchors")
     return Anchor(
         read_text(audience, "audience"),
+        read_integer(org, "organisation of an anchor", ORG_MAX),
         read_hex(blind, 32, "blind"),
         read_hex(anchor, 32, "anchor"),
         read_integer(height, "height of an anchor", INTEGER_MAX),

@@ -5,12 +5,15 @@ Any violation raises `FormError`, which names the field and the rule.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
+_BAD_ESCAPE = re.compile(r"~(?![01])")
 INTEGER_MAX = 2**53 - 1
 NAME_MAX = 64
-PATH_MAX = 512
+PATH_BYTES_MAX = 1_024
+PATH_STEPS_MAX = 32
 
 
 class FormError(ValueError):
@@ -86,9 +89,39 @@ def read_bytes(value: object, size_max: int, what: str) -> bytes:
     return read_hex(value, len(value) // 2, what)
 
 
+def join_path(steps: Iterable[str]) -> str:
+    """Return the pointer (RFC 6901) of steps into a document."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def split_path(path: str) -> tuple[str, ...]:
+    """Return the steps of a pointer (RFC 6901).
+
+    Raises:
+        FormError: it is not a pointer, or longer than a document's paths may be.
+    """
+    if len(path) > PATH_BYTES_MAX or len(path.encode()) > PATH_BYTES_MAX:
+        raise FormError(f"{path[:60]}…: a path has at most {PATH_BYTES_MAX} bytes")
+    if path == "":
+        return ()
+    if not path.startswith("/") or _BAD_ESCAPE.search(path):
+        raise FormError(f"{path!r} is not a JSON Pointer (RFC 6901), such as /summary/lenders")
+    steps = path.split("/")[1:]
+    if len(steps) > PATH_STEPS_MAX:
+        raise FormError(f"{path[:60]}…: a path has at most {PATH_STEPS_MAX} steps")
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps)
+
+
+def read_path(value: object, what: str) -> str:
+    """Return a path into a document (RFC 6901)."""
+    path = read_text(value, what, PATH_BYTES_MAX)
+    split_path(path)
+    return path
+
+
 def read_paths(value: object, size_max: int, what: str) -> tuple[str, ...]:
     """Return a list of paths into a document."""
-    return tuple(read_text(item, what, PATH_MAX) for item in read_list(value, size_max, what))
+    return tuple(read_path(item, what) for item in read_list(value, size_max, what))
 
 
 def covers(prefixes: Iterable[str], path: str) -> bool:

@@ -1,9 +1,11 @@
 """A document as typed, salted leaves under a Merkle root.
 
-Each scalar, empty array and empty object of a document is a leaf: its path (RFC 6901), a type
-byte, its value and a salt of 32 bytes. The type byte keeps 1 and "1" apart. Empty containers are
-leaves, so that nothing can be added unnoticed (open-attestation #277). Pad leaves hide the number
-of fields. Leaves and nodes are hashed with different prefixes (RFC 9162).
+Each scalar, file, array and object of a document is a leaf: its path (RFC 6901), the kinds of the
+containers on the way, a type byte, its value and a salt of 32 bytes. The type byte keeps 1 and "1"
+apart, the kinds keep ["v"] and {"0": "v"} apart, and a container's value is its size, so a reader
+can tell whether all of it is shown. Pad leaves hide the number of fields. Leaves stand in the order
+of their salts, which says nothing about those that are not shown. Leaves and nodes are hashed with
+different prefixes (RFC 9162).
 """
 
 from __future__ import annotations
@@ -11,16 +13,33 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import IntEnum
 from typing import Any
 
-PAD_BUCKETS = (32, 64, 128, 256)
+from lowu.institutions.package.forms import (
+    INTEGER_MAX,
+    PATH_BYTES_MAX,
+    PATH_STEPS_MAX,
+    FormError,
+    join_path,
+    split_path,
+)
+from lowu.institutions.package.tags import FIRST_VERSION, VERSION, frame, tag
+
+PAD_BUCKETS = (32, 64, 128, 192, 256, 384, 512)
 LEAVES_MAX = PAD_BUCKETS[-1]
+MEDIA_TYPE_MAX = 127
+ANY_MEDIA_TYPE = "application/octet-stream"
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+\Z")
+_INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,15})\Z")
+_COUNT = re.compile(r"(0|[1-9][0-9]{0,15})\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+\Z")
 
 
 class LeafType(IntEnum):
@@ -33,17 +52,28 @@ class LeafType(IntEnum):
     DECIMAL = 4
     STRING = 5
     DATE = 6
-    EMPTY_ARRAY = 7
-    EMPTY_OBJECT = 8
+    ARRAY = 7
+    OBJECT = 8
     FILE = 9
     PAD = 15
 
 
+CONTAINERS = (LeafType.ARRAY, LeafType.OBJECT)
+KINDS = {LeafType.ARRAY: "a", LeafType.OBJECT: "o"}
+"""The letter that stands for a container in the kinds of what it contains."""
+_TEXTS = (LeafType.DECIMAL, LeafType.STRING, LeafType.DATE)
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file whose digest and size stand in a document; its bytes travel beside it."""
+    """A file whose digest, size and media type stand in a document; its bytes travel beside it."""
 
     data: bytes
+    media_type: str = ANY_MEDIA_TYPE
+
+    def __post_init__(self) -> None:
+        if not is_media_type(self.media_type):
+            raise ValueError(f"{self.media_type!r} is not a media type, such as image/png")
 
     @property
     def digest(self) -> bytes:
@@ -53,57 +83,83 @@ class Attachment:
     @property
     def value(self) -> str:
         """The value of the file's leaf."""
-        return f"sha-256:{self.digest.hex()}:{len(self.data)}"
+        return f"sha-256:{self.digest.hex()}:{len(self.data)}:{self.media_type}"
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One field with its position in the tree."""
+    """One field or container, with its position in the tree."""
 
     index: int
     path: str
+    kinds: str
+    """For each step of the path, "o" for a key or "a" for a position; empty in version 1."""
     type: LeafType
     value: str
     salt: bytes
 
 
-def _escape(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+def is_media_type(text: str) -> bool:
+    """Whether a text is a media type: type/subtype, in lower case."""
+    return len(text) <= MEDIA_TYPE_MAX and _MEDIA_TYPE.match(text) is not None
 
 
-def flatten(value: Any, path: str = "") -> Iterator[tuple[str, LeafType, str]]:
-    """Yield path, type and value text of each leaf of a document."""
+# --- from a document ------------------------------------------------------------------------------
+
+
+def flatten(
+    value: Any, steps: tuple[str, ...] = (), kinds: str = ""
+) -> Iterator[tuple[str, str, LeafType, str]]:
+    """Yield path, kinds, type and value text of each leaf of a document.
+
+    Raises:
+        ValueError: a value, a field name or a path cannot stand in a document.
+    """
+    path = join_path(steps)
+    if len(steps) > PATH_STEPS_MAX or len(path.encode()) > PATH_BYTES_MAX:
+        raise ValueError(
+            f"{path[:60]}…: a path has at most {PATH_STEPS_MAX} steps and {PATH_BYTES_MAX} bytes"
+        )
     match value:
-        case dict() if value:
+        case dict():
+            yield path, kinds, LeafType.OBJECT, str(len(value))
             for key in value:
-                yield from flatten(value[key], f"{path}/{_escape(key)}")
-        case list() if value:
+                _check_name(key, path)
+                yield from flatten(value[key], (*steps, key), kinds + "o")
+        case list():
+            yield path, kinds, LeafType.ARRAY, str(len(value))
             for position, item in enumerate(value):
-                yield from flatten(item, f"{path}/{position}")
+                yield from flatten(item, (*steps, str(position)), kinds + "a")
         case _:
-            yield path, *_describe(value)
+            yield path, kinds, *_describe(value, path)
 
 
-def _describe(value: Any) -> tuple[LeafType, str]:
+def _check_name(name: object, path: str) -> None:
+    if not isinstance(name, str) or unicodedata.normalize("NFC", name) != name:
+        raise ValueError(f"{path}: the field name {name!r} must be a text in Unicode NFC")
+
+
+def _describe(value: Any, path: str) -> tuple[LeafType, str]:
     match value:
         case None:
             return LeafType.NULL, ""
         case bool():
             return (LeafType.TRUE if value else LeafType.FALSE), ""
         case int():
+            if abs(value) > INTEGER_MAX:
+                raise ValueError(f"{path}: integer beyond ±(2^53 − 1); write it as a string")
             return LeafType.INTEGER, str(value)
         case str():
-            return _text_type(value), value
-        case dict():
-            return LeafType.EMPTY_OBJECT, ""
-        case list():
-            return LeafType.EMPTY_ARRAY, ""
+            return type_of_text(value), value
         case Attachment():
             return LeafType.FILE, value.value
-    raise ValueError(f"{type(value).__name__} cannot stand in a document")
+    raise ValueError(
+        f"{path}: {type(value).__name__} cannot stand in a document; write amounts as strings"
+    )
 
 
-def _text_type(text: str) -> LeafType:
+def type_of_text(text: str) -> LeafType:
+    """Return the type of a string: a decimal number, a date of the calendar, or any other."""
     if _DECIMAL.match(text):
         return LeafType.DECIMAL
     if _DATE.match(text):
@@ -120,40 +176,92 @@ def derive_salt(seed: bytes, path: str) -> bytes:
     return hmac.digest(seed, b"salt" + path.encode(), "sha256")
 
 
-def derive_pad_salt(seed: bytes, index: int) -> bytes:
-    """Return the salt of a pad leaf; no path collides: paths are empty or begin with /."""
-    return derive_salt(seed, f"pad {index}")
+def derive_pad(seed: bytes, number: int) -> Leaf:
+    """Return a pad, not yet in its place; no path collides: paths are empty or begin with /."""
+    return Leaf(number, "", "", LeafType.PAD, "", derive_salt(seed, f"pad {number}"))
 
 
 def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
-    """Return a document's leaves sorted by path, padded to a bucket size.
+    """Return a document's leaves, padded to a bucket size, in the order of their salts.
 
     Raises:
-        ValueError: the document has more than 256 leaves.
+        ValueError: the document has too many leaves, or something that cannot stand in one.
     """
-    fields = sorted(flatten(content), key=lambda item: item[0].encode())
+    fields = [
+        Leaf(0, path, kinds, kind, value, derive_salt(seed, path))
+        for path, kinds, kind, value in flatten(content)
+    ]
     if len(fields) > LEAVES_MAX:
         raise ValueError(f"document has {len(fields)} leaves; at most {LEAVES_MAX}")
-    leaves = [
-        Leaf(index, path, kind, value, derive_salt(seed, path))
-        for index, (path, kind, value) in enumerate(fields)
-    ]
     bucket = next(size for size in PAD_BUCKETS if size >= len(fields))
-    leaves += [
-        Leaf(index, "", LeafType.PAD, "", derive_pad_salt(seed, index))
-        for index in range(len(fields), bucket)
-    ]
-    return tuple(leaves)
+    return place_leaves([*fields, *(derive_pad(seed, n) for n in range(bucket - len(fields)))])
 
 
-def hash_leaf(schema_number: int, leaf: Leaf) -> bytes:
-    """Return the hash of a leaf; it binds schema, path, type, value and salt."""
-    path, value = leaf.path.encode(), leaf.value.encode()
+def place_leaves(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
+    """Return leaves in the order of their salts, each with its index."""
+    ordered = sorted(leaves, key=lambda leaf: leaf.salt)
+    return tuple(replace(leaf, index=index) for index, leaf in enumerate(ordered))
+
+
+# --- from a package -------------------------------------------------------------------------------
+
+
+def check_leaf(leaf: Leaf, version: int) -> None:
+    """Raise `FormError` unless path, kinds, type and value of a leaf agree."""
+    steps = split_path(leaf.path)
+    if version != FIRST_VERSION:
+        is_fit = len(leaf.kinds) == len(steps) and all(
+            kind == "o" or (kind == "a" and _COUNT.match(step))
+            for kind, step in zip(leaf.kinds, steps, strict=True)
+        )
+        if not is_fit:
+            raise FormError(f"{leaf.path}: kinds {leaf.kinds!r} do not fit the path")
+    elif leaf.kinds:
+        raise FormError(f"{leaf.path}: version 1 has no kinds")
+    if not _is_value(leaf, version):
+        raise FormError(f"{leaf.path}: {leaf.value[:40]!r} is not a value of type {leaf.type.name}")
+
+
+def _is_value(leaf: Leaf, version: int) -> bool:
+    match leaf.type:
+        case LeafType.NULL | LeafType.FALSE | LeafType.TRUE:
+            return leaf.value == ""
+        case LeafType.INTEGER:
+            return bool(_INTEGER.match(leaf.value)) and abs(int(leaf.value)) <= INTEGER_MAX
+        case LeafType.DECIMAL | LeafType.STRING | LeafType.DATE:
+            return type_of_text(leaf.value) is leaf.type
+        case LeafType.ARRAY | LeafType.OBJECT:
+            if version == FIRST_VERSION:
+                return leaf.value == ""
+            return bool(_COUNT.match(leaf.value)) and int(leaf.value) < LEAVES_MAX
+        case LeafType.FILE:
+            return _is_file(leaf.value, version)
+    return False
+
+
+def _is_file(value: str, version: int) -> bool:
+    parts = value.split(":", 3)
+    if len(parts) != (3 if version == FIRST_VERSION else 4):
+        return False
+    is_described = parts[0] == "sha-256" and _DIGEST.match(parts[1]) and _COUNT.match(parts[2])
+    return bool(is_described) and (version == FIRST_VERSION or is_media_type(parts[3]))
+
+
+def is_file_of(data: bytes, value: str) -> bool:
+    """Whether a file has the digest and the size that the value of its leaf gives."""
+    return value.split(":")[1:3] == [hashlib.sha256(data).hexdigest(), str(len(data))]
+
+
+def hash_leaf(schema_number: int, leaf: Leaf, version: int = VERSION) -> bytes:
+    """Return the hash of a leaf; it binds schema, path, kinds, type, value and salt."""
+    value = leaf.value.encode()
+    kinds = b"" if version == FIRST_VERSION else frame(leaf.kinds.encode())
     return hashlib.sha256(
-        b"\x00dvp1-leaf"
+        b"\x00"
+        + tag("leaf", version)
         + schema_number.to_bytes(4, "big")
-        + len(path).to_bytes(2, "big")
-        + path
+        + frame(leaf.path.encode())
+        + kinds
         + bytes([leaf.type])
         + len(value).to_bytes(4, "big")
         + value

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgpack
 import rlp
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError as AbiError
 from eth_utils.crypto import keccak
 from rlp.exceptions import DecodingError
 
@@ -63,6 +65,16 @@ class RegistrationProof:
 
 
 @dataclass(frozen=True, slots=True)
+class Particulars:
+    """What a registration says of the document, by the call in its transaction."""
+
+    key_id: int
+    valid_until_day: int
+    """Days since 1970; 0 for no end."""
+    suite: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proven:
     """The facts that a proof shows."""
 
@@ -73,6 +85,7 @@ class Proven:
     schema: int
     count: int
     """Number of documents in the batch, else 0."""
+    particulars: Particulars
     signers: int
     validators: Validators
     """As named in the header; the reader must know whether they are the chain's."""
@@ -93,6 +106,7 @@ def check_proof(proof: RegistrationProof, issuer: int, anchor: bytes) -> Proven:
     if tx_hash != keccak(proof.transaction) or status:
         raise ProofError("the receipt is not that of a transaction that succeeded")
     schema, count = _find_registration(logs, issuer, anchor)
+    particulars = _read_call(proof.transaction, anchor, schema, count)
     fields = _read_header(proof.header)
     if _climb(proof.receipt, proof.path) != fields[5]:
         raise ProofError("the receipt is not in the block")
@@ -109,6 +123,7 @@ def check_proof(proof: RegistrationProof, issuer: int, anchor: bytes) -> Proven:
         time_s=_number(fields[8]) // 1000,
         schema=schema,
         count=count,
+        particulars=particulars,
         signers=len(proof.signatures),
         validators=validators,
     )
@@ -172,6 +187,31 @@ def _find_registration(logs: list[Any], issuer: int, anchor: bytes) -> tuple[int
     raise ProofError("the transaction did not register this anchor of this issuer")
 
 
+_CALL_PLACES = {b"\x01": 6, b"\x02": 7}
+"""By the byte before a typed transaction: where its data stands, after the contract and value."""
+
+
+def _read_call(transaction: bytes, anchor: bytes, schema: int, count: int) -> Particulars:
+    """Return what a transaction that registers an anchor, or a batch, says of it."""
+    place = _CALL_PLACES.get(transaction[:1])
+    try:
+        fields = rlp.decode(transaction if place is None else transaction[1:])
+        target, data = fields[(place or 5) - 2], fields[place or 5]
+        name = "registerBatch" if count else "registerAnchor"
+        function = load_artifact("HashRegistry").functions[name]
+        if target != HASH_REGISTRY_ADDRESS or data[:4] != function.selector:
+            raise ProofError("its transaction is not a registration")
+        values = list(decode(function.input_types, data[4:]))
+        found_anchor = values.pop(0)
+        found_count = values.pop(0) if count else 0
+        found_schema, key_id, valid_until_day, suite, _ = values
+    except (DecodingError, AbiError, IndexError, TypeError, OverflowError) as error:
+        raise ProofError("the transaction is malformed") from error
+    if (found_anchor, found_count, found_schema) != (anchor, count, schema):
+        raise ProofError("its transaction registers something else")
+    return Particulars(key_id, valid_until_day, suite)
+
+
 def _climb(receipt: bytes, path: tuple[tuple[bool, bytes], ...]) -> bytes:
     current = keccak(b"\x00" + receipt)
     for is_left, sibling in path:
@@ -188,16 +228,30 @@ def _check_signatures(
     block_hash: bytes,
 ) -> None:
     """Check that a quorum signed the CHECKPOINT of the block (docs/PROTOCOL.md, R-CERT-2)."""
-    signers = [index for index, _ in proof.signatures]
-    if signers != sorted(set(signers)) or any(index >= len(validators) for index in signers):
-        raise ProofError("its signers are not distinct validators")
-    total = sum(weight for _, weight in validators)
-    if sum(validators[index][1] for index in signers) < count_quorum(total):
-        raise ProofError("less than a quorum signed the block")
+    _check_weight(validators, [index for index, _ in proof.signatures])
     tail = (height, proposal_digest, block_hash)
     for index, signature in proof.signatures:
         head = ("lowu/1/checkpoint", proof.chain_id, proof.group_id, proof.epoch, index)
         digest = hashlib.sha256(msgpack.packb((*head, *tail), use_bin_type=True)).digest()
+        if not _is_signed(validators[index][0], digest, signature):
+            raise ProofError(f"the signature of validator {index} is bad")
+
+
+def _check_weight(validators: Validators, signers: list[int]) -> None:
+    """Check that signers, by their places, are distinct and a quorum of the validators."""
+    if signers != sorted(set(signers)) or any(index >= len(validators) for index in signers):
+        raise ProofError("its signers are not distinct validators")
+    total = sum(weight for _, weight in validators)
+    if sum(validators[index][1] for index in signers) < count_quorum(total):
+        raise ProofError("less than a quorum signed it")
+
+
+def check_quorum(
+    validators: Validators, digest: bytes, signatures: tuple[tuple[int, bytes], ...]
+) -> None:
+    """Raise `ProofError` unless a quorum of the validators signed one digest."""
+    _check_weight(validators, [index for index, _ in signatures])
+    for index, signature in signatures:
         if not _is_signed(validators[index][0], digest, signature):
             raise ProofError(f"the signature of validator {index} is bad")
 

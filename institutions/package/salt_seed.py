@@ -13,11 +13,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from lowu.institutions.package.format import SEALED_SEED_BYTES, Package
 from lowu.institutions.package.forms import FormError
-from lowu.institutions.package.leaves import Leaf, LeafType, derive_pad_salt, derive_salt, hash_leaf
+from lowu.institutions.package.leaves import (
+    Leaf,
+    LeafType,
+    derive_pad,
+    derive_salt,
+    hash_leaf,
+    place_leaves,
+)
 from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.package.tags import FIRST_VERSION, VERSION, tag
 
 SEED_BYTES = 32
-SEED_INFO = b"dvp1-seed"
 
 
 def _suite() -> hpke.Suite:
@@ -31,12 +38,16 @@ def seal_seed(seed: bytes, holder_key: bytes, doc_id: str) -> bytes:
         ValueError: the holder's key is not a point on the curve.
     """
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + holder_key)
-    return bytes(_suite().encrypt(seed, key, SEED_INFO + bytes.fromhex(doc_id)))
+    return bytes(_suite().encrypt(seed, key, _info(doc_id)))
+
+
+def _info(doc_id: str, version: int = VERSION) -> bytes:
+    return tag("seed", version) + bytes.fromhex(doc_id)
 
 
 def open_seed(package: Package, key: DocumentKey) -> bytes:
     """Return a package's seed; `FormError` if it was not sealed to this holder, or changed."""
-    info = SEED_INFO + bytes.fromhex(package.header.doc_id)
+    info = _info(package.header.doc_id, package.header.v)
     try:
         if len(package.seed) != SEALED_SEED_BYTES:
             raise ValueError("length")
@@ -46,16 +57,27 @@ def open_seed(package: Package, key: DocumentKey) -> bytes:
 
 
 def find_foreign_leaf(package: Package, seed: bytes, schema_number: int) -> str:
-    """Describe the first leaf that is not derived from the seed; empty if all are.
+    """Describe the first leaf that does not follow from the seed; empty if all do.
 
-    Fields are compared by their salts; all other leaves must be pads.
+    Fields are compared by their salts and places; all other leaves must be pads.
     """
     for leaf in package.disclosures:
         if leaf.salt != derive_salt(seed, leaf.path):
             return f"field {leaf.path}"
-    shown = {leaf.index for leaf in package.disclosures}
+    places = _place_pads(package, seed)
     for index, digest in enumerate(package.leaves):
-        pad = Leaf(index, "", LeafType.PAD, "", derive_pad_salt(seed, index))
-        if index not in shown and hash_leaf(schema_number, pad) != digest:
+        leaf = places[index]
+        if leaf.type is not LeafType.PAD and leaf not in package.disclosures:
+            return f"field {leaf.path}, which is not in its place"
+        if hash_leaf(schema_number, leaf, package.header.v) != digest:
             return f"leaf {index}, which is neither shown nor a pad"
     return ""
+
+
+def _place_pads(package: Package, seed: bytes) -> tuple[Leaf, ...]:
+    """Return all leaves, with as many pads as are not shown, in the places where they belong."""
+    shown, count = package.disclosures, len(package.leaves)
+    if package.header.v == FIRST_VERSION:  # in order of their paths, then pads by their index
+        pads = tuple(derive_pad(seed, index) for index in range(len(shown), count))
+        return (*shown, *pads)
+    return place_leaves([*shown, *(derive_pad(seed, n) for n in range(count - len(shown)))])

@@ -8,8 +8,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from lowu.institutions.package.tags import FIRST_VERSION, VERSION
+
 PUBLIC_KEY_BYTES = 64
 SIGNATURE_BYTES = 64
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group of P-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,24 @@ class DocumentKey:
         """Return r ‖ s over a 32-byte digest."""
         prehashed = utils.Prehashed(hashes.SHA256())
         r, s = utils.decode_dss_signature(self.load().sign(digest, ec.ECDSA(prehashed)))
+        s = min(s, ORDER - s)  # the other is a second signature of the same
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
-def is_signed_by(public_key: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether a public key (64 bytes) signed a digest; False for anything malformed."""
+def is_signed_by(
+    public_key: bytes, digest: bytes, signature: bytes, version: int = VERSION
+) -> bool:
+    """Whether a public key (64 bytes) signed a digest; False for anything malformed.
+
+    In version 1, the second signature that anybody can make of one counts too.
+    """
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     try:
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + public_key)
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        if s > ORDER // 2 and version != FIRST_VERSION:
+            return False
         encoded = utils.encode_dss_signature(r, s)
         key.verify(encoded, digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
     except (InvalidSignature, ValueError):

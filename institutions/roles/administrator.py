@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from lowu.contracts.account import Account
 from lowu.contracts.registry import Role
-from lowu.institutions.ledger.governance import account_call, rotation_calls
+from lowu.institutions.ledger.governance import account_call, claim_call, rotation_calls
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.signatures import DocumentKey
@@ -72,10 +73,11 @@ class Administrator:
             height = (await self._signer.send(address, data)).height
         return Rotation(number, tuple(old for old in used.usable if old != number), height)
 
-    async def grant_all_roles(self, account: str) -> Role:
-        """Give an account all roles of its organisation; return the roles."""
+    async def grant_all_roles(self, fresh: Account) -> Role:
+        """Give a new account, which agrees to it, all roles of its organisation; return them."""
         roles = Role((await self._signer.registry.get_org(self._org_id)).roles)
-        address, data = account_call(self._org_id, bytes.fromhex(account[2:]), roles)
+        chain_id = await self._signer.read_chain_id()
+        address, data = claim_call(self._org_id, fresh, roles, chain_id)
         await self._signer.send(address, data)
         return roles
 

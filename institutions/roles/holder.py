@@ -1,15 +1,21 @@
 """The holder: a company or person that keeps packages and decides which fields a receiver sees.
 
-The holder has no account on the ledger and talks to no node. The holder hands a consent to an
+The holder has no account on the ledger. It answers a request only if it knows, from its own node
+or from a trust file, that the request is from whom it says. The holder hands a consent to an
 institution, which logs it.
 """
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass
 
-from lowu.institutions.documents.schemas import SCHEMAS
+from eth_utils.crypto import keccak
+
+from lowu.contracts.registry import Jurisdiction
+from lowu.institutions.documents.schemas import SCHEMAS, SENSITIVE
 from lowu.institutions.exchange.consent import (
     Basis,
     ConsentReceipt,
@@ -24,14 +30,31 @@ from lowu.institutions.exchange.presentation import (
     seal,
 )
 from lowu.institutions.exchange.request import Request
+from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.package.format import Package, decode_package
-from lowu.institutions.package.forms import FormError, covers
+from lowu.institutions.package.forms import FormError
 from lowu.institutions.package.salt_seed import find_foreign_leaf, open_seed
-from lowu.institutions.package.signatures import DocumentKey
-from lowu.institutions.verification.checks import find_damage
+from lowu.institutions.package.signatures import DocumentKey, is_signed_by
+from lowu.institutions.verification.integrity import find_damage
 
 CONSENT_VALID_S = 30 * 86_400
 RETENTION_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a holder agrees to, besides showing fields: each has to be asked for where it applies.
+
+    PIPL, articles 29 and 39.
+    """
+
+    to_cross_border: bool = False
+    """That the document is used in another jurisdiction than its issuer's."""
+    to_sensitive: bool = False
+    """That sensitive data is shown."""
+
+
+NOTHING_MORE = Agreement()
 
 
 class Holder:
@@ -44,10 +67,15 @@ class Holder:
         *,
         packages: MutableMapping[bytes, Package] | None = None,
         ledger_keys: MutableMapping[bytes, bytes] | None = None,
+        trust: Trust | None = None,
+        clock_s: Callable[[], float] = time.time,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.name = name
         self.key = key
+        self.trust = trust
+        """What this holder knows of the chain; without it, it takes no package and no request."""
+        self._clock_s = clock_s
         self._random = randomness
         self._packages: MutableMapping[bytes, Package] = {} if packages is None else packages
         self._ledger_keys: MutableMapping[bytes, bytes] = {} if ledger_keys is None else ledger_keys
@@ -57,18 +85,45 @@ class Holder:
         """Check and keep a package from an issuer; return its document id.
 
         Raises:
-            FormError: the package is malformed, was changed on its way, is for another holder, or
-                has leaves that it does not show.
+            FormError: the package is malformed, was changed on its way, is not signed by the issuer
+                that it names, is for another holder, or has leaves that it does not show.
         """
         package = decode_package(data)
+        header = package.header
+        if header.holder_key != self.key.public_key.hex():
+            raise FormError(f"the package is for another holder than {self.name}")
         damage = find_damage(package)
         if not damage:
             seed = open_seed(package, self.key)
-            foreign = find_foreign_leaf(package, seed, SCHEMAS[package.header.schema].number)
+            foreign = find_foreign_leaf(package, seed, SCHEMAS[header.schema].number)
             damage = foreign and f"{foreign}, does not follow from its seed"
         if damage:
             raise FormError(f"the package is damaged: {damage}; ask its issuer for it again")
+        for item in package.anchors if header.is_for_one_receiver else ():
+            receiver = self._require_trust().find_org(item.org)
+            if receiver is not None and receiver.name_hash != keccak(text=item.audience):
+                raise FormError(f"its anchor for {item.audience} is for organisation {item.org}")
+        key = self._require_trust().find_key(header.issuer_org, header.key_id)
+        signature = package.issuer_signature
+        if key is None or not is_signed_by(key.public_key, header.doc_digest, signature, header.v):
+            raise FormError(
+                f"the package is not signed by key {header.key_id} of organisation "
+                f"{header.issuer_org}, which it names as its issuer; do not rely on it"
+            )
         return self.keep(package)
+
+    def _check(self, request: Request) -> int:
+        """Return the present, in seconds, if a request is in time and from whom it says."""
+        now_s = int(self._clock_s())
+        self._require_trust().check_request(request, now_s)
+        return now_s
+
+    def _require_trust(self) -> Trust:
+        if self.trust is None:
+            raise FormError(
+                f"{self.name} cannot tell whose signature this is: it needs a node or a trust file"
+            )
+        return self.trust
 
     def keep(self, package: Package) -> str:
         """Keep a package without checking it; return its document id."""
@@ -96,16 +151,17 @@ class Holder:
         doc_id: str,
         request: Request,
         *,
-        now_s: int,
+        agreement: Agreement = NOTHING_MORE,
         fields: Iterable[str] | None = None,
         purpose: str | None = None,
         valid_s: int = CONSENT_VALID_S,
     ) -> ConsentReceipt:
         """Agree to show a document as a request asks, or more narrowly.
 
-        The receipt always agrees to both extra questions: cross-border transfer and sensitive
-        data.
+        Raises:
+            FormError: the request is not from whom it says, or over.
         """
+        now_s = self._check(request)
         header = self.find(doc_id).header
         ledger_key = self._draw_ledger_key()
         chosen = request.fields if fields is None else tuple(fields)
@@ -115,11 +171,12 @@ class Holder:
             doc_id=doc_id,
             provider_org=header.issuer_org,
             receiver=request.receiver,
+            receiver_org=request.receiver_org,
             purpose=request.purpose if purpose is None else purpose,
             fields=(*header.must_disclose, *chosen),
             basis=Basis.PIPL if header.jurisdiction == "SZ" else Basis.PDPO,
-            is_cross_border=True,
-            is_sensitive=True,
+            is_cross_border=agreement.to_cross_border,
+            is_sensitive=agreement.to_sensitive,
             retention_days=RETENTION_DAYS,
             onward_transfer="",
             issued_at=now_s,
@@ -128,6 +185,16 @@ class Holder:
         ).signed(self.key)
         self._ledger_keys[receipt.digest] = ledger_key
         return receipt
+
+    def find_questions(self, doc_id: str, request: Request) -> Agreement:
+        """Return what a holder has to be asked before a document is shown as a request asks."""
+        header = self.find(doc_id).header
+        receiver = self._require_trust().find_org(request.receiver_org)
+        here = 0 if receiver is None else receiver.jurisdiction
+        return Agreement(
+            to_cross_border=Jurisdiction.__members__.get(header.jurisdiction) != here,
+            to_sensitive=SCHEMAS[header.schema].sensitivity >= SENSITIVE,
+        )
 
     def _draw_ledger_key(self) -> bytes:
         # Below 2^255, so every drawn number is a valid private key of secp256k1.
@@ -154,14 +221,19 @@ class Holder:
         presentation that hides them.
 
         Raises:
+            FormError: the request is not from whom it says, or over.
             KeyError: there is no such document, or none of its anchors is for that receiver.
-            ValueError: none of its fields is chosen.
+            ValueError: the document lacks one of the fields, or none is chosen.
         """
+        self._check(request)
         package = self.find(doc_id)
-        must = package.header.must_disclose
-        chosen = (*must, *request.fields) if fields is None else tuple(fields)
-        shown = build_presentation(package, request, consent, lambda path: covers(chosen, path))
-        return shown.signed(self.key)
+        if fields is None:
+            paths = [leaf.path for leaf in package.disclosures]
+            must = [path for path in package.header.must_disclose if path in paths]
+            chosen: Iterable[str] = (*must, *request.fields)
+        else:
+            chosen = tuple(fields)
+        return build_presentation(package, request, consent, chosen).signed(self.key)
 
     def present(
         self,
@@ -172,6 +244,6 @@ class Holder:
         *,
         password: str = "",
     ) -> bytes:
-        """Return a presentation, sealed to the receiver that made the request."""
+        """Return a presentation, sealed to the receiver that made the request. See `build`."""
         shown = self.build(doc_id, request, consent, fields)
         return seal(encode_presentation(shown), request, password)

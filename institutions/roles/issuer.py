@@ -20,7 +20,7 @@ from lowu.contracts.registry import (
     hash_function,
 )
 from lowu.institutions.documents.document import Document
-from lowu.institutions.documents.schemas import DAY_S, SCHEMAS, must_disclose
+from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, DAY_S, SCHEMAS, must_disclose
 from lowu.institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
 from lowu.institutions.ledger.registry import Registry, RegistryRefused
 from lowu.institutions.ledger.responses import TransactionReceipt
@@ -29,7 +29,6 @@ from lowu.institutions.package.batch import build_batch
 from lowu.institutions.package.canonical import encode_canonical
 from lowu.institutions.package.format import (
     SUITE,
-    VERSION,
     Anchor,
     BatchPlace,
     Package,
@@ -39,10 +38,17 @@ from lowu.institutions.package.format import (
     compute_subject_commitment,
     find_file_digest,
 )
-from lowu.institutions.package.leaves import Leaf, build_leaves, compute_root, hash_leaf
+from lowu.institutions.package.leaves import (
+    Leaf,
+    LeafType,
+    build_leaves,
+    compute_root,
+    hash_leaf,
+)
 from lowu.institutions.package.proof import ProofError, check_proof, proof_fields
 from lowu.institutions.package.salt_seed import SEED_BYTES, seal_seed
 from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.package.tags import VERSION
 from lowu.institutions.roles.member import Member
 
 _GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
@@ -54,6 +60,22 @@ class Issued:
 
     package: Package
     anchor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The one receiver for whom an anchor is made."""
+
+    name: str
+    org: int
+
+
+def _check_report_time(report_time_s: int, issued_at_s: int) -> None:
+    ahead_s = report_time_s - issued_at_s
+    if ahead_s > CLOCK_AHEAD_S:
+        raise ValueError(
+            f"report_time {report_time_s} is {ahead_s} s in the future; no receiver accepts that"
+        )
 
 
 class Issuer:
@@ -83,7 +105,7 @@ class Issuer:
         self,
         document: Document,
         *,
-        audience: str,
+        audience: Audience,
         holder_key: bytes,
         issued_at_s: int,
         supersedes: bytes = b"",
@@ -93,15 +115,18 @@ class Issuer:
         """Return a package that is not registered yet.
 
         It is valid for as many whole days as its schema says, or until `valid_until_s`.
+
+        Raises:
+            ValueError: the document's report is of the future, or its content cannot be issued.
         """
         schema = SCHEMAS[document.schema]
+        _check_report_time(document.report_time_s, issued_at_s)
         seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
         leaves = build_leaves(document.content, seed)
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
         subject_salt = self._random(32)
-        commitment = compute_subject_commitment(
-            document.subject.id_type, document.subject.id_value, subject_salt
-        )
+        subject = document.subject
+        commitment = compute_subject_commitment(subject.id_type, subject.id_value, subject_salt)
         start = issued_at_s - issued_at_s % DAY_S  # whole days: less to correlate (T3)
         header = PackageHeader(
             v=VERSION,
@@ -126,7 +151,7 @@ class Issuer:
             sensitivity=schema.sensitivity,
             must_disclose=must_disclose(schema.id, profile),
         )
-        disclosures = tuple(leaf for leaf in leaves if leaf.path)
+        disclosures = tuple(leaf for leaf in leaves if leaf.type is not LeafType.PAD)
         return Package(
             header=header,
             disclosures=disclosures,
@@ -137,16 +162,18 @@ class Issuer:
             seed=seal_seed(seed, holder_key, doc_id),
         )
 
-    def _blind(self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: str) -> Anchor:
+    def _blind(
+        self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: Audience
+    ) -> Anchor:
         blind = self._random(32)
-        anchor = compute_anchor(header, blind, find_file_digest(disclosures))
-        return Anchor(audience, blind, anchor)
+        anchor = compute_anchor(header, audience.org, blind, find_file_digest(disclosures))
+        return Anchor(audience.name, audience.org, blind, anchor)
 
     async def issue(
         self,
         document: Document,
         *,
-        audience: str,
+        audience: Audience,
         holder_key: bytes,
         issued_at_s: int,
         supersedes: bytes = b"",
@@ -194,14 +221,14 @@ class Issuer:
                 height, proof = receipt.height, None  # a false proof, but the anchor is registered
         return replace(anchor, registered_height=height, proof=proof)
 
-    async def add_audience(self, issued: Issued, audience: str) -> Issued:
+    async def add_audience(self, issued: Issued, audience: Audience) -> Issued:
         """Register another anchor of the same document for another receiver."""
         package = issued.package
         anchor = self._blind(package.header, package.disclosures, audience)
         return await self.register(replace(package, anchors=(*package.anchors, anchor)))
 
     async def issue_batch(
-        self, documents: Sequence[tuple[Document, bytes]], *, audience: str, issued_at_s: int
+        self, documents: Sequence[tuple[Document, bytes]], *, audience: Audience, issued_at_s: int
     ) -> list[Package]:
         """Build packages for documents and their holders' keys; register all in one transaction.
 
@@ -283,7 +310,7 @@ class Issuer:
         """Mark all anchors of a receipt as erased on the ledger; return the last block.
 
         Repeating it is safe; the ledger refuses another receipt. In a batch, only the document's
-        leaf is withdrawn.
+        leaf is marked.
         """
         height = 0
         for item in receipt.anchors:
@@ -291,8 +318,9 @@ class Issuer:
                 if item.batch is None:
                     done = await self.mark_erased(item.anchor, receipt.digest)
                 else:
-                    place = Anchor("", b"", item.anchor, batch=item.batch)
-                    done = await self.revoke_leaf(place, RevokeReason.ERASED)
+                    place = item.batch
+                    leaf = (item.anchor, place.index, list(place.path), receipt.digest)
+                    done = await self._send("eraseLeaf", place.root, *leaf)
             except RegistryRefused as error:
                 if error.code not in _GONE or not await self._is_noted(item, receipt.digest):
                     raise
@@ -301,9 +329,11 @@ class Issuer:
         return height
 
     async def _is_noted(self, item: ErasedAnchor, digest: bytes) -> bool:
-        if item.batch is not None:
-            return True  # a withdrawn leaf cannot be withdrawn again
-        return await self.registry.get_erasure(self.member.org_id, item.anchor) == digest
+        if item.batch is None:
+            return await self.registry.get_erasure(self.member.org_id, item.anchor) == digest
+        place = item.batch
+        noted = await self.registry.get_leaf_erasure(self.member.org_id, place.root, place.index)
+        return noted == digest
 
     async def _send(self, function: str, *arguments: object) -> TransactionReceipt:
         call = hash_function(function).encode_call(*arguments)

@@ -16,5 +16,7 @@ class Member:
     side: str
     """Its jurisdiction, such as ``HK``."""
     document_key: DocumentKey
+    ledger: int
+    """The number that transactions of its ledger are signed for."""
     key_id: int = 1
     """The number of the document key's public half on the ledger."""

@@ -56,7 +56,7 @@ class View:
     withdrawn: Counter[int] = field(default_factory=Counter)
     """By issuer: revoked anchors and batch leaves, including erased leaves."""
     erased: Counter[int] = field(default_factory=Counter)
-    """By issuer: anchors marked as erased; some of them were revoked before."""
+    """By issuer: anchors and batch leaves marked as erased; some were revoked before."""
     withdrawals: dict[int, list[int]] = field(default_factory=dict)
     """By issuer: the heights of its last `MASS` withdrawals."""
     mass_withdrawals: dict[int, int] = field(default_factory=dict)
@@ -154,7 +154,7 @@ def _topics(contract: str, *names: str) -> tuple[bytes, ...]:
 
 _REGISTERED = _topics("HashRegistry", "AnchorRegistered", "BatchRegistered")
 _WITHDRAWN = _topics("HashRegistry", "AnchorRevoked", "LeafRevoked")
-_ERASED = _topics("HashRegistry", "AnchorErased")
+_ERASED = _topics("HashRegistry", "AnchorErased", "LeafErased")
 _CONSUMED = _topics("VerificationLog", "PresentationConsumed")
 _COMPROMISED = _topics("OrgRegistry", "KeyCompromised")
 _FOLLOWED = (

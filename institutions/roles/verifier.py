@@ -2,12 +2,15 @@
 
 All checks run even after one has failed, so that a report lists every reason. A check whose data
 could not be read from a node is UNKNOWN, never a pass. Nodes of other sides can be asked too,
-which exposes a node that lies or lags.
+which exposes a node that lies or lags. What is accepted is used up on the ledger, and checked once
+more at the block that says so: it is no older than the use.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +19,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from lowu.contracts.registry import (
+    NO_CONSENT,
     VERIFICATION_LOG_ADDRESS,
     Jurisdiction,
     RegistryErrorCode,
@@ -36,22 +40,22 @@ from lowu.institutions.ledger.registry import Query, Registry, RegistryRefused
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.member import Member
+from lowu.institutions.verification.answer import check_consent, check_holder, check_replay
 from lowu.institutions.verification.checks import (
+    check_anchor,
+    check_issuer,
+    check_offline,
+    check_status,
+    check_time,
+)
+from lowu.institutions.verification.heads import SeenHead, find_staleness, note_head
+from lowu.institutions.verification.integrity import check_integrity, report_malformed
+from lowu.institutions.verification.judging import (
     Expectation,
     Judged,
     LedgerView,
-    check_anchor,
-    check_consent,
-    check_holder,
-    check_integrity,
-    check_issuer,
-    check_offline,
-    check_replay,
-    check_status,
-    check_time,
     judge_proof,
     number_of,
-    report_malformed,
 )
 from lowu.institutions.verification.verdicts import (
     Check,
@@ -73,6 +77,11 @@ REQUEST_VALID_S = 10 * 60
 
 ATTEMPT_BYTES = 16
 NO_ATTEMPT = bytes(ATTEMPT_BYTES)
+_MAY_CHANGE = (Check.ISSUER, Check.ANCHOR, Check.STATUS)
+"""What may have changed between the checks of a presentation and the block of its use. The ledger
+lets only a presentation under a live consent be used up."""
+HEAD = b"head"
+"""Key of the highest block seen."""
 NO_FILES: Mapping[str, bytes] = {}
 
 
@@ -85,17 +94,15 @@ class Asked:
     is_used: bool = False
     attempt: bytes = NO_ATTEMPT
     """The attempt that used it; `NO_ATTEMPT` if it cannot be resumed."""
+    judged: bytes = bytes(32)
+    """SHA-256 of the sealed bytes that were accepted: only the same are resumed."""
     accepted: bytes = b""
     """The lines of the report that accepted it, for an attempt that resumes."""
-
-    def is_resumed_by(self, attempt: bytes) -> bool:
-        """Whether this attempt used the request and was interrupted before it had an answer."""
-        return self.is_used and attempt != NO_ATTEMPT and self.attempt == attempt
 
 
 def encode_asked(asked: Asked) -> bytes:
     """Return the stored form."""
-    head = asked.sealing_key + bytes([asked.is_used]) + asked.attempt
+    head = asked.sealing_key + bytes([asked.is_used]) + asked.attempt + asked.judged
     return (
         head
         + len(asked.accepted).to_bytes(4, "big")
@@ -106,9 +113,29 @@ def encode_asked(asked: Asked) -> bytes:
 
 def decode_asked(data: bytes) -> Asked:
     """Return the request in a stored form."""
-    end = 53 + int.from_bytes(data[49:53], "big")
+    end = 85 + int.from_bytes(data[81:85], "big")
     request = decode_request(data[end:])
-    return Asked(request, data[:32], bool(data[32]), data[33:49], data[53:end])
+    return Asked(request, data[:32], bool(data[32]), data[33:49], data[49:81], data[85:end])
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A presentation that is judged, with what came with it."""
+
+    shown: Presentation
+    subject: Subject
+    files: Mapping[str, bytes]
+    asked: Asked | None
+    """Our request with the presentation's nonce; None if we made none."""
+    attempt: bytes = NO_ATTEMPT
+    sealed_digest: bytes = b""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether this attempt used the request and was interrupted before it had an answer."""
+        if self.asked is None or not self.asked.is_used or self.attempt == NO_ATTEMPT:
+            return False
+        return (self.asked.attempt, self.asked.judged) == (self.attempt, self.sealed_digest)
 
 
 class Verifier:
@@ -124,6 +151,8 @@ class Verifier:
         trust: Trust | None = None,
         max_age_s: int | None = None,
         requests: MutableMapping[bytes, Asked] | None = None,
+        heads: MutableMapping[bytes, SeenHead] | None = None,
+        clock_s: Callable[[], float] = time.time,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.member = member
@@ -136,6 +165,9 @@ class Verifier:
         self._random = randomness
         self._asked: MutableMapping[bytes, Asked] = {} if requests is None else requests
         """By nonce. A stored map outlives the process."""
+        self._heads: MutableMapping[bytes, SeenHead] = {} if heads is None else heads
+        """The highest block seen. A stored map outlives the process."""
+        self._clock_s = clock_s
 
     def reading(self, registry: Registry, *other_sides: Registry) -> Verifier:
         """Return this verifier, with its requests, reading from other nodes."""
@@ -155,6 +187,8 @@ class Verifier:
             trust=trust,
             max_age_s=self._max_age_s,
             requests=self._asked,
+            heads=self._heads,
+            clock_s=self._clock_s,
             randomness=self._random,
         )
 
@@ -167,6 +201,8 @@ class Verifier:
         request = Request(
             receiver=self.member.name,
             receiver_org=self.member.org_id,
+            key_id=self.member.key_id,
+            ledger=self.member.ledger,
             schema=schema,
             purpose=purpose,
             fields=tuple(fields),
@@ -189,59 +225,66 @@ class Verifier:
     ) -> Report:
         """Open and check a presentation that a holder sent; use it up if it is accepted.
 
-        An attempt is a number of 16 bytes. The same attempt again resumes after an interruption:
-        a presentation that it used up itself is no replay. Without one, every second use is
-        refused.
+        An attempt is a number of 16 bytes. The same attempt again, with the same sealed bytes,
+        resumes after an interruption: a presentation that it used up itself is no replay. Without
+        one, every second use is refused.
         """
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
             if asked is None:
                 raise FormError("not sealed for any request that we made")
-            shown = decode_presentation(unseal(sealed, asked.sealing_key, password))
+            shown = _read(unseal(sealed, asked.sealing_key, password))
         except FormError as error:
             return report_malformed(error)
-        if asked.is_resumed_by(attempt) and await self._is_ours(shown):
-            return Report(decode_lines(asked.accepted))
-        report = await self._verify(shown, subject, files, attempt)
-        if report.verdict is not Verdict.ACCEPT:
+        digest = hashlib.sha256(sealed).digest()
+        if shown.nonce != sealed[:NONCE_BYTES]:
+            asked = None  # it answers another request than the one that it was sealed for
+        trial = _Trial(shown, subject, files, asked, attempt, digest)
+        if asked is not None and trial.is_resumed:
+            height = await self._find_use(shown)
+            if height:
+                return await self._check_again(trial, asked.accepted, height)
+        views = await self._read_sides(shown)
+        report = self._judge(trial, views)
+        fresh = report
+        if self._signer is not None and any(view and view.staleness for view in views):
+            # What may have changed since a node's latest block shows in the block of the use.
+            fresh = self._judge(trial, [view and replace(view, staleness="") for view in views])
+        if fresh.verdict is not Verdict.ACCEPT:
             return report
-        return await self._use_up(shown, report, attempt)
+        return await self._use_up(trial, fresh)
 
     async def verify(
         self, data: bytes, subject: Subject, *, files: Mapping[str, bytes] = NO_FILES
     ) -> Report:
         """Check an unsealed presentation completely, without using it up."""
         try:
-            shown = decode_presentation(data)
+            shown = _read(data)
         except FormError as error:
             return report_malformed(error)
-        return await self._verify(shown, subject, files)
+        trial = _Trial(shown, subject, files, self._asked.get(shown.nonce))
+        return self._judge(trial, await self._read_sides(shown))
 
-    async def _verify(
-        self,
-        shown: Presentation,
-        subject: Subject,
-        files: Mapping[str, bytes],
-        attempt: bytes = NO_ATTEMPT,
+    def _judge(
+        self, trial: _Trial, views: list[LedgerView | None], *, is_used_up: bool = False
     ) -> Report:
-        if shown.header.schema not in SCHEMAS:
-            text = f"schema {shown.header.schema}"
-            return report_malformed(FormError(text, is_version=True))
-        asked = self._asked.get(shown.nonce)
-        is_resumed = asked is not None and asked.is_resumed_by(attempt)
+        """Make all checks; with `is_used_up`, this trial itself has used the presentation up."""
+        shown, asked = trial.shown, trial.asked
+        is_ours = is_used_up or trial.is_resumed
         expected = Expectation(
             receiver=self.member.name,
+            receiver_org=self.member.org_id,
             jurisdiction=self.member.side,
-            subject=subject,
+            subject=trial.subject,
             request=None if asked is None else asked.request,
-            is_used=asked is not None and asked.is_used and not is_resumed,
-            resumed_by=self.member.org_id if is_resumed else 0,
+            is_used=asked is not None and asked.is_used and not is_ours,
+            now_s=int(self._clock_s()),
+            is_resumed=is_ours,
             max_age_s=self._max_age_s,
         )
         judged = judge_proof(shown.header, shown.anchor, self._trust)
-        views = await self._read_sides(shown)
-        lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, files)]
-        lines += _merge([_check_ledger(shown, view, judged, self._max_age_s) for view in views])
+        lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, trial.files)]
+        lines += _merge([_check_ledger(shown, view, judged, expected) for view in views])
         lines.append(check_holder(shown, expected))
         lines += _merge(
             [
@@ -254,37 +297,58 @@ class Verifier:
         report[Check.ANCHOR].evidence["nodes_asked"] = len(self._registries)
         return report
 
-    async def _use_up(self, shown: Presentation, report: Report, attempt: bytes) -> Report:
+    # --- using up ---------------------------------------------------------------------------
+
+    async def _use_up(self, trial: _Trial, report: Report) -> Report:
         """Use an accepted presentation up, here and on the ledger; a second use is refused."""
+        shown = trial.shown
         asked = self._asked[shown.nonce]
-        is_resumed = asked.is_resumed_by(attempt)
-        if asked.is_used and not is_resumed:
+        if asked.is_used and not trial.is_resumed:
             return _with_finding(report, Result.FAIL, Finding(VerdictCode.REPLAYED))
-        accepted = encode_lines(report.lines)
-        used = replace(asked, is_used=True, attempt=attempt, accepted=accepted)
+        used = replace(
+            asked,
+            is_used=True,
+            attempt=trial.attempt,
+            judged=trial.sealed_digest,
+            accepted=encode_lines(report.lines),
+        )
+        self._asked[shown.nonce] = used  # first, so that no other task uses it meanwhile
         if self._signer is None:
-            self._asked[shown.nonce] = used
             return report
-        consent = bytes(32) if shown.consent is None else shown.consent.digest
+        consent = NO_CONSENT if shown.consent is None else shown.consent.ledger_id
         origin = Jurisdiction[shown.header.jurisdiction]
         call = encode_consume(shown.id, consent, VerdictClass.ACCEPT, origin)
-        self._asked[shown.nonce] = used  # so that no other task uses it meanwhile
         try:
-            await self._signer.send(VERIFICATION_LOG_ADDRESS, call)
+            height = (await self._signer.send(VERIFICATION_LOG_ADDRESS, call)).height
         except RegistryRefused as error:
-            if is_resumed and await self._is_ours(shown):  # our own call was still on its way
-                return report
-            self._give_back(used, asked)
-            finding = await self._read_reason(error, shown)
-            if finding is None:
-                raise
-            return _with_finding(report, Result.FAIL, finding)
+            height = await self._find_use(shown) if trial.is_resumed else 0
+            if not height:  # else our own call was still on its way
+                self._give_back(used, asked)
+                finding = await self._read_reason(error, shown)
+                if finding is None:
+                    raise
+                return _with_finding(report, Result.FAIL, finding)
         except ClientError as error:
-            if attempt == NO_ATTEMPT:  # nothing could show later that it was ours
+            if trial.attempt == NO_ATTEMPT:  # nothing could show later that it was ours
                 self._give_back(used, asked)
             finding = Finding(VerdictCode.FRESHNESS_UNKNOWN, f"not used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
-        return report
+        return await self._check_again(trial, used.accepted, height)
+
+    async def _check_again(self, trial: _Trial, accepted: bytes, height: int) -> Report:
+        """Return the report on a presentation that was used up, as things stood in that block.
+
+        `accepted` has the lines of the report that led to its use.
+        """
+        views = await self._read_sides(trial.shown, height)
+        then = [view and replace(view, facts=view.facts.as_of(height)) for view in views]
+        now = self._judge(trial, then, is_used_up=True)
+        return Report(
+            tuple(
+                now[line.check] if line.check in _MAY_CHANGE else line
+                for line in decode_lines(accepted)
+            )
+        )
 
     def _give_back(self, used: Asked, before: Asked) -> None:
         """Mark a request as unused again, unless another process has used it meanwhile."""
@@ -301,7 +365,7 @@ class Verifier:
         if refusal.code is not RegistryErrorCode.CONSENT_NOT_LIVE or shown.consent is None:
             return None
         with suppress(ClientError, RegistryRefused, RemoteError):
-            consent = await self._registries[0].get_consent(shown.consent.digest)
+            consent = await self._registries[0].get_consent(shown.consent.ledger_id)
             block = await self._registries[0].get_latest_block()
             if consent.withdrawn_height:
                 return Finding(VerdictCode.CONSENT_WITHDRAWN, str(consent.withdrawn_height))
@@ -309,34 +373,46 @@ class Verifier:
                 return Finding(VerdictCode.CONSENT_EXPIRED)
         return Finding(VerdictCode.CONSENT_MISSING, "not live on the ledger")
 
-    async def _is_ours(self, shown: Presentation) -> bool:
-        return await self._registries[0].get_consumer(shown.id) == self.member.org_id
+    async def _find_use(self, shown: Presentation) -> int:
+        """Return the block in which this verifier used a presentation up; 0 if it did not."""
+        return await self._registries[0].get_use_height(self.member.org_id, shown.id)
 
     # --- reading ----------------------------------------------------------------------------
 
-    async def _read_sides(self, shown: Presentation) -> list[LedgerView | None]:
+    async def _read_sides(self, shown: Presentation, at_least: int = 0) -> list[LedgerView | None]:
         """Read from every side; retry for `AGREE_WAIT_S` while they differ or lag behind."""
         views: list[LedgerView | None] = [None] * max(1, len(self._registries))
+        seen = self._heads.get(HEAD)
+        needed = max(at_least, shown.anchor.registered_height, seen.height if seen else 0)
         with trio.move_on_after(AGREE_WAIT_S):
             while True:
                 await self._read_all(shown, views)
                 known = [view for view in views if view is not None]
-                registered = shown.anchor.registered_height
                 is_there = all(
-                    view.height >= max(registered, view.facts.record.registered_height)
+                    view.height >= max(needed, view.facts.record.registered_height)
                     for view in known
                 )
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
                 await trio.sleep(AGREE_POLL_S)
-        return views
+        clock_s = int(self._clock_s())
+        note_head(self._heads, HEAD, views, clock_s)
+        return [
+            view
+            and replace(
+                view,
+                now_s=max(clock_s, view.block_time_s),
+                staleness=find_staleness(view, seen, at_least, clock_s),
+            )
+            for view in views
+        ]
 
     async def _read_all(self, shown: Presentation, views: list[LedgerView | None]) -> None:
         """Read from every side at once; a side that does not answer delays no other."""
 
         async def read(position: int, registry: Registry) -> None:
             try:
-                views[position] = await read_view(registry, shown, self.member.side)
+                views[position] = await read_view(registry, shown, self.member)
             except (ClientError, RemoteError, RegistryRefused):
                 views[position] = None
 
@@ -345,18 +421,19 @@ class Verifier:
                 nursery.start_soon(read, position, registry)
 
 
-async def read_view(registry: Registry, shown: Presentation, here: str) -> LedgerView:
-    """Read from one node all that a presentation depends on; `here` is the receiver's side."""
+async def read_view(registry: Registry, shown: Presentation, verifier: Member) -> LedgerView:
+    """Read from one node all that a presentation to a verifier depends on."""
     header, place, consent = shown.header, shown.anchor.batch, shown.consent
     query = Query(
-        org=header.issuer_org & 0xFFFF,
-        key_id=header.key_id & 0xFFFF,
+        org=header.issuer_org,
+        key_id=header.key_id,
         schema=SCHEMAS[header.schema].number,
         anchor=shown.anchor.registered,
         leaf=None if place is None else (shown.anchor.anchor, place.index, place.path),
-        consent=None if consent is None else consent.digest,
+        consent=None if consent is None else consent.ledger_id,
         presentation=shown.id,
-        route=(number_of(header.jurisdiction), number_of(here)),
+        verifier=verifier.org_id,
+        route=(number_of(header.jurisdiction), number_of(verifier.side)),
     )
     # The block first: the facts are at least as new as it.
     block = await registry.get_latest_block()
@@ -364,11 +441,19 @@ async def read_view(registry: Registry, shown: Presentation, here: str) -> Ledge
     return LedgerView(registry.client.url, block["number"], block["hash"], block["time"], facts)
 
 
+def _read(data: bytes) -> Presentation:
+    shown = decode_presentation(data)
+    if shown.header.schema not in SCHEMAS:
+        raise FormError(f"schema {shown.header.schema}", is_version=True)
+    return shown
+
+
 def _check_ledger(
-    shown: Presentation, view: LedgerView | None, judged: Judged, max_age_s: int | None
+    shown: Presentation, view: LedgerView | None, judged: Judged, expected: Expectation
 ) -> list[Line]:
+    max_age_s = expected.max_age_s
     if view is None:
-        return check_offline(shown, judged, max_age_s)
+        return check_offline(shown, judged, expected.now_s, max_age_s)
     return [
         check_issuer(shown, view),
         check_anchor(shown, view, judged),

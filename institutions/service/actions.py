@@ -25,11 +25,14 @@ from lowu.institutions.exchange.consent import (
 )
 from lowu.institutions.exchange.erasure import encode_erasure
 from lowu.institutions.exchange.request import decode_request, encode_request
+from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.ledger.transactor import Signer
-from lowu.institutions.package.format import Profile, encode_package
+from lowu.institutions.package.format import Anchor, Profile, encode_package
 from lowu.institutions.package.forms import FormError
+from lowu.institutions.roles.holder import Agreement
+from lowu.institutions.roles.issuer import Audience, Issuer
 from lowu.institutions.service.orders import Answer
 from lowu.institutions.service.recording import (
     RecordingIssuer,
@@ -44,6 +47,7 @@ from lowu.node.client import ClientError
 
 T = TypeVar("T")
 Change = Callable[[Attempt], Awaitable[TransactionReceipt]]
+Send = Callable[[Issuer, Anchor], Awaitable[TransactionReceipt]]
 PerTry = Callable[[int], T]
 """Returns the desk or signer for a try: at its own node first, then at others."""
 
@@ -65,20 +69,22 @@ _LEADS_TO = {
 
 
 def issuer_actions(
-    desk_for: PerTry[RecordingIssuer], now_s: Callable[[], int]
+    desk_for: PerTry[RecordingIssuer], org_ids: Mapping[str, int], now_s: Callable[[], int]
 ) -> dict[str, Action]:
-    """Return the actions of an issuer's desk."""
+    """Return the actions of an issuer's desk; `org_ids` has the members' ids by name."""
 
     async def issue(attempt: Attempt) -> Answer:
         order = attempt.order
         document = read_document(order.file("document.json"))
         if document.schema not in SCHEMAS:
             raise FormError(f"schema {document.schema!r} is not known")
-        for path, data in order.attachments().items():
-            document = document.attach(path, data)
+        for path, file in order.attachments().items():
+            document = document.attach(path, file)
+        audience = order.text("for")
+        _one_of(audience, org_ids, "receiver")
         issued = await desk_for(attempt.number).issue(
             document,
-            audience=order.text("for"),
+            audience=Audience(audience, org_ids[audience]),
             holder_key=order.hex("holder_key", 64),
             issued_at_s=now_s(),
             profile=Profile(order.text("profile", Profile.FIELDS)),
@@ -113,33 +119,84 @@ def issuer_actions(
 
 
 def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
-    """Return the actions that change the state of an anchor."""
+    """Return the actions that change the state of a document.
 
-    async def revoke(attempt: Attempt) -> TransactionReceipt:
+    All its anchors, for every receiver, are changed, or with `only` the one that is named.
+    """
+
+    async def change(attempt: Attempt, send: Send) -> Answer:
+        return await _change(attempt, desk_for(attempt.number), send)
+
+    async def revoke(attempt: Attempt) -> Answer:
         order = attempt.order
-        reason = _reason(order.text("reason", "CORRECTED"))
-        issuer = desk_for(attempt.number).issuer
-        return await issuer.revoke(order.hex("anchor", 32), reason, order.integer("since", 0))
+        reason, since = _reason(order.text("reason", "CORRECTED")), order.integer("since", 0)
 
-    async def suspend(attempt: Attempt) -> TransactionReceipt:
-        return await desk_for(attempt.number).issuer.suspend(attempt.order.hex("anchor", 32))
+        async def send(issuer: Issuer, item: Anchor) -> TransactionReceipt:
+            if item.batch is not None:
+                return await issuer.revoke_leaf(item, reason)
+            return await issuer.revoke(item.anchor, reason, since)
 
-    async def reinstate(attempt: Attempt) -> TransactionReceipt:
-        return await desk_for(attempt.number).issuer.reinstate(attempt.order.hex("anchor", 32))
+        return await change(attempt, send)
 
-    async def supersede(attempt: Attempt) -> TransactionReceipt:
-        old, new = attempt.order.hex("anchor", 32), attempt.order.hex("newer", 32)
-        return await desk_for(attempt.number).issuer.supersede(old, new)
+    async def suspend(attempt: Attempt) -> Answer:
+        return await change(attempt, lambda issuer, item: issuer.suspend(item.anchor))
 
-    async def is_made(attempt: Attempt) -> bool:
-        order, issuer = attempt.order, desk_for(attempt.number).issuer
-        record = await issuer.registry.get_record(issuer.member.org_id, order.hex("anchor", 32))
-        if record.state is not _LEADS_TO[order.action]:
-            return False
-        return order.action != "supersede" or record.superseded_by == order.hex("newer", 32)
+    async def reinstate(attempt: Attempt) -> Answer:
+        return await change(attempt, lambda issuer, item: issuer.reinstate(item.anchor))
 
-    changes = (revoke, suspend, reinstate, supersede)
-    return {item.__name__: _once(item, is_made) for item in changes}
+    async def supersede(attempt: Attempt) -> Answer:
+        newer = attempt.order.hex("newer", 32)
+        successors = {item.audience: item for item in desk_for(0).list_anchors(newer)}
+
+        async def send(issuer: Issuer, item: Anchor) -> TransactionReceipt:
+            successor = successors.get(item.audience)
+            if item.anchor != attempt.order.hex("anchor", 32) and successor is None:
+                # Nothing newer is for this receiver, and another's anchor would link the two.
+                return await issuer.revoke(item.anchor, RevokeReason.CORRECTED)
+            return await issuer.supersede(
+                item.anchor, newer if successor is None else successor.anchor
+            )
+
+        return await change(attempt, send)
+
+    return {item.__name__: item for item in (revoke, suspend, reinstate, supersede)}
+
+
+async def _change(attempt: Attempt, desk: RecordingIssuer, send: Send) -> Answer:
+    """Change all anchors of an order's document, and say which.
+
+    The one that the order names comes first: if it is refused, nothing is changed.
+    """
+    order = attempt.order
+    named, wanted = order.hex("anchor", 32), _LEADS_TO[order.action]
+    anchors = sorted(desk.list_anchors(named), key=lambda item: item.anchor != named)
+    height, changed = 0, []
+    for item in anchors[:1] if order.flag("only") else anchors:
+        try:
+            height = (await send(desk.issuer, item)).height
+        except RegistryRefused:
+            state, successor = await _read_state(desk.issuer, item)
+            if item.anchor != named:
+                is_settled = state is wanted or state >= AnchorState.REVOKED
+            else:  # an earlier try made this change
+                newer = order.hex("newer", 32) if order.action == "supersede" else b""
+                is_same = not newer or successor == newer
+                is_settled = attempt.is_again and state is wanted and is_same
+            if not is_settled:
+                raise
+        changed.append({"anchor": item.anchor.hex(), "for": item.audience})
+    done = {"height": height} if height else {"was_done_before": True}
+    return Answer(True, {**done, "changed": changed})
+
+
+async def _read_state(issuer: Issuer, item: Anchor) -> tuple[AnchorState, bytes]:
+    """Return the state of an anchor, alone or in a batch, and the anchor that replaced it."""
+    org, place = issuer.member.org_id, item.batch
+    if place is None:
+        record = await issuer.registry.get_record(org, item.anchor)
+        return record.state, record.superseded_by
+    leaf = (item.anchor, place.index, place.path)
+    return (await issuer.registry.get_leaf_status(org, place.root, leaf))[0], b""
 
 
 def witness_actions(
@@ -192,7 +249,7 @@ def verifier_actions(
             order.file("sealed.bin"),
             Subject(id_type, id_value),
             password=order.text("password", ""),
-            files=order.attachments(),
+            files={path: file.data for path, file in order.attachments().items()},
             attempt=order.number,
         )
         if report.verdict is Verdict.INDETERMINATE:
@@ -203,23 +260,30 @@ def verifier_actions(
 
     async def is_made(attempt: Attempt) -> bool:
         item = decode_ledger_consent(attempt.order.file("ledger-consent.json"))
-        known = await signer_for(attempt.number).registry.get_consent(item.digest)
+        known = await signer_for(attempt.number).registry.get_consent(item.id)
         return bool(known.withdrawn_height if item.is_withdrawal else known.granted_height)
 
     return {"request": request, "consent": _once(consent, is_made), "verify": verify}
 
 
-def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> dict[str, Action]:
-    """Return the actions of a holder's wallet, which talks to no node."""
+def wallet_actions(
+    wallet: Wallet, chain_id: int, read_trust: Callable[[], Awaitable[Trust]]
+) -> dict[str, Action]:
+    """Return the actions of a holder's wallet.
+
+    `read_trust` returns what is known of the chain now, to tell whose signatures these are.
+    """
 
     async def key(attempt: Attempt) -> Answer:
         return Answer(True, {"holder_key": wallet.holder.key.public_key.hex()})
 
     async def carry(attempt: Attempt) -> Answer:
+        wallet.holder.trust = await read_trust()
         return Answer(True, {"doc_id": wallet.holder.receive(attempt.order.file("package.json"))})
 
     async def consent(attempt: Attempt) -> Answer:
         order = attempt.order
+        wallet.holder.trust = await read_trust()
         request = decode_request(order.file("request.json"))
         doc_id = wallet.choose(request, order.text("document", ""))
         is_withdrawal = order.fields.get("withdraw") is True
@@ -228,20 +292,42 @@ def wallet_actions(wallet: Wallet, chain_id: int, now_s: Callable[[], int]) -> d
             if receipt is None:
                 raise FormError("there is no consent to withdraw")
         else:
-            receipt = wallet.agree(doc_id, request, now_s())
+            receipt = wallet.agree(doc_id, request, _read_agreement(attempt, wallet))
         item = wallet.holder.authorise(receipt, chain_id, is_withdrawal=is_withdrawal)
         files = {"ledger-consent.json": encode_ledger_consent(item)}
         return Answer(True, {"doc_id": doc_id, "consent": receipt.digest.hex()}, files)
 
     async def present(attempt: Attempt) -> Answer:
         order = attempt.order
+        wallet.holder.trust = await read_trust()
         request = decode_request(order.file("request.json"))
         doc_id = wallet.choose(request, order.text("document", ""))
         fields = order.texts("fields")
-        sealed = wallet.present(doc_id, request, now_s(), fields, order.text("password", ""))
+        sealed = wallet.present(doc_id, request, fields, order.text("password", ""))
         return Answer(True, {"doc_id": doc_id}, {"sealed.bin": sealed})
 
     return {"key": key, "carry": carry, "consent": consent, "present": present}
+
+
+def _read_agreement(attempt: Attempt, wallet: Wallet) -> Agreement:
+    """Return what a holder agrees to, with an order; `FormError` asks for what is missing."""
+    order = attempt.order
+    request = decode_request(order.file("request.json"))
+    asked = wallet.holder.find_questions(
+        wallet.choose(request, order.text("document", "")), request
+    )
+    given = Agreement(order.flag("cross_border"), order.flag("sensitive"))
+    if asked.to_cross_border and not given.to_cross_border:
+        raise FormError(
+            f"{request.receiver} is in another jurisdiction than the issuer: the holder has to "
+            "agree to that separately (cross_border)"
+        )
+    if asked.to_sensitive and not given.to_sensitive:
+        raise FormError(
+            f"{request.schema} has sensitive data: the holder has to agree to showing that "
+            "separately (sensitive)"
+        )
+    return given
 
 
 def _once(change: Change, is_made: Callable[[Attempt], Awaitable[bool]]) -> Action:

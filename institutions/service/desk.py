@@ -51,6 +51,7 @@ class Desk(Service):
                 registry=None if signer is None else signer.registry,
                 signer=signer,
                 store=store,
+                clock_s=now_s,
                 other_sides=other_sides,
                 trust=trust,
             )
@@ -65,7 +66,8 @@ class Desk(Service):
             lambda number: verifiers[number % len(verifiers)], signer_for, now_s
         )
         if signers:
-            actions |= issuer_actions(lambda number: self._issuers[number % len(signers)], now_s)
+            issuers = self._issuers
+            actions |= issuer_actions(lambda number: issuers[number % len(signers)], org_ids, now_s)
             actions |= witness_actions(signer_for, member.org_id, org_ids)
         super().__init__(store, actions)
 

@@ -29,7 +29,7 @@ from lowu.institutions.service.orders import (
     decode_order,
     list_files,
 )
-from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError, Service
+from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError, Service, fail
 
 POLL_S = 0.1
 AT_ONCE = 16
@@ -161,6 +161,8 @@ class Mailbox:
             answer, folder = Answer(False, {"error": str(error)}), f"{name}.refused"
         except FormError as error:
             answer = Answer(False, {"error": str(error)})
+        except (OverflowError, RecursionError, UnicodeError) as error:
+            answer = fail(error)  # an order that cannot even be read
         except NoAnswerYetError:
             self._rounds[name] = self._rounds.get(name, 0) + 1
             tell(name, None)

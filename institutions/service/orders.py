@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from mimetypes import guess_type
 from typing import Any
 
 from lowu.institutions.package.canonical import CanonicalError, load_json
-from lowu.institutions.package.forms import FormError, read_integer
+from lowu.institutions.package.forms import FormError, read_bool, read_integer
+from lowu.institutions.package.leaves import ANY_MEDIA_TYPE, Attachment, is_media_type
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 """Names of orders, and of the files that come with them."""
@@ -75,12 +77,33 @@ class Order:
             raise FormError(f"{self.action}: {name!r} must be {size} bytes in hex")
         return found
 
-    def attachments(self) -> dict[str, bytes]:
-        """Return the files that the field `attach` places at paths of the document."""
+    def flag(self, name: str) -> bool:
+        """Return a field that is true or false; false if it is missing."""
+        return read_bool(self.fields.get(name, False), f"{self.action}: {name!r}")
+
+    def attachments(self) -> dict[str, Attachment]:
+        """Return the files that the field `attach` places at paths of the document.
+
+        It maps each path to the name of a file, or to its name and media type; by default, the
+        media type follows from the name.
+        """
         named = self.fields.get("attach", {})
-        if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+        if not isinstance(named, dict):
             raise FormError(f"{self.action}: 'attach' must map paths to names of files")
-        return {path: self.file(name) for path, name in named.items()}
+        found = {}
+        for path, item in named.items():
+            match item:
+                case str(name) | [str(name)]:
+                    media_type = guess_type(name)[0] or ANY_MEDIA_TYPE
+                case [str(name), str(media_type)] if is_media_type(media_type):
+                    pass
+                case _:
+                    raise FormError(
+                        f"{self.action}: 'attach' must map paths to names of files, each with its "
+                        "media type, such as image/png, or without"
+                    )
+            found[path] = Attachment(self.file(name), media_type)
+        return found
 
     def file(self, name: str) -> bytes:
         """Return a file that came with the order; `FormError` if it is missing."""
@@ -92,14 +115,17 @@ class Order:
 
 
 def name_attachments(
-    attached: Mapping[str, bytes],
-) -> tuple[dict[str, str], dict[str, bytes]]:
+    attached: Mapping[str, Attachment],
+) -> tuple[dict[str, list[str]], dict[str, bytes]]:
     """Return the field `attach` and the files of an order, for files by path in a document.
 
     `Order.attachments` undoes it.
     """
-    named = {path: f"attached-{number}" for number, path in enumerate(attached)}
-    return named, {named[path]: data for path, data in attached.items()}
+    named, files = {}, {}
+    for number, (path, file) in enumerate(attached.items()):
+        named[path] = [f"attached-{number}", file.media_type]
+        files[named[path][0]] = file.data
+    return named, files
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ before it is returned.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,10 +21,16 @@ from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.ledger.registry import Registry, RegistryRefused
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.canonical import load_json
-from lowu.institutions.package.format import Package, Profile, decode_package, encode_package
+from lowu.institutions.package.format import (
+    Anchor,
+    Package,
+    Profile,
+    decode_package,
+    encode_package,
+)
 from lowu.institutions.package.signatures import DocumentKey
-from lowu.institutions.roles.holder import Holder
-from lowu.institutions.roles.issuer import Issued, Issuer
+from lowu.institutions.roles.holder import Agreement, Holder
+from lowu.institutions.roles.issuer import Audience, Issued, Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.roles.verifier import (
     ATTEMPT_BYTES,
@@ -33,6 +40,7 @@ from lowu.institutions.roles.verifier import (
     encode_asked,
 )
 from lowu.institutions.service.store import Store
+from lowu.institutions.verification.heads import decode_head, encode_head
 from lowu.institutions.verification.report import describe_report
 from lowu.institutions.verification.verdicts import Report
 
@@ -60,7 +68,7 @@ class RecordingIssuer:
         self,
         document: Document,
         *,
-        audience: str,
+        audience: Audience,
         holder_key: bytes,
         issued_at_s: int,
         profile: Profile = Profile.FIELDS,
@@ -139,6 +147,18 @@ class RecordingIssuer:
         self._store.purge()
         return receipt
 
+    def list_anchors(self, anchor: bytes) -> list[Anchor]:
+        """Return all anchors of the document behind an anchor, for every receiver.
+
+        Only the given one if this issuer keeps no such document: then it may still be registered.
+        """
+        known = self.issued.get(anchor)
+        if known is None:
+            return [Anchor("", 0, b"", anchor)]
+        doc_id = known.header.doc_id
+        made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+        return list({item.anchor: item for package in made for item in package.anchors}.values())
+
     def find_orders(self, receipt: ErasureReceipt) -> list[str]:
         """Return the names of the orders that issued an erased document."""
         anchors = {item.anchor for item in receipt.anchors}
@@ -161,6 +181,7 @@ class RecordingVerifier:
         registry: Registry | None,
         signer: Signer | None,
         store: Store,
+        clock_s: Callable[[], float],
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
     ) -> None:
@@ -171,6 +192,8 @@ class RecordingVerifier:
             other_sides=other_sides,
             trust=trust,
             requests=store.open("requests", encode_asked, decode_asked),
+            heads=store.open("heads", encode_head, decode_head),
+            clock_s=clock_s,
         )
         self.verdicts = store.open("verdicts", _encode_json, json.loads)
         """By request nonce and attempt, or a count if there is no attempt: the report as JSON."""
@@ -198,11 +221,22 @@ class RecordingVerifier:
 class Wallet:
     """A holder with a store for packages, consents and their keys, and presentations."""
 
-    def __init__(self, name: str, key: DocumentKey, store: Store) -> None:
+    def __init__(
+        self,
+        name: str,
+        key: DocumentKey,
+        store: Store,
+        *,
+        trust: Trust | None = None,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
+        self._clock_s = clock_s
         self.holder = Holder(
             name,
             key,
+            trust=trust,
+            clock_s=clock_s,
             packages=store.open("packages", encode_package, decode_package),
             ledger_keys=store.open("ledger_keys", bytes, bytes),
         )
@@ -213,9 +247,9 @@ class Wallet:
         self.erasures = store.open("erasures", encode_erasure, decode_erasure)
         """By document id."""
 
-    def agree(self, doc_id: str, request: Request, now_s: int) -> ConsentReceipt:
+    def agree(self, doc_id: str, request: Request, agreement: Agreement) -> ConsentReceipt:
         """Consent to a request for a document, and keep the receipt."""
-        receipt = self.holder.consent(doc_id, request, now_s=now_s)
+        receipt = self.holder.consent(doc_id, request, agreement=agreement)
         self.consents[receipt.digest] = receipt
         return receipt
 
@@ -243,7 +277,6 @@ class Wallet:
         self,
         doc_id: str,
         request: Request,
-        now_s: int,
         fields: Sequence[str] = (),
         password: str = "",
     ) -> bytes:
@@ -257,7 +290,7 @@ class Wallet:
             "purpose": request.purpose,
             "fields": list(fields or request.fields),
             "consent": None if receipt is None else receipt.digest.hex(),
-            "presented_at": now_s,
+            "presented_at": int(self._clock_s()),
         }
         return sealed
 

@@ -8,6 +8,7 @@ ledger is found there and not done twice.
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,14 @@ import trio
 
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.service.orders import Answer, Order, decode_answer, encode_answer
-from lowu.institutions.service.store import Store
+from lowu.institutions.service.store import Store, StoreError
 from lowu.node.client import ClientError, RemoteError
 
 BACK_OFF_S = 0.1
 BACK_OFF_MAX_S = 5.0
 BACK_OFF_FACTOR = 2.0
+CAUSE_MAX = 4_000
+"""Most characters of a cause that are kept."""
 
 
 class NoAnswerYetError(Exception):
@@ -123,12 +126,24 @@ class Service:
                 return _refuse(f"the registry refused: {refusal}", code=str(refusal))
             except (ValueError, KeyError) as error:
                 return _refuse(str(error.args[0]) if error.args else type(error).__name__)
+            except StoreError:
+                raise  # nothing can be kept: the service cannot go on
             except (ClientError, RemoteError) as error:
                 number += 1
                 if tries is not None and number >= tries:
                     raise NoAnswerYetError(f"{order.id}: {error}") from error
+            except Exception as error:  # noqa: BLE001  (a hostile file must not end the service)
+                return fail(error)
             await trio.sleep(pause_s)
             pause_s = min(pause_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
+
+
+def fail(error: Exception) -> Answer:
+    """Return the answer to an order that failed in a way nobody foresaw, with the cause."""
+    kind = type(error).__name__
+    told = f"the order failed unexpectedly ({kind}: {str(error)[:200]}); please report this"
+    cause = "".join(traceback.format_exception(error))[-CAUSE_MAX:]
+    return _refuse(told, code="UNEXPECTED", cause=cause)
 
 
 def _refuse(text: str, **details: str) -> Answer:

@@ -15,7 +15,7 @@ from typing import Generic, Self, TypeVar
 from lowu.institutions.files import claim_private, make_private_folder
 
 T = TypeVar("T")
-FORMAT = 2
+FORMAT = 3
 
 
 class StoreError(Exception):

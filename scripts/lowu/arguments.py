@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from lowu.contracts.registry import RevokeReason
+    from lowu.institutions.package.leaves import Attachment
 
 
 def read_file(path: Path) -> bytes:
@@ -37,11 +39,15 @@ def decode_form(path: Path, data: bytes, decode: Any, kind: str) -> Any:
         raise click.UsageError(f"{path} cannot be read as {kind}: {error}") from error
 
 
-def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
-    """Return the files of ``--attach PATH=FILE`` by their paths in a document."""
+def read_attachments(given: Sequence[str]) -> dict[str, Attachment]:
+    """Return the files of ``--attach PATH=FILE`` by their paths in a document.
+
+    Their media types follow from their names.
+    """
     from lowu.institutions.files import read_given
     from lowu.institutions.package.format import PACKAGE_BYTES_MAX
-    from lowu.institutions.package.forms import FormError
+    from lowu.institutions.package.forms import FormError, split_path
+    from lowu.institutions.package.leaves import ANY_MEDIA_TYPE, Attachment
 
     found = {}
     for item in given:
@@ -49,7 +55,9 @@ def read_attachments(given: Sequence[str]) -> dict[str, bytes]:
         if not separator or not path.startswith("/"):
             raise click.UsageError(f"--attach {item!r}: use a path and a file: /image=scan.png")
         try:
-            found[path] = read_given(Path(name), PACKAGE_BYTES_MAX)
+            data = read_given(Path(name), PACKAGE_BYTES_MAX)
+            split_path(path)
+            found[path] = Attachment(data, mimetypes.guess_type(name)[0] or ANY_MEDIA_TYPE)
         except FormError as error:
             raise click.UsageError(f"--attach {item!r}: {error}") from error
     return found

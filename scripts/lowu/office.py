@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import trio
 
-from lowu.arguments import write_file
+from lowu.arguments import read_form, write_file
 
 if TYPE_CHECKING:
     from lowu.contracts.registry import Jurisdiction, Role
@@ -188,7 +188,8 @@ class Office:
         from lowu.institutions.roles.member import Member
 
         key = self.document_key(item.spec.id, key_id)
-        return Member(item.spec.id, item.org_id, item.spec.side.name, key, key_id)
+        ledger = self.plan.genesis.web3_chain_id
+        return Member(item.spec.id, item.org_id, item.spec.side.name, key, ledger, key_id)
 
     # --- connections and stores ---------------------------------------------------------------
 
@@ -215,11 +216,31 @@ class Office:
         except StoreError as error:
             raise click.ClickException(str(error)) from error
 
+    async def read_trust(self, trusted: Path | None = None) -> Trust:
+        """Return what is known of the chain, by a trust file or the first node that answers."""
+        from lowu.institutions.exchange.trust import decode_trust, read_trust
+        from lowu.institutions.ledger.registry import Registry
+        from lowu.node.client import ClientError, RpcClient
+
+        if trusted is not None:
+            return read_form(trusted, decode_trust, "a trust file")  # type: ignore[no-any-return]
+        keys = [(org_id, 1) for org_id in self.org_ids.values()]
+        for node in self.plan.nodes:
+            async with RpcClient(node.url) as client:
+                with suppress(ClientError):
+                    return await read_trust(Registry(client), self.org_ids.values(), keys)
+        raise click.ClickException(
+            "no node answers, so nobody can tell whose signatures these are; start the network, or "
+            "give --trust with a file that `lowu trust` wrote"
+        )
+
     @contextmanager
-    def open_wallet(self, name: str) -> Iterator[Wallet]:
-        """Open a holder's wallet, then close it."""
+    def open_wallet(self, name: str, trust: Trust | None = None) -> Iterator[Wallet]:
+        """Open a holder's wallet, then close it; without `trust` it accepts and shows nothing."""
         with self.open_store("wallets", name) as store:
-            yield self._build_wallet(name, store)
+            wallet = self._build_wallet(name, store)
+            wallet.holder.trust = trust
+            yield wallet
 
     def _build_wallet(self, name: str, store: Store) -> Wallet:
         from lowu.institutions.package.signatures import DocumentKey
@@ -236,7 +257,7 @@ class Office:
         self,
         name: str,
         *,
-        is_issuing: bool = False,
+        is_signing: bool = False,
         is_offline: bool = False,
         is_serving: bool = False,
         confirm: Sequence[str] = (),
@@ -246,8 +267,8 @@ class Office:
 
         Args:
             name: the institution.
-            is_issuing: whether it will sign documents; if so, the number of its key in use is read
-                from the ledger, and pending registrations are sent.
+            is_signing: whether it will sign documents or requests; if so, the number of its key in
+                use is read from the ledger, and pending registrations are sent.
             is_offline: whether it asks no node, and checks proofs against `trust` only.
             is_serving: whether it carries orders out for long, beside commands.
             confirm: institutions whose nodes a verification also asks.
@@ -271,14 +292,13 @@ class Office:
             signers = [Signer(await open_client(url), item.account_key) for url in urls]
             others = [Registry(await open_client(self.find(other).node.url)) for other in confirm]
             store = stack.enter_context(self.open_store("desks", name))
-            key_id = 1
-            for signer in signers if is_issuing else ():
-                try:
+            known = store.open("key_in_use", str.encode, bytes.decode)
+            key_id = int(known.get(b"", "1"))
+            for signer in signers if is_signing else ():
+                with suppress(ClientError):  # if none answers, the key is the one used last
                     key_id = (await find_usable_keys(signer.registry, item.org_id)).last
+                    known[b""] = str(key_id)
                     break
-                except ClientError:
-                    if signer is signers[-1]:
-                        raise
             desk = Desk(
                 self.member(item, key_id),
                 signers,
@@ -288,7 +308,7 @@ class Office:
                 other_sides=others,
                 trust=trust,
             )
-            if is_issuing:
+            if is_signing:
                 with suppress(ClientError):  # what could not be registered stays pending
                     await desk.register_left()
             yield desk
@@ -315,15 +335,15 @@ class Office:
         return list(dict.fromkeys([item.node.url, *others]))
 
     @contextmanager
-    def open_wallet_service(self, name: str) -> Iterator[Service]:
-        """Open a holder's wallet as a service."""
+    def open_wallet_service(self, name: str, trusted: Path | None = None) -> Iterator[Service]:
+        """Open a holder's wallet as a service, which reads its trust anew for each order."""
         from lowu.institutions.service.actions import wallet_actions
         from lowu.institutions.service.runner import Service
 
         with self.open_store("wallets", name) as store:
             wallet = self._build_wallet(name, store)
             chain_id = self.plan.genesis.web3_chain_id
-            yield Service(store, wallet_actions(wallet, chain_id, now_s))
+            yield Service(store, wallet_actions(wallet, chain_id, lambda: self.read_trust(trusted)))
 
 
 TRIES = 6

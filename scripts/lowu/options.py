@@ -21,6 +21,16 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 by_option = click.option("--by", "institution", required=True, help="The institution that acts.")
+only_option = click.option(
+    "--only", is_flag=True, help="Change this anchor only, not the document's others."
+)
+trust_option = click.option(
+    "--trust",
+    "trusted",
+    type=EXISTING,
+    default=None,
+    help="File written by `lowu trust`.  [default: ask a node]",
+)
 holder_option = click.option("--holder", required=True, help="The holder who acts.")
 
 

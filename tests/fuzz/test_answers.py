@@ -8,7 +8,12 @@ import h11
 import pytest
 import trio
 
-from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, Jurisdiction, hash_function
+from lowu.contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    NO_CONSENT,
+    Jurisdiction,
+    hash_function,
+)
 from lowu.experiments.scenarios.presenting import issue_report
 from lowu.institutions.exchange.presentation import encode_presentation
 from lowu.institutions.exchange.trust import read_trust
@@ -89,10 +94,12 @@ def questions(actors, liar, store, issued):
         "org": lambda: registry.get_org(org),
         "key": lambda: registry.get_key(org, 1),
         "account": lambda: registry.get_account(bytes(20)),
-        "consent": lambda: registry.get_consent(bytes(32)),
+        "consent": lambda: registry.get_consent(NO_CONSENT),
         "keys": registry.find_keys,
+        "use": lambda: registry.get_use_height(org, bytes(32)),
+        "leaf erasure": lambda: registry.get_leaf_erasure(org, bytes(32), 0),
         "proof": lambda: registry.find_proof(org, issued.anchor),
-        "trust": lambda: read_trust(registry, [(org, 1)]),
+        "trust": lambda: read_trust(registry, [org], [(org, 1)]),
         "proposals": lambda: count_proposals(registry),
         "proposal": lambda: read_proposal(registry, 1),
         "regulator": Regulator(liar, store).catch_up,

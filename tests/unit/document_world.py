@@ -3,6 +3,8 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+from eth_utils.crypto import keccak
+
 from lowu.contracts.registry import (
     Accreditation,
     AnchorKind,
@@ -15,13 +17,14 @@ from lowu.contracts.registry import (
 )
 from lowu.institutions.documents.document import Document, Subject, build_enterprise_report
 from lowu.institutions.exchange.presentation import decode_presentation, encode_presentation
+from lowu.institutions.exchange.trust import Trust, TrustedKey, TrustedOrg
 from lowu.institutions.ledger.registry import Facts
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.package.format import Profile, encode_package
 from lowu.institutions.package.leaves import Attachment
 from lowu.institutions.package.signatures import DocumentKey
-from lowu.institutions.roles.holder import Holder
-from lowu.institutions.roles.issuer import Issuer
+from lowu.institutions.roles.holder import Agreement, Holder
+from lowu.institutions.roles.issuer import Audience, Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.roles.verifier import Verifier
 from lowu.node.client import ClientError
@@ -34,6 +37,22 @@ NOVA_KEY = DocumentKey(b"\x07" * 32)
 USCC = "91440300MA5DEM012D"
 SUBJECT = Subject("USCC", USCC)
 EVERYTHING = ("",)
+NOVA = Audience("nova", 2)
+ORGS = {"szcredit": 1, "nova": 2}
+TRUST = Trust(
+    chain_id="chain0",
+    group_id="group0",
+    ledger=CHAIN_ID,
+    validators=(),
+    orgs=(
+        TrustedOrg(1, keccak(text="szcredit"), 1, OrgStatus.ACTIVE),
+        TrustedOrg(2, keccak(text="nova"), 2, OrgStatus.ACTIVE),
+    ),
+    keys=(TrustedKey(1, 1, ISSUER_KEY.public_key), TrustedKey(2, 1, NOVA_KEY.public_key)),
+    height=10,
+    time_s=NOW_S,
+)
+"""What holders know."""
 RECEIPT = TransactionReceipt("0x" + "ab" * 32, 7, True, b"", ())
 """The receipt of a transaction that succeeded in block 7."""
 
@@ -45,11 +64,11 @@ class Ledger:
         self.client = SimpleNamespace(url=url)
         self.height, self.time_s = 10, NOW_S + 60
         self.records, self.leaves, self.consents = {}, {}, {}
-        self.consumed = set()
+        self.consumed = {}
         self.routes = {(1, 2), (2, 1), (1, 1), (2, 2)}
-        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0, 0)
+        self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0, 0, 0)
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
-        self.accreditation = Accreditation(True, 0, 0)
+        self.accreditations = (Accreditation(True, 0, 0),)
         self.is_down = False
 
     def register(self, header, anchor, kind=AnchorKind.SINGLE):
@@ -57,21 +76,21 @@ class Ledger:
         self.records[anchor] = AnchorRecord(*fields, kind, 0, 5, 0, 0, False, bytes(32))
 
     def log(self, receipt, **changes):
-        key = bytes.fromhex(receipt.ledger_key)
-        self.consents[receipt.digest] = replace(Consent(key, 6, 0, receipt.expires_at), **changes)
+        consent = replace(Consent(6, 0, receipt.expires_at), **changes)
+        self.consents[receipt.ledger_id] = consent
 
     async def get_latest_block(self):
         if self.is_down:
             raise ClientError("down")
         return {"number": self.height, "hash": "0xb", "time": self.time_s}
 
-    async def get_consent(self, digest):
+    async def get_consent(self, consent):
         if self.is_down:
             raise ClientError("down")
-        return self.consents[digest]
+        return self.consents[consent]
 
-    async def get_consumer(self, presentation):
-        return 2 if presentation in self.consumed else 0
+    async def get_use_height(self, verifier, presentation):
+        return self.consumed.get((verifier, presentation), 0)
 
     async def read_facts(self, query):
         none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 10, bytes(32))
@@ -80,16 +99,16 @@ class Ledger:
         if query.leaf is not None:
             absent = (AnchorState.NONE, 0)
             state, reason = self.leaves.get((query.anchor, *query.leaf), absent)
-        unknown = Consent(bytes(20), 0, 0, 0)
+        unknown = Consent(0, 0, 0)
         return Facts(
             record,
             state,
             reason,
             self.org,
             self.key,
-            self.accreditation,
+            self.accreditations,
             None if query.consent is None else self.consents.get(query.consent, unknown),
-            2 if query.presentation in self.consumed else 0,
+            (query.verifier, query.presentation) in self.consumed,
             query.route in self.routes,
         )
 
@@ -99,13 +118,13 @@ class World:
 
     def __init__(self, document=None, profile=Profile.FIELDS):
         self.document = document or build_enterprise_report(1, NOW_S, USCC)
-        self.issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), signer=None)
+        self.issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY, CHAIN_ID), signer=None)
         self.ledger = Ledger()
-        self.holder = Holder("acme", HOLDER_KEY)
+        self.holder = self.holder_with(HOLDER_KEY)
         self.nova = self.verifier()
         self.package = self.issuer.build_package(
             self.document,
-            audience="nova",
+            audience=NOVA,
             holder_key=HOLDER_KEY.public_key,
             issued_at_s=NOW_S,
             profile=profile,
@@ -114,9 +133,14 @@ class World:
         self.keep(self.package)
         self.ledger.register(self.package.header, self.package.anchors[0].anchor)
 
+    def holder_with(self, key, trust=None):
+        """Return a holder who knows szcredit and Nova."""
+        return Holder("acme", key, trust=trust or TRUST, clock_s=lambda: self.ledger.time_s)
+
     def verifier(self, name="nova", document_key=NOVA_KEY, side="HK", **options):
-        member = Member(name, 2, side, document_key)
-        return Verifier(member, **{"registry": self.ledger} | options)
+        member = Member(name, ORGS.get(name, 3), side, document_key, CHAIN_ID)
+        defaults = {"registry": self.ledger, "clock_s": lambda: self.ledger.time_s}
+        return Verifier(member, **defaults | options)
 
     def keep(self, package):
         self.holder.receive(encode_package(package))
@@ -128,7 +152,8 @@ class World:
 
     def agree(self, request, **options):
         """Return a consent that is on the ledger."""
-        receipt = self.holder.consent(self.doc_id, request, now_s=NOW_S, **options)
+        defaults = {"agreement": Agreement(True, True)}
+        receipt = self.holder.consent(self.doc_id, request, **defaults | options)
         self.ledger.log(receipt)
         return receipt
 

@@ -100,7 +100,6 @@ def take_least(costs: list[tuple[float, float]]) -> tuple[float, float]:
 def collection_paused() -> Iterator[None]:
     """Pause the garbage collector for a measurement: its cost depends on the whole process."""
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -6,6 +6,7 @@ of its side when its own is down. Documents travel as files; no node sees one.
 
 from __future__ import annotations
 
+import mimetypes
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from lowu.options import (
     by_option,
     directory_option,
     json_option,
+    only_option,
     output_option,
 )
 from lowu.output import say
@@ -57,9 +59,10 @@ def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
     document, files = SAMPLES[schema](seed, now_s()).detach()
     write_file(output, write_document(document))
     attached = []
-    for path, data in files.items():
-        beside = output.with_name(f"{output.stem}-{path.rpartition('/')[2]}.bin")
-        write_file(beside, data)
+    for path, file in files.items():
+        suffix = mimetypes.guess_extension(file.media_type) or ".bin"
+        beside = output.with_name(f"{output.stem}-{path.rpartition('/')[2]}{suffix}")
+        write_file(beside, file.data)
         attached.append(f"{path}={beside}")
     subject = f"{document.subject.id_type}:{document.subject.id_value}"
     say(
@@ -114,7 +117,7 @@ def issue(
     files["document.json"] = data
 
     async def run() -> Answer:
-        async with office.open_desk(institution, is_issuing=True) as desk:
+        async with office.open_desk(institution, is_signing=True) as desk:
             order = desk.name_order("issue", fields, files)
             answer = await carry_out(desk, order)
             write_file(output, answer.files["package.json"])
@@ -159,7 +162,7 @@ def request(
         raise click.UsageError(f"purpose {purpose!r}: must be one of {', '.join(Purpose)}")
 
     async def run() -> Answer:
-        async with Office(directory).open_desk(institution) as desk:
+        async with Office(directory).open_desk(institution, is_signing=True) as desk:
             asked = {"schema": schema, "purpose": purpose, "fields": list(fields)}
             order = desk.name_order("request", asked)
             answer = await carry_out(desk, order)
@@ -273,15 +276,15 @@ async def _verify(desk: Service, order: Order) -> tuple[Report, bool]:
 @directory_option
 @json_option
 def trust(institution: str, output: Path, directory: Path, is_json: bool) -> None:
-    """Save the chain's validators and the issuers' keys, for offline verification."""
+    """Save the chain's validators, members and keys, for verifying and presenting offline."""
     from lowu.institutions.exchange.trust import encode_trust, read_trust
 
     office = Office(directory)
 
     async def run() -> Any:
-        known = [(org_id, 1) for org_id in office.org_ids.values()]
+        orgs = office.org_ids.values()
         async with office.connect(institution) as signer:
-            return await read_trust(signer.registry, known)
+            return await read_trust(signer.registry, orgs, [(org_id, 1) for org_id in orgs])
 
     found = run_steps(run)
     write_file(output, encode_trust(found))
@@ -304,14 +307,22 @@ def trust(institution: str, output: Path, directory: Path, is_json: bool) -> Non
 @click.option(
     "--since", type=click.IntRange(0), default=0, help="Past block from which it counts as revoked."
 )
+@only_option
 @directory_option
 @json_option
 def revoke(
-    anchor: str, institution: str, reason: str, since: int, directory: Path, is_json: bool
+    anchor: str,
+    institution: str,
+    reason: str,
+    since: int,
+    only: bool,
+    directory: Path,
+    is_json: bool,
 ) -> None:
-    """Revoke the document of ANCHOR for good."""
+    """Revoke the document of ANCHOR for good, for all receivers that it was issued for."""
     fields = {"anchor": parse_anchor(anchor).hex(), "reason": parse_reason(reason).name}
-    _change("revoke", "revoked", fields | {"since": since}, institution, directory, is_json=is_json)
+    changed = {**fields, "since": since, "only": only}
+    _change("revoke", "revoked", changed, institution, directory, is_json=is_json)
 
 
 def _change(
@@ -334,28 +345,31 @@ def _change(
 
     told = run_steps(run).details
     where = f"in block {told['height']}" if "height" in told else "earlier, by the interrupted run"
-    say(f"{done} {where}", is_json=is_json, **told)
+    lines = [f"  {item['anchor']} for {item['for']}" for item in told.get("changed", ())]
+    say("\n".join([f"{done} {where}", *(lines if len(lines) > 1 else ())]), is_json=is_json, **told)
 
 
 @click.command()
 @click.argument("anchor")
 @by_option
+@only_option
 @directory_option
 @json_option
-def suspend(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Suspend the document of ANCHOR for a time."""
-    fields = {"anchor": parse_anchor(anchor).hex()}
+def suspend(anchor: str, institution: str, only: bool, directory: Path, is_json: bool) -> None:
+    """Suspend the document of ANCHOR for a time, for all receivers."""
+    fields = {"anchor": parse_anchor(anchor).hex(), "only": only}
     _change("suspend", "suspended", fields, institution, directory, is_json=is_json)
 
 
 @click.command()
 @click.argument("anchor")
 @by_option
+@only_option
 @directory_option
 @json_option
-def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Reinstate the suspended document of ANCHOR."""
-    fields = {"anchor": parse_anchor(anchor).hex()}
+def reinstate(anchor: str, institution: str, only: bool, directory: Path, is_json: bool) -> None:
+    """Reinstate the suspended document of ANCHOR, for all receivers."""
+    fields = {"anchor": parse_anchor(anchor).hex(), "only": only}
     _change("reinstate", "reinstated", fields, institution, directory, is_json=is_json)
 
 
@@ -363,12 +377,25 @@ def reinstate(anchor: str, institution: str, directory: Path, is_json: bool) -> 
 @click.argument("anchor")
 @click.argument("newer")
 @by_option
+@only_option
 @directory_option
 @json_option
-def supersede(anchor: str, newer: str, institution: str, directory: Path, is_json: bool) -> None:
-    """Replace the document of ANCHOR with that of NEWER."""
+def supersede(
+    anchor: str, newer: str, institution: str, only: bool, directory: Path, is_json: bool
+) -> None:
+    """Replace the document of ANCHOR with that of NEWER, for all receivers.
+
+    Where NEWER's document is not for a receiver of the old one, the old one is revoked.
+    """
     fields = {"anchor": parse_anchor(anchor).hex(), "newer": parse_anchor(newer).hex()}
-    _change("supersede", "superseded", fields, institution, directory, is_json=is_json)
+    _change(
+        "supersede",
+        "superseded",
+        {**fields, "only": only},
+        institution,
+        directory,
+        is_json=is_json,
+    )
 
 
 @click.command()
@@ -403,7 +430,7 @@ def erase(
     fields = {"anchor": parse_anchor(anchor).hex(), "reason": parse_reason(reason).name}
 
     async def run() -> Answer:
-        async with Office(directory).open_desk(institution, is_issuing=True) as desk:
+        async with Office(directory).open_desk(institution, is_signing=True) as desk:
             order = desk.name_order("erase", fields)
             answer = await carry_out(desk, order)
             remove_answers(directory / "desks" / institution, answer.details["orders_erased"])

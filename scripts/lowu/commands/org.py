@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,7 +252,7 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
             except KeystoreError as error:
                 raise click.ClickException(str(error)) from error
             fresh = Signer(signer.registry.client, drafted.private_key)
-            roles = await Administrator(seeded.org_id, signer).grant_all_roles(fresh.address)
+            roles = await Administrator(seeded.org_id, signer).grant_all_roles(fresh.account)
             drafted.put_into_use()
             if retire_old:
                 old = {signer.address, seeded.address}
@@ -328,11 +329,13 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
         )
         for item in found
     ]
-    print_table("Proposals", ("number", "status", "votes (yes:no)", "calls"), rows)
+    print_table("Proposals", ("number", "status", "votes (yes:no of)", "calls"), rows)
 
 
 def _tell_votes(item: GovernanceProposal) -> str:
-    return ", ".join(f"{side.name} {yes}:{no}" for side, (yes, no) in item.votes.items()) or "none"
+    return ", ".join(
+        f"{where.name} {side.yes}:{side.no} of {side.voters}" for where, side in item.sides.items()
+    )
 
 
 def _describe(item: GovernanceProposal) -> str:
@@ -351,6 +354,6 @@ def _figures(item: GovernanceProposal) -> dict[str, Any]:
         "status": item.status.name,
         "proposer": item.proposer,
         "until_height": item.until_height,
-        "votes": {side.name: list(votes) for side, votes in item.votes.items()},
+        "sides": {where.name: asdict(side) for where, side in item.sides.items()},
         "calls": [describe_call(call) for call in item.calls],
     }

@@ -61,7 +61,7 @@ def serve(institution: str, holder: str, once: bool, directory: Path, is_json: b
             stack.enter_context(mailbox.alone())
             service: Service
             if institution:
-                desk = office.open_desk(institution, is_issuing=True, is_serving=True)
+                desk = office.open_desk(institution, is_signing=True, is_serving=True)
                 service = await stack.enter_async_context(desk)
             else:
                 service = stack.enter_context(office.open_wallet_service(holder))

@@ -1,15 +1,27 @@
-"""Commands of holders: carry, consent, present. A holder talks to no node."""
+"""Commands of holders: carry, consent, present.
+
+A holder takes from a node, or from a trust file, whose signatures are whose.
+"""
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lowu.arguments import decode_form, read_file, read_form, write_file
-from lowu.office import Office, OrderRefused, carry_out, now_s, run_steps
-from lowu.options import EXISTING, directory_option, holder_option, json_option, output_option
+from lowu.office import Office, OrderRefused, carry_out, run_steps
+from lowu.options import (
+    EXISTING,
+    directory_option,
+    holder_option,
+    json_option,
+    output_option,
+    trust_option,
+)
 from lowu.output import say
 
 if TYPE_CHECKING:
@@ -20,14 +32,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("package", type=EXISTING)
 @holder_option
+@trust_option
 @directory_option
 @json_option
-def carry(package: Path, holder: str, directory: Path, is_json: bool) -> None:
-    """Put PACKAGE into a holder's wallet."""
+def carry(package: Path, holder: str, trusted: Path | None, directory: Path, is_json: bool) -> None:
+    """Put PACKAGE into a holder's wallet, if its issuer signed it and hid nothing in it."""
     from lowu.institutions.package.format import decode_package
 
-    found = read_form(package, decode_package, "a package")
-    with Office(directory).open_wallet(holder) as wallet:
+    found, office = read_form(package, decode_package, "a package"), Office(directory)
+    trust = run_steps(partial(office.read_trust, trusted))
+    with office.open_wallet(holder, trust) as wallet:
         if found.header.holder_key != wallet.holder.key.public_key.hex():
             raise click.UsageError(f"{package}: it was issued to a holder other than {holder}")
         doc_id = read_form(package, wallet.holder.receive, "a package for this holder")
@@ -53,6 +67,11 @@ def _choose(wallet: Wallet, asked: Request, doc_id: str | None) -> str:
 @click.option("--via", required=True, help="The institution that logs the consent.")
 @click.option("--document", default=None, help="Document id.  [default: the newest that fits]")
 @click.option("--withdraw", is_flag=True, help="Withdraw the consent.")
+@click.option(
+    "--cross-border", is_flag=True, help="Agree to the document's use in another jurisdiction."
+)
+@click.option("--sensitive", is_flag=True, help="Agree to showing sensitive data.")
+@trust_option
 @directory_option
 @json_option
 def consent(
@@ -61,27 +80,36 @@ def consent(
     via: str,
     document: str | None,
     withdraw: bool,
+    cross_border: bool,
+    sensitive: bool,
+    trusted: Path | None,
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Consent to REQUEST, or withdraw consent; an institution logs it on the ledger."""
+    """Consent to REQUEST, or withdraw consent; an institution logs it on the ledger.
+
+    Use in another jurisdiction and showing sensitive data need an agreement of their own: give the
+    options, or answer the questions.
+    """
     from lowu.institutions.exchange.request import decode_request
 
     data, office = read_file(asked), Office(directory)
     wanted = decode_form(asked, data, decode_request, "a request")
-    with office.open_wallet(holder) as wallet:
+    trust = run_steps(partial(office.read_trust, trusted))
+    with office.open_wallet(holder, trust) as wallet:
         doc_id = _choose(wallet, wanted, document)
         newest = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
         if withdraw and newest is None:
             raise click.UsageError(f"{holder} has no such consent to withdraw")
         ended = newest.digest.hex() if withdraw and newest is not None else ""
+        given = {} if withdraw else _ask(wallet, doc_id, wanted, cross_border, sensitive)
     files = {"request.json": data}
 
     async def run() -> tuple[str, dict[str, Any]]:
         async with office.open_desk(via) as desk:
-            with office.open_wallet_service(holder) as person:
+            with office.open_wallet_service(holder, trusted) as person:
                 # What is withdrawn is part of the order: another consent, another order.
-                fields = {"document": doc_id, "withdraw": withdraw, "ended": ended}
+                fields = {"document": doc_id, "withdraw": withdraw, "ended": ended, **given}
                 signing = person.name_order("consent", fields, files)
                 signed = await carry_out(person, signing)
                 logging = desk.name_order("consent", {}, signed.files)
@@ -107,6 +135,35 @@ def consent(
     )
 
 
+def _ask(
+    wallet: Wallet, doc_id: str, wanted: Request, cross_border: bool, sensitive: bool
+) -> dict[str, bool]:
+    """Return what the holder agrees to, having asked on a terminal for what was not given."""
+    asked = wallet.holder.find_questions(doc_id, wanted)
+    questions = {
+        "cross_border": (
+            asked.to_cross_border and not cross_border,
+            f"Use of this document by {wanted.receiver}, in another jurisdiction",
+            "--cross-border",
+        ),
+        "sensitive": (
+            asked.to_sensitive and not sensitive,
+            f"Showing the sensitive data of {wanted.schema}",
+            "--sensitive",
+        ),
+    }
+    given = {"cross_border": cross_border, "sensitive": sensitive}
+    for name, (is_needed, question, option) in questions.items():
+        if not is_needed:
+            continue
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{question}: needs the holder's agreement; give {option}")
+        if not click.confirm(f"{question}: do you agree?", err=True):
+            raise click.ClickException("no consent was given")
+        given[name] = True
+    return given
+
+
 def _drop_consent(office: Office, holder: str, digest: str) -> None:
     """Forget a consent that nobody logged: as the newest one it would be the one that is shown."""
     with office.open_wallet(holder) as wallet:
@@ -123,6 +180,7 @@ def _drop_consent(office: Office, holder: str, digest: str) -> None:
 @click.option(
     "--password", default="", help="Password; give it to the receiver by another channel."
 )
+@trust_option
 @output_option("sealed.bin")
 @directory_option
 @json_option
@@ -132,6 +190,7 @@ def present(
     document: str | None,
     fields: tuple[str, ...],
     password: str,
+    trusted: Path | None,
     output: Path,
     directory: Path,
     is_json: bool,
@@ -139,11 +198,15 @@ def present(
     """Answer REQUEST with a document, sealed to the receiver."""
     from lowu.institutions.exchange.request import decode_request
 
-    wanted = read_form(asked, decode_request, "a request")
-    with Office(directory).open_wallet(holder) as wallet:
+    wanted, office = read_form(asked, decode_request, "a request"), Office(directory)
+    trust = run_steps(partial(office.read_trust, trusted))
+    with office.open_wallet(holder, trust) as wallet:
         doc_id = _choose(wallet, wanted, document)
         receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
-        sealed = wallet.present(doc_id, wanted, now_s(), fields, password)
+        try:
+            sealed = wallet.present(doc_id, wanted, fields, password)
+        except ValueError as error:
+            raise click.UsageError(f"{asked}: {error}") from error
     write_file(output, sealed)
     warning = "" if receipt else "\nwarning: no consent was given, so the receiver will refuse it"
     say(

@@ -48,8 +48,13 @@ FROZEN = {
         "setQuota": "46e67eeb",
         "setRoute": "0644c883",
         "isRouted": "8bb88c9d",
+        "claimAccount": "4c39bead",
+        "getAccreditations": "82ab7b9a",
+        "suspendOrg": "36ec92e9",
     },
     "HashRegistry": {
+        "eraseLeaf": "d2d73620",
+        "getLeafErasureReceipt": "aeae90cb",
         "getLeafStatus": "4eed6fa6",
         "getRecord": "f00a30b2",
         "getStatusAt": "6862585b",
@@ -63,8 +68,8 @@ FROZEN = {
         "suspend": "b1c4235d",
         "witness": "b5722907",
     },
-    "ConsentLog": {"grant": "8b41ddac", "isLive": "cedd3a0e", "withdraw": "410e2069"},
-    "VerificationLog": {"consume": "9c61c47c", "getConsumption": "9422fd8a"},
+    "ConsentLog": {"grant": "be40e66b", "isLive": "fddb1bf4", "withdraw": "f045506f"},
+    "VerificationLog": {"consume": "542e6d6e", "getConsumption": "8998a65d"},
     "Governance": {"propose": "6d51dfa4", "setWeight": "166b6000", "vote": "c9d27afe"},
 }
 SIZE_MAX = 24_576
@@ -88,6 +93,7 @@ def test_events_of_the_registry():
         "AnchorSuperseded",
         "AnchorSuspended",
         "BatchRegistered",
+        "LeafErased",
         "LeafRevoked",
         "Witnessed",
     }

@@ -1,6 +1,7 @@
 """Governance: proposals, votes by organisation, weights by jurisdiction; in both EVM engines."""
 
 import pytest
+from eth_keys import keys
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.registry import (
@@ -10,7 +11,7 @@ from lowu.contracts.registry import (
     RegistryErrorCode,
     Role,
 )
-from tests.unit.registry_world import World, refused
+from tests.unit.registry_world import World, account_of, refused
 
 ANCHOR = b"\x07" * 32
 CODE = RegistryErrorCode
@@ -66,11 +67,8 @@ def test_votes_are_for_governors_in_good_standing_and_in_time(world):
     refused(CODE.MALFORMED, propose, world, ADMIT, blocks=0)
     refused(CODE.MALFORMED, propose, world, ADMIT, target=b"\x01" * 20)
     proposal = propose(world, ADMIT, blocks=3)
-    world.org("regulator", "setOrgStatus", 2, 2)
+    world.org("governor", "setOrgStatus", 2, 3)
     refused(CODE.ORG_NOT_ACTIVE, vote, world, "issuer-hk", proposal)
-    # With one organisation suspended, the other of its side has all the side's weight.
-    vote(world, "witness-hk", proposal)
-    assert vote(world, "issuer-sz", proposal) == ProposalStatus.PASSED
     late = propose(world, ADMIT, blocks=3)
     world.pass_blocks(4)
     refused(CODE.TERMINAL_STATE, vote, world, "issuer-sz", late)
@@ -83,7 +81,7 @@ def test_a_proposal_that_cannot_be_carried_out_says_why_and_stays_open(world):
     refused(CODE.TERMINAL_STATE, vote, world, "issuer-hk", proposal)
     found = world.call("regulator", "Governance", "getProposal", proposal)
     assert found[1] == ProposalStatus.OPEN
-    assert world.call("regulator", "Governance", "getTally", proposal, 2) == (0, 0)
+    assert world.call("regulator", "Governance", "getTally", proposal, 2) == (1, 2, 0, 0)
 
 
 def test_calls_are_made_in_order_all_or_none(world):
@@ -145,22 +143,132 @@ def test_after_the_governor_steps_down_only_votes_govern(world):
     proposal = propose(world, org_call("setQuota", 1, 5, 0))
     for who in ("issuer-sz", "witness-sz", "issuer-hk"):
         vote(world, who, proposal)
-    assert world.org("regulator", "getOrg", 1)[-2:] == (5, 0)
+    assert world.org("regulator", "getOrg", 1)[-3:] == (5, 0, 0)
 
 
-def test_regulators_suspend_and_nothing_else(world):
-    for status in (1, 3):
+DAYS_30 = 30 * 86_400
+
+
+def test_regulators_suspend_where_they_stand_and_for_a_time(world):
+    """N-H4: one regulator suspended the other side's voters, and its own side decided alone."""
+    now, suspend = world.time_s, ("regulator", "suspendOrg")
+    for status in (1, 2, 3):
         refused(CODE.ROLE_REQUIRED, world.org, "regulator", "setOrgStatus", 1, status)
-    refused(CODE.ROLE_REQUIRED, world.org, "issuer-hk", "setOrgStatus", 1, 2)
-    world.org("regulator", "setOrgStatus", 1, 2)
+    refused(CODE.ROLE_REQUIRED, world.org, "issuer-sz", "suspendOrg", 3, now + 9)
+    refused(CODE.JURISDICTION_RULE, world.org, *suspend, 2, now + 9)
+    refused(CODE.NOT_FOUND, world.org, *suspend, 99, now + 9)
+    for until in (now, now - 1, now + DAYS_30 + 1):
+        refused(CODE.BAD_VALIDITY, world.org, *suspend, 1, until)
+    world.org(*suspend, 1, now + 9)
+    assert world.events() == ["OrgSuspended"]
     refused(CODE.ORG_NOT_ACTIVE, world.register, ANCHOR)
-    assert world.org("regulator", "countGovernors", 1) == 1
-    world.org("governor", "setOrgStatus", 1, 1)
-    world.register(ANCHOR)
-    assert world.org("regulator", "countGovernors", 1) == 2
+    world.pass_blocks(seconds=9)
+    world.register(ANCHOR)  # it has ended by itself
+    world.org(*suspend, 1, world.time_s + DAYS_30)
+    world.org(*suspend, 1, 0)
+    world.register(b"\x09" * 32)
     world.org("governor", "setOrgStatus", 1, 3)
-    refused(CODE.TERMINAL_STATE, world.org, "governor", "setOrgStatus", 1, 1)
-    assert world.org("regulator", "countGovernors", 1) == 1
+    refused(CODE.TERMINAL_STATE, world.org, *suspend, 1, world.time_s + 9)
+
+
+def test_whoever_is_suspended_votes(world):
+    """N-H4: with all governors suspended no proposal could ever be made again."""
+    for org in (1, 2, 3, 4):
+        world.org("governor", "setOrgStatus", org, 2)
+    world.org("regulator", "suspendOrg", 1, world.time_s + 9)
+    refused(CODE.ORG_NOT_ACTIVE, world.register, ANCHOR)
+    back = [(ORG_REGISTRY_ADDRESS, org_call("setOrgStatus", org, 1)) for org in (1, 2, 3, 4)]
+    proposal = propose_all(world, back)
+    for who in ("issuer-sz", "witness-sz", "issuer-hk"):
+        vote(world, who, proposal)
+    world.register(ANCHOR)  # the vote has ended the regulator's suspension too
+
+
+def test_whoever_joins_later_or_has_left_has_no_say(world):
+    """N-M6: two of four voted yes and were expelled; that counted as two of two."""
+    roles = int(Role.GOVERNOR)
+    proposal = propose(world, ADMIT)
+    world.org("governor", "admitOrg", 9, b"m" * 32, 2, roles)
+    world.org("governor", "setAccount", 9, account_of("late"), roles)
+    refused(CODE.ROLE_REQUIRED, vote, world, "late", proposal)
+    vote(world, "issuer-sz", proposal)
+    vote(world, "issuer-hk", proposal)
+    for org in (1, 2):
+        world.org("governor", "setOrgStatus", org, 3)
+    tally = ("regulator", "Governance", "getTally", proposal)
+    assert [world.call(*tally, side) for side in (1, 2, 3)] == [
+        (1, 2, 0, 0),
+        (1, 2, 0, 0),
+        (0, 0, 0, 0),
+    ]
+    assert vote(world, "witness-sz", proposal) == ProposalStatus.OPEN
+    assert vote(world, "witness-hk", proposal) == ProposalStatus.OPEN  # half of all weight
+
+
+def test_a_side_that_has_lost_its_voters_still_weighs(world):
+    for org in (2, 4):
+        world.org("governor", "setOrgStatus", org, 3)
+    proposal = propose(world, ADMIT)
+    for who in ("issuer-sz", "witness-sz"):
+        assert vote(world, who, proposal) == ProposalStatus.OPEN
+
+
+def test_a_side_may_give_up_its_weight_by_vote_but_not_the_last(world):
+    def weigh(side, weight):
+        call = load_artifact("Governance").functions["setWeight"].encode_call(side, weight)
+        return (GOVERNANCE_ADDRESS, call)
+
+    proposal = propose_all(world, [weigh(1, 0), weigh(2, 0)])
+    for who in ("issuer-sz", "witness-sz"):
+        vote(world, who, proposal)
+    refused(CODE.MALFORMED, vote, world, "issuer-hk", proposal)
+    proposal = propose_all(world, [weigh(2, 0)])
+    for who in ("issuer-sz", "witness-sz", "issuer-hk"):
+        vote(world, who, proposal)
+    alone = propose(world, ADMIT)
+    vote(world, "issuer-sz", alone)
+    assert vote(world, "witness-sz", alone) == ProposalStatus.PASSED
+
+
+def test_an_organisation_that_is_not_active_writes_nothing(world):
+    """N-M7: an administrator of an organisation that had left added keys and reported a theft."""
+    acts = [
+        ("addKey", 1, 2, 1, bytes(64)),
+        ("retireKey", 1, 1),
+        ("reportCompromised", 1, 1, 1),
+        ("setAccount", 1, account_of("issuer-sz"), 0),
+    ]
+    world.org("regulator", "suspendOrg", 1, world.time_s + 9)
+    for act in acts:
+        refused(CODE.ORG_NOT_ACTIVE, world.org, "issuer-sz", *act)
+    world.pass_blocks(seconds=9)
+    world.org("governor", "setOrgStatus", 1, 3)
+    for act in acts:
+        refused(CODE.ORG_NOT_ACTIVE, world.org, "issuer-sz", *act)
+
+
+def test_an_account_agrees_to_its_claim(world):
+    """N-M7: an administrator claimed a stranger's address, which then could join nobody else."""
+    key, roles = keys.PrivateKey(b"\x44" * 32), int(Role.ISSUER)
+    account = key.public_key.to_canonical_address()
+    refused(CODE.SIGNATURE_INVALID, world.org, "issuer-sz", "setAccount", 1, account, roles)
+
+    def sign(signer, org):
+        signature = signer.sign_msg_hash(world.org("regulator", "claimOf", org, account))
+        halves = (item.to_bytes(32, "big") for item in (signature.r, signature.s))
+        return signature.v + 27, *halves
+
+    claim = ("issuer-sz", "claimAccount", 1, account, roles)
+    agreed = sign(key, 1)
+    for bad in (sign(key, 2), sign(keys.PrivateKey(b"\x45" * 32), 1), (27, bytes(32), bytes(32))):
+        refused(CODE.SIGNATURE_INVALID, world.org, *claim, *bad)
+    refused(CODE.ROLE_REQUIRED, world.org, "issuer-hk", *claim[1:], *agreed)
+    refused(CODE.ROLE_REQUIRED, world.org, *claim[:-1], int(Role.VERIFIER), *agreed)
+    world.org(*claim, *agreed)
+    assert world.org("regulator", "getAccount", account) == (1, roles)
+    world.org("issuer-sz", "setAccount", 1, account, 0)
+    refused(CODE.SIGNATURE_INVALID, world.org, *claim, *agreed)  # it holds once
+    refused(CODE.SIGNATURE_INVALID, world.org, "issuer-sz", "setAccount", 1, account, roles)
 
 
 def test_an_organisations_governor_does_not_govern_alone(world):

@@ -96,6 +96,26 @@ def test_accreditation_is_for_known_schemas_and_where_they_are_of(world):
     world.register(ANCHOR, who="issuer-hk", schema=40)
 
 
+def test_a_renewed_accreditation_keeps_what_came_before(world):
+    """N-M4: after a renewal, documents from before were rejected."""
+    windows = ("OrgRegistry", "getAccreditations", 1, SCHEMA)
+    assert world.call("regulator", *windows) == ((True, 0, 0),)
+    world.org("governor", "accredit", 1, SCHEMA, world.height + 5)
+    assert world.call("regulator", *windows) == ((True, 0, 0),)  # it was open and stays so
+    world.pass_blocks(10)
+    world.org("governor", "disaccredit", 1, SCHEMA)
+    world.pass_blocks(10)
+    refused(CODE.NOT_ACCREDITED, world.register, ANCHOR)
+    again, until = world.height, world.height + 5
+    world.org("governor", "accredit", 1, SCHEMA, until)
+    world.register(ANCHOR)
+    assert world.call("regulator", *windows) == ((True, 0, 11), (True, again, until))
+    world.pass_blocks(2)
+    for offered, kept in ((until - 1, until), (until + 9, until + 9), (0, 0), (until, 0)):
+        world.org("governor", "accredit", 1, SCHEMA, offered)
+        assert world.call("regulator", *windows)[-1] == (True, again, kept)
+
+
 def test_a_quota_counts_the_registrations_of_a_block(world):
     world.org("governor", "setQuota", 1, 3, 0)
     for number in range(3):
@@ -414,6 +434,29 @@ def test_one_document_of_a_batch_is_revoked_alone(world):
     assert found[:2] == (AnchorState.REVOKED, 5)
 
 
+def test_one_document_of_a_batch_is_erased_alone(world):
+    """N-M11: the ledger had no receipt for a leaf; any end of its batch counted as erasure."""
+    items, receipt = anchors(5), b"r" * 32
+    root, paths = tree([leaf(item) for item in items])
+    world.hashes("issuer-sz", "registerBatch", root, 5, SCHEMA, 1, 0, 1, 0)
+    erase = ("issuer-sz", "eraseLeaf", root, items[3], 3, paths[3])
+    refused(CODE.MALFORMED, world.hashes, *erase, bytes(32))
+    refused(CODE.BAD_PROOF, world.hashes, *erase[:-1], paths[2], receipt)
+    refused(CODE.NOT_FOUND, world.hashes, "issuer-hk", *erase[1:], receipt)
+    world.hashes(*erase, receipt)
+    assert world.events() == ["LeafRevoked", "LeafErased"]
+    refused(CODE.TERMINAL_STATE, world.hashes, *erase, receipt)
+    world.hashes("issuer-sz", "revokeLeaf", root, items[1], 1, paths[1], 2)
+    world.hashes("issuer-sz", "revoke", root, 5, 0)
+    for index, before in ((1, AnchorState.REVOKED), (2, AnchorState.REVOKED)):
+        read = ("verifier-hk", "getLeafStatus", 1, root, items[index], index, paths[index])
+        assert world.hashes(*read)[0] == before
+        world.hashes("issuer-sz", "eraseLeaf", root, items[index], index, paths[index], receipt)
+        assert world.hashes(*read)[0] == AnchorState.ERASED
+    noted = [world.hashes("regulator", "getLeafErasureReceipt", 1, root, at) for at in range(5)]
+    assert noted == [bytes(32), receipt, receipt, receipt, bytes(32)]
+
+
 def test_batches_are_bounded_and_told_from_anchors(world):
     for count in (0, 65_537):
         arguments = (ANCHOR, count, SCHEMA, 1, 0, 1, 0)
@@ -445,22 +488,31 @@ def consent_signature(world, key, expires_at, is_withdrawal):
     return signature.v + 27, signature.r.to_bytes(32, "big"), signature.s.to_bytes(32, "big")
 
 
-def is_live(world):
-    return world.call("verifier-hk", "ConsentLog", "isLive", CONSENT)
+def address_of(key):
+    return key.public_key.to_canonical_address()
+
+
+def is_live(world, key=HOLDER):
+    return world.call("verifier-hk", "ConsentLog", "isLive", address_of(key), CONSENT)
+
+
+def log_consent(world, key, expires_at, name="grant"):
+    signature = consent_signature(world, key, expires_at, name == "withdraw")
+    call = ("ConsentLog", name, address_of(key), CONSENT, expires_at, *signature)
+    return world.call("verifier-hk", *call)
 
 
 def test_a_consent_is_granted_expires_and_is_withdrawn_by_its_key(world):
     expires_at = world.time_s + 100
     granted = consent_signature(world, HOLDER, expires_at, False)
     assert not is_live(world)
-    grant = ("ConsentLog", "grant", CONSENT, expires_at, *granted)
+    holder = address_of(HOLDER)
+    grant = ("ConsentLog", "grant", holder, CONSENT, expires_at, *granted)
     assert world.call("verifier-hk", *grant) is False and is_live(world)
     assert world.call("issuer-sz", *grant) is True
     refused(CODE.ROLE_REQUIRED, world.call, "regulator", *grant)
-    by_stranger = consent_signature(world, STRANGER, expires_at, False)
-    again = ("ConsentLog", "grant", CONSENT, expires_at, *by_stranger)
-    refused(CODE.ALREADY_REGISTERED_CONFLICT, world.call, "verifier-hk", *again)
-    withdraw = ("ConsentLog", "withdraw", CONSENT)
+    refused(CODE.ALREADY_REGISTERED_CONFLICT, log_consent, world, HOLDER, expires_at + 1)
+    withdraw = ("ConsentLog", "withdraw", holder, CONSENT, expires_at)
     bad = consent_signature(world, STRANGER, expires_at, True)
     refused(CODE.SIGNATURE_INVALID, world.call, "verifier-hk", *withdraw, *bad)
     refused(CODE.SIGNATURE_INVALID, world.call, "verifier-hk", *withdraw, *granted)
@@ -476,35 +528,58 @@ def test_a_consent_is_granted_expires_and_is_withdrawn_by_its_key(world):
 
 def test_a_consent_ends_by_itself(world):
     expires_at = world.time_s + 100
-    signature = consent_signature(world, HOLDER, expires_at, False)
-    world.call("verifier-hk", "ConsentLog", "grant", CONSENT, expires_at, *signature)
+    log_consent(world, HOLDER, expires_at)
     world.pass_blocks(seconds=99)
     assert is_live(world)
     world.pass_blocks(seconds=1)
     assert not is_live(world)
-    late = consent_signature(world, HOLDER, world.time_s, False)
-    other = World()
-    other.pass_blocks(seconds=world.time_s - other.time_s)
-    arguments = ("ConsentLog", "grant", CONSENT, other.time_s, *late)
-    refused(CODE.BAD_VALIDITY, other.call, "verifier-hk", *arguments)
+    refused(CODE.BAD_VALIDITY, log_consent, world, STRANGER, world.time_s)
+
+
+def test_nobody_takes_a_consent_of_another(world):
+    """N-M2: a member logged a digest that it saw with its own key; the holder's own conflicted."""
+    log_consent(world, STRANGER, world.time_s + 50)
+    assert not is_live(world)
+    log_consent(world, HOLDER, world.time_s + 100)
+    log_consent(world, STRANGER, world.time_s + 50, "withdraw")
+    assert is_live(world) and not is_live(world, STRANGER)
+
+
+def test_a_consent_withdrawn_before_it_is_logged_stays_withdrawn(world):
+    """N-M3: the institution that kept the consent logged it after its withdrawal."""
+    expires_at = world.time_s + 100
+    log_consent(world, HOLDER, expires_at, "withdraw")
+    refused(CODE.TERMINAL_STATE, log_consent, world, HOLDER, expires_at)
+    assert not is_live(world)
 
 
 def test_a_presentation_is_used_up_once(world):
-    consume = ("VerificationLog", "consume", ANCHOR, bytes(32), int(VerdictClass.ACCEPT), 1)
+    none = (bytes(20), bytes(32))
+    consume = ("VerificationLog", "consume", ANCHOR, *none, int(VerdictClass.ACCEPT), 1)
     refused(CODE.ROLE_REQUIRED, world.call, "issuer-sz", *consume)
     world.call("verifier-hk", *consume)
     refused(CODE.PRESENTATION_CONSUMED, world.call, "verifier-hk", *consume)
-    found = world.call("regulator", "VerificationLog", "getConsumption", ANCHOR)
-    assert found == (5, VerdictClass.ACCEPT, world.height)
+    found = world.call("regulator", "VerificationLog", "getConsumption", 5, ANCHOR)
+    assert found == (VerdictClass.ACCEPT, world.height)
     for presentation, verdict in ((bytes(32), 1), (OTHER, 0), (OTHER, 4)):
-        arguments = ("VerificationLog", "consume", presentation, bytes(32), verdict, 1)
+        arguments = ("VerificationLog", "consume", presentation, *none, verdict, 1)
         refused(CODE.MALFORMED, world.call, "verifier-hk", *arguments)
     for origin in (0, 3, 9):
-        arguments = ("VerificationLog", "consume", OTHER, bytes(32), 1, origin)
+        arguments = ("VerificationLog", "consume", OTHER, *none, 1, origin)
         refused(CODE.JURISDICTION_RULE, world.call, "verifier-hk", *arguments)
-    under_consent = ("VerificationLog", "consume", OTHER, CONSENT, 2, 2)
+    under_consent = ("VerificationLog", "consume", OTHER, address_of(HOLDER), CONSENT, 2, 2)
+    log_consent(world, STRANGER, world.time_s + 100)
     refused(CODE.CONSENT_NOT_LIVE, world.call, "verifier-hk", *under_consent)
-    expires_at = world.time_s + 100
-    signature = consent_signature(world, HOLDER, expires_at, False)
-    world.call("verifier-hk", "ConsentLog", "grant", CONSENT, expires_at, *signature)
+    log_consent(world, HOLDER, world.time_s + 100)
     world.call("verifier-hk", *under_consent)
+
+
+def test_nobody_uses_up_what_is_for_another(world):
+    """N-M2: another verifier used up an id that it saw; the honest verifier reported REPLAYED."""
+    roles = int(Role.VERIFIER)
+    world.org("governor", "admitOrg", 9, b"m" * 32, 2, roles)
+    world.org("governor", "setAccount", 9, account_of("rival"), roles)
+    consume = ("VerificationLog", "consume", ANCHOR, bytes(20), bytes(32), 1, 1)
+    world.call("rival", *consume)
+    world.call("verifier-hk", *consume)
+    refused(CODE.PRESENTATION_CONSUMED, world.call, "verifier-hk", *consume)

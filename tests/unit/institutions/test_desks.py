@@ -12,6 +12,7 @@ from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.ledger.responses import EventLog
 from lowu.institutions.package.format import encode_package
+from lowu.institutions.roles.holder import Agreement
 from lowu.institutions.roles.issuer import Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.service.recording import (
@@ -27,12 +28,15 @@ from lowu.institutions.verification.verdicts import Verdict
 from lowu.node.client import ClientError
 from tests.store_kit import open_store
 from tests.unit.document_world import (
+    CHAIN_ID,
     HOLDER_KEY,
     ISSUER_KEY,
+    NOVA,
     NOVA_KEY,
     NOW_S,
     RECEIPT,
     SUBJECT,
+    TRUST,
     World,
 )
 
@@ -55,14 +59,14 @@ class Node:
 
 
 def issuer_desk(node, path):
-    issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), node)
+    issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY, CHAIN_ID), node)
     return RecordingIssuer(issuer, open_store(path))
 
 
 async def issue(desk):
     document = SAMPLES["cn.ecr/1"](1, NOW_S)
     return await desk.issue(
-        document, audience="nova", holder_key=HOLDER_KEY.public_key, issued_at_s=NOW_S
+        document, audience=NOVA, holder_key=HOLDER_KEY.public_key, issued_at_s=NOW_S
     )
 
 
@@ -142,18 +146,20 @@ async def test_a_request_is_answered_to_another_process(tmp_path):
 
     def desk():
         return RecordingVerifier(
-            Member("nova", 2, "HK", NOVA_KEY),
+            Member("nova", 2, "HK", NOVA_KEY, CHAIN_ID),
             registry=world.ledger,
             signer=Node(),
             store=open_store(tmp_path / "nova"),
+            clock_s=lambda: world.ledger.time_s,
         )
 
     def wallet():
-        return Wallet("acme", HOLDER_KEY, open_store(tmp_path / "acme"))
+        store = open_store(tmp_path / "acme")
+        return Wallet("acme", HOLDER_KEY, store, trust=TRUST, clock_s=lambda: NOW_S)
 
     wallet().holder.receive(encode_package(world.package))
     request = world.ask(desk().verifier)
-    receipt = wallet().holder.consent(world.doc_id, request, now_s=NOW_S)
+    receipt = wallet().holder.consent(world.doc_id, request, agreement=Agreement(True, True))
     wallet().consents[receipt.digest] = receipt
     world.ledger.log(receipt)
     found = wallet().find_consent(world.doc_id, "nova", "LOAN")

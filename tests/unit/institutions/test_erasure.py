@@ -21,10 +21,11 @@ from lowu.institutions.ledger.keystore import KeystoreError, read_keystore, writ
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.package.format import BatchPlace, encode_package
 from lowu.institutions.package.forms import FormError
+from lowu.institutions.roles.issuer import Audience
 from lowu.institutions.service.recording import Wallet
 from lowu.node.client import ClientError
 from tests.store_kit import open_store
-from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S
+from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, TRUST
 from tests.unit.institutions.test_desks import Node, issue, issuer_desk
 
 LATER_S = NOW_S + 1000
@@ -36,7 +37,8 @@ class Ledger:
     def __init__(self, receipt):
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
         self.digests = {item.anchor: receipt.digest for item in receipt.anchors}
-        self.leaf = (AnchorState.REVOKED, int(RevokeReason.ERASED))
+        self.leaf = (AnchorState.ERASED, int(RevokeReason.ERASED))
+        self.leaf_digest = receipt.digest
 
     async def get_key(self, org, key_id):
         return self.key
@@ -46,6 +48,9 @@ class Ledger:
 
     async def get_leaf_status(self, issuer, root, leaf):
         return self.leaf
+
+    async def get_leaf_erasure(self, issuer, root, index):
+        return self.leaf_digest
 
 
 async def noted(digest):
@@ -57,7 +62,7 @@ async def erased(tmp_path, *errors):
     node = Node()
     desk = issuer_desk(node, tmp_path / "store")
     issued = await issue(desk)
-    more = await desk.issuer.add_audience(issued, "fusion")
+    more = await desk.issuer.add_audience(issued, Audience("fusion", 3))
     desk.issued[more.anchor] = more.package
     other = await issue(desk)
     node.errors, node.sent = list(errors), []
@@ -113,19 +118,25 @@ async def test_of_a_batch_one_leaf_is_withdrawn(tmp_path):
     node.sent = []
     receipt = await desk.erase(anchor.anchor, reason="OTHER", now_s=LATER_S)
     (call,) = node.sent
-    arguments = (place.root, anchor.anchor, 3, list(place.path), int(RevokeReason.ERASED))
-    assert call == hash_function("revokeLeaf").encode_call(*arguments)
+    arguments = (place.root, anchor.anchor, 3, list(place.path), receipt.digest)
+    assert call == hash_function("eraseLeaf").encode_call(*arguments)
     ledger = Ledger(receipt)
     assert decode_erasure(encode_erasure(receipt)) == receipt
     assert await find_flaw(receipt, ledger) == ""
-    ledger.leaf = (AnchorState.ACTIVE, 0)
+    ledger.leaf = (AnchorState.SUPERSEDED, 0)  # N-M11: its batch's end was enough
     assert "does not say" in await find_flaw(receipt, ledger)
+    ledger.leaf, ledger.leaf_digest = (AnchorState.ERASED, 6), b"another receipt's digest"
+    assert "does not say" in await find_flaw(receipt, ledger)
+    ledger.leaf_digest = receipt.digest
+    for ended in ({"retired_height": 9}, {"compromised_height": 9}):
+        ledger.key = replace(ledger.key, **ended)
+        assert "no longer in use" in await find_flaw(receipt, ledger)
 
 
 async def test_a_holder_destroys_what_the_receipt_names(tmp_path):
     _, _, erasing, package, other = await erased(tmp_path)
     receipt = await erasing
-    wallet = Wallet("acme", HOLDER_KEY, open_store(tmp_path / "acme"))
+    wallet = Wallet("acme", HOLDER_KEY, open_store(tmp_path / "acme"), trust=TRUST)
     wallet.holder.keep(package)
     kept = wallet.holder.receive(encode_package(other.package))
     with pytest.raises(ValueError, match="all anchors"):

@@ -6,7 +6,13 @@ import pytest
 
 from lowu.contracts.registry import AnchorKind
 from lowu.institutions.documents.schemas import DAY_S
-from lowu.institutions.exchange.trust import IssuerKey, Trust
+from lowu.institutions.exchange.trust import (
+    Handover,
+    TrustedKey,
+    decode_trust,
+    encode_trust,
+    handover_digest,
+)
 from lowu.institutions.package.batch import build_batch
 from lowu.institutions.package.format import BatchPlace, encode_package
 from lowu.institutions.package.forms import FormError
@@ -21,11 +27,14 @@ from lowu.institutions.verification.report import (
     summarise,
 )
 from lowu.institutions.verification.verdicts import Check, Verdict
-from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
+from lowu.node.crypto import sign
+from tests.unit import document_world
+from tests.unit.document_world import CHAIN_ID, HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
+from tests.unit.proof_kit import KEYS as PRIVATE_KEYS
 from tests.unit.proof_kit import VALIDATORS, batch_call, build_proof, register_call
 
-KEYS = (IssuerKey(1, 1, ISSUER_KEY.public_key),)
-TRUST = Trust("chain0", "group0", VALIDATORS, KEYS, 1, NOW_S + 60)
+KEYS = (TrustedKey(1, 1, ISSUER_KEY.public_key),)
+TRUST = replace(document_world.TRUST, validators=VALIDATORS, keys=KEYS, height=1)
 HEIGHT = 1
 """The height at which `build_proof` registers."""
 
@@ -85,7 +94,7 @@ async def test_an_issuer_hands_out_no_proof_that_does_not_hold(world):
         (None, None, RECEIPT.height),
         *((other, None, RECEIPT.height) for other in others),
     ):
-        issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY), Proving(proof))
+        issuer = Issuer(Member("szcredit", 1, "SZ", ISSUER_KEY, CHAIN_ID), Proving(proof))
         issued = await issuer.register(world.package)
         (placed,) = issued.package.anchors
         assert (placed.proof, placed.registered_height) == (expected, height)
@@ -104,8 +113,8 @@ async def test_with_the_ledger_a_proof_is_checked_too(world):
 async def test_without_a_line_it_is_authentic_and_no_more(world):
     report, results = await offline(world, world.show())
     assert report.verdict is Verdict.INDETERMINATE
-    assert [results[f"V{number}"] for number in range(1, 5)] == ["PASS"] * 4
-    assert results["V5"] == results["V6"] == results["V8"] == "UNKNOWN"
+    assert [results[f"V{number}"] for number in (1, 2, 3, 4, 6, 7)] == ["PASS"] * 6
+    assert results["V5"] == results["V8"] == results["V9"] == "UNKNOWN"
     assert {code.split("(")[0] for code in report.codes} == {"FRESHNESS_UNKNOWN"}
     evidence = report[Check.ANCHOR].evidence
     assert evidence["signed_by"] == "3 of 4 validators" and evidence["registered_height"] == 1
@@ -128,8 +137,9 @@ async def test_it_is_not_used_up_without_a_line(world):
     ("change", "check", "code"),
     [
         ({"chain_id": "other"}, Check.ANCHOR, "PROOF_INVALID"),
-        ({"validators": VALIDATORS[1:]}, Check.ANCHOR, "PROOF_INVALID"),
-        ({"keys": (IssuerKey(1, 1, HOLDER_KEY.public_key),)}, Check.ISSUER, "SIG_INVALID"),
+        ({"keys": (TrustedKey(1, 1, HOLDER_KEY.public_key),)}, Check.ISSUER, "SIG_INVALID"),
+        ({"keys": (replace(KEYS[0], retired_height=1),)}, Check.ISSUER, "KEY_RETIRED_BEFORE"),
+        ({"keys": (replace(KEYS[0], compromised_height=1),)}, Check.ISSUER, "KEY_COMPROMISED"),
         ({"time_s": NOW_S + 400 * DAY_S}, Check.TIME, "EXPIRED"),
     ],
 )
@@ -146,6 +156,66 @@ async def test_what_is_not_known_is_unknown(world):
     bare = replace(shown, anchor=replace(shown.anchor, proof=None)).signed(HOLDER_KEY)
     report, results = await offline(world, bare)
     assert (results["V4"], report.verdict) == ("UNKNOWN", Verdict.INDETERMINATE)
+
+
+async def test_a_key_that_ended_later_still_counts(world):
+    later = replace(KEYS[0], retired_height=2, compromised_height=2)
+    _, results = await offline(world, world.show(), replace(TRUST, keys=(later,)))
+    assert results["V3"] == "PASS"
+
+
+async def test_validators_that_are_not_known_prove_nothing(world):
+    """N-M5: after the validators changed, a genuine proof was PROOF_INVALID, online too."""
+    unknown = replace(TRUST, validators=VALIDATORS[1:])
+    report, results = await offline(world, world.show(), unknown)
+    assert (results["V4"], report.verdict) == ("UNKNOWN", Verdict.INDETERMINATE)
+    assert "validators other than those known here" in report.codes[0]
+    world.nova = world.verifier(trust=unknown)
+    assert (await world.verify(world.show())).verdict is Verdict.ACCEPT  # the ledger settles it
+
+
+async def test_validators_hand_over_to_the_next(world):
+    """N-M5: from the validators that the receiver knows, signed hand-overs lead to others."""
+    before = (1, 2, 3)
+    old = replace(TRUST, validators=tuple(VALIDATORS[place] for place in before))
+
+    def hand_over(height, signers, validators=VALIDATORS):
+        item = Handover(height, validators, ())
+        digest = handover_digest(old, item)
+        keys = [PRIVATE_KEYS[old.validators[place][0]] for place in signers]
+        signatures = tuple((n, sign(key, digest)) for n, key in zip(signers, keys, strict=True))
+        return replace(old, handovers=(replace(item, signatures=signatures),))
+
+    trust = decode_trust(encode_trust(hand_over(1, (0, 1, 2))))
+    _, results = await offline(world, world.show(), trust)
+    assert results["V4"] == "PASS"
+    _, results = await offline(world, world.show(), hand_over(2, (0, 1, 2)))
+    assert results["V4"] == "UNKNOWN"  # at the proof's height they were others
+    for bad in (
+        hand_over(1, (0, 1)),
+        hand_over(1, (1, 0, 2)),
+        replace(hand_over(1, (0, 1, 2)), group_id="group0", chain_id="chain1"),
+        replace(old, handovers=(replace(hand_over(1, (0, 1, 2)).handovers[0], height=0),)),
+    ):
+        _, results = await offline(world, world.show(), bad)
+        assert results["V4"] == "FAIL"
+
+
+async def test_an_old_trust_file_says_little(world):
+    shown = world.show()
+    world.ledger.time_s += 31 * DAY_S
+    report, results = await offline(world, shown)
+    assert results["V3"] == "UNKNOWN" and "31 days old" in " ".join(report.codes)
+
+
+async def test_the_call_says_what_was_registered(world):
+    """N-M: events have neither key nor validity; a proof of others was as good offline."""
+    header, anchor = world.package.header, world.package.anchors[0].anchor
+    proof = build_proof(register_call(anchor, header.valid_until_day + 1), time_s=NOW_S + 5)
+    shown = world.show()
+    shown = replace(shown, anchor=replace(shown.anchor, proof=proof)).signed(HOLDER_KEY)
+    report, _ = await offline(world, shown)
+    assert "PROOF_INVALID(the registration has another key or validity)" in report.codes
 
 
 async def test_a_proof_of_something_else_is_refused(world):
@@ -199,7 +269,7 @@ async def test_a_document_of_a_batch():
 
 
 def test_a_holder_refuses_a_package_with_a_bad_proof(proven_package):
-    holder = Holder("acme", DocumentKey(HOLDER_KEY.private_key))
+    holder = Holder("acme", DocumentKey(HOLDER_KEY.private_key), trust=TRUST)
     holder.receive(encode_package(proven_package))
     (anchor,) = proven_package.anchors
     changed = replace(anchor.proof, signatures=anchor.proof.signatures[1:])

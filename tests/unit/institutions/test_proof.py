@@ -8,10 +8,13 @@ import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowu.contracts.registry import OrgKey
+from lowu.contracts.registry import Org, OrgKey, OrgStatus
 from lowu.institutions.exchange.trust import (
-    IssuerKey,
+    Handover,
     Trust,
+    TrustedKey,
+    TrustedOrg,
+    UnknownValidatorsError,
     decode_trust,
     encode_trust,
     read_trust,
@@ -43,11 +46,14 @@ def test_it_shows_block_time_schema_and_signers(proof):
     assert (proven.height, proven.time_s, proven.schema, proven.count) == (1, 2, 1, 0)
     assert (proven.signers, proven.validators) == (3, VALIDATORS)
     assert proven.block_hash == keccak256(b"lowu/1/header" + proof.header)
-    trust = Trust("chain0", "group0", VALIDATORS, (), 1, 2)
+    said = proven.particulars
+    assert (said.key_id, said.valid_until_day, said.suite) == (1, 20_900, 1)
+    trust = Trust("chain0", "group0", 20200, VALIDATORS, (), (), 1, 2)
     trust.check_chain(proof, proven)
-    for other in (replace(trust, chain_id="chain1"), replace(trust, validators=VALIDATORS[:3])):
-        with pytest.raises(ProofError):
-            other.check_chain(proof, proven)
+    with pytest.raises(ProofError):
+        replace(trust, chain_id="chain1").check_chain(proof, proven)
+    with pytest.raises(UnknownValidatorsError):
+        replace(trust, validators=VALIDATORS[:3]).check_chain(proof, proven)
 
 
 @pytest.mark.parametrize("others", [0, 1, 2, 7])
@@ -168,18 +174,24 @@ def test_its_form_is_checked(proof):
 
 
 def test_trust_survives_the_way():
-    keys = (IssuerKey(1, 1, b"\x05" * 64), IssuerKey(1, 2, b"\x06" * 64))
-    trust = Trust("chain0", "group0", VALIDATORS, keys, 12, 1_800_000_000)
+    keys = (TrustedKey(1, 1, b"\x05" * 64), TrustedKey(1, 2, b"\x06" * 64, 1, 2, 3))
+    orgs = (TrustedOrg(1, b"\x07" * 32, 2, 1),)
+    handovers = tuple(Handover(n, VALIDATORS, ((0, b"s" * 65),)) for n in (5, 9))
+    trust = Trust("chain0", "group0", 20200, VALIDATORS, orgs, keys, 12, 1_800_000_000, handovers)
     data = encode_trust(trust)
     assert decode_trust(data) == trust
-    assert trust.key_of(1, 2) == b"\x06" * 64 and trust.key_of(2, 1) is None
-    for old, new in ((b"dvp1-trust", b"dvp2-trust"), (b'"height":12', b'"height":"12"')):
+    assert trust.find_key(1, 2) == keys[1] and trust.find_key(2, 1) is None
+    assert trust.find_org(1) == orgs[0] and trust.find_org(2) is None
+    unordered = encode_trust(replace(trust, handovers=handovers[::-1]))
+    with pytest.raises(FormError, match="ascending"):
+        decode_trust(unordered)
+    for old, new in ((b"dvp2-trust", b"dvp1-trust"), (b'"height":12', b'"height":"12"')):
         with pytest.raises(FormError):
             decode_trust(data.replace(old, new))
 
 
 async def test_trust_is_read_from_a_node():
-    """Keys that the node does not know, or that are stolen, are left out."""
+    """Keys and organisations that the node does not know are left out."""
 
     class Registry:
         async def get_latest_block(self):
@@ -188,13 +200,30 @@ async def test_trust_is_read_from_a_node():
         async def get_chain(self):
             return "chain0", "group0", VALIDATORS
 
+        async def get_ledger(self):
+            return 20200
+
+        async def find_orgs(self):
+            return [3]
+
         async def find_keys(self):
             return [(3, 1), (1, 1)]
 
-        async def get_key(self, org, key_id):
-            suite = 0 if org == 9 else 1
-            return OrgKey(suite, 0, 0, 2 if key_id == 2 else 0, bytes([org]) * 64)
+        async def get_orgs(self, numbers):
+            kinds = [OrgStatus.UNKNOWN if number == 9 else OrgStatus.EXITED for number in numbers]
+            return [Org(b"m" * 32, 2, 1, kind, 0, 0, 0, 0, 0) for kind in kinds]
 
-    trust = await read_trust(Registry(), [(1, 1), (1, 2), (9, 1)])
-    known = (IssuerKey(1, 1, b"\x01" * 64), IssuerKey(3, 1, b"\x03" * 64))
-    assert trust == Trust("chain0", "group0", VALIDATORS, known, 3, 9)
+        async def get_keys(self, pairs):
+            return [
+                OrgKey(0 if org == 9 else 1, 4, 0, 2 if number == 2 else 0, bytes([org]) * 64)
+                for org, number in pairs
+            ]
+
+    trust = await read_trust(Registry(), [1, 9], [(1, 1), (1, 2), (9, 1)])
+    assert trust.keys == (
+        TrustedKey(1, 1, b"\x01" * 64, 4),
+        TrustedKey(1, 2, b"\x01" * 64, 4, 0, 2),
+        TrustedKey(3, 1, b"\x03" * 64, 4),
+    )
+    assert trust.orgs == tuple(TrustedOrg(org, b"m" * 32, 2, 3) for org in (1, 3))
+    assert (trust.ledger, trust.validators, trust.height, trust.time_s) == (20200, VALIDATORS, 3, 9)

@@ -26,10 +26,21 @@ from lowu.institutions.service.recording import RecordingVerifier, Wallet, write
 from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError, Service
 from lowu.node.client import ClientError, RemoteError
 from tests.store_kit import open_store
-from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, RECEIPT, USCC, World
+from tests.unit.document_world import (
+    CHAIN_ID,
+    HOLDER_KEY,
+    NOVA_KEY,
+    NOW_S,
+    ORGS,
+    RECEIPT,
+    TRUST,
+    USCC,
+    World,
+)
 from tests.unit.institutions.test_desks import Node, issuer_desk
 
 DOCUMENT = write_document(SAMPLES["cn.ecr/1"](1, NOW_S))
+BOXES = {"cross_border": True}
 ISSUING = {"for": "nova", "holder_key": HOLDER_KEY.public_key.hex()}
 DOWN = ClientError("down")
 S, CODE = AnchorState, RegistryErrorCode
@@ -45,7 +56,7 @@ def issuing(order_id="one", **fields):
 
 def issuer(node, path):
     desk = issuer_desk(node, path)
-    return Service(open_store(path), issuer_actions(lambda number: desk, now_s))
+    return Service(open_store(path), issuer_actions(lambda number: desk, ORGS, now_s))
 
 
 async def test_an_order_is_done_once(tmp_path):
@@ -56,7 +67,7 @@ async def test_an_order_is_done_once(tmp_path):
     assert decode_package(first.files["package.json"]).anchors[0].audience == "nova"
     assert len(node.sent) == 1
     with pytest.raises(NameTakenError, match="take a new name"):
-        await service.do(issuing(**{"for": "fusion"}))
+        await service.do(issuing(**{"for": "szcredit"}))
     assert (await service.do(issuing("two"))).details["anchor"] != first.details["anchor"]
     after_restart = issuer(Node(DOWN), tmp_path / "s")
     assert await after_restart.do(issuing(), tries=1) == first
@@ -71,7 +82,7 @@ async def test_it_is_tried_until_a_node_answers(tmp_path, autojump_clock):
         asked.append(number)
         return desk
 
-    service = Service(open_store(tmp_path / "s"), issuer_actions(desk_for, now_s))
+    service = Service(open_store(tmp_path / "s"), issuer_actions(desk_for, ORGS, now_s))
     answer = await service.do(issuing())
     assert answer.is_ok and asked == [0, 1, 2, 3]
     assert len(set(node.sent)) == 1  # the same anchor each time
@@ -123,16 +134,17 @@ async def test_a_change_is_made_before_if_the_ledger_says_so(tmp_path, autojump_
 
     async def do(node, name):
         desk = issuer_desk(node, tmp_path / name)
-        actions = issuer_actions(lambda number: desk, now_s)
+        actions = issuer_actions(lambda number: desk, ORGS, now_s)
         actions |= witness_actions(lambda number: node, 4, {"szcredit": 1})
         return await Service(open_store(tmp_path / name), actions).do(order)
 
     refusal = RegistryRefused(code, "")
-    assert (await do(ChangedNode(), "a")).details == {"height": 7}
+    changed = {} if action == "witness" else {"changed": [{"anchor": "11" * 32, "for": ""}]}
+    assert (await do(ChangedNode(), "a")).details == {"height": 7, **changed}
     refused = await do(ChangedNode(refusal, **made), "b")  # another sender made the change
     assert not refused.is_ok and refused.details["code"] == code.name
     lost = await do(ChangedNode(DOWN, refusal, **made), "c")
-    assert lost.is_ok and lost.details == {"was_done_before": True}
+    assert lost.is_ok and lost.details == {"was_done_before": True, **changed}
     down = await do(ChangedNode(DOWN, refusal), "d")  # the first try sent nothing
     assert not down.is_ok and down.details["code"] == code.name
     if action == "supersede":
@@ -165,7 +177,7 @@ async def test_what_is_erased_is_not_handed_out_again(tmp_path):
 async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
     refusal = RegistryRefused(CODE.NOT_ACCREDITED, "")
     desk = issuer_desk(Node(refusal), tmp_path / "s")
-    service = Service(open_store(tmp_path / "s"), issuer_actions(lambda number: desk, now_s))
+    service = Service(open_store(tmp_path / "s"), issuer_actions(lambda number: desk, ORGS, now_s))
     assert (await service.do(issuing())).details["code"] == "NOT_ACCREDITED"
     assert len(desk.refused) == 1 and len(desk.issued) == 0
 
@@ -177,6 +189,8 @@ async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
         ("issue", {}, "'for' must be given"),
         ("issue", ISSUING | {"holder_key": "zz"}, "64 bytes in hex"),
         ("issue", ISSUING | {"profile": "x"}, "'x' is not a valid Profile"),
+        ("issue", ISSUING | {"for": "nobody"}, "receiver 'nobody' is not known"),
+        ("revoke", {"anchor": "11" * 32, "only": 1}, "true or false"),
         ("revoke", {"anchor": 7}, "as a text"),
         ("revoke", {"anchor": "11" * 32, "reason": "X"}, "CORRECTED"),
         ("revoke", {"anchor": "11" * 32, "since": -1}, "from 0"),
@@ -200,7 +214,7 @@ async def test_files_are_attached(tmp_path):
         for leaf in decode_package(answer.files["package.json"]).disclosures
         if leaf.path == "/scan"
     )
-    assert leaf.value.startswith("sha-256:")
+    assert leaf.value.startswith("sha-256:") and leaf.value.endswith(":6:image/png")
     for wrong, text in (({"/scan": 5}, "'attach'"), ({"/a": "b"}, "needs a file 'b'"), (7, "'att")):
         order = Order(str(wrong), "issue", ISSUING | {"attach": wrong}, files)
         assert text in (await issuer(Node(), tmp_path / "s").do(order)).details["error"]
@@ -222,10 +236,10 @@ class Consuming:
 
     async def send(self, to, data):
         self.calls += 1
-        presentation = data[4:36]
-        if presentation in self.world.ledger.consumed:
+        use = (2, data[4:36])
+        if use in self.world.ledger.consumed:
             raise RegistryRefused(RegistryErrorCode.PRESENTATION_CONSUMED, "")
-        self.world.ledger.consumed.add(presentation)
+        self.world.ledger.consumed[use] = RECEIPT.height
         if self.lost:
             self.lost -= 1
             raise ClientError("no answer")
@@ -239,18 +253,23 @@ class People:
         self.world = World()
         self.path = path
         self.signer = Consuming(self.world, lost=lost)
-        self.wallet = Wallet("acme", HOLDER_KEY, open_store(path / "acme"))
+        self.wallet = Wallet("acme", HOLDER_KEY, open_store(path / "acme"), clock_s=now_s)
         self.wallet.holder.keep(self.world.package)
-        self.holder = Service(open_store(path / "acme"), wallet_actions(self.wallet, 20200, now_s))
+        actions = wallet_actions(self.wallet, CHAIN_ID, self.read_trust)
+        self.holder = Service(open_store(path / "acme"), actions)
         self.open()
+
+    async def read_trust(self):
+        return TRUST
 
     def open(self):
         """Start or restart Nova's desk."""
         desk = RecordingVerifier(
-            Member("nova", 2, "HK", NOVA_KEY),
+            Member("nova", 2, "HK", NOVA_KEY, CHAIN_ID),
             registry=self.world.ledger,
             signer=self.signer,
             store=open_store(self.path / "nova"),
+            clock_s=lambda: self.world.ledger.time_s,
         )
         actions = verifier_actions(lambda number: desk, lambda number: self.signer, now_s)
         self.nova = Service(open_store(self.path / "nova"), actions)
@@ -258,7 +277,7 @@ class People:
     async def present(self):
         """Return an order to verify the holder's presentation."""
         asked = await self.nova.do(Order("ask", "request", {"schema": "cn.ecr/1"}))
-        agreed = await self.holder.do(Order("agree", "consent", {}, asked.files))
+        agreed = await self.holder.do(Order("agree", "consent", BOXES, asked.files))
         receipt = self.wallet.consents[bytes.fromhex(agreed.details["consent"])]
         self.world.ledger.log(receipt)
         assert agreed.files.keys() == {"ledger-consent.json"}
@@ -310,7 +329,7 @@ async def test_a_use_that_was_on_its_way_is_recognised(tmp_path, autojump_clock)
         raise ClientError("down")
 
     async def late(to, data):  # committed between the check and the call
-        people.world.ledger.consumed.add(data[4:36])
+        people.world.ledger.consumed[2, data[4:36]] = RECEIPT.height
         raise RegistryRefused(RegistryErrorCode.PRESENTATION_CONSUMED, "")
 
     people.signer.send = not_sent
@@ -325,7 +344,9 @@ async def test_consents_are_logged_and_ended(tmp_path):
     asked = await people.nova.do(Order("ask", "request", {"schema": "cn.ecr/1"}))
     refused = await people.holder.do(Order("no", "consent", {"withdraw": True}, asked.files))
     assert "no consent to withdraw" in refused.details["error"]
-    agreed = await people.holder.do(Order("yes", "consent", {}, asked.files))
+    alone = await people.holder.do(Order("alone", "consent", {}, asked.files))
+    assert "agree to that separately (cross_border)" in alone.details["error"]
+    agreed = await people.holder.do(Order("yes", "consent", BOXES, asked.files))
     ended = await people.holder.do(Order("end", "consent", {"withdraw": True}, asked.files))
     people.signer = node = Node()
     people.open()
@@ -351,8 +372,8 @@ async def test_time_that_passes_does_not_undo_what_was_used_up(tmp_path, autojum
     with pytest.raises(NoAnswerYetError):
         await people.nova.do(order, tries=1)
     people.world.ledger.time_s += 3600  # presentation and consent have expired
-    for digest, consent in people.world.ledger.consents.items():
-        people.world.ledger.consents[digest] = replace(consent, withdrawn_height=9)
+    for known, consent in people.world.ledger.consents.items():
+        people.world.ledger.consents[known] = replace(consent, withdrawn_height=9)
     people.open()
     answer = await people.nova.do(order)
     assert answer.is_ok and answer.details["codes"] == []

@@ -1,0 +1,1 @@
+"""A second reader of packages and presentations, from the specification alone: an oracle."""

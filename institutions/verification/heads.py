@@ -1,0 +1,67 @@
+"""The highest block that a receiver has seen: what a node says must not lie before it.
+
+A node that is cut off, or shows an old state on purpose, is behind it or has not had a block for
+long (TUF's checks against rollback and freezing; docs/PACKAGE.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import MutableMapping, Sequence
+from dataclasses import astuple, dataclass
+
+from lowu.institutions.verification.judging import LedgerView
+
+AGE_MAX_S = 10 * 60
+"""A latest block that is older than this may not be the latest of the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenHead:
+    """A block that was the latest when it was seen."""
+
+    height: int
+    block_hash: str
+
+
+def encode_head(head: SeenHead) -> bytes:
+    """Return the stored form."""
+    return json.dumps(astuple(head)).encode()
+
+
+def decode_head(data: bytes) -> SeenHead:
+    """Return the head in a stored form."""
+    return SeenHead(*json.loads(data))
+
+
+def find_staleness(view: LedgerView, seen: SeenHead | None, at_least: int, clock_s: int) -> str:
+    """Return why something may have changed since a node's latest block; empty if not.
+
+    `seen` is the highest block seen before, and `at_least` one that must be there by now.
+    """
+    height = max(at_least, 0 if seen is None else seen.height)
+    if view.height < height:
+        return f"{view.node} is at block {view.height}, but there is a block {height}"
+    if seen is not None and view.height == seen.height and view.block_hash != seen.block_hash:
+        return f"{view.node} has another block {view.height} than was seen before"
+    age_s = clock_s - view.block_time_s
+    if age_s > AGE_MAX_S:
+        return f"the latest block of {view.node} is {age_s // 60} minutes old"
+    return ""
+
+
+def note_head(
+    heads: MutableMapping[bytes, SeenHead],
+    key: bytes,
+    views: Sequence[LedgerView | None],
+    clock_s: int,
+) -> None:
+    """Keep the highest block that every node asked has: one that lies does not raise it alone."""
+    known = [view for view in views if view is not None]
+    if not known or len(known) < len(views):
+        return
+    lowest = min(known, key=lambda view: view.height)
+    seen = heads.get(key)
+    is_ahead = lowest.block_time_s > clock_s + AGE_MAX_S
+    if not is_ahead and (seen is None or lowest.height > seen.height):
+        heads[key] = SeenHead(lowest.height, lowest.block_hash)
