@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import trio
+
 from lowu.experiments.attacks.hostile_world import RIVALS, HostileWorld, ShownCase
 from lowu.experiments.oracle import check_oracle as second
 from lowu.experiments.oracle import package_oracle as reader
@@ -442,3 +444,8 @@ async def _judge(item: ChangedAnswer, told: str, outcome: StructuralOutcome) -> 
     text = f"{told}: {verdict} {found.codes[:4]}, but by the second reader {expected}"
     better = verdict == "ACCEPT" or (verdict, expected["verdict"]) == ("INDETERMINATE", "REJECT")
     (outcome.accepted if better else outcome.refused).append(text)
+
+
+def try_chunk(task: tuple[int, int]) -> StructuralOutcome:
+    """Judge the mutants of one task, (count, seed), in a process of its own."""
+    return trio.run(try_structures, *task)

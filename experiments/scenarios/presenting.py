@@ -165,7 +165,7 @@ async def play_tampered(stage: Stage) -> None:
     extra = Leaf(shown.header.leaf_count - 1, "/zzz", "o", LeafType.ARRAY, "0", b"\xff" * 32)
     for what, changed, code in (
         ("an amount", with_leaf(value="120000.00"), field),
-        ("a text for a number", with_leaf(type=LeafType.STRING), field),
+        ("a text for a number", with_leaf(type=LeafType.STRING), "PKG_MALFORMED"),
         ("a salt", with_leaf(salt=bytes([leaf.salt[0] ^ 1]) + leaf.salt[1:]), field),
         (
             "an empty list added",

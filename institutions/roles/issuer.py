@@ -223,9 +223,12 @@ class Issuer:
 
     async def add_audience(self, issued: Issued, audience: Audience) -> Issued:
         """Register another anchor of the same document for another receiver."""
-        package = issued.package
+        return await self.register(self.readdress(issued.package, audience))
+
+    def readdress(self, package: Package, audience: Audience) -> Package:
+        """Return a package with another anchor, for another receiver; it is not registered yet."""
         anchor = self._blind(package.header, package.disclosures, audience)
-        return await self.register(replace(package, anchors=(*package.anchors, anchor)))
+        return replace(package, anchors=(*package.anchors, anchor))
 
     async def issue_batch(
         self, documents: Sequence[tuple[Document, bytes]], *, audience: Audience, issued_at_s: int

@@ -32,7 +32,7 @@ from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import Anchor, Profile, encode_package
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.holder import Agreement
-from lowu.institutions.roles.issuer import Audience, Issuer
+from lowu.institutions.roles.issuer import Audience, Issued, Issuer
 from lowu.institutions.service.orders import Answer
 from lowu.institutions.service.recording import (
     RecordingIssuer,
@@ -90,13 +90,21 @@ def issuer_actions(
             profile=Profile(order.text("profile", Profile.FIELDS)),
             order=order.id.encode(),
         )
-        details = {
-            "anchor": issued.anchor.hex(),
-            "doc_id": issued.package.header.doc_id,
-            "height": issued.package.anchors[-1].registered_height,
-        }
-        made = {"package.json": encode_package(issued.package)}
-        return Answer(True, details, made, is_made_again=True)  # or a copy outlives its erasure
+        return _hand_out(issued)
+
+    async def add_receiver(attempt: Attempt) -> Answer:
+        order = attempt.order
+        audience, anchor = order.text("for"), order.hex("anchor", 32)
+        _one_of(audience, org_ids, "receiver")
+        try:
+            desk = desk_for(attempt.number)
+            return _hand_out(
+                await desk.add_receiver(
+                    anchor, Audience(audience, org_ids[audience]), order.id.encode()
+                )
+            )
+        except KeyError as error:
+            raise FormError(f"no document with the anchor {anchor.hex()} here") from error
 
     async def erase(attempt: Attempt) -> Answer:
         order = attempt.order
@@ -115,7 +123,19 @@ def issuer_actions(
         }
         return Answer(True, details, files)
 
-    return {"issue": issue, "erase": erase, **_change_actions(desk_for)}
+    more = _change_actions(desk_for)
+    return {"issue": issue, "add-receiver": add_receiver, "erase": erase, **more}
+
+
+def _hand_out(issued: Issued) -> Answer:
+    """Return the answer with a package; it is made again when it is asked for again."""
+    details = {
+        "anchor": issued.anchor.hex(),
+        "doc_id": issued.package.header.doc_id,
+        "height": issued.package.anchors[-1].registered_height,
+    }
+    made = {"package.json": encode_package(issued.package)}
+    return Answer(True, details, made, is_made_again=True)  # or a copy outlives its erasure
 
 
 def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:

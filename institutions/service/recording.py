@@ -100,6 +100,28 @@ class RecordingIssuer:
                 self._ordered[order] = anchor
         return await self._register(package)
 
+    async def add_receiver(self, anchor: bytes, audience: Audience, order: bytes = b"") -> Issued:
+        """Register another anchor of a document, for another receiver; only once for each.
+
+        Raises:
+            KeyError: this issuer has no such document.
+        """
+        doc_id = self.issued[anchor].header.doc_id
+        made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+        package = max(made, key=lambda item: len(item.anchors))
+        last = package.anchors[-1]
+        if any(item.org == audience.org for item in package.anchors[:-1]):
+            return Issued(package, last.anchor)
+        if last.org != audience.org:
+            package = self.issuer.readdress(package, audience)
+            with self._store.together():
+                self.issued[package.anchors[-1].anchor] = package
+                if order:
+                    self._ordered[order] = package.anchors[-1].anchor
+        elif last.registered_height:
+            return Issued(package, last.anchor)
+        return await self._register(package)
+
     async def _register(self, package: Package) -> Issued:
         anchor = package.anchors[-1].anchor
         try:

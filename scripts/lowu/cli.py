@@ -37,6 +37,7 @@ _COMMANDS = {
     "simulate": ("simulate.command", "Run the consensus core in a deterministic simulation."),
     "sample": ("documents", "Write a sample document with invented content."),
     "issue": ("documents", "Package a document and register its anchor."),
+    "add-receiver": ("documents", "Register another anchor of a document, for another receiver."),
     "carry": ("wallet", "Put a package into a holder's wallet."),
     "request": ("documents", "Write a receiver's request for a document."),
     "consent": ("wallet", "Consent to a request, or withdraw consent."),

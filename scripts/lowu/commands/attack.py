@@ -15,6 +15,7 @@ import click
 import trio
 
 from lowu.cli import emit_json
+from lowu.commands.attack_exchange import build_commands
 from lowu.options import json_option, read_network
 from lowu.output import Progress, print_table
 
@@ -27,6 +28,10 @@ NETWORK = "seed-7"
 @click.group()
 def attack() -> None:
     """Measure what an attacker learns from the chain's data."""
+
+
+for _command in build_commands():
+    attack.add_command(_command)
 
 
 @attack.command()
@@ -81,10 +86,28 @@ def dictionary(budget: float, seed: int, processes: int | None, is_json: bool) -
     "--mutations", type=click.IntRange(10, 100_000_000), default=20_000, show_default=True,
     help="Changes to try: half on packages, half on presentations.",
 )  # fmt: skip
+@click.option(
+    "--structural", type=click.IntRange(10, 100_000_000), default=None,
+    help="Try so many changes of structure instead: swapped, left out, relabelled, signed again.",
+)  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the changes.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=None,
+    help="Worker processes for --structural.  [default: one per core]",
+)  # fmt: skip
 @json_option
-def mutate(mutations: int, seed: int, is_json: bool) -> None:
-    """Change packages and presentations; none may be accepted."""
+def mutate(
+    mutations: int, structural: int | None, seed: int, jobs: int | None, is_json: bool
+) -> None:
+    """Change packages and presentations; none may be accepted.
+
+    Changes of structure are judged a second time, by a reader that was written from docs/PACKAGE.md
+    alone; no two verdicts may differ.
+    """
+    if structural is not None:
+        from lowu.commands.attack_exchange import run_structural
+
+        run_structural(structural, seed, jobs or os.cpu_count() or 1, is_json=is_json)
     from random import Random
 
     from lowu.experiments.actors.actors import Actors

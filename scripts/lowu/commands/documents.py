@@ -135,6 +135,37 @@ def issue(
     )
 
 
+@click.command("add-receiver")
+@click.argument("anchor")
+@by_option
+@click.option("--for", "audience", required=True, help="The further receiver.")
+@output_option("package.json")
+@directory_option
+@json_option
+def add_receiver(
+    anchor: str, institution: str, audience: str, output: Path, directory: Path, is_json: bool
+) -> None:
+    """Register another anchor of ANCHOR's document, for another receiver."""
+    fields = {"anchor": parse_anchor(anchor).hex(), "for": audience}
+
+    async def run() -> Answer:
+        async with Office(directory).open_desk(institution, is_signing=True) as desk:
+            order = desk.name_order("add-receiver", fields)
+            answer = await carry_out(desk, order)
+            write_file(output, answer.files["package.json"])
+            desk.note_delivered(order)
+            return answer
+
+    issued = run_steps(run).details
+    say(
+        f"{output}: also for {audience}, registered in block {issued['height']}\n"
+        f"anchor {issued['anchor']}\nnext: lowu carry {output} --holder …",
+        is_json=is_json,
+        file=str(output),
+        **issued,
+    )
+
+
 @click.command()
 @by_option
 @click.option("--schema", required=True, help="Kind of document, such as cn.ecr/1.")

@@ -5,7 +5,9 @@ import time
 from random import Random
 
 import pytest
+import trio
 
+from lowu.commands.attack_exchange import HELP
 from lowu.experiments.attacks.dictionary import (
     MARK,
     SUM_MAX,
@@ -14,9 +16,11 @@ from lowu.experiments.attacks.dictionary import (
     compute_check,
     search_share,
 )
+from lowu.experiments.attacks.exchange import ATTACKS, play_attack
 from lowu.experiments.attacks.legacy import compare
 from lowu.experiments.attacks.linkability import measure
 from lowu.experiments.attacks.mutation import TRIALS, prepare
+from lowu.experiments.attacks.structural import try_structures
 from lowu.institutions.documents.identifiers import compute_hkid_check, is_hkid
 from lowu.institutions.roles.regulator import is_mass
 from lowu.testing.networks import VirtualNetwork
@@ -75,6 +79,27 @@ def test_no_change_of_some_is_accepted():
     for outcome in VirtualNetwork("seed-7").play(play):
         assert outcome.tried > 100 and outcome.accepted == []
         assert len(outcome.refused) >= 3
+
+
+def test_no_structure_is_wrongly_accepted():
+    """Each verdict is that of the oracle, which shares no code with the verifier."""
+    outcome = trio.run(try_structures, 300, 7)
+    assert outcome.tried == 300
+    assert outcome.accepted == [] and outcome.refused == []
+    assert outcome.agreed["ACCEPT"] > 5 and len(outcome.agreed) > 12
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_on_the_exchange_fail(name):
+    async def play(actors, faults):
+        return await play_attack(name, actors)
+
+    deeds = VirtualNetwork("seed-7").play(play)
+    assert deeds and [deed for deed in deeds if not deed.is_held_off] == []
+
+
+def test_every_attack_has_a_command():
+    assert list(HELP) == list(ATTACKS)
 
 
 def test_the_old_way_gives_in_and_the_registry_does_not():

@@ -8,7 +8,13 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from lowu.contracts.registry import AnchorState, RegistryErrorCode, consent_function
+from lowu.contracts.registry import (
+    AnchorState,
+    RegistryErrorCode,
+    RevokeReason,
+    consent_function,
+    encode_revoke,
+)
 from lowu.institutions.documents.samples import SAMPLES
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.ledger.transactor import NotTaken
@@ -174,6 +180,63 @@ async def test_what_is_erased_is_not_handed_out_again(tmp_path):
         assert salt.hex().encode() not in data and salt not in data, path
 
 
+async def test_a_document_gets_another_receiver_once(tmp_path):
+    node = Node()
+    service = issuer(node, tmp_path / "s")
+    issued = await service.do(issuing())
+    fields = {"anchor": issued.details["anchor"], "for": "szcredit"}
+    first = await service.do(Order("more", "add-receiver", fields))
+    again = await service.do(Order("again", "add-receiver", fields))
+    assert first.is_ok and first.details == again.details and len(node.sent) == 2
+    package = decode_package(first.files["package.json"])
+    assert [item.audience for item in package.anchors] == ["nova", "szcredit"]
+    for fields, text in (
+        ({"anchor": "11" * 32, "for": "nova"}, "no document"),
+        ({"anchor": issued.details["anchor"], "for": "x"}, "receiver 'x' is not known"),
+    ):
+        answer = await service.do(Order(text, "add-receiver", fields))
+        assert text in answer.details["error"]
+
+
+async def test_a_document_is_revoked_for_all_its_receivers(tmp_path):
+    """N-H2: only the anchor that was named was revoked; the others went on being accepted."""
+    node = Node()
+    service = issuer(node, tmp_path / "s")
+    first = (await service.do(issuing())).details["anchor"]
+    more = await service.do(Order("more", "add-receiver", {"anchor": first, "for": "szcredit"}))
+    second = more.details["anchor"]
+    other = (await service.do(issuing("other"))).details["anchor"]
+    for only, wanted in ((False, [second, first]), (True, [second])):
+        node.sent.clear()
+        fields = {"anchor": second, "reason": "DISPUTED", "only": only}
+        answer = await service.do(Order(f"end {only}", "revoke", fields))
+        assert [item["anchor"] for item in answer.details["changed"]] == wanted
+        reason = RevokeReason.DISPUTED
+        assert node.sent == [encode_revoke(bytes.fromhex(item), reason) for item in wanted]
+    assert other not in wanted
+
+
+async def test_an_order_that_nobody_foresaw_is_answered_with_its_cause(tmp_path):
+    """N-H5: one order ended the service, and again at each start."""
+
+    async def overflow(attempt):
+        return len(bytes(5)).to_bytes(0, "big")
+
+    mailbox, told = Mailbox(tmp_path / "desk"), []
+    service = Service(open_store(tmp_path / "s"), {"odd": overflow, "wait": wait_not})
+    put(mailbox, "one", {"do": "odd"})
+    put(mailbox, "two", {"do": "wait"})
+    assert await mailbox.serve_once(service, lambda name, item: told.append(name), tries=1)
+    found = answer_of(mailbox, "one")
+    assert "failed unexpectedly (OverflowError" in found["error"] and "overflow" in found["cause"]
+    assert found["code"] == "UNEXPECTED" and answer_of(mailbox, "two")["ok"]
+    assert await service.do(Order("one", "odd")) == await service.do(Order("one", "odd"))
+
+
+async def wait_not(attempt):
+    return Answer(True, {})
+
+
 async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
     refusal = RegistryRefused(CODE.NOT_ACCREDITED, "")
     desk = issuer_desk(Node(refusal), tmp_path / "s")
@@ -185,7 +248,7 @@ async def test_what_the_registry_refuses_is_kept_aside(tmp_path):
 @pytest.mark.parametrize(
     ("action", "fields", "text"),
     [
-        ("dance", {}, "there are: erase, issue"),
+        ("dance", {}, "there are: add-receiver, erase, issue"),
         ("issue", {}, "'for' must be given"),
         ("issue", ISSUING | {"holder_key": "zz"}, "64 bytes in hex"),
         ("issue", ISSUING | {"profile": "x"}, "'x' is not a valid Profile"),

@@ -1,0 +1,161 @@
+"""Time that passes while nothing is committed, and nodes that stand still (N-M1, N-D3)."""
+
+from dataclasses import replace
+
+import pytest
+
+from lowu.contracts.registry import AnchorState, OrgStatus
+from lowu.institutions.documents.document import build_enterprise_report
+from lowu.institutions.documents.schemas import DAY_S
+from lowu.institutions.roles.verifier import Verifier
+from lowu.institutions.verification.heads import SeenHead, decode_head, encode_head
+from lowu.institutions.verification.verdicts import Check, Verdict
+from tests.unit.document_world import NOW_S, RECEIPT, SUBJECT, USCC, World
+
+LATER_S = NOW_S + 60
+
+
+@pytest.fixture
+def world(monkeypatch):
+    monkeypatch.setattr("lowu.institutions.roles.verifier.AGREE_WAIT_S", 0.05)
+    return World()
+
+
+def with_clock(world, clock_s, **options):
+    """Return Nova with a clock of its own; the ledger's last block is of `LATER_S`."""
+    world.nova = world.verifier(clock_s=lambda: clock_s, requests=world.nova._asked, **options)
+    return world.nova
+
+
+async def test_the_later_of_clock_and_block_counts(world):
+    shown = world.show()
+    for clock_s, code in (
+        (NOW_S + 40 * DAY_S, "EXPIRED"),
+        (NOW_S + 601, "PRESENTATION_EXPIRED"),
+    ):
+        with_clock(world, clock_s)
+        assert code in (await world.verify(shown)).codes
+    with_clock(world, NOW_S - DAY_S)  # a clock that is slow hides nothing
+    world.ledger.time_s = NOW_S + 40 * DAY_S
+    assert "EXPIRED" in (await world.verify(shown)).codes
+
+
+async def test_a_head_that_is_old_is_told(world):
+    shown = world.show()
+    with_clock(world, LATER_S + 600)
+    request = world.nova._asked[shown.nonce]
+    world.nova._asked[shown.nonce] = replace(
+        request, request=replace(request.request, expires_at=NOW_S + DAY_S)
+    )
+    report = await world.verify(shown)
+    assert report[Check.STATUS].findings == []
+    with_clock(world, LATER_S + 660)
+    report = await world.verify(shown)
+    told = [str(finding) for finding in report[Check.STATUS].findings]
+    assert told == ["FRESHNESS_UNKNOWN(the latest block of http://one is 11 minutes old)"]
+
+
+async def test_heads_never_go_back_for_one_verifier(world):
+    heads = {}
+    shown = world.show()
+    with_clock(world, LATER_S, heads=heads)
+    assert (await world.verify(shown)).verdict is Verdict.ACCEPT
+    assert decode_head(encode_head(heads[b"head"])) == SeenHead(10, "0xb")
+    world.ledger.height = 9
+    with_clock(world, LATER_S, heads=heads)  # another process, with the same store
+    report = await world.verify(shown)
+    assert report.verdict is Verdict.INDETERMINATE
+    assert report.codes == ["FRESHNESS_UNKNOWN(http://one is at block 9, but there is a block 10)"]
+    heads[b"head"] = SeenHead(9, "0xanother")
+    assert "another block 9" in (await world.verify(shown)).codes[0]
+
+
+async def test_a_node_that_claims_the_future_does_not_shut_others_out(world):
+    heads = {}
+    with_clock(world, LATER_S, heads=heads)
+    shown = world.show()
+    world.ledger.height, world.ledger.time_s = 10**9, LATER_S + DAY_S
+    await world.verify(shown)
+    assert heads == {}
+
+
+class Using:
+    """A signer that commits the use of a presentation in a later block."""
+
+    def __init__(self, world, happen=lambda: None):
+        self.world, self.happen = world, happen
+
+    async def send(self, to, data):
+        self.world.ledger.height += 1
+        self.world.ledger.time_s = LATER_S + 700
+        self.world.ledger.consumed[2, data[4:36]] = self.world.ledger.height
+        self.happen()
+        return replace(RECEIPT, height=self.world.ledger.height)
+
+
+def sealed_for(world, verifier):
+    request = verifier.request(schema="cn.ecr/1", purpose="LOAN", now_s=LATER_S + 600, fields=("",))
+    return world.holder.present(world.doc_id, request, world.agree(request))
+
+
+def nova_with(world, signer):
+    verifier: Verifier = world.verifier(clock_s=lambda: LATER_S + 700, signer=signer)
+    return verifier
+
+
+async def test_using_up_makes_a_fresh_block(world):
+    """On an idle ledger the last block is old; the use of the presentation is a new one."""
+    nova = nova_with(world, Using(world))
+    report = await nova.receive(sealed_for(world, nova), SUBJECT)
+    assert (report.verdict, report.codes) == (Verdict.ACCEPT, [])
+    world.ledger.time_s = LATER_S
+    only = world.verifier(clock_s=lambda: LATER_S + 700)  # it cannot use anything up
+    report = await only.receive(sealed_for(world, only), SUBJECT)
+    assert report.verdict is Verdict.INDETERMINATE
+
+
+@pytest.mark.parametrize("since", ["before", "after"])
+async def test_everything_is_checked_again_in_the_block_of_the_use(world, since):
+    def revoke():
+        ((anchor, record),) = world.ledger.records.items()
+        height = world.ledger.height + (1 if since == "after" else 0)
+        world.ledger.records[anchor] = replace(
+            record, state=AnchorState.REVOKED, reason=1, state_height=height
+        )
+
+    nova = nova_with(world, Using(world, revoke))
+    report = await nova.receive(sealed_for(world, nova), SUBJECT)
+    if since == "before":
+        assert (report.verdict, report.codes) == (Verdict.REJECT, ["REVOKED(CORRECTED)"])
+    else:  # it was in force in that block
+        assert report.verdict is Verdict.ACCEPT
+
+
+async def test_and_the_issuer_s_standing_too(world):
+    def expel():
+        world.ledger.org = replace(
+            world.ledger.org, status=OrgStatus.EXITED, status_height=world.ledger.height
+        )
+
+    nova = nova_with(world, Using(world, expel))
+    report = await nova.receive(sealed_for(world, nova), SUBJECT)
+    assert report.codes == ["ISSUER_SUSPENDED(EXITED)"]
+
+
+def test_a_report_of_the_future_is_not_issued(world):
+    """N-D3: a report of the year 2100 was issued, presented and accepted."""
+    late = replace(build_enterprise_report(1, NOW_S, USCC), report_time_s=NOW_S + 121)
+    with pytest.raises(ValueError, match="121 s in the future"):
+        World(late)
+    World(replace(late, report_time_s=NOW_S + 120))
+
+
+async def test_a_report_of_the_future_is_not_accepted(world):
+    world = World(replace(world.document, report_time_s=NOW_S + 120))
+    assert (await world.verify(world.show())).verdict is Verdict.ACCEPT
+    ((anchor, record),) = world.ledger.records.items()
+    world.ledger.records[anchor] = replace(record, registered_time=NOW_S - 1)
+    report = await world.verify(world.show())
+    assert report.codes == ["NOT_YET_VALID(a report of later than its record)"]
+    world.ledger.time_s = NOW_S - 10
+    assert "NOT_YET_VALID(a report of the future)" in (await world.verify(world.show())).codes
