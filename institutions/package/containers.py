@@ -25,6 +25,8 @@ class ShownFields:
     """For each path with something shown below it: whether it is an array or an object."""
     elements: dict[Steps, set[str]] = field(default_factory=dict)
     """By container: the last steps of those of its elements whose own leaf is shown."""
+    mentioned: dict[Steps, set[str]] = field(default_factory=dict)
+    """By container: the steps of all its elements, also those of which only a part is shown."""
     contradiction: str = ""
     """Why not all of it can be true of one document; empty if it can."""
 
@@ -40,6 +42,7 @@ def read_shown(leaves: Iterable[Leaf]) -> ShownFields:
         if steps:
             shown.elements.setdefault(steps[:-1], set()).add(steps[-1])
         for depth, kind in enumerate(leaf.kinds):
+            shown.mentioned.setdefault(steps[:depth], set()).add(steps[depth])
             if shown.kinds.setdefault(steps[:depth], kind) != kind:
                 at = join_path(steps[:depth])
                 shown.contradiction = shown.contradiction or f"{at} is an array and an object"
@@ -57,7 +60,7 @@ def _find_misfit(shown: ShownFields) -> str:
             continue
         if KINDS.get(leaf.type) != kind:
             return f"{leaf.path} is of type {leaf.type.name} and contains fields"
-    for steps, elements in shown.elements.items():
+    for steps, elements in shown.mentioned.items():
         leaf = shown.leaves.get(steps)
         if leaf is None or leaf.type not in CONTAINERS:
             continue

@@ -47,6 +47,9 @@ _HINTS = {
         "it."
     ),
     "NOT_FOUND": "This institution has registered no such anchor.",
+    "JURISDICTION_RULE": "Both have to be of one side; `lowu org propose route` opens routes.",
+    "ORG_NOT_ACTIVE": "The institution is suspended, or has left; only a vote changes the latter.",
+    "CONSENT_NOT_LIVE": "The consent is not on the ledger, was withdrawn, or has expired.",
     "ALREADY_REVOKED": "The document is already revoked.",
     "TERMINAL_STATE": "It is already decided, or in a final state.",
     "NO_SUCH_PROPOSAL": "`lowu org proposals` lists all proposals.",

@@ -26,6 +26,10 @@ def place(tmp_path_factory):
     kit.lowu("down", cwd=folder)
 
 
+ACROSS = ("--cross-border",)
+"""What a holder agrees to whose document is used in another jurisdiction."""
+
+
 def wait_until_level(place):
     kit.wait_until_level([node.url for node in load_tree(place / "nodes").nodes])
 
@@ -45,7 +49,7 @@ def test_from_issuer_to_receiver(place):
     issued = run("issue", "document.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
     assert run("carry", "package.json", "--holder", "acme")["doc_id"] == issued["doc_id"]
     run("request", "--by", "nova", "--schema", "cn.ecr/1", "--field", "/summary")
-    run("consent", "request.json", "--holder", "acme", "--via", "nova")
+    run("consent", "request.json", "--holder", "acme", "--via", "nova", *ACROSS)
     run("present", "request.json", "--holder", "acme", "--password", "three words")
     verify = ("verify", "sealed.bin", "--by", "nova", "--subject", subject)
     refused = kit.lowu(*verify, "--json", cwd=place, check=False)
@@ -70,7 +74,7 @@ def test_from_issuer_to_receiver(place):
     assert again.returncode == 1 and "REPLAYED" in again.stdout
     run("revoke", issued["anchor"], "--by", "szcredit", "--reason", "DISPUTED")
     run("request", "--by", "nova", "--schema", "cn.ecr/1")
-    run("consent", "request.json", "--holder", "acme", "--via", "nova")
+    run("consent", "request.json", "--holder", "acme", "--via", "nova", *ACROSS)
     run("consent", "request.json", "--holder", "acme", "--via", "nova", "--withdraw")
     run("present", "request.json", "--holder", "acme")
     late = kit.lowu(*verify, "--json", cwd=place, check=False)
@@ -81,9 +85,9 @@ def test_from_issuer_to_receiver(place):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("issue", "some.json", "--by", "nobody", "--for", "a", "--holder", "b"), "There are"),
-        (("issue", "some.json", "--by", "fusion", "--for", "a", "--holder", "b"), "the role"),
-        (("issue", "nowhere.json", "--by", "fusion", "--for", "a", "--holder", "b"), "nowhere"),
+        (("issue", "some.json", "--by", "nobody", "--for", "nova", "--holder", "b"), "There are"),
+        (("issue", "some.json", "--by", "fusion", "--for", "nova", "--holder", "b"), "the role"),
+        (("issue", "nowhere.json", "--by", "fusion", "--for", "nova", "--holder", "b"), "nowhere"),
         (("sample", "xx/1"), "cn.ecr/1"),
         (
             ("verify", "some.json", "--by", "nova", "--subject", "a:b", "--attach", "scan.png"),
@@ -102,7 +106,7 @@ def test_from_issuer_to_receiver(place):
         (("verify", "some.json", "--by", "nova", "--subject", "a:b", "--offline"), "--trust"),
         (
             ("verify", "some.json", "--by", "nova", "--subject", "a:b", "--trust", "wish.json"),
-            "not dvp1-trust",
+            "not dvp2-trust",
         ),
     ],
 )
@@ -130,7 +134,7 @@ def test_a_bank_is_voted_in_and_works(place):
     run("issue", "document.json", "--by", "szcredit", "--for", "new-bank", "--holder", "zoe")
     run("carry", "package.json", "--holder", "zoe")
     run("request", "--by", "new-bank", "--schema", "cn.ecr/1")
-    run("consent", "request.json", "--holder", "zoe", "--via", "new-bank")
+    run("consent", "request.json", "--holder", "zoe", "--via", "new-bank", *ACROSS)
     run("present", "request.json", "--holder", "zoe")
     verify = ("verify", "sealed.bin", "--by", "new-bank", "--subject", subject)
     assert run(*verify)["verdict"] == "ACCEPT"
@@ -180,15 +184,21 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     for change in ("suspend", "reinstate"):
         assert run(change, issued["anchor"], "--by", "baihang")["height"] > issued["height"]
     run("request", "--by", "fusion", "--schema", "cn.pcr/1")
-    run("consent", "request.json", "--holder", "lin", "--via", "fusion")
+    run("consent", "request.json", "--holder", "lin", "--via", "fusion", *ACROSS, "--sensitive")
     run("present", "request.json", "--holder", "lin")
     subject = ":".join(json.loads((place / "person.json").read_text())["subject"])
     verify = ("verify", "sealed.bin", "--by", "fusion", "--subject", subject, "--attach")
     wrong = kit.lowu(*verify, "/scan=some.json", cwd=place, check=False)
     assert wrong.returncode == 1 and "TAMPERED_FIELD(/scan)" in wrong.stdout
     assert run(*verify, "/scan=scan.png")["verdict"] == "ACCEPT"
+    adding = ("add-receiver", issued["anchor"], "--by", "baihang", "--for", "nova")
+    added = run(*adding, "-o", "more.json")
+    assert added["doc_id"] == issued["doc_id"] and added["anchor"] != issued["anchor"]
+    changed = run("suspend", added["anchor"], "--by", "baihang")["changed"]
+    assert {item["for"] for item in changed} == {"fusion", "nova"}
+    assert len(run("reinstate", issued["anchor"], "--by", "baihang")["changed"]) == 2
     erased = run("erase", issued["anchor"], "--by", "baihang")
-    assert erased["anchors"] == [issued["anchor"]]
+    assert erased["anchors"] == [issued["anchor"], added["anchor"]]
     forgetting = ("forget", "erasure.json", "--holder", "lin", "--via", "fusion")
     receipt = (place / "erasure.json").read_text()
     (place / "erasure.json").write_text(receipt.replace("SUBJECT_REQUEST", "DISPUTED"))
@@ -199,10 +209,26 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     gone = kit.lowu(*forgetting, cwd=place, check=False)
     assert gone.returncode == 2 and "nothing was destroyed" in gone.stderr
     seen = run("regulator", "--by", "hkma")
-    assert {"issuer": "baihang", "side": "SZ", "schema": "cn.pcr/1", "count": 1} in seen[
+    assert {"issuer": "baihang", "side": "SZ", "schema": "cn.pcr/1", "count": 2} in seen[
         "registered"
     ]
-    assert seen["erased"] == {"baihang": 1}
+    assert seen["erased"] == {"baihang": 2}
+
+
+def test_a_regulator_suspends_for_a_time(place):
+    def run(*arguments):
+        return run_for_all(place, *arguments)
+
+    refused = kit.lowu("org", "suspend", "szcredit", "--by", "hkma", cwd=place, check=False)
+    assert refused.returncode == 1 and "of one side" in refused.stderr
+    run("org", "suspend", "bea-hk", "--by", "hkma", "--days", 3)
+    run("sample", "grp.kyc/1", "-o", "hk.json")
+    issuing = ("issue", "hk.json", "--by", "bea-hk", "--for", "bea-cn", "--holder", "acme")
+    stopped = kit.lowu(*issuing, cwd=place, check=False)
+    assert stopped.returncode == 1 and "ORG_NOT_ACTIVE" in stopped.stderr
+    run("org", "suspend", "bea-hk", "--by", "hkma", "--lift")
+    run("sample", "grp.kyc/1", "--seed", 2, "-o", "hk.json")
+    assert run(*issuing)["height"]
 
 
 def issued_by(place, name):
@@ -267,10 +293,18 @@ def test_one_presentation_is_accepted_once_by_commands_that_run_at_once(place):
     run("carry", "package.json", "--holder", "acme")
     run("request", "--by", "nova", "--schema", "cn.ecr/1", "-o", "once.json")
     refused = kit.lowu(
-        "consent", "once.json", "--holder", "acme", "--via", "pbc-sz", cwd=place, check=False
+        "consent",
+        "once.json",
+        "--holder",
+        "acme",
+        "--via",
+        "pbc-sz",
+        *ACROSS,
+        cwd=place,
+        check=False,
     )
     assert refused.returncode == 1 and "ROLE_REQUIRED" in refused.stderr
-    run("consent", "once.json", "--holder", "acme", "--via", "nova")
+    run("consent", "once.json", "--holder", "acme", "--via", "nova", *ACROSS)
     run("present", "once.json", "--holder", "acme", "-o", "once.bin")
     verify = ("verify", "once.bin", "--by", "nova", "--subject", subject)
     lost = kit.lowu(*verify, "--html", "nowhere/page.html", cwd=place, check=False)

@@ -105,6 +105,7 @@ def issue(
     content = decode_form(document, data, read_document, "a document")
     check_schemas([content.schema])
     office, attached = Office(directory), read_attachments(attach)
+    office.find(audience)
     for path in attached:
         try:
             content = content.attach(path, attached[path])
@@ -146,7 +147,7 @@ def add_receiver(
     anchor: str, institution: str, audience: str, output: Path, directory: Path, is_json: bool
 ) -> None:
     """Register another anchor of ANCHOR's document, for another receiver."""
-    fields = {"anchor": parse_anchor(anchor).hex(), "for": audience}
+    fields = {"anchor": parse_anchor(anchor).hex(), "for": Office(directory).find(audience).spec.id}
 
     async def run() -> Answer:
         async with Office(directory).open_desk(institution, is_signing=True) as desk:

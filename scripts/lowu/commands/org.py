@@ -12,7 +12,7 @@ import click
 
 from lowu.arguments import check_schemas
 from lowu.cli import emit_json
-from lowu.office import Office, ask_password, run_steps
+from lowu.office import Office, ask_password, now_s, run_steps
 from lowu.options import by_option, directory_option, json_option
 from lowu.output import print_table, say
 
@@ -226,6 +226,38 @@ def vote(proposal: int, is_no: bool, institution: str, directory: Path, is_json:
 
 
 @org.command()
+@click.argument("name")
+@by_option
+@click.option(
+    "--days", type=click.IntRange(1, 29), default=7, show_default=True,
+    help="Days until it ends by itself.",
+)  # fmt: skip
+@click.option("--lift", is_flag=True, help="End the suspension now.")
+@directory_option
+@json_option
+def suspend(
+    name: str, institution: str, days: int, lift: bool, directory: Path, is_json: bool
+) -> None:
+    """As a regulator, suspend NAME, of the same side, for a time.
+
+    It issues and verifies nothing meanwhile, and votes all the same.
+    """
+    from lowu.institutions.ledger.governance import suspension_call
+
+    office = Office(directory)
+    until = 0 if lift else now_s() + days * 86_400
+    address, data = suspension_call(office.find(name).org_id, until)
+
+    async def run() -> Any:
+        async with office.connect(institution) as signer:
+            return await signer.send(address, data)
+
+    height = run_steps(run).height
+    ended = "is no longer suspended" if lift else f"is suspended for {days} days"
+    say(f"{name} {ended}, as of block {height}", is_json=is_json, height=height, until=until)
+
+
+@org.command()
 @by_option
 @click.option("--retire-old", is_flag=True, help="Remove the roles from the old account.")
 @directory_option
@@ -354,6 +386,11 @@ def _figures(item: GovernanceProposal) -> dict[str, Any]:
         "status": item.status.name,
         "proposer": item.proposer,
         "until_height": item.until_height,
+        "votes": {
+            where.name: [side.yes, side.no]
+            for where, side in item.sides.items()
+            if side.yes or side.no
+        },
         "sides": {where.name: asdict(side) for where, side in item.sides.items()},
         "calls": [describe_call(call) for call in item.calls],
     }

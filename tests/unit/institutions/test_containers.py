@@ -96,6 +96,9 @@ def test_for_a_position_beyond_the_end_the_size_is_shown():
         ({"/list": {"value": "1"}}, "/list has more elements than its size says"),
         ({"": {"value": "3"}}, "the root has more elements"),
         ({"/a": {"path": "/list/2", "kinds": "oa"}}, "/list has more elements"),
+        ({"/a": {"path": "/list/2/x", "kinds": "oao"}}, "/list has more elements"),
+        ({"/a": {"path": "/more/x", "kinds": "oo"}}, ""),
+        ({"/deep/er/still": {"path": "/more/x", "kinds": "oo"}}, "the root has more elements"),
     ],
 )
 def test_contradictions(changes, text):
