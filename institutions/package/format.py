@@ -361,16 +361,19 @@ def read_leaves(value: object, version: int) -> tuple[Leaf, ...]:
     return tuple(_read_leaf(item, version) for item in read_list(value, LEAVES_MAX, "disclosures"))
 
 
+_SHOWN_TYPES = {int(kind): kind for kind in LeafType if kind is not LeafType.PAD}
+
+
 def _read_leaf(raw: object, version: int) -> Leaf:
     index, path, kinds, kind, value, salt = read_row(raw, 6, "disclosures")
     read_integer(index, "disclosures: index", LEAVES_MAX - 1)
     read_integer(kind, "disclosures: type", LeafType.PAD)
-    if kind not in list(LeafType) or kind == LeafType.PAD:
+    if kind not in _SHOWN_TYPES:
         raise FormError(f"disclosures: leaf type {kind} cannot be disclosed")
     read_path(path, "disclosures: path")
     read_text(kinds, "disclosures: kinds")
     read_text(value, "disclosures: value", STRING_MAX)
-    leaf = Leaf(index, path, kinds, LeafType(kind), value, read_hex(salt, 32, "salt"))
+    leaf = Leaf(index, path, kinds, _SHOWN_TYPES[kind], value, read_hex(salt, 32, "salt"))
     check_leaf(leaf, version)
     return leaf
 

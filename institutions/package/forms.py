@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 _BAD_ESCAPE = re.compile(r"~(?![01])")
@@ -57,7 +58,7 @@ def read_text(value: object, what: str, size_max: int = NAME_MAX) -> str:
     """Return a text of bounded length."""
     if not isinstance(value, str) or len(value) > size_max:
         raise FormError(f"{what}: a text of at most {size_max} characters")
-    if any("\ud800" <= char <= "\udfff" for char in value):
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise FormError(f"{what}: a text without lone surrogates")
     return value
 
@@ -89,11 +90,17 @@ def read_bytes(value: object, size_max: int, what: str) -> bytes:
     return read_hex(value, len(value) // 2, what)
 
 
+def escape_step(step: str) -> str:
+    """Return a step as it stands in a pointer."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
 def join_path(steps: Iterable[str]) -> str:
     """Return the pointer (RFC 6901) of steps into a document."""
-    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join("/" + escape_step(step) for step in steps)
 
 
+@lru_cache(maxsize=4_096)
 def split_path(path: str) -> tuple[str, ...]:
     """Return the steps of a pointer (RFC 6901).
 

@@ -13,22 +13,24 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
+from functools import lru_cache
+from operator import attrgetter, itemgetter
 from typing import Any
+from unicodedata import is_normalized
 
 from lowu.institutions.package.forms import (
     INTEGER_MAX,
     PATH_BYTES_MAX,
     PATH_STEPS_MAX,
     FormError,
-    join_path,
+    escape_step,
     split_path,
 )
-from lowu.institutions.package.tags import FIRST_VERSION, VERSION, frame, tag
+from lowu.institutions.package.tags import FIRST_VERSION, VERSION, tag
 
 PAD_BUCKETS = (32, 64, 128, 192, 256, 384, 512)
 LEAVES_MAX = PAD_BUCKETS[-1]
@@ -107,16 +109,21 @@ def is_media_type(text: str) -> bool:
 # --- from a document ------------------------------------------------------------------------------
 
 
-def flatten(
-    value: Any, steps: tuple[str, ...] = (), kinds: str = ""
-) -> Iterator[tuple[str, str, LeafType, str]]:
+def flatten(value: Any) -> Iterator[tuple[str, str, LeafType, str]]:
     """Yield path, kinds, type and value text of each leaf of a document.
 
     Raises:
         ValueError: a value, a field name or a path cannot stand in a document.
     """
-    path = join_path(steps)
-    if len(steps) > PATH_STEPS_MAX or len(path.encode()) > PATH_BYTES_MAX:
+    yield from _flatten(value, "", 0, "")
+
+
+def _flatten(
+    value: Any, path: str, depth: int, kinds: str
+) -> Iterator[tuple[str, str, LeafType, str]]:
+    if depth > PATH_STEPS_MAX or (
+        4 * len(path) > PATH_BYTES_MAX and len(path.encode()) > PATH_BYTES_MAX
+    ):
         raise ValueError(
             f"{path[:60]}…: a path has at most {PATH_STEPS_MAX} steps and {PATH_BYTES_MAX} bytes"
         )
@@ -125,17 +132,19 @@ def flatten(
             yield path, kinds, LeafType.OBJECT, str(len(value))
             for key in value:
                 _check_name(key, path)
-                yield from flatten(value[key], (*steps, key), kinds + "o")
+                below = f"{path}/{escape_step(key)}"
+                yield from _flatten(value[key], below, depth + 1, kinds + "o")
         case list():
             yield path, kinds, LeafType.ARRAY, str(len(value))
             for position, item in enumerate(value):
-                yield from flatten(item, (*steps, str(position)), kinds + "a")
+                yield from _flatten(item, f"{path}/{position}", depth + 1, kinds + "a")
         case _:
             yield path, kinds, *_describe(value, path)
 
 
 def _check_name(name: object, path: str) -> None:
-    if not isinstance(name, str) or unicodedata.normalize("NFC", name) != name:
+    is_text = isinstance(name, str) and (name.isascii() or is_normalized("NFC", name))
+    if not is_text:
         raise ValueError(f"{path}: the field name {name!r} must be a text in Unicode NFC")
 
 
@@ -187,20 +196,26 @@ def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
     Raises:
         ValueError: the document has too many leaves, or something that cannot stand in one.
     """
-    fields = [
-        Leaf(0, path, kinds, kind, value, derive_salt(seed, path))
-        for path, kinds, kind, value in flatten(content)
-    ]
-    if len(fields) > LEAVES_MAX:
-        raise ValueError(f"document has {len(fields)} leaves; at most {LEAVES_MAX}")
-    bucket = next(size for size in PAD_BUCKETS if size >= len(fields))
-    return place_leaves([*fields, *(derive_pad(seed, n) for n in range(bucket - len(fields)))])
+    rows = [(derive_salt(seed, row[0]), *row) for row in flatten(content)]
+    if len(rows) > LEAVES_MAX:
+        raise ValueError(f"document has {len(rows)} leaves; at most {LEAVES_MAX}")
+    bucket = next(size for size in PAD_BUCKETS if size >= len(rows))
+    pads = (derive_salt(seed, f"pad {number}") for number in range(bucket - len(rows)))
+    rows += [(salt, "", "", LeafType.PAD, "") for salt in pads]
+    rows.sort(key=itemgetter(0))
+    return tuple(
+        Leaf(index, path, kinds, kind, value, salt)
+        for index, (salt, path, kinds, kind, value) in enumerate(rows)
+    )
 
 
 def place_leaves(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
     """Return leaves in the order of their salts, each with its index."""
-    ordered = sorted(leaves, key=lambda leaf: leaf.salt)
-    return tuple(replace(leaf, index=index) for index, leaf in enumerate(ordered))
+    ordered = sorted(leaves, key=attrgetter("salt"))
+    return tuple(
+        Leaf(index, leaf.path, leaf.kinds, leaf.type, leaf.value, leaf.salt)
+        for index, leaf in enumerate(ordered)
+    )
 
 
 # --- from a package -------------------------------------------------------------------------------
@@ -252,21 +267,27 @@ def is_file_of(data: bytes, value: str) -> bool:
     return value.split(":")[1:3] == [hashlib.sha256(data).hexdigest(), str(len(data))]
 
 
+@lru_cache(maxsize=256)
+def _leaf_prefix(schema_number: int, version: int) -> bytes:
+    return b"\x00" + tag("leaf", version) + schema_number.to_bytes(4, "big")
+
+
 def hash_leaf(schema_number: int, leaf: Leaf, version: int = VERSION) -> bytes:
     """Return the hash of a leaf; it binds schema, path, kinds, type, value and salt."""
-    value = leaf.value.encode()
-    kinds = b"" if version == FIRST_VERSION else frame(leaf.kinds.encode())
-    return hashlib.sha256(
-        b"\x00"
-        + tag("leaf", version)
-        + schema_number.to_bytes(4, "big")
-        + frame(leaf.path.encode())
-        + kinds
-        + bytes([leaf.type])
-        + len(value).to_bytes(4, "big")
-        + value
-        + leaf.salt
-    ).digest()
+    path, kinds, value = leaf.path.encode(), leaf.kinds.encode(), leaf.value.encode()
+    if version != FIRST_VERSION:
+        kinds = len(kinds).to_bytes(2, "big") + kinds
+    parts = (
+        _leaf_prefix(schema_number, version),
+        len(path).to_bytes(2, "big"),
+        path,
+        kinds,
+        bytes((leaf.type,)),
+        len(value).to_bytes(4, "big"),
+        value,
+        leaf.salt,
+    )
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def split(count: int) -> int:

@@ -7,6 +7,7 @@ walk from left to right needs them, so the proof of a given set of leaves has on
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lowu.institutions.package.leaves import compute_root, split
@@ -14,13 +15,19 @@ from lowu.institutions.package.leaves import compute_root, split
 
 def collect_siblings(hashes: Sequence[bytes], shown: Collection[int]) -> tuple[bytes, ...]:
     """Return the hashes that a reader of the shown leaves needs to reach the root."""
-    return tuple(_collect(hashes, 0, len(hashes), shown))
+    return tuple(_collect(hashes, 0, len(hashes), sorted(shown)))
+
+
+def _is_hidden(start: int, end: int, shown: Sequence[int]) -> bool:
+    """Whether no shown leaf, in ascending order, lies from `start` to before `end`."""
+    place = bisect_left(shown, start)
+    return place == len(shown) or shown[place] >= end
 
 
 def _collect(
-    hashes: Sequence[bytes], start: int, end: int, shown: Collection[int]
+    hashes: Sequence[bytes], start: int, end: int, shown: Sequence[int]
 ) -> Iterator[bytes]:
-    if not any(start <= index < end for index in shown):
+    if _is_hidden(start, end, shown):
         yield compute_root(hashes[start:end])
     elif end - start > 1:
         middle = start + split(end - start)
@@ -32,23 +39,28 @@ def compute_root_from(
     count: int, shown: Mapping[int, bytes], siblings: Sequence[bytes]
 ) -> bytes | None:
     """Return the root that shown leaf hashes and siblings lead to; None if they do not fit."""
-    if not shown or not all(0 <= index < count for index in shown):
+    places = sorted(shown)
+    if not places or places[0] < 0 or places[-1] >= count:
         return None
     rest = iter(siblings)
-    root = _climb(0, count, shown, rest)
+    root = _climb(0, count, shown, places, rest)
     return root if next(rest, None) is None else None
 
 
 def _climb(
-    start: int, end: int, shown: Mapping[int, bytes], siblings: Iterator[bytes]
+    start: int,
+    end: int,
+    shown: Mapping[int, bytes],
+    places: Sequence[int],
+    siblings: Iterator[bytes],
 ) -> bytes | None:
-    if not any(start <= index < end for index in shown):
+    if _is_hidden(start, end, places):
         return next(siblings, None)
     if end - start == 1:
         return shown[start]
     middle = start + split(end - start)
-    left = _climb(start, middle, shown, siblings)
-    right = _climb(middle, end, shown, siblings)
+    left = _climb(start, middle, shown, places, siblings)
+    right = _climb(middle, end, shown, places, siblings)
     if left is None or right is None:
         return None
     return hashlib.sha256(b"\x01" + left + right).digest()

@@ -64,10 +64,12 @@ def find_foreign_leaf(package: Package, seed: bytes, schema_number: int) -> str:
     for leaf in package.disclosures:
         if leaf.salt != derive_salt(seed, leaf.path):
             return f"field {leaf.path}"
-    places = _place_pads(package, seed)
-    for index, digest in enumerate(package.leaves):
-        leaf = places[index]
-        if leaf.type is not LeafType.PAD and leaf not in package.disclosures:
+    shown = {leaf.index: leaf for leaf in package.disclosures}
+    for leaf, digest in zip(_place_pads(package, seed), package.leaves, strict=True):
+        index = leaf.index
+        if leaf.type is not LeafType.PAD:
+            if shown.get(index) == leaf:  # whose hash has been compared
+                continue
             return f"field {leaf.path}, which is not in its place"
         if hash_leaf(schema_number, leaf, package.header.v) != digest:
             return f"leaf {index}, which is neither shown nor a pad"

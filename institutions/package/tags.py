@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 VERSION = 2
 FIRST_VERSION = 1
 """Packages of version 1 can still be read; nothing is made in it."""
@@ -9,6 +11,7 @@ FIRST_VERSION = 1
 _OLD_NAMES = {"subject": "subj"}
 
 
+@cache
 def tag(name: str, version: int = VERSION) -> bytes:
     """Return the tag of a name; of version 2, no tag is a prefix of another."""
     if version == FIRST_VERSION:

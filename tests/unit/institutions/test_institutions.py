@@ -4,6 +4,7 @@ import json
 from random import Random
 
 import pytest
+import rfc8785
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +136,21 @@ documents = st.recursive(
 @given(st.dictionaries(st.text("ab", min_size=1, max_size=2), documents, max_size=3))
 def test_canonical_round_trip(value):
     assert decode_canonical(encode_canonical(value), 10**6) == value
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text("aZ~_/. ", max_size=3), inner),
+        max_leaves=8,
+    )
+)
+def test_the_encoding_is_that_of_rfc_8785(value):
+    try:
+        encoded = encode_canonical(value)
+    except CanonicalError:
+        return
+    assert encoded == rfc8785.dumps(value)
 
 
 @given(documents, documents)
