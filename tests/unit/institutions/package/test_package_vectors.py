@@ -36,7 +36,7 @@ from lowu.institutions.package.salt_seed import find_foreign_leaf, open_seed
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 from lowu.institutions.verification.integrity import find_damage
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[3] / "data"
 SCHEMAS = {"cn.ecr/1": 1}
 
 

@@ -21,7 +21,7 @@ from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.roles.holder import Holder
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOVA_KEY, TRUST, World
 
-VECTORS = Path(__file__).parents[2] / "data" / "package_vectors.json"
+VECTORS = Path(__file__).parents[3] / "data" / "package_vectors.json"
 
 
 @pytest.fixture(scope="module")

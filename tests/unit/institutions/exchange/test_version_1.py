@@ -5,7 +5,7 @@ Beside each attack stands what refuses it today.
 
 import pytest
 
-from tests.unit.institutions import version_1 as old
+from tests.unit.institutions.exchange import version_1 as old
 
 REPORT = {
     "header": {"report_no": "R-1", "uscc": "91440300MA5DEM012D"},

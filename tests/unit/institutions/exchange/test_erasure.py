@@ -26,7 +26,7 @@ from lowu.institutions.service.recording import Wallet
 from lowu.node.client import ClientError
 from tests.store_kit import open_store
 from tests.unit.document_world import HOLDER_KEY, ISSUER_KEY, NOW_S, TRUST
-from tests.unit.institutions.test_desks import Node, issue, issuer_desk
+from tests.unit.institutions.service.test_desks import Node, issue, issuer_desk
 
 LATER_S = NOW_S + 1000
 

@@ -43,7 +43,7 @@ from tests.unit.document_world import (
     USCC,
     World,
 )
-from tests.unit.institutions.test_desks import Node, issuer_desk
+from tests.unit.institutions.service.test_desks import Node, issuer_desk
 
 DOCUMENT = write_document(SAMPLES["cn.ecr/1"](1, NOW_S))
 BOXES = {"cross_border": True}
