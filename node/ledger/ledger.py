@@ -70,14 +70,12 @@ class Ledger:
         written = self._storage.get(schema.KEY_FORMAT)
         if written is None and self._storage.get(schema.KEY_VOTES) is not None:
             raise DamagedData("the database is damaged (it lacks its first records)")
-        if written == schema.FORMAT_BEFORE_TRACES:
-            self._votes.adopt()
-        elif written != schema.FORMAT:
+        if written != schema.FORMAT:
             raise StorageError(
                 f"the data is of format {(written or b'1').decode(errors='replace')}, this Lowu "
-                f"writes {schema.FORMAT.decode()}. Use the Lowu that wrote it, or move the node's "
-                "data folder away: the node then fetches the chain from nodes of this version. Its "
-                "votes go with the data, so that a validator abstains for two windows (R-WIPE-1)."
+                f"writes {schema.FORMAT.decode()}. Use the Lowu that wrote it, or start a new "
+                "network in another folder: a chain keeps the contracts of its first block, and "
+                "those of this version are others."
             )
         stored, _ = self._sealed_header(0)
         if stored.hash != self.genesis_hash:

@@ -28,11 +28,9 @@ from lowu.node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
 KEY_FORMAT = b"Mformat"
-FORMAT = b"6"
-FORMAT_BEFORE_TRACES = b"5"
-"""Migrated when such data is opened: it differs from `FORMAT` only in the vote records."""
-"""`FORMAT` is raised whenever records, or the bytes that signatures cover, change; data of any
-other format is refused."""
+FORMAT = b"7"
+"""Raised whenever records, the bytes that signatures cover, or the contracts of genesis change;
+data of any other format is refused."""
 KEY_VOTES = b"Mvotes"
 KEY_LOST = b"Mlost"
 PREFIX_VOTE = b"V"

@@ -64,27 +64,6 @@ class VoteRecords:
         """Start the trace of a new database."""
         self._trace.create(self._memory)
 
-    def adopt(self) -> None:
-        """Migrate the records of a database from before there were marks and a trace.
-
-        Earlier losses cannot be detected. The proof of its view is deleted: it has an old form
-        that no node of this version can check.
-
-        Raises:
-            DamagedData: the database was migrated before, and lacks everything since then.
-        """
-        rows = dict(self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
-        rows.pop(schema.KEY_NEW_VIEW, None)
-        for key, value in rows.items():
-            self._put(key, value)
-        memory = self._advance({}, ())
-        marks = [mark for mark in self._trace.read() or () if mark is not None]
-        if any(mark.number > self._memory.last.number for mark in marks):
-            raise DamagedData("the database is damaged (it is older than the trace of its votes)")
-        self._trace.create(self._memory)
-        form = {schema.KEY_FORMAT: schema.FORMAT}
-        self._storage.write({**memory, **form}, [schema.KEY_NEW_VIEW])
-
     def open(self, *, is_first_start: bool) -> None:
         """Load the records of a database, or drop its votes if some may be missing.
 

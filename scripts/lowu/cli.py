@@ -55,7 +55,7 @@ _COMMANDS = {
     "regulator": ("regulator", "Show an observer's counts and alerts."),
     "org": ("org", "Propose changes, vote on them, replace accounts and keys."),
     "scenarios": ("scenarios", "Play scenarios of the pilot and beyond on a real network."),
-    "attack": ("attack", "Measure what an attacker learns from the chain's data."),
+    "attack": ("attack", "Try an attack, and say what the attacker learns or gains."),
     "state-tests": ("state_tests", "Run the official state tests in both EVM engines."),
     "bench": (
         "bench.command",

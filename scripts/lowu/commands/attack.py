@@ -27,7 +27,7 @@ NETWORK = "seed-7"
 
 @click.group()
 def attack() -> None:
-    """Measure what an attacker learns from the chain's data."""
+    """Try an attack, and say what the attacker learns or gains."""
 
 
 for _command in build_commands():
