@@ -24,6 +24,7 @@ from lowu.contracts.registry import (
     encode_consume,
 )
 from lowu.experiments.actors.actors import Actors
+from lowu.experiments.actors.frozen_client import FrozenClient
 from lowu.institutions.documents.document import (
     Document,
     Subject,
@@ -56,7 +57,6 @@ from lowu.institutions.roles.holder import Holder
 from lowu.institutions.roles.issuer import Issued
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.verdicts import Report
-from lowu.node.client import RpcClient
 
 USCC = "91440300MA5DEM012D"
 ALL_ROLES = Role(127)
@@ -259,30 +259,6 @@ def _only(shown: Presentation, package: Package, paths: set[str]) -> dict[str, A
         "hashes": tuple(package.leaves[place] for place in places),
         "siblings": collect_siblings(package.leaves, places),
     }
-
-
-class FrozenClient(RpcClient):
-    """A node that shows the state it had when it was frozen."""
-
-    def __init__(self, client: RpcClient) -> None:
-        super().__init__(client.url)
-        self._client = client
-        self._known: dict[str, Any] = {}
-
-    async def call(self, method: str, *params: Any) -> Any:
-        """Answer as before."""
-        key = repr((method, params))
-        if key not in self._known:
-            self._known[key] = await self._client.call(method, *params)
-        return self._known[key]
-
-    async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
-        """Answer as before."""
-        key = repr((method, params))
-        if key not in self._known:
-            self._known[key] = await self._client.call_many(method, params)
-        found: list[Any] = self._known[key]
-        return found
 
 
 async def freeze(play: Play) -> None:

@@ -8,12 +8,13 @@ changed package presents it and signs the changed content.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from lowu.experiments.actors.actors import EVERYTHING, Actors
+from lowu.experiments.actors.frozen_client import FrozenClient
 from lowu.institutions.documents.document import Document, build_enterprise_report
 from lowu.institutions.exchange.presentation import (
     Presentation,
@@ -28,7 +29,6 @@ from lowu.institutions.package.multiproof import collect_siblings
 from lowu.institutions.roles.holder import Holder
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.verdicts import Verdict
-from lowu.node.client import RpcClient
 
 USCC = "91440300MA5DEM012D"
 HEX = b"0123456789abcdef"
@@ -43,28 +43,6 @@ class MutationOutcome:
     """Number of refusals by their first code."""
     accepted: list[str] = field(default_factory=list)
     """Descriptions of changes that were accepted: each is a hole."""
-
-
-class _Remembering(RpcClient):
-    """Asks a node each question once: nothing on the ledger changes during the trials."""
-
-    def __init__(self, client: RpcClient) -> None:
-        super().__init__(client.url)
-        self._client = client
-        self._known: dict[str, Any] = {}
-
-    async def call(self, method: str, *params: Any) -> Any:
-        key = repr((method, params))
-        if key not in self._known:
-            self._known[key] = await self._client.call(method, *params)
-        return self._known[key]
-
-    async def call_many(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
-        key = repr((method, params))
-        if key not in self._known:
-            self._known[key] = await self._client.call_many(method, params)
-        found: list[Any] = self._known[key]
-        return found
 
 
 def mutate(data: bytes, random: Random) -> tuple[bytes, str]:
@@ -119,7 +97,7 @@ async def prepare(actors: Actors) -> _Case:
     holder, doc_id = actors.holders["acme-sz"], issued.package.header.doc_id
     request = actors.ask("nova", document, fields=EVERYTHING)
     receipt = await actors.agree("acme-sz", doc_id, request)
-    verifier = actors.verifiers["nova"].reading(Registry(_Remembering(actors.clients["nova"])))
+    verifier = actors.verifiers["nova"].reading(Registry(FrozenClient(actors.clients["nova"])))
     presented = encode_presentation(holder.build(doc_id, request, receipt))
     report = await verifier.verify(presented, document.subject)
     if report.verdict is not Verdict.ACCEPT:
