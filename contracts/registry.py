@@ -263,6 +263,11 @@ class OrgKey:
         """Whether the ledger accepts registrations with it."""
         return self.is_known and not self.retired_height and not self.compromised_height
 
+    def was_usable(self, height: int) -> bool:
+        """Whether it counted in the block at `height`, from all that is known now."""
+        ends = [end for end in (self.retired_height, self.compromised_height) if end]
+        return self.is_known and self.from_height <= height and all(height < end for end in ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Accreditation:

@@ -166,20 +166,27 @@ contract Governance is RegistryBase {
                 revert(add(result, 32), mload(result))
             }
         }
+        ensure(canDecide(), JURISDICTION_RULE);
     }
 
-    /// @notice Change what a jurisdiction's votes weigh; only a passed proposal may. Some side with
-    /// voters keeps a weight.
+    /// Whether a proposal that was opened now could pass. Calls after which none could are refused,
+    /// such as those that end the membership of a side's last voter: nothing could undo them.
+    function canDecide() private view returns (bool) {
+        uint256 total;
+        uint256 reachable;
+        for (uint8 jurisdiction = 1; jurisdiction <= JURISDICTION_MAX; jurisdiction++) {
+            (uint16 count, bool isSide) = voters.electorateOf(jurisdiction);
+            if (isSide) total += getWeight(jurisdiction);
+            if (count != 0) reachable += getWeight(jurisdiction);
+        }
+        return 3 * reachable > 2 * total;
+    }
+
+    /// @notice Change what a jurisdiction's votes weigh; only a passed proposal may.
     function setWeight(uint8 jurisdiction, uint16 weight) external {
         ensure(msg.sender == address(this), ROLE_REQUIRED);
         ensure(jurisdiction != 0 && jurisdiction <= JURISDICTION_MAX, MALFORMED);
         weights[jurisdiction] = uint32(weight) + 1;
-        uint256 left;
-        for (uint8 other = 1; other <= JURISDICTION_MAX; other++) {
-            (uint16 voting, ) = voters.electorateOf(other);
-            if (voting != 0) left += getWeight(other);
-        }
-        ensure(left != 0, MALFORMED);
         emit WeightSet(jurisdiction, weight);
     }
 

@@ -71,6 +71,11 @@ contract HashRegistry is RegistryBase {
         bytes32 supersededBy;
     }
 
+    struct LeafErasure {
+        bytes32 receiptHash; // 0 if it is not erased
+        uint64 height;
+    }
+
     struct LeafRevocation {
         uint8 reason; // 0 if it is not revoked
         uint64 height;
@@ -84,7 +89,7 @@ contract HashRegistry is RegistryBase {
     mapping(uint16 => mapping(bytes32 => bool)) private isCrossWitnessed;
     mapping(uint16 => mapping(bytes32 => mapping(uint32 => LeafRevocation))) private leaves;
     mapping(uint16 => mapping(bytes32 => bytes32)) private erasureReceipts;
-    mapping(uint16 => mapping(bytes32 => mapping(uint32 => bytes32))) private leafReceipts;
+    mapping(uint16 => mapping(bytes32 => mapping(uint32 => LeafErasure))) private leafErasures;
     /// What an organisation with a quota has used: height of its last registration << 64 |
     /// registrations in that block << 32 | counted registrations that are not at their end.
     mapping(uint16 => uint256) private usage;
@@ -396,8 +401,8 @@ contract HashRegistry is RegistryBase {
         (uint16 issuer, Record storage record) = findOwn(root);
         ensure(receiptHash != bytes32(0), MALFORMED);
         ensure(isInBatch(record, root, anchor, index, path), BAD_PROOF);
-        ensure(leafReceipts[issuer][root][index] == bytes32(0), TERMINAL_STATE);
-        leafReceipts[issuer][root][index] = receiptHash;
+        ensure(leafErasures[issuer][root][index].receiptHash == bytes32(0), TERMINAL_STATE);
+        leafErasures[issuer][root][index] = LeafErasure(receiptHash, uint64(block.number));
         LeafRevocation storage leaf = leaves[issuer][root][index];
         if (leaf.reason == 0) {
             leaf.reason = REASON_ERASED;
@@ -485,9 +490,8 @@ contract HashRegistry is RegistryBase {
         Record storage record = find(issuer, root);
         ensure(isInBatch(record, root, anchor, index, path), BAD_PROOF);
         LeafRevocation storage leaf = leaves[issuer][root][index];
-        if (leafReceipts[issuer][root][index] != bytes32(0)) {
-            return (STATE_ERASED, leaf.reason, leaf.height);
-        }
+        LeafErasure storage erasure = leafErasures[issuer][root][index];
+        if (erasure.receiptHash != bytes32(0)) return (STATE_ERASED, leaf.reason, erasure.height);
         if (record.state >= STATE_REVOKED || leaf.reason == 0) {
             return (record.state, record.reason, record.stateHeight);
         }
@@ -504,7 +508,7 @@ contract HashRegistry is RegistryBase {
         bytes32 root,
         uint32 index
     ) external view returns (bytes32) {
-        return leafReceipts[issuer][root][index];
+        return leafErasures[issuer][root][index].receiptHash;
     }
 
     /// Whether a path leads from an anchor to the root of a batch (RFC 9162, 2.1.3.2).

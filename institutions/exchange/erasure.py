@@ -126,18 +126,27 @@ async def find_flaw(receipt: ErasureReceipt, registry: Registry) -> str:
     key = await registry.get_key(receipt.issuer_org, receipt.key_id)
     if not receipt.is_signed_by(key.public_key):
         return "it is not signed by the issuer that it names"
-    if not key.is_usable:  # whoever stole it may have signed the receipt
-        return "the issuer's key that signed it is no longer in use; ask for one by the key in use"
     for item in receipt.anchors:
-        if item.batch is None:
-            if await registry.get_erasure(receipt.issuer_org, item.anchor) != receipt.digest:
-                return f"the ledger does not say that {item.anchor.hex()} is erased by it"
-        else:
-            leaf = (item.anchor, item.batch.index, item.batch.path)
-            state, _ = await registry.get_leaf_status(receipt.issuer_org, item.batch.root, leaf)
-            noted = await registry.get_leaf_erasure(
-                receipt.issuer_org, item.batch.root, item.batch.index
+        height = await _find_mark(receipt, item, registry)
+        if not height:
+            return f"the ledger does not say that {item.anchor.hex()} is erased by it"
+        if not key.was_usable(height):  # whoever stole it may have signed the receipt
+            return (
+                f"the issuer's key {receipt.key_id}, which signed it, was not in use when the "
+                f"ledger noted it, in block {height}; ask the issuer for an account of this"
             )
-            if state is not AnchorState.ERASED or noted != receipt.digest:
-                return f"the ledger does not say that {item.anchor.hex()} is erased by it"
     return ""
+
+
+async def _find_mark(receipt: ErasureReceipt, item: ErasedAnchor, registry: Registry) -> int:
+    """Return the height at which the ledger noted a receipt for an anchor; 0 if it did not."""
+    issuer, place = receipt.issuer_org, item.batch
+    if place is None:
+        record = await registry.get_record(issuer, item.anchor)
+        state, height = record.state, record.state_height
+        digest = await registry.get_erasure(issuer, item.anchor)
+    else:
+        leaf = (item.anchor, place.index, place.path)
+        state, _, height = await registry.get_leaf_status(issuer, place.root, leaf)
+        digest = await registry.get_leaf_erasure(issuer, place.root, place.index)
+    return height if (state, digest) == (AnchorState.ERASED, receipt.digest) else 0

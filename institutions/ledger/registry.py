@@ -232,8 +232,11 @@ class Registry:
 
     async def get_leaf_status(
         self, issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
-    ) -> tuple[AnchorState, int]:
-        """Return state and reason of a document (anchor, index, path) in a batch."""
+    ) -> tuple[AnchorState, int, int]:
+        """Return a document's state in a batch, its reason, and the height of its begin.
+
+        The document is named by its anchor, its index and the path to the root.
+        """
         (answer,) = await self._read_many([_leaf_call(issuer, root, leaf)])
         with answers_of(self.client.url):
             return _decode_leaf_status(answer)
@@ -421,7 +424,7 @@ def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> F
     found = decode_record(record)
     state, reason = found.state, found.reason
     if query.leaf is not None:
-        state, reason = _decode_leaf_status(answers[7])
+        state, reason, _ = _decode_leaf_status(answers[7])
     elif found.kind is AnchorKind.BATCH:
         state = AnchorState.NONE  # the root of a batch is no document's anchor
     return Facts(
@@ -464,13 +467,13 @@ def _require(answer: bytes | RegistryRefused) -> bytes:
     return answer
 
 
-def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, int]:
-    """Return state and reason of a document in a batch; NONE if the batch lacks it."""
+def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, int, int]:
+    """Return state, reason and height of a document in a batch; NONE if the batch lacks it."""
     absent = (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND)
     if isinstance(answer, RegistryRefused) and answer.code in absent:
-        return AnchorState.NONE, 0
-    state, reason, _ = hash_function("getLeafStatus").decode_output(_require(answer))
-    return AnchorState(state), reason
+        return AnchorState.NONE, 0, 0
+    state, reason, height = hash_function("getLeafStatus").decode_output(_require(answer))
+    return AnchorState(state), reason, height
 
 
 def read_refusal(error: RemoteError) -> RegistryRefused:

@@ -83,7 +83,9 @@ def encode_canonical(value: Any) -> bytes:
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise CanonicalError("duplicate key")
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise CanonicalError(f"key {twice[:60]!r} twice in one object")
     return found
 
 
@@ -127,13 +129,14 @@ def load_json(data: bytes) -> Any:
     """Return the value of JSON that need not be canonical, but can be encoded again.
 
     Raises:
-        CanonicalError: not JSON, too deep, too many values, or with values that JSON lacks: NaN,
-            1e999, lone surrogates.
+        CanonicalError: not JSON, too deep, too many values, a key twice in one object, or with
+            values that JSON lacks: NaN, 1e999, lone surrogates.
     """
     _check_bounds(data)
     try:
         value = json.loads(
             data.decode(),
+            object_pairs_hook=_refuse_duplicates,
             parse_int=_read_integer,
             parse_float=_read_float,
             parse_constant=_refuse_number,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
+    AnchorState,
     RegistryErrorCode,
     RevokeReason,
     Suite,
@@ -28,6 +29,8 @@ from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.batch import build_batch
 from lowu.institutions.package.canonical import encode_canonical
 from lowu.institutions.package.format import (
+    ANCHORS_MAX,
+    PACKAGE_BYTES_MAX,
     SUITE,
     Anchor,
     BatchPlace,
@@ -36,6 +39,8 @@ from lowu.institutions.package.format import (
     Profile,
     compute_anchor,
     compute_subject_commitment,
+    decode_package,
+    encode_package,
     find_file_digest,
 )
 from lowu.institutions.package.leaves import (
@@ -76,6 +81,21 @@ def _check_report_time(report_time_s: int, issued_at_s: int) -> None:
         raise ValueError(
             f"report_time {report_time_s} is {ahead_s} s in the future; no receiver accepts that"
         )
+
+
+def _check_readable(package: Package) -> None:
+    """Refuse a package that nobody could read, once proofs of registration are in it.
+
+    Raises:
+        ValueError: it is too large, or what it holds has not the form of a package.
+    """
+    data, size_max = encode_package(package), PACKAGE_BYTES_MAX // 2
+    if len(data) > size_max:
+        raise ValueError(
+            f"the document's package would have {len(data)} bytes, at most {size_max}: put large "
+            "contents into attachments"
+        )
+    decode_package(data)
 
 
 class Issuer:
@@ -152,7 +172,7 @@ class Issuer:
             must_disclose=must_disclose(schema.id, profile),
         )
         disclosures = tuple(leaf for leaf in leaves if leaf.type is not LeafType.PAD)
-        return Package(
+        package = Package(
             header=header,
             disclosures=disclosures,
             leaves=hashes,
@@ -161,6 +181,8 @@ class Issuer:
             subject_salt=subject_salt,
             seed=seal_seed(seed, holder_key, doc_id),
         )
+        _check_readable(package)
+        return package
 
     def _blind(
         self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: Audience
@@ -227,8 +249,12 @@ class Issuer:
 
     def readdress(self, package: Package, audience: Audience) -> Package:
         """Return a package with another anchor, for another receiver; it is not registered yet."""
+        if len(package.anchors) == ANCHORS_MAX:
+            raise ValueError(f"the document has {ANCHORS_MAX} receivers, the most that it may have")
         anchor = self._blind(package.header, package.disclosures, audience)
-        return replace(package, anchors=(*package.anchors, anchor))
+        changed = replace(package, anchors=(*package.anchors, anchor))
+        _check_readable(changed)
+        return changed
 
     async def issue_batch(
         self, documents: Sequence[tuple[Document, bytes]], *, audience: Audience, issued_at_s: int
@@ -271,6 +297,15 @@ class Issuer:
             )
             for index, (package, path) in enumerate(zip(packages, paths, strict=True))
         ]
+
+    async def read_state(self, item: Anchor) -> tuple[AnchorState, bytes]:
+        """Return the state of an anchor, alone or in a batch, and the anchor that replaced it."""
+        org, place = self.member.org_id, item.batch
+        if place is None:
+            record = await self.registry.get_record(org, item.anchor)
+            return record.state, record.superseded_by
+        leaf = (item.anchor, place.index, place.path)
+        return (await self.registry.get_leaf_status(org, place.root, leaf))[0], b""
 
     async def revoke_leaf(self, anchor: Anchor, reason: RevokeReason) -> TransactionReceipt:
         """Withdraw one document of a batch permanently."""

@@ -154,6 +154,12 @@ def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
         async def send(issuer: Issuer, item: Anchor) -> TransactionReceipt:
             if item.batch is not None:
                 return await issuer.revoke_leaf(item, reason)
+            if since and item.anchor != order.hex("anchor", 32):
+                # What was registered later ends with its registration.
+                record = await issuer.registry.get_record(issuer.member.org_id, item.anchor)
+                return await issuer.revoke(
+                    item.anchor, reason, max(since, record.registered_height)
+                )
             return await issuer.revoke(item.anchor, reason, since)
 
         return await change(attempt, send)
@@ -170,9 +176,11 @@ def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
 
         async def send(issuer: Issuer, item: Anchor) -> TransactionReceipt:
             successor = successors.get(item.audience)
-            if item.anchor != attempt.order.hex("anchor", 32) and successor is None:
-                # Nothing newer is for this receiver, and another's anchor would link the two.
-                return await issuer.revoke(item.anchor, RevokeReason.CORRECTED)
+            if item.anchor != attempt.order.hex("anchor", 32):
+                # Another's successor would link the two, and only what is in force has one.
+                state, _ = await issuer.read_state(item)
+                if successor is None or state is AnchorState.SUSPENDED:
+                    return await issuer.revoke(item.anchor, RevokeReason.CORRECTED)
             return await issuer.supersede(
                 item.anchor, newer if successor is None else successor.anchor
             )
@@ -185,38 +193,33 @@ def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
 async def _change(attempt: Attempt, desk: RecordingIssuer, send: Send) -> Answer:
     """Change all anchors of an order's document, and say which.
 
-    The one that the order names comes first: if it is refused, nothing is changed.
+    The one that the order names comes first: if it is refused, nothing is changed, unless it was
+    changed before and others are left. A refusal of another does not keep the rest as they were.
     """
     order = attempt.order
     named, wanted = order.hex("anchor", 32), _LEADS_TO[order.action]
     anchors = sorted(desk.list_anchors(named), key=lambda item: item.anchor != named)
-    height, changed = 0, []
+    height, changed, refusals = 0, [], []
     for item in anchors[:1] if order.flag("only") else anchors:
+        is_done = True
         try:
             height = (await send(desk.issuer, item)).height
-        except RegistryRefused:
-            state, successor = await _read_state(desk.issuer, item)
-            if item.anchor != named:
-                is_settled = state is wanted or state >= AnchorState.REVOKED
-            else:  # an earlier try made this change
-                newer = order.hex("newer", 32) if order.action == "supersede" else b""
-                is_same = not newer or successor == newer
-                is_settled = attempt.is_again and state is wanted and is_same
-            if not is_settled:
-                raise
-        changed.append({"anchor": item.anchor.hex(), "for": item.audience})
+        except RegistryRefused as refusal:
+            state, successor = await desk.issuer.read_state(item)
+            is_done = attempt.is_again and state is wanted  # by an earlier try
+            if item.anchor == named:
+                newer = order.hex("newer", 32) if order.action == "supersede" else successor
+                if state is not wanted or successor != newer:
+                    raise
+                before = refusal
+            elif state is not wanted and AnchorState.NONE < state < AnchorState.REVOKED:
+                refusals.append(refusal)
+        if is_done:
+            changed.append({"anchor": item.anchor.hex(), "for": item.audience})
+    if refusals or not changed:
+        raise refusals[0] if refusals else before
     done = {"height": height} if height else {"was_done_before": True}
     return Answer(True, {**done, "changed": changed})
-
-
-async def _read_state(issuer: Issuer, item: Anchor) -> tuple[AnchorState, bytes]:
-    """Return the state of an anchor, alone or in a batch, and the anchor that replaced it."""
-    org, place = issuer.member.org_id, item.batch
-    if place is None:
-        record = await issuer.registry.get_record(org, item.anchor)
-        return record.state, record.superseded_by
-    leaf = (item.anchor, place.index, place.path)
-    return (await issuer.registry.get_leaf_status(org, place.root, leaf))[0], b""
 
 
 def witness_actions(

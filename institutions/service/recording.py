@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from lowu.contracts.registry import AnchorState, RevokeReason
 from lowu.institutions.documents.document import Document, Subject
 from lowu.institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
 from lowu.institutions.exchange.erasure import ErasureReceipt, decode_erasure, encode_erasure
@@ -28,6 +29,7 @@ from lowu.institutions.package.format import (
     decode_package,
     encode_package,
 )
+from lowu.institutions.package.forms import read_integer, read_row, read_text
 from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.roles.holder import Agreement, Holder
 from lowu.institutions.roles.issuer import Audience, Issued, Issuer
@@ -105,14 +107,16 @@ class RecordingIssuer:
 
         Raises:
             KeyError: this issuer has no such document.
+            ValueError: the document is not in force, or there is no room for another receiver.
         """
-        doc_id = self.issued[anchor].header.doc_id
-        made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+        made = self._find_packages(self.issued[anchor].header.doc_id)
         package = max(made, key=lambda item: len(item.anchors))
-        last = package.anchors[-1]
-        if any(item.org == audience.org for item in package.anchors[:-1]):
-            return Issued(package, last.anchor)
+        *others, last = package.anchors
+        for item in others:
+            if item.org == audience.org:
+                return Issued(package, item.anchor)
         if last.org != audience.org:
+            await self._require_in_force(package.anchors)
             package = self.issuer.readdress(package, audience)
             with self._store.together():
                 self.issued[package.anchors[-1].anchor] = package
@@ -122,11 +126,32 @@ class RecordingIssuer:
             return Issued(package, last.anchor)
         return await self._register(package)
 
+    def _find_packages(self, doc_id: str) -> list[Package]:
+        """Return all packages made of a document."""
+        return [item for item in self.issued.readable() if item.header.doc_id == doc_id]
+
+    async def _require_in_force(self, anchors: Sequence[Anchor]) -> None:
+        """Raise `ValueError` if a document is not in force any more for one of its receivers."""
+        for item in anchors:
+            state, _ = await self.issuer.read_state(item)
+            if state is AnchorState.SUSPENDED or state >= AnchorState.REVOKED:
+                raise ValueError(
+                    f"the document is {state.name} for {item.audience}, so it gets no other "
+                    "receiver; issue it anew"
+                )
+
     async def _register(self, package: Package) -> Issued:
-        anchor = package.anchors[-1].anchor
+        """Register a package's last anchor; an anchor of a document that ended meanwhile ends."""
+        *others, last = package.anchors
+        anchor = last.anchor
         try:
             issued = await self.issuer.register(package)
-        except RegistryRefused:
+            try:
+                await self._require_in_force(others)
+            except ValueError:
+                await self.issuer.revoke(anchor, RevokeReason.CORRECTED)
+                raise
+        except (RegistryRefused, ValueError):
             with self._store.together():  # kept, but not tried again
                 self.refused[anchor] = package
                 del self.issued[anchor]
@@ -139,10 +164,11 @@ class RecordingIssuer:
 
         A package that is refused now, say because its key was retired, moves to `refused`.
         """
-        left = [item for item in self.issued.values() if not item.anchors[-1].registered_height]
+        made = self.issued.readable()
+        left = [item for item in made if not item.anchors[-1].registered_height]
         done = []
         for package in left:
-            with suppress(RegistryRefused):
+            with suppress(RegistryRefused, ValueError):
                 done.append(await self._register(package))
         return done
 
@@ -159,7 +185,7 @@ class RecordingIssuer:
             receipt = self._find_erasure(anchor)
             if receipt is None:
                 doc_id = self.issued[anchor].header.doc_id
-                made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+                made = self._find_packages(doc_id)
                 receipt = self.issuer.draft_erasure(made, reason=reason, erased_at_s=now_s)
                 self.erasures[bytes.fromhex(doc_id)] = receipt
         await self.issuer.note_erasure(receipt)
@@ -177,8 +203,7 @@ class RecordingIssuer:
         known = self.issued.get(anchor)
         if known is None:
             return [Anchor("", 0, b"", anchor)]
-        doc_id = known.header.doc_id
-        made = [item for item in self.issued.values() if item.header.doc_id == doc_id]
+        made = self._find_packages(known.header.doc_id)
         return list({item.anchor: item for package in made for item in package.anchors}.values())
 
     def find_orders(self, receipt: ErasureReceipt) -> list[str]:
@@ -358,17 +383,17 @@ def read_document(data: bytes) -> Document:
     """
     try:
         raw = load_json(data)
-        id_type, id_value = raw["subject"]
+        id_type, id_value = read_row(raw["subject"], 2, "subject")
         content = raw["content"]
         if not isinstance(content, dict):
             raise TypeError("content is not an object")
         return Document(
-            str(raw["schema"]),
-            Subject(str(id_type), str(id_value)),
-            int(raw["report_time"]),
+            read_text(raw["schema"], "schema"),
+            Subject(read_text(id_type, "subject's type"), read_text(id_value, "subject's number")),
+            read_integer(raw["report_time"], "report_time"),
             content,
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "not a document: an object with schema, subject [type, number], report_time (seconds "
             f"since 1970) and content ({type(error).__name__}: {error})"

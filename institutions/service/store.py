@@ -6,6 +6,7 @@ its anchor is registered, the key that can end a consent, a verdict before it is
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Generic, Self, TypeVar
 
 from lowu.institutions.files import claim_private, make_private_folder
 
+log = logging.getLogger("DESK")
 T = TypeVar("T")
 FORMAT = 3
 
@@ -135,6 +137,22 @@ class StoredMap(MutableMapping[bytes, T], Generic[T]):
         if not found:
             raise KeyError(key)
         return self._decode(found[0][0])
+
+    def readable(self) -> list[T]:
+        """Return the values in order of their keys, without any that is damaged.
+
+        Such a value is an error for whoever asks for it by its key; it is none for the others.
+        """
+        rows = self._store.run(
+            "SELECT key, value FROM entries WHERE map = ? ORDER BY key", self._name
+        )
+        values = []
+        for key, data in rows:
+            try:
+                values.append(self._decode(data))
+            except ValueError as error:
+                log.warning("%s %s cannot be read: %s", self._name, key.hex(), error)
+        return values
 
     def __setitem__(self, key: bytes, value: T) -> None:
         """Store a value."""

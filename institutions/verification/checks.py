@@ -32,7 +32,7 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
         findings.append(Finding(VerdictCode.ISSUER_UNKNOWN, str(header.issuer_org)))
     elif org.status is not OrgStatus.ACTIVE:
         findings.append(Finding(VerdictCode.ISSUER_SUSPENDED, org.status.name))
-    elif org.is_suspended(view.block_time_s):
+    elif org.is_suspended(view.now_s):
         findings.append(Finding(VerdictCode.ISSUER_SUSPENDED, "by a regulator"))
     if is_registered and number_of(header.jurisdiction) != org.jurisdiction:
         findings.append(

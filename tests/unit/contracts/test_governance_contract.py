@@ -38,6 +38,11 @@ def vote(world, who, proposal, is_yes=True):
     return world.call(who, "Governance", "vote", proposal, is_yes)
 
 
+def weigh(side, weight):
+    call = load_artifact("Governance").functions["setWeight"].encode_call(side, weight)
+    return GOVERNANCE_ADDRESS, call
+
+
 ADMIT = org_call("admitOrg", 77, b"m" * 32, 2, int(Role.ADMIN | Role.ISSUER))
 
 
@@ -214,20 +219,39 @@ def test_a_side_that_has_lost_its_voters_still_weighs(world):
 
 
 def test_a_side_may_give_up_its_weight_by_vote_but_not_the_last(world):
-    def weigh(side, weight):
-        call = load_artifact("Governance").functions["setWeight"].encode_call(side, weight)
-        return (GOVERNANCE_ADDRESS, call)
-
     proposal = propose_all(world, [weigh(1, 0), weigh(2, 0)])
     for who in ("issuer-sz", "witness-sz"):
         vote(world, who, proposal)
-    refused(CODE.MALFORMED, vote, world, "issuer-hk", proposal)
+    refused(CODE.JURISDICTION_RULE, vote, world, "issuer-hk", proposal)
     proposal = propose_all(world, [weigh(2, 0)])
     for who in ("issuer-sz", "witness-sz", "issuer-hk"):
         vote(world, who, proposal)
     alone = propose(world, ADMIT)
     vote(world, "issuer-sz", alone)
     assert vote(world, "witness-sz", alone) == ProposalStatus.PASSED
+
+
+def test_no_proposal_leaves_nobody_who_can_pass_another(world):
+    """N-H4: the exit of a side's last voter ended the governance for ever."""
+
+    exits = [(ORG_REGISTRY_ADDRESS, org_call("setOrgStatus", org, 3)) for org in (2, 4)]
+    world.org("governor", "admitOrg", 9, b"m" * 32, 3, int(Role.GOVERNOR))  # Macao: two of three
+    world.org("governor", "setAccount", 9, account_of("macao"), int(Role.GOVERNOR))
+    world.org("governor", "renounceGovernor")
+    world.pass_blocks()
+    proposal = propose_all(world, exits)
+    for who in ("issuer-sz", "witness-sz", "macao"):
+        vote(world, who, proposal)
+    refused(CODE.JURISDICTION_RULE, vote, world, "issuer-hk", proposal)
+    assert vote(world, "issuer-hk", propose(world, ADMIT)) == ProposalStatus.OPEN
+    proposal = propose_all(world, [weigh(2, 0), *exits])
+    for who in ("issuer-sz", "witness-sz", "macao"):
+        vote(world, who, proposal)
+    assert vote(world, "issuer-hk", proposal) == ProposalStatus.PASSED
+    proposal = propose_all(world, [weigh(2, 1)])
+    for who in ("issuer-sz", "witness-sz"):
+        vote(world, who, proposal)
+    refused(CODE.JURISDICTION_RULE, vote, world, "macao", proposal)
 
 
 def test_an_organisation_that_is_not_active_writes_nothing(world):

@@ -37,11 +37,15 @@ class Ledger:
     def __init__(self, receipt):
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
         self.digests = {item.anchor: receipt.digest for item in receipt.anchors}
-        self.leaf = (AnchorState.ERASED, int(RevokeReason.ERASED))
+        self.record = SimpleNamespace(state=AnchorState.ERASED, state_height=9)
+        self.leaf = (AnchorState.ERASED, int(RevokeReason.ERASED), 9)
         self.leaf_digest = receipt.digest
 
     async def get_key(self, org, key_id):
         return self.key
+
+    async def get_record(self, issuer, anchor):
+        return self.record
 
     async def get_erasure(self, issuer, anchor):
         return self.digests.get(anchor, bytes(32))
@@ -123,14 +127,17 @@ async def test_of_a_batch_one_leaf_is_withdrawn(tmp_path):
     ledger = Ledger(receipt)
     assert decode_erasure(encode_erasure(receipt)) == receipt
     assert await find_flaw(receipt, ledger) == ""
-    ledger.leaf = (AnchorState.SUPERSEDED, 0)  # N-M11: its batch's end was enough
+    ledger.leaf = (AnchorState.SUPERSEDED, 0, 9)  # N-M11: its batch's end was enough
     assert "does not say" in await find_flaw(receipt, ledger)
-    ledger.leaf, ledger.leaf_digest = (AnchorState.ERASED, 6), b"another receipt's digest"
+    ledger.leaf, ledger.leaf_digest = (AnchorState.ERASED, 6, 9), b"another receipt's digest"
     assert "does not say" in await find_flaw(receipt, ledger)
     ledger.leaf_digest = receipt.digest
-    for ended in ({"retired_height": 9}, {"compromised_height": 9}):
-        ledger.key = replace(ledger.key, **ended)
-        assert "no longer in use" in await find_flaw(receipt, ledger)
+    usual = ledger.key
+    for name in ("retired_height", "compromised_height"):
+        ledger.key = replace(usual, **{name: 9})
+        assert "was not in use" in await find_flaw(receipt, ledger)
+        ledger.key = replace(usual, **{name: 10})  # after the ledger had noted it
+        assert await find_flaw(receipt, ledger) == ""
 
 
 async def test_a_holder_destroys_what_the_receipt_names(tmp_path):

@@ -123,7 +123,6 @@ class ChangedNode(Node):
     def __init__(self, *errors, **record):
         super().__init__(*errors)
         self.record = SimpleNamespace(**{**NOT_MADE, **record})
-        self.registry = self
 
     async def get_record(self, issuer, anchor):
         return self.record
@@ -214,6 +213,94 @@ async def test_a_document_is_revoked_for_all_its_receivers(tmp_path):
         reason = RevokeReason.DISPUTED
         assert node.sent == [encode_revoke(bytes.fromhex(item), reason) for item in wanted]
     assert other not in wanted
+
+
+async def test_a_document_that_has_ended_gets_no_other_receiver(tmp_path):
+    """N-H2: the new receiver accepted what the others had been told was revoked."""
+    node = Node()
+    desk = issuer_desk(node, tmp_path / "s")
+    service = Service(open_store(tmp_path / "s"), issuer_actions(lambda number: desk, ORGS, now_s))
+    first = (await service.do(issuing())).details["anchor"]
+    fields = {"anchor": first, "for": "szcredit"}
+    for state in (AnchorState.SUSPENDED, AnchorState.REVOKED, AnchorState.SUPERSEDED):
+        node.states[bytes.fromhex(first)] = state
+        answer = await service.do(Order(state.name, "add-receiver", fields))
+        assert f"is {state.name} for nova" in answer.details["error"] and len(node.sent) == 1
+    node.states.clear()
+
+    async def end_meanwhile(to, data):
+        node.states[bytes.fromhex(first)] = AnchorState.REVOKED
+        return await Node.send(node, to, data)
+
+    node.send = end_meanwhile
+    answer = await service.do(Order("meanwhile", "add-receiver", fields))
+    assert "is REVOKED for nova" in answer.details["error"]
+    ((added, _),) = desk.refused.items()
+    assert node.sent[-1] == encode_revoke(added, RevokeReason.CORRECTED)
+    assert list(desk.issued) == [bytes.fromhex(first)]
+
+
+async def test_a_change_goes_on_where_it_was_refused(tmp_path):
+    """N-H2: after one anchor was revoked alone, the document could not be revoked any more."""
+    node = Node()
+    desk = issuer_desk(node, tmp_path / "s")
+    orgs = ORGS | {"bea-hk": 9}
+    service = Service(open_store(tmp_path / "s"), issuer_actions(lambda number: desk, orgs, now_s))
+    first = (await service.do(issuing())).details["anchor"]
+    more = [
+        (await service.do(Order(name, "add-receiver", {"anchor": first, "for": name}))).details
+        for name in ("szcredit", "bea-hk")
+    ]
+    anchors = [first, *(item["anchor"] for item in more)]
+    gone = RegistryRefused(CODE.ALREADY_REVOKED, "")
+    node.states[bytes.fromhex(first)] = AnchorState.REVOKED
+    node.errors, node.sent = [gone], []
+    answer = await service.do(Order("again", "revoke", {"anchor": first}))
+    assert answer.is_ok and len(node.sent) == 3
+    assert {item["anchor"] for item in answer.details["changed"]} == set(anchors[1:])
+    node.states |= {bytes.fromhex(item): AnchorState.REVOKED for item in anchors[1:]}
+    node.errors = [gone] * 3
+    answer = await service.do(Order("for nothing", "revoke", {"anchor": first}))
+    assert answer.details["code"] == "ALREADY_REVOKED"
+    node.states.clear()
+    node.errors, node.sent = [None, RegistryRefused(CODE.QUOTA_EXCEEDED, "")], []
+    answer = await service.do(Order("one fails", "revoke", {"anchor": first}))
+    assert answer.details["code"] == "QUOTA_EXCEEDED" and len(node.sent) == 3
+    node.errors, node.sent = [], []
+    await service.do(Order("early", "revoke", {"anchor": first, "since": 5}))
+    wanted = {encode_revoke(bytes.fromhex(item), RevokeReason.CORRECTED, 7) for item in anchors[1:]}
+    assert wanted < set(node.sent)  # since its registration, not before
+
+
+async def test_a_document_that_nobody_could_read_is_not_issued(tmp_path):
+    """N-D1, N-H5: one such document kept the issuer from revoking any other."""
+    node = Node()
+    service = issuer(node, tmp_path / "s")
+    document = json.loads(DOCUMENT)
+    large = {str(n): "x" * 60_000 for n in range(40)}
+    for name, change, text in (
+        ("time", {"report_time": -1}, "report_time"),
+        ("number", {"report_time": 1.5}, "report_time"),
+        ("text", {"report_time": "1800000000"}, "report_time"),
+        ("subject", {"subject": ["USCC", "9" * 70_000]}, "subject's number"),
+        ("subject type", {"subject": [1, "9"]}, "subject's type"),
+        ("size", {"content": document["content"] | large}, "large contents"),
+    ):
+        files = {"document.json": json.dumps(document | change).encode()}
+        answer = await service.do(Order(name, "issue", ISSUING, files))
+        assert text in answer.details["error"] and "cause" not in answer.details, name
+    twice = DOCUMENT.replace(b'"content"', b'"subject": ["USCC", "1"], "content"', 1)
+    answer = await service.do(Order("twice", "issue", ISSUING, {"document.json": twice}))
+    assert "key 'subject' twice" in answer.details["error"] and not node.sent
+
+
+async def test_a_damaged_record_keeps_no_other_document_from_being_revoked(tmp_path):
+    desk = issuer_desk(Node(), tmp_path / "s")
+    service = Service(open_store(tmp_path / "s"), issuer_actions(lambda number: desk, ORGS, now_s))
+    first = (await service.do(issuing())).details["anchor"]
+    open_store(tmp_path / "s").open("issued", bytes, bytes)[b"a" * 32] = b"{"
+    assert (await service.do(Order("end", "revoke", {"anchor": first}))).is_ok
+    assert await desk.register_left() == []
 
 
 async def test_an_order_that_nobody_foresaw_is_answered_with_its_cause(tmp_path):
