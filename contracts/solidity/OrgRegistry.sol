@@ -14,6 +14,7 @@ contract OrgRegistry is SchemaRegistry {
     uint8 public constant ORG_EXITED = 3;
 
     uint64 public constant SUSPENSION_MAX = 30 days; // by a regulator; a vote's lasts
+    uint16 public constant KEYS_MAX = 64; // of an organisation, those out of use included
 
     struct Org {
         bytes32 metaHash;
@@ -71,6 +72,8 @@ contract OrgRegistry is SchemaRegistry {
     mapping(uint8 => uint16) private governorCounts;
     /// Jurisdictions that ever had such a member.
     mapping(uint8 => bool) private isVoting;
+    /// How many keys an organisation has had: readers of all keys must come to an end.
+    mapping(uint16 => uint16) private keyCounts;
     /// How many claims an account has signed.
     mapping(address => uint256) private claims;
 
@@ -147,6 +150,7 @@ contract OrgRegistry is SchemaRegistry {
         bool isAhead = until > block.timestamp && until <= block.timestamp + SUSPENSION_MAX;
         ensure(until == 0 || isAhead, BAD_VALIDITY);
         item.suspendedUntil = until;
+        item.statusHeight = uint64(block.number);
         emit OrgSuspended(org, regulator, until);
     }
 
@@ -245,6 +249,8 @@ contract OrgRegistry is SchemaRegistry {
     {
         if (keyId == 0 || publicKey.length != 64) revert RegistryError(MALFORMED);
         if (keys[org][keyId].suite != 0 || suite == 0) revert RegistryError(MALFORMED);
+        ensure(keyCounts[org] < KEYS_MAX, MALFORMED);
+        keyCounts[org]++;
         keys[org][keyId] = Key(suite, uint64(block.number), 0, 0, publicKey);
         emit KeyAdded(org, keyId, suite);
     }

@@ -33,7 +33,7 @@ from lowu.institutions.documents.document import (
 )
 from lowu.institutions.documents.personal import build_health_extract
 from lowu.institutions.documents.schemas import DAY_S
-from lowu.institutions.exchange.consent import log_consent, sign_for_ledger
+from lowu.institutions.exchange.consent import Purpose, log_consent, sign_for_ledger
 from lowu.institutions.exchange.presentation import (
     Presentation,
     decode_presentation,
@@ -44,6 +44,8 @@ from lowu.institutions.exchange.presentation import (
 from lowu.institutions.exchange.request import decode_request
 from lowu.institutions.ledger.governance import status_calls, suspension_call
 from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.responses import TransactionReceipt
+from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import (
     Package,
     Profile,
@@ -54,7 +56,7 @@ from lowu.institutions.package.forms import FormError
 from lowu.institutions.package.leaves import Attachment
 from lowu.institutions.package.multiproof import collect_siblings
 from lowu.institutions.roles.holder import Holder
-from lowu.institutions.roles.issuer import Issued
+from lowu.institutions.roles.issuer import Issued, Issuer
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.verdicts import Report
 
@@ -261,6 +263,40 @@ def _only(shown: Presentation, package: Package, paths: set[str]) -> dict[str, A
     }
 
 
+class RacingSigner(Signer):
+    """A receiver's signer whose transactions are committed while a document is suspended."""
+
+    def __init__(self, signer: Signer, issuer: Issuer, anchor: bytes) -> None:
+        self._signer, self._issuer, self._anchor = signer, issuer, anchor
+
+    async def send(self, to: bytes, data: bytes, *limits: Any, **more: Any) -> TransactionReceipt:
+        """Suspend the document, send, and reinstate it."""
+        await self._issuer.suspend(self._anchor)
+        receipt = await self._signer.send(to, data, *limits, **more)
+        await self._issuer.reinstate(self._anchor)
+        return receipt
+
+
+async def _suspend_during_the_use(play: Play) -> None:
+    actors = play.actors
+    document, issued = await play.issue(3)
+    signer = actors.signers["nova"]
+    nova = Verifier(
+        actors.verifiers["nova"].member,
+        registry=signer.registry,
+        signer=RacingSigner(signer, actors.issuers["szcredit"], issued.anchor),
+        clock_s=actors.now_s,
+    )
+    request = nova.request(
+        schema=document.schema, purpose=Purpose.LOAN, now_s=actors.now_s(), fields=[""]
+    )
+    doc_id = issued.package.header.doc_id
+    receipt = await actors.agree("acme-sz", doc_id, request)
+    sealed = actors.holders["acme-sz"].present(doc_id, request, receipt)
+    report = await nova.receive(sealed, document.subject)
+    play.judged("used it up in the blocks of a suspension", "SUSPENDED", report)
+
+
 async def freeze(play: Play) -> None:
     """N-M1: an idle ledger, and a node that stands still, hide that time has passed."""
     actors = play.actors
@@ -274,6 +310,7 @@ async def freeze(play: Play) -> None:
     await nova.verify(data, document.subject)  # at another time, from a node that is up to date
     report = await frozen.verify(data, document.subject)
     play.judged("showed a block from before the revocation", "FRESHNESS_UNKNOWN", report)
+    await _suspend_during_the_use(play)
     document, issued = await play.issue(2)
     shown, nova = await play.show(document, issued)
     data = encode_presentation(shown)

@@ -75,6 +75,8 @@ class TrustedOrg:
     jurisdiction: int
     status: int
     """As in `OrgStatus`."""
+    suspended_until: int = 0
+    """Time to which a regulator has suspended it; 0 if none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,10 @@ class Trust:
                 f"the request names {request.receiver}, but organisation {request.receiver_org} is "
                 "not that; do not answer it"
             )
-        if org.status != OrgStatus.ACTIVE:
-            raise FormError(f"{request.receiver} is {OrgStatus(org.status).name}; do not answer it")
+        if org.status != OrgStatus.ACTIVE or now_s < org.suspended_until:
+            raise FormError(
+                f"{request.receiver} is suspended, or no member any more; do not answer it"
+            )
         key = self.find_key(request.receiver_org, request.key_id)
         if key is None or not key.is_usable or not request.is_signed_by(key.public_key):
             raise FormError(
@@ -196,7 +200,9 @@ async def read_trust(
 
 def trust_org(number: int, org: Org) -> TrustedOrg:
     """Return an organisation of the ledger as a trust file has it."""
-    return TrustedOrg(number, org.meta_hash, org.jurisdiction, int(org.status))
+    return TrustedOrg(
+        number, org.meta_hash, org.jurisdiction, int(org.status), org.suspended_until_s
+    )
 
 
 def trust_key(org: int, key_id: int, key: OrgKey) -> TrustedKey:
@@ -236,7 +242,13 @@ def encode_trust(trust: Trust) -> bytes:
                 for item in trust.handovers
             ],
             "orgs": [
-                [item.org, item.name_hash.hex(), item.jurisdiction, item.status]
+                [
+                    item.org,
+                    item.name_hash.hex(),
+                    item.jurisdiction,
+                    item.status,
+                    item.suspended_until,
+                ]
                 for item in trust.orgs
             ],
             "keys": [
@@ -310,12 +322,13 @@ def _read_handover(raw: object) -> Handover:
 
 
 def _read_org(raw: object) -> TrustedOrg:
-    org, name_hash, jurisdiction, status = read_row(raw, 4, "orgs")
+    org, name_hash, jurisdiction, status, suspended_until = read_row(raw, 5, "orgs")
     return TrustedOrg(
         read_integer(org, "number of an organisation", ORG_MAX),
         read_hex(name_hash, 32, "name of an organisation"),
         read_integer(jurisdiction, "jurisdiction of an organisation", max(Jurisdiction)),
         read_integer(status, "status of an organisation", max(OrgStatus)),
+        read_integer(suspended_until, "end of an organisation's suspension"),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lowu.contracts.abi import load_artifact
@@ -25,7 +25,6 @@ from lowu.contracts.registry import (
     ConsentId,
     Org,
     OrgKey,
-    OrgStatus,
     RegistryErrorCode,
     consent_function,
     decode_accreditations,
@@ -70,8 +69,8 @@ REVERTED = 3
 METHOD_NOT_FOUND = -32601
 OUTPUT_BYTES_MAX = 64 * 1024
 """Most bytes of a call's output; the largest, a proposal of sixteen calls, has about 10 kB."""
-KEYS_MAX = 4_096
-"""Most document keys of all organisations together."""
+KEYS_MAX = 8_192
+"""Most document keys of all organisations together; one has 64 at most."""
 ORGS_MAX = 4_096
 CALLS_AT_ONCE = 50
 
@@ -103,6 +102,8 @@ class Query:
     """The organisation that may have used the presentation up."""
     route: tuple[int, int]
     """The jurisdictions that the document comes from and goes to."""
+    as_of: int = 0
+    """The block whose state is asked for; 0 for the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +124,8 @@ class Facts:
     """Whether the verifier has used the presentation up."""
     is_routed: bool
     """Whether the ledger has an open route between the two jurisdictions."""
-
-    def as_of(self, height: int) -> Facts:
-        """Return the facts without changes of status that hold only since after a block.
-
-        A leaf's own change says no height, and stays.
-        """
-        facts = self
-        if self.org.status_height > height:
-            facts = replace(facts, org=replace(self.org, status=OrgStatus.ACTIVE))
-        if self.record.state_height > height and self.state is self.record.state:
-            facts = replace(facts, state=AnchorState.ACTIVE, reason=0)
-        return facts
+    is_org_certain: bool = True
+    """Whether the issuer's status is that of the block asked for: the ledger has only the last."""
 
 
 class Registry:
@@ -196,6 +187,9 @@ class Registry:
         ]
         if query.leaf is not None:
             calls.append(_leaf_call(query.org, query.anchor, query.leaf))
+        if query.as_of:
+            call = hash_function("getStatusAt").encode_call(query.org, query.anchor, query.as_of)
+            calls.append((HASH_REGISTRY_ADDRESS, call))
         answers = await self._read_many(calls)
         with answers_of(self.client.url):
             return _decode_facts(query, answers)
@@ -422,21 +416,29 @@ def _decode_use(data: bytes) -> int:
 def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> Facts:
     record, org, key, accreditations, consumed, consent, route = map(_require, answers[:7])
     found = decode_record(record)
-    state, reason = found.state, found.reason
+    state, reason, org_found = found.state, found.reason, decode_org(org)
+    if query.as_of:
+        state = AnchorState(int.from_bytes(_require(answers[-1]), "big"))
     if query.leaf is not None:
-        state, reason, _ = _decode_leaf_status(answers[7])
+        leaf_state, leaf_reason, since = _decode_leaf_status(answers[7])
+        is_later = leaf_state is AnchorState.REVOKED and since > query.as_of
+        is_batchs = leaf_state is found.state or is_later
+        # The end of a batch hides when its leaves ended: then the worse counts.
+        if not (query.as_of and found.state < AnchorState.REVOKED and is_batchs):
+            state, reason = leaf_state, leaf_reason
     elif found.kind is AnchorKind.BATCH:
         state = AnchorState.NONE  # the root of a batch is no document's anchor
     return Facts(
         record=found,
         state=state,
         reason=reason,
-        org=decode_org(org),
+        org=org_found,
         key=decode_key(key),
         accreditations=decode_accreditations(accreditations),
         consent=None if query.consent is None else decode_consent(consent),
         is_consumed=bool(_decode_use(consumed)),
         is_routed=bool(int.from_bytes(route, "big")),
+        is_org_certain=not query.as_of or org_found.status_height <= query.as_of,
     )
 
 

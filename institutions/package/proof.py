@@ -205,7 +205,14 @@ def _read_call(transaction: bytes, anchor: bytes, schema: int, count: int) -> Pa
         found_anchor = values.pop(0)
         found_count = values.pop(0) if count else 0
         found_schema, key_id, valid_until_day, suite, _ = values
-    except (DecodingError, AbiError, IndexError, TypeError, OverflowError) as error:
+    except (
+        DecodingError,
+        AbiError,
+        IndexError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ProofError("the transaction is malformed") from error
     if (found_anchor, found_count, found_schema) != (anchor, count, schema):
         raise ProofError("its transaction registers something else")

@@ -48,7 +48,7 @@ from lowu.institutions.verification.checks import (
     check_status,
     check_time,
 )
-from lowu.institutions.verification.heads import SeenHead, find_staleness, note_head
+from lowu.institutions.verification.heads import SeenHead, judge_age, note_head
 from lowu.institutions.verification.integrity import check_integrity, report_malformed
 from lowu.institutions.verification.judging import (
     Expectation,
@@ -73,6 +73,8 @@ from lowu.node.client import ClientError, RemoteError
 AGREE_WAIT_S = 5.0
 """How long sides may differ, or lag behind a registration, before the report says so."""
 AGREE_POLL_S = 0.05
+HINT_AHEAD_MAX = 100
+"""How many blocks a node may lag behind the registration that a holder claims, to be waited for."""
 REQUEST_VALID_S = 10 * 60
 
 ATTEMPT_BYTES = 16
@@ -247,9 +249,9 @@ class Verifier:
         views = await self._read_sides(shown)
         report = self._judge(trial, views)
         fresh = report
-        if self._signer is not None and any(view and view.staleness for view in views):
+        if self._signer is not None and any(view and view.is_idle for view in views):
             # What may have changed since a node's latest block shows in the block of the use.
-            fresh = self._judge(trial, [view and replace(view, staleness="") for view in views])
+            fresh = self._judge(trial, [_take_as_latest(view) for view in views])
         if fresh.verdict is not Verdict.ACCEPT:
             return report
         return await self._use_up(trial, fresh)
@@ -341,8 +343,7 @@ class Verifier:
         `accepted` has the lines of the report that led to its use.
         """
         views = await self._read_sides(trial.shown, height)
-        then = [view and replace(view, facts=view.facts.as_of(height)) for view in views]
-        now = self._judge(trial, then, is_used_up=True)
+        now = self._judge(trial, views, is_used_up=True)
         return Report(
             tuple(
                 now[line.check] if line.check in _MAY_CHANGE else line
@@ -379,40 +380,34 @@ class Verifier:
 
     # --- reading ----------------------------------------------------------------------------
 
-    async def _read_sides(self, shown: Presentation, at_least: int = 0) -> list[LedgerView | None]:
-        """Read from every side; retry for `AGREE_WAIT_S` while they differ or lag behind."""
+    async def _read_sides(self, shown: Presentation, use: int = 0) -> list[LedgerView | None]:
+        """Read from every side; retry for `AGREE_WAIT_S` while they differ or lag behind.
+
+        Once a presentation is used up, in block `use`, what is read is the state of that block.
+        """
         views: list[LedgerView | None] = [None] * max(1, len(self._registries))
         seen = self._heads.get(HEAD)
-        needed = max(at_least, shown.anchor.registered_height, seen.height if seen else 0)
+        needed = max(use, seen.height if seen else 0)
         with trio.move_on_after(AGREE_WAIT_S):
             while True:
-                await self._read_all(shown, views)
+                await self._read_all(shown, views, use)
                 known = [view for view in views if view is not None]
-                is_there = all(
-                    view.height >= max(needed, view.facts.record.registered_height)
-                    for view in known
-                )
+                is_there = all(_is_there(view, shown, needed) for view in known)
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
                 await trio.sleep(AGREE_POLL_S)
         clock_s = int(self._clock_s())
         note_head(self._heads, HEAD, views, clock_s)
-        return [
-            view
-            and replace(
-                view,
-                now_s=max(clock_s, view.block_time_s),
-                staleness=find_staleness(view, seen, at_least, clock_s),
-            )
-            for view in views
-        ]
+        return [view and judge_age(view, seen, use, clock_s) for view in views]
 
-    async def _read_all(self, shown: Presentation, views: list[LedgerView | None]) -> None:
+    async def _read_all(
+        self, shown: Presentation, views: list[LedgerView | None], use: int
+    ) -> None:
         """Read from every side at once; a side that does not answer delays no other."""
 
         async def read(position: int, registry: Registry) -> None:
             try:
-                views[position] = await read_view(registry, shown, self.member)
+                views[position] = await read_view(registry, shown, self.member, use)
             except (ClientError, RemoteError, RegistryRefused):
                 views[position] = None
 
@@ -421,8 +416,23 @@ class Verifier:
                 nursery.start_soon(read, position, registry)
 
 
-async def read_view(registry: Registry, shown: Presentation, verifier: Member) -> LedgerView:
-    """Read from one node all that a presentation to a verifier depends on."""
+def _take_as_latest(view: LedgerView | None) -> LedgerView | None:
+    """Return a node's answers as if its latest block, however old, were the chain's."""
+    return replace(view, staleness="") if view is not None and view.is_idle else view
+
+
+def _is_there(view: LedgerView, shown: Presentation, needed: int) -> bool:
+    """Whether a node is as far as what is asked for; a registration may be some blocks ahead."""
+    hint = shown.anchor.registered_height
+    if hint - view.height > HINT_AHEAD_MAX:
+        hint = 0  # not what a holder could know
+    return view.height >= max(needed, hint, view.facts.record.registered_height)
+
+
+async def read_view(
+    registry: Registry, shown: Presentation, verifier: Member, use: int = 0
+) -> LedgerView:
+    """Read from one node all that a presentation to a verifier depends on, as of a block."""
     header, place, consent = shown.header, shown.anchor.batch, shown.consent
     query = Query(
         org=header.issuer_org,
@@ -434,6 +444,7 @@ async def read_view(registry: Registry, shown: Presentation, verifier: Member) -
         presentation=shown.id,
         verifier=verifier.org_id,
         route=(number_of(header.jurisdiction), number_of(verifier.side)),
+        as_of=use,
     )
     # The block first: the facts are at least as new as it.
     block = await registry.get_latest_block()

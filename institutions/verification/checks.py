@@ -28,7 +28,11 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
     is_registered = view.facts.record.state is not AnchorState.NONE
     at = view.facts.record.registered_height if is_registered else view.height
     findings: list[Finding] = []
-    if org.status is OrgStatus.UNKNOWN:
+    unknowns: list[Finding] = []
+    if not view.facts.is_org_certain:
+        why = f"the issuer's standing changed in block {org.status_height}, after the use"
+        unknowns.append(Finding(VerdictCode.FRESHNESS_UNKNOWN, why))
+    elif org.status is OrgStatus.UNKNOWN:
         findings.append(Finding(VerdictCode.ISSUER_UNKNOWN, str(header.issuer_org)))
     elif org.status is not OrgStatus.ACTIVE:
         findings.append(Finding(VerdictCode.ISSUER_SUSPENDED, org.status.name))
@@ -47,7 +51,8 @@ def check_issuer(shown: Presentation, view: LedgerView) -> Line:
     findings += _find_key_flaws(key.retired_height, key.compromised_height, at)
     if not key.is_known or not _is_signed(shown, key.public_key):
         findings.append(Finding(VerdictCode.SIG_INVALID))
-    return make_line(Check.ISSUER, findings, {"org": header.issuer_org, "key_id": header.key_id})
+    evidence: Evidence = {"org": header.issuer_org, "key_id": header.key_id}
+    return make_line(Check.ISSUER, findings, evidence, unknowns)
 
 
 def _find_key_flaws(retired_height: int, compromised_height: int, at: int) -> list[Finding]:
@@ -198,8 +203,18 @@ def _check_issuer_offline(
     if key is None or trust is None:
         return _make_unknown(Check.ISSUER, "no ledger, and no key of this issuer known here")
     findings = [] if _is_signed(shown, key.public_key) else [Finding(VerdictCode.SIG_INVALID)]
-    if proven is not None:
-        findings += _find_key_flaws(key.retired_height, key.compromised_height, proven.height)
+    org = trust.find_org(header.issuer_org)
+    if org is None:
+        findings.append(Finding(VerdictCode.ISSUER_UNKNOWN, str(header.issuer_org)))
+    elif org.status != OrgStatus.ACTIVE or now_s < org.suspended_until:
+        findings.append(Finding(VerdictCode.ISSUER_SUSPENDED, OrgStatus(org.status).name))
+    elif number_of(header.jurisdiction) != org.jurisdiction:
+        findings.append(
+            Finding(VerdictCode.JURISDICTION_RULE, f"the issuer is not of {header.jurisdiction}")
+        )
+    # Without a proof, the registration may be as late as now: the key has to be in use still.
+    at = trust.height if proven is None else proven.height
+    findings += _find_key_flaws(key.retired_height, key.compromised_height, at)
     days = (now_s - trust.time_s) // 86_400
     stale = Finding(VerdictCode.FRESHNESS_UNKNOWN, f"the trust file is {days} days old")
     evidence: Evidence = {"org": header.issuer_org, "key_known_at_height": trust.height}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import MutableMapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from lowu.institutions.verification.judging import LedgerView
 
@@ -34,19 +34,32 @@ def decode_head(data: bytes) -> SeenHead:
     return SeenHead(*json.loads(data))
 
 
-def find_staleness(view: LedgerView, seen: SeenHead | None, at_least: int, clock_s: int) -> str:
-    """Return why something may have changed since a node's latest block; empty if not.
+def judge_age(view: LedgerView, seen: SeenHead | None, use: int, clock_s: int) -> LedgerView:
+    """Return a node's answers with why something may have changed since, if it may have.
 
-    `seen` is the highest block seen before, and `at_least` one that must be there by now.
+    `seen` is the highest block seen before. With `use`, the answers are those of that block, so
+    that only whether the node has it counts.
     """
-    height = max(at_least, 0 if seen is None else seen.height)
+    rollback = _find_rollback(view, max(use, 0 if seen is None else seen.height), seen)
+    age_s = clock_s - view.block_time_s
+    is_idle = not rollback and not use and age_s > AGE_MAX_S
+    idle = f"the latest block of {view.node} is {age_s // 60} minutes old" if is_idle else ""
+    return replace(
+        view,
+        now_s=max(clock_s, view.block_time_s),
+        staleness=rollback or idle,
+        is_idle=is_idle,
+    )
+
+
+def _find_rollback(view: LedgerView, height: int, seen: SeenHead | None) -> str:
     if view.height < height:
-        return f"{view.node} is at block {view.height}, but there is a block {height}"
+        return (
+            f"{view.node} is at block {view.height}, but a node has shown a block {height}; if it "
+            "lied, ask nodes of two sides"
+        )
     if seen is not None and view.height == seen.height and view.block_hash != seen.block_hash:
         return f"{view.node} has another block {view.height} than was seen before"
-    age_s = clock_s - view.block_time_s
-    if age_s > AGE_MAX_S:
-        return f"the latest block of {view.node} is {age_s // 60} minutes old"
     return ""
 
 
@@ -56,12 +69,17 @@ def note_head(
     views: Sequence[LedgerView | None],
     clock_s: int,
 ) -> None:
-    """Keep the highest block that every node asked has: one that lies does not raise it alone."""
+    """Keep the highest block that every node asked has: one that lies does not raise it alone.
+
+    Where nodes of several sides go on without a block that one node has shown, it was a lie.
+    """
     known = [view for view in views if view is not None]
     if not known or len(known) < len(views):
         return
     lowest = min(known, key=lambda view: view.height)
     seen = heads.get(key)
     is_ahead = lowest.block_time_s > clock_s + AGE_MAX_S
-    if not is_ahead and (seen is None or lowest.height > seen.height):
+    is_live = all(clock_s - view.block_time_s <= AGE_MAX_S for view in known)
+    is_refuted = len(known) > 1 and is_live
+    if not is_ahead and (seen is None or lowest.height > seen.height or is_refuted):
         heads[key] = SeenHead(lowest.height, lowest.block_hash)

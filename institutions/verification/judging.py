@@ -34,6 +34,8 @@ class LedgerView:
     """The later of the receiver's clock and the block's time."""
     staleness: str = ""
     """Why something may have changed since the block; empty if the node is up to date."""
+    is_idle: bool = False
+    """Whether that is only because nothing has been committed for long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class Ledger:
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
         self.accreditations = (Accreditation(True, 0, 0),)
         self.is_down = False
+        self.state_before = AnchorState.ACTIVE
+        """That of every record before its last change."""
 
     def register(self, header, anchor, kind=AnchorKind.SINGLE):
         fields = (1, 1, 1, 0, AnchorState.ACTIVE, 0, header.valid_until_day, 5, NOW_S + 5)
@@ -99,6 +101,8 @@ class Ledger:
         if query.leaf is not None:
             absent = (AnchorState.NONE, 0)
             state, reason = self.leaves.get((query.anchor, *query.leaf), absent)
+        if 0 < query.as_of < record.state_height:
+            state, reason = self.state_before, 0
         unknown = Consent(0, 0, 0)
         return Facts(
             record,
@@ -110,6 +114,7 @@ class Ledger:
             None if query.consent is None else self.consents.get(query.consent, unknown),
             (query.verifier, query.presentation) in self.consumed,
             query.route in self.routes,
+            not 0 < query.as_of < self.org.status_height,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lowu.contracts.registry import OrgStatus
+from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.holder import Agreement
 from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, SUBJECT, TRUST, World, resigned
@@ -54,7 +55,13 @@ def test_a_request_that_was_changed_on_its_way(world, changes, text):
         ),
         (
             replace(TRUST, orgs=(TRUST.orgs[0], replace(TRUST.orgs[1], status=OrgStatus.EXITED))),
-            "EXITED",
+            "suspended, or no member",
+        ),
+        (
+            replace(
+                TRUST, orgs=(TRUST.orgs[0], replace(TRUST.orgs[1], suspended_until=NOW_S + DAY_S))
+            ),
+            "suspended, or no member",
         ),
     ],
 )

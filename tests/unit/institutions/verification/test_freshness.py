@@ -1,6 +1,7 @@
 """Time that passes while nothing is committed, and nodes that stand still (N-M1, N-D3)."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.heads import SeenHead, decode_head, encode_head
 from lowu.institutions.verification.verdicts import Check, Verdict
-from tests.unit.document_world import NOW_S, RECEIPT, SUBJECT, USCC, World
+from tests.unit.document_world import NOW_S, RECEIPT, SUBJECT, USCC, Ledger, World
 
 LATER_S = NOW_S + 60
 
@@ -65,7 +66,8 @@ async def test_heads_never_go_back_for_one_verifier(world):
     with_clock(world, LATER_S, heads=heads)  # another process, with the same store
     report = await world.verify(shown)
     assert report.verdict is Verdict.INDETERMINATE
-    assert report.codes == ["FRESHNESS_UNKNOWN(http://one is at block 9, but there is a block 10)"]
+    (code,) = report.codes
+    assert code.startswith("FRESHNESS_UNKNOWN(http://one is at block 9, but")
     heads[b"head"] = SeenHead(9, "0xanother")
     assert "another block 9" in (await world.verify(shown)).codes[0]
 
@@ -88,9 +90,9 @@ class Using:
     async def send(self, to, data):
         self.world.ledger.height += 1
         self.world.ledger.time_s = LATER_S + 700
-        self.world.ledger.consumed[2, data[4:36]] = self.world.ledger.height
+        height = self.world.ledger.consumed[2, data[4:36]] = self.world.ledger.height
         self.happen()
-        return replace(RECEIPT, height=self.world.ledger.height)
+        return replace(RECEIPT, height=height)
 
 
 def sealed_for(world, verifier):
@@ -114,32 +116,79 @@ async def test_using_up_makes_a_fresh_block(world):
     assert report.verdict is Verdict.INDETERMINATE
 
 
-@pytest.mark.parametrize("since", ["before", "after"])
-async def test_everything_is_checked_again_in_the_block_of_the_use(world, since):
-    def revoke():
+@pytest.mark.parametrize(
+    ("state", "before", "since", "codes"),
+    [
+        (AnchorState.REVOKED, AnchorState.ACTIVE, 0, ["REVOKED(CORRECTED)"]),
+        (AnchorState.REVOKED, AnchorState.ACTIVE, 1, []),  # it was in force in that block
+        (AnchorState.ACTIVE, AnchorState.SUSPENDED, 1, ["SUSPENDED"]),  # and back after it
+    ],
+)
+async def test_the_state_in_the_block_of_the_use_counts(world, state, before, since, codes):
+    def change():
         ((anchor, record),) = world.ledger.records.items()
-        height = world.ledger.height + (1 if since == "after" else 0)
-        world.ledger.records[anchor] = replace(
-            record, state=AnchorState.REVOKED, reason=1, state_height=height
-        )
+        height = world.ledger.height + since
+        world.ledger.state_before = before
+        world.ledger.records[anchor] = replace(record, state=state, reason=1, state_height=height)
+        world.ledger.height = height
 
-    nova = nova_with(world, Using(world, revoke))
+    nova = nova_with(world, Using(world, change))
     report = await nova.receive(sealed_for(world, nova), SUBJECT)
-    if since == "before":
-        assert (report.verdict, report.codes) == (Verdict.REJECT, ["REVOKED(CORRECTED)"])
-    else:  # it was in force in that block
-        assert report.verdict is Verdict.ACCEPT
+    assert report.codes == codes
+    assert report.verdict is (Verdict.REJECT if codes else Verdict.ACCEPT)
 
 
-async def test_and_the_issuer_s_standing_too(world):
-    def expel():
-        world.ledger.org = replace(
-            world.ledger.org, status=OrgStatus.EXITED, status_height=world.ledger.height
-        )
+@pytest.mark.parametrize(
+    ("since", "status", "code"),
+    [
+        (0, OrgStatus.EXITED, "ISSUER_SUSPENDED(EXITED)"),
+        (1, OrgStatus.ACTIVE, "FRESHNESS_UNKNOWN(the issuer's standing changed in block 12"),
+    ],
+)
+async def test_and_the_issuer_s_standing_if_it_is_known(world, since, status, code):
+    def change():
+        height = world.ledger.height + since
+        world.ledger.org = replace(world.ledger.org, status=status, status_height=height)
 
-    nova = nova_with(world, Using(world, expel))
+    nova = nova_with(world, Using(world, change))
     report = await nova.receive(sealed_for(world, nova), SUBJECT)
-    assert report.codes == ["ISSUER_SUSPENDED(EXITED)"]
+    assert report.codes[0].startswith(code) and report.verdict is not Verdict.ACCEPT
+
+
+async def test_what_was_used_up_long_ago_is_judged_by_its_block(world):
+    """A use that was cut off is resumed, on a ledger that has been idle since."""
+    cut_off, clock_s = Using(world), [LATER_S + 700]
+
+    async def send(to, data):
+        await Using.send(cut_off, to, data)
+        raise KeyboardInterrupt
+
+    verifier = world.verifier(clock_s=lambda: clock_s[0], signer=SimpleNamespace(send=send))
+    sealed, attempt = sealed_for(world, verifier), b"a" * 16
+    with pytest.raises(KeyboardInterrupt):
+        await verifier.receive(sealed, SUBJECT, attempt=attempt)
+    clock_s[0] += 3 * DAY_S
+    report = await verifier.receive(sealed, SUBJECT, attempt=attempt)
+    assert (report.verdict, report.codes) == (Verdict.ACCEPT, [])
+
+
+async def test_a_node_that_has_lied_once_is_refuted_by_nodes_of_two_sides(world):
+    """One answer with a block of the far future made every later presentation undecided."""
+    heads, other = {}, Ledger("http://two")
+    nova = with_clock(world, LATER_S, heads=heads)
+    world.ledger.height = 10**9
+    await world.verify(world.show())
+    world.ledger.height = 11
+    signer = Using(world)
+    nova = world.verifier(heads=heads, signer=signer, clock_s=lambda: LATER_S)
+    sealed = sealed_for(world, nova)
+    report = await nova.receive(sealed, SUBJECT)
+    assert report.verdict is Verdict.INDETERMINATE and world.ledger.consumed == {}  # not used up
+    other.__dict__.update(world.ledger.__dict__ | {"client": other.client})
+    both = nova.reading(world.ledger, other)
+    assert (await both.receive(sealed, SUBJECT)).verdict is Verdict.INDETERMINATE
+    assert heads[b"head"].height == 11
+    assert (await nova.receive(sealed, SUBJECT)).verdict is Verdict.ACCEPT
 
 
 def test_a_report_of_the_future_is_not_issued(world):
