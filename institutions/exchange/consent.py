@@ -56,6 +56,13 @@ class Purpose(StrEnum):
     RESIDENCE = "RESIDENCE"
 
 
+def read_purpose(value: object) -> Purpose:
+    """Return one of the purposes; `FormError` if it is none."""
+    if value not in list(Purpose):
+        raise FormError(f"purpose: one of {', '.join(Purpose)}")
+    return Purpose(str(value))
+
+
 class Basis(StrEnum):
     """The law under which consent was given."""
 
@@ -131,7 +138,8 @@ def read_consent(value: object) -> ConsentReceipt:
         "holder_signature": 64,
     }.items():
         read_hex(raw[name], size, name)
-    for name in ("receiver", "purpose", "basis", "onward_transfer"):
+    read_purpose(raw["purpose"])
+    for name in ("receiver", "basis", "onward_transfer"):
         read_text(raw[name], name)
     for name in ("provider_org", "receiver_org"):
         read_integer(raw[name], name, ORG_MAX)

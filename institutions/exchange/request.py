@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lowu.institutions.exchange.consent import read_purpose
 from lowu.institutions.package.canonical import encode_canonical
 from lowu.institutions.package.format import ORG_MAX, read_format, read_json
 from lowu.institutions.package.forms import (
@@ -79,7 +80,8 @@ def decode_request(data: bytes) -> Request:
     del raw["format"]
     for name, size in {"nonce": 16, "sealing_key": 32, "signature": 64}.items():
         read_hex(raw[name], size, name)
-    for name in ("receiver", "schema", "purpose"):
+    read_purpose(raw["purpose"])
+    for name in ("receiver", "schema"):
         read_text(raw[name], name)
     for name in ("receiver_org", "key_id"):
         read_integer(raw[name], name, ORG_MAX)

@@ -131,6 +131,18 @@ def read_paths(value: object, size_max: int, what: str) -> tuple[str, ...]:
     return tuple(read_path(item, what) for item in read_list(value, size_max, what))
 
 
+def outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return paths in their order, each once, without those below another of them."""
+    found = dict.fromkeys(paths)
+    if "" in found:
+        return ("",)
+    return tuple(
+        path
+        for path in found
+        if not any(path[:at] in found for at, char in enumerate(path) if char == "/" and at)
+    )
+
+
 def covers(prefixes: Iterable[str], path: str) -> bool:
     """Whether a path is, or lies below, one of `prefixes`; the empty prefix covers all paths."""
     return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eth_utils.crypto import keccak
 
 from lowu.contracts.registry import Jurisdiction
-from lowu.institutions.documents.schemas import SCHEMAS, SENSITIVE
+from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, SCHEMAS, SENSITIVE
 from lowu.institutions.exchange.consent import (
     Basis,
     ConsentReceipt,
@@ -32,7 +32,8 @@ from lowu.institutions.exchange.presentation import (
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.package.format import Package, decode_package
-from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.forms import FormError, outermost
+from lowu.institutions.package.leaves import LEAVES_MAX
 from lowu.institutions.package.salt_seed import find_foreign_leaf, open_seed
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 from lowu.institutions.verification.integrity import find_damage
@@ -55,6 +56,26 @@ class Agreement:
 
 
 NOTHING_MORE = Agreement()
+
+
+def _check_issuer(package: Package, trust: Trust) -> None:
+    """Raise `FormError` unless a package is of the issuer that it names, and of its side."""
+    header = package.header
+    issuer = trust.find_org(header.issuer_org)
+    key = trust.find_key(header.issuer_org, header.key_id)
+    if issuer is None or key is None:
+        raise FormError(
+            f"key {header.key_id} of organisation {header.issuer_org}, which the package names as "
+            f"its issuer's, is not known as of block {trust.height}; with a trust file, write it "
+            "again with `lowu trust`"
+        )
+    if not is_signed_by(key.public_key, header.doc_digest, package.issuer_signature, header.v):
+        raise FormError(
+            f"the package is not signed by key {header.key_id} of organisation "
+            f"{header.issuer_org}, which it names as its issuer; do not rely on it"
+        )
+    if Jurisdiction.__members__.get(header.jurisdiction) != issuer.jurisdiction:
+        raise FormError(f"its issuer is not of {header.jurisdiction}; do not rely on it")
 
 
 class Holder:
@@ -86,10 +107,12 @@ class Holder:
 
         Raises:
             FormError: the package is malformed, was changed on its way, is not signed by the issuer
-                that it names, is for another holder, or has leaves that it does not show.
+                that it names, is for another holder, has leaves that it does not show, or would
+                take another document's place.
         """
         package = decode_package(data)
         header = package.header
+        trust = self._require_trust()
         if header.holder_key != self.key.public_key.hex():
             raise FormError(f"the package is for another holder than {self.name}")
         damage = find_damage(package)
@@ -99,18 +122,34 @@ class Holder:
             damage = foreign and f"{foreign}, does not follow from its seed"
         if damage:
             raise FormError(f"the package is damaged: {damage}; ask its issuer for it again")
+        if header.issued_at > max(int(self._clock_s()), trust.time_s) + CLOCK_AHEAD_S:
+            raise FormError("the package is of the future; do not rely on it")
         for item in package.anchors if header.is_for_one_receiver else ():
-            receiver = self._require_trust().find_org(item.org)
-            if receiver is not None and receiver.name_hash != keccak(text=item.audience):
-                raise FormError(f"its anchor for {item.audience} is for organisation {item.org}")
-        key = self._require_trust().find_key(header.issuer_org, header.key_id)
-        signature = package.issuer_signature
-        if key is None or not is_signed_by(key.public_key, header.doc_digest, signature, header.v):
+            receiver = trust.find_org(item.org)
+            if receiver is None or receiver.name_hash != keccak(text=item.audience):
+                raise FormError(
+                    f"its anchor for {item.audience} is for organisation {item.org}, which is not "
+                    f"{item.audience} as of block {trust.height}"
+                )
+        _check_issuer(package, trust)
+        return self.keep(self._merge(package))
+
+    def _merge(self, package: Package) -> Package:
+        """Return a package with the anchors that this holder has of the same document already.
+
+        Raises:
+            FormError: it is another document under the same number.
+        """
+        known = self._packages.get(bytes.fromhex(package.header.doc_id))
+        if known is None:
+            return package
+        if known.header.doc_digest != package.header.doc_digest:
             raise FormError(
-                f"the package is not signed by key {header.key_id} of organisation "
-                f"{header.issuer_org}, which it names as its issuer; do not rely on it"
+                f"{self.name} has another document {package.header.doc_id}; it is kept, and this "
+                "one is not"
             )
-        return self.keep(package)
+        anchors = {item.anchor: item for item in (*known.anchors, *package.anchors)}
+        return replace(package, anchors=tuple(anchors.values()))
 
     def _check(self, request: Request) -> int:
         """Return the present, in seconds, if a request is in time and from whom it says."""
@@ -165,6 +204,9 @@ class Holder:
         header = self.find(doc_id).header
         ledger_key = self._draw_ledger_key()
         chosen = request.fields if fields is None else tuple(fields)
+        agreed = outermost((*header.must_disclose, *chosen))
+        if len(agreed) > LEAVES_MAX:
+            raise FormError(f"{request.receiver} asks for more than {LEAVES_MAX} fields")
         receipt = ConsentReceipt(
             receipt_id=self._random(16).hex(),
             holder_key=self.key.public_key.hex(),
@@ -173,7 +215,7 @@ class Holder:
             receiver=request.receiver,
             receiver_org=request.receiver_org,
             purpose=request.purpose if purpose is None else purpose,
-            fields=(*header.must_disclose, *chosen),
+            fields=agreed,
             basis=Basis.PIPL if header.jurisdiction == "SZ" else Basis.PDPO,
             is_cross_border=agreement.to_cross_border,
             is_sensitive=agreement.to_sensitive,

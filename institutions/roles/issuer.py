@@ -30,6 +30,7 @@ from lowu.institutions.package.batch import build_batch
 from lowu.institutions.package.canonical import encode_canonical
 from lowu.institutions.package.format import (
     ANCHORS_MAX,
+    FILE_PATH,
     PACKAGE_BYTES_MAX,
     SUITE,
     Anchor,
@@ -141,6 +142,8 @@ class Issuer:
         """
         schema = SCHEMAS[document.schema]
         _check_report_time(document.report_time_s, issued_at_s)
+        if profile is not Profile.FIELDS and list(document.content) != [FILE_PATH[1:]]:
+            raise ValueError(f"profile {profile} is for one file, at {FILE_PATH}, and nothing else")
         seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
         leaves = build_leaves(document.content, seed)
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)

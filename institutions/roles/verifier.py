@@ -38,7 +38,8 @@ from lowu.institutions.exchange.request import Request, decode_request, encode_r
 from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.ledger.registry import Query, Registry, RegistryRefused
 from lowu.institutions.ledger.transactor import Signer
-from lowu.institutions.package.forms import FormError
+from lowu.institutions.package.forms import FormError, read_paths
+from lowu.institutions.package.leaves import LEAVES_MAX
 from lowu.institutions.roles.member import Member
 from lowu.institutions.verification.answer import check_consent, check_holder, check_replay
 from lowu.institutions.verification.checks import (
@@ -197,7 +198,8 @@ class Verifier:
     def request(
         self, *, schema: str, purpose: str, now_s: int, fields: Sequence[str] = ()
     ) -> Request:
-        """Return a request to hand to a holder."""
+        """Return a request to hand to a holder; `FormError` if a field is no path."""
+        chosen = read_paths(list(fields), LEAVES_MAX, "fields")
         nonce, secret = self._random(NONCE_BYTES), self._random(32)
         sealing_key = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
         request = Request(
@@ -207,7 +209,7 @@ class Verifier:
             ledger=self.member.ledger,
             schema=schema,
             purpose=purpose,
-            fields=tuple(fields),
+            fields=chosen,
             nonce=nonce.hex(),
             issued_at=now_s,
             expires_at=now_s + REQUEST_VALID_S,

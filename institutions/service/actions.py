@@ -302,7 +302,7 @@ def wallet_actions(
 
     async def carry(attempt: Attempt) -> Answer:
         wallet.holder.trust = await read_trust()
-        return Answer(True, {"doc_id": wallet.holder.receive(attempt.order.file("package.json"))})
+        return Answer(True, {"doc_id": wallet.carry(attempt.order.file("package.json"))})
 
     async def consent(attempt: Attempt) -> Answer:
         order = attempt.order

@@ -29,7 +29,7 @@ from lowu.institutions.package.format import (
     decode_package,
     encode_package,
 )
-from lowu.institutions.package.forms import read_integer, read_row, read_text
+from lowu.institutions.package.forms import FormError, read_integer, read_row, read_text
 from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.roles.holder import Agreement, Holder
 from lowu.institutions.roles.issuer import Audience, Issued, Issuer
@@ -294,6 +294,19 @@ class Wallet:
         self.erasures = store.open("erasures", encode_erasure, decode_erasure)
         """By document id."""
 
+    def carry(self, data: bytes) -> str:
+        """Check and keep a package from an issuer; return its document id.
+
+        Raises:
+            FormError: see `Holder.receive`; or this holder has a receipt that it was erased.
+        """
+        doc_id = decode_package(data).header.doc_id
+        if bytes.fromhex(doc_id) in self.erasures:
+            raise FormError(
+                f"{self.holder.name} has destroyed document {doc_id}, and has its issuer's receipt"
+            )
+        return self.holder.receive(data)
+
     def agree(self, doc_id: str, request: Request, agreement: Agreement) -> ConsentReceipt:
         """Consent to a request for a document, and keep the receipt."""
         receipt = self.holder.consent(doc_id, request, agreement=agreement)
@@ -361,7 +374,7 @@ class Wallet:
         wanted = (doc_id, receiver, purpose)
         found = [
             item
-            for item in self.consents.values()
+            for item in self.consents.readable()
             if (item.doc_id, item.receiver, item.purpose) == wanted
         ]
         return max(found, key=lambda item: item.issued_at, default=None)

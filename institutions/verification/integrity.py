@@ -9,6 +9,7 @@ from lowu.institutions.documents.schemas import SCHEMAS, must_disclose
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.package.containers import ShownFields, find_gaps, read_shown
 from lowu.institutions.package.format import (
+    FILE_PATH,
     Package,
     PackageHeader,
     Profile,
@@ -54,8 +55,12 @@ def find_damage(package: Package) -> str:
     schema = SCHEMAS.get(header.schema)
     if schema is None:
         return f"schema {header.schema} is not known here"
+    if not _follows_schema(header):
+        return f"its header does not follow schema {header.schema}"
     if not is_ordered(package.disclosures, header.v):
         return "its fields are not in order"
+    if _find_beside_file(header, package.disclosures):
+        return f"under profile {header.profile} it has one file, and nothing beside it"
     contradiction = read(package.disclosures, header.v).contradiction
     if contradiction:
         return contradiction
@@ -103,7 +108,8 @@ def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:
     failures += [
         Finding(VerdictCode.TAMPERED_FIELD, path) for path in _find_tampered(shown, files)
     ][:SHOWN_MAX]
-    if not _is_anchored(shown) or not _follows_schema(header):
+    beside = _find_beside_file(header, shown.disclosures)
+    if not _is_anchored(shown) or not _follows_schema(header) or beside:
         failures.append(Finding(VerdictCode.TAMPERED_HEADER))
     must = must_disclose(header.schema, header.profile, header.v)
     failures += [
@@ -162,6 +168,14 @@ def _find_tampered(shown: Presentation, files: Mapping[str, bytes]) -> list[str]
 def _follows_schema(header: PackageHeader) -> bool:
     must = must_disclose(header.schema, header.profile, header.v)
     return (header.must_disclose, header.sensitivity) == (must, SCHEMAS[header.schema].sensitivity)
+
+
+def _find_beside_file(header: PackageHeader, leaves: tuple[Leaf, ...]) -> bool:
+    """Whether a document of one file has, or may have, anything beside it."""
+    if header.profile is Profile.FIELDS or header.v == FIRST_VERSION:
+        return False
+    paths = {leaf.path: leaf for leaf in leaves}
+    return set(paths) != {"", FILE_PATH} or paths[""].value != "1"
 
 
 def _find_hidden(shown: Presentation, tree: ShownFields, must: tuple[str, ...]) -> list[str]:

@@ -221,16 +221,22 @@ class Office:
 
     async def read_trust(self, trusted: Path | None = None) -> Trust:
         """Return what is known of the chain, by a trust file or the first node that answers."""
-        from lowu.institutions.exchange.trust import decode_trust, read_trust
+        from lowu.institutions.exchange.trust import AGE_MAX_S, decode_trust, read_trust
         from lowu.institutions.ledger.registry import Registry
-        from lowu.node.client import ClientError, RpcClient
+        from lowu.node.client import ClientError, RemoteError, RpcClient
 
         if trusted is not None:
-            return read_form(trusted, decode_trust, "a trust file")  # type: ignore[no-any-return]
+            trust: Trust = read_form(trusted, decode_trust, "a trust file")
+            if trust.is_stale(int(time.time())):
+                raise click.ClickException(
+                    f"{trusted}: it is of more than {AGE_MAX_S // 86_400} days ago; "
+                    "write it again with `lowu trust`"
+                )
+            return trust
         keys = [(org_id, 1) for org_id in self.org_ids.values()]
         for node in self.plan.nodes:
             async with RpcClient(node.url) as client:
-                with suppress(ClientError):
+                with suppress(ClientError, RemoteError):
                     return await read_trust(Registry(client), self.org_ids.values(), keys)
         raise click.ClickException(
             "no node answers, so nobody can tell whose signatures these are; start the network, or "

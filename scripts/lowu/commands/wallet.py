@@ -44,7 +44,7 @@ def carry(package: Path, holder: str, trusted: Path | None, directory: Path, is_
     with office.open_wallet(holder, trust) as wallet:
         if found.header.holder_key != wallet.holder.key.public_key.hex():
             raise click.UsageError(f"{package}: it was issued to a holder other than {holder}")
-        doc_id = read_form(package, wallet.holder.receive, "a package for this holder")
+        doc_id = read_form(package, wallet.carry, "a package for this holder")
     receivers = ", ".join(item.audience for item in found.anchors)
     say(
         f"{holder} has {found.header.schema} {doc_id}, to be shown to {receivers}",

@@ -6,9 +6,23 @@ import pytest
 
 from lowu.contracts.registry import OrgStatus
 from lowu.institutions.documents.schemas import DAY_S
-from lowu.institutions.package.forms import FormError
+from lowu.institutions.exchange.request import decode_request, encode_request
+from lowu.institutions.package.format import compute_anchor, find_file_digest
+from lowu.institutions.package.forms import FormError, outermost
 from lowu.institutions.roles.holder import Agreement
-from tests.unit.document_world import HOLDER_KEY, NOVA_KEY, NOW_S, SUBJECT, TRUST, World, resigned
+from lowu.institutions.roles.issuer import Audience
+from lowu.institutions.service.recording import Wallet
+from tests.store_kit import open_store
+from tests.unit.document_world import (
+    HOLDER_KEY,
+    ISSUER_KEY,
+    NOVA_KEY,
+    NOW_S,
+    SUBJECT,
+    TRUST,
+    World,
+    resigned,
+)
 
 
 @pytest.fixture
@@ -110,3 +124,92 @@ def test_an_anchor_that_names_another_than_it_is_for(world):
     wrong = replace(world.package, anchors=(replace(anchor, audience="szcredit"),))
     with pytest.raises(FormError, match="its anchor for szcredit is for organisation 2"):
         world.keep(wrong)
+
+
+def by_another(world, **changes):
+    """Return a package that its issuer signed with changes to the header."""
+    header = replace(world.package.header, **changes)
+    package = replace(world.package, header=header)
+    (item,) = package.anchors
+    digest = find_file_digest(package.disclosures)
+    anchor = compute_anchor(header, item.org, item.blind, digest)
+    return replace(
+        package,
+        anchors=(replace(item, anchor=anchor),),
+        issuer_signature=ISSUER_KEY.sign(header.doc_digest),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"must_disclose": ("",)}, "does not follow schema"),  # all was shown, whatever was asked
+        ({"jurisdiction": "HK"}, "not of HK"),  # and nothing was asked about the boundary
+        ({"issued_at": NOW_S + 10**6}, "of the future"),  # the newest for ever
+        ({"report_time": NOW_S - 1}, "has another document"),
+        ({"issuer_org": 9}, "organisation 9.*not known as of block 10; with a trust file"),
+        ({"key_id": 2}, "key 2 of organisation 1.*not known"),
+    ],
+)
+def test_an_issuer_that_lies_to_the_holder_of_a_document(world, changes, text):
+    with pytest.raises(FormError, match=text):
+        world.keep(by_another(world, **changes))
+    assert world.holder.find(world.doc_id) == world.package
+
+
+def test_an_older_copy_takes_no_receiver_away(world):
+    more = world.issuer.readdress(world.package, Audience("szcredit", 1))
+    world.keep(more)
+    world.keep(world.package)
+    assert world.holder.find(world.doc_id).anchors == more.anchors
+
+
+def test_an_anchor_for_an_organisation_that_is_not_known(world):
+    (anchor,) = world.package.anchors
+    digest = find_file_digest(world.package.disclosures)
+    value = compute_anchor(world.package.header, 999, anchor.blind, digest)
+    wrong = replace(world.package, anchors=(replace(anchor, org=999, anchor=value),))
+    with pytest.raises(FormError, match="which is not nova as of block 10"):
+        world.keep(wrong)
+
+
+def test_a_request_for_many_fields_spoils_no_wallet(world, tmp_path):
+    """One consent that could not be read again kept the holder from withdrawing any."""
+    store = open_store(tmp_path / "s")
+    wallet = Wallet("acme", HOLDER_KEY, store, trust=TRUST, clock_s=lambda: NOW_S)
+    wallet.holder.keep(world.package)
+    many = tuple(f"/x/{n}" for n in range(512))
+    with pytest.raises(FormError, match="more than 512 fields"):
+        wallet.agree(world.doc_id, world.ask(fields=many), Agreement())
+    asked = world.ask(fields=("/header", *(f"/header/{n}" for n in range(511))))
+    receipt = wallet.agree(world.doc_id, asked, Agreement())
+    assert set(receipt.fields) == {"/header", "/summary/overdue_accounts"}
+    assert wallet.find_consent(world.doc_id, "nova", "LOAN") == receipt
+    store.open("consents", bytes, bytes)[b"damaged"] = b"{}"
+    assert wallet.find_consent(world.doc_id, "nova", "LOAN") == receipt
+
+
+def test_a_path_that_is_none_is_refused_where_it_is_asked_for(world):
+    for path in ("summary", "/~2", "/a" * 33):
+        with pytest.raises(FormError):
+            world.ask(fields=(path,))
+
+
+def test_a_purpose_is_one_of_those_that_there_are(world):
+    asked = replace(world.ask(), purpose="MARKETING\x1b[2J")
+    with pytest.raises(FormError, match="purpose: one of LOAN, ACCOUNT"):
+        decode_request(encode_request(asked))
+
+
+@pytest.mark.parametrize(
+    ("paths", "left"),
+    [
+        (["/a", "/a/b", "/ab", "/a"], ("/a", "/ab")),
+        (["/a/b", "/a"], ("/a",)),
+        (["/a", ""], ("",)),
+        (["/", "//x", "/a~1b"], ("/", "/a~1b")),
+        ([], ()),
+    ],
+)
+def test_the_outermost_of_paths(paths, left):
+    assert outermost(paths) == left

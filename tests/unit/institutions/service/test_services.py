@@ -16,9 +16,11 @@ from lowu.contracts.registry import (
     encode_revoke,
 )
 from lowu.institutions.documents.samples import SAMPLES
+from lowu.institutions.exchange.erasure import decode_erasure
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.ledger.transactor import NotTaken
 from lowu.institutions.package.format import decode_package
+from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.member import Member
 from lowu.institutions.service.actions import (
     issuer_actions,
@@ -292,6 +294,18 @@ async def test_a_document_that_nobody_could_read_is_not_issued(tmp_path):
     twice = DOCUMENT.replace(b'"content"', b'"subject": ["USCC", "1"], "content"', 1)
     answer = await service.do(Order("twice", "issue", ISSUING, {"document.json": twice}))
     assert "key 'subject' twice" in answer.details["error"] and not node.sent
+
+
+async def test_a_document_that_was_destroyed_is_not_carried_again(tmp_path):
+    service = issuer(Node(), tmp_path / "s")
+    issued = await service.do(issuing())
+    gone = await service.do(Order("gone", "erase", {"anchor": issued.details["anchor"]}))
+    store = open_store(tmp_path / "acme")
+    wallet = Wallet("acme", HOLDER_KEY, store, trust=TRUST, clock_s=lambda: NOW_S)
+    wallet.carry(issued.files["package.json"])
+    wallet.forget(decode_erasure(gone.files["erasure.json"]))
+    with pytest.raises(FormError, match="has destroyed document"):
+        wallet.carry(issued.files["package.json"])
 
 
 async def test_a_damaged_record_keeps_no_other_document_from_being_revoked(tmp_path):

@@ -25,7 +25,13 @@ from lowu.institutions.exchange.presentation import encode_presentation, seal, u
 from lowu.institutions.exchange.request import decode_request, encode_request
 from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.package.canonical import encode_canonical
-from lowu.institutions.package.format import BatchPlace, Profile, decode_package, encode_package
+from lowu.institutions.package.format import (
+    BatchPlace,
+    Profile,
+    compute_anchor,
+    decode_package,
+    encode_package,
+)
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.package.leaves import Leaf, LeafType, compute_root
 from lowu.institutions.package.multiproof import collect_siblings, compute_root_from
@@ -123,7 +129,9 @@ def test_a_holder_notices_what_was_changed_on_its_way(world):
         ({"leaves": package.leaves[:-1]}, ""),
         ({"leaves": with_other_pad}, "root"),
         ({"anchors": (anchor,)}, "anchor for nova"),
-        ({"header": replace(package.header, sensitivity=0)}, "anchor for nova"),
+        ({"header": replace(package.header, sensitivity=0)}, "does not follow schema"),
+        ({"header": replace(package.header, must_disclose=("",))}, "does not follow schema"),
+        ({"header": replace(package.header, valid_until=NOW_S)}, "anchor for nova"),
         ({"header": replace(package.header, schema="xx/1")}, "xx/1 is not known"),
     ):
         with pytest.raises(FormError, match="damaged") as failure:
@@ -332,6 +340,33 @@ async def test_files(profile):
     report = await world.verify(shown, files={"/file": data, "/File": data})
     assert "ATTACHMENT_UNEXPECTED(/File)" in report.codes
     assert report.verdict is Verdict.REJECT
+
+
+async def test_beside_a_file_there_is_nothing(monkeypatch):
+    """A document with fields, under a profile without mandatory fields, hid what it has to show."""
+    document = scan_document()
+    larger = replace(document, content={**document.content, "summary": {"overdue_accounts": 3}})
+    with pytest.raises(ValueError, match="for one file"):
+        World(larger, Profile.FILE_BLIND)
+    fields = World(larger)
+    header = replace(fields.package.header, profile=Profile.FILE_BLIND, must_disclose=("/file",))
+    (item,) = fields.package.anchors
+    anchor = compute_anchor(header, item.org, item.blind, document.content["file"].digest)
+    signature = ISSUER_KEY.sign(header.doc_digest)
+    forged = replace(
+        fields.package,
+        header=header,
+        anchors=(replace(item, anchor=anchor),),
+        issuer_signature=signature,
+    )
+    with pytest.raises(FormError, match="one file, and nothing beside it"):
+        fields.keep(forged)
+    fields.holder.keep(forged)
+    fields.ledger.register(header, anchor)
+    shown = fields.show(fields.ask(fields=("/file",)))
+    report = await fields.verify(shown, files={"/file": document.content["file"].data})
+    assert report[Check.INTEGRITY].result is Result.FAIL
+    assert str(report[Check.INTEGRITY].findings[0]) == "TAMPERED_HEADER"
 
 
 # --- V3 to V6: issuer, anchor, status, time -----------------------------------------------------
