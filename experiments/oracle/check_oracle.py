@@ -41,6 +41,11 @@ CLOCK_SLACK_S, REGISTER_WITHIN_S, HEAD_AGE_MAX_S = 120, 86_400, 600
 UNKNOWN = {"ATTACHMENT_MISSING", "NOT_PROMISED", "FRESHNESS_UNKNOWN"}
 
 
+def is_one_file(by_path):
+    """Whether a document of a file profile has its file, and nothing beside it."""
+    return by_path.keys() == {"", "/file"} and by_path[""][4] == "1"
+
+
 def check_integrity(c):
     """V2."""
     header, version, is_fields = c.header, c.header["v"], c.header["profile"] == "fields"
@@ -63,6 +68,7 @@ def check_integrity(c):
         "TAMPERED_HEADER": header["sensitivity"] != c.schema["sensitivity"]
         or header["must_disclose"] != must
         or not (is_fields or digest)
+        or not (is_fields or version == 1 or is_one_file(c.by_path))
         or anchor_of(header, c.anchor[1], c.anchor[2], digest).hex() != c.anchor[3],
         "MANDATORY_FIELD_HIDDEN": any(
             not (path in c.by_path and is_shown(c.by_path, path, version)) for path in must

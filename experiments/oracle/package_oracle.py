@@ -23,6 +23,7 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 BUCKETS = (32, 64, 128, 192, 256, 384, 512)
 FILE = re.compile("sha-256:([0-9a-f]{64}):([0-9]+):([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)")
 OLD_FILE = re.compile("sha-256:([0-9a-f]{64}):([0-9]+)()")
+PURPOSES = "LOAN ACCOUNT CARD MORTGAGE KYC_REFRESH ADMISSION CARE RESIDENCE".split()
 
 # Fields, each with its form: see fits()
 HEADER = """v=int suite=name profile=name doc_id=hex,16 schema=name
@@ -30,7 +31,7 @@ HEADER = """v=int suite=name profile=name doc_id=hex,16 schema=name
     holder_key=hex,64 subject_commitment=hex,32 leaf_count=int root=hex,32 supersedes=hex,0,32
     jurisdiction=name sensitivity=int must_disclose=list,512,path"""
 CONSENT = """receipt_id=name holder_key=hex,64 doc_id=hex,16 provider_org=org receiver=name
-    receiver_org=org purpose=name fields=list,512,path basis=name is_cross_border=flag
+    receiver_org=org purpose=purpose fields=list,512,path basis=name is_cross_border=flag
     is_sensitive=flag retention_days=int
     onward_transfer=any issued_at=int expires_at=int ledger_key=hex,20 holder_signature=hex,64"""
 PACKAGE = """format=name header=any disclosures=list,512,any leaves=list,512,hex,32
@@ -235,7 +236,7 @@ def fits(value, form):
     if kind == "path":
         is_pointer = bool(re.fullmatch("(/([^~/]|~[01])*)*", value))
         return is_pointer and len(value.encode()) <= 1024 and value.count("/") <= 32
-    return len(value) <= 64
+    return value in PURPOSES if kind == "purpose" else len(value) <= 64
 
 
 def check(value, forms, what, is_row=False):
@@ -428,6 +429,8 @@ def read_package(data, schema_numbers, holder_private_key=None, issuer_public_ke
     need(version == 1 or is_complete(by_path, ""), "a part of the document is missing")
     digest = file_digest_of(by_path)
     need(header["profile"] == "fields" or digest, "it has no file")
+    is_free = header["profile"] == "fields" or version == 1 or len(rows) == 2
+    need(is_free, "there is something beside the file")
     need(package["anchors"], "it has no anchor")
     for row in package["anchors"]:
         check_anchor(row, ANCHOR if version == 2 else OLD_ANCHOR)
