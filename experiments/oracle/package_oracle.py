@@ -23,7 +23,7 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 BUCKETS = (32, 64, 128, 192, 256, 384, 512)
 FILE = re.compile("sha-256:([0-9a-f]{64}):([0-9]+):([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)")
 OLD_FILE = re.compile("sha-256:([0-9a-f]{64}):([0-9]+)()")
-PURPOSES = "LOAN ACCOUNT CARD MORTGAGE KYC_REFRESH ADMISSION CARE RESIDENCE".split()
+PURPOSES = ["LOAN", "ACCOUNT", "CARD", "MORTGAGE", "KYC_REFRESH", "ADMISSION", "CARE", "RESIDENCE"]
 
 # Fields, each with its form: see fits()
 HEADER = """v=int suite=name profile=name doc_id=hex,16 schema=name

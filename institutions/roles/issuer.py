@@ -76,16 +76,19 @@ class Audience:
     org: int
 
 
-def _check_report_time(report_time_s: int, issued_at_s: int) -> None:
-    ahead_s = report_time_s - issued_at_s
+def _check_document(document: Document, profile: Profile, issued_at_s: int) -> None:
+    ahead_s = document.report_time_s - issued_at_s
     if ahead_s > CLOCK_AHEAD_S:
         raise ValueError(
-            f"report_time {report_time_s} is {ahead_s} s in the future; no receiver accepts that"
+            f"report_time {document.report_time_s} is {ahead_s} s in the future; no receiver "
+            "accepts that"
         )
+    if profile is not Profile.FIELDS and list(document.content) != [FILE_PATH[1:]]:
+        raise ValueError(f"profile {profile} is for one file, at {FILE_PATH}, and nothing else")
 
 
-def _check_readable(package: Package) -> None:
-    """Refuse a package that nobody could read, once proofs of registration are in it.
+def _check_readable(package: Package) -> Package:
+    """Return a package that can be read, also once proofs of registration are in it.
 
     Raises:
         ValueError: it is too large, or what it holds has not the form of a package.
@@ -96,7 +99,7 @@ def _check_readable(package: Package) -> None:
             f"the document's package would have {len(data)} bytes, at most {size_max}: put large "
             "contents into attachments"
         )
-    decode_package(data)
+    return decode_package(data)
 
 
 class Issuer:
@@ -138,12 +141,10 @@ class Issuer:
         It is valid for as many whole days as its schema says, or until `valid_until_s`.
 
         Raises:
-            ValueError: the document's report is of the future, or its content cannot be issued.
+            ValueError: the report is of the future, or its content cannot be issued.
         """
         schema = SCHEMAS[document.schema]
-        _check_report_time(document.report_time_s, issued_at_s)
-        if profile is not Profile.FIELDS and list(document.content) != [FILE_PATH[1:]]:
-            raise ValueError(f"profile {profile} is for one file, at {FILE_PATH}, and nothing else")
+        _check_document(document, profile, issued_at_s)
         seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
         leaves = build_leaves(document.content, seed)
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
@@ -151,6 +152,7 @@ class Issuer:
         subject = document.subject
         commitment = compute_subject_commitment(subject.id_type, subject.id_value, subject_salt)
         start = issued_at_s - issued_at_s % DAY_S  # whole days: less to correlate (T3)
+        end = start + (schema.valid_days + 1) * DAY_S - 1
         header = PackageHeader(
             v=VERSION,
             suite=SUITE,
@@ -162,9 +164,7 @@ class Issuer:
             report_time=document.report_time_s,
             issued_at=issued_at_s,
             valid_from=start,
-            valid_until=start + (schema.valid_days + 1) * DAY_S - 1
-            if valid_until_s is None
-            else valid_until_s,
+            valid_until=end if valid_until_s is None else valid_until_s,
             holder_key=holder_key.hex(),
             subject_commitment=commitment.hex(),
             leaf_count=len(leaves),
@@ -175,7 +175,7 @@ class Issuer:
             must_disclose=must_disclose(schema.id, profile),
         )
         disclosures = tuple(leaf for leaf in leaves if leaf.type is not LeafType.PAD)
-        package = Package(
+        made = Package(
             header=header,
             disclosures=disclosures,
             leaves=hashes,
@@ -184,8 +184,7 @@ class Issuer:
             subject_salt=subject_salt,
             seed=seal_seed(seed, holder_key, doc_id),
         )
-        _check_readable(package)
-        return package
+        return _check_readable(made)
 
     def _blind(
         self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: Audience
@@ -255,9 +254,7 @@ class Issuer:
         if len(package.anchors) == ANCHORS_MAX:
             raise ValueError(f"the document has {ANCHORS_MAX} receivers, the most that it may have")
         anchor = self._blind(package.header, package.disclosures, audience)
-        changed = replace(package, anchors=(*package.anchors, anchor))
-        _check_readable(changed)
-        return changed
+        return _check_readable(replace(package, anchors=(*package.anchors, anchor)))
 
     async def issue_batch(
         self, documents: Sequence[tuple[Document, bytes]], *, audience: Audience, issued_at_s: int

@@ -36,7 +36,7 @@ from lowu.institutions.exchange.presentation import (
 )
 from lowu.institutions.exchange.request import Request, decode_request, encode_request
 from lowu.institutions.exchange.trust import Trust
-from lowu.institutions.ledger.registry import Query, Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry, RegistryRefused
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.forms import FormError, read_paths
 from lowu.institutions.package.leaves import LEAVES_MAX
@@ -56,8 +56,8 @@ from lowu.institutions.verification.judging import (
     Judged,
     LedgerView,
     judge_proof,
-    number_of,
 )
+from lowu.institutions.verification.reading import has_caught_up, read_view, take_as_latest
 from lowu.institutions.verification.verdicts import (
     Check,
     Finding,
@@ -74,8 +74,6 @@ from lowu.node.client import ClientError, RemoteError
 AGREE_WAIT_S = 5.0
 """How long sides may differ, or lag behind a registration, before the report says so."""
 AGREE_POLL_S = 0.05
-HINT_AHEAD_MAX = 100
-"""How many blocks a node may lag behind the registration that a holder claims, to be waited for."""
 REQUEST_VALID_S = 10 * 60
 
 ATTEMPT_BYTES = 16
@@ -253,7 +251,7 @@ class Verifier:
         fresh = report
         if self._signer is not None and any(view and view.is_idle for view in views):
             # What may have changed since a node's latest block shows in the block of the use.
-            fresh = self._judge(trial, [_take_as_latest(view) for view in views])
+            fresh = self._judge(trial, [take_as_latest(view) for view in views])
         if fresh.verdict is not Verdict.ACCEPT:
             return report
         return await self._use_up(trial, fresh)
@@ -394,7 +392,7 @@ class Verifier:
             while True:
                 await self._read_all(shown, views, use)
                 known = [view for view in views if view is not None]
-                is_there = all(_is_there(view, shown, needed) for view in known)
+                is_there = all(has_caught_up(view, shown, needed) for view in known)
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
                 await trio.sleep(AGREE_POLL_S)
@@ -416,42 +414,6 @@ class Verifier:
         async with trio.open_nursery() as nursery:
             for position, registry in enumerate(self._registries):
                 nursery.start_soon(read, position, registry)
-
-
-def _take_as_latest(view: LedgerView | None) -> LedgerView | None:
-    """Return a node's answers as if its latest block, however old, were the chain's."""
-    return replace(view, staleness="") if view is not None and view.is_idle else view
-
-
-def _is_there(view: LedgerView, shown: Presentation, needed: int) -> bool:
-    """Whether a node is as far as what is asked for; a registration may be some blocks ahead."""
-    hint = shown.anchor.registered_height
-    if hint - view.height > HINT_AHEAD_MAX:
-        hint = 0  # not what a holder could know
-    return view.height >= max(needed, hint, view.facts.record.registered_height)
-
-
-async def read_view(
-    registry: Registry, shown: Presentation, verifier: Member, use: int = 0
-) -> LedgerView:
-    """Read from one node all that a presentation to a verifier depends on, as of a block."""
-    header, place, consent = shown.header, shown.anchor.batch, shown.consent
-    query = Query(
-        org=header.issuer_org,
-        key_id=header.key_id,
-        schema=SCHEMAS[header.schema].number,
-        anchor=shown.anchor.registered,
-        leaf=None if place is None else (shown.anchor.anchor, place.index, place.path),
-        consent=None if consent is None else consent.ledger_id,
-        presentation=shown.id,
-        verifier=verifier.org_id,
-        route=(number_of(header.jurisdiction), number_of(verifier.side)),
-        as_of=use,
-    )
-    # The block first: the facts are at least as new as it.
-    block = await registry.get_latest_block()
-    facts = await registry.read_facts(query)
-    return LedgerView(registry.client.url, block["number"], block["hash"], block["time"], facts)
 
 
 def _read(data: bytes) -> Presentation:
