@@ -34,7 +34,7 @@ from lowu.institutions.package.forms import read_integer, read_list
 
 VOTING_BLOCKS = 10_000
 """How many blocks a proposal stays open by default."""
-PROPOSALS_MAX = 10_000
+PROPOSALS_MAX = 2**32
 """Most proposals that a node's answer may claim."""
 CALLS_MAX = 16
 """Most calls in a proposal; the contract has the same bound."""

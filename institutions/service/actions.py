@@ -173,10 +173,18 @@ def _change_actions(desk_for: PerTry[RecordingIssuer]) -> dict[str, Action]:
     async def supersede(attempt: Attempt) -> Answer:
         newer = attempt.order.hex("newer", 32)
         successors = {item.audience: item for item in desk_for(0).list_anchors(newer)}
+        named = attempt.order.hex("anchor", 32)
+        (audience,) = (
+            item.audience for item in desk_for(0).list_anchors(named) if item.anchor == named
+        )
+        if audience and successors.keys() != {""} and audience not in successors:
+            raise FormError(
+                f"the newer document is not for {audience}: add it there, or revoke the older one"
+            )
 
         async def send(issuer: Issuer, item: Anchor) -> TransactionReceipt:
             successor = successors.get(item.audience)
-            if item.anchor != attempt.order.hex("anchor", 32):
+            if item.anchor != named:
                 # Another's successor would link the two, and only what is in force has one.
                 state, _ = await issuer.read_state(item)
                 if successor is None or state is AnchorState.SUSPENDED:

@@ -17,6 +17,7 @@ from lowu.institutions.verification.verdicts import (
     Result,
     Verdict,
     VerdictCode,
+    printable,
 )
 
 TITLES = {
@@ -99,7 +100,9 @@ def render_text(report: Report) -> str:
     for line in report.lines:
         lines.append(f"  {line.check.value} {line.result.value:<8} {TITLES[line.check]}")
         lines += [f"       {finding}" for finding in line.findings]
-        lines += [f"       {name}: {value}" for name, value in line.evidence.items()]
+        lines += [
+            f"       {name}: {printable(str(value))}" for name, value in line.evidence.items()
+        ]
     return "\n".join(lines)
 
 

@@ -100,7 +100,12 @@ class Finding:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.code.value}({self.detail})" if self.detail else self.code.value
+        return f"{self.code.value}({printable(self.detail)})" if self.detail else self.code.value
+
+
+def printable(text: str) -> str:
+    """Return a text without what would move a terminal's cursor, or begin another line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @dataclass(slots=True)

@@ -39,19 +39,30 @@ if TYPE_CHECKING:
 
 _HINTS = {
     "ROLE_REQUIRED": (
-        "The institution lacks the role for this: see its roles in the network file, or in the "
-        "proposal that admitted it."
+        "The institution lacks the role for this; `lowu accounts --json` has the roles of those of "
+        "the network file, `lowu org proposals` of those admitted later."
     ),
     "NOT_ACCREDITED": (
         "The institution is not accredited for this schema; `lowu org propose accredit` proposes "
         "it."
     ),
     "NOT_FOUND": "This institution has registered no such anchor.",
-    "JURISDICTION_RULE": "Both have to be of one side; `lowu org propose route` opens routes.",
+    "JURISDICTION_RULE": (
+        "A document needs a route between the two sides (`lowu org propose route`), a regulator "
+        "suspends institutions of its own side only, and no vote may leave a side that counts "
+        "without voters."
+    ),
     "ORG_NOT_ACTIVE": "The institution is suspended, or has left; only a vote changes the latter.",
     "CONSENT_NOT_LIVE": "The consent is not on the ledger, was withdrawn, or has expired.",
     "ALREADY_REVOKED": "The document is already revoked.",
-    "TERMINAL_STATE": "It is already decided, or in a final state.",
+    "TERMINAL_STATE": (
+        "What is revoked, superseded, erased or withdrawn stays so, and a proposal is decided once."
+    ),
+    "NOT_ACTIVE": "The document is not in the state for this, such as in force or suspended.",
+    "MALFORMED": (
+        "A value cannot be so: a document replaces no other of the same one, and heights are those "
+        "of blocks that there are."
+    ),
     "NO_SUCH_PROPOSAL": "`lowu org proposals` lists all proposals.",
     "ALREADY_VOTED": "An organisation can vote only once.",
 }
@@ -406,7 +417,7 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
     return answer
 
 
-_NUMBERS = "docs/REGISTRY.md explains the numbers"
+_NUMBERS = "docs/REGISTRY.md explains these names."
 
 
 def ask_password(path: Path, *, is_new: bool = False) -> str:

@@ -30,7 +30,7 @@ def say(text: str, *, is_json: bool, **details: Any) -> None:
     if is_json:
         emit_json(True, {}, **details)
     else:
-        click.echo(text)
+        click.echo("".join(char if char.isprintable() or char == "\n" else "?" for char in text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

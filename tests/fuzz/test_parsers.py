@@ -30,7 +30,7 @@ from lowu.institutions.service.orders import Order, decode_order, list_files
 from lowu.institutions.service.recording import read_document
 from tests.fuzz.kit import change
 from tests.unit.document_world import NOW_S, World
-from tests.unit.institutions.test_offline import TRUST, build_world
+from tests.unit.institutions.exchange.test_offline import TRUST, build_world
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "package_vectors.json").read_text())
 CHANGES = 1_500

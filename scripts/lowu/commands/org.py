@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lowu.institutions.roles.administrator import Rotation
 
 SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
+LISTED_MAX = 100
+"""How many proposals are listed: anyone with a vote may open any number."""
 
 
 @click.group()
@@ -338,13 +340,14 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
 @directory_option
 @json_option
 def proposals(institution: str, directory: Path, is_json: bool) -> None:
-    """List all proposals, as stored at an institution's node."""
+    """List the last 100 proposals, as stored at an institution's node."""
     from lowu.institutions.ledger.governance import count_proposals, describe_call, read_proposal
 
     async def run() -> Any:
         async with Office(directory).connect(institution) as signer:
             registry = signer.registry
-            numbers = range(1, await count_proposals(registry) + 1)
+            count = await count_proposals(registry)
+            numbers = range(max(1, count - LISTED_MAX + 1), count + 1)
             read = [await read_proposal(registry, number) for number in numbers]
             return [item for item in read if item is not None]
 

@@ -157,7 +157,7 @@ def _ask(
         if not is_needed:
             continue
         if not sys.stdin.isatty():
-            raise click.UsageError(f"{question}: needs the holder's agreement; give {option}")
+            raise click.UsageError(f"{question}: the holder has to agree to it; give {option}")
         if not click.confirm(f"{question}: do you agree?", err=True):
             raise click.ClickException("no consent was given")
         given[name] = True

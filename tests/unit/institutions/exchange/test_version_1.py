@@ -71,10 +71,26 @@ def test_n_h3_the_answer_is_not_held_against_the_question(document):
     assert accepted(show(other))
 
 
+def test_n_h5_a_long_path_is_no_error_that_a_desk_knew():
+    """Today: `lowu attack end-desk`, BAD_LEAVES in test_verification.py, test_services.py."""
+    with pytest.raises(OverflowError):
+        old.leaf_hash("/" + "a" * 65_536, 5, "x", b"s" * 32)
+
+
+def test_n_m5_a_genuine_proof_is_called_forged_once_validators_have_changed():
+    """Today: test_validators_that_are_not_known_prove_nothing in test_offline.py."""
+    before, after = ((b"a", 1), (b"b", 1)), ((b"a", 1), (b"c", 1))
+    assert old.check_validators(before, trusted=before) == ""
+    assert old.check_validators(after, trusted=before) == "PROOF_INVALID"
+
+
 def test_n_m1_time_stands_still_on_an_idle_ledger(document):
     """Today: `lowu attack freeze`, test_freshness.py."""
     expired = old.issue(REPORT, valid_until=old.NOW_S + 60)
     assert accepted(show(expired), block_time_s=old.NOW_S)  # whatever the receiver's clock says
+    told = show(document)
+    assert not accepted(told, {told["anchor"]: "REVOKED"})
+    assert accepted(told, {told["anchor"]: "ACTIVE"})  # later, by a node that stands still
 
 
 def test_n_m8_a_revoked_header_with_a_newer_anchor():
@@ -93,6 +109,11 @@ def test_n_m8_a_revoked_header_with_a_newer_anchor():
 def test_n_m9_a_file_that_is_not_shown_is_ignored(document):
     """Today: test_files in test_verification.py."""
     assert accepted(show(document), files={"/Annex": b"forged"})
+    header, *_ = document
+    row = [0, "/Annex", 9, f"sha-256:{'00' * 32}:7", b"t" * 32]
+    hashes = [old.leaf_hash(*row[1:])] * 32
+    attached = header | {"root": old.root_of(hashes).hex(), "schema": "x"}
+    assert accepted(show((attached, [row], hashes, old.ISSUER.sign(old.doc_digest(attached)))))
 
 
 def test_n_m10_places_tell_how_many_there_are():
