@@ -40,10 +40,10 @@ from lowu.institutions.package.format import (
     Profile,
     compute_anchor,
     compute_subject_commitment,
-    decode_package,
     encode_package,
     find_file_digest,
 )
+from lowu.institutions.package.forms import read_integer
 from lowu.institutions.package.leaves import (
     Leaf,
     LeafType,
@@ -53,10 +53,12 @@ from lowu.institutions.package.leaves import (
 )
 from lowu.institutions.package.proof import ProofError, check_proof, proof_fields
 from lowu.institutions.package.salt_seed import SEED_BYTES, seal_seed
-from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.package.signatures import PUBLIC_KEY_BYTES, DocumentKey
 from lowu.institutions.package.tags import VERSION
 from lowu.institutions.roles.member import Member
 
+LEAF_BYTES, CHARACTER_BYTES = 512, 6
+"""Most bytes that a leaf adds to a package, and a character of it: an escaped one has six."""
 _GONE = (RegistryErrorCode.TERMINAL_STATE, RegistryErrorCode.ALREADY_REVOKED)
 
 
@@ -76,7 +78,13 @@ class Audience:
     org: int
 
 
-def _check_document(document: Document, profile: Profile, issued_at_s: int) -> None:
+def _check_document(
+    document: Document, profile: Profile, holder_key: bytes, issued_at_s: int
+) -> None:
+    """Raise `ValueError` if nobody could read or accept a document's package."""
+    read_integer(document.report_time_s, "report_time")
+    if len(holder_key) != PUBLIC_KEY_BYTES:
+        raise ValueError(f"a holder's key has {PUBLIC_KEY_BYTES} bytes, not {len(holder_key)}")
     ahead_s = document.report_time_s - issued_at_s
     if ahead_s > CLOCK_AHEAD_S:
         raise ValueError(
@@ -87,19 +95,22 @@ def _check_document(document: Document, profile: Profile, issued_at_s: int) -> N
         raise ValueError(f"profile {profile} is for one file, at {FILE_PATH}, and nothing else")
 
 
-def _check_readable(package: Package) -> Package:
-    """Return a package that can be read, also once proofs of registration are in it.
+def _check_size(package: Package) -> Package:
+    """Return a package that is small enough, also once proofs of registration are in it.
 
     Raises:
-        ValueError: it is too large, or what it holds has not the form of a package.
+        ValueError: it is too large for anybody to read.
     """
-    data, size_max = encode_package(package), PACKAGE_BYTES_MAX // 2
-    if len(data) > size_max:
-        raise ValueError(
-            f"the document's package would have {len(data)} bytes, at most {size_max}: put large "
-            "contents into attachments"
-        )
-    return decode_package(data)
+    characters = sum(len(leaf.value) + len(leaf.path) for leaf in package.disclosures)
+    size_max = PACKAGE_BYTES_MAX // 2
+    if LEAF_BYTES * len(package.leaves) + CHARACTER_BYTES * characters > size_max:
+        size = len(encode_package(package))  # that was the most it may have
+        if size > size_max:
+            raise ValueError(
+                f"the document's package would have {size} bytes, at most {size_max}: put large "
+                "contents into attachments"
+            )
+    return package
 
 
 class Issuer:
@@ -144,7 +155,7 @@ class Issuer:
             ValueError: the report is of the future, or its content cannot be issued.
         """
         schema = SCHEMAS[document.schema]
-        _check_document(document, profile, issued_at_s)
+        _check_document(document, profile, holder_key, issued_at_s)
         seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
         leaves = build_leaves(document.content, seed)
         hashes = tuple(hash_leaf(schema.number, leaf) for leaf in leaves)
@@ -184,7 +195,7 @@ class Issuer:
             subject_salt=subject_salt,
             seed=seal_seed(seed, holder_key, doc_id),
         )
-        return _check_readable(made)
+        return _check_size(made)
 
     def _blind(
         self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: Audience
@@ -254,7 +265,7 @@ class Issuer:
         if len(package.anchors) == ANCHORS_MAX:
             raise ValueError(f"the document has {ANCHORS_MAX} receivers, the most that it may have")
         anchor = self._blind(package.header, package.disclosures, audience)
-        return _check_readable(replace(package, anchors=(*package.anchors, anchor)))
+        return _check_size(replace(package, anchors=(*package.anchors, anchor)))
 
     async def issue_batch(
         self, documents: Sequence[tuple[Document, bytes]], *, audience: Audience, issued_at_s: int
