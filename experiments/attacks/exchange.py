@@ -223,6 +223,8 @@ async def retarget(play: Play) -> None:
         shown, verifier = await play.show(document, issued, receiver)
         report = await play.verify(shown, document, verifier)
         play.judged(f"showed {receiver} a document that was revoked", "REVOKED", report)
+    another = actors.order("szcredit", "add-receiver", **(fields | {"for": "bea-hk"}))
+    await play.refused("had it registered for a third", "is REVOKED for", another)
 
 
 async def omit(play: Play) -> None:
