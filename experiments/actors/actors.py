@@ -246,14 +246,20 @@ class Actors:
     async def give(self, holder: str, package: Package, issuer: str) -> None:
         """Hand a package to a holder, who checks who signed it."""
         person = self.holders[holder]
-        await self.inform(person, issuer, package.header.key_id)
+        orgs = [item.org for item in package.anchors]
+        await self.inform(person, issuer, package.header.key_id, orgs)
         person.receive(encode_package(package))
 
-    async def inform(self, holder: Holder, institution: str, key_id: int) -> None:
-        """Let a holder know of an institution's key, from that institution's node."""
-        org_id = self.org_ids[institution]
-        known = None if holder.trust is None else holder.trust.find_key(org_id, key_id)
-        if known is None:
+    async def inform(
+        self, holder: Holder, institution: str, key_id: int, orgs: Sequence[int] = ()
+    ) -> None:
+        """Let a holder know of an institution's key, and of others, from its node."""
+        org_id, trust = self.org_ids[institution], holder.trust
+        if (
+            trust is None
+            or trust.find_key(org_id, key_id) is None
+            or any(trust.find_org(org) is None for org in orgs)
+        ):
             keys = [(number, 1) for number in self.org_ids.values()]
             registry = Registry(self.clients[institution])
             holder.trust = await read_trust(registry, self.org_ids.values(), keys)

@@ -220,7 +220,7 @@ def test_a_regulator_suspends_for_a_time(place):
         return run_for_all(place, *arguments)
 
     refused = kit.lowu("org", "suspend", "szcredit", "--by", "hkma", cwd=place, check=False)
-    assert refused.returncode == 1 and "of one side" in refused.stderr
+    assert refused.returncode == 1 and "of its own side only" in refused.stderr
     run("org", "suspend", "bea-hk", "--by", "hkma", "--days", 3)
     run("sample", "grp.kyc/1", "-o", "hk.json")
     issuing = ("issue", "hk.json", "--by", "bea-hk", "--for", "bea-cn", "--holder", "acme")
