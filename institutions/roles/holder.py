@@ -31,7 +31,7 @@ from lowu.institutions.exchange.presentation import (
 )
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.exchange.trust import Trust
-from lowu.institutions.package.format import Package, decode_package
+from lowu.institutions.package.format import Package, decode_package, encode_package
 from lowu.institutions.package.forms import FormError, outermost
 from lowu.institutions.package.leaves import LEAVES_MAX
 from lowu.institutions.package.salt_seed import find_foreign_leaf, open_seed
@@ -138,7 +138,8 @@ class Holder:
         """Return a package with the anchors that this holder has of the same document already.
 
         Raises:
-            FormError: it is another document under the same number.
+            FormError: it is another document under the same number, or both together are more than
+                a package may be: kept, they could not be read again.
         """
         known = self._packages.get(bytes.fromhex(package.header.doc_id))
         if known is None:
@@ -149,7 +150,7 @@ class Holder:
                 "one is not"
             )
         anchors = {item.anchor: item for item in (*known.anchors, *package.anchors)}
-        return replace(package, anchors=tuple(anchors.values()))
+        return decode_package(encode_package(replace(package, anchors=tuple(anchors.values()))))
 
     def _check(self, request: Request) -> int:
         """Return the present, in seconds, if a request is in time and from whom it says."""

@@ -7,7 +7,7 @@ import pytest
 from lowu.contracts.registry import OrgStatus
 from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.exchange.request import decode_request, encode_request
-from lowu.institutions.package.format import compute_anchor, find_file_digest
+from lowu.institutions.package.format import compute_anchor, encode_package, find_file_digest
 from lowu.institutions.package.forms import FormError, outermost
 from lowu.institutions.roles.holder import Agreement
 from lowu.institutions.roles.issuer import Audience
@@ -162,6 +162,23 @@ def test_an_older_copy_takes_no_receiver_away(world):
     world.keep(more)
     world.keep(world.package)
     assert world.holder.find(world.doc_id).anchors == more.anchors
+
+
+def test_no_issuer_fills_a_package_until_it_cannot_be_read(world, tmp_path):
+    """Two copies of one document, each as large as it may be, are not kept as one."""
+    store = open_store(tmp_path / "s")
+    wallet = Wallet("acme", HOLDER_KEY, store, trust=TRUST, clock_s=lambda: NOW_S)
+    copies = []
+    for _ in range(2):
+        copy = replace(world.package, anchors=())
+        for _ in range(40):
+            copy = world.issuer.readdress(copy, Audience("szcredit", 1))
+        copies.append(encode_package(copy))
+    doc_id = wallet.carry(copies[0])
+    with pytest.raises(FormError, match="anchors"):
+        wallet.carry(copies[1])
+    (kept,) = wallet.holder.packages
+    assert kept.header.doc_id == doc_id and len(kept.anchors) == 40
 
 
 def test_an_anchor_for_an_organisation_that_is_not_known(world):
