@@ -7,7 +7,7 @@ real contracts, and records what came of it. All of them succeeded on version 1 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from lowu.contracts.registry import (
     encode_consume,
 )
 from lowu.experiments.actors.actors import Actors
+from lowu.experiments.actors.cutting import show_only, show_without
 from lowu.experiments.actors.frozen_client import FrozenClient
 from lowu.institutions.documents.document import (
     Document,
@@ -47,14 +48,12 @@ from lowu.institutions.ledger.registry import Registry, RegistryRefused
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import (
-    Package,
     Profile,
     decode_package,
     encode_package,
 )
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.package.leaves import Attachment
-from lowu.institutions.package.multiproof import collect_siblings
 from lowu.institutions.roles.holder import Holder
 from lowu.institutions.roles.issuer import Issued, Issuer
 from lowu.institutions.roles.verifier import Verifier
@@ -148,18 +147,6 @@ class Play:
         return await verifier.verify(encode_presentation(signed), document.subject, **files)
 
 
-def cut(shown: Presentation, package: Package, hidden: Sequence[str]) -> Presentation:
-    """Return a presentation without some paths, with a proof that fits what is left."""
-    kept = tuple(leaf for leaf in shown.disclosures if not leaf.path.startswith(tuple(hidden)))
-    places = [leaf.index for leaf in kept]
-    return replace(
-        shown,
-        disclosures=kept,
-        hashes=tuple(package.leaves[place] for place in places),
-        siblings=collect_siblings(package.leaves, places),
-    )
-
-
 async def relay(play: Play) -> None:
     """N-H1: a stranger in the middle puts in a sealing key of its own, reads, and passes on."""
     actors, acme = play.actors, play.actors.holders["acme-sz"]
@@ -237,12 +224,9 @@ async def omit(play: Play) -> None:
         ("left out all loans with their list", ("/loans",), "FIELDS_NOT_SHOWN"),
         ("showed the mandatory fields only", ("/basic", "/loans", "/public"), "FIELDS_NOT_SHOWN"),
     ):
-        report = await play.verify(cut(shown, issued.package, hidden), document, nova)
+        report = await play.verify(show_without(shown, issued.package, *hidden), document, nova)
         play.judged(what, code, report)
-    bare = replace(
-        shown,
-        **_only(shown, issued.package, {leaf.path for leaf in shown.disclosures} - {"/loans"}),
-    )
+    bare = show_only(shown, issued.package, lambda leaf: leaf.path != "/loans")
     play.judged(
         "hid how many there are", "FIELDS_NOT_SHOWN", await play.verify(bare, document, nova)
     )
@@ -253,16 +237,6 @@ async def omit(play: Play) -> None:
     wrong = actors.holders["acme-sz"].build(kyc.package.header.doc_id, asked, receipt)
     report = await nova.verify(encode_presentation(wrong), other.subject)
     play.judged("showed a company file instead of a report", "SCHEMA_MISMATCH", report)
-
-
-def _only(shown: Presentation, package: Package, paths: set[str]) -> dict[str, Any]:
-    kept = tuple(leaf for leaf in shown.disclosures if leaf.path in paths)
-    places = [leaf.index for leaf in kept]
-    return {
-        "disclosures": kept,
-        "hashes": tuple(package.leaves[place] for place in places),
-        "siblings": collect_siblings(package.leaves, places),
-    }
 
 
 class RacingSigner(Signer):

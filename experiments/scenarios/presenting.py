@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from lowu.experiments.actors.actors import EVERYTHING, Actors
+from lowu.experiments.actors.cutting import show_without
 from lowu.experiments.scenarios.stage import Scenario, Stage
 from lowu.institutions.documents.document import (
     Document,
@@ -23,9 +24,7 @@ from lowu.institutions.exchange.presentation import Presentation, encode_present
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.package.format import Package
-from lowu.institutions.package.forms import covers
 from lowu.institutions.package.leaves import Leaf, LeafType
-from lowu.institutions.package.multiproof import collect_siblings
 from lowu.institutions.roles.issuer import Issued
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.verdicts import Report
@@ -119,7 +118,7 @@ async def show_cut_list(stage: Stage) -> None:
     holder = actors.holders["acme-sz"]
     shown = holder.build(doc_id, request, receipt)
     for loan in ("/loans/6", "/loans/7"):
-        shown = _without(shown, issued.package, loan)
+        shown = show_without(shown, issued.package, loan)
     data = encode_presentation(shown.signed(holder.key))
     report = await actors.verifiers["nova"].verify(data, document.subject)
     stage.verdict("the last two loans left out", "REJECT FIELDS_NOT_SHOWN(/loans)", report)
@@ -200,18 +199,6 @@ async def play_tampered(stage: Stage) -> None:
     await show_changed_amount(stage)
     await show_cut_list(stage)
     await show_unregistered(stage)
-
-
-def _without(shown: Presentation, package: Package, path: str) -> Presentation:
-    """Return a presentation of all that is shown but what lies at or below a path."""
-    kept = tuple(leaf for leaf in shown.disclosures if not covers([path], leaf.path))
-    places = [leaf.index for leaf in kept]
-    return replace(
-        shown,
-        disclosures=kept,
-        hashes=tuple(package.leaves[place] for place in places),
-        siblings=collect_siblings(package.leaves, places),
-    )
 
 
 async def play_wrong_holder(stage: Stage) -> None:
