@@ -334,6 +334,14 @@ def test_root_holds_what_the_design_names():
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= allowed
 
 
+def test_test_files_named_elsewhere_exist():
+    """A test that moved is still named by `.ci/run`, `scripts/test` and pages by its old path."""
+    for path in tracked():
+        if path.is_file() and (path.suffix in ("", ".md") or path.parent.name == ".ci"):
+            for name in re.findall(r"\btests/[\w/]+\.(?:py|txt|json)\b", path.read_text("utf-8")):
+                assert (ROOT / name).exists(), f"{path.relative_to(ROOT)} names {name}"
+
+
 def test_protocol_rules_cited_exist():
     """Every rule id cited in the code is defined in docs/PROTOCOL.md."""
     defined = set(re.findall(r"\*\*(R-[A-Z]+-\d+)\*\*", (ROOT / "docs/PROTOCOL.md").read_text()))
