@@ -58,6 +58,7 @@ from lowu.institutions.verification.judging import (
     judge_proof,
 )
 from lowu.institutions.verification.reading import has_caught_up, read_view, take_as_latest
+from lowu.institutions.verification.shown import collect_shown
 from lowu.institutions.verification.verdicts import (
     Check,
     Finding,
@@ -224,12 +225,15 @@ class Verifier:
         password: str = "",
         files: Mapping[str, bytes] = NO_FILES,
         attempt: bytes = NO_ATTEMPT,
+        show_rejected: bool = False,
     ) -> Report:
         """Open and check a presentation that a holder sent; use it up if it is accepted.
 
         An attempt is a number of 16 bytes. The same attempt again, with the same sealed bytes,
         resumes after an interruption: a presentation that it used up itself is no replay. Without
         one, every second use is refused.
+
+        The report has what is shown, but of a rejected document only with `show_rejected`.
         """
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
@@ -242,6 +246,11 @@ class Verifier:
         if shown.nonce != sealed[:NONCE_BYTES]:
             asked = None  # it answers another request than the one that it was sealed for
         trial = _Trial(shown, subject, files, asked, attempt, digest)
+        return _with_shown(await self._receive(trial), trial, show_rejected=show_rejected)
+
+    async def _receive(self, trial: _Trial) -> Report:
+        """Check a presentation that was opened, and use it up if it is accepted."""
+        shown, asked = trial.shown, trial.asked
         if asked is not None and trial.is_resumed:
             height = await self._find_use(shown)
             if height:
@@ -257,15 +266,21 @@ class Verifier:
         return await self._use_up(trial, fresh)
 
     async def verify(
-        self, data: bytes, subject: Subject, *, files: Mapping[str, bytes] = NO_FILES
+        self,
+        data: bytes,
+        subject: Subject,
+        *,
+        files: Mapping[str, bytes] = NO_FILES,
+        show_rejected: bool = False,
     ) -> Report:
-        """Check an unsealed presentation completely, without using it up."""
+        """Check an unsealed presentation completely, without using it up. See `receive`."""
         try:
             shown = _read(data)
         except FormError as error:
             return report_malformed(error)
         trial = _Trial(shown, subject, files, self._asked.get(shown.nonce))
-        return self._judge(trial, await self._read_sides(shown))
+        report = self._judge(trial, await self._read_sides(shown))
+        return _with_shown(report, trial, show_rejected=show_rejected)
 
     def _judge(
         self, trial: _Trial, views: list[LedgerView | None], *, is_used_up: bool = False
@@ -456,6 +471,13 @@ def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
     if len({repr(view.facts) for view in known}) > 1:
         line.findings.append(Finding(VerdictCode.FRESHNESS_UNKNOWN, "the sides disagree"))
         line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)
+
+
+def _with_shown(report: Report, trial: _Trial, *, show_rejected: bool) -> Report:
+    """Return a report with what is shown, where a receiver is to see it."""
+    if report.verdict is Verdict.REJECT and not show_rejected:
+        return report
+    return replace(report, shown=collect_shown(trial.shown, trial.files))
 
 
 def _with_finding(report: Report, result: Result, finding: Finding) -> Report:

@@ -41,8 +41,15 @@ from lowu.institutions.service.recording import (
     read_document,
 )
 from lowu.institutions.service.runner import Action, Attempt
-from lowu.institutions.verification.report import describe_report, render_html
+from lowu.institutions.verification.report import (
+    NO_NAMES,
+    Names,
+    describe_report,
+    encode_shown,
+    render_html,
+)
 from lowu.institutions.verification.verdicts import Report, Verdict
+from lowu.institutions.verification.wording import Language
 from lowu.node.client import ClientError
 
 T = TypeVar("T")
@@ -251,9 +258,12 @@ def witness_actions(
 
 
 def verifier_actions(
-    desk_for: PerTry[RecordingVerifier], signer_for: PerTry[Signer], now_s: Callable[[], int]
+    desk_for: PerTry[RecordingVerifier],
+    signer_for: PerTry[Signer],
+    now_s: Callable[[], int],
+    names: Names = NO_NAMES,
 ) -> dict[str, Action]:
-    """Return the actions of a verifier's desk."""
+    """Return the actions of a verifier's desk; `names` is what its reports call organisations."""
 
     async def request(attempt: Attempt) -> Answer:
         order = attempt.order
@@ -282,12 +292,17 @@ def verifier_actions(
             password=order.text("password", ""),
             files={path: file.data for path, file in order.attachments().items()},
             attempt=order.number,
+            show_rejected=order.flag("show_rejected"),
         )
         if report.verdict is Verdict.INDETERMINATE:
             raise UndecidedError(report)
-        page = render_html(report, f"{order.id} at {desk_for(attempt.number).verifier.member.name}")
-        files = {"report.html": page.encode()}
-        return Answer(report.verdict is Verdict.ACCEPT, describe_report(report), files)
+        _one_of(order.text("lang", Language.EN), list(Language), "language")
+        language = Language(order.text("lang", Language.EN))
+        title = f"{order.id} at {desk_for(attempt.number).verifier.member.name}"
+        files = {"report.html": render_html(report, title, names, language).encode()}
+        if report.shown is not None:
+            files["shown.json"] = encode_shown(report, names)
+        return Answer(report.verdict is Verdict.ACCEPT, describe_report(report, names), files)
 
     async def is_made(attempt: Attempt) -> bool:
         item = decode_ledger_consent(attempt.order.file("ledger-consent.json"))

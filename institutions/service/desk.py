@@ -17,6 +17,7 @@ from lowu.institutions.service.actions import issuer_actions, verifier_actions, 
 from lowu.institutions.service.recording import RecordingIssuer, RecordingVerifier
 from lowu.institutions.service.runner import Service
 from lowu.institutions.service.store import Store
+from lowu.institutions.verification.report import NO_NAMES, Names
 
 
 class Desk(Service):
@@ -32,6 +33,7 @@ class Desk(Service):
         *,
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
+        names: Names = NO_NAMES,
     ) -> None:
         """Create a desk.
 
@@ -44,6 +46,7 @@ class Desk(Service):
             now_s: the time, in seconds since 1970.
             other_sides: the registry at further nodes that a verification also reads.
             trust: validators and keys against which an offline desk checks proofs.
+            names: what its reports call organisations, by id.
         """
         verifiers = [
             RecordingVerifier(
@@ -63,7 +66,7 @@ class Desk(Service):
             return signers[number % len(signers)]
 
         actions = verifier_actions(
-            lambda number: verifiers[number % len(verifiers)], signer_for, now_s
+            lambda number: verifiers[number % len(verifiers)], signer_for, now_s, names
         )
         if signers:
             issuers = self._issuers

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from lowu.contracts.registry import AnchorState, RevokeReason
@@ -253,15 +254,24 @@ class RecordingVerifier:
         password: str = "",
         files: Mapping[str, bytes] | None = None,
         attempt: bytes = NO_ATTEMPT,
+        show_rejected: bool = False,
     ) -> Report:
-        """Check what a holder sent, and store the verdict. See `Verifier.receive`."""
+        """Check what a holder sent, and store the verdict, without what is shown.
+
+        See `Verifier.receive`.
+        """
         report = await self.verifier.receive(
-            sealed, subject, password=password, files=files or {}, attempt=attempt
+            sealed,
+            subject,
+            password=password,
+            files=files or {},
+            attempt=attempt,
+            show_rejected=show_rejected,
         )
         number = attempt
         if attempt == NO_ATTEMPT:
             number = len(self.verdicts).to_bytes(ATTEMPT_BYTES, "big")
-        self.verdicts[sealed[:16] + number] = describe_report(report)
+        self.verdicts[sealed[:16] + number] = describe_report(replace(report, shown=None))
         return report
 
 

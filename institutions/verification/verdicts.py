@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from lowu.institutions.verification.shown import ShownDocument
+
 
 class Check(Enum):
     """The checks, in order."""
@@ -138,6 +140,8 @@ class Report:
 
     lines: tuple[Line, ...]
     """In the order of the checks."""
+    shown: ShownDocument | None = None
+    """What of the document is shown; None for what was rejected, unless that was asked for."""
 
     def __getitem__(self, check: Check) -> Line:
         """Return the line of a check."""

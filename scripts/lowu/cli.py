@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -39,11 +40,11 @@ _COMMANDS = {
     "issue": ("documents", "Package a document and register its anchor."),
     "add-receiver": ("documents", "Register another anchor of a document, for another receiver."),
     "carry": ("wallet", "Put a package into a holder's wallet."),
-    "request": ("documents", "Write a receiver's request for a document."),
+    "request": ("receiver", "Write a receiver's request for a document."),
     "consent": ("wallet", "Consent to a request, or withdraw consent."),
     "present": ("wallet", "Answer a request with a sealed presentation."),
-    "verify": ("documents", "Verify a presentation that a holder sent."),
-    "trust": ("documents", "Save what offline verification needs."),
+    "verify": ("receiver", "Verify a presentation that a holder sent."),
+    "trust": ("receiver", "Save what offline verification needs."),
     "revoke": ("documents", "Revoke a document."),
     "suspend": ("documents", "Suspend a document for a time."),
     "reinstate": ("documents", "Reinstate a suspended document."),
@@ -85,7 +86,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, loading its module."""
         if cmd_name not in _COMMANDS:
-            return None
+            close = get_close_matches(cmd_name, _COMMANDS, 1)
+            mend = f"Did you mean `lowu {close[0]}`?" if close else "`lowu --help` lists them all."
+            raise click.UsageError(f"there is no command {cmd_name!r}. {mend}", ctx)
         module = importlib.import_module(f"lowu.commands.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
@@ -96,11 +99,23 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from lowu.node.version import VERSION
+
+        click.echo(f"lowu {VERSION}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="First steps: `lowu demo`, or `lowu up` and then `lowu status`.",
 )
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, help="Show Lowu's version.",
+    callback=_print_version,
+)  # fmt: skip
 def cli() -> None:
     """Lowu: a permissioned ledger node simulator for cross-boundary data validation."""
 

@@ -120,6 +120,16 @@ class Office:
         return {item.spec.id: item.org_id for item in self.list_institutions()}
 
     @property
+    def report_names(self) -> Mapping[int, str]:
+        """What reports call the institutions, by organisation id."""
+        told = {}
+        for item in self.list_institutions():
+            spec = item.spec
+            longer = ", ".join(dict.fromkeys(filter(None, (spec.name, spec.name_zh))))
+            told[item.org_id] = spec.id if longer in ("", spec.id) else f"{spec.id} ({longer})"
+        return told
+
+    @property
     def _newcomers_file(self) -> Path:
         return self.directory / "desks" / "newcomers.json"
 
@@ -327,6 +337,7 @@ class Office:
                 now_s,
                 other_sides=others,
                 trust=trust,
+                names=self.report_names,
             )
             if is_signing:
                 with suppress(ClientError):  # what could not be registered stays pending

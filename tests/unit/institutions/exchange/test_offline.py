@@ -21,12 +21,12 @@ from lowu.institutions.roles.holder import Holder
 from lowu.institutions.roles.issuer import Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.verification.report import (
-    OFFLINE_SENTENCE,
     describe_report,
     render_html,
     summarise,
 )
 from lowu.institutions.verification.verdicts import Check, Verdict
+from lowu.institutions.verification.wording import WORDINGS
 from lowu.node.crypto import sign
 from tests.unit import document_world
 from tests.unit.document_world import CHAIN_ID, HOLDER_KEY, ISSUER_KEY, NOW_S, RECEIPT, World
@@ -119,8 +119,8 @@ async def test_without_a_line_it_is_authentic_and_no_more(world):
     evidence = report[Check.ANCHOR].evidence
     assert evidence["signed_by"] == "3 of 4 validators" and evidence["registered_height"] == 1
     assert evidence["nodes_asked"] == 0
-    assert summarise(report) == OFFLINE_SENTENCE == describe_report(report)["summary"]
-    assert OFFLINE_SENTENCE in render_html(report, "a page")
+    assert summarise(report) == WORDINGS["en"].offline == describe_report(report)["summary"]
+    assert WORDINGS["en"].offline in render_html(report, "a page")
 
 
 async def test_it_is_not_used_up_without_a_line(world):
