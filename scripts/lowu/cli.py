@@ -88,7 +88,7 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             close = get_close_matches(cmd_name, _COMMANDS, 1)
             mend = f"Did you mean `lowu {close[0]}`?" if close else "`lowu --help` lists them all."
-            raise click.UsageError(f"there is no command {cmd_name!r}. {mend}", ctx)
+            raise click.UsageError(f"No such command {cmd_name!r}. {mend}", ctx)
         module = importlib.import_module(f"lowu.commands.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command

@@ -35,6 +35,7 @@ def run(monkeypatch, capsys, *arguments, raising=None):
     [
         (["status", "--bad"], 2, "No such option", "lowu status --help"),
         (["frob"], 2, "No such command", "lowu --help"),
+        (["veriy"], 2, "Did you mean `lowu verify`?", "lowu --help"),
         (["validate", "nowhere"], 2, "dev-4", "lowu validate --help"),
     ],
 )
