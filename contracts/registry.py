@@ -152,21 +152,6 @@ class RegistryErrorCode(IntEnum):
     ALREADY_VOTED = 5002
 
 
-SCHEMA_IDS: dict[str, int] = {
-    "cn.ecr/1": 1,
-    "cn.pcr/1": 2,
-    "cn.smeowner/1": 3,
-    "grp.kyc/1": 4,
-    "hk.ecr/1": 5,
-    "hk.pcr/1": 6,
-    "cn.edu/1": 7,
-    "hk.ehr/1": 8,
-    "mo.asset/1": 9,
-    "svc.residence/1": 10,
-}
-"""Document schemas and their on-chain numbers."""
-
-
 @dataclass(frozen=True, slots=True)
 class AnchorRecord:
     """A record of HashRegistry. Heights and times are those of blocks; times are in seconds."""

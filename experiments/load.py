@@ -17,9 +17,9 @@ import trio
 from lowu.contracts.account import Account
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     encode_register_anchor,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.light_client import LightClient, render_calls
 from lowu.node.client import ClientError, RemoteError, RpcClient
 
@@ -102,7 +102,9 @@ def sign_registrations(key: bytes, chain_id: int, count: int, first_nonce: int =
     account = Account(key)
     raws = []
     for nonce in range(first_nonce, first_nonce + count):
-        data = encode_register_anchor((nonce + 1).to_bytes(32, "big"), schema=SCHEMA_IDS[SCHEMA])
+        data = encode_register_anchor(
+            (nonce + 1).to_bytes(32, "big"), schema=SCHEMAS[SCHEMA].number
+        )
         raw, _ = account.sign_transaction(
             to=HASH_REGISTRY_ADDRESS,
             data=data,

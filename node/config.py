@@ -10,13 +10,14 @@ from __future__ import annotations
 import configparser
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from lowu.consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
+from lowu.contracts.schemas.document_schema import Schema
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
 
@@ -56,6 +57,41 @@ class OrgEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaEntry:
+    """A document schema that genesis registers."""
+
+    number: int
+    id: str
+    version: int
+    rules: str
+    """Hash of its rules, 64 hex digits."""
+    must_disclose: str
+    """Hash of the paths that a holder may not hide, 64 hex digits."""
+    jurisdiction: int
+    """Of its issuers; 0 for any."""
+    max_age_s: int
+    min_witness: int
+    is_cross_witnessed: bool
+    sensitivity: int
+
+    @classmethod
+    def of(cls, schema: Schema) -> SchemaEntry:
+        """Return the entry of a schema."""
+        return cls(
+            number=schema.number,
+            id=schema.id,
+            version=schema.version,
+            rules=schema.digest.hex(),
+            must_disclose=schema.must_disclose_digest.hex(),
+            jurisdiction=0 if schema.jurisdiction is None else int(schema.jurisdiction),
+            max_age_s=schema.max_age_s,
+            min_witness=schema.witnesses,
+            is_cross_witnessed=schema.is_cross_witnessed,
+            sensitivity=schema.sensitivity,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class GenesisConfig:
     """The configuration that is the same on every node of a chain."""
 
@@ -71,6 +107,10 @@ class GenesisConfig:
     observers: tuple[str, ...]
     governor: str
     orgs: tuple[OrgEntry, ...] = ()
+    schemas: tuple[SchemaEntry, ...] = ()
+    """Those that an organisation is accredited for must be among them."""
+    routes: tuple[tuple[int, int], ...] = ()
+    """Jurisdictions, from and to, between which documents may be used."""
 
     @property
     def validators(self) -> ValidatorSet:
@@ -227,6 +267,15 @@ def _parse_org(text: str) -> OrgEntry:
     return OrgEntry(**{**raw, "schemas": tuple(raw["schemas"])})
 
 
+def _parse_schema(text: str) -> SchemaEntry:
+    return SchemaEntry(**json.loads(text))
+
+
+def _parse_route(text: str) -> tuple[int, int]:
+    start, end = json.loads(text)
+    return int(start), int(end)
+
+
 def load_genesis(path: Path) -> GenesisConfig:
     """Read and check a ``config.genesis``."""
     parser = _read(path)
@@ -250,12 +299,20 @@ def load_genesis(path: Path) -> GenesisConfig:
         observers=consensus.listed("observer", _parse_node_id),
         governor=registry.text("governor"),
         orgs=registry.listed("org", _parse_org),
+        schemas=registry.listed("schema", _parse_schema),
+        routes=registry.listed("route", _parse_route),
     )
     try:
         _ = genesis.validators
     except ValueError as error:
         raise consensus.error("node.*", str(error)) from error
     return genesis
+
+
+def _dump_list(key: str, values: Iterable[object]) -> list[str]:
+    return [
+        f"{key}.{i}={json.dumps(value, separators=(',', ':'))}" for i, value in enumerate(values)
+    ]
 
 
 def dump_genesis(genesis: GenesisConfig) -> str:
@@ -282,10 +339,9 @@ def dump_genesis(genesis: GenesisConfig) -> str:
         "",
         "[registry]",
         f"governor={genesis.governor}",
-        *(
-            f"org.{i}={json.dumps(asdict(org), separators=(',', ':'))}"
-            for i, org in enumerate(genesis.orgs)
-        ),
+        *_dump_list("org", map(asdict, genesis.orgs)),
+        *_dump_list("schema", map(asdict, genesis.schemas)),
+        *_dump_list("route", genesis.routes),
     ]
     return "\n".join(lines) + "\n"
 

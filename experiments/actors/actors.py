@@ -5,6 +5,7 @@ Once a node has reported a commit to one actor, all actors can read it: see `cau
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from lowu.contracts.registry import (
     Role,
 )
 from lowu.experiments.actors.causal_client import CausalClient, Horizon
+from lowu.experiments.actors.named import Holders, Named
 from lowu.institutions.documents.document import Document
 from lowu.institutions.exchange.consent import (
     ConsentReceipt,
@@ -29,6 +31,7 @@ from lowu.institutions.exchange.consent import (
 )
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.exchange.trust import read_trust
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.governance import (
     Call,
     GovernanceProposal,
@@ -38,7 +41,7 @@ from lowu.institutions.ledger.governance import (
     read_proposal,
     schema_calls,
 )
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import Package, decode_package, encode_package
 from lowu.institutions.package.signatures import DocumentKey
@@ -55,7 +58,6 @@ from lowu.institutions.verification.verdicts import Report
 from lowu.node.client import RpcClient
 from lowu.node.topology.plan import Plan, PlannedNode, derive_key
 
-HOLDERS = ("acme-sz", "owner", "corp-sz", "corp-hk", "mallory")
 EVERYTHING = ("",)
 """The root path, which covers all fields."""
 
@@ -72,17 +74,20 @@ class SeenEvent:
 class Actors:
     """Issuers, verifiers and holders, by name."""
 
-    issuers: dict[str, Issuer]
-    verifiers: dict[str, Verifier]
-    signers: dict[str, Signer]
-    holders: dict[str, Holder]
     now_s: Callable[[], int]
     plan: Plan
-    clients: dict[str, RpcClient] = field(default_factory=dict)
+    holders: Holders
+    """Any name is a holder."""
+    randomness: Callable[[int], bytes] = secrets.token_bytes
+    """Returns as many random bytes as asked for, for salts, nonces and keys."""
+    issuers: Named[Issuer] = field(default_factory=lambda: Named("institution"))
+    verifiers: Named[Verifier] = field(default_factory=lambda: Named("institution"))
+    signers: Named[Signer] = field(default_factory=lambda: Named("institution"))
+    clients: Named[RpcClient] = field(default_factory=lambda: Named("institution"))
     """By institution: the connection to its node."""
-    desks: dict[str, Desk] = field(default_factory=dict)
+    desks: Named[Desk] = field(default_factory=lambda: Named("institution"))
     """By institution: its desk, as in `lowu serve` and the commands."""
-    org_ids: dict[str, int] = field(default_factory=dict)
+    org_ids: Named[int] = field(default_factory=lambda: Named("institution"))
     horizon: Horizon = field(default_factory=Horizon)
     """The block that a node must have before it is read."""
     registrations: int = 0
@@ -96,16 +101,22 @@ class Actors:
         """Add a member, which acts through its node in `clients`."""
         client = self.clients[member.name]
         self.signers[member.name] = signer = Signer(client, account_key)
-        self.issuers[member.name] = Issuer(member, signer)
+        self.issuers[member.name] = Issuer(member, signer, self.randomness)
         self.verifiers[member.name] = Verifier(
-            member, registry=Registry(client), signer=signer, clock_s=self.now_s
+            member,
+            registry=Registry(client),
+            signer=signer,
+            clock_s=self.now_s,
+            randomness=self.randomness,
         )
         self.org_ids[member.name] = member.org_id
         self._open_desk(member)
 
     def _open_desk(self, member: Member) -> None:
         signers, store = [self.signers[member.name]], self.stores.enter_context(Store(None))
-        self.desks[member.name] = Desk(member, signers, store, self.org_ids, self.now_s)
+        self.desks[member.name] = Desk(
+            member, signers, store, self.org_ids, self.now_s, randomness=self.randomness
+        )
 
     def use_key(self, name: str, document_key: DocumentKey, key_id: int) -> None:
         """Make an institution issue with another document key from now on."""
@@ -166,7 +177,14 @@ class Actors:
         )
         self.clients[name] = self.clients[via]
         ledger = self.plan.genesis.web3_chain_id
-        member = Member(name, derive_org_id(name), side.name, DocumentKey(document_key), ledger)
+        member = Member(
+            name,
+            derive_org_id(name),
+            side.name,
+            DocumentKey(document_key),
+            ledger,
+            schemas=self.plan.schemas,
+        )
         self.enter(member, account_key)
         return admission_calls(
             member.org_id,
@@ -175,7 +193,7 @@ class Actors:
             roles,
             account=bytes.fromhex(self.signers[name].address[2:]),
             document_key=member.document_key.public_key,
-            schemas=schemas,
+            schemas=[self.plan.schemas[item] for item in schemas],
         )
 
     async def admit(
@@ -189,8 +207,10 @@ class Actors:
         self, schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
     ) -> None:
         """Have the governor register a schema with its policy."""
-        calls = schema_calls(schema, min_witness=min_witness, is_cross_witnessed=is_cross_witnessed)
-        await self.govern(calls)
+        rules = self.plan.schemas[schema]
+        await self.govern(
+            schema_calls(rules, min_witness=min_witness, is_cross_witnessed=is_cross_witnessed)
+        )
 
     async def witness(self, witness: str, issuer: str, anchor: bytes) -> None:
         """Have an institution attest another's anchor as a witness."""
@@ -349,14 +369,28 @@ async def open_actors(
     plan: Plan,
     now_s: Callable[[], int],
     connect: Callable[[PlannedNode], RpcClient] = _connect,
+    randomness: Callable[[int], bytes] = secrets.token_bytes,
 ) -> AsyncIterator[Actors]:
-    """Connect a plan's institutions to their nodes; yield all actors."""
-    seed = plan.spec.settings.seed
-    holders = {
-        name: Holder(name, DocumentKey(derive_key(seed, f"holder/{name}")), clock_s=now_s)
-        for name in HOLDERS
-    }
-    actors = Actors({}, {}, {}, holders, now_s, plan)
+    """Connect a plan's institutions to their nodes; yield all actors.
+
+    Args:
+        plan: the network.
+        now_s: the time, in seconds since 1970.
+        connect: opens the client of a node.
+        randomness: returns random bytes, for all that the actors draw.
+    """
+
+    def enter(name: str) -> Holder:
+        key = DocumentKey(derive_key(plan.spec.settings.seed, f"holder/{name}"))
+        return Holder(
+            name,
+            key,
+            clock_s=lambda: actors.now_s(),  # noqa: PLW0108  (which clock it is may change)
+            schemas=plan.schemas,
+            randomness=randomness,
+        )
+
+    actors = Actors(now_s, plan, Holders(enter), randomness)
     async with AsyncExitStack() as stack:
         stack.enter_context(actors.stores)
         for item in plan.institutions:
@@ -364,6 +398,8 @@ async def open_actors(
             actors.clients[item.spec.id] = await stack.enter_async_context(client)
             key = DocumentKey(item.document_key)
             ledger = plan.genesis.web3_chain_id
-            member = Member(item.spec.id, item.org_id, item.spec.side.name, key, ledger)
+            member = Member(
+                item.spec.id, item.org_id, item.spec.side.name, key, ledger, schemas=plan.schemas
+            )
             actors.enter(member, item.account_key)
         yield actors

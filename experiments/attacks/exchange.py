@@ -23,6 +23,7 @@ from lowu.contracts.registry import (
     VerdictClass,
     encode_consume,
 )
+from lowu.contracts.schemas.document_schema import DAY_S
 from lowu.experiments.actors.actors import Actors
 from lowu.experiments.actors.cutting import show_only, show_without
 from lowu.experiments.actors.frozen_client import FrozenClient
@@ -33,7 +34,6 @@ from lowu.institutions.documents.document import (
     build_kyc_file,
 )
 from lowu.institutions.documents.personal import build_health_extract
-from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.exchange.consent import Purpose, log_consent, sign_for_ledger
 from lowu.institutions.exchange.presentation import (
     Presentation,
@@ -43,8 +43,9 @@ from lowu.institutions.exchange.presentation import (
     unseal,
 )
 from lowu.institutions.exchange.request import decode_request
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.governance import status_calls, suspension_call
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import (
@@ -54,7 +55,6 @@ from lowu.institutions.package.format import (
 )
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.package.leaves import Attachment
-from lowu.institutions.roles.holder import Holder
 from lowu.institutions.roles.issuer import Issued, Issuer
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.verdicts import Report
@@ -97,9 +97,8 @@ class Play:
                 registry=signer.registry,
                 signer=signer,
                 clock_s=self.actors.now_s,
+                randomness=self.actors.randomness,
             )
-        for name, holder in self.actors.holders.items():
-            self.actors.holders[name] = Holder(name, holder.key, clock_s=self.actors.now_s)
 
     def pass_time(self, seconds: int) -> None:
         """Let time pass while nothing is committed."""

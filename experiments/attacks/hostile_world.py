@@ -27,15 +27,16 @@ from lowu.contracts.registry import (
     OrgStatus,
     Suite,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.oracle.package_oracle import is_in_batch
 from lowu.institutions.documents.document import Document, build_enterprise_report
 from lowu.institutions.documents.personal import build_health_extract
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.exchange.consent import ConsentReceipt
 from lowu.institutions.exchange.presentation import Presentation, encode_presentation
 from lowu.institutions.exchange.request import Request, encode_request
 from lowu.institutions.exchange.trust import Trust, TrustedKey, TrustedOrg
-from lowu.institutions.ledger.registry import Facts, Query, Registry
+from lowu.institutions.ledger.facts import Facts, Query
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.package.batch import build_batch
 from lowu.institutions.package.format import BatchPlace, Package, encode_package
 from lowu.institutions.package.signatures import DocumentKey
@@ -109,11 +110,15 @@ class MemoryLedger:
             consent=None if query.consent is None else self._consent(query.consent),
             is_consumed=query.presentation.hex() in world["used"],
             is_routed=(start, end) in world["routes"],
+            schema_hash=_RULES.get(query.schema, bytes(32)),
         )
 
     def _consent(self, consent: tuple[bytes, bytes]) -> Consent:
         row = self._world["consents"].get(tuple(item.hex() for item in consent))
         return Consent(*(row.values() if row else (0, 0, 0)))
+
+
+_RULES = {schema.number: schema.digest for schema in SCHEMAS.values()}
 
 
 def _record(row: dict[str, Any] | None) -> AnchorRecord:

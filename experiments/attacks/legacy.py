@@ -8,21 +8,22 @@ from random import Random
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     AnchorRecord,
     AnchorState,
     RevokeReason,
     encode_register_anchor,
     encode_revoke,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.actors import Actors
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.legacy_evidence import LegacyEntry, LegacyEvidence, deploy_legacy
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 
 YEAR_S = 365 * 86_400
 ISSUER, ATTACKER, READER = "szcredit", "bea-cn", "nova"
-SCHEMAS = {ISSUER: "cn.ecr/1", ATTACKER: "grp.kyc/1"}
+_ISSUED = {ISSUER: "cn.ecr/1", ATTACKER: "grp.kyc/1"}
 CONTRACTS = ("OrgRegistry", "HashRegistry", "ConsentLog", "VerificationLog", "Governance")
 
 
@@ -54,7 +55,8 @@ class _Bench:
 
     async def register(self, who: str, anchor: bytes, day: int = 0) -> str:
         """Register as a member; return OK or the refusal."""
-        call = encode_register_anchor(anchor, schema=SCHEMA_IDS[SCHEMAS[who]], valid_until_day=day)
+        schema = SCHEMAS[_ISSUED[who]].number
+        call = encode_register_anchor(anchor, schema=schema, valid_until_day=day)
         return await self.send(self.actors.signers[who], call)
 
     async def send(self, signer: Signer, call: bytes) -> str:

@@ -18,10 +18,10 @@ from typing import Any
 
 import trio
 
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.attacks.hostile_world import RIVALS, HostileWorld, ShownCase
 from lowu.experiments.oracle import check_oracle as second
 from lowu.experiments.oracle import package_oracle as reader
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.exchange.consent import read_consent
 from lowu.institutions.package.format import leaf_fields
 from lowu.institutions.package.forms import covers

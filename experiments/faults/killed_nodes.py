@@ -16,10 +16,10 @@ import trio
 
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     AnchorState,
     encode_register_anchor,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.node.client import ClientError, RemoteError, RpcClient
@@ -46,7 +46,7 @@ class SteadyLoad:
     async def run(self, client: RpcClient) -> None:
         """Register new anchors until cancelled."""
         signer = Signer(client, self.issuer.account_key)
-        schema = SCHEMA_IDS[self.issuer.spec.schemas[0]]
+        schema = SCHEMAS[self.issuer.spec.schemas[0]].number
         self.times_s.append(time.monotonic())
         while True:
             anchor = secrets.token_bytes(32)

@@ -9,9 +9,9 @@ import trio
 
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     encode_register_anchor,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.attacks.dictionary import publish, search
 from lowu.experiments.scenarios.presenting import ACME_USCC
 from lowu.experiments.scenarios.stage import Scenario, Stage
@@ -36,7 +36,7 @@ async def play_squatting(stage: Stage) -> None:
         issued_at_s=actors.now_s(),
     )
     anchor = package.anchors[0].anchor
-    squatting = encode_register_anchor(anchor, schema=SCHEMA_IDS["grp.kyc/1"])
+    squatting = encode_register_anchor(anchor, schema=SCHEMAS["grp.kyc/1"].number)
     await actors.signers["bea-cn"].send(HASH_REGISTRY_ADDRESS, squatting)
     actors.registrations += 1
     issued = await actors.register("szcredit", package, document, "acme-sz")

@@ -9,10 +9,10 @@ import trio
 
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     AnchorState,
     encode_register_anchor,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.actors import Actors
 from lowu.experiments.faults.boundary import relayed_boundary
 from lowu.experiments.faults.killed_nodes import wait_for_level
@@ -46,7 +46,7 @@ class _Load:
 async def _register(actors: Actors, name: str, load: _Load, timeout_s: float) -> None:
     anchor = secrets.token_bytes(32)
     call = encode_register_anchor(
-        anchor, schema=SCHEMA_IDS[ISSUERS[name]], key_id=actors.issuers[name].member.key_id
+        anchor, schema=SCHEMAS[ISSUERS[name]].number, key_id=actors.issuers[name].member.key_id
     )
     try:
         await actors.signers[name].send(HASH_REGISTRY_ADDRESS, call, timeout_s)

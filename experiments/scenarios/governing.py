@@ -14,11 +14,13 @@ from lowu.contracts.registry import (
     VerdictClass,
     encode_consume,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.actors import Actors
 from lowu.experiments.scenarios.presenting import ACME_USCC
 from lowu.experiments.scenarios.stage import Scenario, Stage
 from lowu.institutions.documents.document import build_enterprise_report
 from lowu.institutions.documents.personal import build_asset_certificate, build_hk_company_report
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.governance import (
     Call,
     GovernanceProposal,
@@ -26,7 +28,7 @@ from lowu.institutions.ledger.governance import (
     schema_calls,
     status_calls,
 )
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 
 VOTERS = ("qianhai-ix", "webank", "hkstp")
 """Both voters of Shenzhen and one of Hong Kong's two: more than two thirds of the weight."""
@@ -84,7 +86,7 @@ async def play_macao(stage: Stage) -> None:
     hk, mo = Jurisdiction.HK, Jurisdiction.MO
     roles = Role.ADMIN | Role.ISSUER
     joining = actors.draft("nam-kwong", mo, roles, ["mo.asset/1"], via="qianhai-ix")
-    found = await _decide(actors, [*schema_calls("mo.asset/1"), *joining])
+    found = await _decide(actors, [*schema_calls(SCHEMAS["mo.asset/1"]), *joining])
     stage.fact("a schema and an issuer in one proposal", "PASSED", found.status.name)
     document = build_asset_certificate(340, actors.now_s())
     for receiver, what, expected in (

@@ -18,6 +18,7 @@ from lowu.contracts.registry import (
     hash_function,
     org_function,
 )
+from lowu.contracts.schemas.document_schema import DAY_S
 from lowu.experiments.actors.actors import EVERYTHING, Actors
 from lowu.experiments.scenarios.presenting import ACME_USCC, issue_report, wait_for_block_time
 from lowu.experiments.scenarios.stage import Scenario, Stage
@@ -27,11 +28,11 @@ from lowu.institutions.documents.personal import (
     build_hk_personal_report,
     build_transcript,
 )
-from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.exchange.consent import Purpose
 from lowu.institutions.exchange.erasure import find_flaw
 from lowu.institutions.exchange.trust import decode_trust, encode_trust, read_trust
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.package.format import Package
 from lowu.institutions.package.leaves import Attachment
 from lowu.institutions.package.signatures import DocumentKey

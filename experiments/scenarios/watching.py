@@ -7,10 +7,10 @@ from collections import Counter
 
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     RevokeReason,
     encode_register_anchor,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.lying_node import lying_node
 from lowu.experiments.faults.killed_nodes import kill_node, start_node
 from lowu.experiments.scenarios.presenting import ACME_USCC
@@ -56,7 +56,7 @@ async def play_retry(stage: Stage) -> None:
     item = next(one for one in actors.plan.institutions if one.spec.id == "szcredit")
     anchor = secrets.token_bytes(32)
     call = encode_register_anchor(
-        anchor, schema=SCHEMA_IDS["cn.ecr/1"], key_id=actors.issuers["szcredit"].member.key_id
+        anchor, schema=SCHEMAS["cn.ecr/1"].number, key_id=actors.issuers["szcredit"].member.key_id
     )
     height = (await Registry(actors.clients["nova"]).get_latest_block())["number"]
     await actors.signers["szcredit"].submit(HASH_REGISTRY_ADDRESS, call)
@@ -90,12 +90,12 @@ async def play_regulator(stage: Stage) -> None:
         document = build_enterprise_report(390 + number, actors.now_s(), ACME_USCC)
         issued = await actors.issue("szcredit", document, "acme-sz", "nova")
         issued_all.append(issued)
-        truth[(actors.issuers["szcredit"].member.org_id, SCHEMA_IDS["cn.ecr/1"])] += 1
+        truth[(actors.issuers["szcredit"].member.org_id, SCHEMAS["cn.ecr/1"].number)] += 1
         report = await actors.hand_over("acme-sz", issued, document, "nova")
         stage.verdict(f"Nova receives report {number + 1}", "ACCEPT", report)
     document = build_kyc_file(395, actors.now_s())
     await actors.issue("bea-cn", document, "corp-sz", "bea-hk")
-    truth[(actors.issuers["bea-cn"].member.org_id, SCHEMA_IDS["grp.kyc/1"])] += 1
+    truth[(actors.issuers["bea-cn"].member.org_id, SCHEMAS["grp.kyc/1"].number)] += 1
     for issued in issued_all[:3]:
         await actors.revoke("szcredit", issued.anchor, RevokeReason.DISPUTED)
     issuers = [actors.issuers[name].member.org_id for name in ("szcredit", "bea-cn", "baihang")]

@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
+
+from lowu.contracts.schemas.document_schema import FieldType
+from lowu.institutions.documents.identifiers import (
+    generate_hkid,
+    generate_mainland_id,
+    generate_ubi,
+    generate_uscc,
+)
+from lowu.institutions.package.leaves import Attachment
 
 REPAYMENT_SYMBOLS = "NNNNNNNNNNNNNNNNNNNN11*"
 """Normal, overdue up to 30 days, nothing due, in the proportions in which they are drawn."""
@@ -17,6 +27,13 @@ _SYLLABLES = (
 _SURNAMES = "陈李张黄何梁罗郑"
 _CHARACTERS = "嘉文子俊思颖家伟志明诗慧"
 _PLACES = "新海悦通华瑞丰明"
+_CURRENCIES = ("HKD", "CNY", "MOP")
+_IDENTIFIERS = {
+    FieldType.USCC: generate_uscc,
+    FieldType.CN_ID: generate_mainland_id,
+    FieldType.HKID: generate_hkid,
+    FieldType.HK_UBI: generate_ubi,
+}
 
 
 class SampleGenerator:
@@ -70,3 +87,28 @@ class SampleGenerator:
     def months(self, count: int) -> str:
         """Return a repayment symbol for each of the last months, the newest last."""
         return "".join(self.random.choice(REPAYMENT_SYMBOLS) for _ in range(count))
+
+    def value(self, kind: FieldType, name: str = "") -> Any:
+        """Return a value of a type; texts contain the field's name and a number."""
+        match kind:
+            case FieldType.INTEGER:
+                return self.random.randrange(100)
+            case FieldType.BOOLEAN:
+                return self.random.random() < 0.5
+            case FieldType.FILE:
+                return Attachment(self.random.randbytes(2_000))
+            case FieldType.DECIMAL:
+                return self.amount(100_000)
+            case FieldType.CURRENCY:
+                return self.random.choice(_CURRENCIES)
+            case FieldType.MONEY:
+                return f"{self.random.choice(_CURRENCIES)} {self.amount(100_000)}"
+            case FieldType.DATE:
+                return self.day(2_000)
+            case FieldType.TIME:
+                return self.now.isoformat()
+            case FieldType.MO_ID:
+                return f"1{self.random.randrange(10**6):06}({self.random.randrange(10)})"
+        if kind in _IDENTIFIERS:
+            return _IDENTIFIERS[kind](self.random)
+        return f"{name} {self.words(2)} {self.random.randrange(10**6):06}".strip()

@@ -8,13 +8,17 @@ the ledger; the sealing key is made for this request alone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lowu.contracts.schemas.document_schema import Schema
+from lowu.contracts.schemas.schema_tables import find_field_flaw
 from lowu.institutions.exchange.consent import read_purpose
 from lowu.institutions.package.canonical import encode_canonical
-from lowu.institutions.package.format import ORG_MAX, read_format, read_json
+from lowu.institutions.package.format import FILE_PATH, ORG_MAX, read_format, read_json
 from lowu.institutions.package.forms import (
+    FormError,
     read_hex,
     read_integer,
     read_object,
@@ -26,6 +30,25 @@ from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 from lowu.institutions.package.tags import tag
 
 FORMAT = "dvp2-request"
+
+
+def read_fields(fields: Iterable[str], schema: Schema | None = None) -> tuple[str, ...]:
+    """Return the paths that a receiver asks for, or a holder chooses.
+
+    Raises:
+        FormError: one is no path, or documents of the schema, if one is given, have nothing there.
+    """
+    if isinstance(fields, (str, bytes)):
+        raise FormError(f"fields: a list of paths, such as [{fields!r}], and not one text")
+    chosen = read_paths(list(fields), LEAVES_MAX, "fields")
+    if schema is None:
+        return chosen
+    for path in chosen:
+        # A document of one file has it at a path of its own, whatever its schema.
+        flaw = "" if path in ("", FILE_PATH) else find_field_flaw(path, schema.fields)
+        if flaw:
+            raise FormError(f"fields: {flaw}")
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from lowu.contracts.account import Account
 from lowu.contracts.registry import (
     GOVERNANCE_ADDRESS,
     ORG_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     Jurisdiction,
     OrgStatus,
     ProposalStatus,
@@ -26,7 +25,7 @@ from lowu.contracts.registry import (
     Suite,
     org_function,
 )
-from lowu.institutions.documents.schemas import SCHEMAS
+from lowu.contracts.schemas.document_schema import Schema
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.responses import answers_of
 from lowu.institutions.ledger.transactor import Signer
@@ -98,14 +97,14 @@ def admission_calls(
     *,
     account: bytes,
     document_key: bytes,
-    schemas: Iterable[str] = (),
+    schemas: Iterable[Schema] = (),
 ) -> list[Call]:
     """Return the calls that admit an organisation, with account, document key, accreditations."""
     return [
         _org_registry("admitOrg", org, keccak(text=name), int(side), int(roles)),
         _org_registry("setAccount", org, account, int(roles)),
         _org_registry("addKey", org, 1, int(Suite.SHA256_P256), document_key),
-        *(_org_registry("accredit", org, SCHEMA_IDS[schema], 0) for schema in schemas),
+        *(_org_registry("accredit", org, schema.number, 0) for schema in schemas),
     ]
 
 
@@ -117,11 +116,11 @@ def status_calls(org: int, status: OrgStatus) -> list[Call]:
     return [_org_registry("setOrgStatus", org, int(status))]
 
 
-def accreditation_calls(org: int, schema: str, *, is_withdrawn: bool = False) -> list[Call]:
+def accreditation_calls(org: int, schema: Schema, *, is_withdrawn: bool = False) -> list[Call]:
     """Return the call that accredits an organisation for a schema, or withdraws that."""
     if is_withdrawn:
-        return [_org_registry("disaccredit", org, SCHEMA_IDS[schema])]
-    return [_org_registry("accredit", org, SCHEMA_IDS[schema], 0)]
+        return [_org_registry("disaccredit", org, schema.number)]
+    return [_org_registry("accredit", org, schema.number, 0)]
 
 
 def quota_calls(org: int, *, per_block: int, outstanding: int) -> list[Call]:
@@ -135,13 +134,13 @@ def route_calls(start: Jurisdiction, end: Jurisdiction, *, is_open: bool = True)
 
 
 def schema_calls(
-    schema: str, *, min_witness: int = 0, is_cross_witnessed: bool = False
+    schema: Schema, *, min_witness: int = 0, is_cross_witnessed: bool = False
 ) -> list[Call]:
     """Return the call that registers a schema, with its policy, on the ledger."""
-    rules = SCHEMAS[schema]
-    paths = keccak(text="\n".join(rules.must_disclose))
-    policy = (rules.max_age_s, min_witness, is_cross_witnessed, paths, rules.sensitivity)
-    return [_org_registry("registerSchema", rules.number, 1, keccak(text=schema), 0, *policy)]
+    side = 0 if schema.jurisdiction is None else int(schema.jurisdiction)
+    rules = (schema.number, schema.version, schema.digest, side, schema.max_age_s)
+    policy = (min_witness, is_cross_witnessed, schema.must_disclose_digest, schema.sensitivity)
+    return [_org_registry("registerSchema", *rules, *policy)]
 
 
 def account_call(org: int, account: bytes, roles: Role) -> Call:

@@ -7,27 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.registry import (
     CONSENT_LOG_ADDRESS,
     HASH_REGISTRY_ADDRESS,
-    NO_CONSENT,
     ORG_REGISTRY_ADDRESS,
-    VERIFICATION_LOG_ADDRESS,
-    Accreditation,
-    AnchorKind,
     AnchorRecord,
     AnchorState,
     Consent,
     ConsentId,
     Org,
     OrgKey,
-    RegistryErrorCode,
-    consent_function,
-    decode_accreditations,
     decode_consent,
     decode_key,
     decode_org,
@@ -36,7 +28,23 @@ from lowu.contracts.registry import (
     encode_get_record,
     hash_function,
     org_function,
-    verification_function,
+)
+from lowu.institutions.ledger.facts import (
+    Facts,
+    Query,
+    RegistryRefused,
+    Terms,
+    consent_call,
+    consumption_call,
+    decode_facts,
+    decode_leaf_status,
+    decode_terms,
+    decode_use,
+    facts_calls,
+    leaf_call,
+    org_call,
+    require,
+    terms_calls,
 )
 from lowu.institutions.ledger.responses import (
     EventLog,
@@ -77,57 +85,6 @@ CALLS_AT_ONCE = 50
 T = TypeVar("T")
 
 
-class RegistryRefused(Exception):
-    """A contract refused a call."""
-
-    def __init__(self, code: RegistryErrorCode | None, text: str) -> None:
-        super().__init__(code.name if code is not None else text)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The items that a verification looks up on the ledger."""
-
-    org: int
-    key_id: int
-    schema: int
-    anchor: bytes
-    """The registered value: a document's anchor, or the root of its batch."""
-    leaf: tuple[bytes, int, tuple[bytes, ...]] | None
-    """In a batch: the document's anchor, its index and its path."""
-    consent: ConsentId | None
-    presentation: bytes
-    verifier: int
-    """The organisation that may have used the presentation up."""
-    route: tuple[int, int]
-    """The jurisdictions that the document comes from and goes to."""
-    as_of: int = 0
-    """The block whose state is asked for; 0 for the latest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A node's answers to a `Query`. Two honest nodes at one height give the same answers."""
-
-    record: AnchorRecord
-    state: AnchorState
-    """The document's state: that of its record, or of its leaf in a batch."""
-    reason: int
-    org: Org
-    key: OrgKey
-    accreditations: tuple[Accreditation, ...]
-    """The windows in which the issuer was accredited for the schema."""
-    consent: Consent | None
-    """None if the query names no consent."""
-    is_consumed: bool
-    """Whether the verifier has used the presentation up."""
-    is_routed: bool
-    """Whether the ledger has an open route between the two jurisdictions."""
-    is_org_certain: bool = True
-    """Whether the issuer's status is that of the block asked for: the ledger has only the last."""
-
-
 class Registry:
     """The registry contracts, through one node."""
 
@@ -152,7 +109,7 @@ class Registry:
     async def read(self, address: bytes, data: bytes) -> bytes:
         """Return the output of a contract call at the node's latest block."""
         (answer,) = await self._read_many([(address, data)])
-        return _require(answer)
+        return require(answer)
 
     async def read_as(self, decode: Callable[[bytes], T], address: bytes, data: bytes) -> T:
         """Return the decoded output of a contract call."""
@@ -167,7 +124,7 @@ class Registry:
 
     async def get_org(self, org: int) -> Org:
         """Return an organisation; its status is UNKNOWN if there is none."""
-        return await self.read_as(decode_org, *_org_call("getOrg", org))
+        return await self.read_as(decode_org, *org_call("getOrg", org))
 
     async def read_facts(self, query: Query) -> Facts:
         """Return everything that a verification needs, read in one request.
@@ -176,27 +133,19 @@ class Registry:
             ClientError: the node could not be asked.
             RegistryRefused: a contract refused a read.
         """
-        calls = [
-            (HASH_REGISTRY_ADDRESS, encode_get_record(query.org, query.anchor)),
-            _org_call("getOrg", query.org),
-            _org_call("getKey", query.org, query.key_id),
-            _org_call("getAccreditations", query.org, query.schema),
-            _consumption_call(query.verifier, query.presentation),
-            (CONSENT_LOG_ADDRESS, _consent_call(query.consent or NO_CONSENT)),
-            _org_call("isRouted", *query.route),
-        ]
-        if query.leaf is not None:
-            calls.append(_leaf_call(query.org, query.anchor, query.leaf))
-        if query.as_of:
-            call = hash_function("getStatusAt").encode_call(query.org, query.anchor, query.as_of)
-            calls.append((HASH_REGISTRY_ADDRESS, call))
-        answers = await self._read_many(calls)
+        answers = await self._read_many(facts_calls(query))
         with answers_of(self.client.url):
-            return _decode_facts(query, answers)
+            return decode_facts(query, answers)
+
+    async def read_terms(self, start: int, schema: int, audience: int) -> Terms:
+        """Return what a document of a schema, from a jurisdiction, for a receiver depends on."""
+        answers = await self._read_many(terms_calls(start, schema, audience))
+        with answers_of(self.client.url):
+            return decode_terms(answers)
 
     async def get_use_height(self, verifier: int, presentation: bytes) -> int:
         """Return the block in which an organisation used a presentation up; 0 if it did not."""
-        return await self.read_as(_decode_use, *_consumption_call(verifier, presentation))
+        return await self.read_as(decode_use, *consumption_call(verifier, presentation))
 
     async def get_erasure(self, issuer: int, anchor: bytes) -> bytes:
         """Return the digest of the receipt for an erased anchor; zeros if there is none."""
@@ -215,7 +164,7 @@ class Registry:
 
     async def get_consent(self, consent: ConsentId) -> Consent:
         """Return a consent; its heights are 0 if there is none."""
-        return await self.read_as(decode_consent, CONSENT_LOG_ADDRESS, _consent_call(consent))
+        return await self.read_as(decode_consent, CONSENT_LOG_ADDRESS, consent_call(consent))
 
     async def get_account(self, address: bytes) -> tuple[int, int]:
         """Return the organisation and the roles of an account; zeros if it has none."""
@@ -231,22 +180,22 @@ class Registry:
 
         The document is named by its anchor, its index and the path to the root.
         """
-        (answer,) = await self._read_many([_leaf_call(issuer, root, leaf)])
+        (answer,) = await self._read_many([leaf_call(issuer, root, leaf)])
         with answers_of(self.client.url):
-            return _decode_leaf_status(answer)
+            return decode_leaf_status(answer)
 
     async def get_key(self, org: int, key_id: int) -> OrgKey:
         """Return a document key; it is not known if there is none."""
-        return await self.read_as(_decode_whole_key, *_org_call("getKey", org, key_id))
+        return await self.read_as(_decode_whole_key, *org_call("getKey", org, key_id))
 
     async def get_orgs(self, numbers: Sequence[int]) -> list[Org]:
         """Return organisations by their numbers; the status of those unknown is UNKNOWN."""
-        calls = [_org_call("getOrg", number) for number in numbers]
+        calls = [org_call("getOrg", number) for number in numbers]
         return await self._read_all_as(decode_org, calls)
 
     async def get_keys(self, pairs: Sequence[tuple[int, int]]) -> list[OrgKey]:
         """Return document keys by organisation and number; those unknown are not known."""
-        calls = [_org_call("getKey", *pair) for pair in pairs]
+        calls = [org_call("getKey", *pair) for pair in pairs]
         return await self._read_all_as(_decode_whole_key, calls)
 
     async def _read_all_as(
@@ -256,7 +205,7 @@ class Registry:
         for start in range(0, len(calls), CALLS_AT_ONCE):
             answers = await self._read_many(calls[start : start + CALLS_AT_ONCE])
             with answers_of(self.client.url):
-                found += [decode(_require(answer)) for answer in answers]
+                found += [decode(require(answer)) for answer in answers]
         return found
 
     async def find_orgs(self) -> list[int]:
@@ -406,76 +355,6 @@ def _decode_whole_key(data: bytes) -> OrgKey:
     if key.is_known and len(key.public_key) != PUBLIC_KEY_BYTES:
         raise FormError(f"public key of {len(key.public_key)} bytes")
     return key
-
-
-def _decode_use(data: bytes) -> int:
-    _, height = verification_function("getConsumption").decode_output(data)[0]
-    return int(height)
-
-
-def _decode_facts(query: Query, answers: Sequence[bytes | RegistryRefused]) -> Facts:
-    record, org, key, accreditations, consumed, consent, route = map(_require, answers[:7])
-    found = decode_record(record)
-    state, reason, org_found = found.state, found.reason, decode_org(org)
-    if query.as_of:
-        state = AnchorState(int.from_bytes(_require(answers[-1]), "big"))
-    if query.leaf is not None:
-        leaf_state, leaf_reason, since = _decode_leaf_status(answers[7])
-        is_later = leaf_state is AnchorState.REVOKED and since > query.as_of
-        is_batchs = leaf_state is found.state or is_later
-        # The end of a batch hides when its leaves ended: then the worse counts.
-        if not (query.as_of and found.state < AnchorState.REVOKED and is_batchs):
-            state, reason = leaf_state, leaf_reason
-    elif found.kind is AnchorKind.BATCH:
-        state = AnchorState.NONE  # the root of a batch is no document's anchor
-    return Facts(
-        record=found,
-        state=state,
-        reason=reason,
-        org=org_found,
-        key=decode_key(key),
-        accreditations=decode_accreditations(accreditations),
-        consent=None if query.consent is None else decode_consent(consent),
-        is_consumed=bool(_decode_use(consumed)),
-        is_routed=bool(int.from_bytes(route, "big")),
-        is_org_certain=not query.as_of or org_found.status_height <= query.as_of,
-    )
-
-
-def _org_call(name: str, *arguments: object) -> tuple[bytes, bytes]:
-    return ORG_REGISTRY_ADDRESS, org_function(name).encode_call(*arguments)
-
-
-def _leaf_call(
-    issuer: int, root: bytes, leaf: tuple[bytes, int, Sequence[bytes]]
-) -> tuple[bytes, bytes]:
-    anchor, index, path = leaf
-    call = hash_function("getLeafStatus").encode_call(issuer, root, anchor, index, list(path))
-    return HASH_REGISTRY_ADDRESS, call
-
-
-def _consumption_call(verifier: int, presentation: bytes) -> tuple[bytes, bytes]:
-    call = verification_function("getConsumption").encode_call(verifier, presentation)
-    return VERIFICATION_LOG_ADDRESS, call
-
-
-def _consent_call(consent: ConsentId) -> bytes:
-    return consent_function("getConsent").encode_call("0x" + consent[0].hex(), consent[1])
-
-
-def _require(answer: bytes | RegistryRefused) -> bytes:
-    if isinstance(answer, RegistryRefused):
-        raise answer
-    return answer
-
-
-def _decode_leaf_status(answer: bytes | RegistryRefused) -> tuple[AnchorState, int, int]:
-    """Return state, reason and height of a document in a batch; NONE if the batch lacks it."""
-    absent = (RegistryErrorCode.BAD_PROOF, RegistryErrorCode.NOT_FOUND)
-    if isinstance(answer, RegistryRefused) and answer.code in absent:
-        return AnchorState.NONE, 0, 0
-    state, reason, height = hash_function("getLeafStatus").decode_output(_require(answer))
-    return AnchorState(state), reason, height
 
 
 def read_refusal(error: RemoteError) -> RegistryRefused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
@@ -14,6 +14,22 @@ PUBLIC_KEY_BYTES = 64
 SIGNATURE_BYTES = 64
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the group of P-256."""
+
+
+def _choose_signing() -> ec.ECDSA:
+    """Return the way of signing: with nonces that follow from key and digest (RFC 6979) if it can.
+
+    The same key then makes the same signature of a digest, and a weak source of randomness gives no
+    key away.
+    """
+    prehashed = utils.Prehashed(hashes.SHA256())
+    try:
+        return ec.ECDSA(prehashed, deterministic_signing=True)
+    except UnsupportedAlgorithm:  # OpenSSL before 3.2
+        return ec.ECDSA(prehashed)
+
+
+_SIGNING = _choose_signing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +50,20 @@ class DocumentKey:
 
     def sign(self, digest: bytes) -> bytes:
         """Return r ‖ s over a 32-byte digest."""
-        prehashed = utils.Prehashed(hashes.SHA256())
-        r, s = utils.decode_dss_signature(self.load().sign(digest, ec.ECDSA(prehashed)))
+        r, s = utils.decode_dss_signature(self.load().sign(digest, _SIGNING))
         s = min(s, ORDER - s)  # the other is a second signature of the same
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def is_public_key(data: bytes) -> bool:
+    """Whether bytes are a public key: 64 of them, x and y of a point of P-256."""
+    if len(data) != PUBLIC_KEY_BYTES:
+        return False
+    try:
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + data)
+    except ValueError:
+        return False
+    return True
 
 
 def is_signed_by(

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from eth_utils.crypto import keccak
 
 from lowu.contracts.registry import Jurisdiction
-from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, SCHEMAS, SENSITIVE
+from lowu.contracts.schemas.bundled import SCHEMAS
+from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, SENSITIVE, Schemas
 from lowu.institutions.exchange.consent import (
     Basis,
     ConsentReceipt,
@@ -29,7 +30,7 @@ from lowu.institutions.exchange.presentation import (
     encode_presentation,
     seal,
 )
-from lowu.institutions.exchange.request import Request
+from lowu.institutions.exchange.request import Request, read_fields
 from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.package.format import Package, decode_package, encode_package
 from lowu.institutions.package.forms import FormError, outermost
@@ -89,11 +90,13 @@ class Holder:
         packages: MutableMapping[bytes, Package] | None = None,
         ledger_keys: MutableMapping[bytes, bytes] | None = None,
         trust: Trust | None = None,
+        schemas: Schemas = SCHEMAS,
         clock_s: Callable[[], float] = time.time,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.name = name
         self.key = key
+        self.schemas = schemas
         self.trust = trust
         """What this holder knows of the chain; without it, it takes no package and no request."""
         self._clock_s = clock_s
@@ -115,10 +118,10 @@ class Holder:
         trust = self._require_trust()
         if header.holder_key != self.key.public_key.hex():
             raise FormError(f"the package is for another holder than {self.name}")
-        damage = find_damage(package)
+        damage = find_damage(package, self.schemas)
         if not damage:
             seed = open_seed(package, self.key)
-            foreign = find_foreign_leaf(package, seed, SCHEMAS[header.schema].number)
+            foreign = find_foreign_leaf(package, seed, self.schemas[header.schema].number)
             damage = foreign and f"{foreign}, does not follow from its seed"
         if damage:
             raise FormError(f"the package is damaged: {damage}; ask its issuer for it again")
@@ -204,7 +207,7 @@ class Holder:
         now_s = self._check(request)
         header = self.find(doc_id).header
         ledger_key = self._draw_ledger_key()
-        chosen = request.fields if fields is None else tuple(fields)
+        chosen = request.fields if fields is None else read_fields(fields)
         agreed = outermost((*header.must_disclose, *chosen))
         if len(agreed) > LEAVES_MAX:
             raise FormError(f"{request.receiver} asks for more than {LEAVES_MAX} fields")
@@ -236,7 +239,7 @@ class Holder:
         here = 0 if receiver is None else receiver.jurisdiction
         return Agreement(
             to_cross_border=Jurisdiction.__members__.get(header.jurisdiction) != here,
-            to_sensitive=SCHEMAS[header.schema].sensitivity >= SENSITIVE,
+            to_sensitive=self.schemas[header.schema].sensitivity >= SENSITIVE,
         )
 
     def _draw_ledger_key(self) -> bytes:
@@ -275,7 +278,7 @@ class Holder:
             must = [path for path in package.header.must_disclose if path in paths]
             chosen: Iterable[str] = (*must, *request.fields)
         else:
-            chosen = tuple(fields)
+            chosen = read_fields(fields)
         return build_presentation(package, request, consent, chosen).signed(self.key)
 
     def present(

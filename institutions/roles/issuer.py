@@ -12,18 +12,25 @@ from dataclasses import dataclass, replace
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     AnchorState,
+    Jurisdiction,
+    OrgStatus,
     RegistryErrorCode,
     RevokeReason,
+    Role,
+    SchemaStatus,
     Suite,
     encode_register_anchor,
     encode_revoke,
     encode_supersede,
     hash_function,
 )
+from lowu.contracts.schemas.document_schema import DAY_S, Schema
+from lowu.institutions.documents.conformity import check_document
 from lowu.institutions.documents.document import Document
-from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, DAY_S, SCHEMAS, must_disclose
+from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, must_disclose
 from lowu.institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.batch import build_batch
@@ -53,7 +60,7 @@ from lowu.institutions.package.leaves import (
 )
 from lowu.institutions.package.proof import ProofError, check_proof, proof_fields
 from lowu.institutions.package.salt_seed import SEED_BYTES, seal_seed
-from lowu.institutions.package.signatures import PUBLIC_KEY_BYTES, DocumentKey
+from lowu.institutions.package.signatures import PUBLIC_KEY_BYTES, DocumentKey, is_public_key
 from lowu.institutions.package.tags import VERSION
 from lowu.institutions.roles.member import Member
 
@@ -83,8 +90,11 @@ def _check_document(
 ) -> None:
     """Raise `ValueError` if nobody could read or accept a document's package."""
     read_integer(document.report_time_s, "report_time")
-    if len(holder_key) != PUBLIC_KEY_BYTES:
-        raise ValueError(f"a holder's key has {PUBLIC_KEY_BYTES} bytes, not {len(holder_key)}")
+    if not is_public_key(holder_key):
+        raise ValueError(
+            f"the holder's key must be a point of P-256, {PUBLIC_KEY_BYTES} bytes: `key` asks a "
+            "wallet for its own"
+        )
     ahead_s = document.report_time_s - issued_at_s
     if ahead_s > CLOCK_AHEAD_S:
         raise ValueError(
@@ -147,14 +157,14 @@ class Issuer:
         profile: Profile = Profile.FIELDS,
         valid_until_s: int | None = None,
     ) -> Package:
-        """Return a package that is not registered yet.
+        """Return a package that is not registered yet, whatever its content.
 
         It is valid for as many whole days as its schema says, or until `valid_until_s`.
 
         Raises:
             ValueError: the report is of the future, or its content cannot be issued.
         """
-        schema = SCHEMAS[document.schema]
+        schema = self.member.schemas[document.schema]
         _check_document(document, profile, holder_key, issued_at_s)
         seed, doc_id = self._random(SEED_BYTES), self._random(16).hex()
         leaves = build_leaves(document.content, seed)
@@ -183,7 +193,7 @@ class Issuer:
             supersedes=supersedes.hex(),
             jurisdiction=self.member.side,
             sensitivity=schema.sensitivity,
-            must_disclose=must_disclose(schema.id, profile),
+            must_disclose=must_disclose(schema, profile),
         )
         disclosures = tuple(leaf for leaf in leaves if leaf.type is not LeafType.PAD)
         made = Package(
@@ -196,6 +206,50 @@ class Issuer:
             seed=seal_seed(seed, holder_key, doc_id),
         )
         return _check_size(made)
+
+    async def require_conforming(
+        self, document: Document, audience: Audience, profile: Profile = Profile.FIELDS
+    ) -> None:
+        """Check a document against its schema, and whether it can be issued for a receiver.
+
+        Raises:
+            ValueError: it is not as its schema says, or cannot be issued for that receiver.
+            ClientError: the node could not be asked.
+        """
+        schema = self.member.schemas[document.schema]
+        if profile is Profile.FIELDS:
+            check_document(document, schema)
+        await self.require_terms(schema, audience)
+
+    async def require_terms(self, schema: Schema, audience: Audience) -> None:
+        """Check with the ledger that a document of a schema can be issued for a receiver.
+
+        Raises:
+            ValueError: it cannot.
+            ClientError: the node could not be asked.
+        """
+        own, name = self.member, audience.name
+        start = Jurisdiction[own.side]
+        terms = await self.registry.read_terms(start, schema.number, audience.org)
+        flaw = ""
+        if terms.schema.status is SchemaStatus.UNKNOWN:
+            flaw = f"schema {schema.id} is not on the ledger; `lowu org propose schema` proposes it"
+        elif terms.schema.schema_hash != schema.digest:
+            flaw = f"the ledger has other rules for schema {schema.id} than are known here"
+        elif terms.audience.status is OrgStatus.UNKNOWN:
+            flaw = f"{name} is no member of the consortium"
+        elif terms.audience.status is OrgStatus.EXITED:
+            flaw = f"{name} has left the consortium"
+        elif not terms.audience.roles & Role.VERIFIER:
+            flaw = f"{name} cannot receive documents: it lacks the role VERIFIER"
+        elif terms.audience.jurisdiction not in terms.open_to:
+            where = Jurisdiction(terms.audience.jurisdiction).name
+            flaw = (
+                f"no route leads from {own.side} to {where}, where {name} is; "
+                f"`lowu org propose route {own.side} {where}` proposes one"
+            )
+        if flaw:
+            raise ValueError(flaw)
 
     def _blind(
         self, header: PackageHeader, disclosures: tuple[Leaf, ...], audience: Audience
@@ -214,7 +268,12 @@ class Issuer:
         supersedes: bytes = b"",
         profile: Profile = Profile.FIELDS,
     ) -> Issued:
-        """Build a package and register its anchor; return once the registration is committed."""
+        """Build a package and register its anchor; return once the registration is committed.
+
+        Raises:
+            ValueError: see `require_conforming`; nothing is registered then.
+        """
+        await self.require_conforming(document, audience, profile)
         package = self.build_package(
             document,
             audience=audience,
@@ -235,7 +294,7 @@ class Issuer:
     async def _register(self, package: Package, anchor: bytes) -> TransactionReceipt:
         call = encode_register_anchor(
             anchor,
-            schema=SCHEMAS[package.header.schema].number,
+            schema=self.member.schemas[package.header.schema].number,
             key_id=package.header.key_id,
             valid_until_day=package.header.valid_until_day,
             suite=Suite.SHA256_P256,
@@ -273,7 +332,13 @@ class Issuer:
         """Build packages for documents and their holders' keys; register all in one transaction.
 
         All documents must have one schema.
+
+        Raises:
+            ValueError: see `require_conforming`; nothing is registered then.
         """
+        for document, _ in documents:
+            check_document(document, self.member.schemas[document.schema])
+        await self.require_terms(self.member.schemas[documents[0][0].schema], audience)
         packages = [
             self.build_package(
                 document, audience=audience, holder_key=holder_key, issued_at_s=issued_at_s
@@ -285,7 +350,7 @@ class Issuer:
         call = hash_function("registerBatch").encode_call(
             root,
             len(packages),
-            SCHEMAS[header.schema].number,
+            self.member.schemas[header.schema].number,
             self.member.key_id,
             header.valid_until_day,
             int(Suite.SHA256_P256),

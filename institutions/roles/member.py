@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from lowu.contracts.schemas.bundled import SCHEMAS
+from lowu.institutions.documents.schemas import Schemas
 from lowu.institutions.package.signatures import DocumentKey
 
 
@@ -20,3 +22,5 @@ class Member:
     """The number that transactions of its ledger are signed for."""
     key_id: int = 1
     """The number of the document key's public half on the ledger."""
+    schemas: Schemas = field(default_factory=lambda: SCHEMAS, compare=False, repr=False)
+    """The document schemas that it knows."""

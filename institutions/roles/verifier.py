@@ -26,20 +26,25 @@ from lowu.contracts.registry import (
     VerdictClass,
     encode_consume,
 )
+from lowu.contracts.schemas.document_schema import Schema
 from lowu.institutions.documents.document import Subject
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.exchange.presentation import (
     NONCE_BYTES,
     Presentation,
     decode_presentation,
     unseal,
 )
-from lowu.institutions.exchange.request import Request, decode_request, encode_request
+from lowu.institutions.exchange.request import (
+    Request,
+    decode_request,
+    encode_request,
+    read_fields,
+)
 from lowu.institutions.exchange.trust import Trust
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
-from lowu.institutions.package.forms import FormError, read_paths
-from lowu.institutions.package.leaves import LEAVES_MAX
+from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.member import Member
 from lowu.institutions.verification.answer import check_consent, check_holder, check_replay
 from lowu.institutions.verification.checks import (
@@ -125,6 +130,7 @@ class _Trial:
     """A presentation that is judged, with what came with it."""
 
     shown: Presentation
+    schema: Schema
     subject: Subject
     files: Mapping[str, bytes]
     asked: Asked | None
@@ -197,8 +203,12 @@ class Verifier:
     def request(
         self, *, schema: str, purpose: str, now_s: int, fields: Sequence[str] = ()
     ) -> Request:
-        """Return a request to hand to a holder; `FormError` if a field is no path."""
-        chosen = read_paths(list(fields), LEAVES_MAX, "fields")
+        """Return a request to hand to a holder.
+
+        Raises:
+            FormError: a field is no path, or documents of the schema have nothing there.
+        """
+        chosen = read_fields(fields, self.member.schemas.get(schema))
         nonce, secret = self._random(NONCE_BYTES), self._random(32)
         sealing_key = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
         request = Request(
@@ -239,13 +249,13 @@ class Verifier:
         try:
             if asked is None:
                 raise FormError("not sealed for any request that we made")
-            shown = _read(unseal(sealed, asked.sealing_key, password))
+            shown, schema = self._open(unseal(sealed, asked.sealing_key, password))
         except FormError as error:
             return report_malformed(error)
         digest = hashlib.sha256(sealed).digest()
         if shown.nonce != sealed[:NONCE_BYTES]:
             asked = None  # it answers another request than the one that it was sealed for
-        trial = _Trial(shown, subject, files, asked, attempt, digest)
+        trial = _Trial(shown, schema, subject, files, asked, attempt, digest)
         return _with_shown(await self._receive(trial), trial, show_rejected=show_rejected)
 
     async def _receive(self, trial: _Trial) -> Report:
@@ -255,7 +265,7 @@ class Verifier:
             height = await self._find_use(shown)
             if height:
                 return await self._check_again(trial, asked.accepted, height)
-        views = await self._read_sides(shown)
+        views = await self._read_sides(trial)
         report = self._judge(trial, views)
         fresh = report
         if self._signer is not None and any(view and view.is_idle for view in views):
@@ -275,12 +285,20 @@ class Verifier:
     ) -> Report:
         """Check an unsealed presentation completely, without using it up. See `receive`."""
         try:
-            shown = _read(data)
+            shown, schema = self._open(data)
         except FormError as error:
             return report_malformed(error)
-        trial = _Trial(shown, subject, files, self._asked.get(shown.nonce))
-        report = self._judge(trial, await self._read_sides(shown))
+        trial = _Trial(shown, schema, subject, files, self._asked.get(shown.nonce))
+        report = self._judge(trial, await self._read_sides(trial))
         return _with_shown(report, trial, show_rejected=show_rejected)
+
+    def _open(self, data: bytes) -> tuple[Presentation, Schema]:
+        """Return a presentation, and the rules for it; `FormError` if it has none here."""
+        shown = decode_presentation(data)
+        schema = self.member.schemas.get(shown.header.schema)
+        if schema is None:
+            raise FormError(f"schema {shown.header.schema}", is_version=True)
+        return shown, schema
 
     def _judge(
         self, trial: _Trial, views: list[LedgerView | None], *, is_used_up: bool = False
@@ -294,13 +312,15 @@ class Verifier:
             jurisdiction=self.member.side,
             subject=trial.subject,
             request=None if asked is None else asked.request,
+            schema=trial.schema,
             is_used=asked is not None and asked.is_used and not is_ours,
             now_s=int(self._clock_s()),
             is_resumed=is_ours,
             max_age_s=self._max_age_s,
         )
-        judged = judge_proof(shown.header, shown.anchor, self._trust)
-        lines = [Line(Check.PACKAGE, Result.PASS), check_integrity(shown, trial.files)]
+        judged = judge_proof(shown.header, shown.anchor, trial.schema, self._trust)
+        integrity = check_integrity(shown, trial.files, trial.schema)
+        lines = [Line(Check.PACKAGE, Result.PASS), integrity]
         lines += _merge([_check_ledger(shown, view, judged, expected) for view in views])
         lines.append(check_holder(shown, expected))
         lines += _merge(
@@ -357,7 +377,7 @@ class Verifier:
 
         `accepted` has the lines of the report that led to its use.
         """
-        views = await self._read_sides(trial.shown, height)
+        views = await self._read_sides(trial, height)
         now = self._judge(trial, views, is_used_up=True)
         return Report(
             tuple(
@@ -395,7 +415,7 @@ class Verifier:
 
     # --- reading ----------------------------------------------------------------------------
 
-    async def _read_sides(self, shown: Presentation, use: int = 0) -> list[LedgerView | None]:
+    async def _read_sides(self, trial: _Trial, use: int = 0) -> list[LedgerView | None]:
         """Read from every side; retry for `AGREE_WAIT_S` while they differ or lag behind.
 
         Once a presentation is used up, in block `use`, what is read is the state of that block.
@@ -405,9 +425,9 @@ class Verifier:
         needed = max(use, seen.height if seen else 0)
         with trio.move_on_after(AGREE_WAIT_S):
             while True:
-                await self._read_all(shown, views, use)
+                await self._read_all(trial, views, use)
                 known = [view for view in views if view is not None]
-                is_there = all(has_caught_up(view, shown, needed) for view in known)
+                is_there = all(has_caught_up(view, trial.shown, needed) for view in known)
                 if is_there and len({repr(view.facts) for view in known}) <= 1:
                     break
                 await trio.sleep(AGREE_POLL_S)
@@ -415,14 +435,14 @@ class Verifier:
         note_head(self._heads, HEAD, views, clock_s)
         return [view and judge_age(view, seen, use, clock_s) for view in views]
 
-    async def _read_all(
-        self, shown: Presentation, views: list[LedgerView | None], use: int
-    ) -> None:
+    async def _read_all(self, trial: _Trial, views: list[LedgerView | None], use: int) -> None:
         """Read from every side at once; a side that does not answer delays no other."""
 
         async def read(position: int, registry: Registry) -> None:
             try:
-                views[position] = await read_view(registry, shown, self.member, use)
+                views[position] = await read_view(
+                    registry, trial.shown, self.member, trial.schema.number, use
+                )
             except (ClientError, RemoteError, RegistryRefused):
                 views[position] = None
 
@@ -431,24 +451,16 @@ class Verifier:
                 nursery.start_soon(read, position, registry)
 
 
-def _read(data: bytes) -> Presentation:
-    shown = decode_presentation(data)
-    if shown.header.schema not in SCHEMAS:
-        raise FormError(f"schema {shown.header.schema}", is_version=True)
-    return shown
-
-
 def _check_ledger(
     shown: Presentation, view: LedgerView | None, judged: Judged, expected: Expectation
 ) -> list[Line]:
-    max_age_s = expected.max_age_s
     if view is None:
-        return check_offline(shown, judged, expected.now_s, max_age_s)
+        return check_offline(shown, judged, expected.now_s, expected.age_limit_s)
     return [
         check_issuer(shown, view),
-        check_anchor(shown, view, judged),
+        check_anchor(shown, view, judged, expected.schema),
         check_status(view),
-        check_time(shown, view, max_age_s),
+        check_time(shown, view, expected.age_limit_s),
     ]
 
 
@@ -477,7 +489,7 @@ def _with_shown(report: Report, trial: _Trial, *, show_rejected: bool) -> Report
     """Return a report with what is shown, where a receiver is to see it."""
     if report.verdict is Verdict.REJECT and not show_rejected:
         return report
-    return replace(report, shown=collect_shown(trial.shown, trial.files))
+    return replace(report, shown=collect_shown(trial.shown, trial.files, trial.schema))
 
 
 def _with_finding(report: Report, result: Result, finding: Finding) -> Report:

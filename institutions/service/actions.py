@@ -15,7 +15,6 @@ from lowu.contracts.registry import (
     hash_function,
 )
 from lowu.institutions.documents.document import Subject
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.exchange.consent import (
     Purpose,
     decode_ledger_consent,
@@ -26,7 +25,7 @@ from lowu.institutions.exchange.consent import (
 from lowu.institutions.exchange.erasure import encode_erasure
 from lowu.institutions.exchange.request import decode_request, encode_request
 from lowu.institutions.exchange.trust import Trust
-from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import Anchor, Profile, encode_package
@@ -83,13 +82,13 @@ def issuer_actions(
     async def issue(attempt: Attempt) -> Answer:
         order = attempt.order
         document = read_document(order.file("document.json"))
-        if document.schema not in SCHEMAS:
-            raise FormError(f"schema {document.schema!r} is not known")
+        desk = desk_for(attempt.number)
+        _one_of(document.schema, desk.issuer.member.schemas, "schema")
         for path, file in order.attachments().items():
             document = document.attach(path, file)
         audience = order.text("for")
         _one_of(audience, org_ids, "receiver")
-        issued = await desk_for(attempt.number).issue(
+        issued = await desk.issue(
             document,
             audience=Audience(audience, org_ids[audience]),
             holder_key=order.hex("holder_key", 64),
@@ -268,10 +267,11 @@ def verifier_actions(
     async def request(attempt: Attempt) -> Answer:
         order = attempt.order
         schema, purpose = order.text("schema"), order.text("purpose", Purpose.LOAN)
-        _one_of(schema, SCHEMAS, "schema")
+        verifier = desk_for(attempt.number).verifier
+        _one_of(schema, verifier.member.schemas, "schema")
         _one_of(purpose, list(Purpose), "purpose")
         fields = order.texts("fields")
-        asked = desk_for(attempt.number).verifier.request(
+        asked = verifier.request(
             schema=schema, purpose=purpose, now_s=now_s(), fields=fields or [""]
         )
         return Answer(True, {"nonce": asked.nonce}, {"request.json": encode_request(asked)})
@@ -340,6 +340,8 @@ def wallet_actions(
         else:
             receipt = wallet.agree(doc_id, request, _read_agreement(attempt, wallet))
         item = wallet.holder.authorise(receipt, chain_id, is_withdrawal=is_withdrawal)
+        if is_withdrawal:
+            wallet.withdrawn[receipt.digest] = b""
         files = {"ledger-consent.json": encode_ledger_consent(item)}
         return Answer(True, {"doc_id": doc_id, "consent": receipt.digest.hex()}, files)
 
@@ -349,8 +351,14 @@ def wallet_actions(
         request = decode_request(order.file("request.json"))
         doc_id = wallet.choose(request, order.text("document", ""))
         fields = order.texts("fields")
+        shown = wallet.preview(doc_id, request, fields)
         sealed = wallet.present(doc_id, request, fields, order.text("password", ""))
-        return Answer(True, {"doc_id": doc_id}, {"sealed.bin": sealed})
+        details = {
+            "doc_id": doc_id,
+            "shown": [leaf.path for leaf in shown.disclosures],
+            "warnings": wallet.warn(shown, request),
+        }
+        return Answer(True, details, {"sealed.bin": sealed})
 
     return {"key": key, "carry": carry, "consent": consent, "present": present}
 

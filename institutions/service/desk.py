@@ -6,6 +6,7 @@ next of its connections.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 
 from lowu.institutions.exchange.trust import Trust
@@ -34,6 +35,7 @@ class Desk(Service):
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
         names: Names = NO_NAMES,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         """Create a desk.
 
@@ -47,6 +49,7 @@ class Desk(Service):
             other_sides: the registry at further nodes that a verification also reads.
             trust: validators and keys against which an offline desk checks proofs.
             names: what its reports call organisations, by id.
+            randomness: returns random bytes, for salts, nonces and keys.
         """
         verifiers = [
             RecordingVerifier(
@@ -57,10 +60,13 @@ class Desk(Service):
                 clock_s=now_s,
                 other_sides=other_sides,
                 trust=trust,
+                randomness=randomness,
             )
             for signer in signers or (None,)
         ]
-        self._issuers = [RecordingIssuer(Issuer(member, signer), store) for signer in signers]
+        self._issuers = [
+            RecordingIssuer(Issuer(member, signer, randomness), store) for signer in signers
+        ]
 
         def signer_for(number: int) -> Signer:
             return signers[number % len(signers)]

@@ -8,6 +8,7 @@ before it is returned.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,14 +16,19 @@ from dataclasses import replace
 from typing import Any
 
 from lowu.contracts.registry import AnchorState, RevokeReason
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents.document import Document, Subject
+from lowu.institutions.documents.schemas import Schemas
 from lowu.institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
 from lowu.institutions.exchange.erasure import ErasureReceipt, decode_erasure, encode_erasure
+from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.exchange.trust import Trust
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.canonical import load_json
+from lowu.institutions.package.containers import find_gaps, read_shown
 from lowu.institutions.package.format import (
     Anchor,
     Package,
@@ -32,6 +38,7 @@ from lowu.institutions.package.format import (
 )
 from lowu.institutions.package.forms import FormError, read_integer, read_row, read_text
 from lowu.institutions.package.signatures import DocumentKey
+from lowu.institutions.package.tags import FIRST_VERSION
 from lowu.institutions.roles.holder import Agreement, Holder
 from lowu.institutions.roles.issuer import Audience, Issued, Issuer
 from lowu.institutions.roles.member import Member
@@ -89,6 +96,7 @@ class RecordingIssuer:
             if package.anchors[-1].registered_height:
                 return Issued(package, known)
             return await self._register(package)
+        await self.issuer.require_conforming(document, audience, profile)
         package = self.issuer.build_package(
             document,
             audience=audience,
@@ -117,6 +125,8 @@ class RecordingIssuer:
             if item.org == audience.org:
                 return Issued(package, item.anchor)
         if last.org != audience.org:
+            schema = self.issuer.member.schemas[package.header.schema]
+            await self.issuer.require_terms(schema, audience)
             await self._require_in_force(package.anchors)
             package = self.issuer.readdress(package, audience)
             with self._store.together():
@@ -232,6 +242,7 @@ class RecordingVerifier:
         clock_s: Callable[[], float],
         other_sides: Sequence[Registry] = (),
         trust: Trust | None = None,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.verifier = Verifier(
             member,
@@ -242,6 +253,7 @@ class RecordingVerifier:
             requests=store.open("requests", encode_asked, decode_asked),
             heads=store.open("heads", encode_head, decode_head),
             clock_s=clock_s,
+            randomness=randomness,
         )
         self.verdicts = store.open("verdicts", _encode_json, json.loads)
         """By request nonce and attempt, or a count if there is no attempt: the report as JSON."""
@@ -285,6 +297,7 @@ class Wallet:
         store: Store,
         *,
         trust: Trust | None = None,
+        schemas: Schemas = SCHEMAS,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -293,12 +306,15 @@ class Wallet:
             name,
             key,
             trust=trust,
+            schemas=schemas,
             clock_s=clock_s,
             packages=store.open("packages", encode_package, decode_package),
             ledger_keys=store.open("ledger_keys", bytes, bytes),
         )
         self.consents = store.open("consents", _encode_consent, _decode_consent)
         """By digest."""
+        self.withdrawn = store.open("withdrawn", bytes, bytes)
+        """By digest: empty; the consents whose withdrawal the holder has signed."""
         self.presented = store.open("presented", _encode_json, json.loads)
         """By request nonce: what was shown, to which receiver, and when."""
         self.erasures = store.open("erasures", encode_erasure, decode_erasure)
@@ -342,6 +358,31 @@ class Wallet:
                 f"{self.holder.name} has no {request.schema} for {request.receiver}{told}"
             )
         return max(fitting, key=lambda header: header.issued_at).doc_id
+
+    def preview(self, doc_id: str, request: Request, fields: Sequence[str] = ()) -> Presentation:
+        """Return what `present` would seal; nothing is recorded. See `Holder.build`."""
+        receipt = self.find_consent(doc_id, request.receiver, request.purpose)
+        return self.holder.build(doc_id, request, receipt, tuple(fields) or None)
+
+    def warn(self, shown: Presentation, request: Request) -> list[str]:
+        """Return why a receiver will refuse what would be shown, as far as a holder can tell."""
+        warnings, receipt = [], shown.consent
+        if receipt is None:
+            warnings.append("no consent was given, so the receiver will refuse it")
+        elif receipt.digest in self.withdrawn:
+            warnings.append("the consent was withdrawn, so the receiver will refuse it")
+        elif receipt.expires_at <= self._clock_s():
+            warnings.append("the consent has expired, so the receiver will refuse it")
+        if shown.header.v != FIRST_VERSION:
+            known = read_shown(shown.disclosures)
+            missing = [
+                *find_gaps(known, request.fields),
+                *find_gaps(known, shown.header.must_disclose, may_be_absent=False),
+            ]
+            if missing:
+                names = ", ".join(path or "the whole document" for path in missing[:5])
+                warnings.append(f"not shown in full, so the receiver will refuse it: {names}")
+        return warnings
 
     def present(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.service.orders import Answer, Order, decode_answer, encode_answer
 from lowu.institutions.service.store import Store, StoreError
 from lowu.node.client import ClientError, RemoteError

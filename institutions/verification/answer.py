@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowu.institutions.documents.schemas import SCHEMAS, SENSITIVE
+from lowu.institutions.documents.schemas import SENSITIVE
 from lowu.institutions.exchange.consent import ConsentReceipt
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.exchange.request import Request
@@ -103,7 +103,7 @@ def _check_receipt(
         findings.append(Finding(VerdictCode.CONSENT_MISSING, "for another document"))
     if header.jurisdiction != expected.jurisdiction and not receipt.is_cross_border:
         findings.append(Finding(VerdictCode.CONSENT_MISSING, "not across the boundary"))
-    if SCHEMAS[header.schema].sensitivity >= SENSITIVE and not receipt.is_sensitive:
+    if expected.schema.sensitivity >= SENSITIVE and not receipt.is_sensitive:
         findings.append(Finding(VerdictCode.CONSENT_MISSING, "not for sensitive data"))
     if (receipt.receiver, receipt.receiver_org) != (expected.receiver, expected.receiver_org):
         findings.append(Finding(VerdictCode.WRONG_AUDIENCE, receipt.receiver))

@@ -6,7 +6,8 @@ Pure functions: nothing here asks a node. docs/PACKAGE.md explains every code.
 from __future__ import annotations
 
 from lowu.contracts.registry import AnchorState, OrgStatus, RevokeReason, Suite
-from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, MAX_REGISTRATION_DELAY_S, SCHEMAS
+from lowu.contracts.schemas.document_schema import Schema
+from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, MAX_REGISTRATION_DELAY_S
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.exchange.trust import Trust, TrustedKey
 from lowu.institutions.package.format import PackageHeader
@@ -70,7 +71,7 @@ def _is_signed(shown: Presentation, public_key: bytes) -> bool:
     return is_signed_by(public_key, header.doc_digest, shown.issuer_signature, header.v)
 
 
-def check_anchor(shown: Presentation, view: LedgerView, judged: Judged) -> Line:
+def check_anchor(shown: Presentation, view: LedgerView, judged: Judged, schema: Schema) -> Line:
     """V4: the record exists, is final, and agrees with the header and any proof."""
     record, header = view.facts.record, shown.header
     evidence: Evidence = {
@@ -88,11 +89,13 @@ def check_anchor(shown: Presentation, view: LedgerView, judged: Judged) -> Line:
         findings.append(Finding(VerdictCode.PENDING_WITNESS))
     if record.registered_height > view.height:
         findings.append(Finding(VerdictCode.NOT_FINAL, str(record.registered_height)))
-    said = (header.key_id, SCHEMAS[header.schema].number, header.valid_until_day)
+    said = (header.key_id, schema.number, header.valid_until_day)
     if said != (record.key_id, record.schema, record.valid_until_day) or (
         record.suite != Suite.SHA256_P256
     ):
         findings.append(Finding(VerdictCode.TAMPERED_HEADER, "differs from the record"))
+    if view.facts.schema_hash != schema.digest:
+        findings.append(Finding(VerdictCode.SCHEMA_MISMATCH, f"the ledger's {schema.id}"))
     evidence["registered_height"] = record.registered_height
     evidence["registered_time"] = record.registered_time
     return make_line(Check.ANCHOR, findings, evidence)
@@ -126,7 +129,7 @@ def check_status(view: LedgerView) -> Line:
     return make_line(Check.STATUS, findings, evidence, stale)
 
 
-def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> Line:
+def check_time(shown: Presentation, view: LedgerView, max_age_s: int) -> Line:
     """V6: valid now, not too old, registered soon after issue."""
     header, record, now_s = shown.header, view.facts.record, view.now_s
     findings = _find_age(header, now_s, max_age_s)
@@ -136,9 +139,7 @@ def check_time(shown: Presentation, view: LedgerView, max_age_s: int | None) -> 
     return make_line(Check.TIME, findings, evidence)
 
 
-def _find_age(header: PackageHeader, now_s: int, max_age_s: int | None) -> list[Finding]:
-    schema = SCHEMAS[header.schema]
-    limit_s = schema.max_age_s if max_age_s is None else min(max_age_s, schema.max_age_s)
+def _find_age(header: PackageHeader, now_s: int, max_age_s: int) -> list[Finding]:
     findings = []
     if now_s < header.valid_from:
         findings.append(Finding(VerdictCode.NOT_YET_VALID))
@@ -146,7 +147,7 @@ def _find_age(header: PackageHeader, now_s: int, max_age_s: int | None) -> list[
         findings.append(Finding(VerdictCode.NOT_YET_VALID, "a report of the future"))
     if now_s > header.valid_until:
         findings.append(Finding(VerdictCode.EXPIRED))
-    if now_s - header.report_time > limit_s:
+    if now_s - header.report_time > max_age_s:
         findings.append(Finding(VerdictCode.STALE))
     return findings
 
@@ -166,9 +167,7 @@ def _find_delay(header: PackageHeader, registered_time_s: int) -> list[Finding]:
 # --- offline --------------------------------------------------------------------------------------
 
 
-def check_offline(
-    shown: Presentation, judged: Judged, now_s: int, max_age_s: int | None
-) -> list[Line]:
+def check_offline(shown: Presentation, judged: Judged, now_s: int, max_age_s: int) -> list[Line]:
     """V3 to V6 offline: what a proof of registration shows, and what it cannot show.
 
     Nothing is known about the time after the registration, so V5 is UNKNOWN. `now_s` is the

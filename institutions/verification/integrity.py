@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from lowu.institutions.documents.schemas import SCHEMAS, must_disclose
+from lowu.contracts.schemas.document_schema import Schema
+from lowu.institutions.documents.schemas import Schemas, must_disclose
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.package.containers import ShownFields, find_gaps, read_shown
 from lowu.institutions.package.format import (
@@ -46,16 +47,16 @@ def report_malformed(error: FormError) -> Report:
     return Report((first, *rest))
 
 
-def find_damage(package: Package) -> str:
+def find_damage(package: Package, schemas: Schemas) -> str:
     """Return why a package is not as its issuer made it; empty if it is consistent.
 
     Checks what a holder can see without the ledger: fields, tree and anchors, not the signature.
     """
     header, count = package.header, len(package.leaves)
-    schema = SCHEMAS.get(header.schema)
+    schema = schemas.get(header.schema)
     if schema is None:
         return f"schema {header.schema} is not known here"
-    if not _follows_schema(header):
+    if not _follows_schema(header, schema):
         return f"its header does not follow schema {header.schema}"
     if not is_ordered(package.disclosures, header.v):
         return "its fields are not in order"
@@ -77,7 +78,7 @@ def find_damage(package: Package) -> str:
     for item in package.anchors:
         if compute_anchor(header, item.org, item.blind, digest) != item.anchor:
             return f"the anchor for {item.audience} is not of this document"
-        flaw = judge_proof(header, item).flaw
+        flaw = judge_proof(header, item, schema).flaw
         if flaw:
             return f"the proof of registration for {item.audience} does not hold: {flaw}"
     return ""
@@ -100,18 +101,18 @@ def is_ordered(leaves: tuple[Leaf, ...], version: int) -> bool:
     )
 
 
-def check_integrity(shown: Presentation, files: Mapping[str, bytes]) -> Line:
+def check_integrity(shown: Presentation, files: Mapping[str, bytes], schema: Schema) -> Line:
     """V2: fields, proof, header, anchor and files match each other, and nothing is hidden."""
     header = shown.header
     tree = read(shown.disclosures, header.v)
     failures = _check_tree(shown, tree)
     failures += [
-        Finding(VerdictCode.TAMPERED_FIELD, path) for path in _find_tampered(shown, files)
+        Finding(VerdictCode.TAMPERED_FIELD, path) for path in _find_tampered(shown, files, schema)
     ][:SHOWN_MAX]
     beside = _find_beside_file(header, shown.disclosures)
-    if not _is_anchored(shown) or not _follows_schema(header) or beside:
+    if not _is_anchored(shown) or not _follows_schema(header, schema) or beside:
         failures.append(Finding(VerdictCode.TAMPERED_HEADER))
-    must = must_disclose(header.schema, header.profile, header.v)
+    must = must_disclose(schema, header.profile, header.v)
     failures += [
         Finding(VerdictCode.MANDATORY_FIELD_HIDDEN, path)
         for path in _find_hidden(shown, tree, must)[:SHOWN_MAX]
@@ -151,9 +152,8 @@ def _check_tree(shown: Presentation, tree: ShownFields) -> list[Finding]:
     return []
 
 
-def _find_tampered(shown: Presentation, files: Mapping[str, bytes]) -> list[str]:
-    header = shown.header
-    number = SCHEMAS[header.schema].number
+def _find_tampered(shown: Presentation, files: Mapping[str, bytes], schema: Schema) -> list[str]:
+    header, number = shown.header, schema.number
     pairs = zip(shown.disclosures, shown.hashes, strict=False)
     tampered = [leaf.path for leaf, one in pairs if hash_leaf(number, leaf, header.v) != one]
     return tampered + [
@@ -165,9 +165,9 @@ def _find_tampered(shown: Presentation, files: Mapping[str, bytes]) -> list[str]
     ]
 
 
-def _follows_schema(header: PackageHeader) -> bool:
-    must = must_disclose(header.schema, header.profile, header.v)
-    return (header.must_disclose, header.sensitivity) == (must, SCHEMAS[header.schema].sensitivity)
+def _follows_schema(header: PackageHeader, schema: Schema) -> bool:
+    must = must_disclose(schema, header.profile, header.v)
+    return (header.must_disclose, header.sensitivity) == (must, schema.sensitivity)
 
 
 def _find_beside_file(header: PackageHeader, leaves: tuple[Leaf, ...]) -> bool:

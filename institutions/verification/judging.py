@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lowu.contracts.registry import Jurisdiction
+from lowu.contracts.schemas.document_schema import Schema
 from lowu.institutions.documents.document import Subject
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.exchange.trust import Trust, UnknownValidatorsError
-from lowu.institutions.ledger.registry import Facts
+from lowu.institutions.ledger.facts import Facts
 from lowu.institutions.package.batch import compute_batch_root
 from lowu.institutions.package.format import Anchor, PackageHeader
 from lowu.institutions.package.proof import ProofError, Proven, check_proof
@@ -49,6 +49,8 @@ class Expectation:
     """The person or company that the receiver has identified."""
     request: Request | None
     """The receiver's request with the presentation's nonce; None if it made none."""
+    schema: Schema
+    """The rules of the document that is shown."""
     is_used: bool
     """Whether a presentation for that request was accepted before."""
     now_s: int
@@ -58,6 +60,12 @@ class Expectation:
     no replay."""
     max_age_s: int | None = None
     """The receiver's own limit on a report's age, if stricter than the schema's."""
+
+    @property
+    def age_limit_s(self) -> int:
+        """How old a report may be."""
+        limit_s = self.schema.max_age_s
+        return limit_s if self.max_age_s is None else min(self.max_age_s, limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,9 @@ class Judged:
     """The trust file that the proof was checked against; None: only for consistency."""
 
 
-def judge_proof(header: PackageHeader, anchor: Anchor, trust: Trust | None = None) -> Judged:
+def judge_proof(
+    header: PackageHeader, anchor: Anchor, schema: Schema, trust: Trust | None = None
+) -> Judged:
     """Check the proof of an anchor's registration, if there is one."""
     if anchor.proof is None:
         return Judged(trust=trust)
@@ -92,7 +102,7 @@ def judge_proof(header: PackageHeader, anchor: Anchor, trust: Trust | None = Non
         root = compute_batch_root(anchor.anchor, place.index, place.path, proven.count)
         if root != place.root:
             return Judged(flaw="the document is not in the batch", trust=trust)
-    if (proven.height, proven.schema) != (anchor.registered_height, SCHEMAS[header.schema].number):
+    if (proven.height, proven.schema) != (anchor.registered_height, schema.number):
         return Judged(flaw="the registration has another height or schema", trust=trust)
     said = (proven.particulars.key_id, proven.particulars.valid_until_day)
     if said != (header.key_id, header.valid_until_day):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.exchange.presentation import Presentation
-from lowu.institutions.ledger.registry import Query, Registry
+from lowu.institutions.ledger.facts import Query
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.roles.member import Member
 from lowu.institutions.verification.judging import LedgerView, number_of
 
@@ -28,14 +28,17 @@ def has_caught_up(view: LedgerView, shown: Presentation, needed: int) -> bool:
 
 
 async def read_view(
-    registry: Registry, shown: Presentation, verifier: Member, use: int = 0
+    registry: Registry, shown: Presentation, verifier: Member, schema: int, use: int = 0
 ) -> LedgerView:
-    """Read from one node all that a presentation to a verifier depends on, as of a block."""
+    """Read from one node all that a presentation to a verifier depends on, as of a block.
+
+    `schema` is the number of the document's schema.
+    """
     header, place, consent = shown.header, shown.anchor.batch, shown.consent
     query = Query(
         org=header.issuer_org,
         key_id=header.key_id,
-        schema=SCHEMAS[header.schema].number,
+        schema=schema,
         anchor=shown.anchor.registered,
         leaf=None if place is None else (shown.anchor.anchor, place.index, place.path),
         consent=None if consent is None else consent.ledger_id,

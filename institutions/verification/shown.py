@@ -9,10 +9,11 @@ name is three or more dots is shown with one dot more, so that no document can i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lowu.contracts.schemas.document_schema import EACH, Schema
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.package.forms import join_path, split_path
 from lowu.institutions.package.leaves import LEAVES_MAX, Leaf, LeafType, is_file_of
@@ -92,14 +93,18 @@ def read_shown_document(described: Mapping[str, Any]) -> ShownDocument:
     return ShownDocument(**{name: described[name] for name in names}, attachments=tuple(files))
 
 
-def collect_shown(shown: Presentation, files: Mapping[str, bytes]) -> ShownDocument:
+def collect_shown(
+    shown: Presentation, files: Mapping[str, bytes], schema: Schema | None = None
+) -> ShownDocument:
     """Return what a presentation shows; `files` are those that came beside it, by path.
+
+    With a schema, fields stand in its order: their leaves stand in the order of their salts.
 
     Leaves that contradict each other, as only a presentation that fails V2 has them, leave out
     what does not fit.
     """
     header = shown.header
-    tree = _Tree(header.v == FIRST_VERSION)
+    tree = _Tree(header.v == FIRST_VERSION, {} if schema is None else schema.fields)
     for leaf in shown.disclosures:
         tree.add(leaf)
     content = tree.build(())
@@ -122,8 +127,14 @@ def collect_shown(shown: Presentation, files: Mapping[str, bytes]) -> ShownDocum
 class _Tree:
     """Puts leaves together again. Documents of version 1 do not tell an array from an object."""
 
-    def __init__(self, is_first_version: bool) -> None:
+    def __init__(self, is_first_version: bool, order: Iterable[str]) -> None:
         self.is_first_version = is_first_version
+        self.ranks: dict[Steps, int] = {}
+        """By the steps of a field, or of what contains it: its place in the schema."""
+        for path in order:
+            steps = split_path(path)
+            for depth in range(len(steps)):
+                self.ranks.setdefault(steps[: depth + 1], len(self.ranks))
         self.leaves: dict[Steps, Leaf] = {}
         self.below: dict[Steps, dict[str, None]] = {}
         self.arrays: set[Steps] = set()
@@ -141,6 +152,16 @@ class _Tree:
         if leaf.type is LeafType.ARRAY:
             self.arrays.add(steps)
 
+    def _rank(self, at: Steps) -> Callable[[str], tuple[int, int, str]]:
+        """Return the order of the elements at a path: as in the schema, else by name."""
+        above = tuple(EACH if at[:depth] in self.arrays else step for depth, step in enumerate(at))
+
+        def rank(name: str) -> tuple[int, int, str]:
+            number = int(name) if _is_position(name) else 0
+            return self.ranks.get((*above, name), len(self.ranks)), number, name
+
+        return rank
+
     def build(self, at: Steps) -> Any:
         """Return the value at a path of which something is shown."""
         leaf, names = self.leaves.get(at), self.below.get(at, {})
@@ -151,7 +172,7 @@ class _Tree:
             size = int(leaf.value)
         elif leaf is not None and self.is_first_version:
             size = 0  # only empty containers have a leaf there
-        items = {name: self.build((*at, name)) for name in names}
+        items = {name: self.build((*at, name)) for name in sorted(names, key=self._rank(at))}
         count = None if size is None else max(0, size - len(items))
         if count != 0:
             self.hidden[join_path(at)] = count

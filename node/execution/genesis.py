@@ -15,9 +15,7 @@ from lowu.contracts.registry import (
     GOVERNANCE_ADDRESS,
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
-    SCHEMA_IDS,
     VERIFICATION_LOG_ADDRESS,
-    Jurisdiction,
     Suite,
     decode_registry_error,
     org_function,
@@ -25,7 +23,7 @@ from lowu.contracts.registry import (
 from lowu.node.chain.block import VERSION, Header
 from lowu.node.chain.merkle import EMPTY_ROOT
 from lowu.node.chain.receipt import ReceiptStatus
-from lowu.node.config import GenesisConfig, OrgEntry
+from lowu.node.config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
 from lowu.node.execution.evm import BlockContext, Evm, Outcome
@@ -33,11 +31,6 @@ from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.flat_state import EmptyState, compute_state_root
 
 GENESIS_GAS = 30_000_000
-SENSITIVE = 2
-"""Sensitivity, from 0 to 3, of documents about persons or firms, as all documents here are."""
-ROUTES = (("SZ", "HK"), ("HK", "SZ"), ("SZ", "MO"), ("MO", "SZ"))
-"""Routes (from, to) that are open for documents at genesis; others need a vote."""
-SCHEMA_NAMES = {number: name for name, number in SCHEMA_IDS.items()}
 
 
 def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
@@ -54,11 +47,10 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
     )
     governor = bytes.fromhex(genesis.governor[2:])
     _deploy(evm, governor)
-    for schema in sorted({schema for org in genesis.orgs for schema in org.schemas}):
+    for schema in genesis.schemas:
         _register_schema(evm, governor, schema)
-    for start, end in ROUTES:
-        route = (Jurisdiction[start], Jurisdiction[end])
-        _govern(evm, governor, f"route {start} to {end}", "setRoute", *map(int, route), True)
+    for start, end in genesis.routes:
+        _govern(evm, governor, f"route {start} to {end}", "setRoute", start, end, True)
     for org in genesis.orgs:
         _enrol(evm, governor, org)
     writes = evm.writes()
@@ -112,11 +104,12 @@ def _govern(evm: Evm, governor: bytes, whom: str, function: str, *arguments: obj
     _check(outcome, f"{function} for {whom}")
 
 
-def _register_schema(evm: Evm, governor: bytes, schema: int) -> None:
-    """Register a schema that some organisation is accredited for, without witness or max age."""
-    name = SCHEMA_NAMES.get(schema, f"schema {schema}")
-    particulars = (1, keccak256(name.encode()), 0, 0, 0, False, bytes(32), SENSITIVE)
-    _govern(evm, governor, name, "registerSchema", schema, *particulars)
+def _register_schema(evm: Evm, governor: bytes, schema: SchemaEntry) -> None:
+    rules = (schema.version, bytes.fromhex(schema.rules), schema.jurisdiction, schema.max_age_s)
+    witnesses = (schema.min_witness, schema.is_cross_witnessed)
+    disclosure = (bytes.fromhex(schema.must_disclose), schema.sensitivity)
+    what = (schema.number, *rules, *witnesses, *disclosure)
+    _govern(evm, governor, f"schema {schema.id}", "registerSchema", *what)
 
 
 def _enrol(evm: Evm, governor: bytes, org: OrgEntry) -> None:

@@ -28,7 +28,7 @@ from lowu.node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
 KEY_FORMAT = b"Mformat"
-FORMAT = b"7"
+FORMAT = b"8"
 """Raised whenever records, the bytes that signatures cover, or the contracts of genesis change;
 data of any other format is refused."""
 KEY_VOTES = b"Mvotes"

@@ -28,9 +28,10 @@ from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.types import Domain
 from lowu.contracts.account import Account
 from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
 from lowu.node.chain.transaction import Transaction, decode_transaction
-from lowu.node.config import Engine, GenesisConfig, NodeConfig, OrgEntry
+from lowu.node.config import Engine, GenesisConfig, NodeConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import compute_public_key
 from lowu.node.errors import BadInput, StorageError
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
@@ -133,6 +134,7 @@ def _genesis(nodes: int, observers: int) -> tuple[GenesisConfig, ExecutedBlock]:
             OrgEntry(number + 1, f"org{number}", 1 + number % 2, ISSUER, address, "11" * 64, (1,))
             for number, address in enumerate(_account_addresses())
         ),
+        schemas=(SchemaEntry.of(SCHEMAS["cn.ecr/1"]),),
     )
     return genesis, build_genesis(genesis)
 

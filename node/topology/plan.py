@@ -14,8 +14,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lowu.contracts.registry import SCHEMA_IDS, Jurisdiction
-from lowu.node.config import GenesisConfig, NodeConfig, OrgEntry
+from lowu.contracts.registry import Jurisdiction
+from lowu.contracts.schemas.bundled import SCHEMAS
+from lowu.contracts.schemas.document_schema import Schema
+from lowu.node.config import GenesisConfig, NodeConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import compute_address, compute_public_key
 from lowu.node.identity import NodeKey
 from lowu.node.topology.spec import Institution, NetworkSpec, NodeSpec
@@ -160,10 +162,24 @@ class Plan:
             ),
             governor="0x" + compute_address(compute_public_key(governor)).hex(),
             orgs=tuple(self._org_entry(item) for item in self.institutions),
+            schemas=tuple(SchemaEntry.of(schema) for schema in self._registered),
+            routes=tuple((int(start), int(end)) for start, end in self.spec.routes),
         )
 
-    @staticmethod
-    def _org_entry(item: PlannedInstitution) -> OrgEntry:
+    @cached_property
+    def schemas(self) -> dict[str, Schema]:
+        """All document schemas that its institutions know, by id."""
+        return {**SCHEMAS, **{schema.id: schema for schema in self.spec.schemas}}
+
+    @property
+    def _registered(self) -> list[Schema]:
+        """The schemas that genesis registers: its own, and those that its institutions issue."""
+        used = {name for item in self.institutions for name in item.spec.schemas}
+        own = {schema.id for schema in self.spec.schemas}
+        found = [schema for name, schema in self.schemas.items() if name in used | own]
+        return sorted(found, key=lambda schema: schema.number)
+
+    def _org_entry(self, item: PlannedInstitution) -> OrgEntry:
         return OrgEntry(
             id=item.org_id,
             name=item.spec.id,
@@ -171,7 +187,7 @@ class Plan:
             roles=int(item.spec.roles),
             account=item.address,
             key=document_public_key(item.document_key).hex(),
-            schemas=tuple(SCHEMA_IDS[name] for name in item.spec.schemas),
+            schemas=tuple(self.schemas[name].number for name in item.spec.schemas),
         )
 
     def node_config(self, node: PlannedNode, folder: Path) -> NodeConfig:

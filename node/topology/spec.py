@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from lowu.consensus.quorum import compute_quorum
-from lowu.contracts.registry import SCHEMA_IDS, Jurisdiction, Role
+from lowu.contracts.registry import Jurisdiction, Role
+from lowu.contracts.schemas.bundled import SCHEMAS
+from lowu.contracts.schemas.document_schema import Schema
+from lowu.contracts.schemas.schema_tables import read_schema
 from lowu.node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN, parse_rpc_host, parse_rpc_origin
 from lowu.node.errors import ConfigError
 
 NODES_MAX = 64
 INSTITUTIONS_MAX = 200
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}\Z")
+SCHEMAS_MAX = 200
+ROUTES = (
+    (Jurisdiction.SZ, Jurisdiction.HK), (Jurisdiction.HK, Jurisdiction.SZ),
+    (Jurisdiction.SZ, Jurisdiction.MO), (Jurisdiction.MO, Jurisdiction.SZ),
+)  # fmt: skip
+"""Routes (from, to) for documents, in a file that names none; others need a vote."""
 CHAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
 
 
@@ -80,6 +90,10 @@ class NetworkSpec:
     settings: Settings
     institutions: tuple[Institution, ...]
     nodes: tuple[NodeSpec, ...]
+    schemas: tuple[Schema, ...] = ()
+    """The file's own schemas, besides those that come with Lowu."""
+    routes: tuple[tuple[Jurisdiction, Jurisdiction], ...] = ROUTES
+    """From and to: where documents may be used at genesis, besides within one jurisdiction."""
 
     def institution(self, name: str) -> Institution:
         """Return an institution by id; KeyError if there is none."""
@@ -119,19 +133,27 @@ class _Lines:
         table, index = "", 0
         for number, line in enumerate(text.splitlines(), start=1):
             header = re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]", line)
-            key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line)
+            key = re.match(r'\s*([A-Za-z0-9_-]+|"[^"]*")\s*=', line)
             if header:
                 table = header[2]
-                index = counts.get(table, 0)
+                parent = table.rpartition(".")[0]
+                index = counts[parent] - 1 if counts.get(parent) else counts.get(table, 0)
                 counts[table] = index + 1
                 self._places[table, index, ""] = number
             elif key:
-                self._places.setdefault((table, index, key[1]), number)
+                self._places.setdefault((table, index, key[1].strip('"')), number)
 
     def find(self, table: str, index: int = 0, key: str = "") -> int:
         """Return the line of a key, else of its table, else 1."""
         places = self._places
-        return places.get((table, index, key)) or places.get((table, index, "")) or 1
+        for place in (
+            (table, index, key),
+            (table, index, ""),
+            (table.split(".", maxsplit=1)[0], index, ""),
+        ):
+            if place in places:
+                return places[place]
+        return 1
 
 
 @dataclass(slots=True)
@@ -166,6 +188,22 @@ def load_spec(path: Path) -> NetworkSpec:
     return parse_spec(text, path)
 
 
+def load_schemas(path: Path) -> tuple[Schema, ...]:
+    """Read and check a file of ``[[schema]]`` tables, as a network file has them."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    reader = _Reader(path, _Lines(text))
+    reader.unknown_keys("", 0, raw, {"schema"})
+    found = _read_schemas(reader, raw.get("schema", []))
+    reader.finish()
+    return found
+
+
 def parse_spec(text: str, path: Path) -> NetworkSpec:
     """Check the text of a network file."""
     try:
@@ -173,15 +211,18 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     reader = _Reader(path, _Lines(text))
-    reader.unknown_keys("", 0, raw, {"network", "institution", "node"})
+    reader.unknown_keys("", 0, raw, {"network", "institution", "node", "schema", "route"})
     settings = _read_settings(reader, raw.get("network"))
-    institutions = _read_institutions(reader, raw.get("institution"))
+    schemas = _read_schemas(reader, raw.get("schema", []))
+    routes = _read_routes(reader, raw["route"]) if "route" in raw else ROUTES
+    known = {**SCHEMAS, **{schema.id: schema for schema in schemas}}
+    institutions = _read_institutions(reader, raw.get("institution"), known)
     nodes = _read_nodes(reader, raw.get("node"), {item.id for item in institutions})
     reader.finish()
     _check_clients(reader, institutions, {node.institution for node in nodes})
     _check_sides(reader, settings, institutions, nodes)
     reader.finish()
-    return NetworkSpec(settings, institutions, nodes)
+    return NetworkSpec(settings, institutions, nodes, schemas, routes)
 
 
 def _read_settings(reader: _Reader, raw: Any) -> Settings:
@@ -238,7 +279,47 @@ def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[di
     return raw
 
 
-def _read_institutions(reader: _Reader, raw: object) -> tuple[Institution, ...]:
+def _read_schemas(reader: _Reader, raw: object) -> tuple[Schema, ...]:
+    found: list[Schema] = []
+    for index, item in enumerate(_tables(reader, "schema", raw, SCHEMAS_MAX) if raw else []):
+        told = len(reader.problems)
+
+        def tell(table: str, key: str, text: str, index: int = index) -> None:
+            reader.problem(table, index, key, text)
+
+        schema = read_schema(item, tell)
+        if len(reader.problems) > told:
+            found.append(schema)  # so that its id is known to its issuers; the file is refused
+            continue
+        for other in (*SCHEMAS.values(), *found):
+            if other.id == schema.id:
+                tell("schema", "id", f"id {schema.id!r} is taken; raise its version")
+            elif other.number == schema.number:
+                tell("schema", "number", f"number {schema.number} is that of {other.id}; change it")
+        found.append(schema)
+    return tuple(found)
+
+
+def _read_routes(reader: _Reader, raw: object) -> tuple[tuple[Jurisdiction, Jurisdiction], ...]:
+    found: dict[tuple[Jurisdiction, Jurisdiction], None] = {}
+    for index, item in enumerate(_tables(reader, "route", raw, len(Jurisdiction) ** 2)):
+        reader.unknown_keys("route", index, item, {"from", "to"})
+        ends = [item.get("from"), item.get("to")]
+        wrong = [end for end in ends if end not in Jurisdiction.__members__]
+        if wrong:
+            reader.problem(
+                "route", index, "", f"from and to are SZ, HK, MO or SG, not {wrong[0]!r}"
+            )
+        elif ends[0] == ends[1]:
+            reader.problem("route", index, "", f"within {ends[0]}, documents may always be used")
+        else:
+            found[Jurisdiction[str(ends[0])], Jurisdiction[str(ends[1])]] = None
+    return tuple(found)
+
+
+def _read_institutions(
+    reader: _Reader, raw: object, schemas: Mapping[str, Schema]
+) -> tuple[Institution, ...]:
     found: list[Institution] = []
     known = {"id", "side", "roles", "schemas", "client_of", "name", "name_zh"}
     for index, item in enumerate(_tables(reader, "institution", raw, INSTITUTIONS_MAX)):
@@ -251,11 +332,13 @@ def _read_institutions(reader: _Reader, raw: object) -> tuple[Institution, ...]:
             continue
         if any(other.id == name for other in found):
             reader.problem("institution", index, "id", f"id {name!r} is used twice; rename one")
-        found.append(_read_institution(reader, index, name, item))
+        found.append(_read_institution(reader, index, name, item, schemas))
     return tuple(found)
 
 
-def _read_institution(reader: _Reader, index: int, name: str, item: dict[str, Any]) -> Institution:
+def _read_institution(
+    reader: _Reader, index: int, name: str, item: dict[str, Any], known: Mapping[str, Schema]
+) -> Institution:
     side = str(item.get("side"))
     if side not in Jurisdiction.__members__:
         reader.problem(
@@ -273,10 +356,18 @@ def _read_institution(reader: _Reader, index: int, name: str, item: dict[str, An
             roles |= Role[role]
     schemas = _strings(reader, index, item, "schemas")
     for schema in schemas:
-        if schema not in SCHEMA_IDS:
-            names = ", ".join(SCHEMA_IDS)
+        rules = known.get(schema)
+        if rules is None:
+            names = ", ".join(known)
             reader.problem(
                 "institution", index, "schemas", f"schema {schema!r} is unknown; known: {names}"
+            )
+        elif rules.jurisdiction not in (None, Jurisdiction[side]):
+            reader.problem(
+                "institution",
+                index,
+                "schemas",
+                f"{schema} is issued in {rules.jurisdiction.name} only, and {name} is of {side}",
             )
     if schemas and Role.ISSUER not in roles:
         reader.problem(

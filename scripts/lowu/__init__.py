@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lowu.institutions.documents.document import Document, Subject
     from lowu.institutions.documents.samples import SAMPLES
     from lowu.institutions.exchange.consent import Purpose
-    from lowu.institutions.ledger.registry import Registry, RegistryRefused
+    from lowu.institutions.ledger.facts import RegistryRefused
+    from lowu.institutions.ledger.registry import Registry
     from lowu.institutions.ledger.transactor import Signer
     from lowu.institutions.package.format import Package, Profile
     from lowu.institutions.roles.holder import Holder
@@ -68,7 +69,8 @@ PUBLIC = {
         "lowu.institutions.roles.holder": ("Holder",),
         "lowu.institutions.roles.verifier": ("Verifier",),
         "lowu.institutions.ledger.transactor": ("Signer",),
-        "lowu.institutions.ledger.registry": ("Registry", "RegistryRefused"),
+        "lowu.institutions.ledger.registry": ("Registry",),
+        "lowu.institutions.ledger.facts": ("RegistryRefused",),
         "lowu.contracts.registry": ("Jurisdiction", "Role", "AnchorState", "RevokeReason"),
     },
     "documents and verdicts": {

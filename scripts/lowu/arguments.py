@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +105,8 @@ def parse_subject(text: str) -> str:
     return text
 
 
-def check_schemas(schemas: Sequence[str]) -> None:
-    """Raise `UsageError` for an unknown schema, naming the known ones."""
-    from lowu.institutions.documents.schemas import SCHEMAS
-
-    unknown = [schema for schema in schemas if schema not in SCHEMAS]
-    if unknown:
-        known = ", ".join(SCHEMAS)
-        raise click.UsageError(f"unknown schema {unknown[0]!r}. There are: {known}")
+def tell_unknown_schema(name: str, known: Iterable[str]) -> str:
+    """Return the error about a schema that nobody here knows."""
+    close = get_close_matches(name, known, 1)
+    mend = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+    return f"unknown schema {name!r}; {mend} `lowu schema new` begins another"

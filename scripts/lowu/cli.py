@@ -54,9 +54,10 @@ _COMMANDS = {
     "witness": ("documents", "Confirm a registration by another institution."),
     "serve": ("serve", "Run an institution or wallet that processes orders from files."),
     "regulator": ("regulator", "Show an observer's counts and alerts."),
+    "schema": ("schema", "List, show and begin document schemas."),
     "org": ("org", "Propose changes, vote on them, replace accounts and keys."),
     "scenarios": ("scenarios", "Play scenarios of the pilot and beyond on a real network."),
-    "attack": ("attack", "Try an attack, and say what the attacker learns or gains."),
+    "attack": ("attack.command", "Try an attack, and say what the attacker learns or gains."),
     "state-tests": ("state_tests", "Run the official state tests in both EVM engines."),
     "bench": (
         "bench.command",

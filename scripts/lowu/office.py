@@ -6,7 +6,6 @@ Below ``--dir``, an institution's store is ``desks/NAME.sqlite3`` and a holder's
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import trio
 
-from lowu.arguments import read_form, write_file
+from lowu.arguments import read_form, tell_unknown_schema
 
 if TYPE_CHECKING:
     from lowu.contracts.registry import Jurisdiction, Role
+    from lowu.contracts.schemas.document_schema import Schema
     from lowu.institutions.exchange.trust import Trust
     from lowu.institutions.ledger.transactor import Signer
     from lowu.institutions.package.signatures import DocumentKey
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lowu.institutions.service.store import Store
     from lowu.node.client import RpcClient
     from lowu.node.topology.plan import Plan, PlannedInstitution
-    from lowu.node.topology.spec import Institution
+    from lowu.proposed import ProposalFiles
 
 _HINTS = {
     "ROLE_REQUIRED": (
@@ -82,6 +82,12 @@ class Office:
 
         return load_tree(self.directory)
 
+    @property
+    def _proposed(self) -> ProposalFiles:
+        from lowu.proposed import ProposalFiles
+
+        return ProposalFiles(self.directory / "desks")
+
     # --- members ------------------------------------------------------------------------------
 
     def find(self, name: str) -> PlannedInstitution:
@@ -110,7 +116,7 @@ class Office:
                     derive_key(seed, f"document/{spec.id}"),
                     nodes[spec.client_of],
                 )
-                for spec in self._read_newcomers()
+                for spec in self._proposed.read_newcomers()
             ),
         ]
 
@@ -118,6 +124,22 @@ class Office:
     def org_ids(self) -> Mapping[str, int]:
         """The institutions' organisation ids, by name."""
         return {item.spec.id: item.org_id for item in self.list_institutions()}
+
+    @property
+    def schemas(self) -> Mapping[str, Schema]:
+        """All document schemas known here: Lowu's, the network file's, and those proposed since."""
+        return {**self.plan.schemas, **{item.id: item for item in self._proposed.read_schemas()}}
+
+    def find_schema(self, name: str) -> Schema:
+        """Return a schema by id; raise `UsageError` if there is none."""
+        found = self.schemas.get(name)
+        if found is None:
+            raise click.UsageError(tell_unknown_schema(name, self.schemas))
+        return found
+
+    def keep_schemas(self, fresh: Sequence[Schema]) -> None:
+        """Record schemas that are proposed; see `ProposalFiles.keep_schemas`."""
+        self._proposed.keep_schemas(fresh, self.schemas)
 
     @property
     def report_names(self) -> Mapping[int, str]:
@@ -129,28 +151,6 @@ class Office:
             told[item.org_id] = spec.id if longer in ("", spec.id) else f"{spec.id} ({longer})"
         return told
 
-    @property
-    def _newcomers_file(self) -> Path:
-        return self.directory / "desks" / "newcomers.json"
-
-    def _read_newcomers(self) -> list[Institution]:
-        from lowu.contracts.registry import Jurisdiction, Role
-        from lowu.node.topology.spec import Institution
-
-        path = self._newcomers_file
-        if not path.is_file():
-            return []
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            return [
-                Institution(
-                    name, Jurisdiction[side], Role(roles), tuple(schemas), via, name, name_zh=""
-                )
-                for name, side, roles, schemas, via in rows
-            ]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise click.ClickException(f"{path} is damaged ({type(error).__name__})") from error
-
     def draft_newcomer(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Sequence[str], via: str
     ) -> PlannedInstitution:
@@ -158,23 +158,13 @@ class Office:
 
         Drafting the same institution again changes nothing, so its admission can be proposed again.
         """
-        from lowu.institutions.files import hold_lock, make_private_folder
-        from lowu.node.topology.spec import NAME
+        from lowu.node.topology.spec import NAME, Institution
 
         if not NAME.match(name):
             raise click.UsageError(f"{name!r}: use lower-case letters, digits and '-' only")
-        row = [name, side.name, int(roles), list(schemas), self.find(via).spec.client_of]
-        make_private_folder(self._newcomers_file.parent)
-        lock = self._newcomers_file.with_suffix(".lock")
-        with hold_lock(lock, lambda: None):  # two operators may draft at the same time
-            rows = [
-                [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
-                for item in self._read_newcomers()
-            ]
-            if row not in rows:
-                if name in self.org_ids:
-                    raise click.UsageError(f"{name} is already known, with different details")
-                write_file(self._newcomers_file, json.dumps([*rows, row], indent=1).encode())
+        node = self.find(via).spec.client_of
+        drafted = Institution(name, side, roles, tuple(schemas), node, name, name_zh="")
+        self._proposed.keep_newcomer(drafted, self.org_ids)
         return self.find(name)
 
     # --- keys ---------------------------------------------------------------------------------
@@ -213,7 +203,15 @@ class Office:
 
         key = self.document_key(item.spec.id, key_id)
         ledger = self.plan.genesis.web3_chain_id
-        return Member(item.spec.id, item.org_id, item.spec.side.name, key, ledger, key_id)
+        return Member(
+            item.spec.id,
+            item.org_id,
+            item.spec.side.name,
+            key,
+            ledger,
+            key_id,
+            self.schemas,
+        )
 
     # --- connections and stores ---------------------------------------------------------------
 
@@ -278,7 +276,7 @@ class Office:
         from lowu.node.topology.plan import derive_key
 
         key = DocumentKey(derive_key(self.plan.spec.settings.seed, f"holder/{name}"))
-        return Wallet(name, key, store)
+        return Wallet(name, key, store, schemas=self.schemas)
 
     # --- services -----------------------------------------------------------------------------
 
@@ -395,6 +393,14 @@ def _say_that_it_waits() -> None:
     click.echo("  waiting for a block; `lowu status` says whether there is a quorum", err=True)
 
 
+def known_schemas(directory: Path) -> Mapping[str, Schema]:
+    """Return the schemas of the network in a folder; without one, those that come with Lowu."""
+    from lowu.contracts.schemas.bundled import SCHEMAS
+    from lowu.node.topology.tree import is_tree
+
+    return Office(directory).schemas if is_tree(directory) else SCHEMAS
+
+
 async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answer:
     """Carry out a command's order; raise `ClickException` with an explanation if it is refused.
 
@@ -450,7 +456,7 @@ def now_s() -> int:
 
 def run_steps(function: Any) -> Any:
     """Run an async function; turn expected failures into clear errors."""
-    from lowu.institutions.ledger.registry import RegistryRefused
+    from lowu.institutions.ledger.facts import RegistryRefused
     from lowu.institutions.service.inbox import MailboxError
     from lowu.institutions.service.store import StoreError
     from lowu.node.errors import root_causes

@@ -17,9 +17,10 @@ from lowu.contracts.registry import (
 from lowu.experiments.scenarios.presenting import issue_report
 from lowu.institutions.exchange.presentation import encode_presentation
 from lowu.institutions.exchange.trust import read_trust
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.governance import Voter, count_proposals, read_proposal, route_calls
 from lowu.institutions.ledger.legacy_evidence import deploy_legacy
-from lowu.institutions.ledger.registry import Registry, RegistryRefused
+from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.roles.issuer import Issuer
 from lowu.institutions.roles.regulator import Regulator

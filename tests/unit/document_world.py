@@ -11,14 +11,18 @@ from lowu.contracts.registry import (
     AnchorRecord,
     AnchorState,
     Consent,
+    LedgerSchema,
     Org,
     OrgKey,
     OrgStatus,
+    Role,
+    SchemaStatus,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents.document import Document, Subject, build_enterprise_report
 from lowu.institutions.exchange.presentation import decode_presentation, encode_presentation
 from lowu.institutions.exchange.trust import Trust, TrustedKey, TrustedOrg
-from lowu.institutions.ledger.registry import Facts
+from lowu.institutions.ledger.facts import Facts, Terms
 from lowu.institutions.ledger.responses import TransactionReceipt
 from lowu.institutions.package.format import Profile, encode_package
 from lowu.institutions.package.leaves import Attachment
@@ -53,6 +57,16 @@ TRUST = Trust(
     time_s=NOW_S,
 )
 """What holders know."""
+
+
+def open_terms(schema):
+    """Return terms under which everything of a schema, by number, may be issued to everybody."""
+    (rules,) = (item for item in SCHEMAS.values() if item.number == schema)
+    org = Org(b"m" * 32, 2, int(Role.VERIFIER), OrgStatus.ACTIVE, 0, 0, 0, 0, 0)
+    policy = (0, 0, False, 0, 1, 0, 0, 0, rules.digest, rules.must_disclose_digest)
+    return Terms(org, LedgerSchema(SchemaStatus.ACTIVE, *policy), frozenset({1, 2, 3}))
+
+
 RECEIPT = TransactionReceipt("0x" + "ab" * 32, 7, True, b"", ())
 """The receipt of a transaction that succeeded in block 7."""
 
@@ -69,6 +83,7 @@ class Ledger:
         self.org = Org(b"m" * 32, 1, 3, OrgStatus.ACTIVE, 0, 0, 0, 0, 0)
         self.key = OrgKey(1, 0, 0, 0, ISSUER_KEY.public_key)
         self.accreditations = (Accreditation(True, 0, 0),)
+        self.schema_hash = SCHEMAS["cn.ecr/1"].digest
         self.is_down = False
         self.state_before = AnchorState.ACTIVE
         """That of every record before its last change."""
@@ -114,6 +129,7 @@ class Ledger:
             None if query.consent is None else self.consents.get(query.consent, unknown),
             (query.verifier, query.presentation) in self.consumed,
             query.route in self.routes,
+            self.schema_hash,
             not 0 < query.as_of < self.org.status_height,
         )
 

@@ -5,9 +5,10 @@ from eth_account import Account
 from lowu.consensus.codec import compute_digest
 from lowu.consensus.messages import CommitCertificate, Proposal
 from lowu.consensus.types import Domain
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import decode_transaction
-from lowu.node.config import GenesisConfig, OrgEntry
+from lowu.node.config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import compute_public_key
 from lowu.node.execution.evm import BlockContext
 from lowu.node.execution.executor import execute_block
@@ -33,6 +34,8 @@ GENESIS = GenesisConfig(
     observers=(),
     governor="0x" + "99" * 20,
     orgs=(ORG,),
+    schemas=(SchemaEntry.of(SCHEMAS["cn.ecr/1"]),),
+    routes=((1, 2), (2, 1), (1, 3), (3, 1)),
 )
 
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowu.arguments import (
-    check_schemas,
     decode_form,
     parse_anchor,
     parse_reason,
     read_attachments,
     read_file,
+    tell_unknown_schema,
     write_file,
 )
-from lowu.office import Office, carry_out, now_s, run_steps
+from lowu.office import Office, carry_out, known_schemas, now_s, run_steps
 from lowu.options import (
     EXISTING,
     attach_option,
@@ -41,15 +41,20 @@ if TYPE_CHECKING:
 @click.argument("schema")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the content.")
 @output_option("document.json")
+@directory_option
 @json_option
-def sample(schema: str, seed: int, output: Path, is_json: bool) -> None:
-    """Write a sample document of SCHEMA, such as cn.ecr/1, and the files attached to it."""
-    from lowu.institutions.documents.samples import SAMPLES
+def sample(schema: str, seed: int, output: Path, directory: Path, is_json: bool) -> None:
+    """Write a sample document of SCHEMA, such as cn.ecr/1, and the files attached to it.
+
+    SCHEMA may be one of the network in --dir; without a network, it is one that comes with Lowu.
+    """
+    from lowu.institutions.documents.samples import build_sample
     from lowu.institutions.service.recording import write_document
 
-    if schema not in SAMPLES:
-        raise click.UsageError(f"no sample of {schema!r}. There are: {', '.join(SAMPLES)}")
-    document, files = SAMPLES[schema](seed, now_s()).detach()
+    known = known_schemas(directory)
+    if schema not in known:
+        raise click.UsageError(tell_unknown_schema(schema, known))
+    document, files = build_sample(known[schema], seed, now_s()).detach()
     write_file(output, write_document(document))
     attached = []
     for path, file in files.items():
@@ -96,8 +101,8 @@ def issue(
 
     data = read_file(document)
     content = decode_form(document, data, read_document, "a document")
-    check_schemas([content.schema])
     office, attached = Office(directory), read_attachments(attach)
+    office.find_schema(content.schema)
     office.find(audience)
     for path in attached:
         try:

@@ -369,6 +369,7 @@ def accounts(directory: Path, is_json: bool) -> None:
 @json_option
 def validate(network: str, is_json: bool) -> None:
     """Check NETWORK (a bundled name or a TOML file) and summarise it."""
+    from lowu.node.topology.advice import list_warnings
     from lowu.node.topology.plan import build_plan
     from lowu.node.topology.spec import parse_spec
 
@@ -382,12 +383,15 @@ def validate(network: str, is_json: bool) -> None:
         "quorum": validators.quorum,
         "institutions": len(plan.institutions),
     }
+    warnings = list_warnings(plan.spec)
     if is_json:
-        emit_json(True, figures, name=plan.spec.settings.name)
+        emit_json(True, figures, name=plan.spec.settings.name, warnings=warnings)
         return
     click.echo(f"{origin}: ok, {plan.spec.settings.name}")
     for name, value in figures.items():
         click.echo(f"  {name.replace('_', ' ')}: {value}")
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     _note_fragile(plan)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowu.arguments import check_schemas
 from lowu.cli import emit_json
 from lowu.office import Office, ask_password, now_s, run_steps
 from lowu.options import by_option, directory_option, json_option
@@ -83,11 +82,12 @@ def admit(
     wrong = [role for role in roles if role not in Role.__members__]
     if wrong:
         raise click.UsageError(f"role {wrong[0]!r}: must be one of {', '.join(Role.__members__)}")
-    check_schemas(schemas)
+    office = Office(directory)
+    allowed = [office.find_schema(item) for item in schemas]
     flags = Role.ADMIN
     for role in roles:
         flags |= Role[role]
-    drafted = Office(directory).draft_newcomer(name, Jurisdiction[side], flags, schemas, via)
+    drafted = office.draft_newcomer(name, Jurisdiction[side], flags, schemas, via)
     calls = admission_calls(
         drafted.org_id,
         name,
@@ -95,7 +95,7 @@ def admit(
         flags,
         account=bytes.fromhex(drafted.address[2:]),
         document_key=DocumentKey(drafted.document_key).public_key,
-        schemas=schemas,
+        schemas=allowed,
     )
     what = f"admit {name} ({side}) as organisation {drafted.org_id}"
     _propose(directory, institution, calls, what, is_json=is_json)
@@ -129,9 +129,9 @@ def accredit(
     """Propose that NAME may, or may no longer, issue SCHEMA."""
     from lowu.institutions.ledger.governance import accreditation_calls
 
-    check_schemas([schema])
-    org_id = Office(directory).find(name).org_id
-    calls = accreditation_calls(org_id, schema, is_withdrawn=withdraw)
+    office = Office(directory)
+    rules, org_id = office.find_schema(schema), office.find(name).org_id
+    calls = accreditation_calls(org_id, rules, is_withdrawn=withdraw)
     verb = "no longer issues" if withdraw else "issues"
     _propose(directory, institution, calls, f"{name} {verb} {schema}", is_json=is_json)
 
@@ -189,23 +189,40 @@ def route(
 
 @propose.command()
 @click.argument("name", metavar="SCHEMA")
-@click.option("--witnesses", type=click.IntRange(0, 255), default=0, show_default=True)
+@click.option(
+    "--witnesses", type=click.IntRange(0, 15), default=None,
+    help="Institutions that must confirm a document.  [default: as the schema says]",
+)  # fmt: skip
 @click.option("--across", is_flag=True, help="At least one witness must be from another side.")
 @by_option
 @directory_option
 @json_option
 def schema(
-    name: str, witnesses: int, across: bool, institution: str, directory: Path, is_json: bool
+    name: str, witnesses: int | None, across: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
-    """Propose to allow documents of SCHEMA.
+    """Propose to allow documents of SCHEMA, an id or a file of [[schema]] tables.
 
-    A document is active once enough witnesses have confirmed it.
+    `lowu schema new` writes such a file. A document is active once enough witnesses have confirmed
+    it.
     """
     from lowu.institutions.ledger.governance import schema_calls
+    from lowu.node.topology.spec import load_schemas
 
-    check_schemas([name])
-    calls = schema_calls(name, min_witness=witnesses, is_cross_witnessed=across)
-    _propose(directory, institution, calls, f"register schema {name}", is_json=is_json)
+    office = Office(directory)
+    is_file = name not in office.schemas and Path(name).is_file()
+    proposed = load_schemas(Path(name)) if is_file else (office.find_schema(name),)
+    calls = [
+        call
+        for item in proposed
+        for call in schema_calls(
+            item,
+            min_witness=item.witnesses if witnesses is None else witnesses,
+            is_cross_witnessed=across or item.is_cross_witnessed,
+        )
+    ]
+    office.keep_schemas(proposed)
+    what = f"register schema {', '.join(item.id for item in proposed)}"
+    _propose(directory, institution, calls, what, is_json=is_json)
 
 
 @org.command()

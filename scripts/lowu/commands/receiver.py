@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowu.arguments import (
-    check_schemas,
     parse_subject,
     read_attachments,
     read_file,
@@ -61,12 +60,13 @@ def request(
     """Write a receiver's request for a document; without --field, for all of it."""
     from lowu.institutions.exchange.consent import Purpose
 
-    check_schemas([schema])
+    office = Office(directory)
+    office.find_schema(schema)
     if purpose not in list(Purpose):
         raise click.UsageError(f"purpose {purpose!r}: must be one of {', '.join(Purpose)}")
 
     async def run() -> Answer:
-        async with Office(directory).open_desk(institution, is_signing=True) as desk:
+        async with office.open_desk(institution, is_signing=True) as desk:
             asked = {"schema": schema, "purpose": purpose, "fields": list(fields)}
             order = desk.name_order("request", asked)
             answer = await carry_out(desk, order)

@@ -103,9 +103,9 @@ def _figures(view: View) -> dict[str, float]:
 
 
 def _rows(view: View, members: dict[int, PlannedInstitution]) -> list[tuple[str, str, str, int]]:
-    from lowu.contracts.registry import SCHEMA_IDS
+    from lowu.contracts.schemas.bundled import SCHEMAS
 
-    names = {number: name for name, number in SCHEMA_IDS.items()}
+    names = {schema.number: name for name, schema in SCHEMAS.items()}
     return sorted(
         (
             _name(issuer, members),

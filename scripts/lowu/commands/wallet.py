@@ -180,6 +180,7 @@ def _drop_consent(office: Office, holder: str, digest: str) -> None:
 @click.option(
     "--password", default="", help="Password; give it to the receiver by another channel."
 )
+@click.option("--dry-run", is_flag=True, help="Only show what would be shown; seal nothing.")
 @trust_option
 @output_option("sealed.bin")
 @directory_option
@@ -190,32 +191,50 @@ def present(
     document: str | None,
     fields: tuple[str, ...],
     password: str,
+    dry_run: bool,
     trusted: Path | None,
     output: Path,
     directory: Path,
     is_json: bool,
 ) -> None:
-    """Answer REQUEST with a document, sealed to the receiver."""
+    """Answer REQUEST with a document, sealed to the receiver; first say what it will see."""
     from lowu.institutions.exchange.request import decode_request
+    from lowu.institutions.verification.shown import collect_shown
 
     wanted, office = read_form(asked, decode_request, "a request"), Office(directory)
     trust = run_steps(partial(office.read_trust, trusted))
     with office.open_wallet(holder, trust) as wallet:
         doc_id = _choose(wallet, wanted, document)
-        receipt = wallet.find_consent(doc_id, wanted.receiver, wanted.purpose)
         try:
-            sealed = wallet.present(doc_id, wanted, fields, password)
+            shown = wallet.preview(doc_id, wanted, fields)
+            warnings = wallet.warn(shown, wanted)
+            rows = list(collect_shown(shown, {}, office.schemas.get(wanted.schema)).list_fields())
+            if not is_json:
+                _tell_shown(wanted, rows, warnings)
+            sealed = b"" if dry_run else wallet.present(doc_id, wanted, fields, password)
         except ValueError as error:
             raise click.UsageError(f"{asked}: {error}") from error
+    told: dict[str, Any] = {"doc_id": doc_id, "shown": dict(rows), "warnings": warnings}
+    if dry_run:
+        say("nothing is sealed, as --dry-run says", is_json=is_json, **told)
+        return
     write_file(output, sealed)
-    warning = "" if receipt else "\nwarning: no consent was given, so the receiver will refuse it"
     say(
-        f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes{warning}\n"
+        f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes\n"
         f"next: lowu verify {output} --by {wanted.receiver} --subject TYPE:NUMBER",
         is_json=is_json,
         file=str(output),
-        doc_id=doc_id,
+        **told,
     )
+
+
+def _tell_shown(wanted: Request, rows: list[tuple[str, str]], warnings: list[str]) -> None:
+    """Print what a receiver will see, before it is sealed."""
+    width = min(40, max((len(path) for path, _ in rows), default=0))
+    lines = [f"{wanted.receiver} will see of {wanted.schema}:"]
+    lines += [f"  {path:<{width}}  {text}" for path, text in rows]
+    lines += [f"warning: {warning}" for warning in warnings]
+    say("\n".join(lines), is_json=False)
 
 
 @click.command()

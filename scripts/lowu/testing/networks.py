@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import click
@@ -78,6 +79,11 @@ class VirtualFaults:
             yield
 
 
+def draw_bytes(seed: int) -> Callable[[int], bytes]:
+    """Return a source of bytes that follow from a seed: no secret, and the same in every run."""
+    return Random(f"lowu actors {seed}").randbytes  # noqa: S311  (simulation)
+
+
 class VirtualNetwork:
     """A network in virtual time, created fresh for each function that runs on it."""
 
@@ -91,7 +97,9 @@ class VirtualNetwork:
         async def main() -> T:
             async with (
                 open_virtual(self.plan, self.seed) as network,
-                open_actors(self.plan, network.now_s, network.client) as actors,
+                open_actors(
+                    self.plan, network.now_s, network.client, draw_bytes(self.seed)
+                ) as actors,
             ):
                 return await function(actors, VirtualFaults(network))
 

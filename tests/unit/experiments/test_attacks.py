@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import trio
 
-from lowu.commands.attack_exchange import HELP
+from lowu.commands.attack.attack_exchange import HELP
 from lowu.experiments.attacks.dictionary import (
     MARK,
     SUM_MAX,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowu.contracts.registry import org_function
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents import identifiers as ids
 from lowu.institutions.documents import personal
 from lowu.institutions.documents.document import (
@@ -17,7 +18,6 @@ from lowu.institutions.documents.document import (
     build_kyc_file,
     build_owner_report,
 )
-from lowu.institutions.documents.schemas import SCHEMAS
 from lowu.institutions.ledger.governance import rotation_calls
 from lowu.institutions.ledger.transactor import NotTaken, Signer
 from lowu.institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical

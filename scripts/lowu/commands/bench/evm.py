@@ -23,8 +23,9 @@ from lowu.contracts.registry import (
     encode_get_record,
     encode_register_anchor,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.measuring.bench_report import Spread, describe_machine, print_machine, ratios
-from lowu.node.config import Engine, GenesisConfig, OrgEntry
+from lowu.node.config import Engine, GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
 from lowu.node.execution.evm import BlockContext, Evm, Outcome
 from lowu.node.execution.flat_state import EmptyState, LayeredState, WriteSet
@@ -67,7 +68,7 @@ def build_state() -> tuple[WriteSet, list[Case]]:
     node_id = "01" * 64
     genesis = GenesisConfig(
         "bench", "group0", 20_200, 0, 30_000_000, 1_000, 1, ((node_id, 1),), (),
-        "0x" + "99" * 20, (org,),
+        "0x" + "99" * 20, (org,), (SchemaEntry.of(SCHEMAS["cn.ecr/1"]),),
     )  # fmt: skip
     base = build_genesis(genesis).writes
     evm = Evm(LayeredState(EmptyState(), base), CONTEXT)

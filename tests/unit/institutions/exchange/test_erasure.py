@@ -17,8 +17,8 @@ from lowu.contracts.registry import (
 )
 from lowu.experiments.attacks.mutation import mutate
 from lowu.institutions.exchange.erasure import decode_erasure, encode_erasure, find_flaw
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.keystore import KeystoreError, read_keystore, write_keystore
-from lowu.institutions.ledger.registry import RegistryRefused
 from lowu.institutions.package.format import BatchPlace, encode_package
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.issuer import Audience

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lowu.contracts.registry import AnchorKind
-from lowu.institutions.documents.schemas import DAY_S
+from lowu.contracts.schemas.document_schema import DAY_S
 from lowu.institutions.exchange.trust import (
     Handover,
     TrustedKey,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lowu.contracts.registry import OrgStatus
-from lowu.institutions.documents.schemas import DAY_S
+from lowu.contracts.schemas.document_schema import DAY_S
 from lowu.institutions.exchange.request import decode_request, encode_request
 from lowu.institutions.package.format import compute_anchor, encode_package, find_file_digest
 from lowu.institutions.package.forms import FormError, outermost
@@ -195,12 +195,12 @@ def test_a_request_for_many_fields_spoils_no_wallet(world, tmp_path):
     store = open_store(tmp_path / "s")
     wallet = Wallet("acme", HOLDER_KEY, store, trust=TRUST, clock_s=lambda: NOW_S)
     wallet.holder.keep(world.package)
-    many = tuple(f"/x/{n}" for n in range(512))
+    many = tuple(f"/annex/{n}" for n in range(512))
     with pytest.raises(FormError, match="more than 512 fields"):
         wallet.agree(world.doc_id, world.ask(fields=many), Agreement())
-    asked = world.ask(fields=("/header", *(f"/header/{n}" for n in range(511))))
+    asked = world.ask(fields=("/annex", *(f"/annex/{n}" for n in range(511))))
     receipt = wallet.agree(world.doc_id, asked, Agreement())
-    assert set(receipt.fields) == {"/header", "/summary/overdue_accounts"}
+    assert set(receipt.fields) == {"/annex", *world.package.header.must_disclose}
     assert wallet.find_consent(world.doc_id, "nova", "LOAN") == receipt
     store.open("consents", bytes, bytes)[b"damaged"] = b"{}"
     assert wallet.find_consent(world.doc_id, "nova", "LOAN") == receipt
@@ -230,3 +230,51 @@ def test_a_purpose_is_one_of_those_that_there_are(world):
 )
 def test_the_outermost_of_paths(paths, left):
     assert outermost(paths) == left
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ("/summary", "a list of paths, such as ['/summary'], and not one text"),
+        (["summary"], "'summary' is not a JSON Pointer"),
+        (["/sumary"], "/sumary: the schema has no such field; did you mean /summary?"),
+        (["/summary/lender"], "did you mean /summary/lenders?"),
+        (["/loans/first"], "/loans is an array, whose elements are /0, /1 and so on"),
+        (["/summary/lenders/0"], "/summary/lenders is a value and has no fields"),
+    ],
+)
+def test_what_is_asked_for_is_checked_where_it_is_typed(world, fields, text):
+    """A misspelt field gave ACCEPT: the answer held all that the question could mean."""
+    with pytest.raises(FormError) as refused:
+        world.ask(fields=fields)
+    assert text in str(refused.value)
+
+
+def test_a_holder_chooses_from_a_list_of_paths(world):
+    request = world.ask()
+    for act in (world.holder.build, world.holder.present):
+        with pytest.raises(FormError, match="a list of paths"):
+            act(world.doc_id, request, None, "/summary")
+    with pytest.raises(FormError, match="a list of paths"):
+        world.holder.consent(world.doc_id, request, fields="/summary")
+
+
+def test_a_holder_is_warned_of_what_will_be_refused(world, tmp_path):
+    wallet = Wallet(
+        "acme", HOLDER_KEY, open_store(tmp_path / "s"), trust=TRUST, clock_s=lambda: NOW_S
+    )
+    wallet.holder.keep(world.package)
+    request = world.ask(fields=("/summary", "/loans"))
+
+    def warn(*fields):
+        return wallet.warn(wallet.preview(world.doc_id, request, fields), request)
+
+    assert warn() == ["no consent was given, so the receiver will refuse it"]
+    receipt = wallet.agree(world.doc_id, request, Agreement(True, True))
+    assert warn() == []
+    assert warn("/loans", "/header") == [
+        "not shown in full, so the receiver will refuse it: /summary, /summary/overdue_accounts"
+    ]
+    wallet.withdrawn[receipt.digest] = b""
+    assert warn() == ["the consent was withdrawn, so the receiver will refuse it"]
+    assert not wallet.presented

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.oracle import package_oracle as second_reader
 from lowu.institutions.exchange.consent import sign_for_ledger
 from lowu.institutions.exchange.presentation import decode_presentation
@@ -37,7 +38,7 @@ from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 from lowu.institutions.verification.integrity import find_damage
 
 DATA = Path(__file__).parents[3] / "data"
-SCHEMAS = {"cn.ecr/1": 1}
+NUMBERS = {"cn.ecr/1": 1}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_the_second_reader_reads_the_package(vectors):
     data = second_reader.canonical(without_proof(vectors["package"]))
     keys = vectors["keys"]
     read = second_reader.read_package(
-        data, SCHEMAS, bytes.fromhex(keys["holder"]["private"]), keys["issuer"]["public"]
+        data, NUMBERS, bytes.fromhex(keys["holder"]["private"]), keys["issuer"]["public"]
     )
     assert second_reader.doc_digest(read["header"]).hex() == vectors["doc_digest"]
     assert second_reader.canonical(vectors["package"]) == encode_canonical(vectors["package"])
@@ -175,15 +176,15 @@ def test_a_package_of_version_1_is_still_what_it_was():
     assert package.header.doc_digest.hex() == vectors["doc_digest"]
     key = bytes.fromhex(vectors["keys"]["issuer"]["public"])
     assert is_signed_by(key, package.header.doc_digest, package.issuer_signature, version=1)
-    assert find_damage(package) == ""
+    assert find_damage(package, SCHEMAS) == ""
     seed = open_seed(package, DocumentKey(bytes.fromhex(vectors["keys"]["holder"]["private"])))
     assert seed.hex() == vectors["seed"] and find_foreign_leaf(package, seed, 1) == ""
     first, second, *rest = package.disclosures
     changed = replace(package, disclosures=(second, first, *rest))
-    assert "not in order" in find_damage(changed)
+    assert "not in order" in find_damage(changed, SCHEMAS)
     hidden = replace(package, disclosures=package.disclosures[:-1])
     assert find_foreign_leaf(hidden, seed, 1) != ""
     stripped = second_reader.canonical(without_proof(vectors["package"]))
     second_reader.read_package(
-        stripped, SCHEMAS, bytes.fromhex(vectors["keys"]["holder"]["private"]), key.hex()
+        stripped, NUMBERS, bytes.fromhex(vectors["keys"]["holder"]["private"]), key.hex()
     )

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from lowu.contracts.registry import AnchorState
+from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents.samples import SAMPLES
-from lowu.institutions.documents.schemas import SCHEMAS
-from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.responses import EventLog
 from lowu.institutions.package.format import encode_package
 from lowu.institutions.roles.holder import Agreement
@@ -40,6 +40,7 @@ from tests.unit.document_world import (
     SUBJECT,
     TRUST,
     World,
+    open_terms,
 )
 
 
@@ -65,6 +66,9 @@ class Node:
 
     async def prove(self, receipt, issuer, anchor):
         return None
+
+    async def read_terms(self, start, schema, audience):
+        return open_terms(schema)
 
 
 def issuer_desk(node, path):

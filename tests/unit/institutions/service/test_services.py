@@ -17,7 +17,7 @@ from lowu.contracts.registry import (
 )
 from lowu.institutions.documents.samples import SAMPLES
 from lowu.institutions.exchange.erasure import decode_erasure
-from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.transactor import NotTaken
 from lowu.institutions.package.format import decode_package
 from lowu.institutions.package.forms import FormError
@@ -279,7 +279,7 @@ async def test_a_document_that_nobody_could_read_is_not_issued(tmp_path):
     node = Node()
     service = issuer(node, tmp_path / "s")
     document = json.loads(DOCUMENT)
-    large = {str(n): "x" * 60_000 for n in range(40)}
+    large = {"annex": ["x" * 60_000 for _ in range(40)]}
     for name, change, text in (
         ("time", {"report_time": -1}, "report_time"),
         ("number", {"report_time": 1.5}, "report_time"),
@@ -371,12 +371,12 @@ async def test_mistakes_are_told(tmp_path, action, fields, text):
 
 async def test_files_are_attached(tmp_path):
     files = {"document.json": DOCUMENT, "scan.png": b"a scan"}
-    fields = ISSUING | {"attach": {"/scan": "scan.png"}}
+    fields = ISSUING | {"attach": {"/annex/scan": "scan.png"}}
     answer = await issuer(Node(), tmp_path / "s").do(Order("x", "issue", fields, files))
     (leaf,) = (
         leaf
         for leaf in decode_package(answer.files["package.json"]).disclosures
-        if leaf.path == "/scan"
+        if leaf.path == "/annex/scan"
     )
     assert leaf.value.startswith("sha-256:") and leaf.value.endswith(":6:image/png")
     for wrong, text in (({"/scan": 5}, "'attach'"), ({"/a": "b"}, "needs a file 'b'"), (7, "'att")):

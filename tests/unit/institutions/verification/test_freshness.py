@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from lowu.contracts.registry import AnchorState, OrgStatus
+from lowu.contracts.schemas.document_schema import DAY_S
 from lowu.institutions.documents.document import build_enterprise_report
-from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.heads import SeenHead, decode_head, encode_head
 from lowu.institutions.verification.verdicts import Check, Verdict

@@ -126,6 +126,13 @@ async def test_the_report_carries_what_is_shown():
     assert json.loads(encode_shown(report, NAMES))["content"] == shown.content
 
 
+async def test_fields_stand_in_the_order_of_the_schema():
+    """Their leaves stand in the order of their salts, which is another for each document."""
+    world = World()
+    report = await world.verify(world.show())
+    assert json.dumps(report.shown.content) == json.dumps(world.document.content)
+
+
 async def test_nothing_is_shown_of_a_rejection_unless_it_is_asked_for():
     world = World()
     shown = resigned(world.show(), subject_salt=b"x" * 32)
@@ -141,16 +148,16 @@ async def test_nothing_is_shown_of_a_rejection_unless_it_is_asked_for():
 async def test_files_are_shown_by_digest_and_size():
     image = Attachment(b"an image" * 100, "image/png")
     document = World().document
-    content = {**document.content, "image": image}
+    content = {**document.content, "annex": {"image": image}}
     world = World(Document(document.schema, SUBJECT, NOW_S, content))
-    report = await world.verify(world.show(), files={"/image": image.data})
+    report = await world.verify(world.show(), files={"/annex/image": image.data})
     (file,) = report.shown.attachments
-    assert (file.path, file.digest, file.size) == ("/image", image.digest.hex(), 800)
+    assert (file.path, file.digest, file.size) == ("/annex/image", image.digest.hex(), 800)
     assert (file.media_type, file.is_compared) == ("image/png", True)
     missing = await world.verify(world.show())
     assert missing.verdict is Verdict.INDETERMINATE
     assert not missing.shown.attachments[0].is_compared
-    other = await world.verify(world.show(), files={"/image": b"other"}, show_rejected=True)
+    other = await world.verify(world.show(), files={"/annex/image": b"other"}, show_rejected=True)
     assert not other.shown.attachments[0].is_compared
 
 

@@ -18,12 +18,13 @@ from lowu.contracts.registry import (
     RegistryErrorCode,
     RevokeReason,
 )
+from lowu.contracts.schemas.bundled import SCHEMAS
+from lowu.contracts.schemas.document_schema import DAY_S
 from lowu.institutions.documents.document import Subject, build_owner_report
-from lowu.institutions.documents.schemas import DAY_S
 from lowu.institutions.exchange.consent import Purpose
 from lowu.institutions.exchange.presentation import encode_presentation, seal, unseal
 from lowu.institutions.exchange.request import decode_request, encode_request
-from lowu.institutions.ledger.registry import RegistryRefused
+from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.package.canonical import encode_canonical
 from lowu.institutions.package.format import (
     BatchPlace,
@@ -517,6 +518,7 @@ async def test_consent_to_something_else(world, changes, code):
 async def test_sensitive_data_need_a_box_of_their_own():
     document = build_owner_report(1, NOW_S)
     world = World(document)
+    world.ledger.schema_hash = SCHEMAS[document.schema].digest
     for record in list(world.ledger.records):
         world.ledger.records[record] = replace(world.ledger.records[record], schema=3)
     request = world.ask()
@@ -766,7 +768,7 @@ def test_two_audiences_share_nothing_on_the_ledger(world):
 def test_the_checks_are_bounded(world):
     shown = world.show()
     wrong = resigned(shown, hashes=tuple(bytes(32) for _ in shown.hashes))
-    line = check_integrity(wrong, {})
+    line = check_integrity(wrong, {}, SCHEMAS["cn.ecr/1"])
     assert len(line.findings) == SHOWN_MAX + 1
 
 

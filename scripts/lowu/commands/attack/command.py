@@ -15,7 +15,7 @@ import click
 import trio
 
 from lowu.cli import emit_json
-from lowu.commands.attack_exchange import build_commands
+from lowu.commands.attack.attack_exchange import build_commands
 from lowu.options import json_option, read_network
 from lowu.output import Progress, print_table
 
@@ -105,7 +105,7 @@ def mutate(
     alone; no two verdicts may differ.
     """
     if structural is not None:
-        from lowu.commands.attack_exchange import run_structural
+        from lowu.commands.attack.attack_exchange import run_structural
 
         run_structural(structural, seed, jobs or os.cpu_count() or 1, is_json=is_json)
     from random import Random
@@ -161,7 +161,7 @@ def strangers(network: str, minutes: float, seed: int, is_json: bool) -> None:
 
     No node may stop or disagree with the others.
     """
-    from lowu.commands.attack_strangers import run_strangers
+    from lowu.commands.attack.attack_strangers import run_strangers
 
     run_strangers(network, minutes, seed, is_json=is_json)
 
