@@ -65,7 +65,8 @@ def _clean(message: str) -> str:
 class RpcClient:
     """Client of one node."""
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 30.0, chain_id: int | None = None) -> None:
+        """Create a client; with `chain_id`, a node of another chain is an error, not an answer."""
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname is None:
             raise ValueError(f"{url!r} is not an http:// URL")
@@ -74,6 +75,7 @@ class RpcClient:
         name = f"[{self._host}]" if ":" in self._host else self._host
         self._authority = f"{name}:{self._port}"
         self._timeout_s = timeout_s
+        self._chain_id = chain_id
         self._stream: trio.SocketStream | None = None
         self._http = h11.Connection(h11.CLIENT)
         self._lock = trio.Lock()
@@ -197,6 +199,22 @@ class RpcClient:
         if self._stream is None:
             self._stream = await trio.open_tcp_stream(self._host, self._port)
             self._http = h11.Connection(h11.CLIENT)
+            if self._chain_id is not None:
+                await self._check_chain(self._stream, self._chain_id)
+        return await self._send(self._stream, body)
+
+    async def _check_chain(self, stream: trio.SocketStream, wanted: int) -> None:
+        """Raise `ClientError` if a node of another chain answers on a new connection."""
+        (request,) = build_requests("eth_chainId", [[]])
+        answer = await self._send(stream, json.dumps(request).encode())
+        found = self._read("eth_chainId", answer, 0)
+        if found != hex(wanted):
+            raise ClientError(
+                f"{self.url}: a node of another chain answers here (number {found!r}; this network "
+                f"has {wanted}). Is another network running on its ports? `lowu status` shows it."
+            )
+
+    async def _send(self, stream: trio.SocketStream, body: bytes) -> Any:
         request = h11.Request(
             method="POST",
             target="/",
@@ -209,8 +227,8 @@ class RpcClient:
         data = self._http.send(request) or b""
         data += self._http.send(h11.Data(data=body)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""
-        await self._stream.send_all(data)
-        answer = await self._read_response(self._stream)
+        await stream.send_all(data)
+        answer = await self._read_response(stream)
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         else:

@@ -20,12 +20,10 @@ from lowu.consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
+from lowu.node.settings import BLOCK_GAS_MAX, BLOCK_TX_COUNT_MAX, SETTINGS, TX_GAS_LIMIT_MIN
 
 T = TypeVar("T")
 
-BLOCK_TX_COUNT_MAX = 10_000
-TX_GAS_LIMIT_MIN = 100_000
-BLOCK_GAS_MAX = 100_000_000
 """Limit on the sum of gas limits in a block: at worst some 20 s of py-evm (docs/adr/0005)."""
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9._\[\]:-]{1,253}")
@@ -199,6 +197,11 @@ class _Section:
             raise self.error(key, f"{value} is outside {low}..{high}")
         return value
 
+    def setting(self, name: str) -> int:
+        """Return a setting, as `SETTINGS` describes it."""
+        known = SETTINGS[name]
+        return self.integer(known.ini.partition(".")[2], known.low, known.high)
+
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key, "true" if default else "false")
         if value not in ("true", "false"):
@@ -369,10 +372,10 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         rpc_port=rpc.integer("listen_port", 1, 65_535),
         web3_port=_Section(path, parser, "web3_rpc").integer("listen_port", 1, 65_535),
         peers=load_peers(folder / p2p.text("nodes_file")),
-        min_seal_time_ms=consensus.integer("min_seal_time", 1, 600_000),
-        consensus_timeout_ms=consensus.integer("consensus_timeout", 100, 600_000),
-        pipeline_size=consensus.integer("pipeline_size", 1, 1_000),
-        pool_limit=pool.integer("limit", 1, 10_000_000),
+        min_seal_time_ms=consensus.setting("min_seal_time_ms"),
+        consensus_timeout_ms=consensus.setting("consensus_timeout_ms"),
+        pipeline_size=consensus.setting("pipeline_size"),
+        pool_limit=pool.setting("pool_limit"),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
         evm=Engine(engine),
         rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),

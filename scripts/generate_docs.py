@@ -10,11 +10,13 @@ import sys
 import api_page
 import architecture_figure
 import documents_page
+import settings_page
 
 FILES = {
     api_page.PAGE: api_page.render,
     architecture_figure.FIGURE: architecture_figure.render,
     documents_page.PAGE: documents_page.render,
+    settings_page.PAGE: settings_page.render,
 }
 
 

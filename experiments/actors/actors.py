@@ -360,15 +360,11 @@ class Actors:
         return await self.verifiers[receiver].receive(sealed, document.subject)
 
 
-def _connect(node: PlannedNode) -> RpcClient:
-    return RpcClient(node.url)
-
-
 @asynccontextmanager
 async def open_actors(
     plan: Plan,
     now_s: Callable[[], int],
-    connect: Callable[[PlannedNode], RpcClient] = _connect,
+    connect: Callable[[PlannedNode], RpcClient] | None = None,
     randomness: Callable[[int], bytes] = secrets.token_bytes,
 ) -> AsyncIterator[Actors]:
     """Connect a plan's institutions to their nodes; yield all actors.
@@ -376,7 +372,7 @@ async def open_actors(
     Args:
         plan: the network.
         now_s: the time, in seconds since 1970.
-        connect: opens the client of a node.
+        connect: opens the client of a node, if not by its URL.
         randomness: returns random bytes, for all that the actors draw.
     """
 
@@ -394,10 +390,14 @@ async def open_actors(
     async with AsyncExitStack() as stack:
         stack.enter_context(actors.stores)
         for item in plan.institutions:
-            client = CausalClient(connect(item.node), actors.horizon)
+            ledger = plan.genesis.web3_chain_id
+            if connect is None:
+                client = RpcClient(item.node.url, chain_id=ledger)
+            else:
+                client = connect(item.node)
+            client = CausalClient(client, actors.horizon)
             actors.clients[item.spec.id] = await stack.enter_async_context(client)
             key = DocumentKey(item.document_key)
-            ledger = plan.genesis.web3_chain_id
             member = Member(
                 item.spec.id, item.org_id, item.spec.side.name, key, ledger, schemas=plan.schemas
             )

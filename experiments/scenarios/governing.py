@@ -93,9 +93,21 @@ async def play_macao(stage: Stage) -> None:
         ("baihang", "in Shenzhen", "ACCEPT"),
         ("fusion", "in Hong Kong", "REJECT JURISDICTION_RULE"),
     ):
-        issued = await actors.issue("nam-kwong", document, "owner", receiver)
+        package = actors.issuers["nam-kwong"].build_package(  # without an issuer's own checks
+            document,
+            audience=actors.audience(receiver),
+            holder_key=actors.holders["owner"].key.public_key,
+            issued_at_s=actors.now_s(),
+        )
+        issued = await actors.register("nam-kwong", package, document, "owner")
         report = await actors.hand_over("owner", issued, document, receiver)
         stage.verdict(f"a certificate from Macao, shown {what}", expected, report)
+    try:
+        await actors.issue("nam-kwong", document, "owner", "fusion")
+        told = "issued"
+    except ValueError as error:
+        told = str(error).partition(",")[0]
+    stage.fact("an issuer's desk, asked for that", "no route leads from MO to HK", told)
     answer = await _consume(actors, "fusion", mo)
     stage.fact("the ledger's answer to that use in Hong Kong", "JURISDICTION_RULE", answer)
     found = await _decide(actors, route_calls(mo, hk))

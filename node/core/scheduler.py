@@ -20,7 +20,7 @@ from lowu.consensus.invariants import check_certificate
 from lowu.consensus.messages import CommitCertificate, Proposal
 from lowu.node.chain.block import Block
 from lowu.node.chain.transaction import Transaction, decode_transaction
-from lowu.node.config import BLOCK_GAS_MAX, Engine, GenesisConfig
+from lowu.node.config import Engine, GenesisConfig
 from lowu.node.core.events import BlockCommittedEvent, Events
 from lowu.node.core.membership import Membership
 from lowu.node.errors import BadInput, StorageError
@@ -28,6 +28,7 @@ from lowu.node.execution.evm import BlockContext
 from lowu.node.execution.executor import ExecutedBlock, Parent, execute_block
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.metrics import CpuTimes, Part
+from lowu.node.settings import BLOCK_GAS_MAX
 
 SPECULATED_MAX = 2
 """Results held for one height, of which at most one will be committed."""

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from lowu.node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
-from lowu.node.config import BLOCK_GAS_MAX, GenesisConfig
+from lowu.node.config import GenesisConfig
 from lowu.node.errors import InvalidTransaction
+from lowu.node.settings import BLOCK_GAS_MAX
 
 NONCE_WINDOW = 5_000
 """Greatest distance of a transaction's nonce from the committed nonce."""

@@ -23,6 +23,7 @@ from lowu.node.config import Engine
 from lowu.node.errors import PORT_TAKEN_EXIT, ConfigError, MachineRefuses, NodeError
 from lowu.node.ledger import first_start
 from lowu.node.limits.json_limits import load_json
+from lowu.node.topology.changes import with_chain_id
 from lowu.node.topology.control import Control, NotRunning
 from lowu.node.topology.plan import Plan, PlannedNode, build_plan, derive_key
 from lowu.node.topology.ports import find_free_block, name_ports, reserve_ports
@@ -67,9 +68,12 @@ def prepare(
     engine: Engine | None = None,
 ) -> Plan:
     """Return the plan of the network in a folder, writing its tree if it is new."""
-    plan = load_tree(directory) if is_tree(directory) else build_plan(parse_spec(spec_text, origin))
+    is_new = not is_tree(directory)
+    if is_new:
+        spec_text = with_chain_id(spec_text)
+    plan = build_plan(parse_spec(spec_text, origin)) if is_new else load_tree(directory)
     plan, has_moved = _move_to_free_ports(plan, report)
-    if not is_tree(directory):
+    if is_new:
         write_tree(plan, spec_text, directory)
     elif has_moved:
         write_ports(plan, directory)

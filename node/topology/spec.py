@@ -19,8 +19,9 @@ from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.contracts.schemas.schema_tables import read_schema
-from lowu.node.config import BLOCK_GAS_MAX, TX_GAS_LIMIT_MIN, parse_rpc_host, parse_rpc_origin
+from lowu.node.config import parse_rpc_host, parse_rpc_origin
 from lowu.node.errors import ConfigError
+from lowu.node.settings import SETTINGS
 
 NODES_MAX = 64
 INSTITUTIONS_MAX = 200
@@ -103,24 +104,6 @@ class NetworkSpec:
         raise KeyError(name)
 
 
-_NETWORK_KEYS: dict[str, tuple[type, int, int]] = {
-    "seed": (int, 0, 2**53),
-    "web3_chain_id": (int, 1, 2**53),
-    "genesis_time_ms": (int, 0, 2**53),
-    "tx_gas_limit": (int, TX_GAS_LIMIT_MIN, BLOCK_GAS_MAX),
-    "block_tx_count_limit": (int, 1, 10_000),
-    "leader_period": (int, 1, 1_000_000),
-    "consensus_timeout_ms": (int, 100, 600_000),
-    "min_seal_time_ms": (int, 1, 600_000),
-    "pipeline_size": (int, 1, 1_000),
-    "pool_limit": (int, 1, 10_000_000),
-    "p2p_port": (int, 1_024, 65_000),
-    "rpc_port": (int, 1_024, 65_000),
-    "web3_port": (int, 1_024, 65_000),
-    "tap": (bool, 0, 1),
-    "allow_one_side_quorum": (bool, 0, 1),
-}
-_TEXT_KEYS = ("name", "chain_id", "group_id")
 _LIST_KEYS = {"rpc_hosts": parse_rpc_host, "rpc_origins": parse_rpc_origin}
 
 
@@ -229,27 +212,29 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
     if not isinstance(raw, dict):
         reader.problem("network", 0, "", "table [network] with name and seed is missing")
         return Settings("", 0)
-    reader.unknown_keys("network", 0, raw, {*_NETWORK_KEYS, *_TEXT_KEYS, *_LIST_KEYS})
+    reader.unknown_keys("network", 0, raw, set(SETTINGS))
     for key in ("name", "seed"):
         if key not in raw:
             reader.problem("network", 0, "", f"{key} is missing; add {key} = …")
     values: dict[str, Any] = {}
     for key, value in raw.items():
-        if key in _TEXT_KEYS:
+        kind = SETTINGS[key].kind if key in SETTINGS else None
+        if kind is str:
             if not isinstance(value, str) or not CHAIN_NAME.match(value):
                 reader.problem(
                     "network", 0, key, f"{key} must be 1 to 32 letters, digits, '.', '_' or '-'"
                 )
             values[key] = value
-        elif key in _NETWORK_KEYS:
+        elif kind in (int, bool):
             values[key] = _read_number(reader, key, value)
-        elif key in _LIST_KEYS:
+        elif kind is list:
             values[key] = _read_names(reader, key, value)
     return Settings(**{"name": "", "seed": 0, **values})
 
 
 def _read_number(reader: _Reader, key: str, value: object) -> int:
-    kind, low, high = _NETWORK_KEYS[key]
+    setting = SETTINGS[key]
+    kind, low, high = setting.kind, setting.low, setting.high
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, int):
         wanted = "true or false" if kind is bool else "an integer"
         reader.problem("network", 0, key, f"{key} must be {wanted}, not {value!r}")

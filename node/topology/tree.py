@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from lowu.node.config import Engine, dump_genesis, dump_node_config, load_node_config
 from lowu.node.errors import ConfigError, MachineRefuses
 from lowu.node.ledger.first_start import TEXT as FIRST_START_TEXT
 from lowu.node.ledger.first_start import marker_path
+from lowu.node.topology.changes import set_values
 from lowu.node.topology.node_certificates import (
     IssuedCertificate,
     issue_agency_ca,
@@ -165,6 +166,31 @@ def write_engine(plan: Plan, directory: Path, engine: Engine) -> None:
         folder = node_folder(directory, node)
         config = replace(load_node_config(folder, node.name), evm=engine)
         _write(folder / "config.ini", dump_node_config(config))
+
+
+def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
+    """Give the network in a folder another network file, which differs in what may change.
+
+    Settings are written into each node's config.ini; what was changed there by hand stays if the
+    file has it as before. The chain keeps the number that its transactions are signed for.
+    """
+    held, wanted = load_tree(directory), parse_spec(spec_text, origin)
+    chain_id = held.spec.settings.web3_chain_id
+    text = set_values(spec_text, [f"web3_chain_id={chain_id}"])
+    first, asked = build_plan(held.spec).ports, build_plan(wanted).ports
+    plan = build_plan(parse_spec(text, origin), held.ports if first == asked else asked)
+    for node in plan.nodes:
+        folder = node_folder(directory, node)
+        before, after = (item.node_config(node, folder) for item in (held, plan))
+        changed = {
+            part.name: getattr(after, part.name)
+            for part in fields(after)
+            if getattr(before, part.name) != getattr(after, part.name)
+        }
+        config = replace(load_node_config(folder, node.name), **changed)
+        _write(folder / "config.ini", dump_node_config(config))
+    _write(directory / META / "network.toml", text)
+    write_ports(plan, directory)
 
 
 def load_tree(directory: Path) -> Plan:

@@ -24,7 +24,7 @@ from lowu.streams import PIPE_CLOSED_EXIT, OutputLost, give_up_output, open_stre
 
 _COMMANDS = {
     "demo": ("demo", "Play the pilot end to end on a fresh network."),
-    "up": ("network", "Start a network; return when a quorum has committed a block."),
+    "up": ("up", "Start a network; return when a quorum has committed a block."),
     "down": ("network", "Stop all nodes of a network."),
     "status": ("network", "Show the state of every node."),
     "start": ("network", "Start one node."),
@@ -32,6 +32,7 @@ _COMMANDS = {
     "kill": ("network", "Kill one node at once (SIGKILL)."),
     "restart": ("network", "Stop one node and start it again."),
     "logs": ("logs", "Show the logs of all nodes, merged by time."),
+    "env": ("network", "Print the addresses and the chain id for clients."),
     "accounts": ("network", "List the institutions' accounts and nodes."),
     "validate": ("network", "Check a network file."),
     "build-chain": ("chain", "Write node folders as FISCO BCOS's build_chain.sh does."),

@@ -219,11 +219,16 @@ class Office:
     async def connect(self, name: str) -> AsyncIterator[Signer]:
         """Connect an institution's account to its node."""
         from lowu.institutions.ledger.transactor import Signer
-        from lowu.node.client import RpcClient
 
         item = self.unlock(name)
-        async with RpcClient(item.node.url) as client:
+        async with self._client(item.node.url) as client:
             yield Signer(client, item.account_key)
+
+    def _client(self, url: str) -> RpcClient:
+        """Return a client of one of the network's nodes, and of no other's on the same port."""
+        from lowu.node.client import RpcClient
+
+        return RpcClient(url, chain_id=self.plan.genesis.web3_chain_id)
 
     @contextmanager
     def open_store(self, kind: str, name: str) -> Iterator[Store]:
@@ -242,7 +247,7 @@ class Office:
         """Return what is known of the chain, by a trust file or the first node that answers."""
         from lowu.institutions.exchange.trust import AGE_MAX_S, decode_trust, read_trust
         from lowu.institutions.ledger.registry import Registry
-        from lowu.node.client import ClientError, RemoteError, RpcClient
+        from lowu.node.client import ClientError, RemoteError
 
         if trusted is not None:
             trust: Trust = read_form(trusted, decode_trust, "a trust file")
@@ -254,7 +259,7 @@ class Office:
             return trust
         keys = [(org_id, 1) for org_id in self.org_ids.values()]
         for node in self.plan.nodes:
-            async with RpcClient(node.url) as client:
+            async with self._client(node.url) as client:
                 with suppress(ClientError, RemoteError):
                     return await read_trust(Registry(client), self.org_ids.values(), keys)
         raise click.ClickException(
@@ -306,7 +311,7 @@ class Office:
         from lowu.institutions.ledger.transactor import Signer
         from lowu.institutions.roles.administrator import find_usable_keys
         from lowu.institutions.service.desk import Desk
-        from lowu.node.client import ClientError, RpcClient
+        from lowu.node.client import ClientError
 
         item = self.find(name) if is_offline else self.unlock(name)
         async with AsyncExitStack() as stack:
@@ -314,7 +319,7 @@ class Office:
                 stack.enter_context(self._alone(name))
 
             async def open_client(url: str) -> RpcClient:
-                return await stack.enter_async_context(RpcClient(url))
+                return await stack.enter_async_context(self._client(url))
 
             urls = [] if is_offline else self._urls(item)
             signers = [Signer(await open_client(url), item.account_key) for url in urls]

@@ -146,7 +146,7 @@ async def ask_by_websocket(shared):
     async with AsyncWeb3(WebSocketProvider(shared.url.replace("http", "ws"))) as w3:
         heads = await w3.eth.subscribe("newHeads")
         numbers = await asyncio.gather(*(w3.eth.get_block_number() for _ in range(50)))
-        assert min(numbers) >= 1 and await w3.eth.chain_id == 20200
+        assert min(numbers) >= 1 and await w3.eth.chain_id == shared.chain_id
         await asyncio.to_thread(shared.__class__, shared.directory)  # commits a probe
         async with asyncio.timeout(20):
             async for push in w3.socket.process_subscriptions():
@@ -160,7 +160,7 @@ async def test_a_waiting_request_holds_up_nothing(shared):
     account = Account.create()
     transaction = {
         "to": account.address, "value": 0, "gas": 21_000, "gasPrice": 0, "nonce": 1,
-        "chainId": 20200,
+        "chainId": shared.chain_id,
     }  # fmt: skip
     raw = "0x" + account.sign_transaction(transaction).raw_transaction.hex()
     async with open_websocket_url(shared.url.replace("http", "ws")) as socket:

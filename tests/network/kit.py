@@ -109,6 +109,10 @@ class Network:
     def url(self):
         return self.nodes[0]["url"]
 
+    @property
+    def chain_id(self):
+        return lowu_json("env", "--dir", self.directory)["chain_id"]
+
     def status(self):
         return lowu_json("status", "--dir", self.directory)["nodes"]
 

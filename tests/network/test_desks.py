@@ -179,7 +179,7 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     monkeypatch.setenv("LOWU_PASSWORD", "right")
     assert run("org", "rotate-key", "--by", "baihang")["key"] == 2
     (place / "scan.png").write_bytes(b"a scan of a thousand words")
-    issued = run(*issuing, "--attach", "/scan=scan.png")
+    issued = run(*issuing, "--attach", "/annex/scan=scan.png")
     run("carry", "package.json", "--holder", "lin")
     for change in ("suspend", "reinstate"):
         assert run(change, issued["anchor"], "--by", "baihang")["height"] > issued["height"]
@@ -188,9 +188,9 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     run("present", "request.json", "--holder", "lin")
     subject = ":".join(json.loads((place / "person.json").read_text())["subject"])
     verify = ("verify", "sealed.bin", "--by", "fusion", "--subject", subject, "--attach")
-    wrong = kit.lowu(*verify, "/scan=some.json", cwd=place, check=False)
-    assert wrong.returncode == 1 and "TAMPERED_FIELD(/scan)" in wrong.stdout
-    assert run(*verify, "/scan=scan.png")["verdict"] == "ACCEPT"
+    wrong = kit.lowu(*verify, "/annex/scan=some.json", cwd=place, check=False)
+    assert wrong.returncode == 1 and "TAMPERED_FIELD(/annex/scan)" in wrong.stdout
+    assert run(*verify, "/annex/scan=scan.png")["verdict"] == "ACCEPT"
     adding = ("add-receiver", issued["anchor"], "--by", "baihang", "--for", "nova")
     added = run(*adding, "-o", "more.json")
     assert added["doc_id"] == issued["doc_id"] and added["anchor"] != issued["anchor"]

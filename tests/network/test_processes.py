@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -274,6 +275,35 @@ def test_an_up_that_fails_stops_nothing_that_was_running(network):
 def test_another_network_than_the_folder_s_is_refused(shared):
     """`lowu up dev-4` silently started seed-7 if `nodes` held that network."""
     done = lowu("up", "seed-7", "--dir", shared.directory, check=False)
-    assert done.returncode == 2 and "holds the network dev-4, not seed-7" in done.stderr
+    assert done.returncode == 2 and "holds another network, dev-4" in done.stderr
+    assert "seed: 4 here, 7 in what was asked for" in done.stderr
+    for setting, text in (
+        (
+            "block_tx_count_limit=5",
+            "holds other settings of dev-4, and a chain keeps them",
+        ),
+        ("pool_limit=5", "the nodes in"),
+        ("pol_limit=5", "did you mean pool_limit?"),
+    ):
+        done = lowu("up", "--set", setting, "--dir", shared.directory, check=False)
+        assert done.returncode == 2 and text in done.stderr
+    done = lowu("up", "nowhere.toml", "--dir", shared.directory, check=False)
+    assert done.returncode == 2 and "neither bundled" in done.stderr
     assert lowu_json("up", "--dir", shared.directory)["network"] == "dev-4"
     assert lowu_json("up", "dev-4", "--dir", shared.directory)["was_running"] is True
+
+
+def test_a_client_of_one_network_takes_no_answers_of_another(shared, tmp_path):
+    """Another network on the same ports answered, and its answers counted."""
+    told = lowu_json("env", "--dir", shared.directory)
+    assert int(rpc(told["url"], "eth_chainId")["result"], 16) == told["chain_id"]
+    folder = tmp_path / "nodes"
+    (folder / ".lowu").mkdir(parents=True)
+    for name in ("network.toml", "ports.json"):
+        shutil.copy(shared.directory / ".lowu" / name, folder / ".lowu")
+    text = (folder / ".lowu" / "network.toml").read_text("utf-8")
+    assert f"web3_chain_id = {told['chain_id']}" in text
+    text = text.replace(str(told["chain_id"]), "77")
+    (folder / ".lowu" / "network.toml").write_text(text, "utf-8")
+    done = lowu("org", "proposals", "--by", "webank", "--dir", folder, check=False)
+    assert done.returncode == 1 and "a node of another chain answers here" in done.stderr

@@ -14,7 +14,7 @@ from lowu.consensus.messages import Proposal
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import Transaction
 from lowu.node.clock import Clock
-from lowu.node.config import BLOCK_GAS_MAX, GenesisConfig
+from lowu.node.config import GenesisConfig
 from lowu.node.core.clock_check import CLOCK_AHEAD_MS_MAX, ClockCheck
 from lowu.node.core.membership import Membership
 from lowu.node.core.proposals.bodies import BodyStore
@@ -24,6 +24,7 @@ from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.flat_state import TABLE_ACCOUNT
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.pool.txpool import BODY_BYTES_MAX, TxPool
+from lowu.node.settings import BLOCK_GAS_MAX
 
 ANCESTOR_WAIT_S = 3.0
 

@@ -7,9 +7,9 @@ from typing import Any
 from lowu.node.chain.block import Header
 from lowu.node.chain.receipt import Log, compute_bloom
 from lowu.node.chain.transaction import Transaction
-from lowu.node.config import BLOCK_GAS_MAX
 from lowu.node.rpc.json_values import to_data, to_quantity
 from lowu.node.rpc.reader import PlacedTransaction
+from lowu.node.settings import BLOCK_GAS_MAX
 
 EMPTY_UNCLES_HASH = "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347"
 ZERO_HASH = "0x" + "00" * 32

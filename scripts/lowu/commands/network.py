@@ -1,8 +1,7 @@
-"""up, down, status, start, stop, kill, restart, accounts, validate, version."""
+"""down, status, start, stop, kill, restart, accounts, env, validate, version."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,122 +10,30 @@ import click
 
 from lowu.cli import emit_json
 from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
-from lowu.output import Progress, print_table
+from lowu.output import print_table, say
 
 if TYPE_CHECKING:
-    from lowu.node.topology.network import UpResult
     from lowu.node.topology.plan import Plan
 
 
-@click.command()
-@click.argument("network", default=DEFAULT_NETWORK)
-@directory_option
-@click.option(
-    "--timeout",
-    "ready_s",
-    type=click.FloatRange(min=1, max=86_400),
-    default=60.0,
-    show_default=True,
-    help="Seconds to wait for the first block.",
-)
-@click.option(
-    "--evm",
-    type=click.Choice(["compiled", "interpreted", "both"]),
-    help="EVM engine; both: run both, and halt if they differ.",
-)
-@json_option
-def up(network: str, directory: Path, ready_s: float, evm: str | None, is_json: bool) -> None:
-    """Start NETWORK (a bundled name or a TOML file) and wait for its first block."""
-    import trio
-
-    from lowu.node.config import Engine
-    from lowu.node.topology.control import Control
-    from lowu.node.topology.network import NotReady, bring_up
-
-    text, origin = read_network(network)
-    _check_name(text, origin, directory)
-    progress = Progress(is_silent=is_json)
-    was_running = Control(directory).is_running()
-    try:
-        engine = Engine(evm) if evm else None
-        result = trio.run(bring_up, directory, text, origin, progress, ready_s, engine)
-        _tell_up(result, directory, is_json=is_json)
-    except NotReady:
-        raise  # the nodes stay up, so that they can be looked at
-    except BaseException:  # the result could not be written, or it was interrupted, for instance
-        if not was_running:
-            Control(directory).down()
-            progress("the network has been stopped again")
-        raise
-
-
-def _check_name(text: str, origin: Path, directory: Path) -> None:
-    """Refuse to start another network than the one that was asked for by name."""
-    from lowu.node.topology.spec import parse_spec
-    from lowu.node.topology.tree import is_tree, load_tree
-
-    source = click.get_current_context().get_parameter_source("network")
-    if source is click.core.ParameterSource.DEFAULT or not is_tree(directory):
-        return
-    wanted, held = parse_spec(text, origin).settings.name, load_tree(directory).spec.settings.name
-    if wanted != held:
-        raise click.UsageError(
-            f"{directory} holds the network {held}, not {wanted}: choose another folder with "
-            "--dir, or omit the name to start the network there"
-        )
-
-
-def _tell_up(result: UpResult, directory: Path, *, is_json: bool) -> None:
-    if is_json:
-        emit_json(
-            True,
-            {"first_block_seconds": round(result.first_block_s, 3), "height": result.height},
-            network=result.plan.spec.settings.name,
-            nodes=[_node_entry(node) for node in result.plan.nodes],
-            was_running=result.was_running,
-        )
-        return
-    rows = [
-        (
-            node.name,
-            node.spec.institution,
-            node.side.name,
-            _kind(node),
-            node.url,
-            node.ports.rpc,
-            node.ports.p2p,
-        )
-        for node in result.plan.nodes
-    ]
-    print_table(
-        f"{result.plan.spec.settings.name}: ready at height {result.height} "
-        f"after {result.first_block_s:.2f} s",
-        ("node", "institution", "side", "kind", "eth rpc", "fisco rpc", "p2p"),
-        rows,
-    )
-    _note_fragile(result.plan)
-    where = "" if str(directory) == "nodes" else f" --dir {shlex.quote(str(directory))}"
-    click.echo(
-        f"next: `lowu status{where}`, `lowu logs{where}`, `lowu accounts{where}`; "
-        f"`lowu down{where}` stops it"
-    )
-
-
-def _note_fragile(plan: Plan) -> None:
+def note_fragile(plan: Plan) -> None:
+    """Warn of a network that halts with its first failure."""
     if plan.genesis.validators.fault_threshold == 0:
         click.echo("note: no fault tolerance; if any validator stops, the chain halts", err=True)
 
 
-def _kind(node: Any) -> str:
+def kind_of(node: Any) -> str:
+    """Return what a node is."""
     return "validator" if node.spec.is_validator else "observer"
 
 
-def _node_entry(node: Any) -> dict[str, Any]:
+def node_entry(node: Any) -> dict[str, Any]:
+    """Return a node as a JSON value."""
     return {
         "name": node.name,
         "institution": node.spec.institution,
         "side": node.side.name,
-        "kind": _kind(node),
+        "kind": kind_of(node),
         "url": node.url,
         "rpc_port": node.ports.rpc,
         "p2p_port": node.ports.p2p,
@@ -162,8 +69,7 @@ def status(directory: Path, is_json: bool) -> None:
     states = {item["name"]: item for item in Control(directory).order("status")}
     found = trio.run(_read_all, plan.nodes)
     entries = [
-        {**_node_entry(node), **states[node.name], **found.get(node.name, {})}
-        for node in plan.nodes
+        {**node_entry(node), **states[node.name], **found.get(node.name, {})} for node in plan.nodes
     ]
     if is_json:
         heights = [entry["height"] for entry in entries if "height" in entry]
@@ -280,6 +186,10 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> Non
     if node is None:
         raise click.UsageError(f"no node {name!r}; there are {plan.node_names}")
     control = Control(directory)
+    (before,) = (item for item in control.order("status") if item["name"] == node.name)
+    if do in ("stop", "kill") and before["pid"] is None:
+        say(f"{node.name} ({node.spec.institution}) was not running", is_json=is_json, node=before)
+        return
     (state,) = control.order(do, [node.name])
     if state["pid"] is not None:
         (state,) = control.wait_until_settled([node.name])
@@ -365,6 +275,31 @@ def accounts(directory: Path, is_json: bool) -> None:
 
 
 @click.command()
+@click.option("--by", "institution", default=None, help="The institution whose node is used.")
+@directory_option
+@json_option
+def env(institution: str | None, directory: Path, is_json: bool) -> None:
+    """Print what a client needs to reach a node; `eval "$(lowu env)"` sets it in a shell."""
+    from lowu.office import Office
+
+    office = Office(directory)
+    node = office.plan.nodes[0] if institution is None else office.find(institution).node
+    chain_id = office.plan.genesis.web3_chain_id
+    fisco = f"http://127.0.0.1:{node.ports.rpc}"
+    if is_json:
+        emit_json(True, {}, url=node.url, fisco_url=fisco, chain_id=chain_id, node=node.name)
+        return
+    click.echo(
+        f"export LOWU_URL={node.url}\n"
+        f"export LOWU_FISCO_URL={fisco}\n"
+        f"export LOWU_CHAIN_ID={chain_id}\n"
+        "# in Python, after `pip install web3`:\n"
+        f'# w3 = Web3(Web3.HTTPProvider("{node.url}"))  # {node.spec.institution}\'s node\n'
+        f"# assert w3.eth.chain_id == {chain_id}"
+    )
+
+
+@click.command()
 @click.argument("network", default=DEFAULT_NETWORK)
 @json_option
 def validate(network: str, is_json: bool) -> None:
@@ -392,7 +327,7 @@ def validate(network: str, is_json: bool) -> None:
         click.echo(f"  {name.replace('_', ' ')}: {value}")
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    _note_fragile(plan)
+    note_fragile(plan)
 
 
 @click.command()
