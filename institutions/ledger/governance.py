@@ -173,6 +173,11 @@ def suspension_call(org: int, until_s: int) -> Call:
     return _org_registry("suspendOrg", org, until_s)
 
 
+def compromise_call(org: int, key: int, since: int) -> Call:
+    """Return the call that reports a document key as stolen since a block."""
+    return _org_registry("reportCompromised", org, key, since)
+
+
 def rotation_calls(
     org: int,
     usable: Sequence[int],
@@ -194,7 +199,7 @@ def rotation_calls(
         if compromised_since is None:
             calls.append(_org_registry("retireKey", org, old))
         else:
-            calls.append(_org_registry("reportCompromised", org, old, compromised_since))
+            calls.append(compromise_call(org, old, compromised_since))
     return calls
 
 

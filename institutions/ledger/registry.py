@@ -18,6 +18,8 @@ from lowu.contracts.registry import (
     AnchorState,
     Consent,
     ConsentId,
+    Jurisdiction,
+    LedgerSchema,
     Org,
     OrgKey,
     decode_consent,
@@ -25,6 +27,7 @@ from lowu.contracts.registry import (
     decode_org,
     decode_record,
     decode_registry_error,
+    decode_schema,
     encode_get_record,
     hash_function,
     org_function,
@@ -142,6 +145,19 @@ class Registry:
         answers = await self._read_many(terms_calls(start, schema, audience))
         with answers_of(self.client.url):
             return decode_terms(answers)
+
+    async def get_schema(self, schema: int) -> LedgerSchema:
+        """Return a schema with its policy; its status is UNKNOWN if the ledger has none."""
+        return await self.read_as(decode_schema, *org_call("getSchema", schema))
+
+    async def is_accredited(self, org: int, schema: int) -> bool:
+        """Return whether an organisation may register documents of a schema now."""
+        return bool(int.from_bytes(await self.read(*org_call("isAccredited", org, schema)), "big"))
+
+    async def is_routed(self, start: Jurisdiction, end: Jurisdiction) -> bool:
+        """Return whether documents of one jurisdiction may be used in another now."""
+        answer = await self.read(*org_call("isRouted", int(start), int(end)))
+        return bool(int.from_bytes(answer, "big"))
 
     async def get_use_height(self, verifier: int, presentation: bytes) -> int:
         """Return the block in which an organisation used a presentation up; 0 if it did not."""

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -32,21 +34,13 @@ from lowu.node.topology.plan import HOST, Plan, PlannedNode, PortBlock, build_pl
 from lowu.node.topology.spec import parse_spec
 from lowu.node.topology.supervisor_files import META
 
-START_SCRIPT = """#!/bin/sh
-# Start this node under the network's supervisor.
-exec lowu start {name} --dir "$(dirname "$0")/../.."
-"""
-STOP_SCRIPT = """#!/bin/sh
-# Stop this node; the others keep running.
-exec lowu stop {name} --dir "$(dirname "$0")/../.."
-"""
-START_ALL_SCRIPT = """#!/bin/sh
-# Start all nodes and wait until a quorum has committed a block.
-exec lowu up --dir "$(dirname "$0")/.."
-"""
-STOP_ALL_SCRIPT = """#!/bin/sh
-# Stop all nodes and their supervisor.
-exec lowu down --dir "$(dirname "$0")/.."
+_SCRIPT = """#!/bin/sh
+# {comment}
+own={python}
+if [ -x "$own" ]; then exec "$own" -P -m lowu {command} --dir "$(dirname "$0")/{up}"; fi
+if command -v lowu > /dev/null; then exec lowu {command} --dir "$(dirname "$0")/{up}"; fi
+echo "$0: neither $own nor the command lowu is there; install Lowu again" >&2
+exit 3
 """
 
 
@@ -87,6 +81,13 @@ def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
         file.write(content if isinstance(content, bytes) else content.encode())
 
 
+def _write_script(path: Path, comment: str, command: str, up: str) -> None:
+    """Write a script that runs a command of the Lowu that wrote it, or of one on the PATH."""
+    python = shlex.quote(sys.executable)
+    text = _SCRIPT.format(comment=comment, command=command, up=up, python=python)
+    _write(path, text, 0o755)
+
+
 def _make_private(folder: Path) -> Path:
     """Make a folder for keys."""
     folder.mkdir(mode=0o700, parents=True)
@@ -109,8 +110,11 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
         _write_node(plan, node, node_folder(directory, node), root, agencies[node.spec.institution])
     agency = agencies[plan.nodes[0].spec.institution]
     _write_sdk(directory / HOST / "sdk", root, agency)
-    _write(directory / HOST / "start_all.sh", START_ALL_SCRIPT, 0o755)
-    _write(directory / HOST / "stop_all.sh", STOP_ALL_SCRIPT, 0o755)
+    start = "Start all nodes and wait until a quorum has committed a block."
+    _write_script(directory / HOST / "start_all.sh", start, "up", "..")
+    _write_script(
+        directory / HOST / "stop_all.sh", "Stop all nodes and their supervisor.", "down", ".."
+    )
     _write(directory / META / "network.toml", spec_text)
     write_ports(plan, directory)
 
@@ -129,8 +133,9 @@ def _write_node(
     _write(conf / "node.nodeid", node.key.node_id.hex() + "\n")
     _write(marker_path(folder), FIRST_START_TEXT)
     _write(folder / "config.genesis", dump_genesis(plan.genesis))
-    _write(folder / "start.sh", START_SCRIPT.format(name=node.name), 0o755)
-    _write(folder / "stop.sh", STOP_SCRIPT.format(name=node.name), 0o755)
+    start, stop = "Start this node.", "Stop this node; the others keep running."
+    _write_script(folder / "start.sh", start, f"start {node.name}", "../..")
+    _write_script(folder / "stop.sh", stop, f"stop {node.name}", "../..")
 
 
 def _write_sdk(folder: Path, root: IssuedCertificate, agency: IssuedCertificate) -> None:

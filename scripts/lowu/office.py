@@ -221,10 +221,10 @@ class Office:
         from lowu.institutions.ledger.transactor import Signer
 
         item = self.unlock(name)
-        async with self._client(item.node.url) as client:
+        async with self.open_client(item.node.url) as client:
             yield Signer(client, item.account_key)
 
-    def _client(self, url: str) -> RpcClient:
+    def open_client(self, url: str) -> RpcClient:
         """Return a client of one of the network's nodes, and of no other's on the same port."""
         from lowu.node.client import RpcClient
 
@@ -259,7 +259,7 @@ class Office:
             return trust
         keys = [(org_id, 1) for org_id in self.org_ids.values()]
         for node in self.plan.nodes:
-            async with self._client(node.url) as client:
+            async with self.open_client(node.url) as client:
                 with suppress(ClientError, RemoteError):
                     return await read_trust(Registry(client), self.org_ids.values(), keys)
         raise click.ClickException(
@@ -319,7 +319,7 @@ class Office:
                 stack.enter_context(self._alone(name))
 
             async def open_client(url: str) -> RpcClient:
-                return await stack.enter_async_context(self._client(url))
+                return await stack.enter_async_context(self.open_client(url))
 
             urls = [] if is_offline else self._urls(item)
             signers = [Signer(await open_client(url), item.account_key) for url in urls]

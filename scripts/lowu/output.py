@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lowu.cli import emit_json
+
+COLUMNS_MIN = 2
+"""How many columns of a table are shown however narrow the terminal."""
 
 
 class Progress:
@@ -34,11 +39,49 @@ def say(text: str, *, is_json: bool, **details: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table to stdout; if that is no terminal, at most 160 columns wide."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    """Print a table to stdout: drawn on a terminal, plain text in columns anywhere else.
+
+    Where a terminal is too narrow, columns are left out from the right, and named: an identifier
+    that is folded cannot be copied.
+    """
+    texts = [[_one_line(item) for item in row] for row in rows]
+    if not sys.stdout.isatty():
+        _print_plain(title, columns, texts)
+        return
+    console = Console()
+    shown = _count_fitting(columns, texts, console.width)
     table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
+    for column in columns[:shown]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(item) for item in row))
+        table.add_row(*(Text(str(item)) for item in row[:shown]))
     console.print(table)
+    if shown < len(columns):
+        left = ", ".join(columns[shown:])
+        console.print(f"left out for want of width: {left}; `| cat` or --json shows all")
+
+
+def _one_line(item: object) -> str:
+    text = "; ".join(str(item).splitlines())
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _count_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return how many columns fit into a width, each with its frame; at least two."""
+    taken = 1
+    for count, column in enumerate(columns):
+        taken += 3 + max(cell_len(text) for text in [column, *(row[count] for row in rows)])
+        if taken > width and count >= COLUMNS_MIN:
+            return count
+    return len(columns)
+
+
+def _print_plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [list(columns), *map(list, rows)]
+    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(columns))]
+    click.echo(title)
+    for line in lines:
+        padded = (
+            text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)
+        )
+        click.echo("  ".join(padded).rstrip())

@@ -125,9 +125,14 @@ def test_a_bank_is_voted_in_and_works(place):
     number = made["proposal"]
     early = kit.lowu("request", "--by", "new-bank", "--schema", "cn.ecr/1", cwd=place, check=False)
     assert early.returncode == 0  # asking needs no membership
+    standing = {item["institution"]: item for item in run("accounts")["institutions"]}
+    assert standing["new-bank"]["standing"] == "proposed, not voted in"
     for voter in ("qianhai-ix", "webank"):
         assert run("org", "vote", number, "--by", voter)["status"] == "OPEN"
     assert run("org", "vote", number, "--by", "hkstp")["status"] == "PASSED"
+    standing = {item["institution"]: item for item in run("accounts")["institutions"]}
+    assert standing["new-bank"]["standing"].startswith("block ")
+    assert "GOVERNOR" in standing["webank"]["roles"]
     (listed,) = run("org", "proposals", "--by", "nova")["proposals"]
     assert listed["votes"] == {"SZ": [2, 0], "HK": [1, 0]} and "admitOrg" in listed["calls"][0]
     subject = run("sample", "cn.ecr/1")["subject"]
@@ -146,6 +151,12 @@ def test_a_bank_is_voted_in_and_works(place):
         (("org", "propose", "route", "MO", "MO", "--by", "hkstp"), "always"),
         (("org", "propose", "status", "nobody", "EXITED", "--by", "hkstp"), "There are"),
         (("org", "propose", "accredit", "nova", "xx/1", "--by", "hkstp"), "cn.ecr/1"),
+        (("org", "propose", "admit", *admitting, "--by", "hkstp"), "is a member since block"),
+        (("org", "propose", "route", "SZ", "HK", "--by", "hkstp"), "is open already"),
+        (("org", "propose", "schema", "cn.ecr/1", "--by", "hkstp"), "on the ledger since block 0"),
+        (("org", "propose", "accredit", "szcredit", "cn.ecr/1", "--by", "hkstp"), "may issue"),
+        (("org", "propose", "accredit", "nova", "mo.asset/1", "--by", "hkstp"), "comes first"),
+        (("org", "propose", "status", "nova", "ACTIVE", "--by", "hkstp"), "is ACTIVE since block"),
         (("org", "propose", "admit", *admitting, "--role", "ISSUER", "--by", "hkstp"), "already"),
         (("org", "propose", "admit", "X y", *admitting[1:], "--by", "hkstp"), "lower-case"),
     ):
@@ -177,7 +188,12 @@ def test_keys_change_and_documents_are_erased(place, monkeypatch):
     refused = kit.lowu(*issuing, cwd=place, check=False)
     assert refused.returncode == 1 and "the password is another" in refused.stderr
     monkeypatch.setenv("LOWU_PASSWORD", "right")
-    assert run("org", "rotate-key", "--by", "baihang")["key"] == 2
+    rotate = ("org", "rotate-key", "--by", "baihang", "--key", "1")
+    assert run(*rotate)["key"] == 2
+    again = kit.lowu(*rotate, cwd=place, check=False)
+    assert again.returncode == 2 and "key 1 was replaced already; in use: 2" in again.stderr
+    stolen = run(*rotate, "--compromised-since", "1")
+    assert (stolen["key"], stolen["ended"]) == (2, [1])
     (place / "scan.png").write_bytes(b"a scan of a thousand words")
     issued = run(*issuing, "--attach", "/annex/scan=scan.png")
     run("carry", "package.json", "--holder", "lin")

@@ -14,6 +14,7 @@ from lowu.output import print_table, say
 
 if TYPE_CHECKING:
     from lowu.node.topology.plan import Plan
+    from lowu.office import Office
 
 
 def note_fragile(plan: Plan) -> None:
@@ -244,34 +245,67 @@ def restart(node: str, directory: Path, is_json: bool) -> None:
 @directory_option
 @json_option
 def accounts(directory: Path, is_json: bool) -> None:
-    """List institutions, their accounts and nodes. Keys are derived from the public seed."""
-    from lowu.node.topology.tree import load_tree
+    """List institutions, their roles, accounts and nodes, with those proposed since genesis.
 
-    plan = load_tree(directory)
-    entries = [
+    Keys are derived from the public seed. Institutions with the role GOVERNOR vote.
+    """
+    import trio
+
+    from lowu.office import Office
+
+    office = Office(directory)
+    members = office.list_institutions()
+    standing = trio.run(_read_standing, office)
+    entries: list[dict[str, Any]] = [
         {
             "institution": item.spec.id,
             "org_id": item.org_id,
             "side": item.spec.side.name,
             "roles": [role.name for role in item.spec.roles],
             "schemas": list(item.spec.schemas),
+            "standing": standing.get(item.org_id, "genesis"),
             "address": item.address,
             "private_key": "0x" + item.account_key.hex(),
             "node": item.node.name,
             "url": item.node.url,
         }
-        for item in plan.institutions
+        for item in members
     ]
     if is_json:
         emit_json(True, {"institutions": len(entries)}, institutions=entries)
         return
-    keys = ("org_id", "institution", "side", "address", "url")
+    keys = ("org_id", "institution", "side", "address", "url", "standing")
     rows = [
-        (*(entry[key] for key in keys), " ".join(item.spec.schemas))
-        for entry, item in zip(entries, plan.institutions, strict=True)
+        (*(entry[key] for key in keys), " ".join(entry["roles"]), " ".join(entry["schemas"]))
+        for entry in entries
     ]
-    columns = ("org", "institution", "side", "address", "node URL", "issues")
+    columns = ("org", "institution", "side", "address", "node URL", "since", "roles", "issues")
     print_table("Accounts (simulation keys: never use them elsewhere)", columns, rows)
+
+
+async def _read_standing(office: Office) -> dict[int, str]:
+    """Return what became of the institutions that were proposed since genesis, by their number."""
+    from lowu.contracts.registry import OrgStatus
+    from lowu.institutions.ledger.registry import Registry
+    from lowu.node.client import ClientError, RemoteError
+
+    known = {item.org_id for item in office.plan.institutions}
+    proposed = [item.org_id for item in office.list_institutions() if item.org_id not in known]
+    if not proposed:
+        return {}
+    async with office.open_client(office.plan.nodes[0].url) as client:
+        try:
+            orgs = await Registry(client).get_orgs(proposed)
+        except (ClientError, RemoteError):
+            return dict.fromkeys(proposed, "proposed; no node answers")
+    told = {}
+    for number, org in zip(proposed, orgs, strict=True):
+        told[number] = f"block {org.admitted_height}"
+        if org.status is OrgStatus.UNKNOWN:
+            told[number] = "proposed, not voted in"
+        elif org.status is not OrgStatus.ACTIVE:
+            told[number] += f", {org.status.name.lower()} since block {org.status_height}"
+    return told
 
 
 @click.command()

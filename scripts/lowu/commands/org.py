@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from lowu.output import print_table, say
 
 if TYPE_CHECKING:
     from lowu.institutions.ledger.governance import Call, GovernanceProposal
+    from lowu.institutions.ledger.registry import Registry
     from lowu.institutions.roles.administrator import Rotation
 
 SIDES = click.Choice(["SZ", "HK", "MO", "SG"])
@@ -35,12 +36,22 @@ def propose() -> None:
 
 
 def _propose(
-    directory: Path, institution: str, calls: Sequence[Call], what: str, *, is_json: bool
+    directory: Path,
+    institution: str,
+    calls: Sequence[Call],
+    what: str,
+    *,
+    is_json: bool,
+    find_reason: Callable[[Registry], Awaitable[str]] | None = None,
 ) -> None:
+    """Propose calls, unless `find_reason` finds why no vote could carry them out."""
     from lowu.institutions.ledger.governance import Voter
 
     async def run() -> Any:
         async with Office(directory).connect(institution) as signer:
+            reason = "" if find_reason is None else await find_reason(signer.registry)
+            if reason:
+                raise click.ClickException(f"{reason}; nothing was proposed")
             return await Voter(signer).propose(calls)
 
     number = run_steps(run)
@@ -75,7 +86,7 @@ def admit(
 
     It gets an account, a document key and accreditations.
     """
-    from lowu.contracts.registry import Jurisdiction, Role
+    from lowu.contracts.registry import Jurisdiction, OrgStatus, Role
     from lowu.institutions.ledger.governance import admission_calls
     from lowu.institutions.package.signatures import DocumentKey
 
@@ -98,7 +109,15 @@ def admit(
         schemas=allowed,
     )
     what = f"admit {name} ({side}) as organisation {drafted.org_id}"
-    _propose(directory, institution, calls, what, is_json=is_json)
+
+    async def find_reason(registry: Registry) -> str:
+        org = await registry.get_org(drafted.org_id)
+        if org.status is OrgStatus.UNKNOWN:
+            return ""
+        left = " and has left for good" if org.status is OrgStatus.EXITED else ""
+        return f"{name} is a member since block {org.admitted_height}{left}"
+
+    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
 
 
 @propose.command()
@@ -112,8 +131,20 @@ def status(name: str, standing: str, institution: str, directory: Path, is_json:
     from lowu.contracts.registry import OrgStatus
     from lowu.institutions.ledger.governance import status_calls
 
-    calls = status_calls(Office(directory).find(name).org_id, OrgStatus[standing])
-    _propose(directory, institution, calls, f"{name}: {standing}", is_json=is_json)
+    org_id = Office(directory).find(name).org_id
+
+    async def find_reason(registry: Registry) -> str:
+        org = await registry.get_org(org_id)
+        if org.status is OrgStatus.UNKNOWN:
+            return f"{name} is no member"
+        if org.status is OrgStatus.EXITED:
+            return f"{name} has left for good, in block {org.status_height}"
+        same = org.status is OrgStatus[standing]
+        return f"{name} is {standing} since block {org.status_height}" if same else ""
+
+    calls = status_calls(org_id, OrgStatus[standing])
+    what = f"{name}: {standing}"
+    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
 
 
 @propose.command()
@@ -127,13 +158,26 @@ def accredit(
     name: str, schema: str, withdraw: bool, institution: str, directory: Path, is_json: bool
 ) -> None:
     """Propose that NAME may, or may no longer, issue SCHEMA."""
+    from lowu.contracts.registry import OrgStatus, SchemaStatus
     from lowu.institutions.ledger.governance import accreditation_calls
 
     office = Office(directory)
     rules, org_id = office.find_schema(schema), office.find(name).org_id
     calls = accreditation_calls(org_id, rules, is_withdrawn=withdraw)
     verb = "no longer issues" if withdraw else "issues"
-    _propose(directory, institution, calls, f"{name} {verb} {schema}", is_json=is_json)
+
+    async def find_reason(registry: Registry) -> str:
+        if (await registry.get_schema(rules.number)).status is SchemaStatus.UNKNOWN:
+            return f"{schema} is not on the ledger; `lowu org propose schema {schema}` comes first"
+        if (await registry.get_org(org_id)).status is OrgStatus.UNKNOWN:
+            return f"{name} is no member"
+        is_accredited = await registry.is_accredited(org_id, rules.number)
+        if is_accredited is not withdraw:
+            return f"{name} {'may' if is_accredited else 'may not'} issue {schema} already"
+        return ""
+
+    what = f"{name} {verb} {schema}"
+    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
 
 
 @propose.command()
@@ -184,7 +228,13 @@ def route(
         raise click.UsageError(f"within {start}, documents may always be used")
     calls = route_calls(Jurisdiction[start], Jurisdiction[end], is_open=not close)
     what = f"{'close' if close else 'open'} the route from {start} to {end}"
-    _propose(directory, institution, calls, what, is_json=is_json)
+
+    async def find_reason(registry: Registry) -> str:
+        is_open = await registry.is_routed(Jurisdiction[start], Jurisdiction[end])
+        state = "open" if is_open else "closed"
+        return f"the route from {start} to {end} is {state} already" if is_open != close else ""
+
+    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
 
 
 @propose.command()
@@ -205,6 +255,7 @@ def schema(
     `lowu schema new` writes such a file. A document is active once enough witnesses have confirmed
     it.
     """
+    from lowu.contracts.registry import SchemaStatus
     from lowu.institutions.ledger.governance import schema_calls
     from lowu.node.topology.spec import load_schemas
 
@@ -221,8 +272,17 @@ def schema(
         )
     ]
     office.keep_schemas(proposed)
+
+    async def find_reason(registry: Registry) -> str:
+        for item in proposed:
+            known = await registry.get_schema(item.number)
+            if known.status is not SchemaStatus.UNKNOWN:
+                other = "" if known.schema_hash == item.digest else ", with other rules"
+                return f"{item.id} is on the ledger since block {known.registered_height}{other}"
+        return ""
+
     what = f"register schema {', '.join(item.id for item in proposed)}"
-    _propose(directory, institution, calls, what, is_json=is_json)
+    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
 
 
 @org.command()
@@ -324,13 +384,23 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
 @org.command("rotate-key")
 @by_option
 @click.option(
+    "--key", type=click.IntRange(1), default=None,
+    help="Number of the key that is meant.  [default: the one in use]",
+)  # fmt: skip
+@click.option(
     "--compromised-since", "since", type=click.IntRange(1), default=None,
     help="The old key was stolen: what it signed since this block is refused.",
 )  # fmt: skip
 @directory_option
 @json_option
-def rotate_key(institution: str, since: int | None, directory: Path, is_json: bool) -> None:
-    """Put a new document key into use, and retire the current one."""
+def rotate_key(
+    institution: str, key: int | None, since: int | None, directory: Path, is_json: bool
+) -> None:
+    """Put a new document key into use, and retire the current one.
+
+    With --key, only if that is the one in use; so the same command again changes nothing more. A
+    key that is out of use can still be reported as stolen, with --compromised-since.
+    """
     from lowu.institutions.roles.administrator import Administrator
 
     office = Office(directory)
@@ -338,7 +408,11 @@ def rotate_key(institution: str, since: int | None, directory: Path, is_json: bo
     async def run() -> Any:
         async with office.connect(institution) as signer:
             administrator = Administrator(office.find(institution).org_id, signer)
-            return await administrator.rotate_key(partial(office.document_key, institution), since)
+            key_of = partial(office.document_key, institution)
+            try:
+                return await administrator.rotate_key(key_of, since, key)
+            except ValueError as error:
+                raise click.UsageError(f"--key: {error}") from error
 
     done: Rotation = run_steps(run)
     ended = "retired" if since is None else f"compromised since block {since}"
