@@ -1,8 +1,10 @@
 """Tests of a bank that takes credit reports from across the boundary."""
 
+from dataclasses import replace
+
 import pytest
 
-from lowu import SAMPLES, Jurisdiction, Verdict
+from lowu import SAMPLES, Verdict
 
 
 async def issue(actors, seed):
@@ -18,6 +20,7 @@ def test_a_report_is_accepted(lowu_virtual):
 
     report = lowu_virtual.play(play)
     assert report.verdict is Verdict.ACCEPT
+    assert report.shown.content["summary"]["overdue_accounts"] == 0
 
 
 def test_a_revoked_report_is_refused(lowu_virtual):
@@ -27,6 +30,36 @@ def test_a_revoked_report_is_refused(lowu_virtual):
         return await actors.hand_over("acme-sz", issued, document, "nova")
 
     assert "REVOKED(CORRECTED)" in lowu_virtual.play(play).codes
+
+
+def test_a_changed_report_is_refused(lowu_virtual):
+    async def play(actors, faults):
+        document, issued = await issue(actors, 1)
+        package = issued.package
+        leaves = [
+            replace(leaf, value="9999.99") if leaf.path == "/loans/0/amount" else leaf
+            for leaf in package.disclosures
+        ]
+        actors.holders["acme-sz"].keep(replace(package, disclosures=tuple(leaves)))
+        return await actors.hand_over("acme-sz", issued, document, "nova")
+
+    report = lowu_virtual.play(play)
+    assert "TAMPERED_FIELD(/loans/0/amount)" in report.codes
+    assert report.shown is None
+
+
+def test_a_withdrawn_consent_ends_the_use(lowu_virtual):
+    async def play(actors, faults):
+        document, issued = await issue(actors, 1)
+        doc_id = issued.package.header.doc_id
+        request = actors.ask("nova", document, fields=["/summary"])
+        consent = await actors.agree("acme-sz", doc_id, request)
+        sealed = actors.holders["acme-sz"].present(doc_id, request, consent)
+        await actors.withdraw("acme-sz", "nova", consent)
+        return await actors.verifiers["nova"].receive(sealed, document.subject)
+
+    (code,) = lowu_virtual.play(play).codes
+    assert code.startswith("CONSENT_WITHDRAWN")
 
 
 def test_two_nodes_down_are_survived(lowu_virtual):
@@ -41,7 +74,7 @@ def test_two_nodes_down_are_survived(lowu_virtual):
 def test_nothing_is_committed_while_the_boundary_is_cut(lowu_virtual):
     async def play(actors, faults):
         before = int(await actors.clients["nova"].call("eth_blockNumber"), 16)
-        async with faults.cut(Jurisdiction.SZ, Jurisdiction.HK):
+        async with faults.cut("SZ", "HK"):
             with pytest.raises(TimeoutError):
                 await register(actors)
             during = int(await actors.clients["nova"].call("eth_blockNumber"), 16)

@@ -10,12 +10,13 @@ import trio
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     AnchorState,
+    Jurisdiction,
     encode_register_anchor,
 )
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.actors import Actors
-from lowu.experiments.faults.boundary import relayed_boundary
 from lowu.experiments.faults.killed_nodes import wait_for_level
+from lowu.experiments.faults.relays import Relays
 from lowu.experiments.scenarios.stage import Scenario, Stage
 from lowu.institutions.ledger.registry import Registry
 from lowu.node.client import TransactionTimeout
@@ -31,6 +32,7 @@ IMPATIENCE_S = 5.0
 LEVEL_S = 60.0
 BLOCKS_ASKED = 500
 """Blocks read in one request."""
+BOUNDARY = (Jurisdiction.SZ, Jurisdiction.HK)
 VIEW_PERIOD_S = 3.0
 """The shortest view time-out, which bounds how many views can pass."""
 
@@ -65,20 +67,42 @@ async def play_cut(stage: Stage) -> None:
     """Play X2: neither side has a quorum, so nothing is committed, and nothing is lost."""
     actors = stage.actors
     loads = {name: _Load() for name in ISSUERS}
-    async with relayed_boundary(actors.plan, stage.folder) as boundary:
+    relays = Relays(actors.plan, stage.folder)
+    try:
+        await trio.to_thread.run_sync(relays.start)
         for name, load in loads.items():
             await _register(actors, name, load, LEVEL_S)
-        stage.fact("bytes cross the boundary before the cut", True, boundary.bytes_passed > 0)
-        async with trio.open_nursery() as nursery:
-            for name, load in loads.items():
-                nursery.start_soon(_keep_on, actors, name, load)
-            await trio.sleep(SETTLE_S)
-            boundary.cut()
+        crossing = relays.count_passed(*BOUNDARY)
+        stage.fact("bytes cross the boundary before the cut", True, crossing > 0)
+        await _cut(stage, relays, loads)
+        level = await wait_for_level(actors.plan, LEVEL_S)
+        stage.fact("all nodes have the same head after the cut", True, level is not None)
+        for name, load in loads.items():
+            await _register(actors, name, load, LEVEL_S)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(relays.stop)
+    stage.fact("registrations that are not there exactly once", 0, await _miss(actors, loads))
+    stage.fact("heights at which two nodes have different blocks", 0, await _count_forks(actors))
+    for load in loads.values():
+        actors.anchors += load.acknowledged
+        actors.registrations += len(load.acknowledged) + len(load.timed_out)
+
+
+async def _cut(stage: Stage, relays: Relays, loads: dict[str, _Load]) -> None:
+    """Cut the boundary for a while, and compare what is seen meanwhile."""
+    actors = stage.actors
+    async with trio.open_nursery() as nursery:
+        for name, load in loads.items():
+            nursery.start_soon(_keep_on, actors, name, load)
+        await trio.sleep(SETTLE_S)
+        with relays.cut(*BOUNDARY):
             before = await _settle(actors)
-            passed = boundary.bytes_passed
+            passed = relays.count_passed(*BOUNDARY)
             await trio.sleep(stage.cut_s)
             statuses = [await read_status(node) for node in actors.plan.nodes]
-            stage.fact("bytes that crossed during the cut", 0, boundary.bytes_passed - passed)
+            crossed = relays.count_passed(*BOUNDARY) - passed
+            stage.fact("bytes that crossed during the cut", 0, crossed)
             highest = max(status["height"] for status in statuses)
             stage.fact("highest block of any node at the end of the cut", before, highest)
             sides = [bool(load.timed_out) for load in loads.values()]
@@ -86,16 +110,6 @@ async def play_cut(stage: Stage) -> None:
             views = max(status["view"] for status in statuses)
             stage.fact("view changes are bounded", True, views <= 1 + stage.cut_s / VIEW_PERIOD_S)
             nursery.cancel_scope.cancel()
-        boundary.heal()
-        level = await wait_for_level(actors.plan, LEVEL_S)
-        stage.fact("all nodes have the same head after the cut", True, level is not None)
-        for name, load in loads.items():
-            await _register(actors, name, load, LEVEL_S)
-    stage.fact("registrations that are not there exactly once", 0, await _miss(actors, loads))
-    stage.fact("heights at which two nodes have different blocks", 0, await _count_forks(actors))
-    for load in loads.values():
-        actors.anchors += load.acknowledged
-        actors.registrations += len(load.acknowledged) + len(load.timed_out)
 
 
 async def _settle(actors: Actors) -> int:

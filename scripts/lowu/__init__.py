@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lowu.contracts.registry import AnchorState, Jurisdiction, RevokeReason, Role
     from lowu.experiments.actors.actors import Actors
     from lowu.institutions.documents.document import Document, Subject
-    from lowu.institutions.documents.samples import SAMPLES
+    from lowu.institutions.documents.samples import SAMPLES, build_sample
     from lowu.institutions.exchange.consent import Purpose
     from lowu.institutions.ledger.facts import RegistryRefused
     from lowu.institutions.ledger.registry import Registry
@@ -41,10 +41,9 @@ if TYPE_CHECKING:
     from lowu.node.client import ClientError, RemoteError, RpcClient
     from lowu.node.errors import ConfigError, NodeError
     from lowu.node.topology.plan import Plan
+    from lowu.testing.network_faults import ProcessFaults, VirtualFaults
     from lowu.testing.networks import (
-        ProcessFaults,
         ProcessNetwork,
-        VirtualFaults,
         VirtualNetwork,
         load_plan,
         running_network,
@@ -55,9 +54,9 @@ if TYPE_CHECKING:
 PUBLIC = {
     "networks": {
         "lowu.testing.networks": (
-            "running_network", "ProcessNetwork", "ProcessFaults", "VirtualNetwork",
-            "VirtualFaults", "load_plan",
+            "running_network", "ProcessNetwork", "VirtualNetwork", "load_plan",
         ),
+        "lowu.testing.network_faults": ("ProcessFaults", "VirtualFaults"),
         "lowu.node.topology.plan": ("Plan",),
         "lowu.node.client": ("RpcClient", "ClientError", "RemoteError"),
         "lowu.node.errors": ("NodeError", "ConfigError"),
@@ -75,7 +74,7 @@ PUBLIC = {
     },
     "documents and verdicts": {
         "lowu.institutions.documents.document": ("Document", "Subject"),
-        "lowu.institutions.documents.samples": ("SAMPLES",),
+        "lowu.institutions.documents.samples": ("SAMPLES", "build_sample"),
         "lowu.institutions.package.format": ("Package", "Profile"),
         "lowu.institutions.exchange.consent": ("Purpose",),
         "lowu.institutions.verification.verdicts": (
@@ -100,7 +99,8 @@ __all__ = [
     "Plan", "PlanFinding", "ProcessFaults", "ProcessNetwork", "Profile", "Purpose", "Registry",
     "RegistryRefused", "RemoteError", "Report", "Result", "RevokeReason", "Role", "RpcClient",
     "RunPlan", "RunResult", "Signer", "Subject", "Verdict", "VerdictCode", "Verifier",
-    "VirtualFaults", "VirtualNetwork", "__version__", "draw_plan", "load_plan", "run_plan",
+    "VirtualFaults", "VirtualNetwork", "__version__", "build_sample", "draw_plan", "load_plan",
+    "run_plan",
     "running_network", "shrink",
 ]  # fmt: skip
 

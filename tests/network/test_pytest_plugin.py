@@ -15,7 +15,7 @@ def run(pytester, *arguments):
     return pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
 
 
-@pytest.mark.parametrize(("name", "count"), [("bank", 5), ("research", 3), ("load", 2)])
+@pytest.mark.parametrize(("name", "count"), [("bank", 7), ("research", 3), ("load", 2)])
 def test_the_examples_from_the_docs(pytester, name, count):
     pytester.makepyfile(**{f"test_{name}": (EXAMPLES / f"test_{name}.py").read_text()})
     run(pytester).assert_outcomes(passed=count)
@@ -64,3 +64,46 @@ def test_nothing_is_imported_unless_asked_for():
 def test_fixtures_are_described(pytester, name):
     result = run(pytester, "--fixtures")
     assert name in result.stdout.str()
+
+
+def test_both_fixtures_follow_the_marker_and_have_the_same_faults(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        import trio
+
+        pytestmark = pytest.mark.lowu_network("dev-4")
+
+        @pytest.fixture(params=["lowu_virtual", "lowu_processes"])
+        def network(request):
+            return request.getfixturevalue(request.param)
+
+        def height(actors, name):
+            return actors.clients[name].call("eth_blockNumber")
+
+        def test_a_cut(network):
+            async def play(actors, faults):
+                assert len(actors.plan.nodes) == 4
+                async with faults.cut("SZ", "HK"):
+                    with actors.horizon.ignored():
+                        await trio.sleep(1)  # blocks that were agreed on are committed
+                        before = await height(actors, "webank")
+                        with trio.move_on_after(3) as limit:
+                            await actors.revoke("szcredit", b"1" * 32)
+                        assert limit.cancelled_caught
+                        assert await height(actors, "webank") == before
+                with pytest.raises(Exception, match="NOT_FOUND"):
+                    await actors.revoke("szcredit", b"2" * 32)
+
+            network.play(play)
+
+        def test_a_slow_node(network):
+            async def play(actors, faults):
+                async with faults.slow(0.5, "webank"):
+                    with pytest.raises(Exception, match="NOT_FOUND"):
+                        await actors.revoke("szcredit", b"3" * 32)
+
+            network.play(play)
+        """
+    )
+    run(pytester).assert_outcomes(passed=4)

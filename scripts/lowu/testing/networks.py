@@ -7,8 +7,8 @@ only virtual networks can also slow nodes and cut links. Usable without the pyte
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -17,10 +17,10 @@ from typing import TypeVar
 import click
 import trio
 
-from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.actors.actors import Actors, open_actors
+from lowu.experiments.faults.relays import Relays
 from lowu.node.errors import ConfigError
-from lowu.node.simulation.virtual_network import VirtualNodes, open_virtual
+from lowu.node.simulation.virtual_network import open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import bring_up
@@ -28,6 +28,8 @@ from lowu.node.topology.plan import Plan, build_plan
 from lowu.node.topology.spec import parse_spec
 from lowu.options import read_network
 from lowu.temporary import temporary_network_folder
+from lowu.testing.network_faults import ProcessFaults, VirtualFaults
+from lowu.testing.playing import call, plain_errors
 
 T = TypeVar("T")
 
@@ -54,31 +56,6 @@ def load_plan(network: str) -> Plan:
     return build_plan(parse_spec(text, path))
 
 
-class VirtualFaults:
-    """Faults of a virtual network, while a function runs on it."""
-
-    def __init__(self, network: VirtualNodes) -> None:
-        self._network = network
-
-    @asynccontextmanager
-    async def down(self, *nodes: str) -> AsyncIterator[None]:
-        """Keep nodes down, by ``nodeN`` or by institution; then they start again."""
-        async with self._network.down(*nodes):
-            yield
-
-    @asynccontextmanager
-    async def slow(self, delay_s: float, *nodes: str) -> AsyncIterator[None]:
-        """Delay all bytes from and to nodes by at least `delay_s`, so that they lag behind."""
-        async with self._network.slow(delay_s, *nodes):
-            yield
-
-    @asynccontextmanager
-    async def cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
-        """Cut all links between two sides; then they heal."""
-        async with self._network.cut(first, second):
-            yield
-
-
 def draw_bytes(seed: int) -> Callable[[int], bytes]:
     """Return a source of bytes that follow from a seed: no secret, and the same in every run."""
     return Random(f"lowu actors {seed}").randbytes  # noqa: S311  (simulation)
@@ -101,36 +78,10 @@ class VirtualNetwork:
                     self.plan, network.now_s, network.client, draw_bytes(self.seed)
                 ) as actors,
             ):
-                return await function(actors, VirtualFaults(network))
+                return await call(function, actors, VirtualFaults(network))
 
-        return run_virtual(self.seed, main)
-
-
-class ProcessFaults:
-    """Faults of a network of processes."""
-
-    def __init__(self, network: ProcessNetwork) -> None:
-        self._network = network
-
-    @asynccontextmanager
-    async def down(self, *nodes: str) -> AsyncIterator[None]:
-        """Kill nodes (SIGKILL), by ``nodeN`` or by institution; then start them again.
-
-        Afterwards they answer, but may still fetch blocks that they missed.
-        """
-        chosen = []
-        for name in nodes:
-            planned = self._network.plan.find_node(name)
-            if planned is None:
-                raise KeyError(f"no node {name!r}; there are {self._network.plan.node_names}")
-            chosen.append(planned.name)
-        control = Control(self._network.folder)
-        await trio.to_thread.run_sync(control.order, "kill", chosen)
-        try:
-            yield
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(control.start, chosen)
+        with plain_errors():
+            return run_virtual(self.seed, main)
 
 
 class ProcessNetwork:
@@ -140,6 +91,7 @@ class ProcessNetwork:
         self.folder = folder
         self._network = network
         self._plan: Plan | None = None
+        self._relays: Relays | None = None
 
     def start(self) -> None:
         """Start the nodes; return once a quorum has committed a block."""
@@ -150,6 +102,9 @@ class ProcessNetwork:
     def stop(self) -> None:
         """Stop the nodes."""
         Control(self.folder).down()
+        relays, self._relays = self._relays, None
+        if relays is not None:
+            relays.stop(is_restarting=False)
 
     @property
     def plan(self) -> Plan:
@@ -168,6 +123,20 @@ class ProcessNetwork:
 
         async def main() -> T:
             async with open_actors(self.plan, lambda: int(time.time())) as actors:
-                return await function(actors, ProcessFaults(self))
+                faults = ProcessFaults(self.plan, self.folder, self._route)
+                return await call(function, actors, faults)
 
-        return trio.run(main)
+        with plain_errors():
+            return trio.run(main)
+
+    def _route(self) -> Relays:
+        """Return the relays of all links; at the first call, the links are routed through them."""
+        if self._relays is None:
+            relays = Relays(self.plan, self.folder)
+            try:
+                relays.start()
+            except BaseException:
+                relays.stop(is_restarting=False)
+                raise
+            self._relays = relays
+        return self._relays

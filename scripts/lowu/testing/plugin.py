@@ -5,7 +5,7 @@ The rest of Lowu is imported only when a test uses a fixture; tests that use non
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,12 +28,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
-    text = "lowu_network(name): the network that the virtual fixture uses for this test"
+    text = "lowu_network(name): the network that the fixtures use for this test"
     config.addinivalue_line("markers", text)
 
 
 def _network(config: pytest.Config) -> str:
     return str(config.getoption("--lowu-network") or config.getini("lowu_network"))
+
+
+def _find_name(request: pytest.FixtureRequest) -> str:
+    marker = request.node.get_closest_marker("lowu_network")
+    if marker is None:
+        return _network(request.config)
+    if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], str):
+        raise pytest.UsageError('lowu_network takes one name: @pytest.mark.lowu_network("dev-4")')
+    return marker.args[0]
 
 
 @pytest.fixture
@@ -44,30 +53,49 @@ def lowu_virtual(request: pytest.FixtureRequest) -> VirtualNetwork:
     """
     from lowu.testing.networks import VirtualNetwork
 
-    marker = request.node.get_closest_marker("lowu_network")
-    name = str(marker.args[0]) if marker is not None else _network(request.config)
-    virtual = VirtualNetwork(name, int(request.config.getoption("--lowu-seed")))
+    virtual = VirtualNetwork(_find_name(request), int(request.config.getoption("--lowu-seed")))
     request.node.stash[_VIRTUAL] = virtual
     return virtual
 
 
 @pytest.fixture(scope="session")
+def _lowu_running(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], ProcessNetwork]]:
+    """Return the running network of a name, started when it is first asked for."""
+    from lowu.testing.networks import ProcessNetwork
+
+    running: dict[str, ProcessNetwork] = {}
+
+    def find(name: str) -> ProcessNetwork:
+        if name not in running:
+            network = ProcessNetwork(name, tmp_path_factory.mktemp("lowu") / "nodes")
+            try:
+                network.start()
+            except BaseException:
+                network.stop()
+                raise
+            running[name] = network
+        return running[name]
+
+    try:
+        yield find
+    finally:
+        for network in running.values():
+            network.stop()
+
+
+@pytest.fixture
 def lowu_processes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ProcessNetwork]:
+    request: pytest.FixtureRequest, _lowu_running: Callable[[str], ProcessNetwork]
+) -> ProcessNetwork:
     """A network of real processes, started once: `lowu_processes.play(function)` uses it.
 
     Tests share it; give each test its own documents and holders.
     """
-    from lowu.testing.networks import ProcessNetwork
-
-    processes = ProcessNetwork(_network(request.config), tmp_path_factory.mktemp("lowu") / "nodes")
-    try:
-        processes.start()
-        request.config.stash[_PROCESSES] = processes
-        yield processes
-    finally:
-        processes.stop()
+    processes = _lowu_running(_find_name(request))
+    request.node.stash[_PROCESSES] = processes
+    return processes
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -81,8 +109,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if virtual is not None:
         text = f"seed {virtual.seed}: --lowu-seed {virtual.seed} repeats this run"
         report.sections.append(("Lowu network", text))
-    processes = item.config.stash.get(_PROCESSES, None)
-    if processes is not None and "lowu_processes" in getattr(item, "fixturenames", ()):
+    processes = item.stash.get(_PROCESSES, None)
+    if processes is not None:
         report.sections.append(("Lowu logs, merged", _read_logs(processes)))
 
 

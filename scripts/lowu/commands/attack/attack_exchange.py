@@ -15,7 +15,7 @@ from lowu.output import Progress, print_table
 if TYPE_CHECKING:
     from lowu.experiments.actors.actors import Actors
     from lowu.experiments.attacks.exchange import Deed
-    from lowu.testing.networks import VirtualFaults
+    from lowu.testing.network_faults import VirtualFaults
 
 NETWORK = "seed-7"
 HELP = {

@@ -112,7 +112,8 @@ def mutate(
 
     from lowu.experiments.actors.actors import Actors
     from lowu.experiments.attacks.mutation import TRIALS, MutationOutcome, prepare
-    from lowu.testing.networks import VirtualFaults, VirtualNetwork
+    from lowu.testing.network_faults import VirtualFaults
+    from lowu.testing.networks import VirtualNetwork
 
     progress = Progress(is_silent=is_json)
 
@@ -183,7 +184,8 @@ def linkability(documents: int, seed: int, is_json: bool) -> None:
 
     from lowu.experiments.actors.actors import Actors
     from lowu.experiments.attacks.linkability import Linked, measure
-    from lowu.testing.networks import VirtualFaults, VirtualNetwork
+    from lowu.testing.network_faults import VirtualFaults
+    from lowu.testing.networks import VirtualNetwork
 
     async def play(actors: Actors, faults: VirtualFaults) -> dict[str, Linked]:
         random = Random(seed)  # noqa: S311
@@ -271,7 +273,8 @@ def legacy(seed: int, is_json: bool) -> None:
 
     from lowu.experiments.actors.actors import Actors
     from lowu.experiments.attacks.legacy import Comparison, compare
-    from lowu.testing.networks import VirtualFaults, VirtualNetwork
+    from lowu.testing.network_faults import VirtualFaults
+    from lowu.testing.networks import VirtualNetwork
 
     async def play(actors: Actors, faults: VirtualFaults) -> list[Comparison]:
         return await compare(actors, Random(seed))  # noqa: S311
