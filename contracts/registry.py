@@ -19,6 +19,14 @@ HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002"
 CONSENT_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a003")
 VERIFICATION_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a004")
 GOVERNANCE_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a005")
+ADDRESSES = {
+    "OrgRegistry": ORG_REGISTRY_ADDRESS,
+    "HashRegistry": HASH_REGISTRY_ADDRESS,
+    "ConsentLog": CONSENT_LOG_ADDRESS,
+    "VerificationLog": VERIFICATION_LOG_ADDRESS,
+    "Governance": GOVERNANCE_ADDRESS,
+}
+"""The contracts of genesis, by the names of their artifacts."""
 """Addresses at which genesis deploys the contracts."""
 
 ERROR_SELECTOR = keccak(text="RegistryError(uint16)")[:4]

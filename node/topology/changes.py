@@ -55,7 +55,7 @@ def _as_toml(key: str, value: str) -> str:
     """Return a value as TOML; what is no TOML is a text, or a list of one text."""
     try:
         tomllib.loads(f"x = {value}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"[{quoted}]" if SETTINGS[key].kind is list else quoted
     return value
@@ -91,7 +91,7 @@ def with_chain_id(text: str) -> str:
 def _states(text: str, key: str) -> bool:
     try:
         network = tomllib.loads(text).get("network", {})
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return True  # it is refused when it is read
     return isinstance(network, dict) and key in network
 

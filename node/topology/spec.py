@@ -178,7 +178,7 @@ def load_schemas(path: Path) -> tuple[Schema, ...]:
         raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     reader = _Reader(path, _Lines(text))
     reader.unknown_keys("", 0, raw, {"schema"})
@@ -191,7 +191,7 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
     """Check the text of a network file."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     reader = _Reader(path, _Lines(text))
     reader.unknown_keys("", 0, raw, {"network", "institution", "node", "schema", "route"})

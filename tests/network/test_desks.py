@@ -383,3 +383,38 @@ def test_a_desk_does_orders_from_files_whichever_node_is_up(place):
     for arguments in ((), ("--by", "nova", "--holder", "ming")):
         done = kit.lowu("serve", *arguments, cwd=place, check=False)
         assert done.returncode == 2 and "either --by" in done.stderr
+
+
+def test_contracts_of_one_s_own(place):
+    def run(*arguments):
+        return run_for_all(place, "contract", *arguments)
+
+    made = run("deploy", "Token", "1000", "--by", "webank", "--name", "gold")
+    assert run("call", "gold", "balanceOf", "webank", "--by", "nova")["result"] == {"0": 1000}
+    sent = run("send", "gold", "transfer", "qianhai-ix", "0x64", "--by", "webank")
+    assert sent["events"][0]["values"]["value"] == 100 and sent["height"] > made["height"]
+    by_address = ("call", made["address"], "balanceOf", "qianhai-ix", "--by", "nova")
+    assert run(*by_address)["result"] == {"0": 100}
+    record = run("call", "HashRegistry", "getRecord", "1", "0x" + "00" * 32, "--by", "nova")
+    assert record["result"]["0"]["state"] == 0
+    anchor = "0x" + "01" * 32
+    for arguments, text in (
+        (("send", "gold", "transfer", "nova", "1000", "--by", "qianhai-ix"), "refuses: balance"),
+        (
+            ("send", "HashRegistry", "revoke", "0x" + "01" * 32, "1", "0", "--by", "nova"),
+            "NOT_FOUND",
+        ),
+        (("call", "gld", "name", "--by", "nova"), "did you mean gold?"),
+        (("call", "gold", "nam", "--by", "nova"), "did you mean name?"),
+        (
+            ("send", "gold", "transfer", "nova", "-1", "--by", "webank"),
+            "outside the range of uint",
+        ),
+        (("deploy", "document.json", "--by", "webank"), "not an artifact"),
+    ):
+        done = kit.lowu("contract", *arguments, cwd=place, check=False)
+        assert done.returncode in (1, 2) and text in done.stderr, (arguments, done.stderr)
+    assert (
+        "transfer(address to, uint256 value)"
+        in kit.lowu("contract", "show", "gold", cwd=place).stdout
+    )
