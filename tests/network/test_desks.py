@@ -398,19 +398,17 @@ def test_contracts_of_one_s_own(place):
     record = run("call", "HashRegistry", "getRecord", "1", "0x" + "00" * 32, "--by", "nova")
     assert record["result"]["0"]["state"] == 0
     anchor = "0x" + "01" * 32
+    (place / "no.json").write_text("{}")
     for arguments, text in (
         (("send", "gold", "transfer", "nova", "1000", "--by", "qianhai-ix"), "refuses: balance"),
-        (
-            ("send", "HashRegistry", "revoke", "0x" + "01" * 32, "1", "0", "--by", "nova"),
-            "NOT_FOUND",
-        ),
+        (("send", "HashRegistry", "revoke", anchor, "1", "0", "--by", "nova"), "NOT_FOUND"),
         (("call", "gld", "name", "--by", "nova"), "did you mean gold?"),
         (("call", "gold", "nam", "--by", "nova"), "did you mean name?"),
         (
             ("send", "gold", "transfer", "nova", "-1", "--by", "webank"),
             "outside the range of uint",
         ),
-        (("deploy", "document.json", "--by", "webank"), "not an artifact"),
+        (("deploy", "no.json", "--by", "webank"), "not an artifact"),
     ):
         done = kit.lowu("contract", *arguments, cwd=place, check=False)
         assert done.returncode in (1, 2) and text in done.stderr, (arguments, done.stderr)
