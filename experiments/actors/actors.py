@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lowu.contracts.abi import load_artifact
+from lowu.contracts.named import Named
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
     Jurisdiction,
@@ -20,7 +21,7 @@ from lowu.contracts.registry import (
     Role,
 )
 from lowu.experiments.actors.causal_client import CausalClient, Horizon
-from lowu.experiments.actors.named import Holders, Named
+from lowu.experiments.actors.holders import Holders
 from lowu.institutions.documents.document import Document
 from lowu.institutions.exchange.consent import (
     ConsentReceipt,
@@ -41,6 +42,7 @@ from lowu.institutions.ledger.governance import (
     read_proposal,
     schema_calls,
 )
+from lowu.institutions.ledger.refusals import find_hint
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.format import Package, decode_package, encode_package
@@ -144,7 +146,9 @@ class Actors:
             code = answer.details.get("code")
             if code is None:
                 raise ValueError(answer.details["error"])
-            raise RegistryRefused(RegistryErrorCode.__members__.get(code), code)
+            refused = RegistryRefused(RegistryErrorCode.__members__.get(code), code)
+            refused.add_note(f"{institution}: {action}. {find_hint(code)}")
+            raise refused
         return answer
 
     async def govern(self, calls: Iterable[Call]) -> None:
@@ -219,13 +223,14 @@ class Actors:
     async def revoke(
         self,
         issuer: str,
-        anchor: bytes,
+        anchor: bytes | Issued,
         reason: RevokeReason = RevokeReason.CORRECTED,
         *,
         only: bool = False,
     ) -> None:
         """Have an issuer revoke the document of an anchor, or `only` that anchor."""
-        await self.order(issuer, "revoke", anchor=anchor.hex(), reason=reason.name, only=only)
+        value = anchor.anchor if isinstance(anchor, Issued) else anchor
+        await self.order(issuer, "revoke", anchor=value.hex(), reason=reason.name, only=only)
 
     async def supersede(self, issuer: str, anchor: bytes, newer: bytes) -> int:
         """Have an issuer replace a document with a newer one; return the height."""
@@ -311,7 +316,7 @@ class Actors:
     ) -> Request:
         """Have a receiver ask for fields of a document."""
         return self.verifiers[receiver].request(
-            schema=document.schema, purpose=purpose, now_s=self.now_s(), fields=tuple(fields)
+            schema=document.schema, purpose=purpose, now_s=self.now_s(), fields=fields
         )
 
     async def agree(

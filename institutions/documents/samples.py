@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lowu.contracts.named import Named
 from lowu.contracts.schemas.document_schema import EACH, FieldRule, FieldType, Schema
 from lowu.institutions.documents.document import (
     Document,
@@ -28,18 +29,21 @@ from lowu.institutions.package.forms import split_path
 ELEMENTS = 2
 """How many elements each list of a drawn document has."""
 
-SAMPLES: dict[str, Callable[[int, int], Document]] = {
-    "cn.ecr/1": build_enterprise_report,
-    "cn.pcr/1": build_personal_report,
-    "cn.smeowner/1": build_owner_report,
-    "grp.kyc/1": build_kyc_file,
-    "hk.ecr/1": build_hk_company_report,
-    "hk.pcr/1": build_hk_personal_report,
-    "cn.edu/1": build_transcript,
-    "hk.ehr/1": build_health_extract,
-    "mo.asset/1": build_asset_certificate,
-    "svc.residence/1": build_residence_proof,
-}
+SAMPLES: Named[Callable[[int, int], Document]] = Named(
+    "sample of schema",
+    {
+        "cn.ecr/1": build_enterprise_report,
+        "cn.pcr/1": build_personal_report,
+        "cn.smeowner/1": build_owner_report,
+        "grp.kyc/1": build_kyc_file,
+        "hk.ecr/1": build_hk_company_report,
+        "hk.pcr/1": build_hk_personal_report,
+        "cn.edu/1": build_transcript,
+        "hk.ehr/1": build_health_extract,
+        "mo.asset/1": build_asset_certificate,
+        "svc.residence/1": build_residence_proof,
+    },
+)
 """By schema: seed and time (seconds) give a document. `hk.ehr/1` has an image."""
 
 

@@ -59,7 +59,7 @@ class Purpose(StrEnum):
 def read_purpose(value: object) -> Purpose:
     """Return one of the purposes; `FormError` if it is none."""
     if value not in list(Purpose):
-        raise FormError(f"purpose: one of {', '.join(Purpose)}")
+        raise FormError(f"purpose: one of {', '.join(Purpose)}, not {str(value)[:40]!r}")
     return Purpose(str(value))
 
 

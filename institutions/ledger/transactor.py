@@ -117,7 +117,11 @@ class Signer:
                 receipt = await self._client.wait_for_receipt(tx_hash, wait_s)
             except (ClientError, RemoteError) as error:
                 if left_s <= LOOK_S:
-                    text = f"{self._client.url}: no receipt of {tx_hash} in time ({error})"
+                    why = "" if isinstance(error, TransactionTimeout) else f" ({error})"
+                    text = (
+                        f"{self._client.url}: {tx_hash} is in no block yet{why}. Is a quorum of "
+                        "validators running, and linked? It may still be committed"
+                    )
                     raise TransactionTimeout(text) from error
                 if isinstance(error, RemoteError):
                     await trio.sleep(LOOK_S)

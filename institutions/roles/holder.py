@@ -251,7 +251,9 @@ class Holder:
         self, receipt: ConsentReceipt, chain_id: int, *, is_withdrawal: bool = False
     ) -> LedgerConsent:
         """Return the signed message with which an institution logs or ends a consent."""
-        key = self._ledger_keys[receipt.digest]
+        key = self._ledger_keys.get(receipt.digest)
+        if key is None:
+            raise FormError(f"{self.name} has given no such consent, so it cannot sign for it")
         return sign_for_ledger(key, chain_id, receipt, is_withdrawal=is_withdrawal)
 
     def build(
@@ -271,8 +273,8 @@ class Holder:
             KeyError: there is no such document, or none of its anchors is for that receiver.
             ValueError: the document lacks one of the fields, or none is chosen.
         """
-        self._check(request)
         package = self.find(doc_id)
+        self._check(request)
         if fields is None:
             paths = [leaf.path for leaf in package.disclosures]
             must = [path for path in package.header.must_disclose if path in paths]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -28,6 +28,7 @@ from lowu.contracts.registry import (
 )
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.institutions.documents.document import Subject
+from lowu.institutions.exchange.consent import read_purpose
 from lowu.institutions.exchange.presentation import (
     NONCE_BYTES,
     Presentation,
@@ -36,8 +37,6 @@ from lowu.institutions.exchange.presentation import (
 )
 from lowu.institutions.exchange.request import (
     Request,
-    decode_request,
-    encode_request,
     read_fields,
 )
 from lowu.institutions.exchange.trust import Trust
@@ -45,6 +44,7 @@ from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.forms import FormError
+from lowu.institutions.roles.asked import NO_ATTEMPT, Asked
 from lowu.institutions.roles.member import Member
 from lowu.institutions.verification.answer import check_consent, check_holder, check_replay
 from lowu.institutions.verification.checks import (
@@ -82,47 +82,12 @@ AGREE_WAIT_S = 5.0
 AGREE_POLL_S = 0.05
 REQUEST_VALID_S = 10 * 60
 
-ATTEMPT_BYTES = 16
-NO_ATTEMPT = bytes(ATTEMPT_BYTES)
 _MAY_CHANGE = (Check.ISSUER, Check.ANCHOR, Check.STATUS)
 """What may have changed between the checks of a presentation and the block of its use. The ledger
 lets only a presentation under a live consent be used up."""
 HEAD = b"head"
 """Key of the highest block seen."""
 NO_FILES: Mapping[str, bytes] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One of our requests, and its state."""
-
-    request: Request
-    sealing_key: bytes
-    is_used: bool = False
-    attempt: bytes = NO_ATTEMPT
-    """The attempt that used it; `NO_ATTEMPT` if it cannot be resumed."""
-    judged: bytes = bytes(32)
-    """SHA-256 of the sealed bytes that were accepted: only the same are resumed."""
-    accepted: bytes = b""
-    """The lines of the report that accepted it, for an attempt that resumes."""
-
-
-def encode_asked(asked: Asked) -> bytes:
-    """Return the stored form."""
-    head = asked.sealing_key + bytes([asked.is_used]) + asked.attempt + asked.judged
-    return (
-        head
-        + len(asked.accepted).to_bytes(4, "big")
-        + asked.accepted
-        + encode_request(asked.request)
-    )
-
-
-def decode_asked(data: bytes) -> Asked:
-    """Return the request in a stored form."""
-    end = 85 + int.from_bytes(data[81:85], "big")
-    request = decode_request(data[end:])
-    return Asked(request, data[:32], bool(data[32]), data[33:49], data[49:81], data[85:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +166,15 @@ class Verifier:
         )
 
     def request(
-        self, *, schema: str, purpose: str, now_s: int, fields: Sequence[str] = ()
+        self, *, schema: str, purpose: str, now_s: int, fields: Iterable[str] = ()
     ) -> Request:
         """Return a request to hand to a holder.
 
         Raises:
-            FormError: a field is no path, or documents of the schema have nothing there.
+            FormError: a field is no path, or documents of the schema have nothing there; or no
+                purpose is called so.
         """
+        read_purpose(purpose)
         chosen = read_fields(fields, self.member.schemas.get(schema))
         nonce, secret = self._random(NONCE_BYTES), self._random(32)
         sealing_key = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()

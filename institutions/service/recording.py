@@ -39,16 +39,16 @@ from lowu.institutions.package.format import (
 from lowu.institutions.package.forms import FormError, read_integer, read_row, read_text
 from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.package.tags import FIRST_VERSION
-from lowu.institutions.roles.holder import Agreement, Holder
-from lowu.institutions.roles.issuer import Audience, Issued, Issuer
-from lowu.institutions.roles.member import Member
-from lowu.institutions.roles.verifier import (
+from lowu.institutions.roles.asked import (
     ATTEMPT_BYTES,
     NO_ATTEMPT,
-    Verifier,
     decode_asked,
     encode_asked,
 )
+from lowu.institutions.roles.holder import Agreement, Holder
+from lowu.institutions.roles.issuer import Audience, Issued, Issuer
+from lowu.institutions.roles.member import Member
+from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.service.store import Store
 from lowu.institutions.verification.heads import decode_head, encode_head
 from lowu.institutions.verification.report import describe_report

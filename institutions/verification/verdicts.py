@@ -147,6 +147,10 @@ class Report:
         """Return the line of a check."""
         return next(line for line in self.lines if line.check is check)
 
+    def __repr__(self) -> str:
+        """Return the verdict and why: what a failed assert on a report should show."""
+        return f"<Report {' '.join([self.verdict.value, *self.codes])}>"
+
     @property
     def verdict(self) -> Verdict:
         """REJECT on any failure, else INDETERMINATE on anything unknown, else ACCEPT."""

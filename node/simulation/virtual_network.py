@@ -8,6 +8,7 @@ decides the order of all events.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -16,6 +17,7 @@ from random import Random
 from typing import Any
 
 import trio
+import trio.lowlevel
 import trio.testing
 
 from lowu.contracts.registry import Jurisdiction
@@ -75,7 +77,8 @@ class VirtualNodes:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
-        self._down: set[str] = set()
+        self._down: Counter[str] = Counter()
+        """How many faults keep a node down."""
         self._delays_s: dict[str, float] = {}
         self._is_new = {item.name: True for item in plan.nodes}
         self._changed = trio.Event()
@@ -94,15 +97,17 @@ class VirtualNodes:
     @asynccontextmanager
     async def down(self, *names: str) -> AsyncIterator[None]:
         """Keep nodes down; afterwards they restart from their disks."""
-        chosen = [self._find(name) for name in names]
+        chosen = {self._find(name) for name in names}
         self._down.update(chosen)
         for name in chosen:
             if name in self._scopes:
                 self._scopes[name].cancel()
         try:
+            while chosen & self.nodes.keys():
+                await trio.lowlevel.checkpoint()
             yield
         finally:
-            self._down.difference_update(chosen)
+            self._down.subtract(chosen)
             self._note()
 
     @asynccontextmanager
@@ -170,7 +175,7 @@ class VirtualNodes:
         """Run a node, except while it must be down."""
         name = planned.name
         while True:
-            while name in self._down:
+            while self._down[name]:
                 await self._changed.wait()
             self.nodes[name] = self._assemble(planned)
             self._note()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lowu.contracts.named import Named
 from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
@@ -167,9 +168,9 @@ class Plan:
         )
 
     @cached_property
-    def schemas(self) -> dict[str, Schema]:
+    def schemas(self) -> Named[Schema]:
         """All document schemas that its institutions know, by id."""
-        return {**SCHEMAS, **{schema.id: schema for schema in self.spec.schemas}}
+        return Named("schema", {**SCHEMAS, **{item.id: item for item in self.spec.schemas}})
 
     @property
     def _registered(self) -> list[Schema]:

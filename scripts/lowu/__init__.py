@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lowu.consensus.simulation.result import RunResult
     from lowu.consensus.simulation.run_plan import RunPlan, draw_plan
     from lowu.consensus.simulation.shrink import shrink
+    from lowu.contracts.named import UnknownName
     from lowu.contracts.registry import AnchorState, Jurisdiction, RevokeReason, Role
     from lowu.experiments.actors.actors import Actors
     from lowu.institutions.documents.document import Document, Subject
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lowu.institutions.ledger.registry import Registry
     from lowu.institutions.ledger.transactor import Signer
     from lowu.institutions.package.format import Package, Profile
+    from lowu.institutions.package.forms import FormError
     from lowu.institutions.roles.holder import Holder
     from lowu.institutions.roles.issuer import Issued, Issuer
     from lowu.institutions.roles.member import Member
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
         Verdict,
         VerdictCode,
     )
-    from lowu.node.client import ClientError, RemoteError, RpcClient
+    from lowu.node.client import ClientError, RemoteError, RpcClient, TransactionTimeout
     from lowu.node.errors import ConfigError, NodeError
     from lowu.node.topology.plan import Plan
     from lowu.testing.network_faults import ProcessFaults, VirtualFaults
@@ -58,11 +60,14 @@ PUBLIC = {
         ),
         "lowu.testing.network_faults": ("ProcessFaults", "VirtualFaults"),
         "lowu.node.topology.plan": ("Plan",),
-        "lowu.node.client": ("RpcClient", "ClientError", "RemoteError"),
+        "lowu.node.client": (
+            "RpcClient", "ClientError", "RemoteError", "TransactionTimeout",
+        ),
         "lowu.node.errors": ("NodeError", "ConfigError"),
     },
     "institutions": {
         "lowu.experiments.actors.actors": ("Actors",),
+        "lowu.contracts.named": ("UnknownName",),
         "lowu.institutions.roles.member": ("Member",),
         "lowu.institutions.roles.issuer": ("Issuer", "Issued"),
         "lowu.institutions.roles.holder": ("Holder",),
@@ -76,6 +81,7 @@ PUBLIC = {
         "lowu.institutions.documents.document": ("Document", "Subject"),
         "lowu.institutions.documents.samples": ("SAMPLES", "build_sample"),
         "lowu.institutions.package.format": ("Package", "Profile"),
+        "lowu.institutions.package.forms": ("FormError",),
         "lowu.institutions.exchange.consent": ("Purpose",),
         "lowu.institutions.verification.verdicts": (
             "Report", "Verdict", "VerdictCode", "Check", "Result", "Finding",
@@ -94,14 +100,54 @@ _MODULE_OF = {
 }
 
 __all__ = [
-    "SAMPLES", "Actors", "AnchorState", "Check", "ClientError", "ConfigError", "Document",
-    "Finding", "Holder", "Issued", "Issuer", "Jurisdiction", "Member", "NodeError", "Package",
-    "Plan", "PlanFinding", "ProcessFaults", "ProcessNetwork", "Profile", "Purpose", "Registry",
-    "RegistryRefused", "RemoteError", "Report", "Result", "RevokeReason", "Role", "RpcClient",
-    "RunPlan", "RunResult", "Signer", "Subject", "Verdict", "VerdictCode", "Verifier",
-    "VirtualFaults", "VirtualNetwork", "__version__", "build_sample", "draw_plan", "load_plan",
+    "SAMPLES",
+    "Actors",
+    "AnchorState",
+    "Check",
+    "ClientError",
+    "ConfigError",
+    "Document",
+    "Finding",
+    "FormError",
+    "Holder",
+    "Issued",
+    "Issuer",
+    "Jurisdiction",
+    "Member",
+    "NodeError",
+    "Package",
+    "Plan",
+    "PlanFinding",
+    "ProcessFaults",
+    "ProcessNetwork",
+    "Profile",
+    "Purpose",
+    "Registry",
+    "RegistryRefused",
+    "RemoteError",
+    "Report",
+    "Result",
+    "RevokeReason",
+    "Role",
+    "RpcClient",
+    "RunPlan",
+    "RunResult",
+    "Signer",
+    "Subject",
+    "TransactionTimeout",
+    "UnknownName",
+    "Verdict",
+    "VerdictCode",
+    "Verifier",
+    "VirtualFaults",
+    "VirtualNetwork",
+    "__version__",
+    "build_sample",
+    "draw_plan",
+    "load_plan",
     "run_plan",
-    "running_network", "shrink",
+    "running_network",
+    "shrink",
 ]  # fmt: skip
 
 

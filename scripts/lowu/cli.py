@@ -57,7 +57,7 @@ _COMMANDS = {
     "regulator": ("regulator", "Show an observer's counts and alerts."),
     "schema": ("schema", "List, show and begin document schemas."),
     "contract": ("contract", "Deploy contracts, call and change them."),
-    "org": ("org", "Propose changes, vote on them, replace accounts and keys."),
+    "org": ("org.command", "Propose changes, vote on them, replace accounts and keys."),
     "scenarios": ("scenarios", "Play scenarios of the pilot and beyond on a real network."),
     "attack": ("attack.command", "Try an attack, and say what the attacker learns or gains."),
     "state-tests": ("state_tests", "Run the official state tests in both EVM engines."),

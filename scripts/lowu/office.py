@@ -37,37 +37,6 @@ if TYPE_CHECKING:
     from lowu.node.topology.plan import Plan, PlannedInstitution
     from lowu.proposed import ProposalFiles
 
-_HINTS = {
-    "ROLE_REQUIRED": (
-        "The institution lacks the role for this; `lowu accounts --json` has the roles of those of "
-        "the network file, `lowu org proposals` of those admitted later."
-    ),
-    "NOT_ACCREDITED": (
-        "The institution is not accredited for this schema; `lowu org propose accredit` proposes "
-        "it."
-    ),
-    "NOT_FOUND": "This institution has registered no such anchor.",
-    "JURISDICTION_RULE": (
-        "A document needs a route between the two sides (`lowu org propose route`), a regulator "
-        "suspends institutions of its own side only, and no vote may leave a side that counts "
-        "without voters."
-    ),
-    "ORG_NOT_ACTIVE": "The institution is suspended, or has left; only a vote changes the latter.",
-    "CONSENT_NOT_LIVE": "The consent is not on the ledger, was withdrawn, or has expired.",
-    "ALREADY_REVOKED": "The document is already revoked.",
-    "TERMINAL_STATE": (
-        "What is revoked, superseded, erased or withdrawn stays so, and a proposal is decided once."
-    ),
-    "NOT_ACTIVE": "The document is not in the state for this, such as in force or suspended.",
-    "MALFORMED": (
-        "A value cannot be so: a document replaces no other of the same one, and heights are those "
-        "of blocks that there are."
-    ),
-    "NO_SUCH_PROPOSAL": "`lowu org proposals` lists all proposals.",
-    "ALREADY_VOTED": "An organisation can vote only once.",
-}
-"""Explanation or next step for each refusal, by its name."""
-
 
 class Office:
     """One network as commands use it: its plan, members, keys, stores and desks."""
@@ -434,12 +403,11 @@ async def carry_out(service: Service, order: Order, tries: int = TRIES) -> Answe
         service.note_delivered(order)
         text, code = answer.details["error"], answer.details.get("code")
         if code is not None:
-            text += f". {_HINTS.get(code, _NUMBERS)}"
+            from lowu.institutions.ledger.refusals import find_hint
+
+            text += f". {find_hint(code)}"
         raise OrderRefused(text)
     return answer
-
-
-_NUMBERS = "docs/REGISTRY.md explains these names."
 
 
 def ask_password(path: Path, *, is_new: bool = False) -> str:
@@ -462,6 +430,7 @@ def now_s() -> int:
 def run_steps(function: Any) -> Any:
     """Run an async function; turn expected failures into clear errors."""
     from lowu.institutions.ledger.facts import RegistryRefused
+    from lowu.institutions.ledger.refusals import find_hint
     from lowu.institutions.service.inbox import MailboxError
     from lowu.institutions.service.store import StoreError
     from lowu.node.errors import root_causes
@@ -471,7 +440,7 @@ def run_steps(function: Any) -> Any:
     except BaseException as error:
         causes = root_causes(error)
         if all(isinstance(cause, RegistryRefused) for cause in causes):
-            hint = _HINTS.get(str(causes[0]), _NUMBERS)
+            hint = find_hint(str(causes[0]))
             raise click.ClickException(f"the registry refused: {causes[0]}. {hint}") from error
         failed = [
             cause for cause in causes if isinstance(cause, (MailboxError, StoreError, OSError))

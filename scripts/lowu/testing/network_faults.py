@@ -7,14 +7,17 @@ errors.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
 
 import trio
 
+from lowu.contracts.named import UnknownName, tell_unknown
 from lowu.contracts.registry import Jurisdiction
-from lowu.experiments.actors.named import UnknownName, tell_unknown
 from lowu.experiments.faults.relays import Relays
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.simulation.virtual_network import VirtualNodes
@@ -63,7 +66,13 @@ def _read_side(plan: Plan, side: Side) -> Jurisdiction:
     name = side.name if isinstance(side, Jurisdiction) else side
     found = Jurisdiction.__members__.get(name) if isinstance(name, str) else None
     if found is None:
-        raise ValueError(f"{side!r} is no side of the boundary; this network has {names}")
+        upper = str(name).upper()
+        mend = (
+            f"did you mean {upper!r}?"
+            if upper in Jurisdiction.__members__
+            else (f"this network has {names}")
+        )
+        raise ValueError(f"{side!r} is no side of the boundary; {mend}")
     if found not in there:
         raise ValueError(f"no node of this network is in {found.name}; it has {names}")
     return found
@@ -80,79 +89,140 @@ def read_delay(delay_s: float) -> float:
     return float(delay_s)
 
 
-class VirtualFaults:
-    """Faults of a virtual network, while a function runs on it."""
+class Fault:
+    """A fault, to be entered with ``async with``."""
+
+    def __init__(self, told: str, effect: AbstractAsyncContextManager[None]) -> None:
+        self.told = told
+        self._effect = effect
+        self.is_entered = False
+
+    async def __aenter__(self) -> None:
+        self.is_entered = True
+        await self._effect.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._effect.__aexit__(kind, error, traceback)
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"a fault is entered with `async with faults.{self.told}:`")
+
+    def __exit__(self, *reason: object) -> None:
+        """Never reached."""
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(f"a fault is not awaited, but entered: `async with faults.{self.told}:`")
+
+
+class _Made:
+    """The faults that were made."""
+
+    def __init__(self) -> None:
+        self._made: list[Fault] = []
+
+    def _make(self, told: str, effect: AbstractAsyncContextManager[None]) -> Fault:
+        fault = Fault(told, effect)
+        self._made.append(fault)
+        return fault
+
+    def list_unused(self) -> list[str]:
+        """Return the calls that made faults that were never entered."""
+        return [f"faults.{item.told}" for item in self._made if not item.is_entered]
+
+
+def _tell(what: str, *arguments: object) -> str:
+    return f"{what}({', '.join(map(repr, arguments))})"
+
+
+class VirtualFaults(_Made):
+    """Faults of a virtual network, while a function runs on it. Enter them with `async with`."""
 
     def __init__(self, network: VirtualNodes) -> None:
+        super().__init__()
         self._network = network
 
-    @asynccontextmanager
-    async def down(self, *nodes: str) -> AsyncIterator[None]:
+    def down(self, *nodes: str) -> Fault:
         """Keep nodes down, by ``nodeN`` or by institution; then they start again."""
-        async with self._network.down(*find_nodes(self._network.plan, nodes)):
-            yield
-
-    @asynccontextmanager
-    async def slow(self, delay_s: float, *nodes: str) -> AsyncIterator[None]:
-        """Delay all bytes from and to nodes by at least `delay_s`, so that they lag behind."""
         chosen = find_nodes(self._network.plan, nodes)
-        async with self._network.slow(read_delay(delay_s), *chosen):
-            yield
+        return self._make(_tell("down", *nodes), self._network.down(*chosen))
 
-    @asynccontextmanager
-    async def cut(self, first: Side, second: Side) -> AsyncIterator[None]:
+    def slow(self, delay_s: float, *nodes: str) -> Fault:
+        """Delay all bytes from and to nodes by at least `delay_s`, so that they lag behind."""
+        seconds, chosen = read_delay(delay_s), find_nodes(self._network.plan, nodes)
+        return self._make(_tell("slow", delay_s, *nodes), self._network.slow(seconds, *chosen))
+
+    def cut(self, first: Side, second: Side) -> Fault:
         """Cut all links between two sides; then they heal."""
-        async with self._network.cut(*read_sides(self._network.plan, first, second)):
-            yield
+        sides = read_sides(self._network.plan, first, second)
+        return self._make(_tell("cut", first, second), self._network.cut(*sides))
 
 
-class ProcessFaults:
-    """Faults of a network of processes."""
+class ProcessFaults(_Made):
+    """Faults of a network of processes. Enter them with `async with`."""
 
     def __init__(self, plan: Plan, folder: Path, route: Callable[[], Relays]) -> None:
+        super().__init__()
         self._plan = plan
         self._folder = folder
         self._route = route
         """Returns the relays of the network, routing its links through them at first."""
+        self._down: Counter[str] = Counter()
+        """How many faults keep a node down."""
 
-    @asynccontextmanager
-    async def down(self, *nodes: str) -> AsyncIterator[None]:
+    def down(self, *nodes: str) -> Fault:
         """Kill nodes (SIGKILL), by ``nodeN`` or by institution; then start them again.
 
         Afterwards they answer, but may still fetch blocks that they missed.
         """
         chosen = find_nodes(self._plan, nodes)
-        control = Control(self._folder)
-        await trio.to_thread.run_sync(control.order, "kill", chosen)
-        try:
-            yield
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(control.start, chosen)
+        return self._make(_tell("down", *nodes), self._keep_down(set(chosen)))
 
-    @asynccontextmanager
-    async def slow(self, delay_s: float, *nodes: str) -> AsyncIterator[None]:
+    def slow(self, delay_s: float, *nodes: str) -> Fault:
         """Delay all bytes from and to nodes by `delay_s`, so that they lag behind.
 
         The first time, all nodes are restarted, as with `cut`.
         """
-        chosen, seconds = find_nodes(self._plan, nodes), read_delay(delay_s)
+        seconds, chosen = read_delay(delay_s), find_nodes(self._plan, nodes)
+        return self._make(_tell("slow", delay_s, *nodes), self._slow_down(seconds, chosen))
+
+    def cut(self, first: Side, second: Side) -> Fault:
+        """Let nothing pass between two sides; then they heal, and all nodes are linked again.
+
+        The first time, all nodes are restarted, so that their links lead through relays. If they
+        are not all linked again in time afterwards, that is a `TimeoutError`.
+        """
+        sides = read_sides(self._plan, first, second)
+        return self._make(_tell("cut", first, second), self._cut(*sides))
+
+    @asynccontextmanager
+    async def _keep_down(self, chosen: set[str]) -> AsyncIterator[None]:
+        control = Control(self._folder)
+        self._down.update(chosen)
+        try:
+            await trio.to_thread.run_sync(control.order, "kill", sorted(chosen))
+            yield
+        finally:
+            self._down.subtract(chosen)
+            ended = sorted(name for name in chosen if not self._down[name])
+            with trio.CancelScope(shield=True):
+                if ended:
+                    await trio.to_thread.run_sync(control.start, ended)
+
+    @asynccontextmanager
+    async def _slow_down(self, seconds: float, chosen: list[str]) -> AsyncIterator[None]:
         relays = await self._get_relays()
         with relays.slow(seconds, chosen):
             yield
 
     @asynccontextmanager
-    async def cut(self, first: Side, second: Side) -> AsyncIterator[None]:
-        """Let nothing pass between two sides; then they heal, and all nodes are linked again.
-
-        The first time, all nodes are restarted, so that their links lead through relays.
-
-        Raises:
-            TimeoutError: the nodes were not all linked again in time.
-        """
-        sides = read_sides(self._plan, first, second)
+    async def _cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
         relays = await self._get_relays()
-        with relays.cut(*sides):
+        with relays.cut(first, second):
             yield
         await self._wait_until_linked()
 

@@ -3,36 +3,68 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 A = TypeVar("A")
-F = TypeVar("F")
-_FORGOTTEN = "'coroutine' object"
 _MEND = (
     "an `await` is missing: what actors do is async, as in `issued = await actors.issue(…)`, and "
     "faults are entered with `async with`"
 )
 
 
+class Faults(Protocol):
+    """Faults that can say which of them were made and never entered."""
+
+    def list_unused(self) -> list[str]:
+        """Return the calls that made them."""
+
+
+F = TypeVar("F", bound=Faults)
+
+
 async def call(function: Callable[[A, F], Awaitable[T]], actors: A, faults: F) -> T:
     """Call a test's async function with the actors and the faults; return what it returns.
 
     Raises:
-        TypeError: it is not async, or returns something that was not awaited.
+        TypeError: it is not async, or something that it made was not awaited or entered.
     """
+    if inspect.iscoroutine(function):
+        function.close()
+        raise TypeError("play takes the function itself, without calling it: `play(story)`")
     made = function(actors, faults)
     if not inspect.isawaitable(made):
         raise TypeError(
             "play runs an async function of two arguments: `async def story(actors, faults): …`"
         )
-    result = await made
+    with _watched_coroutines() as forgotten:
+        result = await made
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError(f"the function returned a coroutine; {_MEND}")
+    unused = [*forgotten, *faults.list_unused()]
+    if unused:
+        raise TypeError(f"without effect: {', '.join(unused)}; {_MEND}")
     return result
+
+
+@contextmanager
+def _watched_coroutines() -> Iterator[list[str]]:
+    """Collect the coroutines that are dropped without being awaited; Python only warns of them."""
+    forgotten: list[str] = []
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        yield forgotten
+    for item in seen:
+        text = str(item.message)
+        if item.category is RuntimeWarning and "was never awaited" in text:
+            forgotten.append(text.removesuffix(" was never awaited"))
+        else:
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
 
 
 @contextmanager
@@ -45,7 +77,7 @@ def plain_errors() -> Iterator[None]:
         if only is None:
             raise
         raise _explained(only) from only.__cause__
-    except (AttributeError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001  (raised again)
         raise _explained(error) from error.__cause__
 
 
@@ -59,6 +91,20 @@ def _find_only(error: BaseException) -> BaseException | None:
 
 
 def _explained(error: BaseException) -> BaseException:
-    if isinstance(error, (AttributeError, TypeError)) and _FORGOTTEN in str(error):
+    if "'coroutine' object" in str(error) or _holds_coroutine(error.__traceback__):
         error.add_note(_MEND)
     return error
+
+
+def _holds_coroutine(traceback: TracebackType | None) -> bool:
+    """Whether a function on the way of an error had a coroutine in hand that was never begun."""
+    while traceback is not None:
+        for value in traceback.tb_frame.f_locals.values():
+            if _is_unbegun(value):
+                return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _is_unbegun(value: Any) -> bool:
+    return inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED

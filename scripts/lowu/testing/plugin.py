@@ -122,4 +122,5 @@ def _read_logs(processes: ProcessNetwork) -> str:
         item.name: node_folder(processes.folder, item) / "log" / "node.log"
         for item in processes.plan.nodes
     }
-    return "\n".join(list(merge_logs(paths))[-LOG_LINES:])
+    lines = [line for line in merge_logs(paths) if "[METRIC]" not in line]
+    return "\n".join(lines[-LOG_LINES:])

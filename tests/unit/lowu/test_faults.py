@@ -5,7 +5,15 @@ import math
 import pytest
 import trio
 
-from lowu import SAMPLES, Jurisdiction, VirtualNetwork
+from lowu import (
+    SAMPLES,
+    ClientError,
+    FormError,
+    Jurisdiction,
+    RegistryRefused,
+    UnknownName,
+    VirtualNetwork,
+)
 from lowu.testing.network_faults import find_nodes, read_delay, read_sides
 from lowu.testing.networks import load_plan
 from lowu.testing.playing import plain_errors
@@ -28,7 +36,8 @@ def test_sides_by_name_or_member(sides):
     ("sides", "text"),
     [
         (("SZ", "SZ"), "not within SZ"),
-        (("sz", "HK"), "'sz' is no side of the boundary; this network has HK, SZ"),
+        (("sz", "HK"), "'sz' is no side of the boundary; did you mean 'SZ'"),
+        (("XX", "HK"), "'XX' is no side of the boundary; this network has HK, SZ"),
         (("webank", "HK"), "'webank' is no side"),
         ((1, HK), "1 is no side"),
         (("MO", HK), "no node of this network is in MO"),
@@ -41,7 +50,7 @@ def test_cuts_that_would_cut_nothing(sides, text):
 
 def test_nodes_by_their_name_or_an_institution():
     assert find_nodes(PLAN, ("node0", "webank", "szcredit")) == ["node0", "node1", "node0"]
-    with pytest.raises(LookupError, match=r"no node 'webnak' in .*did you mean 'webank'"):
+    with pytest.raises(LookupError, match="no node 'webnak'; did you mean 'webank'"):
         find_nodes(PLAN, ("webnak",))
     with pytest.raises(LookupError, match=r"no node 0\.5"):
         find_nodes(PLAN, (0.5,))
@@ -115,23 +124,110 @@ def test_several_errors_stay_a_group():
 
 
 def test_a_forgotten_await_is_explained(network):
+    made = []
+
     async def use(actors, faults):
         issued = actors.give("acme", None, "szcredit")
-        try:
-            return issued.anchor
-        finally:
-            issued.close()
+        made.append(issued)
+        return issued.anchor
+
+    async def pass_on(actors, faults):
+        height = actors.clients["nova"].call("eth_blockNumber")
+        made.append(height)
+        return int(height, 16)
 
     async def give_back(actors, faults):
         return actors.give("acme", None, "szcredit")
 
+    async def drop(actors, faults):
+        actors.revoke("szcredit", b"1" * 32)
+
+    async def forget_to_enter(actors, faults):
+        faults.down("webank")
+
     def not_async(actors, faults):
         return 5
 
-    with pytest.raises(AttributeError) as told:
-        network.play(use)
-    assert "an `await` is missing" in told.value.__notes__[0]
-    with pytest.raises(TypeError, match="returned a coroutine; an `await` is missing"):
-        network.play(give_back)
-    with pytest.raises(TypeError, match="async def story"):
-        network.play(not_async)
+    for function, error in ((use, AttributeError), (pass_on, TypeError)):
+        with pytest.raises(error) as told:
+            network.play(function)
+        assert "an `await` is missing" in told.value.__notes__[0]
+        made.pop().close()
+    for function, text in (
+        (give_back, "returned a coroutine; an `await` is missing"),
+        (drop, "without effect: coroutine 'Actors.revoke'; an `await` is missing"),
+        (forget_to_enter, r"without effect: faults.down\('webank'\); .*`async with`"),
+        (not_async, "async def story"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            network.play(function)
+
+
+def test_a_story_is_passed_uncalled(network):
+    async def story(actors, faults):
+        return 1
+
+    with pytest.raises(TypeError, match="takes the function itself"):
+        network.play(story(None, None))
+
+
+def test_faults_are_entered_with_async_with(network):
+    async def with_only(actors, faults):
+        with faults.cut("SZ", "HK"):
+            pass
+
+    async def awaited(actors, faults):
+        await faults.slow(1, "webank")
+
+    for function, text in (
+        (with_only, r"entered with `async with faults.cut\('SZ', 'HK'\):`"),
+        (awaited, "not awaited, but entered"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            network.play(function)
+
+
+def test_a_node_is_down_at_once_and_until_the_last_fault_ends(network):
+    """A stopped node still answered, and the inner of two faults started it again."""
+
+    async def play(actors, faults):
+        async def answers():
+            try:
+                await actors.clients["webank"].call("eth_blockNumber")
+            except ClientError:
+                return False
+            return True
+
+        found = [await answers()]
+        async with faults.down("webank"):
+            found.append(await answers())
+            async with faults.down("node1"):
+                found.append(await answers())
+            await trio.sleep(30)
+            found.append(await answers())
+        await trio.sleep(30)
+        return [*found, await answers()]
+
+    assert network.play(play) == [True, False, False, False, True]
+
+
+def test_mistakes_with_what_is_asked_for(network):
+    """A wrong purpose made tests of a refusal pass: the receiver refused its own request."""
+
+    async def play(actors, faults):
+        document = SAMPLES["cn.ecr/1"](1, actors.now_s())
+        with pytest.raises(FormError, match=r"purpose: one of LOAN, .*not 'loan'"):
+            actors.ask("nova", document, "loan")
+        with pytest.raises(FormError, match="a list of paths, such as"):
+            actors.ask("nova", document, fields="/loans")
+        issued = await actors.issue("szcredit", document, "acme", "nova")
+        with pytest.raises(RegistryRefused, match="NOT_FOUND") as refused:
+            await actors.revoke("nova", issued)
+        assert "registered no such anchor" in refused.value.__notes__[0]
+        report = await actors.hand_over("acme", issued, document, "nova")
+        await actors.revoke("szcredit", issued)
+        return report
+
+    assert repr(network.play(play)) == "<Report ACCEPT>"
+    with pytest.raises(UnknownName, match=r"no sample of schema 'cn\.ecr/9'; did you"):
+        SAMPLES["cn.ecr/9"]

@@ -1,0 +1,33 @@
+"""Things by name, where a wrong name is told with the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownName(LookupError):
+    """Nothing has that name; the text names what there is."""
+
+
+class Named(dict[str, T]):
+    """Things of one kind, by name."""
+
+    def __init__(self, kind: str, items: Mapping[str, T] | None = None) -> None:
+        super().__init__(items or {})
+        self._kind = kind
+
+    def __missing__(self, name: str) -> T:
+        """Raise `UnknownName`, a `LookupError`."""
+        raise UnknownName(tell_unknown(self._kind, name, self))
+
+
+def tell_unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the text of an error about a name that nothing has."""
+    names = list(known)
+    close = get_close_matches(str(name), names, 1)
+    mend = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+    return f"no {kind} {name!r}; {mend}"
