@@ -32,8 +32,8 @@ a list or an object. Amounts and other numbers with a fraction are texts, and ar
 written: `"12.50"` stays `"12.50"`, and a time keeps its zone. No key may stand twice in an object.
 A document has at most 512 fields, lists and objects counted too.
 
-Files are not in the JSON: `lowu issue document.json … --attach /annex/scan=scan.png` puts one at a
-path, and it travels beside the package. Only its digest, size and media type stand in the document.
+Files are not in the JSON: `lowu issue --attach /annex/scan=scan.png` puts one at a path, and it
+travels beside the package. Only its digest, size and media type stand in the document.
 A desk takes them with the order ([Desks](DESKS.md)).
 
 Before anything is registered, `lowu issue` compares the document with its schema, and tells every
@@ -51,14 +51,19 @@ here.
 Put the table into a network file, and name the schema in the `schemas` of an institution there; or
 propose it to a running consortium:
 
-```
+```sh
+lowu up
+lowu schema new mo.loan/1
 lowu org propose schema schema.toml --by qianhai-ix
-lowu org vote 1 --by qianhai-ix
-lowu org vote 1 --by webank
-lowu org vote 1 --by hkstp
+for voter in qianhai-ix webank hkstp; do lowu org vote 1 --by $voter; done
+lowu org propose accredit szcredit mo.loan/1 --by qianhai-ix
+for voter in qianhai-ix webank hkstp; do lowu org vote 2 --by $voter; done
+lowu sample mo.loan/1 -o loan.json
+lowu issue loan.json --by szcredit --for nova --holder ana
+lowu down
 ```
 
-Then `lowu org propose accredit NAME mo.loan/1 --by …` lets an institution issue it. The ledger has
+The second proposal lets an institution issue it. The ledger has
 a hash of the rules, not the rules: every institution and holder must know the table. A receiver
 refuses a document if the ledger has other rules for its schema (SCHEMA_MISMATCH). `lowu schema
 list` and `lowu schema show SCHEMA` show what is known here; `lowu sample` writes documents of

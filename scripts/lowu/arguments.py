@@ -75,16 +75,22 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def parse_anchor(text: str) -> bytes:
-    """Return the 32 bytes of an anchor in hex."""
+    """Return the 32 bytes of an anchor in hex, or the last anchor of a package's file."""
     try:
         anchor = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
         anchor = b""
-    if len(anchor) != 32:
+    if len(anchor) == 32:
+        return anchor
+    if not Path(text).is_file():
         raise click.UsageError(
-            f"{text!r} is not an anchor: give 32 bytes in hex, as `lowu issue` prints them"
+            f"{text!r} is not an anchor: give 32 bytes in hex, as `lowu issue` prints them, or the "
+            "file of the package"
         )
-    return anchor
+    from lowu.institutions.package.format import Package, decode_package
+
+    package: Package = read_form(Path(text), decode_package, "a package")
+    return package.anchors[-1].anchor
 
 
 def parse_reason(name: str) -> RevokeReason:

@@ -367,6 +367,26 @@ def _say_that_it_waits() -> None:
     click.echo("  waiting for a block; `lowu status` says whether there is a quorum", err=True)
 
 
+def suggest_parties(directory: Path, schema: str) -> str:
+    """Return ``--by``, ``--for`` and ``--holder`` for a document of a schema, of a network here."""
+    from lowu.contracts.registry import Role
+    from lowu.node.topology.tree import is_tree
+
+    issuer, receiver = "ISSUER", "RECEIVER"
+    if is_tree(directory):
+        office = Office(directory)
+        members = [item.spec for item in office.list_institutions()]
+        issuers = [item for item in members if schema in item.schemas]
+        if issuers:
+            own = issuers[0]
+            routes = {end for start, end in office.plan.spec.routes if start is own.side}
+            fit = [item for item in members if Role.VERIFIER in item.roles and item is not own]
+            across = [item.id for item in fit if item.side in routes]
+            near = [item.id for item in fit if item.side is own.side]
+            issuer, receiver = own.id, next(iter([*across, *near]), receiver)
+    return f"--by {issuer} --for {receiver} --holder acme"
+
+
 def known_schemas(directory: Path) -> Mapping[str, Schema]:
     """Return the schemas of the network in a folder; without one, those that come with Lowu."""
     from lowu.contracts.schemas.bundled import SCHEMAS

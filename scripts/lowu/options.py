@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -56,6 +57,11 @@ def directory_option(function: Any) -> Any:
         show_default=True,
         help="Folder of the network.",
     )(function)
+
+
+def name_folder(directory: Path) -> str:
+    """Return the option for a network's folder in a command that is printed; empty by default."""
+    return "" if directory == Path("nodes") else f" --dir {shlex.quote(str(directory))}"
 
 
 def json_option(function: Any) -> Any:

@@ -12,7 +12,7 @@ import click
 from lowu.arguments import read_form, write_file
 from lowu.cli import emit_json
 from lowu.office import Office, run_steps
-from lowu.options import EXISTING, by_option, directory_option, json_option
+from lowu.options import EXISTING, by_option, directory_option, json_option, name_folder
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def deploy(
     _Book(directory).keep(label, address, found)
     say(
         f"{label} is at {address}, created in block {receipt.height}\n"
-        f"next: lowu contract show {label}",
+        f"next: lowu contract show {label}{name_folder(directory)}",
         is_json=is_json,
         name=label,
         address=address,

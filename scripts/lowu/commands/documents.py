@@ -21,13 +21,14 @@ from lowu.arguments import (
     tell_unknown_schema,
     write_file,
 )
-from lowu.office import Office, carry_out, known_schemas, now_s, run_steps
+from lowu.office import Office, carry_out, known_schemas, now_s, run_steps, suggest_parties
 from lowu.options import (
     EXISTING,
     attach_option,
     by_option,
     directory_option,
     json_option,
+    name_folder,
     only_option,
     output_option,
 )
@@ -63,9 +64,11 @@ def sample(schema: str, seed: int, output: Path, directory: Path, is_json: bool)
         write_file(beside, file.data)
         attached.append(f"{path}={beside}")
     subject = f"{document.subject.id_type}:{document.subject.id_value}"
+    files_given = "".join(f" --attach {item}" for item in attached)
     say(
-        f"{output}: {schema} about {subject}\nnext: lowu issue {output} --by … --for … --holder …"
-        + "".join(f" --attach {item}" for item in attached),
+        f"{output}: {schema} about {subject}\n"
+        f"next: lowu issue {output} {suggest_parties(directory, schema)}{files_given}"
+        f"{name_folder(directory)}",
         is_json=is_json,
         file=str(output),
         subject=subject,
@@ -127,7 +130,7 @@ def issue(
     say(
         f"{output}: {content.schema} for {audience}, registered in block {issued['height']}\n"
         f"anchor {issued['anchor']}\n"
-        f"next: lowu carry {output} --holder {holder}",
+        f"next: lowu carry {output} --holder {holder}{name_folder(directory)}",
         is_json=is_json,
         file=str(output),
         **issued,
@@ -144,7 +147,10 @@ def issue(
 def add_receiver(
     anchor: str, institution: str, audience: str, output: Path, directory: Path, is_json: bool
 ) -> None:
-    """Register another anchor of ANCHOR's document, for another receiver."""
+    """Register another anchor of ANCHOR's document, for another receiver.
+
+    ANCHOR is in hex, or the file of the package; so in the commands below.
+    """
     fields = {"anchor": parse_anchor(anchor).hex(), "for": Office(directory).find(audience).spec.id}
 
     async def run() -> Answer:
@@ -158,7 +164,8 @@ def add_receiver(
     issued = run_steps(run).details
     say(
         f"{output}: also for {audience}, registered in block {issued['height']}\n"
-        f"anchor {issued['anchor']}\nnext: lowu carry {output} --holder …",
+        f"anchor {issued['anchor']}\n"
+        f"next: lowu carry {output} --holder HOLDER, who has the document",
         is_json=is_json,
         file=str(output),
         **issued,
@@ -306,7 +313,8 @@ def erase(
     receipt = decode_erasure(run_steps(run).files["erasure.json"])
     say(
         f"{output}: document {receipt.doc_id} is erased at {institution}, with "
-        f"{len(receipt.anchors)} anchors\nnext: lowu forget {output} --holder … --via …",
+        f"{len(receipt.anchors)} anchors\n"
+        f"next: lowu forget {output} --holder HOLDER --via {institution}, for each who has it",
         is_json=is_json,
         file=str(output),
         doc_id=receipt.doc_id,

@@ -28,6 +28,7 @@ from lowu.options import (
     by_option,
     directory_option,
     json_option,
+    name_folder,
     output_option,
 )
 from lowu.output import say
@@ -77,7 +78,8 @@ def request(
     asked = run_steps(run).details
     say(
         f"{output}: {institution} asks for {schema}, {purpose}\n"
-        f"next: lowu consent {output} --holder … --via {institution}",
+        f"next: lowu consent {output} --holder HOLDER --via {institution}"
+        f"{name_folder(directory)}",
         is_json=is_json,
         file=str(output),
         nonce=asked["nonce"],
@@ -247,7 +249,7 @@ def trust(institution: str, output: Path, directory: Path, is_json: bool) -> Non
     say(
         f"{output}: {len(found.validators)} validators and {len(found.keys)} keys, as "
         f"{institution}'s node has them at height {found.height}\n"
-        f"next: lowu verify … --trust {output}, and --offline where no node can be asked",
+        f"next: --trust {output} with `lowu verify`, and --offline where no node can be asked",
         is_json=is_json,
         file=str(output),
         validators=len(found.validators),

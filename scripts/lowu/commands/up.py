@@ -11,7 +11,13 @@ import click
 
 from lowu.cli import emit_json
 from lowu.commands.network import kind_of, node_entry, note_fragile
-from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
+from lowu.options import (
+    DEFAULT_NETWORK,
+    directory_option,
+    json_option,
+    name_folder,
+    read_network,
+)
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -178,7 +184,7 @@ def _tell_up(result: UpResult, directory: Path, *, is_json: bool) -> None:
         rows,
     )
     note_fragile(result.plan)
-    where = "" if str(directory) == "nodes" else f" --dir {shlex.quote(str(directory))}"
+    where = name_folder(directory)
     click.echo(
         f"next: `lowu status{where}`, `lowu logs{where}`, `lowu accounts{where}`; "
         f"`lowu down{where}` stops it"

@@ -19,6 +19,7 @@ from lowu.options import (
     directory_option,
     holder_option,
     json_option,
+    name_folder,
     output_option,
     trust_option,
 )
@@ -126,9 +127,15 @@ def consent(
 
     digest, told = run_steps(run)
     verb = "withdrew" if withdraw else "gave"
+    following = (
+        ""
+        if withdraw
+        else f"\nnext: lowu present {asked} --holder {holder}{name_folder(directory)}"
+    )
     where = f"block {told['height']}" if "height" in told else "already logged"
     say(
-        f"{holder} {verb} consent {digest[:16]}… for {wanted.receiver}, {wanted.purpose}; {where}",
+        f"{holder} {verb} consent {digest[:16]}… for {wanted.receiver}, {wanted.purpose}; {where}"
+        + following,
         is_json=is_json,
         consent=digest,
         **told,
@@ -212,6 +219,7 @@ def present(
             if not is_json:
                 _tell_shown(wanted, rows, warnings)
             sealed = b"" if dry_run else wallet.present(doc_id, wanted, fields, password)
+            subject = _name_subject(wallet, doc_id)
         except ValueError as error:
             raise click.UsageError(f"{asked}: {error}") from error
     told: dict[str, Any] = {"doc_id": doc_id, "shown": dict(rows), "warnings": warnings}
@@ -221,11 +229,28 @@ def present(
     write_file(output, sealed)
     say(
         f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes\n"
-        f"next: lowu verify {output} --by {wanted.receiver} --subject TYPE:NUMBER",
+        f"next: lowu verify {output} --by {wanted.receiver} --subject {subject}"
+        f"{name_folder(directory)}",
         is_json=is_json,
         file=str(output),
         **told,
     )
+
+
+def _name_subject(wallet: Wallet, doc_id: str) -> str:
+    """Return who a document is about, if its schema says where its content has the number."""
+    from lowu.institutions.package.format import compute_subject_commitment
+
+    package = wallet.holder.find(doc_id)
+    schema = wallet.holder.schemas.get(package.header.schema)
+    values = {leaf.path: leaf.value for leaf in package.disclosures}
+    for kind, path in schema.subjects.items() if schema is not None else ():
+        salt, version = package.subject_salt, package.header.v
+        number = values.get(path, "")
+        commitment = compute_subject_commitment(kind, number, salt, version)
+        if number and commitment.hex() == package.header.subject_commitment:
+            return f"{kind}:{number}"
+    return "TYPE:NUMBER"
 
 
 def _tell_shown(wanted: Request, rows: list[tuple[str, str]], warnings: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowu.office import Office, run_steps
-from lowu.options import by_option, directory_option, json_option
+from lowu.options import by_option, directory_option, json_option, name_folder
 from lowu.output import say
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def _propose(
 
     number = run_steps(run)
     say(
-        f"proposal {number}: {what}\nnext: lowu org vote {number} --by {institution}",
+        f"proposal {number}: {what}\n"
+        f"next: lowu org vote {number} --by {institution}{name_folder(directory)}",
         is_json=is_json,
         proposal=number,
         calls=len(calls),
