@@ -189,6 +189,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         config.pool_limit,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
         lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
+        lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[1],
     )
     bodies = BodyStore(ledger)
     exchange = BodyExchange(bodies, pool, gateway, membership, genesis.block_tx_count_limit)

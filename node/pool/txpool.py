@@ -37,11 +37,22 @@ class TxPool:
         limit: int,
         get_nonce: Callable[[bytes], int],
         is_committed: Callable[[bytes], bool],
+        get_balance: Callable[[bytes], int] | None = None,
     ) -> None:
+        """Create a pool.
+
+        Args:
+            genesis: the chain's limits.
+            limit: the most transactions that it holds.
+            get_nonce: returns an account's nonce in the committed state.
+            is_committed: whether a transaction, by hash, is in the chain.
+            get_balance: returns an account's balance there; without it, balances are not looked at.
+        """
         self._genesis = genesis
         self._limit = limit
         self._get_nonce = get_nonce
         self._is_committed = is_committed
+        self._get_balance = get_balance
         self._by_hash: OrderedDict[bytes, tuple[Transaction, float]] = OrderedDict()
         self._by_sender: dict[bytes, dict[int, Transaction]] = {}
         self._ready_senders: set[bytes] = set()
@@ -94,6 +105,8 @@ class TxPool:
         """Admit a transaction, or raise `InvalidTransaction` with the reason."""
         transaction = self.validate(raw)
         nonce = self._check_place(transaction)
+        if is_local:
+            self._check_funds(transaction)
         self._by_hash[transaction.hash] = (transaction, now_s)
         self._size_bytes += len(raw)
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = transaction
@@ -129,6 +142,22 @@ class TxPool:
                 code=POOL_FULL,
             )
         return nonce
+
+    def _check_funds(self, transaction: Transaction) -> None:
+        """Refuse a client's transfer of more than the sender has; there are no fees.
+
+        Only here, where somebody reads the reason: a peer may know of a block that this node does
+        not have yet, in which the sender was paid.
+        """
+        if not transaction.value or self._get_balance is None:
+            return
+        balance = self._get_balance(transaction.sender)
+        if transaction.value > balance:
+            raise InvalidTransaction(
+                f"insufficient funds for gas * price + value: address "
+                f"0x{transaction.sender.hex()} have {balance} want {transaction.value}",
+                code=-32000,
+            )
 
     def pending_nonce(self, sender: bytes) -> int:
         """Return the nonce after a sender's last ready transaction."""

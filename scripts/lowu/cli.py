@@ -31,6 +31,7 @@ _COMMANDS = {
     "stop": ("network", "Stop one node."),
     "kill": ("network", "Kill one node at once (SIGKILL)."),
     "restart": ("network", "Stop one node and start it again."),
+    "readmit": ("network", "Let validators vote again that have lost their votes."),
     "logs": ("logs", "Show the logs of all nodes, merged by time."),
     "env": ("network", "Print the addresses and the chain id for clients."),
     "accounts": ("network", "List the institutions' accounts and nodes."),

@@ -242,6 +242,46 @@ def restart(node: str, directory: Path, is_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--accept-lost-votes", "is_accepted", is_flag=True,
+    help="Go on although nobody knows what these validators signed.",
+)  # fmt: skip
+@directory_option
+@json_option
+def readmit(is_accepted: bool, directory: Path, is_json: bool) -> None:
+    """Let validators vote again that have lost their votes, if no quorum is left without them.
+
+    Only if all validators run and those that vote have one head. Their data is set aside, and they
+    fetch the chain again.
+    """
+    import trio
+
+    from lowu.node.topology.control import Control
+    from lowu.node.topology.readmission import RISK, choose, forget_votes
+    from lowu.node.topology.tree import load_tree
+
+    plan = load_tree(directory)
+    chosen = choose(plan, trio.run(_read_all, plan.nodes))
+    names = [node.name for node in chosen]
+    if not is_accepted:
+        raise click.UsageError(
+            f"{', '.join(names)} would vote again. {RISK} To go on all the same, give "
+            "--accept-lost-votes"
+        )
+    control = Control(directory)
+    control.order("stop", names)
+    kept = forget_votes(directory, chosen)
+    control.order("start", names)
+    control.wait_until_settled(names)
+    say(
+        f"{', '.join(names)} vote again; their data is kept in {', '.join(map(str, kept))}",
+        is_json=is_json,
+        nodes=names,
+        kept=[str(path) for path in kept],
+    )
+
+
+@click.command()
 @directory_option
 @json_option
 def accounts(directory: Path, is_json: bool) -> None:
