@@ -201,6 +201,9 @@ class RpcClient:
             self._http = h11.Connection(h11.CLIENT)
             if self._chain_id is not None:
                 await self._check_chain(self._stream, self._chain_id)
+            if self._stream is None:  # a server that closes after each answer
+                self._stream = await trio.open_tcp_stream(self._host, self._port)
+                self._http = h11.Connection(h11.CLIENT)
         return await self._send(self._stream, body)
 
     async def _check_chain(self, stream: trio.SocketStream, wanted: int) -> None:
@@ -208,10 +211,13 @@ class RpcClient:
         (request,) = build_requests("eth_chainId", [[]])
         answer = await self._send(stream, json.dumps(request).encode())
         found = self._read("eth_chainId", answer, 0)
+        if isinstance(found, RemoteError):
+            raise ClientError(f"{self.url}: does not say of which chain it is: {found}")
         if found != hex(wanted):
             raise ClientError(
-                f"{self.url}: a node of another chain answers here (number {found!r}; this network "
-                f"has {wanted}). Is another network running on its ports? `lowu status` shows it."
+                f"{self.url}: a node of another chain answers here ({_clean(str(found))[:40]}; "
+                f"this network is {hex(wanted)}). Is another network running on its ports? "
+                "`lowu status` shows it."
             )
 
     async def _send(self, stream: trio.SocketStream, body: bytes) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 from unicodedata import is_normalized
 
@@ -30,6 +32,12 @@ WITNESSES_MAX = 15
 SENSITIVITY_MAX = 3
 FIELDS_MAX = 512
 """As many as a document has leaves."""
+NEEDED_MAX = 512
+CHOICES_MAX = 200
+NAMES_MAX = 12
+"""How many names an error lists."""
+TEXT_MAX = 80
+"""How many characters of a path or a name an error shows."""
 FIELDS_TABLE = "schema.fields"
 _PATH_BYTES_MAX = 1_024
 _STEPS_MAX = 32
@@ -93,7 +101,7 @@ class _SchemaReader:
         for key in sorted(raw.keys() - set(known)):
             close = get_close_matches(key, known, 1)
             mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-            self.tell(table, key, f"unknown key {key!r}; {mend}")
+            self.tell(table, key, f"unknown key {_cut(key)!r}; {mend}")
 
     def read_id(self) -> str:
         value = self.raw.get("id")
@@ -118,7 +126,9 @@ class _SchemaReader:
             self.tell("schema", "", f"{key} is missing; add {key} = …")
             return low
         if type(value) is not int or not low <= value <= high:
-            self.tell("schema", key, f"{key} must be an integer in {low}..{high}, not {value!r}")
+            self.tell(
+                "schema", key, f"{key} must be an integer in {low}..{high}, not {tell_value(value)}"
+            )
             return low
         return value
 
@@ -138,14 +148,26 @@ class _SchemaReader:
                 self.tell(FIELDS_TABLE, path, flaw)
             else:
                 found[path] = self._read_rule(path, value)
-        for path in found:
-            inside = next((item for item in found if path.startswith(item + "/")), None)
-            if inside is not None:
-                self.tell(FIELDS_TABLE, path, f"{path} lies inside the field {inside}; remove one")
-            if _is_both(path, found):
-                text = f"{path}: in one place, {EACH} and names exclude each other"
-                self.tell(FIELDS_TABLE, path, text)
+        self._check_places(found)
         return found
+
+    def _check_places(self, found: Mapping[str, FieldRule]) -> None:
+        """Tell of fields that lie inside others, and of places that are a list and an object."""
+        names: dict[tuple[str, ...], set[str]] = {}
+        for path in found:
+            steps = tuple(path.split("/")[1:])
+            for depth, step in enumerate(steps):
+                names.setdefault(steps[:depth], set()).add(step)
+                inside = _join(steps[:depth])
+                if inside in found:
+                    text = f"{_cut(path)} lies inside the field {_cut(inside)}; remove one"
+                    self.tell(FIELDS_TABLE, path, text)
+        for path in found:
+            steps = tuple(path.split("/")[1:])
+            for depth, step in enumerate(steps):
+                if step == EACH and len(names[steps[:depth]]) > 1:
+                    text = f"{_cut(path)}: in one place, {EACH} and names exclude each other"
+                    self.tell(FIELDS_TABLE, path, text)
 
     def _read_rule(self, path: str, value: object) -> FieldRule:
         rule: dict[str, Any] = {"type": value} if isinstance(value, str) else {}
@@ -157,11 +179,15 @@ class _SchemaReader:
         if kind not in kinds:
             close = get_close_matches(str(kind), kinds, 1)
             mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(kinds)}"
-            self.tell(FIELDS_TABLE, path, f"{path}: type {kind!r} is unknown; {mend}")
+            self.tell(
+                FIELDS_TABLE, path, f"{_cut(path)}: type {_cut(str(kind))!r} is unknown; {mend}"
+            )
             kind = FieldType.ANY
         choices = rule.get("one_of", [])
-        if not _are_texts(choices) or (choices and kind != FieldType.TEXT):
-            self.tell(FIELDS_TABLE, path, f"{path}: one_of is a list of texts, for type text")
+        is_fit = _are_texts(choices) and len(choices) <= CHOICES_MAX
+        if not is_fit or (choices and kind != FieldType.TEXT):
+            text = f"one_of is a list of texts, for type text; at most {CHOICES_MAX}"
+            self.tell(FIELDS_TABLE, path, f"{_cut(path)}: {text}")
             choices = []
         if not isinstance(rule.get("null", False), bool):
             self.tell(FIELDS_TABLE, path, f"{path}: null must be true or false")
@@ -171,6 +197,9 @@ class _SchemaReader:
         value = self.raw.get(key, [])
         if not _are_texts(value):
             self.tell("schema", key, f'{key} must be a list of paths such as ["/header/report_no"]')
+            return ()
+        if len(value) > NEEDED_MAX:
+            self.tell("schema", key, f"{key} has at most {NEEDED_MAX} paths")
             return ()
         for path in value:
             flaw = find_path_flaw(path)
@@ -193,26 +222,21 @@ class _SchemaReader:
             if kind not in _SUBJECTS:
                 known = ", ".join(_SUBJECTS)
                 self.tell("schema", "subjects", f"subjects: {kind!r} is unknown; known: {known}")
-            elif path and path not in fields:
-                self.tell("schema", "subjects", f"subjects: {path} is no field of this schema")
+            elif path and (path not in fields or EACH in path.split("/")):
+                text = f"subjects: {_cut(path)} is no field of this schema that a document has once"
+                self.tell("schema", "subjects", text)
         return dict(value)
+
+
+def tell_value(value: object) -> str:
+    """Return a value as an error shows it; Python makes no text of thousands of digits."""
+    if isinstance(value, int) and abs(value) >= 2**256:
+        return "such a large number"
+    return _cut(repr(value))
 
 
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_both(path: str, fields: Iterable[str]) -> bool:
-    """Whether one place of a path is an array's elements here, and a name in another field."""
-    steps = path.split("/")
-    for depth, step in enumerate(steps):
-        if step != EACH:
-            continue
-        for other in fields:
-            others = other.split("/")
-            if others[:depth] == steps[:depth] and len(others) > depth and others[depth] != EACH:
-                return True
-    return False
 
 
 def find_path_flaw(path: str) -> str:
@@ -228,46 +252,73 @@ def find_path_flaw(path: str) -> str:
     return ""
 
 
+@dataclass(slots=True)
+class FieldPlace:
+    """One step of a schema's paths: what may stand there, and below it."""
+
+    rule: FieldRule | None = None
+    below: dict[str, FieldPlace] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=64)
+def _build_places(fields: tuple[tuple[str, FieldRule], ...]) -> FieldPlace:
+    root = FieldPlace()
+    for path, rule in fields:
+        here = root
+        for step in path.split("/")[1:]:
+            here = here.below.setdefault(step, FieldPlace())
+        here.rule = rule
+    return root
+
+
+def build_places(fields: Mapping[str, FieldRule]) -> FieldPlace:
+    """Return the fields of a schema as a tree; the keys are steps as they stand in paths."""
+    return _build_places(tuple(fields.items()))
+
+
 def find_field_flaw(path: str, fields: Mapping[str, FieldRule]) -> str:
     """Return why documents with these fields have nothing at a path; empty if they may.
 
     A position stands for an element of an array, as the step ``*`` does.
     """
-    steps = path.split("/")[1:]
-    names: list[str] = []
+    here, steps = build_places(fields), path.split("/")[1:]
     for depth, step in enumerate(steps):
-        at = [item.split("/")[1:] for item in fields]
-        fitting = [other for other in at if _fits(steps[:depth], other)]
-        whole = [_join(other) for other in fitting if len(other) == depth]
-        if any(fields[item].type is FieldType.ANY for item in whole):
+        if here.rule is not None and here.rule.type is FieldType.ANY:
             return ""
-        names = sorted({other[depth] for other in fitting if len(other) > depth})
         is_position = step == EACH or re.fullmatch(r"0|[1-9][0-9]{0,2}", step)
-        if step in names or (EACH in names and is_position):
-            continue
-        where = _join(steps[:depth]) or "the document"
-        if names == [EACH]:
-            return f"{path}: {where} is an array, whose elements are /0, /1 and so on"
-        if not names:
-            return f"{path}: {where} is a value and has no fields"
-        close = get_close_matches(step, names, 1)
-        mend = (
-            f"did you mean {_join([*steps[:depth], close[0]])}?"
-            if close
-            else (f"{where} has {', '.join(names)}")
-        )
-        return f"{path}: the schema has no such field; {mend}"
+        following = here.below.get(step) or (here.below.get(EACH) if is_position else None)
+        if following is None:
+            return f"{_cut(path)}: {_tell_missing(here, steps[:depth], step)}"
+        here = following
     return ""
+
+
+def _tell_missing(here: FieldPlace, above: list[str], step: str) -> str:
+    where = _cut(_join(above)) or "the document"
+    names = sorted(here.below)
+    if names == [EACH]:
+        return f"{where} is an array, whose elements are /0, /1 and so on"
+    if not names:
+        return f"{where} is a value and has no fields"
+    close = get_close_matches(_cut(step), map(_cut, names), 1)
+    if close:
+        return f"the schema has no such field; did you mean {_join([*above, close[0]])}?"
+    return f"the schema has no such field; {where} has {list_some(names)}"
+
+
+def list_some(names: Iterable[str]) -> str:
+    """Return names as text, the first of them if there are many."""
+    known = [_cut(name) for name in names]
+    more = f" and {len(known) - NAMES_MAX} more" if len(known) > NAMES_MAX else ""
+    return ", ".join(known[:NAMES_MAX]) + more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + "…"
 
 
 def _join(steps: Iterable[str]) -> str:
     return "".join("/" + step for step in steps)
-
-
-def _fits(steps: list[str], pattern: list[str]) -> bool:
-    if len(pattern) < len(steps):
-        return False
-    return all(other in (step, EACH) for step, other in zip(steps, pattern, strict=False))
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -305,8 +356,14 @@ def _names(schema: Schema) -> list[tuple[str, str]]:
 
 
 def _quote(text: str) -> str:
-    """Return a basic string of TOML, whose escapes are those of JSON."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Return a basic string of TOML, whose escapes are those of JSON; nothing unprintable."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else _escape(char) for char in quoted)
+
+
+def _escape(char: str) -> str:
+    number = ord(char)
+    return f"\\u{number:04x}" if number < 2**16 else f"\\U{number:08x}"
 
 
 def _quote_all(texts: Iterable[str]) -> str:

@@ -6,13 +6,14 @@ Nothing is changed: amounts keep their digits and times their zone, as the texts
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import Any
 
 from lowu.contracts.schemas.document_schema import EACH, FieldRule, FieldType, Schema
+from lowu.contracts.schemas.schema_tables import FieldPlace, build_places, list_some
 from lowu.institutions.documents.document import Document
 from lowu.institutions.documents.identifiers import is_hkid, is_mainland_id, is_uscc
 from lowu.institutions.package.forms import escape_step, split_path
@@ -32,43 +33,23 @@ _HK_UBI = re.compile(r"[0-9]{8}|[A-Z][0-9]{7}", re.ASCII)
 _MO_ID = re.compile(r"[0-9]{7}\([0-9]\)", re.ASCII)
 
 
-@dataclass(slots=True)
-class _Place:
-    """One step of a schema's paths: what may stand there, and below it."""
-
-    rule: FieldRule | None = None
-    below: dict[str, _Place] = field(default_factory=dict)
-
-
 def check_document(document: Document, schema: Schema) -> None:
     """Raise `ValueError`, with the path of each flaw, unless a document is as its schema says."""
-    flaws = [*_check_subject(document, schema)]
-    root = _build_tree(schema.fields)
-    for flaw in _check(document.content, root, ""):
-        flaws.append(flaw)
-        if len(flaws) > FLAWS_MAX:
-            break
-    for path in schema.needed:
-        flaws += _find_missing(document.content, split_path(path), "", path)
+    found = chain(
+        _check_subject(document, schema),
+        _check(document.content, build_places(schema.fields), ""),
+        _find_missing(document.content, schema),
+    )
+    flaws = list(dict.fromkeys(islice(found, FLAWS_MAX + 1)))
     if flaws:
-        shown = [f"  {flaw}" for flaw in dict.fromkeys(flaws[:FLAWS_MAX])]
+        shown = [f"  {flaw}" for flaw in flaws[:FLAWS_MAX]]
         more = ["  and more"] if len(flaws) > FLAWS_MAX else []
         raise ValueError(
             "\n".join([f"the document is not as schema {schema.id} says:", *shown, *more])
         )
 
 
-def _build_tree(fields: Mapping[str, FieldRule]) -> _Place:
-    root = _Place()
-    for path, rule in fields.items():
-        here = root
-        for step in split_path(path):
-            here = here.below.setdefault(step, _Place())
-        here.rule = rule
-    return root
-
-
-def _check(value: Any, place: _Place, path: str) -> Iterator[str]:
+def _check(value: Any, place: FieldPlace, path: str) -> Iterator[str]:
     """Yield what is wrong with a value and everything below it."""
     if place.rule is not None:
         flaw = _find_flaw(value, place.rule)
@@ -87,32 +68,63 @@ def _check(value: Any, place: _Place, path: str) -> Iterator[str]:
         yield f"{path or 'the content'}: {_tell(value)} must be an object"
         return
     for name, item in value.items():
-        known = place.below.get(name)
-        below = f"{path}/{escape_step(str(name))}"
+        step = escape_step(str(name))
+        known = place.below.get(step)
         if known is not None:
-            yield from _check(item, known, below)
+            yield from _check(item, known, f"{path}/{step}")
             continue
-        close = get_close_matches(str(name), place.below, 1)
-        mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(place.below)}"
-        yield f"{below}: the schema has no such field; {mend}"
+        close = get_close_matches(step[:100], [item for item in place.below if len(item) < 100], 1)
+        mend = f"did you mean {close[0]!r}?" if close else f"known: {list_some(place.below)}"
+        yield f"{path}/{step[:100]}: the schema has no such field; {mend}"
 
 
-def _find_missing(value: Any, steps: tuple[str, ...], at: str, path: str) -> Iterator[str]:
-    """Yield where a path that a document must have is missing; once for each such element."""
+def _find_missing(content: Any, schema: Schema) -> Iterator[str]:
+    """Yield where something is missing that a document must have, or may not hide."""
+    for path in schema.mandatory:
+        yield from _find_below(content, split_path(path), "")
+    for path in schema.must_disclose:
+        steps = split_path(path)
+        if not _is_there(content, steps):
+            yield f"{path}: is missing, and a holder may not hide it"
+
+
+def _find_below(value: Any, steps: tuple[str, ...], at: str) -> Iterator[str]:
+    """Yield where a path is missing: of a list, in each element, or in the one that is named."""
     if not steps:
         return
-    if isinstance(value, list):
+    step, rest = steps[0], steps[1:]
+    if isinstance(value, list) and step == EACH:
         for position, item in enumerate(value):
-            yield from _find_missing(item, steps[1:], f"{at}/{position}", path)
+            yield from _find_below(item, rest, f"{at}/{position}")
         return
-    below = f"{at}/{escape_step(steps[0])}"
-    if not isinstance(value, dict):
-        return  # another flaw, told already
-    if steps[0] not in value:
-        rest = "".join("/" + escape_step(step) for step in steps[1:])
-        yield f"{below}{rest}: is missing, and the schema needs it"
+    inner = _enter(value, step)
+    below = f"{at}/{escape_step(step)}"
+    if inner is _NOTHING:
+        if isinstance(value, (dict, list)):  # else that is a flaw of its own
+            whole = below + "".join("/" + escape_step(item) for item in rest)
+            yield f"{whole}: is missing, and the schema needs it"
         return
-    yield from _find_missing(value[steps[0]], steps[1:], below, path)
+    yield from _find_below(inner, rest, below)
+
+
+_NOTHING = object()
+
+
+def _enter(value: Any, step: str) -> Any:
+    """Return what stands at a step into a value; `_NOTHING` if nothing does."""
+    if isinstance(value, dict):
+        return value.get(step, _NOTHING)
+    if isinstance(value, list) and step.isdecimal() and step == str(int(step)):
+        return value[int(step)] if int(step) < len(value) else _NOTHING
+    return _NOTHING
+
+
+def _is_there(value: Any, steps: Iterable[str]) -> bool:
+    for step in steps:
+        value = _enter(value, step)
+        if value is _NOTHING:
+            return False
+    return True
 
 
 def _check_subject(document: Document, schema: Schema) -> Iterator[str]:
@@ -143,7 +155,7 @@ def _find_flaw(value: Any, rule: FieldRule) -> str:
     if not _TESTS[rule.type](value):
         return f"{_tell(value)} must be {FIELD_WORDS[rule.type]}"
     if rule.choices and value not in rule.choices:
-        return f"{_tell(value)} must be one of {', '.join(rule.choices)}"
+        return f"{_tell(value)} must be one of {list_some(rule.choices)}"
     return ""
 
 

@@ -8,6 +8,7 @@ for this one consent, so that the consents of one holder cannot be linked there.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -28,6 +29,7 @@ from lowu.institutions.package.canonical import encode_canonical
 from lowu.institutions.package.format import ORG_MAX, read_format, read_json
 from lowu.institutions.package.forms import (
     FormError,
+    covers,
     read_bool,
     read_hex,
     read_integer,
@@ -35,7 +37,7 @@ from lowu.institutions.package.forms import (
     read_paths,
     read_text,
 )
-from lowu.institutions.package.leaves import LEAVES_MAX
+from lowu.institutions.package.leaves import CONTAINERS, LEAVES_MAX, Leaf
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
 from lowu.institutions.package.tags import tag
 
@@ -120,6 +122,16 @@ class ConsentReceipt:
     def signed(self, key: DocumentKey) -> ConsentReceipt:
         """Return the receipt with the holder's signature."""
         return replace(self, holder_signature=key.sign(self.digest).hex())
+
+
+def is_agreed(leaf: Leaf, fields: Iterable[str]) -> bool:
+    """Whether a consent to fields, with all below them, is one to show a leaf.
+
+    The size of what contains an agreed field shows that a position is beyond its end.
+    """
+    agreed = list(fields)
+    is_around = leaf.type in CONTAINERS and any(covers([leaf.path], item) for item in agreed)
+    return is_around or covers(agreed, leaf.path)
 
 
 def consent_fields(receipt: ConsentReceipt) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lowu.contracts.schemas.document_schema import Schema
+from lowu.contracts.schemas.document_schema import EACH, Schema
 from lowu.contracts.schemas.schema_tables import find_field_flaw
 from lowu.institutions.exchange.consent import read_purpose
 from lowu.institutions.package.canonical import encode_canonical
@@ -24,6 +24,7 @@ from lowu.institutions.package.forms import (
     read_object,
     read_paths,
     read_text,
+    split_path,
 )
 from lowu.institutions.package.leaves import LEAVES_MAX
 from lowu.institutions.package.signatures import DocumentKey, is_signed_by
@@ -46,6 +47,8 @@ def read_fields(fields: Iterable[str], schema: Schema | None = None) -> tuple[st
     for path in chosen:
         # A document of one file has it at a path of its own, whatever its schema.
         flaw = "" if path in ("", FILE_PATH) else find_field_flaw(path, schema.fields)
+        if EACH in split_path(path):
+            flaw = flaw or f"{path}: name the whole array, without {EACH}, or one of its elements"
         if flaw:
             raise FormError(f"fields: {flaw}")
     return chosen

@@ -52,7 +52,8 @@ def read_shown(leaves: Iterable[Leaf]) -> ShownFields:
 
 def _find_misfit(shown: ShownFields) -> str:
     """Return how a shown container disagrees with what is shown below it; empty if none does."""
-    if shown.kinds.get((), "o") != "o":
+    root = shown.leaves.get(())
+    if shown.kinds.get((), "o") != "o" or (root is not None and root.type is not LeafType.OBJECT):
         return "the document is not an object"
     for steps, kind in shown.kinds.items():
         leaf = shown.leaves.get(steps)
@@ -146,6 +147,7 @@ def _find_array(shown: ShownFields, steps: Steps) -> Leaf | None:
     for depth in range(len(steps) - 1, -1, -1):
         leaf = shown.leaves.get(steps[:depth])
         if leaf is not None:
-            is_beyond = leaf.type is LeafType.ARRAY and _is_absent(shown, steps)
+            is_position = steps[depth].isdecimal() and steps[depth] == str(int(steps[depth]))
+            is_beyond = leaf.type is LeafType.ARRAY and is_position and _is_absent(shown, steps)
             return leaf if is_beyond else None
     return None

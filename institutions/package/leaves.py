@@ -20,8 +20,9 @@ from enum import IntEnum
 from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import Any
-from unicodedata import is_normalized
+from unicodedata import is_normalized, normalize
 
+from lowu.institutions.package.canonical import STRING_MAX
 from lowu.institutions.package.forms import (
     INTEGER_MAX,
     PATH_BYTES_MAX,
@@ -159,11 +160,27 @@ def _describe(value: Any, path: str) -> tuple[LeafType, str]:
                 raise ValueError(f"{path}: integer beyond ±(2^53 − 1); write it as a string")
             return LeafType.INTEGER, str(value)
         case str():
+            _check_text(value, path)
             return type_of_text(value), value
         case Attachment():
             return LeafType.FILE, value.value
     raise ValueError(
         f"{path}: {type(value).__name__} cannot stand in a document; write amounts as strings"
+    )
+
+
+def _check_text(text: str, path: str) -> None:
+    """Raise `ValueError` unless a text can stand in a package."""
+    if len(text) > STRING_MAX:
+        raise ValueError(f"{path}: a text of {len(text)} characters; at most {STRING_MAX}")
+    if text.isascii() or is_normalized("NFC", text):
+        return
+    other = normalize("NFC", text)
+    place = next(at for at, char in enumerate(text) if other[at : at + 1] != char)
+    char = text[place]
+    raise ValueError(
+        f"{path}: {char!r} (U+{ord(char):04X}) in a text that is not in Unicode NFC, which has "
+        f"{other[place : place + 1]!r} there; write the text in NFC"
     )
 
 
@@ -234,7 +251,8 @@ def check_leaf(leaf: Leaf, version: int) -> None:
     elif leaf.kinds:
         raise FormError(f"{leaf.path}: version 1 has no kinds")
     if not _is_value(leaf, version):
-        raise FormError(f"{leaf.path}: {leaf.value[:40]!r} is not a value of type {leaf.type.name}")
+        # Without the value: of what is rejected, nothing is shown.
+        raise FormError(f"{leaf.path}: its value is not of type {leaf.type.name}")
 
 
 def _is_value(leaf: Leaf, version: int) -> bool:

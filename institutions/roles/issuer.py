@@ -208,7 +208,11 @@ class Issuer:
         return _check_size(made)
 
     async def require_conforming(
-        self, document: Document, audience: Audience, profile: Profile = Profile.FIELDS
+        self,
+        document: Document,
+        audience: Audience,
+        issued_at_s: int,
+        profile: Profile = Profile.FIELDS,
     ) -> None:
         """Check a document against its schema, and whether it can be issued for a receiver.
 
@@ -219,6 +223,12 @@ class Issuer:
         schema = self.member.schemas[document.schema]
         if profile is Profile.FIELDS:
             check_document(document, schema)
+        age_s = issued_at_s - document.report_time_s
+        if age_s > schema.max_age_s:
+            raise ValueError(
+                f"report_time {document.report_time_s} is {age_s // DAY_S} days ago; receivers "
+                f"take a {schema.id} of at most {schema.max_age_s // DAY_S} days"
+            )
         await self.require_terms(schema, audience)
 
     async def require_terms(self, schema: Schema, audience: Audience) -> None:
@@ -273,7 +283,7 @@ class Issuer:
         Raises:
             ValueError: see `require_conforming`; nothing is registered then.
         """
-        await self.require_conforming(document, audience, profile)
+        await self.require_conforming(document, audience, issued_at_s, profile)
         package = self.build_package(
             document,
             audience=audience,

@@ -19,7 +19,12 @@ from lowu.contracts.registry import AnchorState, RevokeReason
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents.document import Document, Subject
 from lowu.institutions.documents.schemas import Schemas
-from lowu.institutions.exchange.consent import ConsentReceipt, consent_fields, read_consent
+from lowu.institutions.exchange.consent import (
+    ConsentReceipt,
+    consent_fields,
+    is_agreed,
+    read_consent,
+)
 from lowu.institutions.exchange.erasure import ErasureReceipt, decode_erasure, encode_erasure
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.exchange.request import Request
@@ -96,7 +101,7 @@ class RecordingIssuer:
             if package.anchors[-1].registered_height:
                 return Issued(package, known)
             return await self._register(package)
-        await self.issuer.require_conforming(document, audience, profile)
+        await self.issuer.require_conforming(document, audience, issued_at_s, profile)
         package = self.issuer.build_package(
             document,
             audience=audience,
@@ -373,6 +378,13 @@ class Wallet:
             warnings.append("the consent was withdrawn, so the receiver will refuse it")
         elif receipt.expires_at <= self._clock_s():
             warnings.append("the consent has expired, so the receiver will refuse it")
+        if receipt is not None:
+            beyond = [
+                leaf.path for leaf in shown.disclosures if not is_agreed(leaf, receipt.fields)
+            ]
+            if beyond:
+                names = ", ".join(path or "the whole document" for path in beyond[:5])
+                warnings.append(f"beyond the consent, so the receiver will refuse it: {names}")
         if shown.header.v != FIRST_VERSION:
             known = read_shown(shown.disclosures)
             missing = [

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from lowu.institutions.documents.schemas import SENSITIVE
-from lowu.institutions.exchange.consent import ConsentReceipt
+from lowu.institutions.exchange.consent import ConsentReceipt, is_agreed
 from lowu.institutions.exchange.presentation import Presentation
 from lowu.institutions.exchange.request import Request
 from lowu.institutions.package.containers import find_gaps
 from lowu.institutions.package.format import compute_subject_commitment
 from lowu.institutions.package.forms import covers
-from lowu.institutions.package.leaves import CONTAINERS
 from lowu.institutions.package.tags import FIRST_VERSION
 from lowu.institutions.verification.integrity import read
 from lowu.institutions.verification.judging import (
@@ -109,13 +108,7 @@ def _check_receipt(
         findings.append(Finding(VerdictCode.WRONG_AUDIENCE, receipt.receiver))
     if request is not None and receipt.purpose != request.purpose:
         findings.append(Finding(VerdictCode.PURPOSE_MISMATCH, receipt.purpose))
-    beyond = [
-        leaf.path
-        for leaf in shown.disclosures
-        if not covers(receipt.fields, leaf.path)
-        # The size of what contains an agreed field shows that a position is beyond its end.
-        and not (leaf.type in CONTAINERS and any(covers([leaf.path], f) for f in receipt.fields))
-    ]
+    beyond = [leaf.path for leaf in shown.disclosures if not is_agreed(leaf, receipt.fields)]
     findings += [
         Finding(VerdictCode.FIELDS_NOT_CONSENTED, path or "the document")
         for path in beyond[:SHOWN_MAX]

@@ -88,13 +88,14 @@ def _read_finding(text: str) -> Finding:
 
 
 def encode_shown(report: Report, names: Names = NO_NAMES) -> bytes:
-    """Return what is shown, with the verdict, as the content of a file; empty if nothing is."""
-    if report.shown is None:
-        return b""
+    """Return the verdict, its codes, and what is shown, as the content of a file.
+
+    Of what is not shown, `content` is null.
+    """
     told = describe_report(report, names)
-    return json.dumps(
-        {"verdict": told["verdict"], **told["shown"]}, ensure_ascii=False, indent=1
-    ).encode()
+    shown = told["shown"] or {"content": None}
+    head = {"verdict": told["verdict"], "codes": told["codes"]}
+    return json.dumps({**head, **shown}, ensure_ascii=False, indent=1).encode()
 
 
 def name_org(org: int, names: Names) -> str:

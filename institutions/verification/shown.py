@@ -8,6 +8,7 @@ name is three or more dots is shown with one dot more, so that no document can i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,10 @@ class ShownDocument:
         }
 
     def list_fields(self) -> Iterator[tuple[str, str]]:
-        """Yield path and text of each value that is shown, and a mark for what is hidden."""
+        """Yield path and text of each value that is shown, and a mark for what is hidden.
+
+        Names of dots have one dot more, as in `content`, and texts like marks stand in quotes.
+        """
         yield from _list_fields(self.content, ())
 
 
@@ -220,17 +224,24 @@ def _list_fields(value: Any, at: Steps) -> Iterator[tuple[str, str]]:
                 if name == MARK:
                     yield join_path((*at, MARK)), _tell_hidden(item)
                 else:
-                    plain = name[:-1] if _DOTS.match(name) else name
-                    yield from _list_fields(item, (*at, plain))
+                    yield from _list_fields(item, (*at, name))
         case list() if value:
             for position, item in enumerate(value):
                 yield from _list_fields(item, (*at, str(position)))
         case str():
-            yield join_path(at), value
+            yield join_path(at), _quote_if_needed(value)
         case bool() | None:
             yield join_path(at), {None: "null", True: "true", False: "false"}[value]
         case _:
             yield join_path(at), str(value)
+
+
+def _quote_if_needed(text: str) -> str:
+    """Return a text so that it is taken for no mark, no other value, and no second line."""
+    is_plain = text and text[0] not in '["' and text.isprintable()
+    if is_plain and text not in ("null", "true", "false"):
+        return text
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _tell_hidden(count: int | None, *, is_whole: bool = False) -> str:

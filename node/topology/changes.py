@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
 
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.node.errors import ConfigError
@@ -17,8 +19,6 @@ from lowu.node.topology.spec import Institution, NetworkSpec
 
 CHAIN_IDS = range(1_000_000, 2**31)
 """From which a network without a number draws one: none is a public chain's in wide use."""
-_NETWORK = re.compile(r"^[ \t]*\[network\][ \t]*(#.*)?$", re.MULTILINE)
-_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +39,43 @@ def set_values(text: str, pairs: Sequence[str]) -> str:
     """Return a network file's text with settings ``key=value`` in its table [network].
 
     Raises:
-        ConfigError: a pair has another form, or its key is unknown.
+        ConfigError: a pair has another form, its key is unknown, or the text is no TOML.
     """
+    if not pairs:
+        return text
+    values = {}
     for pair in pairs:
         key, separator, value = (part.strip() for part in pair.partition("="))
-        if not separator or key not in SETTINGS:
+        if not separator or key not in SETTINGS or not value.isprintable():
             close = get_close_matches(key, SETTINGS, 1)
             mend = f"did you mean {close[0]}?" if close else f"known: {', '.join(SETTINGS)}"
             raise ConfigError(f"--set {pair!r}: use key=value with a key of [network]; {mend}")
-        text = _set_value(text, key, _as_toml(key, value))
-    return text
+        values[key] = _read_value(key, value)
+    return _write_values(text, values)
 
 
-def _as_toml(key: str, value: str) -> str:
-    """Return a value as TOML; what is no TOML is a text, or a list of one text."""
+def _read_value(key: str, value: str) -> Any:
+    """Return a value as TOML has it; what is no TOML is a text, or a list of one text."""
     try:
-        tomllib.loads(f"x = {value}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return f"[{quoted}]" if SETTINGS[key].kind is list else quoted
-    return value
+        return tomllib.loads(f"x = {value}")["x"]
+    except (ValueError, RecursionError):
+        return [value] if SETTINGS[key].kind is list else value
 
 
-def _set_value(text: str, key: str, value: str) -> str:
-    start = _NETWORK.search(text)
-    if start is None:
-        return f"[network]\n{key} = {value}\n{text}"
-    following = _TABLE.search(text, start.end())
-    end = len(text) if following is None else following.start()
-    table = text[start.end() : end]
-    line = re.compile(rf"^[ \t]*{key}[ \t]*=.*$", re.MULTILINE)
-    said = f"{key} = {value}"
-    if line.search(table):
-        table = line.sub(lambda found: said, table, count=1)
-    else:
-        table = f"\n{said}{table}"
-    return text[: start.end()] + table + text[end:]
+def _write_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return a TOML text with values in its table [network], and all else as it was."""
+    try:
+        document = tomlkit.parse(text)
+        network = document.setdefault("network", tomlkit.table())
+        for key, value in values.items():
+            network[key] = value
+        written = tomlkit.dumps(document)
+        before = tomllib.loads(text).get("network", {})
+        if tomllib.loads(written)["network"] != {**before, **values}:
+            raise ValueError("the settings cannot be put into it")
+    except (TOMLKitError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"the network file is not valid TOML: {error}") from error
+    return written
 
 
 def with_chain_id(text: str) -> str:
@@ -85,13 +86,13 @@ def with_chain_id(text: str) -> str:
     """
     if _states(text, "web3_chain_id"):
         return text
-    return _set_value(text, "web3_chain_id", str(secrets.choice(CHAIN_IDS)))
+    return _write_values(text, {"web3_chain_id": secrets.choice(CHAIN_IDS)})
 
 
 def _states(text: str, key: str) -> bool:
     try:
         network = tomllib.loads(text).get("network", {})
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return True  # it is refused when it is read
     return isinstance(network, dict) and key in network
 

@@ -72,11 +72,11 @@ def prepare(
     if is_new:
         spec_text = with_chain_id(spec_text)
     plan = build_plan(parse_spec(spec_text, origin)) if is_new else load_tree(directory)
-    plan, has_moved = _move_to_free_ports(plan, report)
+    plan, _ = _move_to_free_ports(plan, report)
     if is_new:
         write_tree(plan, spec_text, directory)
-    elif has_moved:
-        write_ports(plan, directory)
+    else:
+        write_ports(plan, directory)  # also where relays of a killed test still stand in the files
     if engine is not None:
         write_engine(plan, directory, engine)
     return plan

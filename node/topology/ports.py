@@ -98,5 +98,5 @@ def find_free_block(wanted: PortBlock, nodes: int) -> tuple[PortBlock, list[int]
             return block, taken
     raise MachineRefuses(
         f"port {taken[0]} is taken and no free block of {3 * nodes} ports was found; "
-        "stop what uses them, or choose others with --port-base"
+        "stop what uses them, or choose others with p2p_port, rpc_port and web3_port"
     )

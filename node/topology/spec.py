@@ -18,7 +18,7 @@ from lowu.consensus.quorum import compute_quorum
 from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
-from lowu.contracts.schemas.schema_tables import read_schema
+from lowu.contracts.schemas.schema_tables import read_schema, tell_value
 from lowu.node.config import parse_rpc_host, parse_rpc_origin
 from lowu.node.errors import ConfigError
 from lowu.node.settings import SETTINGS
@@ -159,7 +159,12 @@ class _Reader:
     def finish(self) -> None:
         if self.problems:
             lines = (f"{self.path}:{line}: {text}" for line, text in sorted(self.problems))
-            raise ConfigError("\n".join(lines))
+            raise ConfigError("\n".join(map(_printable, lines)))
+
+
+def _printable(text: str) -> str:
+    """Return a text without what would move a terminal's cursor."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def load_spec(path: Path) -> NetworkSpec:
@@ -178,7 +183,7 @@ def load_schemas(path: Path) -> tuple[Schema, ...]:
         raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     reader = _Reader(path, _Lines(text))
     reader.unknown_keys("", 0, raw, {"schema"})
@@ -191,7 +196,7 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
     """Check the text of a network file."""
     try:
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     reader = _Reader(path, _Lines(text))
     reader.unknown_keys("", 0, raw, {"network", "institution", "node", "schema", "route"})
@@ -237,10 +242,12 @@ def _read_number(reader: _Reader, key: str, value: object) -> int:
     kind, low, high = setting.kind, setting.low, setting.high
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, int):
         wanted = "true or false" if kind is bool else "an integer"
-        reader.problem("network", 0, key, f"{key} must be {wanted}, not {value!r}")
+        reader.problem("network", 0, key, f"{key} must be {wanted}, not {tell_value(value)}")
         return low
     if not low <= value <= high:
-        reader.problem("network", 0, key, f"{key} must be in {low}..{high}, not {value}")
+        reader.problem(
+            "network", 0, key, f"{key} must be in {low}..{high}, not {tell_value(value)}"
+        )
     return value
 
 
@@ -266,7 +273,7 @@ def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[di
 
 def _read_schemas(reader: _Reader, raw: object) -> tuple[Schema, ...]:
     found: list[Schema] = []
-    for index, item in enumerate(_tables(reader, "schema", raw, SCHEMAS_MAX) if raw else []):
+    for index, item in enumerate(_tables(reader, "schema", raw, SCHEMAS_MAX) if raw != [] else []):
         told = len(reader.problems)
 
         def tell(table: str, key: str, text: str, index: int = index) -> None:
@@ -290,7 +297,8 @@ def _read_routes(reader: _Reader, raw: object) -> tuple[tuple[Jurisdiction, Juri
     for index, item in enumerate(_tables(reader, "route", raw, len(Jurisdiction) ** 2)):
         reader.unknown_keys("route", index, item, {"from", "to"})
         ends = [item.get("from"), item.get("to")]
-        wrong = [end for end in ends if end not in Jurisdiction.__members__]
+        names = set(Jurisdiction.__members__)
+        wrong = [end for end in ends if not (isinstance(end, str) and end in names)]
         if wrong:
             reader.problem(
                 "route", index, "", f"from and to are SZ, HK, MO or SG, not {wrong[0]!r}"
@@ -382,7 +390,7 @@ def _read_nodes(reader: _Reader, raw: object, known: set[str]) -> tuple[NodeSpec
     for index, item in enumerate(_tables(reader, "node", raw, NODES_MAX)):
         reader.unknown_keys("node", index, item, {"institution", "kind", "weight"})
         owner = item.get("institution")
-        if owner not in known:
+        if not isinstance(owner, str) or owner not in known:
             close = get_close_matches(str(owner), known, 1)
             mend = f"did you mean {close[0]!r}?" if close else "add an [[institution]] for it"
             reader.problem(

@@ -54,6 +54,12 @@ def is_tree(directory: Path) -> bool:
     return (directory / META / "network.toml").is_file()
 
 
+def list_foreign(directory: Path) -> list[Path]:
+    """Return what stands in a network's folder and is not of the network."""
+    own = {"ca", HOST, META, "desks", "wallets"}
+    return sorted(path for path in directory.iterdir() if path.name not in own)
+
+
 def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
     """Create the tree of a network; `ConfigError` if the folder exists and is not empty."""
     if directory.exists() and any(directory.iterdir()):
@@ -184,6 +190,7 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
     text = set_values(spec_text, [f"web3_chain_id={chain_id}"])
     first, asked = build_plan(held.spec).ports, build_plan(wanted).ports
     plan = build_plan(parse_spec(text, origin), held.ports if first == asked else asked)
+    written: dict[Path, str] = {}  # first everything that may fail
     for node in plan.nodes:
         folder = node_folder(directory, node)
         before, after = (item.node_config(node, folder) for item in (held, plan))
@@ -193,8 +200,9 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
             if getattr(before, part.name) != getattr(after, part.name)
         }
         config = replace(load_node_config(folder, node.name), **changed)
-        _write(folder / "config.ini", dump_node_config(config))
-    _write(directory / META / "network.toml", text)
+        written[folder / "config.ini"] = dump_node_config(config)
+    for path, content in {**written, directory / META / "network.toml": text}.items():
+        _write(path, content)
     write_ports(plan, directory)
 
 

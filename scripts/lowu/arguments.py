@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from lowu.institutions.package.leaves import Attachment
 
 
+def is_file_name(text: str) -> bool:
+    """Whether a text is the name of a file that is there."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
 def read_file(path: Path) -> bytes:
     """Return the bytes of a file that a person has named."""
     from lowu.institutions.files import read_given
@@ -82,7 +90,7 @@ def parse_anchor(text: str) -> bytes:
         anchor = b""
     if len(anchor) == 32:
         return anchor
-    if not Path(text).is_file():
+    if not is_file_name(text):
         raise click.UsageError(
             f"{text!r} is not an anchor: give 32 bytes in hex, as `lowu issue` prints them, or the "
             "file of the package"

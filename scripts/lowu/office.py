@@ -106,6 +106,12 @@ class Office:
             raise click.UsageError(tell_unknown_schema(name, self.schemas))
         return found
 
+    def check_schemas(self, fresh: Sequence[Schema]) -> None:
+        """Raise `UsageError` if schemas have the id or the number of others."""
+        from lowu.proposed import check_free
+
+        check_free(fresh, self.schemas)
+
     def keep_schemas(self, fresh: Sequence[Schema]) -> None:
         """Record schemas that are proposed; see `ProposalFiles.keep_schemas`."""
         self._proposed.keep_schemas(fresh, self.schemas)

@@ -18,7 +18,7 @@ from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.contracts.schemas.schema_tables import write_schema
 from lowu.institutions.files import hold_lock, make_private_folder
-from lowu.node.topology.spec import Institution, load_schemas
+from lowu.node.topology.spec import SCHEMAS_MAX, Institution, load_schemas
 
 
 class ProposalFiles:
@@ -70,10 +70,10 @@ class ProposalFiles:
         with _alone(self._schemas):
             kept = list(self.read_schemas())
             everything = {**known, **{item.id: item for item in kept}}
-            for schema in fresh:
-                _check_free(schema, everything)
-                if schema.id not in everything:
-                    kept.append(schema)
+            check_free(fresh, everything)
+            kept += [schema for schema in fresh if schema.id not in everything]
+            if len(kept) > SCHEMAS_MAX:
+                raise click.UsageError(f"a network has at most {SCHEMAS_MAX} schemas of its own")
             write_file(self._schemas, "\n".join(map(write_schema, kept)).encode())
 
 
@@ -85,12 +85,16 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _check_free(schema: Schema, known: Mapping[str, Schema]) -> None:
-    for other in known.values():
-        if other.id == schema.id and other.digest != schema.digest:
-            raise click.UsageError(
-                f"{schema.id} is known with other rules; a changed schema is another one: raise "
-                "its version, and change its number"
-            )
-        if other.id != schema.id and other.number == schema.number:
-            raise click.UsageError(f"number {schema.number} of {schema.id} is that of {other.id}")
+def check_free(fresh: Sequence[Schema], known: Mapping[str, Schema]) -> None:
+    """Raise `UsageError` if a schema has the id or the number of another one."""
+    for schema in fresh:
+        for other in known.values():
+            if other.id == schema.id and other.digest != schema.digest:
+                raise click.UsageError(
+                    f"{schema.id} is known with other rules; a changed schema is another one: "
+                    "raise its version, and change its number"
+                )
+            if other.id != schema.id and other.number == schema.number:
+                raise click.UsageError(
+                    f"number {schema.number} of {schema.id} is that of {other.id}"
+                )

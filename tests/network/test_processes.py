@@ -293,6 +293,28 @@ def test_another_network_than_the_folder_s_is_refused(shared):
     assert lowu_json("up", "dev-4", "--dir", shared.directory)["was_running"] is True
 
 
+def test_recreating_deletes_only_a_network_that_can_be_replaced(network, tmp_path):
+    """A file that only failed later, or a user's own file, cost the network that was there."""
+    folder = network.directory
+    (folder / "thesis.txt").write_text("x")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[network]\nname = 'x'\n")
+    for directory, file, text in (
+        (folder, "dev-4", "holds what is not of a network: thesis.txt"),
+        (folder, bad, "seed is missing"),
+        (link, "dev-4", "is a link"),
+    ):
+        done = lowu("up", file, "--recreate", "--dir", directory, check=False)
+        assert done.returncode == 2 and text in done.stderr, done.stderr
+        assert (folder / ".lowu" / "network.toml").is_file()
+    (folder / "thesis.txt").unlink()
+    before = network.chain_id
+    again = lowu_json("up", "dev-4", "--recreate", "--dir", folder)
+    assert again["figures"]["height"] == 1 and network.chain_id != before
+
+
 def test_a_client_of_one_network_takes_no_answers_of_another(shared, tmp_path):
     """Another network on the same ports answered, and its answers counted."""
     told = lowu_json("env", "--dir", shared.directory)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lowu.consensus.invariants import check_agreement
 from lowu.node.topology.network import build_probe
 from lowu.node.topology.tree import load_tree
-from tests.network.kit import Network, lowu, rpc, wait_until
+from tests.network.kit import Network, lowu, lowu_json, rpc, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIM = "node3"
@@ -77,6 +78,32 @@ def is_level(network):
 
 def evidence(network):
     return [rpc(node["url"], "getConsensusEvidence")["result"] for node in network.nodes]
+
+
+def test_validators_without_a_quorum_are_readmitted_only_if_that_is_asked_for(network):
+    """N-C2: two of four had lost their votes, and the chain stood for good."""
+    wiped = ("node0", "node1")
+    early = lowu("readmit", "--dir", network.directory, check=False)
+    assert early.returncode == 2 and "there is nobody to readmit" in early.stderr
+    for name in wiped:
+        network.order("stop", name)
+        folder = network.directory / "127.0.0.1" / name
+        shutil.rmtree(folder / "data")
+        (folder / "last_vote").unlink()
+    silent = lowu("readmit", "--accept-lost-votes", "--dir", network.directory, check=False)
+    assert silent.returncode == 2 and "node0, node1: no answer" in silent.stderr
+    for name in wiped:
+        network.order("start", name)
+    wait_until(lambda: is_level(network), "they have the chain")
+    asked = lowu("readmit", "--dir", network.directory, check=False)
+    assert asked.returncode == 2 and "two blocks may be decided" in asked.stderr
+    told = lowu_json("readmit", "--accept-lost-votes", "--dir", network.directory)
+    assert told["nodes"] == list(wiped)
+    before = max(heights(network))
+    network.wait_until_level()
+    lowu("contract", "deploy", "Token", "5", "--by", "webank", "--dir", network.directory)
+    wait_until(lambda: is_level(network) and max(heights(network)) > before, "it goes on")
+    check_agreement(network.chains())
 
 
 def check_it_abstains_and_comes_back(network, probes, reason):

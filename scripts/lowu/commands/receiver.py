@@ -173,7 +173,7 @@ def verify(
             report, is_decided = await _verify(desk, order)
             title = f"{sealed.name} at {institution}"
             _write_report(report, title, office.report_names, lang, page, fields_file)
-            _print_report(report, office.report_names, lang, fields_file, is_json=is_json)
+            _print_report(report, office.report_names, lang, is_json=is_json)
             sys.stdout.flush()
             if is_decided:  # and told: until then the same command is the same verification
                 desk.note_delivered(order)
@@ -197,13 +197,11 @@ def _write_report(
 
     if page is not None:
         write_file(page, render_html(report, title, names, Language(lang)).encode())
-    if fields_file is not None and report.shown is not None:
+    if fields_file is not None:
         write_file(fields_file, encode_shown(report, names))
 
 
-def _print_report(
-    report: Report, names: Mapping[int, str], lang: str, fields_file: Path | None, *, is_json: bool
-) -> None:
+def _print_report(report: Report, names: Mapping[int, str], lang: str, *, is_json: bool) -> None:
     from lowu.institutions.verification.report import describe_report, render_text
     from lowu.institutions.verification.verdicts import Verdict
     from lowu.institutions.verification.wording import Language
@@ -212,8 +210,6 @@ def _print_report(
         emit_json(report.verdict is Verdict.ACCEPT, {}, **describe_report(report, names))
     else:
         click.echo(render_text(report, names, Language(lang)))
-    if fields_file is not None and report.shown is None:
-        click.echo(f"{fields_file} is not written: nothing is shown", err=True)
 
 
 async def _verify(desk: Service, order: Order) -> tuple[Report, bool]:

@@ -43,7 +43,7 @@ subjects = {{ MO_ID = "/borrower/id" }}
 
 # Every field of a document, by its path (JSON Pointer, in any script); * is each element of a list.
 # Types: text, integer, decimal, currency, money, boolean, date, time, file, any,
-# uscc, cn_id, hkid, hk_ubi, mo_id (with their check digits)
+# uscc, cn_id, hkid (with their check digits), hk_ubi, mo_id
 [schema.fields]
 "/header/number" = "text"
 "/header/issued" = "time"
@@ -116,13 +116,14 @@ def new(name: str, number: int, output: Path, is_json: bool) -> None:
     """Write the beginning of a schema, SCHEMA such as mo.loan/1, to be changed by hand."""
     import json
 
-    from lowu.contracts.schemas.schema_tables import ID, ID_MAX
+    from lowu.contracts.schemas.schema_tables import ID, ID_MAX, VERSION_MAX
 
-    if not ID.match(name) or len(name) > ID_MAX:
+    version = int(name.rpartition("/")[2]) if ID.match(name) else VERSION_MAX + 1
+    if len(name) > ID_MAX or version > VERSION_MAX:
         raise click.UsageError(f"{name!r}: use lower-case words and a version, such as mo.loan/1")
     if output.exists():
         raise click.UsageError(f"{output} exists; choose another name with -o")
-    text = TEMPLATE.format(id=json.dumps(name), number=number, file=output)
+    text = TEMPLATE.format(id=json.dumps(name), number=number, file=output.name)
     write_file(output, text.encode())
     say(
         f"{output}: the beginning of {name}; change it, and then\n"

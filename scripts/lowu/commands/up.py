@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -89,8 +90,7 @@ def up(
     except NotReady:
         raise  # the nodes stay up, so that they can be looked at
     except BaseException:  # the result could not be written, or it was interrupted, for instance
-        if not was_running:
-            Control(directory).down()
+        if not was_running and Control(directory).down():
             progress("the network has been stopped again")
         raise
 
@@ -107,17 +107,42 @@ def _choose(network: str, directory: Path) -> tuple[str, Path]:
 
 
 def _recreate(text: str, origin: Path, directory: Path, progress: Callable[[str], None]) -> None:
-    """Delete the network in a folder, once what is to replace it is known to be in order."""
-    from lowu.node.topology.control import Control
-    from lowu.node.topology.spec import parse_spec
-    from lowu.node.topology.tree import is_tree
+    """Put the network in a folder away, once what is to replace it can be written.
 
-    parse_spec(text, origin)
+    The folder is moved aside, and deleted only after that; what is not of a network stays where it
+    is, and nothing is deleted then.
+    """
+    from lowu.node.errors import ConfigError
+    from lowu.node.topology.changes import with_chain_id
+    from lowu.node.topology.control import Control
+    from lowu.node.topology.plan import build_plan
+    from lowu.node.topology.ports import find_free_block
+    from lowu.node.topology.spec import parse_spec
+    from lowu.node.topology.tree import is_tree, list_foreign
+
+    plan = build_plan(parse_spec(with_chain_id(text), origin))
     if not is_tree(directory):
         return
+    if directory.is_symlink():
+        raise click.UsageError(f"{directory} is a link; name the folder itself with --dir")
+    place = directory.resolve()
+    foreign = list_foreign(place)
+    if foreign:
+        names = ", ".join(path.name for path in foreign[:5])
+        raise click.UsageError(f"{directory} holds what is not of a network: {names}; move it away")
+    if place == Path.cwd().resolve():
+        raise click.UsageError("--recreate deletes the folder, so it cannot be the current one")
     Control(directory).down()
-    shutil.rmtree(directory)
+    find_free_block(plan.ports, len(plan.nodes))
+    aside = place.with_name(f".{place.name}.deleted-{os.getpid()}")
+    try:
+        place.rename(aside)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be moved away ({error.strerror})") from error
+    shutil.rmtree(aside, ignore_errors=True)
     progress(f"the network in {directory} is deleted, with its chain, desks and wallets")
+    if aside.exists():
+        progress(f"some of it could not be deleted: {aside}")
 
 
 def _reconcile(text: str, origin: Path, directory: Path, progress: Callable[[str], None]) -> None:

@@ -126,20 +126,12 @@ def consent(
                 return signed.details["consent"], dict(logged.details)
 
     digest, told = run_steps(run)
-    verb = "withdrew" if withdraw else "gave"
-    following = (
-        ""
-        if withdraw
-        else f"\nnext: lowu present {asked} --holder {holder}{name_folder(directory)}"
-    )
     where = f"block {told['height']}" if "height" in told else "already logged"
-    say(
-        f"{holder} {verb} consent {digest[:16]}… for {wanted.receiver}, {wanted.purpose}; {where}"
-        + following,
-        is_json=is_json,
-        consent=digest,
-        **told,
-    )
+    text = f"{holder} {'withdrew' if withdraw else 'gave'} consent {digest[:16]}… for "
+    text += f"{wanted.receiver}, {wanted.purpose}; {where}"
+    if not withdraw:
+        text += f"\nnext: lowu present {asked} --holder {holder}{name_folder(directory)}"
+    say(text, is_json=is_json, consent=digest, **told)
 
 
 def _ask(
@@ -215,14 +207,14 @@ def present(
         try:
             shown = wallet.preview(doc_id, wanted, fields)
             warnings = wallet.warn(shown, wanted)
-            rows = list(collect_shown(shown, {}, office.schemas.get(wanted.schema)).list_fields())
+            seen = collect_shown(shown, {}, office.schemas.get(wanted.schema))
             if not is_json:
-                _tell_shown(wanted, rows, warnings)
+                _tell_shown(wanted, list(seen.list_fields()), warnings)
             sealed = b"" if dry_run else wallet.present(doc_id, wanted, fields, password)
             subject = _name_subject(wallet, doc_id)
         except ValueError as error:
             raise click.UsageError(f"{asked}: {error}") from error
-    told: dict[str, Any] = {"doc_id": doc_id, "shown": dict(rows), "warnings": warnings}
+    told: dict[str, Any] = {"doc_id": doc_id, "shown": seen.describe(), "warnings": warnings}
     if dry_run:
         say("nothing is sealed, as --dry-run says", is_json=is_json, **told)
         return
@@ -255,9 +247,11 @@ def _name_subject(wallet: Wallet, doc_id: str) -> str:
 
 def _tell_shown(wanted: Request, rows: list[tuple[str, str]], warnings: list[str]) -> None:
     """Print what a receiver will see, before it is sealed."""
+    from lowu.institutions.verification.verdicts import printable
+
     width = min(40, max((len(path) for path, _ in rows), default=0))
     lines = [f"{wanted.receiver} will see of {wanted.schema}:"]
-    lines += [f"  {path:<{width}}  {text}" for path, text in rows]
+    lines += [f"  {printable(path):<{width}}  {printable(text)}" for path, text in rows]
     lines += [f"warning: {warning}" for warning in warnings]
     say("\n".join(lines), is_json=False)
 

@@ -43,8 +43,11 @@ def running_network(network: str = "seed-7") -> Iterator[ProcessNetwork]:
     """
     with temporary_network_folder("network") as folder:
         running = ProcessNetwork(network, folder)
-        running.start()
-        yield running
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
 
 
 def load_plan(network: str) -> Plan:

@@ -61,12 +61,57 @@ def test_a_text_without_the_table_gets_one():
         ("pol_limit=1", "did you mean pool_limit?"),
         ("pool_limit", "use key=value"),
         ("=1", "known: name, seed"),
+        ("pool_limit=5\nseed=7", "use key=value"),
     ],
 )
 def test_what_is_no_setting(pair, text):
     with pytest.raises(ConfigError, match="--set") as refused:
         set_values(TEXT, [pair])
     assert text in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[network]\r\nname = "x"\r\nseed = 1\r\n',
+        '[ network ]\nname = "x"\nseed = 1\n',
+        '["network"]\nname = "x"\n"seed" = 1\n',
+        'network = {name = "x", seed = 1}\n',
+        'network.name = "x"\nnetwork.seed = 1\n',
+        'about = """\n[network]\nseed = 4\n"""\n[network]\nname = "x"\nseed = 1',
+        '[network]\nname = "x"\nseed = 1\nrpc_hosts = [\n"a",\n]\n[[node]]\ninstitution = "a"\n',
+    ],
+)
+def test_every_form_of_toml_is_changed(text):
+    """Valid files failed, or were changed inside a text, as TOML was edited by its lines."""
+    pairs = ["seed=5", "rpc_hosts=b", "pool_limit=7"]
+    changed = with_chain_id(set_values(text, pairs))
+    before, after = tomllib.loads(text), tomllib.loads(changed)
+    wanted = {**before["network"], "seed": 5, "rpc_hosts": ["b"], "pool_limit": 7}
+    assert after["network"].pop("web3_chain_id") in CHAIN_IDS
+    assert after == {**before, "network": wanted}
+
+
+@pytest.mark.parametrize(
+    "text", ["[network", "network = 5\n", "x = " + "[" * 3_000, f"x = {'9' * 5_000}"]
+)
+def test_what_cannot_be_changed_is_told(text):
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        set_values(text, ["seed=5"])
+    with pytest.raises(ConfigError):
+        parse_spec(text, Path("x"))
+
+
+def test_a_failed_change_changes_nothing(tmp_path):
+    folder = tmp_path / "nodes"
+    plan = build_plan(parse_spec(with_chain_id(TEXT), ORIGIN))
+    write_tree(plan, with_chain_id(TEXT), folder)
+    last = node_folder(folder, plan.nodes[-1]) / "config.ini"
+    last.write_text("garbage", "utf-8")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError):
+        change_settings(folder, set_values(TEXT, ["pool_limit=7"]), ORIGIN)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_value_out_of_range_is_refused_when_the_file_is_read():

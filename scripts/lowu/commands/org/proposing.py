@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowu.arguments import is_file_name
 from lowu.office import Office, run_steps
 from lowu.options import by_option, directory_option, json_option, name_folder
 from lowu.output import say
@@ -32,8 +33,12 @@ def _propose(
     *,
     is_json: bool,
     find_reason: Callable[[Registry], Awaitable[str]] | None = None,
+    keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Propose calls, unless `find_reason` finds why no vote could carry them out."""
+    """Propose calls, unless `find_reason` finds why no vote could carry them out.
+
+    What everybody here has to know of them is kept once they are proposed.
+    """
     from lowu.institutions.ledger.governance import Voter
 
     async def run() -> Any:
@@ -44,6 +49,7 @@ def _propose(
             return await Voter(signer).propose(calls)
 
     number = run_steps(run)
+    keep()
     say(
         f"proposal {number}: {what}\n"
         f"next: lowu org vote {number} --by {institution}{name_folder(directory)}",
@@ -250,7 +256,7 @@ def schema(
     from lowu.node.topology.spec import load_schemas
 
     office = Office(directory)
-    is_file = name not in office.schemas and Path(name).is_file()
+    is_file = name not in office.schemas and is_file_name(name)
     proposed = load_schemas(Path(name)) if is_file else (office.find_schema(name),)
     calls = [
         call
@@ -261,7 +267,9 @@ def schema(
             is_cross_witnessed=across or item.is_cross_witnessed,
         )
     ]
-    office.keep_schemas(proposed)
+    if not proposed:
+        raise click.UsageError(f"{name} has no [[schema]] table")
+    office.check_schemas(proposed)
 
     async def find_reason(registry: Registry) -> str:
         for item in proposed:
@@ -272,4 +280,12 @@ def schema(
         return ""
 
     what = f"register schema {', '.join(item.id for item in proposed)}"
-    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
+    _propose(
+        directory,
+        institution,
+        calls,
+        what,
+        is_json=is_json,
+        find_reason=find_reason,
+        keep=lambda: office.keep_schemas(proposed),
+    )

@@ -241,6 +241,8 @@ def test_the_outermost_of_paths(paths, left):
         (["/summary/lender"], "did you mean /summary/lenders?"),
         (["/loans/first"], "/loans is an array, whose elements are /0, /1 and so on"),
         (["/summary/lenders/0"], "/summary/lenders is a value and has no fields"),
+        (["/loans/*/lender"], "name the whole array, without *, or one of its elements"),
+        (["/annex/*"], "name the whole array"),
     ],
 )
 def test_what_is_asked_for_is_checked_where_it_is_typed(world, fields, text):
@@ -259,6 +261,23 @@ def test_a_holder_chooses_from_a_list_of_paths(world):
         world.holder.consent(world.doc_id, request, fields="/summary")
 
 
+@pytest.mark.parametrize("path", ["/loans/*/nope", "/loans/007", "/loans/foo", "/loans/-1"])
+def test_a_holder_cannot_choose_what_no_list_has(world, path):
+    with pytest.raises(ValueError, match="the document has no field"):
+        world.show(fields=("/header", path))
+    assert world.show(fields=("/header", "/loans/400"))  # beyond its end: its size shows that
+
+
+def test_a_holder_is_warned_of_more_than_it_agreed_to(world, tmp_path):
+    store = open_store(tmp_path / "s")
+    wallet = Wallet("acme", HOLDER_KEY, store, trust=TRUST, clock_s=lambda: NOW_S)
+    wallet.holder.keep(world.package)
+    wallet.agree(world.doc_id, world.ask(fields=("/summary",)), Agreement(True, True))
+    whole = world.ask()
+    (warning,) = wallet.warn(wallet.preview(world.doc_id, whole), whole)
+    assert warning.startswith("beyond the consent, so the receiver will refuse it: ")
+
+
 def test_a_holder_is_warned_of_what_will_be_refused(world, tmp_path):
     wallet = Wallet(
         "acme", HOLDER_KEY, open_store(tmp_path / "s"), trust=TRUST, clock_s=lambda: NOW_S
@@ -272,7 +291,7 @@ def test_a_holder_is_warned_of_what_will_be_refused(world, tmp_path):
     assert warn() == ["no consent was given, so the receiver will refuse it"]
     receipt = wallet.agree(world.doc_id, request, Agreement(True, True))
     assert warn() == []
-    assert warn("/loans", "/header") == [
+    assert warn("/loans", "/header/report_no", "/header/uscc") == [
         "not shown in full, so the receiver will refuse it: /summary, /summary/overdue_accounts"
     ]
     wallet.withdrawn[receipt.digest] = b""

@@ -85,7 +85,20 @@ def test_the_number_is_unknown_where_a_container_hides_its_size():
 def test_no_document_imitates_a_mark():
     content = {"...": 3, "....": [{"...": 1}]}
     assert show(content).content == {"....": 3, ".....": [{"....": 1}]}
-    assert [path for path, _ in show(content).list_fields()] == ["/...", "/..../0/..."]
+    assert [path for path, _ in show(content).list_fields()] == ["/....", "/...../0/...."]
+
+
+def test_no_text_is_taken_for_a_mark_or_another_line():
+    """What an issuer wrote was printed to the holder as a line of its own."""
+    rows = {"...": "[2 hidden]", "a": "null", "b": "x\nwarning: all is well", "c": "", "d": None}
+    told = dict(show(rows).list_fields())
+    assert told == {
+        "/....": '"[2 hidden]"',
+        "/a": '"null"',
+        "/b": '"x\\nwarning: all is well"',
+        "/c": '""',
+        "/d": "null",
+    }
 
 
 def test_positions_that_no_document_has_cost_nothing():
@@ -138,7 +151,9 @@ async def test_nothing_is_shown_of_a_rejection_unless_it_is_asked_for():
     shown = resigned(world.show(), subject_salt=b"x" * 32)
     report = await world.verify(shown)
     assert (report.verdict, report.shown) == (Verdict.REJECT, None)
-    assert describe_report(report)["shown"] is None and encode_shown(report) == b""
+    assert describe_report(report)["shown"] is None
+    told = json.loads(encode_shown(report))
+    assert (told["verdict"], told["content"]) == ("REJECT", None)
     assert "Trading Co" not in render_text(report) + render_html(report, "a report")
     asked = await world.verify(shown, show_rejected=True)
     assert asked.verdict is Verdict.REJECT
