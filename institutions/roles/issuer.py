@@ -28,6 +28,7 @@ from lowu.contracts.schemas.document_schema import DAY_S, Schema
 from lowu.institutions.documents.conformity import check_document
 from lowu.institutions.documents.document import Document
 from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, must_disclose
+from lowu.institutions.documents.times import tell_time
 from lowu.institutions.exchange.erasure import ErasedAnchor, ErasureReceipt
 from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.registry import Registry
@@ -98,8 +99,8 @@ def _check_document(
     ahead_s = document.report_time_s - issued_at_s
     if ahead_s > CLOCK_AHEAD_S:
         raise ValueError(
-            f"report_time {document.report_time_s} is {ahead_s} s in the future; no receiver "
-            "accepts that"
+            f"report_time is {ahead_s} s in the future, at {tell_time(document.report_time_s)}; no "
+            "receiver accepts that"
         )
     if profile is not Profile.FIELDS and list(document.content) != [FILE_PATH[1:]]:
         raise ValueError(f"profile {profile} is for one file, at {FILE_PATH}, and nothing else")
@@ -225,9 +226,10 @@ class Issuer:
             check_document(document, schema)
         age_s = issued_at_s - document.report_time_s
         if age_s > schema.max_age_s:
+            when = tell_time(document.report_time_s)
             raise ValueError(
-                f"report_time {document.report_time_s} is {age_s // DAY_S} days ago; receivers "
-                f"take a {schema.id} of at most {schema.max_age_s // DAY_S} days"
+                f"report_time is {age_s // DAY_S} days ago, of {when}; "
+                f"receivers take a {schema.id} of at most {schema.max_age_s // DAY_S} days"
             )
         await self.require_terms(schema, audience)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from lowu.institutions.documents.times import tell_time
 from lowu.institutions.verification.shown import ShownDocument, read_shown_document
 from lowu.institutions.verification.verdicts import (
     Check,
@@ -101,14 +101,6 @@ def encode_shown(report: Report, names: Names = NO_NAMES) -> bytes:
 def name_org(org: int, names: Names) -> str:
     """Return what a report calls an organisation."""
     return names.get(org, f"organisation {org}")
-
-
-def tell_time(time_s: int) -> str:
-    """Return a time in seconds since 1970 in ISO 8601, in UTC; the number if there is no such."""
-    try:
-        return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return str(time_s)
 
 
 def _tell_evidence(line: Line, names: Names, wording: Wording) -> list[tuple[str, str]]:

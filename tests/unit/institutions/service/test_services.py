@@ -275,13 +275,14 @@ async def test_a_change_goes_on_where_it_was_refused(tmp_path):
 
 
 async def test_a_document_that_nobody_could_read_is_not_issued(tmp_path):
-    """N-D1, N-H5: one such document kept the issuer from revoking any other."""
+    """N-D1, N-D5, N-H5: one such document kept the issuer from revoking any other."""
     node = Node()
     service = issuer(node, tmp_path / "s")
     document = json.loads(DOCUMENT)
     large = {"annex": ["x" * 60_000 for _ in range(40)]}
     for name, change, text in (
         ("time", {"report_time": -1}, "report_time"),
+        ("old", {"report_time": 1_000}, "days ago, of 1970-01-01T00:16:40Z; receivers take"),
         ("number", {"report_time": 1.5}, "report_time"),
         ("text", {"report_time": "1800000000"}, "report_time"),
         ("subject", {"subject": ["USCC", "9" * 70_000]}, "subject's number"),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lowu.institutions.documents.document import Document
+from lowu.institutions.documents.times import tell_time
 from lowu.institutions.package.leaves import LEAVES_MAX, Attachment, Leaf, LeafType, build_leaves
 from lowu.institutions.verification.report import (
     describe_report,
@@ -14,7 +15,6 @@ from lowu.institutions.verification.report import (
     read_report,
     render_html,
     render_text,
-    tell_time,
 )
 from lowu.institutions.verification.shown import collect_shown
 from lowu.institutions.verification.verdicts import Check, Verdict, VerdictCode

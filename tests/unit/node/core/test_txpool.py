@@ -86,6 +86,22 @@ def test_known_old_and_rival_transactions(pool, state):
         add(pool, one)
 
 
+def test_a_transfer_without_money_is_refused_where_somebody_reads_why(state):
+    """N-R14: it was accepted, and mined with status 0."""
+    balances = {kit.ACCOUNT.address.lower(): 5}
+    pool = TxPool(
+        kit.GENESIS, 10, lambda sender: 0, state.committed.__contains__,
+        lambda sender: balances.get("0x" + sender.hex(), 0),
+    )  # fmt: skip
+    with pytest.raises(InvalidTransaction, match=r"insufficient funds for gas \* price \+ value"):
+        add(pool, signed(nonce=0, value=6))
+    with pytest.raises(InvalidTransaction, match="have 0 want 1"):
+        add(pool, signed(OTHER, nonce=0, value=1))
+    add(pool, signed(nonce=0, value=5), signed(OTHER, nonce=0, value=0))
+    pool.add(signed(nonce=1, value=6).raw, 0.0, is_local=False)  # a peer may know of a payment
+    assert len(pool) == 3
+
+
 def test_the_pool_is_bounded(pool):
     add(pool, *(signed(nonce=n) for n in range(10)))
     with pytest.raises(InvalidTransaction, match="the pool is full"):
