@@ -78,6 +78,7 @@ def build_network(nodes: int, **settings: int) -> str:
         "[network]",
         f'name = "load-{nodes}"',
         f"seed = {nodes}",
+        "web3_chain_id = 20200",  # a load is signed before its network starts
         *(f"{name} = {value}" for name, value in settings.items()),
     ]
     for number in range(1, nodes + 1):
