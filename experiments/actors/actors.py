@@ -52,8 +52,8 @@ from lowu.institutions.roles.issuer import Audience, Issued, Issuer
 from lowu.institutions.roles.member import Member
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.service.desk import Desk
+from lowu.institutions.service.document_file import write_document
 from lowu.institutions.service.orders import Answer, name_attachments
-from lowu.institutions.service.recording import write_document
 from lowu.institutions.service.runner import NoAnswerYetError
 from lowu.institutions.service.store import Store
 from lowu.institutions.verification.verdicts import Report

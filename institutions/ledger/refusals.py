@@ -4,8 +4,7 @@ from __future__ import annotations
 
 _HINTS = {
     "ROLE_REQUIRED": (
-        "The institution lacks the role for this; `lowu accounts --json` has the roles of those of "
-        "the network file, `lowu org proposals` of those admitted later."
+        "The institution lacks the role for this; `lowu accounts` has the roles of all."
     ),
     "NOT_ACCREDITED": (
         "The institution is not accredited for this schema; `lowu org propose accredit` proposes "

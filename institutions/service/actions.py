@@ -5,7 +5,8 @@ docs/DESKS.md lists the orders with their fields and files.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TypeVar
 
 from lowu.contracts.registry import (
@@ -32,12 +33,12 @@ from lowu.institutions.package.format import Anchor, Profile, encode_package
 from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.holder import Agreement
 from lowu.institutions.roles.issuer import Audience, Issued, Issuer
+from lowu.institutions.service.document_file import read_document
 from lowu.institutions.service.orders import Answer
 from lowu.institutions.service.recording import (
     RecordingIssuer,
     RecordingVerifier,
     Wallet,
-    read_document,
 )
 from lowu.institutions.service.runner import Action, Attempt
 from lowu.institutions.verification.report import (
@@ -72,6 +73,53 @@ _LEADS_TO = {
     "reinstate": AnchorState.ACTIVE,
     "supersede": AnchorState.SUPERSEDED,
 }
+
+
+_STATE = ("anchor", "only")
+ISSUER_FIELDS = {
+    "issue": ("for", "holder_key", "profile", "attach"),
+    "add-receiver": ("anchor", "for"),
+    "erase": ("anchor", "reason"),
+    "revoke": ("anchor", "reason", "since", "only"),
+    "suspend": _STATE,
+    "reinstate": _STATE,
+    "supersede": (*_STATE, "newer"),
+}
+WITNESS_FIELDS = {"witness": ("issuer", "anchor")}
+VERIFIER_FIELDS = {
+    "request": ("schema", "purpose", "fields"),
+    "consent": (),
+    "verify": (
+        "subject", "password", "attach", "show_rejected", "lang", "confirm", "offline",
+    ),
+}  # fmt: skip
+WALLET_FIELDS = {
+    "key": (),
+    "carry": (),
+    "consent": ("document", "withdraw", "ended", "cross_border", "sensitive"),
+    "present": ("document", "fields", "password"),
+}
+"""By action: the fields that its orders may have (docs/DESKS.md)."""
+
+
+def _checked(
+    actions: Mapping[str, Action], allowed: Mapping[str, Sequence[str]]
+) -> dict[str, Action]:
+    """Return actions that refuse orders with other fields: a misspelt one would mean nothing."""
+
+    def check(name: str, action: Action) -> Action:
+        async def run(attempt: Attempt) -> Answer:
+            for field in attempt.order.fields:
+                if field not in allowed[name]:
+                    close = get_close_matches(field, allowed[name], 1)
+                    known = ", ".join(allowed[name]) or "none"
+                    mend = f"did you mean {close[0]!r}?" if close else f"there are: {known}"
+                    raise FormError(f"{name}: unknown field {field!r}; {mend}")
+            return await action(attempt)
+
+        return run
+
+    return {name: check(name, action) for name, action in actions.items()}
 
 
 def issuer_actions(
@@ -130,7 +178,8 @@ def issuer_actions(
         return Answer(True, details, files)
 
     more = _change_actions(desk_for)
-    return {"issue": issue, "add-receiver": add_receiver, "erase": erase, **more}
+    made = {"issue": issue, "add-receiver": add_receiver, "erase": erase, **more}
+    return _checked(made, ISSUER_FIELDS)
 
 
 def _hand_out(issued: Issued) -> Answer:
@@ -253,7 +302,7 @@ def witness_actions(
         issuer, anchor = org_ids[attempt.order.text("issuer")], attempt.order.hex("anchor", 32)
         return await signer_for(attempt.number).registry.has_witnessed(issuer, anchor, org_id)
 
-    return {"witness": _once(witness, is_made)}
+    return _checked({"witness": _once(witness, is_made)}, WITNESS_FIELDS)
 
 
 def verifier_actions(
@@ -309,7 +358,8 @@ def verifier_actions(
         known = await signer_for(attempt.number).registry.get_consent(item.id)
         return bool(known.withdrawn_height if item.is_withdrawal else known.granted_height)
 
-    return {"request": request, "consent": _once(consent, is_made), "verify": verify}
+    made = {"request": request, "consent": _once(consent, is_made), "verify": verify}
+    return _checked(made, VERIFIER_FIELDS)
 
 
 def wallet_actions(
@@ -360,7 +410,8 @@ def wallet_actions(
         }
         return Answer(True, details, {"sealed.bin": sealed})
 
-    return {"key": key, "carry": carry, "consent": consent, "present": present}
+    made = {"key": key, "carry": carry, "consent": consent, "present": present}
+    return _checked(made, WALLET_FIELDS)
 
 
 def _read_agreement(attempt: Attempt, wallet: Wallet) -> Agreement:

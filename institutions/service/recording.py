@@ -32,7 +32,6 @@ from lowu.institutions.exchange.trust import Trust
 from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
-from lowu.institutions.package.canonical import load_json
 from lowu.institutions.package.containers import find_gaps, read_shown
 from lowu.institutions.package.format import (
     Anchor,
@@ -41,7 +40,7 @@ from lowu.institutions.package.format import (
     decode_package,
     encode_package,
 )
-from lowu.institutions.package.forms import FormError, read_integer, read_row, read_text
+from lowu.institutions.package.forms import FormError
 from lowu.institutions.package.signatures import DocumentKey
 from lowu.institutions.package.tags import FIRST_VERSION
 from lowu.institutions.roles.asked import (
@@ -449,39 +448,3 @@ def _encode_consent(receipt: ConsentReceipt) -> bytes:
 
 def _decode_consent(data: bytes) -> ConsentReceipt:
     return read_consent(json.loads(data))
-
-
-def read_document(data: bytes) -> Document:
-    """Return the document in a file: an object with schema, subject, report_time and content.
-
-    Raises:
-        ValueError: it is not a document.
-    """
-    try:
-        raw = load_json(data)
-        id_type, id_value = read_row(raw["subject"], 2, "subject")
-        content = raw["content"]
-        if not isinstance(content, dict):
-            raise TypeError("content is not an object")
-        return Document(
-            read_text(raw["schema"], "schema"),
-            Subject(read_text(id_type, "subject's type"), read_text(id_value, "subject's number")),
-            read_integer(raw["report_time"], "report_time"),
-            content,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            "not a document: an object with schema, subject [type, number], report_time (seconds "
-            f"since 1970) and content ({type(error).__name__}: {error})"
-        ) from error
-
-
-def write_document(document: Document) -> bytes:
-    """Return a document as the content of a file."""
-    raw = {
-        "schema": document.schema,
-        "subject": [document.subject.id_type, document.subject.id_value],
-        "report_time": document.report_time_s,
-        "content": document.content,
-    }
-    return json.dumps(raw, ensure_ascii=False, indent=1).encode()

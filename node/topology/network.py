@@ -21,7 +21,6 @@ import trio
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.config import Engine
 from lowu.node.errors import PORT_TAKEN_EXIT, ConfigError, MachineRefuses, NodeError
-from lowu.node.ledger import first_start
 from lowu.node.limits.json_limits import load_json
 from lowu.node.topology.changes import with_chain_id
 from lowu.node.topology.control import Control, NotRunning
@@ -70,6 +69,7 @@ def prepare(
     """Return the plan of the network in a folder, writing its tree if it is new."""
     is_new = not is_tree(directory)
     if is_new:
+        parse_spec(spec_text, origin)  # whose lines are those of the file
         spec_text = with_chain_id(spec_text)
     plan = build_plan(parse_spec(spec_text, origin)) if is_new else load_tree(directory)
     plan, _ = _move_to_free_ports(plan, report)
@@ -300,8 +300,8 @@ async def _describe(node: PlannedNode) -> str:
     state = f"view {status['view']}"
     if status["is_abstaining"]:
         state = (
-            f"abstaining: {status['abstain_reason']} (if the whole chain starts over, remove all "
-            f"data and write a file {first_start.NAME} into the folder of each node)"
+            f"abstaining: {status['abstain_reason']} (if no quorum votes, `lowu readmit` is a way "
+            "on)"
         )
     if status["damage"]:
         state += f", storage damaged: {status['damage']}"

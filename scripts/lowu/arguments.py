@@ -122,5 +122,7 @@ def parse_subject(text: str) -> str:
 def tell_unknown_schema(name: str, known: Iterable[str]) -> str:
     """Return the error about a schema that nobody here knows."""
     close = get_close_matches(name, known, 1)
-    mend = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+    if name.endswith(".toml"):
+        return f"there is no file {name!r}; `lowu schema new` writes the beginning of one"
+    mend = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}."
     return f"unknown schema {name!r}; {mend} `lowu schema new` begins another"

@@ -6,6 +6,7 @@ Below ``--dir``, an institution's store is ``desks/NAME.sqlite3`` and a holder's
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lowu.institutions.service.store import Store
     from lowu.node.client import RpcClient
     from lowu.node.topology.plan import Plan, PlannedInstitution
+    from lowu.node.topology.spec import Institution
     from lowu.proposed import ProposalFiles
 
 
@@ -70,24 +72,8 @@ class Office:
 
     def list_institutions(self) -> list[PlannedInstitution]:
         """Return the institutions of the network file and those proposed as members since."""
-        from lowu.institutions.ledger.governance import derive_org_id
-        from lowu.node.topology.plan import PlannedInstitution, derive_key
-
-        nodes = {item.spec.id: item.node for item in self.plan.institutions}
-        seed = self.plan.spec.settings.seed
-        return [
-            *self.plan.institutions,
-            *(
-                PlannedInstitution(
-                    spec,
-                    derive_org_id(spec.id),
-                    derive_key(seed, f"account/{spec.id}"),
-                    derive_key(seed, f"document/{spec.id}"),
-                    nodes[spec.client_of],
-                )
-                for spec in self._proposed.read_newcomers()
-            ),
-        ]
+        newcomers = map(self._plan_newcomer, self._proposed.read_newcomers())
+        return [*self.plan.institutions, *newcomers]
 
     @property
     def org_ids(self) -> Mapping[str, int]:
@@ -129,18 +115,51 @@ class Office:
     def draft_newcomer(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Sequence[str], via: str
     ) -> PlannedInstitution:
-        """Record an institution that is to become a member, so that its commands find its keys.
+        """Return an institution that is to be proposed as a member, with its keys.
 
-        Drafting the same institution again changes nothing, so its admission can be proposed again.
+        `keep_newcomer` records it, so that its commands find these.
         """
         from lowu.node.topology.spec import NAME, Institution
 
         if not NAME.match(name):
             raise click.UsageError(f"{name!r}: use lower-case letters, digits and '-' only")
+        if name in {item.spec.id for item in self.plan.institutions}:
+            raise click.UsageError(f"{name} is in the network file already")
         node = self.find(via).spec.client_of
-        drafted = Institution(name, side, roles, tuple(schemas), node, name, name_zh="")
-        self._proposed.keep_newcomer(drafted, self.org_ids)
-        return self.find(name)
+        return self._plan_newcomer(
+            Institution(name, side, roles, tuple(schemas), node, name, name_zh="")
+        )
+
+    def keep_newcomer(self, drafted: PlannedInstitution) -> None:
+        """Record an institution that was proposed as a member."""
+        self._proposed.keep_newcomer(drafted.spec)
+
+    def _plan_newcomer(self, spec: Institution) -> PlannedInstitution:
+        from lowu.institutions.ledger.governance import derive_org_id
+        from lowu.node.topology.plan import PlannedInstitution, derive_key
+
+        nodes = {item.spec.id: item.node for item in self.plan.institutions}
+        seed = self.plan.spec.settings.seed
+        return PlannedInstitution(
+            spec,
+            derive_org_id(spec.id),
+            derive_key(seed, f"account/{spec.id}"),
+            derive_key(seed, f"document/{spec.id}"),
+            nodes[spec.client_of],
+        )
+
+    def address_of(self, item: PlannedInstitution) -> str:
+        """Return the address of the account that an institution uses: that of its key file, if any.
+
+        It stands there unencrypted.
+        """
+        path = self.keystore_file(item.spec.id)
+        if not path.exists():
+            return item.address
+        try:
+            return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"]).lower()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise click.ClickException(f"{path} is damaged ({type(error).__name__})") from error
 
     # --- keys ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ that everybody's commands find them.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,14 +44,10 @@ class ProposalFiles:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise click.ClickException(f"{path} is damaged ({type(error).__name__})") from error
 
-    def keep_newcomer(self, drafted: Institution, known: Container[str]) -> None:
-        """Record an institution; `known` has the names that are taken."""
+    def keep_newcomer(self, drafted: Institution) -> None:
+        """Record an institution; what was proposed before under its name gives way."""
         with _alone(self._newcomers):
-            others = self.read_newcomers()
-            if drafted in others:
-                return
-            if drafted.id in known:
-                raise click.UsageError(f"{drafted.id} is already known, with different details")
+            others = [item for item in self.read_newcomers() if item.id != drafted.id]
             rows = [
                 [item.id, item.side.name, int(item.roles), list(item.schemas), item.client_of]
                 for item in [*others, drafted]

@@ -26,8 +26,8 @@ from lowu.institutions.package import canonical
 from lowu.institutions.package.canonical import CanonicalError, decode_canonical, encode_canonical
 from lowu.institutions.package.format import PACKAGE_BYTES_MAX, decode_package, encode_package
 from lowu.institutions.package.forms import FormError
+from lowu.institutions.service.document_file import read_document
 from lowu.institutions.service.orders import Order, decode_order, list_files
-from lowu.institutions.service.recording import read_document
 from tests.fuzz.kit import change
 from tests.unit.document_world import NOW_S, World
 from tests.unit.institutions.exchange.test_offline import TRUST, build_world

@@ -157,11 +157,13 @@ def test_a_bank_is_voted_in_and_works(place):
         (("org", "propose", "accredit", "szcredit", "cn.ecr/1", "--by", "hkstp"), "may issue"),
         (("org", "propose", "accredit", "nova", "mo.asset/1", "--by", "hkstp"), "comes first"),
         (("org", "propose", "status", "nova", "ACTIVE", "--by", "hkstp"), "is ACTIVE since block"),
-        (("org", "propose", "admit", *admitting, "--role", "ISSUER", "--by", "hkstp"), "already"),
+        (("org", "propose", "admit", "webank", *admitting[1:], "--by", "hkstp"), "already"),
+        (("org", "propose", "admit", "ghost", *admitting[1:], "--by", "nova"), "the role"),
         (("org", "propose", "admit", "X y", *admitting[1:], "--by", "hkstp"), "lower-case"),
     ):
         done = kit.lowu(*arguments, cwd=place, check=False)
         assert done.returncode in (1, 2) and text in done.stderr, (arguments, done.stderr)
+    assert "ghost" not in {item["institution"] for item in run("accounts")["institutions"]}
     for arguments in (
         ("route", "MO", "HK"),
         ("accredit", "nova", "cn.ecr/1"),

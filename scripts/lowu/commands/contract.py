@@ -280,7 +280,7 @@ def _find(office: Office, name: str, artifact: Path | None) -> tuple[str, Interf
 def _encode(entry: Entry, arguments: tuple[str, ...], office: Office) -> bytes:
     from lowu.contracts.interface import ContractMistake
 
-    known = {item.spec.id: item.address for item in office.list_institutions()}
+    known = {item.spec.id: office.address_of(item) for item in office.list_institutions()}
     try:
         return entry.encode_arguments(arguments, lambda text: known.get(text, text))
     except ContractMistake as error:

@@ -50,7 +50,7 @@ def sample(schema: str, seed: int, output: Path, directory: Path, is_json: bool)
     SCHEMA may be one of the network in --dir; without a network, it is one that comes with Lowu.
     """
     from lowu.institutions.documents.samples import build_sample
-    from lowu.institutions.service.recording import write_document
+    from lowu.institutions.service.document_file import write_document
 
     known = known_schemas(directory)
     if schema not in known:
@@ -99,8 +99,8 @@ def issue(
 
     If the command is interrupted, run it again: it continues with the same package.
     """
+    from lowu.institutions.service.document_file import read_document
     from lowu.institutions.service.orders import name_attachments
-    from lowu.institutions.service.recording import read_document
 
     data = read_file(document)
     content = decode_form(document, data, read_document, "a document")

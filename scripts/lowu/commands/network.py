@@ -13,7 +13,7 @@ from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_ne
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
-    from lowu.node.topology.plan import Plan
+    from lowu.node.topology.plan import Plan, PlannedInstitution
     from lowu.office import Office
 
 
@@ -109,6 +109,8 @@ def _quorum_notes(plan: Plan, entries: list[dict[str, Any]]) -> Iterator[str]:
             f"no block can be committed: of the genesis validators, those that run and vote have "
             f"weight {weight}, but {validators.quorum} is needed"
         )
+        if any(item.get("is_abstaining") for item in entries):
+            yield "those that abstain wait for blocks: `lowu readmit` is a way on"
 
 
 def _status_row(entry: dict[str, Any]) -> tuple[object, ...]:
@@ -304,8 +306,8 @@ def accounts(directory: Path, is_json: bool) -> None:
             "roles": [role.name for role in item.spec.roles],
             "schemas": list(item.spec.schemas),
             "standing": standing.get(item.org_id, "genesis"),
-            "address": item.address,
-            "private_key": "0x" + item.account_key.hex(),
+            "address": office.address_of(item),
+            "private_key": _tell_key(office, item),
             "node": item.node.name,
             "url": item.node.url,
         }
@@ -321,6 +323,12 @@ def accounts(directory: Path, is_json: bool) -> None:
     ]
     columns = ("org", "institution", "side", "address", "node URL", "since", "roles", "issues")
     print_table("Accounts (simulation keys: never use them elsewhere)", columns, rows)
+
+
+def _tell_key(office: Office, item: PlannedInstitution) -> str | None:
+    """Return the private key that follows from the seed; None if a key file has another."""
+    has_own = office.keystore_file(item.spec.id).exists()
+    return None if has_own else "0x" + item.account_key.hex()
 
 
 async def _read_standing(office: Office) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -70,13 +71,14 @@ def up(
     import trio
 
     from lowu.node.config import Engine
-    from lowu.node.topology.changes import set_values
     from lowu.node.topology.control import Control
     from lowu.node.topology.network import NotReady, bring_up
+    from lowu.node.topology.spec import parse_spec
     from lowu.node.topology.tree import is_tree
 
     text, origin = _choose(network, directory)
-    text = set_values(text, settings)
+    parse_spec(text, origin)  # before anything is put into it, so that its lines are the file's
+    text = _apply(text, settings)
     progress = Progress(is_silent=is_json)
     if recreate:
         _recreate(text, origin, directory, progress)
@@ -93,6 +95,22 @@ def up(
         if not was_running and Control(directory).down():
             progress("the network has been stopped again")
         raise
+
+
+def _apply(text: str, settings: Sequence[str]) -> str:
+    """Return a network file's text with settings; a value that cannot be is blamed on them."""
+    from lowu.node.errors import ConfigError
+    from lowu.node.topology.changes import set_values
+    from lowu.node.topology.spec import parse_spec
+
+    changed = set_values(text, settings)
+    try:
+        parse_spec(changed, Path("--set"))
+    except ConfigError as error:
+        told = [re.sub(r"^--set:[0-9]+: ", "", line) for line in str(error).splitlines()]
+        given = " ".join(f"--set {item}" for item in settings)
+        raise click.UsageError(f"{given}: {'; '.join(told)}") from error
+    return changed
 
 
 def _choose(network: str, directory: Path) -> tuple[str, Path]:

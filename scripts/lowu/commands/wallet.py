@@ -5,6 +5,7 @@ A holder takes from a node, or from a trust file, whose signatures are whose.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -221,7 +222,8 @@ def present(
     write_file(output, sealed)
     say(
         f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes\n"
-        f"next: lowu verify {output} --by {wanted.receiver} --subject {subject}"
+        f"next: lowu verify {output} --by {wanted.receiver} --subject {shlex.quote(subject)}"
+        f"{' --password PASSWORD' if password else ''}"
         f"{name_folder(directory)}",
         is_json=is_json,
         file=str(output),

@@ -25,7 +25,9 @@ def network(tmp_path):
 
 
 def draft(network, name, side=Jurisdiction.HK):
-    return network.draft_newcomer(name, side, Role.ADMIN, [], "webank")
+    drafted = network.draft_newcomer(name, side, Role.ADMIN, [], "webank")
+    network.keep_newcomer(drafted)
+    return drafted
 
 
 def test_operators_who_draft_at_the_same_time_lose_nothing_and_share_no_id(network):
@@ -39,8 +41,18 @@ def test_operators_who_draft_at_the_same_time_lose_nothing_and_share_no_id(netwo
 
 def test_an_id_follows_from_the_name_alone(network):
     assert draft(network, "bank").org_id == derive_org_id("bank") == draft(network, "bank").org_id
-    with pytest.raises(click.UsageError, match="already known"):
-        draft(network, "bank", Jurisdiction.SZ)
+    with pytest.raises(click.UsageError, match="in the network file already"):
+        draft(network, "webank")
+
+
+def test_what_was_not_proposed_is_not_kept_and_the_last_proposal_counts(network):
+    network.draft_newcomer("bank", Jurisdiction.HK, Role.ADMIN, [], "webank")
+    assert "bank" not in network.org_ids
+    draft(network, "bank", Jurisdiction.HK)
+    draft(network, "bank", Jurisdiction.SZ)
+    assert [item.spec.side for item in network.list_institutions() if item.spec.id == "bank"] == [
+        Jurisdiction.SZ
+    ]
 
 
 def make_service(act):

@@ -96,5 +96,6 @@ def test_too_few_voters_are_told():
     entries[0] = {"name": "node0"}  # it is down
     assert list(_quorum_notes(plan, entries)) == []
     entries[1]["is_abstaining"] = True
-    (note,) = _quorum_notes(plan, entries)
-    assert "weight 2, but 3 is needed" in note
+    weight, remedy = _quorum_notes(plan, entries)
+    assert "weight 2, but 3 is needed" in weight
+    assert "lowu readmit" in remedy

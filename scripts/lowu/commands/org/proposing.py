@@ -113,7 +113,15 @@ def admit(
         left = " and has left for good" if org.status is OrgStatus.EXITED else ""
         return f"{name} is a member since block {org.admitted_height}{left}"
 
-    _propose(directory, institution, calls, what, is_json=is_json, find_reason=find_reason)
+    _propose(
+        directory,
+        institution,
+        calls,
+        what,
+        is_json=is_json,
+        find_reason=find_reason,
+        keep=lambda: office.keep_newcomer(drafted),
+    )
 
 
 @propose.command()

@@ -17,12 +17,11 @@ from lowu.institutions.package.format import encode_package
 from lowu.institutions.roles.holder import Agreement
 from lowu.institutions.roles.issuer import Issuer
 from lowu.institutions.roles.member import Member
+from lowu.institutions.service.document_file import read_document, write_document
 from lowu.institutions.service.recording import (
     RecordingIssuer,
     RecordingVerifier,
     Wallet,
-    read_document,
-    write_document,
 )
 from lowu.institutions.service.store import StoreError
 from lowu.institutions.verification.report import describe_report, render_html, render_text

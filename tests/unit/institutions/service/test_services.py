@@ -28,9 +28,10 @@ from lowu.institutions.service.actions import (
     wallet_actions,
     witness_actions,
 )
+from lowu.institutions.service.document_file import write_document
 from lowu.institutions.service.inbox import AT_ONCE, Mailbox, MailboxError
 from lowu.institutions.service.orders import FILES_MAX, ORDER_BYTES_MAX, Answer, Order
-from lowu.institutions.service.recording import RecordingVerifier, Wallet, write_document
+from lowu.institutions.service.recording import RecordingVerifier, Wallet
 from lowu.institutions.service.runner import NameTakenError, NoAnswerYetError, Service
 from lowu.node.client import ClientError, RemoteError
 from tests.store_kit import open_store
@@ -723,3 +724,20 @@ async def wait(attempt):
 
 async def fail(attempt):
     raise DOWN
+
+
+@pytest.mark.parametrize(
+    ("action", "wrong", "text"),
+    [
+        ("issue", "holder", "did you mean 'holder_key'?"),
+        ("revoke", "onyl", "did you mean 'only'?"),
+        ("add-receiver", "x", "there are: anchor, for"),
+    ],
+)
+async def test_a_misspelt_field_of_an_order_is_refused(tmp_path, action, wrong, text):
+    """It meant nothing: `"field"` for `"fields"` showed all that had been asked for."""
+    node = Node()
+    order = Order("x", action, {**ISSUING, wrong: True} if action == "issue" else {wrong: True})
+    answer = await issuer(node, tmp_path / "s").do(order)
+    assert f"{action}: unknown field {wrong!r}; {text}" in answer.details["error"]
+    assert not node.sent
