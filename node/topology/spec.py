@@ -299,7 +299,9 @@ def _read_routes(reader: _Reader, raw: object) -> tuple[tuple[Jurisdiction, Juri
         ends = [item.get("from"), item.get("to")]
         names = set(Jurisdiction.__members__)
         wrong = [end for end in ends if not (isinstance(end, str) and end in names)]
-        if wrong:
+        if None in ends:
+            reader.problem("route", index, "", "name both from and to: SZ, HK, MO or SG")
+        elif wrong:
             reader.problem(
                 "route", index, "", f"from and to are SZ, HK, MO or SG, not {wrong[0]!r}"
             )

@@ -116,11 +116,14 @@ def new(name: str, number: int, output: Path, is_json: bool) -> None:
     """Write the beginning of a schema, SCHEMA such as mo.loan/1, to be changed by hand."""
     import json
 
+    from lowu.contracts.schemas.bundled import SCHEMAS
     from lowu.contracts.schemas.schema_tables import ID, ID_MAX, VERSION_MAX
 
     version = int(name.rpartition("/")[2]) if ID.match(name) else VERSION_MAX + 1
     if len(name) > ID_MAX or version > VERSION_MAX:
         raise click.UsageError(f"{name!r}: use lower-case words and a version, such as mo.loan/1")
+    if name in SCHEMAS:
+        raise click.UsageError(f"{name} is taken, by a schema of every network; raise its version")
     if output.exists():
         raise click.UsageError(f"{output} exists; choose another name with -o")
     text = TEMPLATE.format(id=json.dumps(name), number=number, file=output.name)

@@ -13,6 +13,7 @@ from lowu.node.topology.advice import list_warnings
 from lowu.node.topology.plan import build_plan
 from lowu.node.topology.spec import ROUTES, load_schemas, parse_spec
 from lowu.testing.networks import VirtualNetwork
+from tests.command import run_command
 
 MACAO = """\
 [network]
@@ -100,6 +101,7 @@ def test_genesis_registers_what_is_issued_and_what_the_file_adds(tmp_path):
     ("old", "new", "line", "problem"),
     [
         ('to = "HK"', 'to = "XX"', 5, "from and to are SZ, HK, MO or SG, not 'XX'"),
+        ('to = "HK"', "", 5, "name both from and to: SZ, HK, MO or SG"),
         ('to = "HK"', 'to = "MO"', 5, "within MO, documents may always be used"),
         ('to = "HK"', 'too = "HK"', 7, "unknown key 'too'; did you mean 'to'?"),
         ('to = "HK"', 'to = ["HK"]', 5, "from and to are SZ, HK, MO or SG"),
@@ -145,6 +147,16 @@ def test_files_of_schemas_alone(tmp_path):
     path.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_schemas(path)
+
+
+def test_the_beginning_of_a_schema_has_an_id_that_is_free(tmp_path):
+    path = tmp_path / "schema.toml"
+    taken = run_command(["schema", "new", "cn.ecr/1", "-o", path])
+    assert taken.returncode == 2
+    assert "cn.ecr/1 is taken, by a schema of every network; raise its version" in taken.stderr
+    assert not path.exists()
+    assert run_command(["schema", "new", "cn.ecr/999", "-o", path]).returncode == 0
+    assert [schema.id for schema in load_schemas(path)] == ["cn.ecr/999"]
 
 
 def test_a_document_of_an_own_type_crosses_a_route_of_its_own(tmp_path):
