@@ -224,15 +224,22 @@ class Office:
 
         return RpcClient(url, chain_id=self.plan.genesis.web3_chain_id)
 
+    def place(self, kind: str, name: str) -> Path:
+        """Return where an institution's (``desks``) or a holder's (``wallets``) files are.
+
+        It is a folder, for their orders, and the store's name without its ending.
+        """
+        if not name or "/" in name or "\0" in name or name.startswith("."):
+            raise click.UsageError(f"{name!r} is not a valid name")
+        return self.directory / kind / name
+
     @contextmanager
     def open_store(self, kind: str, name: str) -> Iterator[Store]:
         """Open the store of an institution (``desks``) or a holder (``wallets``); then close it."""
         from lowu.institutions.service.store import Store, StoreError
 
-        if not name or "/" in name or name.startswith("."):
-            raise click.UsageError(f"{name!r} is not a valid name")
         try:
-            with Store(self.directory / kind / f"{name}.sqlite3") as store:
+            with Store(Path(f"{self.place(kind, name)}.sqlite3")) as store:
                 yield store
         except StoreError as error:
             raise click.ClickException(str(error)) from error

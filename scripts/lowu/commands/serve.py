@@ -55,8 +55,11 @@ def serve(institution: str, holder: str, once: bool, directory: Path, is_json: b
     async def run() -> bool:
         from lowu.institutions.service.inbox import Mailbox
 
+        office = Office(directory)
+        # Errors here, of a missing network or member, come before any folder is made.
+        office.find(institution) if institution else office.list_institutions()
         kind, name = ("desks", institution) if institution else ("wallets", holder)
-        mailbox, office = Mailbox(directory / kind / name), Office(directory)
+        mailbox = Mailbox(office.place(kind, name))
         async with AsyncExitStack() as stack:
             stack.enter_context(mailbox.alone())
             service: Service

@@ -15,6 +15,7 @@ from lowu.institutions.service.runner import Service
 from lowu.node.topology.tree import write_tree
 from lowu.options import read_network
 from lowu.testing.networks import load_plan
+from tests.command import run_command
 from tests.store_kit import open_store
 
 
@@ -89,3 +90,18 @@ async def test_a_refusal_is_told_and_the_next_order_is_a_new_one():
     with pytest.raises(click.ClickException, match="no such thing"):
         await office.carry_out(service, order)
     assert service.name_order("act", {}) != order
+
+
+@pytest.mark.parametrize(
+    ("owner", "problem"),
+    [
+        (("--by", "nosuch"), "no institution 'nosuch' in this network. There are: "),
+        (("--holder", "../../outside"), "'../../outside' is not a valid name"),
+    ],
+)
+def test_nothing_is_made_for_whom_nobody_knows(network, owner, problem):
+    before = sorted(network.directory.parent.rglob("*"))
+    done = run_command(["serve", *owner, "--once", "--dir", network.directory])
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert sorted(network.directory.parent.rglob("*")) == before
