@@ -149,10 +149,7 @@ class Office:
         )
 
     def address_of(self, item: PlannedInstitution) -> str:
-        """Return the address of the account that an institution uses: that of its key file, if any.
-
-        It stands there unencrypted.
-        """
+        """Return the address of the account that an institution uses: its key file's, if any."""
         path = self.keystore_file(item.spec.id)
         if not path.exists():
             return item.address
@@ -225,10 +222,7 @@ class Office:
         return RpcClient(url, chain_id=self.plan.genesis.web3_chain_id)
 
     def place(self, kind: str, name: str) -> Path:
-        """Return where an institution's (``desks``) or a holder's (``wallets``) files are.
-
-        It is a folder, for their orders, and the store's name without its ending.
-        """
+        """Return the folder of an institution's (``desks``) or a holder's (``wallets``) orders."""
         if not name or "/" in name or "\0" in name or name.startswith("."):
             raise click.UsageError(f"{name!r} is not a valid name")
         return self.directory / kind / name
