@@ -15,6 +15,7 @@ _MEND = (
     "an `await` is missing: what actors do is async, as in `issued = await actors.issue(…)`, and "
     "faults are entered with `async with`"
 )
+_NEVER_AWAITED = " was never awaited"
 
 
 class Faults(Protocol):
@@ -54,17 +55,24 @@ async def call(function: Callable[[A, F], Awaitable[T]], actors: A, faults: F) -
 
 @contextmanager
 def _watched_coroutines() -> Iterator[list[str]]:
-    """Collect the coroutines that are dropped without being awaited; Python only warns of them."""
+    """Collect the coroutines that are dropped without being awaited; Python only warns of them.
+
+    All other warnings go where they went, by the filters that are set.
+    """
     forgotten: list[str] = []
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def take(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            text = str(message)
+            if category is RuntimeWarning and text.endswith(_NEVER_AWAITED):
+                forgotten.append(text.removesuffix(_NEVER_AWAITED))
+            else:
+                show(message, category, *where, **more)
+
+        warnings.filterwarnings("always", f".*{_NEVER_AWAITED}", RuntimeWarning)
+        warnings.showwarning = take
         yield forgotten
-    for item in seen:
-        text = str(item.message)
-        if item.category is RuntimeWarning and "was never awaited" in text:
-            forgotten.append(text.removesuffix(" was never awaited"))
-        else:
-            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What faults and played functions accept: a fault that does nothing is worse than none."""
 
 import math
+import warnings
 
 import pytest
 import trio
@@ -121,6 +122,24 @@ def test_an_error_comes_out_as_it_was_raised(network):
 def test_several_errors_stay_a_group():
     with pytest.raises(ExceptionGroup), plain_errors():
         raise ExceptionGroup("two", [ValueError("1"), ValueError("2")])
+
+
+def test_warnings_are_treated_as_their_filters_say(network, recwarn):
+    """Filters of one module, and filters that raise, hold in what is played."""
+
+    async def play(actors, faults):
+        warnings.warn("of here", DeprecationWarning, stacklevel=1)
+        warnings.warn_explicit("old", DeprecationWarning, "there.py", 1, module="there")
+        with pytest.raises(UserWarning, match="odd"):
+            warnings.warn_explicit("odd", UserWarning, "there.py", 2, module="there")
+        return "played"
+
+    warnings.resetwarnings()
+    warnings.filterwarnings("error", category=UserWarning)
+    warnings.filterwarnings("always", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="there")
+    assert network.play(play) == "played"
+    assert [str(item.message) for item in recwarn] == ["of here"]
 
 
 def test_a_forgotten_await_is_explained(network):
