@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
+from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from lowu.contracts.abi import Function, load_artifact
@@ -201,22 +200,6 @@ def rotation_calls(
         else:
             calls.append(compromise_call(org, old, compromised_since))
     return calls
-
-
-def describe_call(call: Call) -> str:
-    """Return a readable form of a call; an unknown call is shown as its bytes."""
-    address, data = call
-    named = {ORG_REGISTRY_ADDRESS: "OrgRegistry", GOVERNANCE_ADDRESS: "Governance"}.get(address)
-    functions = load_artifact(named).functions.values() if named else ()
-    for function in functions:
-        if data[:4] == function.selector:
-            try:
-                values = decode(function.input_types, data[4:])
-            except (DecodingError, OverflowError, ValueError):
-                break
-            shown = (f"0x{item.hex()}" if isinstance(item, bytes) else str(item) for item in values)
-            return f"{named}.{function.name}({', '.join(shown)})"
-    return f"0x{address.hex()} 0x{data.hex()}"
 
 
 class Voter:

@@ -94,6 +94,10 @@ def test_from_issuer_to_receiver(place):
             "a path and a file",
         ),
         (("request", "--by", "nova", "--schema", "xx/1"), "cn.ecr/1"),
+        (
+            ("request", "--by", "webank", "--schema", "cn.ecr/1"),
+            "lacks the role VERIFIER. These have",
+        ),
         (("request", "--by", "nova", "--schema", "cn.ecr/1", "--purpose", "X"), "LOAN"),
         (("revoke", "00", "--by", "szcredit"), "not an anchor"),
         (("revoke", "00" * 32, "--by", "szcredit", "--reason", "X"), "CORRECTED"),

@@ -59,10 +59,19 @@ def request(
     is_json: bool,
 ) -> None:
     """Write a receiver's request for a document; without --field, for all of it."""
+    from lowu.contracts.registry import Role
     from lowu.institutions.exchange.consent import Purpose
 
     office = Office(directory)
     office.find_schema(schema)
+    if not office.find(institution).spec.roles & Role.VERIFIER:
+        able = [
+            item.spec.id for item in office.list_institutions() if Role.VERIFIER in item.spec.roles
+        ]
+        raise click.UsageError(
+            f"{institution} cannot receive documents: it lacks the role VERIFIER. "
+            f"These have it: {', '.join(able)}"
+        )
     if purpose not in list(Purpose):
         raise click.UsageError(f"purpose {purpose!r}: must be one of {', '.join(Purpose)}")
 

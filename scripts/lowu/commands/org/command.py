@@ -178,10 +178,13 @@ def rotate_key(
 @json_option
 def proposals(institution: str, directory: Path, is_json: bool) -> None:
     """List the last 100 proposals, as stored at an institution's node."""
-    from lowu.institutions.ledger.governance import count_proposals, describe_call, read_proposal
+    from lowu.institutions.ledger.call_texts import tell_call
+    from lowu.institutions.ledger.governance import count_proposals, read_proposal
+
+    office = Office(directory)
 
     async def run() -> Any:
-        async with Office(directory).connect(institution) as signer:
+        async with office.connect(institution) as signer:
             registry = signer.registry
             count = await count_proposals(registry)
             numbers = range(max(1, count - LISTED_MAX + 1), count + 1)
@@ -192,16 +195,20 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
     if is_json:
         emit_json(True, {}, proposals=[_figures(item) for item in found])
         return
+    orgs = {number: name for name, number in office.org_ids.items()}
+    schemas = {schema.number: schema for schema in office.schemas.values()}
     rows = [
         (
             str(item.number),
+            orgs.get(item.proposer, str(item.proposer)),
             item.status.name,
             _tell_votes(item),
-            "\n".join(describe_call(call) for call in item.calls),
+            "\n".join(tell_call(call, orgs, schemas) for call in item.calls),
         )
         for item in found
     ]
-    print_table("Proposals", ("number", "status", "votes (yes:no of)", "calls"), rows)
+    columns = ("number", "proposed by", "status", "votes (yes:no of)", "calls")
+    print_table("Proposals", columns, rows)
 
 
 def _tell_votes(item: GovernanceProposal) -> str:
@@ -219,7 +226,7 @@ def _describe(item: GovernanceProposal) -> str:
 
 
 def _figures(item: GovernanceProposal) -> dict[str, Any]:
-    from lowu.institutions.ledger.governance import describe_call
+    from lowu.institutions.ledger.call_texts import describe_call
 
     return {
         "proposal": item.number,
