@@ -205,9 +205,11 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
     routes = _read_routes(reader, raw["route"]) if "route" in raw else ROUTES
     known = {**SCHEMAS, **{schema.id: schema for schema in schemas}}
     institutions = _read_institutions(reader, raw.get("institution"), known)
+    told = len(reader.problems)
     nodes = _read_nodes(reader, raw.get("node"), {item.id for item in institutions})
+    if len(reader.problems) == told:  # else clients of a misspelt node would be told of as well
+        _check_clients(reader, institutions, {node.institution for node in nodes})
     reader.finish()
-    _check_clients(reader, institutions, {node.institution for node in nodes})
     _check_sides(reader, settings, institutions, nodes)
     reader.finish()
     return NetworkSpec(settings, institutions, nodes, schemas, routes)

@@ -206,13 +206,18 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
     write_ports(plan, directory)
 
 
-def load_tree(directory: Path) -> Plan:
-    """Return the plan of an existing tree; `ConfigError` if there is none."""
-    source = directory / META / "network.toml"
-    if not source.is_file():
+def require_tree(directory: Path) -> None:
+    """Raise `ConfigError` if a folder holds no network."""
+    if not is_tree(directory):
         raise ConfigError(
             f"{directory}: no network here. Start one with `lowu up --dir {directory}`."
         )
+
+
+def load_tree(directory: Path) -> Plan:
+    """Return the plan of an existing tree; `ConfigError` if there is none."""
+    require_tree(directory)
+    source = directory / META / "network.toml"
     try:
         spec = parse_spec(source.read_text(encoding="utf-8"), source)
         ports = PortBlock(

@@ -34,6 +34,8 @@ def test_down_leaves_nothing_and_up_goes_on_from_disk(network):
     assert lowu_json("down", "--dir", network.directory)["was_running"] is True
     assert processes_of(network.directory) == []
     assert lowu_json("down", "--dir", network.directory)["was_running"] is False
+    elsewhere = lowu("down", "--dir", network.directory / "misspelt", check=False)
+    assert elsewhere.returncode == 2 and "no network here" in elsewhere.stderr
     again = Network(network.directory)
     assert again.up_result["figures"]["height"] > height
     assert root != again.status()[0]["state_root"]

@@ -48,8 +48,11 @@ def node_entry(node: Any) -> dict[str, Any]:
 def down(directory: Path, is_json: bool) -> None:
     """Stop all nodes and their supervisor. Data stays; `lowu up` continues from it."""
     from lowu.node.topology.control import Control
+    from lowu.node.topology.tree import require_tree
 
     was_running = Control(directory).down()
+    if not was_running:
+        require_tree(directory)  # one that was damaged can be stopped as well
     if is_json:
         emit_json(True, {}, was_running=was_running)
     else:

@@ -104,7 +104,10 @@ def test_errors_name_the_line_and_the_mend(old, new, expected):
 
 def test_all_problems_are_told_at_once():
     text = GOOD.replace("seed = 4", "seed = true").replace('side = "SZ"', 'side = "XX"', 1)
-    assert problems(text).count("net.toml:") >= 2
+    text = text.replace('client_of = "webank"', 'client_of = "nobody"')
+    assert problems(text).count("net.toml:") == 3
+    misspelt = GOOD.replace('institution = "webank"', 'institution = "webnak"')
+    assert problems(misspelt).count("net.toml:") == 1, "its clients are not told of as well"
 
 
 def test_one_side_alone_may_not_reach_a_quorum():
