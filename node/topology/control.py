@@ -104,9 +104,14 @@ class Control:
         self.order("start", nodes)
         self.wait_until_settled(nodes)
 
-    def wait_until_settled(self, nodes: list[str] | None = None) -> list[dict[str, Any]]:
-        """Return the nodes' states once each has opened its ports, or has exited."""
-        deadline = time.monotonic() + START_S
+    def wait_until_settled(
+        self, nodes: list[str] | None = None, within_s: float = START_S
+    ) -> list[dict[str, Any]]:
+        """Return the nodes' states once each has opened its ports, or has exited.
+
+        Nodes that have done neither `within_s` are returned as they are.
+        """
+        deadline = time.monotonic() + within_s
         while True:
             states = self.order("status", nodes)
             is_settled = all(item["is_ready"] or item["pid"] is None for item in states)

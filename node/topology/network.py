@@ -118,7 +118,8 @@ def _start(
             if has_moved:
                 write_ports(plan, directory)
             control.order("start")
-            states = control.wait_until_settled()
+            # As long as for a block: on a busy machine a node may find its port taken only then.
+            states = control.wait_until_settled(within_s=READY_S)
             if all(state["exit_code"] != PORT_TAKEN_EXIT for state in states):
                 return plan, False
             control.order("stop")

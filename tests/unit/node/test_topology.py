@@ -1,15 +1,18 @@
 """Network files, plans, trees and configuration."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lowu.experiments.scenarios.presenting import issue_report
 from lowu.institutions.verification.verdicts import Verdict
 from lowu.node.config import Engine, dump_genesis, dump_node_config, load_genesis, load_node_config
-from lowu.node.errors import ConfigError
+from lowu.node.errors import PORT_TAKEN_EXIT, ConfigError
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.topology import control, network
 from lowu.node.topology.plan import PortBlock, build_plan
 from lowu.node.topology.ports import find_free_block
 from lowu.node.topology.spec import load_spec, parse_spec
@@ -108,6 +111,34 @@ def test_all_problems_are_told_at_once():
     assert problems(text).count("net.toml:") == 3
     misspelt = GOOD.replace('institution = "webank"', 'institution = "webnak"')
     assert problems(misspelt).count("net.toml:") == 1, "its clients are not told of as well"
+
+
+def test_a_port_that_a_slow_node_finds_taken_moves_the_network(tmp_path, monkeypatch):
+    """Their ports were waited for no longer than 30 s, and two of four nodes were missing."""
+    orders = []
+
+    class SlowNodes(control.Control):
+        polls = 0
+
+        def is_running(self):
+            return False
+
+        def start_supervisor(self):
+            pass
+
+        def order(self, what, nodes=None):
+            orders.append(what)
+            self.polls += what == "status"
+            ended = {"name": "node0", "pid": None, "exit_code": PORT_TAKEN_EXIT, "is_ready": False}
+            starting = ended | {"pid": 1, "exit_code": None}
+            ready = starting | {"is_ready": True}
+            return [starting if self.polls < 3 else ended if self.polls == 3 else ready]
+
+    clock = SimpleNamespace(monotonic=count(0, 16).__next__, sleep=lambda seconds: None)
+    monkeypatch.setattr(control, "time", clock)  # each poll takes 16 s
+    monkeypatch.setattr(network, "Control", SlowNodes)
+    network._start(tmp_path / "nodes", GOOD, tmp_path / "net.toml", lambda text: None, None)
+    assert [order for order in orders if order != "status"] == ["start", "stop", "start"]
 
 
 def test_one_side_alone_may_not_reach_a_quorum():
