@@ -280,10 +280,29 @@ _KINDS_AT, _ORG_AT = 2, 1
 _HEADER_KEYS = (*_HEADER_INTEGERS, *_HEADER_TEXTS, *_HEADER_HEX, "must_disclose")
 
 
+_FORMAT_NAMES = {
+    "": "a package",
+    "-request": "a request",
+    "-presentation": "an unsealed presentation",
+    "-erasure": "an erasure receipt",
+    "-trust": "a trust file",
+    "-ledger-consent": "a consent of the ledger",
+}
+
+
+def name_format(value: object) -> str:
+    """Return what a file of a format is, as a person would call it."""
+    if not isinstance(value, str):
+        return "a file without a format"
+    name = _FORMAT_NAMES.get(value[4:]) if value[:4] in {FIRST_FORMAT, FORMAT} else None
+    return f"{name} ({value})" if name else f"a file of format {value[:40]!r}"
+
+
 def read_format(value: object, wanted: str) -> None:
     """Refuse a value whose format is not the wanted one."""
     if isinstance(value, dict) and value.get("format") != wanted:
-        raise FormError(f"format {value.get('format')!r} is not {wanted}", is_version=True)
+        found = name_format(value.get("format"))
+        raise FormError(f"it is {found}, not {name_format(wanted)}", is_version=True)
 
 
 def read_json(data: bytes, size_max: int = PACKAGE_BYTES_MAX) -> Any:

@@ -215,7 +215,7 @@ class Verifier:
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
             if asked is None:
-                raise FormError("not sealed for any request that we made")
+                raise FormError("not sealed for any request that this institution has made")
             shown, schema = self._open(unseal(sealed, asked.sealing_key, password))
         except FormError as error:
             return report_malformed(error)

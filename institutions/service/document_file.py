@@ -10,6 +10,7 @@ from typing import Any
 
 from lowu.institutions.documents.document import Document, Subject
 from lowu.institutions.package.canonical import CanonicalError, load_json
+from lowu.institutions.package.format import name_format
 from lowu.institutions.package.forms import FormError, read_integer, read_row, read_text
 
 
@@ -37,7 +38,7 @@ def _read_document(raw: Any) -> Document:
     if not isinstance(raw, dict):
         raise ValueError("not a document")  # noqa: TRY004  (of a file, not of an argument)
     if "format" in raw:
-        raise ValueError(f"not a document, but a file of format {str(raw['format'])[:40]!r}")
+        raise ValueError(f"not a document, but {name_format(raw['format'])}")
     missing = [key for key in _DOCUMENT_KEYS if key not in raw]
     unknown = [key for key in raw if key not in _DOCUMENT_KEYS]
     if missing or unknown:

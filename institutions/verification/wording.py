@@ -60,7 +60,7 @@ _ENGLISH = Wording(
         Check.REPLAY: "first use",
     },
     codes={
-        VerdictCode.PKG_MALFORMED: "the file is not a presentation",
+        VerdictCode.PKG_MALFORMED: "the file is not a presentation that this receiver can read",
         VerdictCode.PKG_UNSUPPORTED_VERSION: "of a version or schema that is not known here",
         VerdictCode.TAMPERED_FIELD: "the field is not what the issuer registered",
         VerdictCode.TAMPERED_HEADER: "the header is not what the issuer registered",
@@ -152,7 +152,7 @@ _CHINESE = Wording(
         Check.REPLAY: "首次使用",
     },
     codes={
-        VerdictCode.PKG_MALFORMED: "该文件不是可识别的出示文件",
+        VerdictCode.PKG_MALFORMED: "该文件不是本接收方可读取的出示文件",
         VerdictCode.PKG_UNSUPPORTED_VERSION: "版本或文件类型在此未知",
         VerdictCode.TAMPERED_FIELD: "字段与签发机构登记的不一致",
         VerdictCode.TAMPERED_HEADER: "文件头与签发机构登记的不一致",

@@ -45,7 +45,40 @@ def decode_form(path: Path, data: bytes, decode: Any, kind: str) -> Any:
     try:
         return decode(data)
     except ValueError as error:  # as every `FormError` is
-        raise click.UsageError(f"{path} cannot be read as {kind}: {error}") from error
+        why = _name_other_kind(data) or error
+        raise click.UsageError(f"{path} cannot be read as {kind}: {why}") from error
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return the bytes of a sealed presentation; a file of another kind that we know is refused."""
+    from lowu.institutions.package.canonical import load_json
+    from lowu.institutions.package.format import name_format
+
+    data = read_file(path)
+    try:
+        value = load_json(data)
+    except ValueError:  # as what is sealed always is
+        return data
+    what = _name_other_kind(data)
+    if what is None and isinstance(value, dict) and "format" in value:
+        what = f"it is {name_format(value['format'])}"
+    raise click.UsageError(
+        f"{path} cannot be read as a sealed presentation: {what or 'it is JSON'}. "
+        "The holder's `lowu present` makes sealed.bin"
+    )
+
+
+def _name_other_kind(data: bytes) -> str | None:
+    """Return what a file is that was given for another, if it has no format to tell it by."""
+    from lowu.institutions.service.document_file import read_document
+
+    if not data.lstrip().startswith(b"{"):
+        return "it is not JSON. What `lowu present` has sealed, only `lowu verify` reads"
+    try:
+        read_document(data)
+    except ValueError:
+        return None
+    return "it is a document. `lowu issue` makes a package of it"
 
 
 def read_attachments(given: Sequence[str]) -> dict[str, Attachment]:

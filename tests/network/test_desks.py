@@ -110,7 +110,7 @@ def test_from_issuer_to_receiver(place):
         (("verify", "some.json", "--by", "nova", "--subject", "a:b", "--offline"), "--trust"),
         (
             ("verify", "some.json", "--by", "nova", "--subject", "a:b", "--trust", "wish.json"),
-            "not dvp2-trust",
+            "it is a request (dvp2-request), not a trust file",
         ),
     ],
 )

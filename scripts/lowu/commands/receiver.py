@@ -15,8 +15,8 @@ import click
 from lowu.arguments import (
     parse_subject,
     read_attachments,
-    read_file,
     read_form,
+    read_sealed,
     write_file,
 )
 from lowu.cli import emit_json
@@ -169,7 +169,7 @@ def verify(
     }
     if show_rejected:
         fields["show_rejected"] = True
-    files["sealed.bin"] = read_file(sealed)
+    files["sealed.bin"] = read_sealed(sealed)
 
     office = Office(directory)
 

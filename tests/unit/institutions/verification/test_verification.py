@@ -680,7 +680,9 @@ async def test_sealed_for_one_receiver_and_one_password(world):
     report = await world.nova.receive(sealed, SUBJECT, password="8 words")
     assert report.verdict is Verdict.ACCEPT
     report = await world.verifier("bea-hk").receive(sealed, SUBJECT)
-    assert report.codes == ["PKG_MALFORMED(not sealed for any request that we made)"]
+    assert report.codes == [
+        "PKG_MALFORMED(not sealed for any request that this institution has made)"
+    ]
     with pytest.raises(FormError):
         unseal(b"x" * 16, bytes(32))
     with pytest.raises(FormError):
