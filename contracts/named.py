@@ -9,8 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class UnknownName(LookupError):
+class UnknownName(KeyError):
     """Nothing has that name; the text names what there is."""
+
+    def __str__(self) -> str:
+        """Return the text as it is; a `KeyError` puts it in quotes."""
+        return str(self.args[0]) if self.args else ""
 
 
 class Named(dict[str, T]):
@@ -21,7 +25,7 @@ class Named(dict[str, T]):
         self._kind = kind
 
     def __missing__(self, name: str) -> T:
-        """Raise `UnknownName`, a `LookupError`."""
+        """Raise `UnknownName`, a `KeyError`."""
         raise UnknownName(tell_unknown(self._kind, name, self))
 
 

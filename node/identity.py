@@ -6,7 +6,7 @@ private key lives in ``conf/node.pem``; the TLS key is another one (``conf/ssl.k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,7 +21,7 @@ from lowu.node.errors import ConfigError
 class NodeKey:
     """A consensus key pair."""
 
-    private_key: bytes
+    private_key: bytes = field(repr=False)
     node_id: bytes
 
     @classmethod

@@ -6,8 +6,8 @@ Once a node has reported a commit to one actor, all actors can read it: see `cau
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,7 @@ from lowu.institutions.verification.verdicts import Report
 from lowu.node.client import RpcClient
 from lowu.node.topology.plan import Plan, PlannedNode, derive_key
 
+ANCHOR_BYTES = 32
 EVERYTHING = ("",)
 """The root path, which covers all fields."""
 
@@ -72,7 +73,7 @@ class SeenEvent:
     anchor: bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Actors:
     """Issuers, verifiers and holders, by name."""
 
@@ -98,6 +99,10 @@ class Actors:
     anchors: list[bytes] = field(default_factory=list)
     stores: ExitStack = field(default_factory=ExitStack)
     """The desks' stores, to be closed at the end."""
+
+    def __repr__(self) -> str:
+        """Return whose they are: in full it fills pages of a failed test."""
+        return f"<Actors of {self.plan!r}>"
 
     def enter(self, member: Member, account_key: bytes) -> None:
         """Add a member, which acts through its node in `clients`."""
@@ -146,9 +151,8 @@ class Actors:
             code = answer.details.get("code")
             if code is None:
                 raise ValueError(answer.details["error"])
-            refused = RegistryRefused(RegistryErrorCode.__members__.get(code), code)
-            refused.add_note(f"{institution}: {action}. {find_hint(code)}")
-            raise refused
+            with _telling(institution, action):
+                raise RegistryRefused(RegistryErrorCode.__members__.get(code), code)
         return answer
 
     async def govern(self, calls: Iterable[Call]) -> None:
@@ -229,16 +233,18 @@ class Actors:
         only: bool = False,
     ) -> None:
         """Have an issuer revoke the document of an anchor, or `only` that anchor."""
-        value = anchor.anchor if isinstance(anchor, Issued) else anchor
+        value = _read_anchor(anchor)
         await self.order(issuer, "revoke", anchor=value.hex(), reason=reason.name, only=only)
 
-    async def supersede(self, issuer: str, anchor: bytes, newer: bytes) -> int:
+    async def supersede(self, issuer: str, anchor: bytes | Issued, newer: bytes | Issued) -> int:
         """Have an issuer replace a document with a newer one; return the height."""
-        answer = await self.order(issuer, "supersede", anchor=anchor.hex(), newer=newer.hex())
+        old, new = _read_anchor(anchor), _read_anchor(newer)
+        answer = await self.order(issuer, "supersede", anchor=old.hex(), newer=new.hex())
         return int(answer.details["height"])
 
     async def issue(self, issuer: str, document: Document, holder: str, audience: str) -> Issued:
         """Have an issuer issue a document and hand the package to a holder."""
+        self.audience(audience)  # which raises `UnknownName`
         bare, attached = document.detach()
         named, files = name_attachments(attached)
         answer = await self.order(
@@ -330,9 +336,22 @@ class Actors:
         receiver: str,
         document: Document,
         purpose: str = Purpose.LOAN,
-        fields: Iterable[str] = EVERYTHING,
+        fields: Iterable[str] | None = None,
     ) -> Request:
-        """Have a receiver ask for fields of a document."""
+        """Have a receiver ask for fields of a document; for all of it, without them.
+
+        Raises:
+            FormError: the purpose or a field is not known, for the document's schema.
+            ValueError: that institution cannot receive documents.
+        """
+        roles = {item.spec.id: item.spec.roles for item in self.plan.institutions}
+        if not roles.get(receiver, Role.VERIFIER) & Role.VERIFIER:
+            able = ", ".join(name for name, has in roles.items() if has & Role.VERIFIER)
+            raise ValueError(
+                f"{receiver} cannot receive documents: it lacks the role VERIFIER. "
+                f"These have it: {able}"
+            )
+        fields = EVERYTHING if fields is None else fields
         return self.verifiers[receiver].request(
             schema=document.schema, purpose=purpose, now_s=self.now_s(), fields=fields
         )
@@ -340,12 +359,21 @@ class Actors:
     async def agree(
         self,
         holder: str,
-        doc_id: str,
+        document: str | Issued,
         request: Request,
         fields: Iterable[str] | None = None,
         purpose: str | None = None,
     ) -> ConsentReceipt:
-        """Have a holder consent to a request, and the receiver log the consent."""
+        """Have a holder consent to a request, and the receiver log the consent.
+
+        The document is named by its id, or is what `issue` returned.
+
+        Raises:
+            FormError: the request is over, or not from whom it says.
+            RegistryRefused: the ledger refused the consent.
+            UnknownName: the holder has no such document.
+        """
+        doc_id = document.package.header.doc_id if isinstance(document, Issued) else document
         person = self.holders[holder]
         await self.inform(person, request.receiver, request.key_id)
         agreement = person.find_questions(doc_id, request)
@@ -357,13 +385,15 @@ class Actors:
 
     async def log(self, institution: str, consent: LedgerConsent) -> None:
         """Have an institution log a consent that its holder signed."""
-        await log_consent(self.signers[institution], consent)
+        with _telling(institution, "log a consent"):
+            await log_consent(self.signers[institution], consent)
 
     async def withdraw(self, holder: str, institution: str, receipt: ConsentReceipt) -> None:
-        """Have a holder withdraw a consent through an institution."""
+        """Have a holder withdraw a consent; any institution can log that."""
         person = self.holders[holder]
         item = person.authorise(receipt, self.plan.genesis.web3_chain_id, is_withdrawal=True)
-        await end_consent(self.signers[institution], item)
+        with _telling(institution, "end a consent"):
+            await end_consent(self.signers[institution], item)
 
     async def hand_over(
         self,
@@ -371,7 +401,7 @@ class Actors:
         issued: Issued,
         document: Document,
         receiver: str,
-        fields: Iterable[str] = EVERYTHING,
+        fields: Iterable[str] | None = None,
         purpose: str = Purpose.LOAN,
         shown: Iterable[str] | None = None,
     ) -> Report:
@@ -381,6 +411,24 @@ class Actors:
         receipt = await self.agree(holder, doc_id, request)
         sealed = self.holders[holder].present(doc_id, request, receipt, shown)
         return await self.verifiers[receiver].receive(sealed, document.subject)
+
+
+@contextmanager
+def _telling(institution: str, act: str) -> Iterator[None]:
+    """Say whose act the registry refused, and what that means."""
+    try:
+        yield
+    except RegistryRefused as error:
+        error.add_note(f"{institution}: {act}. {find_hint(str(error))}")
+        raise
+
+
+def _read_anchor(given: object) -> bytes:
+    """Return an anchor that is given as such, or with its document."""
+    anchor = given.anchor if isinstance(given, Issued) else given
+    if not isinstance(anchor, bytes) or len(anchor) != ANCHOR_BYTES:
+        raise TypeError(f"an anchor is {ANCHOR_BYTES} bytes, as `issued.anchor`, not {anchor!r}")
+    return anchor
 
 
 @asynccontextmanager

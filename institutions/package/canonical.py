@@ -144,6 +144,9 @@ def load_json(data: bytes) -> Any:
         json.dumps(value, ensure_ascii=False).encode()
     except CanonicalError:
         raise
+    except UnicodeEncodeError as error:
+        around = error.object[max(0, error.start - 30) : error.start]
+        raise CanonicalError(f"a text with half of a surrogate pair, after {around!r}") from error
     except (ValueError, RecursionError) as error:
         raise CanonicalError(f"not JSON ({error})") from error
     return value

@@ -89,6 +89,16 @@ def find_gaps(
     return list(dict.fromkeys(gaps))
 
 
+def find_absent(shown: ShownFields, wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths of what is wanted and is proven not to be in the document."""
+    split = {path: split_path(path) for path in wanted}
+    return tuple(
+        path
+        for path, steps in split.items()
+        if steps not in shown.mentioned and steps not in shown.leaves and _is_absent(shown, steps)
+    )
+
+
 def _find_below(shown: ShownFields, start: Steps) -> list[str]:
     """Return the containers at or below a shown path of which not everything is shown."""
     gaps, left = [], [start]

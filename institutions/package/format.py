@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from lowu.contracts.named import UnknownName
 from lowu.institutions.package.canonical import (
     STRING_MAX,
     CanonicalError,
@@ -157,7 +158,10 @@ class Package:
         for item in self.anchors:
             if item.audience == audience:
                 return item
-        raise KeyError(f"document {self.header.doc_id} was not issued for {audience}")
+        others = ", ".join(item.audience for item in self.anchors)
+        raise UnknownName(
+            f"document {self.header.doc_id} was not issued for {audience}, but for {others}"
+        )
 
 
 def compute_anchor(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -179,9 +180,13 @@ def _check_text(text: str, path: str) -> None:
     place = next(at for at, char in enumerate(text) if other[at : at + 1] != char)
     char = text[place]
     raise ValueError(
-        f"{path}: {char!r} (U+{ord(char):04X}) in a text that is not in Unicode NFC, which has "
-        f"{other[place : place + 1]!r} there; write the text in NFC"
+        f"{path}: {_name_char(char)} in a text that is not in Unicode NFC, which has "
+        f"{_name_char(other[place : place + 1])} there; write the text in NFC"
     )
+
+
+def _name_char(char: str) -> str:
+    return f"{char!r} (U+{ord(char):04X})" if char else "nothing"
 
 
 def type_of_text(text: str) -> LeafType:
@@ -215,7 +220,12 @@ def build_leaves(content: dict[str, Any], seed: bytes) -> tuple[Leaf, ...]:
     """
     rows = [(derive_salt(seed, row[0]), *row) for row in flatten(content)]
     if len(rows) > LEAVES_MAX:
-        raise ValueError(f"document has {len(rows)} leaves; at most {LEAVES_MAX}")
+        places = Counter(row[1].split("/", 2)[1] for row in rows if row[1])
+        largest, count = places.most_common(1)[0]
+        raise ValueError(
+            f"/{largest}: {count} of the document's {len(rows)} leaves are there; at most "
+            f"{LEAVES_MAX} leaves, one for each value, list and object, fit in one document"
+        )
     bucket = next(size for size in PAD_BUCKETS if size >= len(rows))
     pads = (derive_salt(seed, f"pad {number}") for number in range(bucket - len(rows)))
     rows += [(salt, "", "", LeafType.PAD, "") for salt in pads]

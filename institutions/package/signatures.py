@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -36,7 +36,7 @@ _SIGNING = _choose_signing()
 class DocumentKey:
     """A private key that signs documents."""
 
-    private_key: bytes
+    private_key: bytes = field(repr=False)
 
     def load(self) -> ec.EllipticCurvePrivateKey:
         """Return the key as an object of the `cryptography` library."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lowu.institutions.exchange.request import Request, decode_request, encode_request
 
 ATTEMPT_BYTES = 16
 NO_ATTEMPT = bytes(ATTEMPT_BYTES)
+CUT_OFF = b"\xff" * ATTEMPT_BYTES
+"""Stands for an attempt without a number that ended before it had an answer of the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +17,11 @@ class Asked:
     """One of our requests, and its state."""
 
     request: Request
-    sealing_key: bytes
+    sealing_key: bytes = field(repr=False)
     is_used: bool = False
     attempt: bytes = NO_ATTEMPT
-    """The attempt that used it; `NO_ATTEMPT` if it cannot be resumed."""
+    """The attempt that used it; `NO_ATTEMPT` if it cannot be resumed. While it is not used:
+    `CUT_OFF` if it may have been used up on the ledger, and nobody was told."""
     judged: bytes = bytes(32)
     """SHA-256 of the sealed bytes that were accepted: only the same are resumed."""
     accepted: bytes = b""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from eth_utils.crypto import keccak
 
+from lowu.contracts.named import UnknownName
 from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents.schemas import CLOCK_AHEAD_S, SENSITIVE, Schemas
@@ -174,11 +175,14 @@ class Holder:
         return package.header.doc_id
 
     def find(self, doc_id: str) -> Package:
-        """Return a package; `KeyError` if this holder does not have it."""
+        """Return a package; `UnknownName`, a `KeyError`, if this holder does not have it."""
         try:
-            return self._packages[bytes.fromhex(doc_id)]
-        except (KeyError, ValueError) as error:
-            raise KeyError(f"{self.name} has no document {doc_id}") from error
+            found = self._packages.get(bytes.fromhex(doc_id))
+        except ValueError:
+            found = None
+        if found is None:
+            raise UnknownName(f"{self.name} has no document {doc_id}")
+        return found
 
     def drop(self, doc_id: str) -> None:
         """Destroy a package; `KeyError` if this holder does not have it."""

@@ -44,7 +44,7 @@ from lowu.institutions.ledger.facts import RegistryRefused
 from lowu.institutions.ledger.registry import Registry
 from lowu.institutions.ledger.transactor import Signer
 from lowu.institutions.package.forms import FormError
-from lowu.institutions.roles.asked import NO_ATTEMPT, Asked
+from lowu.institutions.roles.asked import CUT_OFF, NO_ATTEMPT, Asked
 from lowu.institutions.roles.member import Member
 from lowu.institutions.verification.answer import check_consent, check_holder, check_replay
 from lowu.institutions.verification.checks import (
@@ -109,6 +109,13 @@ class _Trial:
         if self.asked is None or not self.asked.is_used or self.attempt == NO_ATTEMPT:
             return False
         return (self.asked.attempt, self.asked.judged) == (self.attempt, self.sealed_digest)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether an earlier attempt, without a number, may have used the same bytes up."""
+        if self.asked is None or self.asked.is_used or self.attempt != NO_ATTEMPT:
+            return False
+        return (self.asked.attempt, self.asked.judged) == (CUT_OFF, self.sealed_digest)
 
 
 class Verifier:
@@ -208,10 +215,12 @@ class Verifier:
 
         An attempt is a number of 16 bytes. The same attempt again, with the same sealed bytes,
         resumes after an interruption: a presentation that it used up itself is no replay. Without
-        one, every second use is refused.
+        one, only those bytes can be received again whose use was cut off, or ended with
+        INDETERMINATE; every other second use is refused.
 
         The report has what is shown, but of a rejected document only with `show_rejected`.
         """
+        _require_subject(subject)
         asked = self._asked.get(sealed[:NONCE_BYTES])
         try:
             if asked is None:
@@ -228,9 +237,9 @@ class Verifier:
     async def _receive(self, trial: _Trial) -> Report:
         """Check a presentation that was opened, and use it up if it is accepted."""
         shown, asked = trial.shown, trial.asked
-        if asked is not None and trial.is_resumed:
+        if asked is not None and (trial.is_resumed or trial.is_cut_off):
             height = await self._find_use(shown)
-            if height:
+            if height and (trial.is_resumed or self._claim(trial, asked)):
                 return await self._check_again(trial, asked.accepted, height)
         views = await self._read_sides(trial)
         report = self._judge(trial, views)
@@ -251,6 +260,7 @@ class Verifier:
         show_rejected: bool = False,
     ) -> Report:
         """Check an unsealed presentation completely, without using it up. See `receive`."""
+        _require_subject(subject)
         try:
             shown, schema = self._open(data)
         except FormError as error:
@@ -319,13 +329,14 @@ class Verifier:
         self._asked[shown.nonce] = used  # first, so that no other task uses it meanwhile
         if self._signer is None:
             return report
+        is_ours = trial.is_resumed or trial.is_cut_off
         consent = NO_CONSENT if shown.consent is None else shown.consent.ledger_id
         origin = Jurisdiction[shown.header.jurisdiction]
         call = encode_consume(shown.id, consent, VerdictClass.ACCEPT, origin)
         try:
             height = (await self._signer.send(VERIFICATION_LOG_ADDRESS, call)).height
         except RegistryRefused as error:
-            height = await self._find_use(shown) if trial.is_resumed else 0
+            height = await self._find_use(shown) if is_ours else 0
             if not height:  # else our own call was still on its way
                 self._give_back(used, asked)
                 finding = await self._read_reason(error, shown)
@@ -333,11 +344,25 @@ class Verifier:
                     raise
                 return _with_finding(report, Result.FAIL, finding)
         except ClientError as error:
-            if trial.attempt == NO_ATTEMPT:  # nothing could show later that it was ours
-                self._give_back(used, asked)
-            finding = Finding(VerdictCode.FRESHNESS_UNKNOWN, f"not used up: {error}")
+            self._note_cut_off(used)
+            finding = Finding(VerdictCode.FRESHNESS_UNKNOWN, f"not known to be used up: {error}")
             return _with_finding(report, Result.UNKNOWN, finding)
+        except BaseException:
+            self._note_cut_off(used)
+            raise
         return await self._check_again(trial, used.accepted, height)
+
+    def _claim(self, trial: _Trial, asked: Asked) -> bool:
+        """Take over a use that was cut off; False if another task has done so meanwhile."""
+        if self._asked.get(trial.shown.nonce) != asked:
+            return False
+        self._asked[trial.shown.nonce] = replace(asked, is_used=True, attempt=NO_ATTEMPT)
+        return True
+
+    def _note_cut_off(self, used: Asked) -> None:
+        """Note that a presentation may have been used up, if no attempt can show it later."""
+        if used.attempt == NO_ATTEMPT:
+            self._give_back(used, replace(used, is_used=False, attempt=CUT_OFF))
 
     async def _check_again(self, trial: _Trial, accepted: bytes, height: int) -> Report:
         """Return the report on a presentation that was used up, as things stood in that block.
@@ -452,11 +477,20 @@ def _note_disagreement(line: Line, views: list[LedgerView | None]) -> None:
         line.result = min(line.result, Result.UNKNOWN, key=_WORST.index)
 
 
+def _require_subject(given: object) -> None:
+    if not isinstance(given, Subject):
+        raise TypeError(
+            f"a subject is a `Subject`, such as `document.subject`, whom the document must be "
+            f"about; not {given!r}"
+        )
+
+
 def _with_shown(report: Report, trial: _Trial, *, show_rejected: bool) -> Report:
     """Return a report with what is shown, where a receiver is to see it."""
     if report.verdict is Verdict.REJECT and not show_rejected:
         return report
-    return replace(report, shown=collect_shown(trial.shown, trial.files, trial.schema))
+    wanted = () if trial.asked is None else trial.asked.request.fields
+    return replace(report, shown=collect_shown(trial.shown, trial.files, trial.schema, wanted))
 
 
 def _with_finding(report: Report, result: Result, finding: Finding) -> Report:

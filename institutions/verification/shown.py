@@ -16,6 +16,7 @@ from typing import Any
 
 from lowu.contracts.schemas.document_schema import EACH, Schema
 from lowu.institutions.exchange.presentation import Presentation
+from lowu.institutions.package.containers import find_absent, read_shown
 from lowu.institutions.package.forms import join_path, split_path
 from lowu.institutions.package.leaves import LEAVES_MAX, Leaf, LeafType, is_file_of
 from lowu.institutions.package.tags import FIRST_VERSION
@@ -55,6 +56,8 @@ class ShownDocument:
     hidden: Mapping[str, int | None] = field(default_factory=dict)
     """By the path of an array or object: how many of its elements are hidden; None if unknown."""
     attachments: tuple[ShownFile, ...] = ()
+    absent: tuple[str, ...] = ()
+    """The paths that were asked for and that the document is proven not to have."""
 
     def describe(self) -> dict[str, Any]:
         """Return it as a JSON value; `read_shown_document` undoes this."""
@@ -76,14 +79,17 @@ class ShownDocument:
                 }
                 for item in self.attachments
             ],
+            "absent": list(self.absent),
         }
 
     def list_fields(self) -> Iterator[tuple[str, str]]:
-        """Yield path and text of each value that is shown, and a mark for what is hidden.
+        """Yield path and text of each value that is shown, and marks for what is hidden or absent.
 
         Names of dots have one dot more, as in `content`, and texts like marks stand in quotes.
         """
         yield from _list_fields(self.content, ())
+        for path in self.absent:
+            yield path, "[not in the document]"
 
 
 def read_shown_document(described: Mapping[str, Any]) -> ShownDocument:
@@ -94,13 +100,22 @@ def read_shown_document(described: Mapping[str, Any]) -> ShownDocument:
         for row in rows
     ]
     names = ("schema", "issuer_org", "doc_id", "report_time", "valid_until", "content", "hidden")
-    return ShownDocument(**{name: described[name] for name in names}, attachments=tuple(files))
+    return ShownDocument(
+        **{name: described[name] for name in names},
+        attachments=tuple(files),
+        absent=tuple(described.get("absent", ())),  # stored reports of earlier versions lack it
+    )
 
 
 def collect_shown(
-    shown: Presentation, files: Mapping[str, bytes], schema: Schema | None = None
+    shown: Presentation,
+    files: Mapping[str, bytes],
+    schema: Schema | None = None,
+    wanted: Iterable[str] = (),
 ) -> ShownDocument:
     """Return what a presentation shows; `files` are those that came beside it, by path.
+
+    Of the paths that are `wanted`, it tells those that the document is proven not to have.
 
     With a schema, fields stand in its order: their leaves stand in the order of their salts.
 
@@ -125,6 +140,7 @@ def collect_shown(
             for leaf in shown.disclosures
             if leaf.type is LeafType.FILE
         ),
+        () if tree.is_first_version else find_absent(read_shown(shown.disclosures), wanted),
     )
 
 

@@ -8,7 +8,7 @@ simulation.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -81,8 +81,8 @@ class PlannedInstitution:
 
     spec: Institution
     org_id: int
-    account_key: bytes
-    document_key: bytes
+    account_key: bytes = field(repr=False)
+    document_key: bytes = field(repr=False)
     node: PlannedNode
     """The node it talks to."""
 
@@ -92,12 +92,16 @@ class PlannedInstitution:
         return "0x" + compute_address(compute_public_key(self.account_key)).hex()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A network, ready to be built."""
 
     spec: NetworkSpec
     ports: PortBlock
+
+    def __repr__(self) -> str:
+        """Return its name and size: in full it fills pages of a failed test."""
+        return f"<Plan {self.spec.settings.name}: {len(self.spec.nodes)} nodes>"
 
     @cached_property
     def nodes(self) -> tuple[PlannedNode, ...]:

@@ -99,19 +99,26 @@ def issue(
 
     If the command is interrupted, run it again: it continues with the same package.
     """
+    from lowu.institutions.documents.conformity import check_document
+    from lowu.institutions.package.leaves import build_leaves
     from lowu.institutions.service.document_file import read_document
     from lowu.institutions.service.orders import name_attachments
 
     data = read_file(document)
     content = decode_form(document, data, read_document, "a document")
     office, attached = Office(directory), read_attachments(attach)
-    office.find_schema(content.schema)
+    schema = office.find_schema(content.schema)
     office.find(audience)
     for path in attached:
         try:
             content = content.attach(path, attached[path])
         except ValueError as error:
             raise click.UsageError(f"--attach: {error}") from error
+    try:
+        check_document(content, schema)
+        build_leaves(content.content, bytes(32))
+    except ValueError as error:
+        raise click.UsageError(f"{document}: {error}") from error
     with office.open_wallet(holder) as wallet:
         holder_key = wallet.holder.key.public_key.hex()
     named, files = name_attachments(attached)

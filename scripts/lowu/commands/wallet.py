@@ -208,7 +208,8 @@ def present(
         try:
             shown = wallet.preview(doc_id, wanted, fields)
             warnings = wallet.warn(shown, wanted)
-            seen = collect_shown(shown, {}, office.schemas.get(wanted.schema))
+            schema = office.schemas.get(wanted.schema)
+            seen = collect_shown(shown, {}, schema, fields or wanted.fields)
             if not is_json:
                 _tell_shown(wanted, list(seen.list_fields()), warnings)
             sealed = b"" if dry_run else wallet.present(doc_id, wanted, fields, password)

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -29,6 +30,7 @@ Side = Jurisdiction | str
 """A side of the boundary, such as ``Jurisdiction.SZ`` or ``"SZ"``."""
 DELAY_MAX_S = 3_600.0
 LINKED_S = 60.0
+SIDES_OF_A_CUT = 2
 POLL_S = 0.05
 
 
@@ -52,9 +54,12 @@ def find_nodes(plan: Plan, names: tuple[str, ...]) -> list[str]:
     return found
 
 
-def read_sides(plan: Plan, first: Side, second: Side) -> tuple[Jurisdiction, Jurisdiction]:
+def read_sides(plan: Plan, sides: tuple[Side, ...]) -> tuple[Jurisdiction, Jurisdiction]:
     """Return the two sides of a cut; `ValueError` if nothing would be cut."""
-    one, other = _read_side(plan, first), _read_side(plan, second)
+    if len(sides) != SIDES_OF_A_CUT:
+        told = ", ".join(map(repr, sides))
+        raise ValueError(f'a cut is between two sides: faults.cut("SZ", "HK"), not ({told})')
+    one, other = (_read_side(plan, side) for side in sides)
     if one is other:
         raise ValueError(f"a cut is between two sides, not within {one.name}")
     return one, other
@@ -67,11 +72,8 @@ def _read_side(plan: Plan, side: Side) -> Jurisdiction:
     found = Jurisdiction.__members__.get(name) if isinstance(name, str) else None
     if found is None:
         upper = str(name).upper()
-        mend = (
-            f"did you mean {upper!r}?"
-            if upper in Jurisdiction.__members__
-            else (f"this network has {names}")
-        )
+        close = get_close_matches(upper, Jurisdiction.__members__, 1)
+        mend = f"did you mean {close[0]!r}?" if close else f"this network has {names}"
         raise ValueError(f"{side!r} is no side of the boundary; {mend}")
     if found not in there:
         raise ValueError(f"no node of this network is in {found.name}; it has {names}")
@@ -124,6 +126,25 @@ class _Made:
 
     def __init__(self) -> None:
         self._made: list[Fault] = []
+        self._cuts: set[frozenset[Jurisdiction]] = set()
+
+    @asynccontextmanager
+    async def _once(
+        self,
+        first: Jurisdiction,
+        second: Jurisdiction,
+        effect: AbstractAsyncContextManager[None],
+    ) -> AsyncIterator[None]:
+        """Cut two sides off from each other, unless they are already."""
+        sides = frozenset((first, second))
+        if sides in self._cuts:
+            raise ValueError(f"{first.name} and {second.name} are cut off from each other already")
+        self._cuts.add(sides)
+        try:
+            async with effect:
+                yield
+        finally:
+            self._cuts.remove(sides)
 
     def _make(self, told: str, effect: AbstractAsyncContextManager[None]) -> Fault:
         fault = Fault(told, effect)
@@ -156,10 +177,11 @@ class VirtualFaults(_Made):
         seconds, chosen = read_delay(delay_s), find_nodes(self._network.plan, nodes)
         return self._make(_tell("slow", delay_s, *nodes), self._network.slow(seconds, *chosen))
 
-    def cut(self, first: Side, second: Side) -> Fault:
+    def cut(self, *sides: Side) -> Fault:
         """Cut all links between two sides; then they heal."""
-        sides = read_sides(self._network.plan, first, second)
-        return self._make(_tell("cut", first, second), self._network.cut(*sides))
+        first, second = read_sides(self._network.plan, sides)
+        effect = self._once(first, second, self._network.cut(first, second))
+        return self._make(_tell("cut", *sides), effect)
 
 
 class ProcessFaults(_Made):
@@ -190,14 +212,15 @@ class ProcessFaults(_Made):
         seconds, chosen = read_delay(delay_s), find_nodes(self._plan, nodes)
         return self._make(_tell("slow", delay_s, *nodes), self._slow_down(seconds, chosen))
 
-    def cut(self, first: Side, second: Side) -> Fault:
+    def cut(self, *sides: Side) -> Fault:
         """Let nothing pass between two sides; then they heal, and all nodes are linked again.
 
         The first time, all nodes are restarted, so that their links lead through relays. If they
         are not all linked again in time afterwards, that is a `TimeoutError`.
         """
-        sides = read_sides(self._plan, first, second)
-        return self._make(_tell("cut", first, second), self._cut(*sides))
+        first, second = read_sides(self._plan, sides)
+        effect = self._once(first, second, self._cut(first, second))
+        return self._make(_tell("cut", *sides), effect)
 
     @asynccontextmanager
     async def _keep_down(self, chosen: set[str]) -> AsyncIterator[None]:

@@ -55,7 +55,7 @@ def load_plan(network: str) -> Plan:
     try:
         text, path = read_network(network)
     except click.UsageError as error:
-        raise ConfigError(error.message) from error
+        raise ConfigError(error.message) from None
     return build_plan(parse_spec(text, path))
 
 

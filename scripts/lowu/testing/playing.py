@@ -11,10 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 A = TypeVar("A")
-_MEND = (
-    "an `await` is missing: what actors do is async, as in `issued = await actors.issue(…)`, and "
-    "faults are entered with `async with`"
-)
+_MEND = "an `await` is missing: what actors do is async, as in `issued = await actors.issue(…)`"
+_ENTER = "a fault is entered: `async with faults.down(…):`"
 _NEVER_AWAITED = " was never awaited"
 
 
@@ -42,15 +40,30 @@ async def call(function: Callable[[A, F], Awaitable[T]], actors: A, faults: F) -
         raise TypeError(
             "play runs an async function of two arguments: `async def story(actors, faults): …`"
         )
+    __tracebackhide__ = True
     with _watched_coroutines() as forgotten:
-        result = await made
+        try:
+            result = await made
+        except BaseException as error:
+            _add_note(error, forgotten, _MEND)
+            _add_note(error, faults.list_unused(), _ENTER)
+            raise
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError(f"the function returned a coroutine; {_MEND}")
-    unused = [*forgotten, *faults.list_unused()]
-    if unused:
-        raise TypeError(f"without effect: {', '.join(unused)}; {_MEND}")
+    for without_effect, mend in ((forgotten, _MEND), (faults.list_unused(), _ENTER)):
+        if without_effect:
+            raise TypeError(_tell(without_effect, mend))
     return result
+
+
+def _tell(without_effect: list[str], mend: str) -> str:
+    return f"without effect: {', '.join(without_effect)}; {mend}"
+
+
+def _add_note(error: BaseException, without_effect: list[str], mend: str) -> None:
+    if without_effect:
+        error.add_note(_tell(without_effect, mend))
 
 
 @contextmanager
@@ -99,19 +112,24 @@ def _find_only(error: BaseException) -> BaseException | None:
 
 
 def _explained(error: BaseException) -> BaseException:
-    if "'coroutine' object" in str(error) or _holds_coroutine(error.__traceback__):
+    if "'coroutine' object" in str(error) or _close_unbegun(error.__traceback__):
         error.add_note(_MEND)
     return error
 
 
-def _holds_coroutine(traceback: TracebackType | None) -> bool:
-    """Whether a function on the way of an error had a coroutine in hand that was never begun."""
+def _close_unbegun(traceback: TracebackType | None) -> bool:
+    """Close the coroutines that functions on the way of an error had in hand and never began.
+
+    Python would warn of them in a later test. Returns whether there were any.
+    """
+    found = False
     while traceback is not None:
         for value in traceback.tb_frame.f_locals.values():
             if _is_unbegun(value):
-                return True
+                value.close()
+                found = True
         traceback = traceback.tb_next
-    return False
+    return found
 
 
 def _is_unbegun(value: Any) -> bool:

@@ -13,6 +13,7 @@ from lowu import (
     Jurisdiction,
     RegistryRefused,
     UnknownName,
+    Verdict,
     VirtualNetwork,
 )
 from lowu.testing.network_faults import find_nodes, read_delay, read_sides
@@ -30,7 +31,7 @@ def network():
 
 @pytest.mark.parametrize("sides", [(SZ, HK), ("SZ", "HK"), ("HK", SZ)])
 def test_sides_by_name_or_member(sides):
-    assert set(read_sides(PLAN, *sides)) == {SZ, HK}
+    assert set(read_sides(PLAN, sides)) == {SZ, HK}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,9 @@ def test_sides_by_name_or_member(sides):
         (("SZ", "SZ"), "not within SZ"),
         (("sz", "HK"), "'sz' is no side of the boundary; did you mean 'SZ'"),
         (("XX", "HK"), "'XX' is no side of the boundary; this network has HK, SZ"),
+        (("SZ", "HKG"), "'HKG' is no side of the boundary; did you mean 'HK'"),
+        (("SZ",), "between two sides"),
+        ((["SZ", "HK"],), "between two sides"),
         (("webank", "HK"), "'webank' is no side"),
         ((1, HK), "1 is no side"),
         (("MO", HK), "no node of this network is in MO"),
@@ -46,7 +50,7 @@ def test_sides_by_name_or_member(sides):
 )
 def test_cuts_that_would_cut_nothing(sides, text):
     with pytest.raises(ValueError, match=text):
-        read_sides(PLAN, *sides)
+        read_sides(PLAN, sides)
 
 
 def test_nodes_by_their_name_or_an_institution():
@@ -175,11 +179,66 @@ def test_a_forgotten_await_is_explained(network):
     for function, text in (
         (give_back, "returned a coroutine; an `await` is missing"),
         (drop, "without effect: coroutine 'Actors.revoke'; an `await` is missing"),
-        (forget_to_enter, r"without effect: faults.down\('webank'\); .*`async with`"),
+        (forget_to_enter, r"without effect: faults.down\('webank'\); a fault is entered: `async"),
         (not_async, "async def story"),
     ):
         with pytest.raises(TypeError, match=text):
             network.play(function)
+
+
+def test_what_was_without_effect_is_told_with_the_failure_it_caused(network):
+    async def fail(actors, faults):
+        actors.revoke("szcredit", b"1" * 32)
+        faults.down("webank")
+        raise AssertionError("not revoked")
+
+    with pytest.raises(AssertionError) as told:
+        network.play(fail)
+    forgotten, unused = told.value.__notes__
+    assert "without effect: coroutine 'Actors.revoke'; an `await` is missing" in forgotten
+    assert "without effect: faults.down('webank'); a fault is entered" in unused
+
+
+def test_what_is_no_anchor_no_subject_or_no_receiver_is_told(network):
+    async def play(actors, faults):
+        document = SAMPLES["cn.ecr/1"](1, actors.now_s())
+        with pytest.raises(TypeError, match=r"32 bytes, as `issued.anchor`, not 'acme'"):
+            await actors.revoke("szcredit", "acme")
+        with pytest.raises(TypeError, match=r"such as `document.subject`.*not 'acme'"):
+            await actors.verifiers["nova"].receive(b"", "acme")
+        with pytest.raises(UnknownName, match="no institution 'nvoa'; did you mean 'nova'"):
+            await actors.issue("szcredit", document, "acme", "nvoa")
+        with pytest.raises(ValueError, match=r"webank cannot receive .* These have it: .*nova"):
+            actors.ask("webank", document)
+        with pytest.raises(UnknownName, match=r"^acme has no document 00$"):
+            await actors.agree("acme", "00", actors.ask("nova", document, fields=["/summary"]))
+        async with faults.cut("SZ", "HK"):
+            with pytest.raises(ValueError, match="SZ and HK are cut off from each other already"):
+                async with faults.cut("SZ", "HK"):
+                    pass
+
+    network.play(play)
+    assert "key" not in repr(network.plan) and len(repr(network.plan)) < 50
+
+
+def test_a_presentation_that_a_cut_kept_from_being_used_is_received_again(network):
+    """The bank was told INDETERMINATE, and then REPLAYED, of a presentation of its first use."""
+
+    async def play(actors, faults):
+        document = SAMPLES["cn.ecr/1"](1, actors.now_s())
+        issued = await actors.issue("szcredit", document, "acme", "nova")
+        request = actors.ask("nova", document)
+        consent = await actors.agree("acme", issued, request)
+        sealed = actors.holders["acme"].present(issued.package.header.doc_id, request, consent)
+        async with faults.cut("SZ", "HK"):
+            with actors.horizon.ignored():
+                during = await actors.verifiers["nova"].receive(sealed, document.subject)
+        after = [await actors.verifiers["nova"].receive(sealed, document.subject) for _ in range(2)]
+        return [during, *after]
+
+    during, after, again = network.play(play)
+    assert during.codes[0].startswith("FRESHNESS_UNKNOWN(not known to be used up")
+    assert (after.verdict, again.codes) == (Verdict.ACCEPT, ["REPLAYED"])
 
 
 def test_a_story_is_passed_uncalled(network):

@@ -10,6 +10,7 @@ from lowu.institutions.documents.conformity import check_document
 from lowu.institutions.documents.document import Document, Subject
 from lowu.institutions.documents.samples import build_sample, draw_document
 from lowu.institutions.package.leaves import Attachment, build_leaves
+from lowu.institutions.service.document_file import read_document
 from tests.unit.document_world import NOW_S, SUBJECT
 
 TYPES = {kind: f"/{kind.value}" for kind in FieldType}
@@ -205,8 +206,14 @@ def test_a_thousand_flaws_cost_no_more_than_twenty():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("e\u0301", "'e' (U+0065) in a text that is not in Unicode NFC, which has 'é' there"),
-        ("\ufa19\u7530", "(U+FA19) in a text that is not in Unicode NFC, which has '神' there"),
+        (
+            "e\u0301",
+            "'e' (U+0065) in a text that is not in Unicode NFC, which has 'é' (U+00E9) there",
+        ),
+        (
+            "\ufa19\u7530",
+            "(U+FA19) in a text that is not in Unicode NFC, which has '神' (U+795E) there",
+        ),
         ("x" * 70_000, "a text of 70000 characters; at most 65536"),
     ],
 )
@@ -215,3 +222,13 @@ def test_texts_that_cannot_be_packaged_are_told_with_their_path(text, told):
     with pytest.raises(ValueError, match=r"^/annex/0: ") as refused:
         build_leaves({"annex": [text]}, b"s" * 32)
     assert told in str(refused.value)
+
+
+def test_where_too_many_leaves_are_is_told():
+    with pytest.raises(ValueError, match=r"^/annex: 601 of the document's 603 leaves are there"):
+        build_leaves({"few": 1, "annex": [1] * 600}, b"s" * 32)
+
+
+def test_half_of_a_character_is_told_with_what_stands_before_it():
+    with pytest.raises(ValueError, match=r"half of a surrogate pair, after .*name.*深圳"):
+        read_document(rb'{"name": "\u6df1\u5733\ud800"}')

@@ -600,7 +600,7 @@ async def test_orders_as_files(tmp_path):
         "deep": (b"[" * 50_000, "nested deeper"),
         "huge": (b" " * (ORDER_BYTES_MAX + 1), "larger than"),
         "nan": (b'{"do": "issue", "n": NaN}', "NaN"),
-        "odd": (b'{"do": "issue", "n": "\\ud800"}', "surrogates"),
+        "odd": (b'{"do": "issue", "n": "\\ud800"}', "surrogate"),
         "away": (issue | {"files": ["none.json"]}, "not beside the order"),
         "path": (issue | {"files": ["../x"]}, "plain names"),
         "own": (issue | {"files": ["order.json"]}, "no file beside"),

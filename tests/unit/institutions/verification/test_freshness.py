@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import trio
 
 from lowu.contracts.registry import AnchorState, OrgStatus
 from lowu.contracts.schemas.document_schema import DAY_S
@@ -11,6 +12,7 @@ from lowu.institutions.documents.document import build_enterprise_report
 from lowu.institutions.roles.verifier import Verifier
 from lowu.institutions.verification.heads import SeenHead, decode_head, encode_head
 from lowu.institutions.verification.verdicts import Check, Verdict
+from lowu.node.client import ClientError
 from tests.unit.document_world import NOW_S, RECEIPT, SUBJECT, USCC, Ledger, World
 
 LATER_S = NOW_S + 60
@@ -170,6 +172,39 @@ async def test_what_was_used_up_long_ago_is_judged_by_its_block(world):
     clock_s[0] += 3 * DAY_S
     report = await verifier.receive(sealed, SUBJECT, attempt=attempt)
     assert (report.verdict, report.codes) == (Verdict.ACCEPT, [])
+
+
+@pytest.mark.parametrize("is_on_ledger", [True, False])
+@pytest.mark.parametrize("end", [ClientError("gone"), KeyboardInterrupt()])
+async def test_what_was_cut_off_is_received_again_once(world, is_on_ledger, end):
+    """The same bytes were refused as replayed after a cut, though nobody had been told ACCEPT."""
+    using, ends = Using(world), [end]
+
+    async def send(to, data):
+        if not ends or is_on_ledger:
+            receipt = await using.send(to, data)
+        if ends:
+            raise ends.pop()
+        return receipt
+
+    verifier = world.verifier(clock_s=lambda: LATER_S, signer=SimpleNamespace(send=send))
+    sealed = sealed_for(world, verifier)
+    if isinstance(end, ClientError):
+        assert (await verifier.receive(sealed, SUBJECT)).verdict is Verdict.INDETERMINATE
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            await verifier.receive(sealed, SUBJECT)
+    reports = []
+
+    async def receive():
+        reports.append(await verifier.receive(sealed, SUBJECT))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        nursery.start_soon(receive)
+    verdicts = sorted(item.verdict.value for item in reports)
+    assert verdicts == ["ACCEPT", "REJECT"]
+    assert (await verifier.receive(sealed, SUBJECT)).codes == ["REPLAYED"]
 
 
 async def test_a_node_that_has_lied_once_is_refuted_by_nodes_of_two_sides(world):

@@ -16,7 +16,7 @@ from lowu.institutions.verification.report import (
     render_html,
     render_text,
 )
-from lowu.institutions.verification.shown import collect_shown
+from lowu.institutions.verification.shown import collect_shown, read_shown_document
 from lowu.institutions.verification.verdicts import Check, Verdict, VerdictCode
 from lowu.institutions.verification.wording import WORDINGS
 from tests.unit.document_world import NOW_S, SUBJECT, World, resigned
@@ -51,6 +51,19 @@ def test_a_document_shown_in_full_is_that_document():
     shown = show(CONTENT)
     assert shown.content == CONTENT
     assert shown.hidden == {}
+
+
+def test_what_is_proven_not_to_be_there_is_told():
+    content = {"list": [{"v": 1}, {"v": 2}], "b": 1}
+    leaves = [leaf for leaf in build_leaves(content, SEED) if leaf.path in ("/list", "/list/0/v")]
+    shown = SimpleNamespace(header=World().package.header, disclosures=leaves)
+    told = collect_shown(
+        shown, {}, None, ["/list/2/v", "/list/1/v", "/list/0", "/list", "/b", "/c"]
+    )
+    assert told.absent == ("/list/2/v",)
+    assert told.describe()["absent"] == ["/list/2/v"]
+    assert read_shown_document(told.describe()) == told
+    assert ("/list/2/v", "[not in the document]") in list(told.list_fields())
 
 
 def test_hidden_fields_leave_marks():

@@ -600,7 +600,11 @@ class Refusing:
             Verdict.REJECT,
             "REPLAYED",
         ),
-        (ClientError("gone"), Verdict.INDETERMINATE, "FRESHNESS_UNKNOWN(not used up: gone)"),
+        (
+            ClientError("gone"),
+            Verdict.INDETERMINATE,
+            "FRESHNESS_UNKNOWN(not known to be used up: gone)",
+        ),
     ],
 )
 async def test_who_comes_second_on_the_ledger_is_refused(world, error, verdict, code):
