@@ -6,6 +6,7 @@ Artifacts of solc, Hardhat, Foundry and Truffle are read.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,19 @@ from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
+from lowu.contracts.named import printable
 from lowu.contracts.registry import decode_registry_error
 
+DEPTH_MAX = 8
+"""Most tuples within each other in an ABI."""
+FIELDS_MAX = 200
+"""Most members of a tuple, and inputs of a function."""
+ITEMS_MAX = 10_000
+"""Most items of an array of fixed size, with those of the arrays in it."""
+DIGITS_MAX = 80
+"""Most digits of an integer: 2^256 has 78."""
+BITS_MAX = 256
+BYTES_MAX = 32
 NESTED_MAX = 500
 """Most lists and objects in one argument: deeper ones would exhaust the stack."""
 SAFE_INTEGER = 2**53
@@ -41,6 +53,10 @@ PANICS = {
 _INTEGER = re.compile(r"-?[0-9](_?[0-9])*\Z|-?0x[0-9a-fA-F]+\Z")
 _ARRAY = re.compile(r"(.*)\[([0-9]*)\]\Z")
 _TYPE = re.compile(r"(u?int|bytes)([0-9]+)\Z")
+_KIND = re.compile(
+    r"(address|bool|string|function|bytes|tuple|(?P<sized>u?int|bytes)(?P<size>[1-9][0-9]{0,2})"
+    r"|u?fixed[1-9][0-9]{0,2}x[1-9][0-9]?)(?P<arrays>(\[([1-9][0-9]{0,4})?\]){0,8})\Z"
+)
 
 Resolve = Callable[[str], str]
 """Returns the address that a name stands for, or the text itself."""
@@ -140,7 +156,7 @@ class Interface:
             return f"RegistryError {known.name} ({int(known)})"
         try:
             if data[:4] == ERROR_SELECTOR:
-                return str(decode(["string"], data[4:])[0])
+                return printable(str(decode(["string"], data[4:])[0]))
             if data[:4] == PANIC_SELECTOR:
                 code = int(decode(["uint256"], data[4:])[0])
                 return f"panic 0x{code:02x}: {PANICS.get(code, 'unknown')}"
@@ -186,10 +202,7 @@ def read_artifact(raw: Any, name: str) -> Interface:
     if not isinstance(abi, list) or not all(isinstance(item, dict) for item in abi):
         raise ContractMistake("not an artifact: an object with abi and bytecode, or an ABI")
     said = raw.get("contractName") if isinstance(raw, dict) else None
-    try:
-        return _build(abi, _read_bytecode(raw), said if isinstance(said, str) and said else name)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ContractMistake(f"its ABI is damaged ({type(error).__name__}: {error})") from error
+    return _build(abi, _read_bytecode(raw), said if isinstance(said, str) and said else name)
 
 
 def _build(abi: list[dict[str, Any]], bytecode: bytes, name: str) -> Interface:
@@ -203,10 +216,42 @@ def _build(abi: list[dict[str, Any]], bytecode: bytes, name: str) -> Interface:
 
 def _read_entry(item: dict[str, Any]) -> Entry:
     is_view = item.get("stateMutability") in ("view", "pure") or item.get("constant") is True
-    inputs, outputs = tuple(item.get("inputs", ())), tuple(item.get("outputs", ()))
-    entry = Entry(str(item.get("name", "constructor")), inputs, outputs, is_view)
-    _ = entry.types, tuple(collapse_if_tuple(field) for field in outputs)
-    return entry
+    name = item.get("name", "constructor")
+    if not isinstance(name, str):
+        raise ContractMistake("its ABI is damaged: a name is no text")
+    inputs, outputs = item.get("inputs", []), item.get("outputs", [])
+    for fields in (inputs, outputs):
+        _check_fields(fields, name, 0)
+    return Entry(name, tuple(inputs), tuple(outputs), is_view)
+
+
+def _check_fields(fields: object, where: str, depth: int) -> None:
+    """Refuse types that Solidity does not have: to decode them takes for ever, or fails oddly."""
+    if not isinstance(fields, list) or len(fields) > FIELDS_MAX or depth > DEPTH_MAX:
+        raise ContractMistake(
+            f"its ABI is damaged: {where} has no list of at most {FIELDS_MAX} fields, or more than "
+            f"{DEPTH_MAX} tuples within each other"
+        )
+    for item in fields:
+        kind = item.get("type") if isinstance(item, dict) else None
+        if not isinstance(kind, str) or not _is_type(kind):
+            raise ContractMistake(
+                f"its ABI is damaged: {where} has a field of type {str(kind)[:60]!r}"
+            )
+        if not isinstance(item.get("name", ""), str):
+            raise ContractMistake(f"its ABI is damaged: {where} has a field whose name is no text")
+        if kind.startswith("tuple"):
+            _check_fields(item.get("components"), where, depth + 1)
+
+
+def _is_type(kind: str) -> bool:
+    found = _KIND.match(kind)
+    if found is None:
+        return False
+    sized, size = found["sized"], int(found["size"] or 8)
+    is_fit = size <= BYTES_MAX if sized == "bytes" else size <= BITS_MAX and size % 8 == 0
+    items = math.prod(int(count) for count in re.findall("[0-9]+", found["arrays"]))
+    return (is_fit or not sized) and items <= ITEMS_MAX
 
 
 def _read_bytecode(raw: Any) -> bytes:
@@ -247,7 +292,7 @@ def _parse_tuple(value: Any, field: dict[str, Any], resolve: Resolve) -> tuple[A
     parts = field["components"]
     given = _read_json(value, "a JSON list or object of its members")
     if isinstance(given, dict):
-        names = [part["name"] for part in parts]
+        names = [part.get("name", "") for part in parts]
         if set(given) != set(names):
             raise ContractMistake(f"an object with {', '.join(names)}")
         given = [given[name] for name in names]
@@ -291,10 +336,10 @@ def _parse_bytes(text: str, kind: str, size: int | None) -> bytes:
 def _parse_integer(text: str, sign: str, bits: int) -> int:
     if not _INTEGER.match(text):
         raise ContractMistake(f"{text!r} is no whole number, such as 1000 or 0x3e8")
-    number = int(text.replace("_", ""), 0 if "x" in text else 10)
+    number = int(text.replace("_", ""), 0 if "x" in text else 10) if len(text) <= DIGITS_MAX else 0
     low, high = (0, 2**bits) if sign == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    if not low <= number < high:
-        raise ContractMistake(f"{text} is outside the range of {sign}{bits}")
+    if not low <= number < high or len(text) > DIGITS_MAX:
+        raise ContractMistake(f"{text[:DIGITS_MAX]} is outside the range of {sign}{bits}")
     return number
 
 

@@ -1,4 +1,4 @@
-"""Things by name, where a wrong name is told with the right ones."""
+"""Things by name, where a wrong name is told with the right ones; texts fit for a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T")
+_SPACES = "\u00a0\u3000"
+"""Python does not call these printable, but they stand in texts that people write."""
 
 
 class UnknownName(KeyError):
@@ -27,6 +29,17 @@ class Named(dict[str, T]):
     def __missing__(self, name: str) -> T:
         """Raise `UnknownName`, a `KeyError`."""
         raise UnknownName(tell_unknown(self._kind, name, self))
+
+
+def printable(text: str, kept: str = "") -> str:
+    """Return a text without what would move a terminal's cursor, or begin another line.
+
+    Characters in `kept`, such as a line's end, stay.
+    """
+    return "".join(
+        char if char.isprintable() or char in kept or char in _SPACES else ascii(char)[1:-1]
+        for char in text
+    )
 
 
 def tell_unknown(kind: str, name: object, known: Iterable[str]) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from unicodedata import is_normalized
 
+from lowu.contracts.named import printable
 from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.document_schema import (
     EACH,
@@ -98,7 +100,7 @@ class _SchemaReader:
         self.tell = tell
 
     def check_keys(self, raw: Mapping[str, Any], known: Iterable[str], table: str) -> None:
-        for key in sorted(raw.keys() - set(known)):
+        for key in islice(sorted(raw.keys() - set(known)), NAMES_MAX):
             close = get_close_matches(key, known, 1)
             mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
             self.tell(table, key, f"unknown key {_cut(key)!r}; {mend}")
@@ -232,7 +234,10 @@ def tell_value(value: object) -> str:
     """Return a value as an error shows it; Python makes no text of thousands of digits."""
     if isinstance(value, int) and abs(value) >= 2**256:
         return "such a large number"
-    return _cut(repr(value))
+    try:
+        return _cut(repr(value))
+    except (RecursionError, ValueError):  # nested deeply, or with a number of thousands of digits
+        return f"such a {type(value).__name__}"
 
 
 def _are_texts(value: object) -> bool:
@@ -314,7 +319,7 @@ def list_some(names: Iterable[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + "…"
+    return printable(text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + "…")
 
 
 def _join(steps: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from itertools import chain, islice
 from typing import Any
 
+from lowu.contracts.named import printable
 from lowu.contracts.schemas.document_schema import EACH, FieldRule, FieldType, Schema
 from lowu.contracts.schemas.schema_tables import FieldPlace, build_places, list_some
 from lowu.institutions.documents.document import Document
@@ -75,7 +76,7 @@ def _check(value: Any, place: FieldPlace, path: str) -> Iterator[str]:
             continue
         close = get_close_matches(step[:100], [item for item in place.below if len(item) < 100], 1)
         mend = f"did you mean {close[0]!r}?" if close else f"known: {list_some(place.below)}"
-        yield f"{path}/{step[:100]}: the schema has no such field; {mend}"
+        yield f"{printable(f'{path}/{step[:100]}')}: the schema has no such field; {mend}"
 
 
 def _find_missing(content: Any, schema: Schema) -> Iterator[str]:

@@ -83,9 +83,11 @@ def encode_canonical(value: Any) -> bytes:
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise CanonicalError(f"key {twice[:60]!r} twice in one object")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise CanonicalError(f"key {key[:60]!r} twice in one object")
+            seen.add(key)
     return found
 
 

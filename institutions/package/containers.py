@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lowu.contracts.named import printable
 from lowu.institutions.package.forms import covers, join_path, split_path
 from lowu.institutions.package.leaves import CONTAINERS, KINDS, Leaf, LeafType
 from lowu.institutions.package.tags import FIRST_VERSION
@@ -147,7 +148,7 @@ def choose(leaves: Iterable[Leaf], wanted: Iterable[str], version: int) -> list[
             continue
         above = _find_array(known, split_path(path))
         if above is None:
-            raise ValueError(f"the document has no field {path}")
+            raise ValueError(f"the document has no field {printable(path)}")
         chosen.add(above.path)
     return [leaf for leaf in every if leaf.path in chosen]
 

@@ -34,7 +34,7 @@ from lowu.institutions.package.forms import FormError
 from lowu.institutions.roles.holder import Agreement
 from lowu.institutions.roles.issuer import Audience, Issued, Issuer
 from lowu.institutions.service.document_file import read_document
-from lowu.institutions.service.orders import Answer
+from lowu.institutions.service.orders import Answer, Order
 from lowu.institutions.service.recording import (
     RecordingIssuer,
     RecordingVerifier,
@@ -310,8 +310,15 @@ def verifier_actions(
     signer_for: PerTry[Signer],
     now_s: Callable[[], int],
     names: Names = NO_NAMES,
+    *,
+    confirmations: int = 0,
+    is_offline: bool = False,
 ) -> dict[str, Action]:
-    """Return the actions of a verifier's desk; `names` is what its reports call organisations."""
+    """Return the actions of a verifier's desk; `names` is what its reports call organisations.
+
+    A verification asks nodes of `confirmations` further institutions, or with `is_offline` none:
+    an order that says otherwise is refused.
+    """
 
     async def request(attempt: Attempt) -> Answer:
         order = attempt.order
@@ -332,12 +339,12 @@ def verifier_actions(
 
     async def verify(attempt: Attempt) -> Answer:
         order = attempt.order
-        id_type, separator, id_value = order.text("subject").partition(":")
-        if not separator:
-            raise FormError("verify: 'subject' must be a type and a number, such as USCC:9144…")
+        subject = _read_subject(order)  # all fields are read before the presentation is used up
+        _check_sources(order, confirmations, is_offline=is_offline)
+        language = _read_language(order)
         report = await desk_for(attempt.number).receive(
             order.file("sealed.bin"),
-            Subject(id_type, id_value),
+            subject,
             password=order.text("password", ""),
             files={path: file.data for path, file in order.attachments().items()},
             attempt=order.number,
@@ -345,8 +352,6 @@ def verifier_actions(
         )
         if report.verdict is Verdict.INDETERMINATE:
             raise UndecidedError(report)
-        _one_of(order.text("lang", Language.EN), list(Language), "language")
-        language = Language(order.text("lang", Language.EN))
         title = f"{order.id} at {desk_for(attempt.number).verifier.member.name}"
         files = {"report.html": render_html(report, title, names, language).encode()}
         if report.shown is not None:
@@ -360,6 +365,28 @@ def verifier_actions(
 
     made = {"request": request, "consent": _once(consent, is_made), "verify": verify}
     return _checked(made, VERIFIER_FIELDS)
+
+
+def _read_subject(order: Order) -> Subject:
+    id_type, separator, id_value = order.text("subject").partition(":")
+    if not separator:
+        raise FormError("verify: 'subject' must be a type and a number, such as USCC:9144…")
+    return Subject(id_type, id_value)
+
+
+def _read_language(order: Order) -> Language:
+    text = order.text("lang", Language.EN)
+    _one_of(text, list(Language), "language")
+    return Language(text)
+
+
+def _check_sources(order: Order, confirmations: int, *, is_offline: bool) -> None:
+    """Refuse an order that asks for other sources than the desk has."""
+    if order.flag("offline") is not is_offline or len(order.texts("confirm")) != confirmations:
+        raise FormError(
+            "verify: 'confirm' and 'offline' are for the command `lowu verify`; a desk asks its "
+            "own nodes"
+        )
 
 
 def wallet_actions(
@@ -382,7 +409,7 @@ def wallet_actions(
         wallet.holder.trust = await read_trust()
         request = decode_request(order.file("request.json"))
         doc_id = wallet.choose(request, order.text("document", ""))
-        is_withdrawal = order.fields.get("withdraw") is True
+        is_withdrawal = order.flag("withdraw")
         if is_withdrawal:
             receipt = wallet.find_consent(doc_id, request.receiver, request.purpose)
             if receipt is None:

@@ -72,7 +72,12 @@ class Desk(Service):
             return signers[number % len(signers)]
 
         actions = verifier_actions(
-            lambda number: verifiers[number % len(verifiers)], signer_for, now_s, names
+            lambda number: verifiers[number % len(verifiers)],
+            signer_for,
+            now_s,
+            names,
+            confirmations=len(other_sides),
+            is_offline=not signers,
         )
         if signers:
             issuers = self._issuers

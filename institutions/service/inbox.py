@@ -9,6 +9,7 @@ folder.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from lowu.institutions.package.forms import FormError
 from lowu.institutions.service.orders import (
     ORDER_BYTES_MAX,
     ORDER_FILE,
+    SUFFIX,
     Answer,
     Order,
     decode_order,
@@ -36,7 +38,6 @@ AT_ONCE = 16
 """Most orders carried out at the same time."""
 ROUND = 3
 """Tries of an order before other orders get a turn."""
-SUFFIX = ".order.json"
 
 Tell = Callable[[str, Answer | None], None]
 """Receives each order's name and its answer, or None if no node has answered yet."""
@@ -79,13 +80,13 @@ class Mailbox:
         """
         for entry in _scan(self.inbox):
             name = entry.name.removesuffix(SUFFIX)
-            if entry.name.endswith(SUFFIX) and not (self.work / name / ORDER_FILE).exists():
+            if entry.name.endswith(SUFFIX) and not os.path.lexists(self.work / name / ORDER_FILE):
                 with suppress(FileNotFoundError):  # its sender removed it
                     self._take(name)
         names = [
             entry.name
             for entry in _scan(self.work)
-            if (self.work / entry.name / ORDER_FILE).exists()
+            if os.path.lexists(self.work / entry.name / ORDER_FILE)
         ]
         self._rounds = {name: self._rounds.get(name, 0) for name in names}
         return sorted(names, key=lambda name: (self._rounds[name], _age(self.work / name)))
@@ -99,7 +100,8 @@ class Mailbox:
         except FormError:
             needed = []  # reading the order will refuse it
         for item in needed:
-            if (self.inbox / item).exists():
+            if os.path.lexists(self.inbox / item):
+                _remove(place / item)  # left by an order that its sender took back
                 (self.inbox / item).rename(place / item)
         source.rename(place / ORDER_FILE)
 
@@ -116,7 +118,7 @@ class Mailbox:
 
     def reply(self, name: str, answer: Answer, folder: str = "") -> None:
         """Put an answer into the outbox, and remove the order."""
-        target, draft = self.outbox / (folder or name), self.work / f".{name}.answer"
+        target, draft = self.outbox / (folder or _name_answer(name)), self.work / ".answer"
         _remove(draft)
         make_private_folder(draft)
         for item, data in answer.files.items():
@@ -158,7 +160,7 @@ class Mailbox:
         try:
             answer = await service.do(self.read(name), tries)
         except NameTakenError as error:
-            answer, folder = Answer(False, {"error": str(error)}), f"{name}.refused"
+            answer, folder = Answer(False, {"error": str(error)}), f"{name}+refused"
         except FormError as error:
             answer = Answer(False, {"error": str(error)})
         except (OverflowError, RecursionError, UnicodeError) as error:
@@ -169,6 +171,13 @@ class Mailbox:
             return
         self.reply(name, answer, folder)
         tell(name, answer)
+
+
+def _name_answer(name: str) -> str:
+    """Return the folder of an order's answer; an odd name gives another's no place."""
+    if name.isprintable() and "+" not in name:
+        return name
+    return f"misnamed+{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
 def remove_answers(folder: Path, orders: Iterable[str]) -> None:

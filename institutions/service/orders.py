@@ -23,6 +23,7 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 ORDER_BYTES_MAX = 64 * 1024
 FILES_MAX = 16
 ORDER_FILE = "order.json"
+SUFFIX = ".order.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,9 @@ def list_files(data: bytes) -> dict[str, str]:
             f"'files': up to {FILES_MAX} files beside the order, a list of plain names, or an "
             "object that maps each role to a name"
         )
-    if ORDER_FILE in files.values():
-        raise FormError(f"'files': no file beside an order may be called {ORDER_FILE}")
+    for name in files.values():
+        if name == ORDER_FILE or name.endswith(SUFFIX):
+            raise FormError(f"'files': {name} is an order, or called like one; rename the file")
     return dict(files)
 
 

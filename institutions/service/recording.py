@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from lowu.contracts.named import UnknownName, printable
 from lowu.contracts.registry import AnchorState, RevokeReason
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.institutions.documents.document import Document, Subject
@@ -358,9 +359,8 @@ class Wallet:
         ]
         if not fitting:
             told = f" with id {doc_id}" if doc_id else ""
-            raise KeyError(
-                f"{self.holder.name} has no {request.schema} for {request.receiver}{told}"
-            )
+            wanted = printable(f"{request.schema} for {request.receiver}")
+            raise UnknownName(f"{self.holder.name} has no {wanted}{told}")
         return max(fitting, key=lambda header: header.issued_at).doc_id
 
     def preview(self, doc_id: str, request: Request, fields: Sequence[str] = ()) -> Presentation:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lowu.contracts.named import printable
 from lowu.institutions.documents.times import tell_time
 from lowu.institutions.verification.shown import ShownDocument, read_shown_document
 from lowu.institutions.verification.verdicts import (
@@ -21,7 +22,6 @@ from lowu.institutions.verification.verdicts import (
     Result,
     Verdict,
     VerdictCode,
-    printable,
 )
 from lowu.institutions.verification.wording import WORDINGS, Language, Wording
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from lowu.contracts.named import printable
 from lowu.institutions.verification.shown import ShownDocument
 
 
@@ -103,11 +104,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code.value}({printable(self.detail)})" if self.detail else self.code.value
-
-
-def printable(text: str) -> str:
-    """Return a text without what would move a terminal's cursor, or begin another line."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @dataclass(slots=True)

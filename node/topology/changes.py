@@ -72,9 +72,10 @@ def _write_values(text: str, values: Mapping[str, Any]) -> str:
         written = tomlkit.dumps(document)
         before = tomllib.loads(text).get("network", {})
         if tomllib.loads(written)["network"] != {**before, **values}:
-            raise ValueError("the settings cannot be put into it")
+            raise ValueError("a value would not be what was given")
     except (TOMLKitError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"the network file is not valid TOML: {error}") from error
+        names = ", ".join(values)
+        raise ConfigError(f"{names} cannot be put into the network file: {error}") from error
     return written
 
 

@@ -6,6 +6,7 @@ the problem and the remedy; all errors of a file are reported at once.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowu.consensus.quorum import compute_quorum
+from lowu.contracts.named import printable
 from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
@@ -27,6 +29,15 @@ NODES_MAX = 64
 INSTITUTIONS_MAX = 200
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}\Z")
 SCHEMAS_MAX = 200
+FILE_BYTES_MAX = 4 << 20
+KEY_PARTS_MAX = 32
+PROBLEMS_MAX = 50
+UNKNOWN_KEYS_MAX = 20
+"""Most problems that are told of a file, and unknown keys of one of its tables."""
+_LONG_KEY = re.compile(
+    r"""(?<![\w"'.-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)"""
+    f"{{{KEY_PARTS_MAX}}}"
+)
 ROUTES = (
     (Jurisdiction.SZ, Jurisdiction.HK), (Jurisdiction.HK, Jurisdiction.SZ),
     (Jurisdiction.SZ, Jurisdiction.MO), (Jurisdiction.MO, Jurisdiction.SZ),
@@ -151,40 +162,54 @@ class _Reader:
         self.problems.append((self.lines.find(table, index, key), text))
 
     def unknown_keys(self, table: str, index: int, raw: dict[str, Any], known: set[str]) -> None:
-        for key in sorted(raw.keys() - known):
+        for key in itertools.islice(sorted(raw.keys() - known), UNKNOWN_KEYS_MAX):
             close = get_close_matches(key, known, 1)
             mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-            self.problem(table, index, key, f"unknown key {key!r}; {mend}")
+            self.problem(table, index, key, f"unknown key {key[:60]!r}; {mend}")
 
     def finish(self) -> None:
         if self.problems:
-            lines = (f"{self.path}:{line}: {text}" for line, text in sorted(self.problems))
-            raise ConfigError("\n".join(map(_printable, lines)))
-
-
-def _printable(text: str) -> str:
-    """Return a text without what would move a terminal's cursor."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+            told = sorted(self.problems)[:PROBLEMS_MAX]
+            lines = [f"{self.path}:{line}: {text}" for line, text in told]
+            if len(told) < len(self.problems):
+                lines.append(f"and {len(self.problems) - len(told)} more")
+            raise ConfigError("\n".join(map(printable, lines)))
 
 
 def load_spec(path: Path) -> NetworkSpec:
     """Read and check a network file; `ConfigError` lists every problem with its line."""
+    return parse_spec(read_toml(path), path)
+
+
+def read_toml(path: Path) -> str:
+    """Return the text of a TOML file of bounded size; `ConfigError` if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX:,} bytes")
+        return data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
-    return parse_spec(text, path)
+
+
+def _parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML text.
+
+    Keys of many parts are refused first: the time that the parser takes grows with their square.
+    """
+    if _LONG_KEY.search(text):
+        raise ConfigError(f"{path}: a key of more than {KEY_PARTS_MAX} parts")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 def load_schemas(path: Path) -> tuple[Schema, ...]:
     """Read and check a file of ``[[schema]]`` tables, as a network file has them."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
-    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    text = read_toml(path)
+    raw = _parse_toml(text, path)
     reader = _Reader(path, _Lines(text))
     reader.unknown_keys("", 0, raw, {"schema"})
     found = _read_schemas(reader, raw.get("schema", []))
@@ -194,10 +219,7 @@ def load_schemas(path: Path) -> tuple[Schema, ...]:
 
 def parse_spec(text: str, path: Path) -> NetworkSpec:
     """Check the text of a network file."""
-    try:
-        raw = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    raw = _parse_toml(text, path)
     reader = _Reader(path, _Lines(text))
     reader.unknown_keys("", 0, raw, {"network", "institution", "node", "schema", "route"})
     settings = _read_settings(reader, raw.get("network"))
@@ -211,6 +233,7 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
         _check_clients(reader, institutions, {node.institution for node in nodes})
     reader.finish()
     _check_sides(reader, settings, institutions, nodes)
+    _check_ports(reader, settings, len(nodes))
     reader.finish()
     return NetworkSpec(settings, institutions, nodes, schemas, routes)
 
@@ -270,7 +293,7 @@ def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[di
         return []
     if len(raw) > count_max:
         reader.problem(table, count_max, "", f"more than {count_max} [[{table}]] tables")
-    return raw
+    return raw[:count_max]
 
 
 def _read_schemas(reader: _Reader, raw: object) -> tuple[Schema, ...]:
@@ -424,6 +447,15 @@ def _check_clients(
             reader.problem(
                 "institution", index, "client_of", f"{item.id} has no node of its own; {mend}"
             )
+
+
+def _check_ports(reader: _Reader, settings: Settings, nodes: int) -> None:
+    """Report ports that two kinds of listeners would take."""
+    firsts = {key: getattr(settings, key) for key in ("p2p_port", "rpc_port", "web3_port")}
+    for (key, first), (other, second) in itertools.combinations(firsts.items(), 2):
+        if abs(first - second) < nodes:
+            text = f"{other} {second} is within {nodes} of {key}: each node takes one more port"
+            reader.problem("network", 0, other, text)
 
 
 def _check_sides(

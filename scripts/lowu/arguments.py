@@ -105,14 +105,14 @@ def read_attachments(given: Sequence[str]) -> dict[str, Attachment]:
     return found
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read; raise `ClickException` if that fails."""
+def write_file(path: Path, data: bytes, hint: str = "") -> None:
+    """Write a file that only its owner can read; raise `ClickException` with the hint if not."""
     from lowu.institutions.files import write_private
 
     try:
         write_private(path, data)
     except OSError as error:
-        raise click.ClickException(f"{path}: cannot be written ({error.strerror})") from error
+        raise click.ClickException(f"{path}: cannot be written ({error.strerror}){hint}") from error
 
 
 def parse_anchor(text: str) -> bytes:

@@ -20,8 +20,10 @@ from typing import Any
 
 import click
 
+from lowu.contracts.named import printable
 from lowu.streams import PIPE_CLOSED_EXIT, OutputLost, give_up_output, open_streams
 
+LINE_END = "\n"
 _COMMANDS = {
     "demo": ("demo", "Play the pilot end to end on a fresh network."),
     "up": ("up", "Start a network; return when a quorum has committed a block."),
@@ -148,7 +150,10 @@ def _exit_code(error: BaseException) -> int:
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, UnicodeEncodeError):
-        return f"{error.object[:100]!r} is not UTF-8 text: is it in another encoding?"
+        return (
+            "an argument or a name of a file has bytes that are no UTF-8 text: is it in another "
+            "encoding?"
+        )
     return str(error)
 
 
@@ -186,7 +191,9 @@ def _run() -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        click.echo(printable(shown.getvalue(), LINE_END), err=True, nl=False)
         return _fail(error.exit_code, error.format_message(), _find_help(error))
     except (KeyboardInterrupt, click.Abort):
         return _interrupted()
@@ -212,7 +219,7 @@ def _explain(error: BaseException) -> int:
     if not codes or min(codes) < 0:
         _fail(1, "; ".join(map(repr, causes)), "please report it", word="internal")
         return -1
-    message = "\n".join(map(_describe, causes))
+    message = printable("\n".join(map(_describe, causes)), LINE_END)
     click.echo(f"error: {message}", err=True)
     return _fail(max(codes), message)
 

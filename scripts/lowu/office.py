@@ -57,7 +57,8 @@ class Office:
     def _proposed(self) -> ProposalFiles:
         from lowu.proposed import ProposalFiles
 
-        return ProposalFiles(self.directory / "desks")
+        members = {item.id for item in self.plan.spec.institutions}
+        return ProposalFiles(self.directory / "desks", members)
 
     # --- members ------------------------------------------------------------------------------
 
@@ -223,7 +224,7 @@ class Office:
 
     def place(self, kind: str, name: str) -> Path:
         """Return the folder of an institution's (``desks``) or a holder's (``wallets``) orders."""
-        if not name or "/" in name or "\0" in name or name.startswith("."):
+        if not name or "/" in name or not name.isprintable() or name.startswith("."):
             raise click.UsageError(f"{name!r} is not a valid name")
         return self.directory / kind / name
 

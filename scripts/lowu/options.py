@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable
 from importlib import resources
@@ -16,6 +17,17 @@ from lowu.institutions.package.forms import FormError
 DEFAULT_NETWORK = "seed-7"
 NETWORK_BYTES_MAX = 4 * 1024 * 1024
 """A thousand institutions and their nodes take a tenth of it."""
+
+
+class Number(click.FloatRange):
+    """A number in a range; `nan` is in none, though click takes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number that a text is."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)

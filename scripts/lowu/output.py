@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lowu.cli import emit_json
+from lowu.cli import LINE_END, emit_json
+from lowu.contracts.named import printable
 
 COLUMNS_MIN = 2
 """How many columns of a table are shown however narrow the terminal."""
@@ -27,7 +28,7 @@ class Progress:
     def __call__(self, text: str) -> None:
         """Show a step."""
         if not self._is_silent:
-            click.echo(f"  {text}", err=True)
+            click.echo(f"  {printable(text, LINE_END)}", err=True)
 
 
 def say(text: str, *, is_json: bool, **details: Any) -> None:
@@ -35,7 +36,7 @@ def say(text: str, *, is_json: bool, **details: Any) -> None:
     if is_json:
         emit_json(True, {}, **details)
     else:
-        click.echo("".join(char if char.isprintable() or char == "\n" else "?" for char in text))
+        click.echo(printable(text, LINE_END))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -44,17 +45,17 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     Where a terminal is too narrow, columns are left out from the right, and named: an identifier
     that is folded cannot be copied.
     """
-    texts = [[_one_line(item) for item in row] for row in rows]
+    title, texts = _one_line(title), [[_one_line(item) for item in row] for row in rows]
     if not sys.stdout.isatty():
         _print_plain(title, columns, texts)
         return
     console = Console()
     shown = _count_fitting(columns, texts, console.width)
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in columns[:shown]:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(item)) for item in row[:shown]))
+    for row in texts:
+        table.add_row(*map(Text, row[:shown]))
     console.print(table)
     if shown < len(columns):
         left = ", ".join(columns[shown:])
@@ -62,8 +63,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def _one_line(item: object) -> str:
-    text = "; ".join(str(item).splitlines())
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return printable("; ".join(str(item).splitlines()))
 
 
 def _count_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:

@@ -7,7 +7,7 @@ that everybody's commands find them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,15 @@ from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.contracts.schemas.schema_tables import write_schema
 from lowu.institutions.files import hold_lock, make_private_folder
-from lowu.node.topology.spec import SCHEMAS_MAX, Institution, load_schemas
+from lowu.node.topology.spec import NAME, SCHEMAS_MAX, Institution, load_schemas
 
 
 class ProposalFiles:
     """The files of proposed institutions and schemas in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, members: Container[str]) -> None:
+        """Name the folder, and the institutions of the network file: newcomers use their nodes."""
+        self._members = members
         self._newcomers = folder / "newcomers.json"
         self._schemas = folder / "schemas.toml"
 
@@ -35,6 +37,13 @@ class ProposalFiles:
             return []
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
+            for name, _, _, schemas, via in rows:
+                if (
+                    not NAME.match(name)
+                    or via not in self._members
+                    or "" in map(str.strip, schemas)
+                ):
+                    raise ValueError(name)
             return [
                 Institution(
                     name, Jurisdiction[side], Role(roles), tuple(schemas), via, name, name_zh=""
@@ -42,7 +51,10 @@ class ProposalFiles:
                 for name, side, roles, schemas, via in rows
             ]
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise click.ClickException(f"{path} is damaged ({type(error).__name__})") from error
+            raise click.ClickException(
+                f"{path} is damaged ({type(error).__name__}: {error}); without it, institutions "
+                "that were proposed since genesis are not known here"
+            ) from error
 
     def keep_newcomer(self, drafted: Institution) -> None:
         """Record an institution; what was proposed before under its name gives way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 GAS_MARGIN = 1.25
 """By how much the gas that is offered exceeds the estimate."""
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,63}")
 NEGATIVE = {"ignore_unknown_options": True}
 """Lets -5 be an argument."""
 
@@ -62,6 +64,8 @@ def deploy(
     """
     office = Office(directory)
     found = _read_artifact(artifact)
+    label = name or found.name
+    _check_label(label)
     if not found.bytecode:
         raise click.UsageError(f"{artifact}: it has no bytecode, so nothing can be deployed")
     data = found.bytecode + _encode(found.constructor, arguments, office)
@@ -72,7 +76,6 @@ def deploy(
         return "0x" + receipt.contract.hex(), receipt
 
     address, receipt = _run(office, institution, run)
-    label = name or found.name
     _Book(directory).keep(label, address, found)
     say(
         f"{label} is at {address}, created in block {receipt.height}\n"
@@ -208,7 +211,7 @@ class _Book:
         self._path = directory / "desks" / "contracts.json"
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Return name, address and ABI of each, the registry's first."""
+        """Return name, address and ABI of each; nothing takes the name of the registry's."""
         from lowu.contracts.abi import load_artifact
         from lowu.contracts.registry import ADDRESSES
 
@@ -217,11 +220,15 @@ class _Book:
             for name, address in ADDRESSES.items()
         }
         try:
-            if self._path.is_file():
-                known |= json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError) as error:
-            raise click.ClickException(f"{self._path} is damaged ({error})") from error
-        return known
+            kept = json.loads(self._path.read_text("utf-8")) if self._path.is_file() else {}
+            for name, item in kept.items():
+                if not isinstance(item["address"], str) or not isinstance(item["abi"], list):
+                    raise TypeError(f"{name}: not an address and an ABI")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise click.ClickException(
+                f"{self._path} is damaged ({error}); move it away, and name contracts by address"
+            ) from error
+        return {**known, **{name: item for name, item in kept.items() if name not in known}}
 
     def keep(self, name: str, address: str, found: Interface) -> None:
         """Remember a contract; a later one takes the name."""
@@ -233,6 +240,19 @@ class _Book:
             kept = {key: item for key, item in self.read().items() if key not in ADDRESSES}
             kept[name] = {"address": address, "abi": list(found.abi)}
             write_file(self._path, json.dumps(kept, indent=1).encode())
+
+
+def _check_label(label: str) -> None:
+    """Refuse a name that commands could not use, or that is another's."""
+    from lowu.contracts.registry import ADDRESSES
+
+    if label in ADDRESSES:
+        raise click.UsageError(f"{label} is a contract of the registry; give this one a --name")
+    if not _LABEL.fullmatch(label):
+        raise click.UsageError(
+            f"{label[:60]!r} is no name for a contract; give it a --name of up to 64 letters, "
+            "digits, '.', '_' and '-' that begins with a letter"
+        )
 
 
 def _read_artifact(name: str) -> Interface:

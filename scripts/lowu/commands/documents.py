@@ -37,6 +37,11 @@ from lowu.output import say
 if TYPE_CHECKING:
     from lowu.institutions.service.orders import Answer
 
+IS_COMMITTED = (
+    ". The ledger has it: run the same command again, with another --output, to have the file"
+)
+"""What follows if an order is carried out, and its file cannot be written."""
+
 
 @click.command()
 @click.argument("schema")
@@ -129,7 +134,7 @@ def issue(
         async with office.open_desk(institution, is_signing=True) as desk:
             order = desk.name_order("issue", fields, files)
             answer = await carry_out(desk, order)
-            write_file(output, answer.files["package.json"])
+            write_file(output, answer.files["package.json"], IS_COMMITTED)
             desk.note_delivered(order)
             return answer
 
@@ -164,7 +169,7 @@ def add_receiver(
         async with Office(directory).open_desk(institution, is_signing=True) as desk:
             order = desk.name_order("add-receiver", fields)
             answer = await carry_out(desk, order)
-            write_file(output, answer.files["package.json"])
+            write_file(output, answer.files["package.json"], IS_COMMITTED)
             desk.note_delivered(order)
             return answer
 
@@ -313,7 +318,7 @@ def erase(
             order = desk.name_order("erase", fields)
             answer = await carry_out(desk, order)
             remove_answers(directory / "desks" / institution, answer.details["orders_erased"])
-            write_file(output, answer.files["erasure.json"])
+            write_file(output, answer.files["erasure.json"], IS_COMMITTED)
             desk.note_delivered(order)
             return answer
 

@@ -16,7 +16,7 @@ import click
 import trio
 
 from lowu.cli import emit_json
-from lowu.options import json_option, read_tapped_network
+from lowu.options import Number, json_option, read_tapped_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _choose(names: tuple[str, ...], *, is_all: bool) -> list[Scenario]:
 @click.option(
     "--cut",
     "cut_s",
-    type=click.FloatRange(6, 3_600),
+    type=Number(6, 3_600),
     default=60.0,
     show_default=True,
     help="Seconds for which X2 cuts the boundary.",

@@ -11,7 +11,7 @@ import click
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import FINDINGS_SHOWN, Stopwatch, print_figures, run_parallel
 from lowu.measuring.bench_report import describe_machine, print_machine
-from lowu.options import json_option
+from lowu.options import Number, json_option
 from lowu.output import Progress
 
 SHOWN_MAX = 100
@@ -30,7 +30,7 @@ another branch would recompile it every time, and the whole run would take twice
 @click.option(
     "--cpu",
     "cpu_max_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=4.0,
     show_default=True,
     help="Exclude, by name, tests that take an engine more CPU seconds than this.",

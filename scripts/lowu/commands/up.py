@@ -15,6 +15,7 @@ from lowu.cli import emit_json
 from lowu.commands.network import kind_of, node_entry, note_fragile
 from lowu.options import (
     DEFAULT_NETWORK,
+    Number,
     directory_option,
     json_option,
     name_folder,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout",
     "ready_s",
-    type=click.FloatRange(min=1, max=86_400),
+    type=Number(min=1, max=86_400),
     default=60.0,
     show_default=True,
     help="Seconds to wait for the first block.",

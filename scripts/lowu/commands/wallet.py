@@ -250,10 +250,10 @@ def _name_subject(wallet: Wallet, doc_id: str) -> str:
 
 def _tell_shown(wanted: Request, rows: list[tuple[str, str]], warnings: list[str]) -> None:
     """Print what a receiver will see, before it is sealed."""
-    from lowu.institutions.verification.verdicts import printable
+    from lowu.contracts.named import printable
 
     width = min(40, max((len(path) for path, _ in rows), default=0))
-    lines = [f"{wanted.receiver} will see of {wanted.schema}:"]
+    lines = [printable(f"{wanted.receiver} will see of {wanted.schema}:")]
     lines += [f"  {printable(path):<{width}}  {printable(text)}" for path, text in rows]
     lines += [f"warning: {warning}" for warning in warnings]
     say("\n".join(lines), is_json=False)

@@ -37,6 +37,13 @@ GOOD = (
 )  # fmt: skip
 
 
+def nest(field, depth):
+    """Return a field within tuples."""
+    for _ in range(depth):
+        field = {"type": "tuple", "components": [field]}
+    return field
+
+
 def resolve(text):
     return BANK if text == "bank" else text
 
@@ -162,6 +169,31 @@ def test_artifacts_of_all_compilers(raw):
         ({"abi": [1]}, "not an artifact"),
         ({"abi": [{"type": "function", "inputs": [{}]}]}, "its ABI is damaged"),
         ({"abi": [{"type": "function", "inputs": 5}]}, "its ABI is damaged"),
+        *(
+            ([{"type": "function", "name": "f", "inputs": [], "outputs": [item]}], "damaged: f has")
+            for item in (
+                {"type": "uint"},
+                {"type": "uint7"},
+                {"type": "uint264"},
+                {"type": "bytes33"},
+                {"type": "bytes99999999999"},
+                {"type": "uint8[0]"},
+                {"type": "uint8[99999]"},
+                {"type": "uint8[999][999]"},
+                {"type": "uint8" + "[]" * 9},
+                {"type": "(uint8"},
+                {"type": ""},
+                {"type": 5},
+                {},
+                5,
+                {"type": "tuple"},
+                {"type": "tuple", "components": [{"type": "x"}]},
+                {"type": "uint8", "name": []},
+                {"type": "bool", "name": 5},
+                nest({"type": "bool"}, 9),
+            )
+        ),
+        ([{"type": "function", "name": []}], "a name is no text"),
         ({"abi": [], "bytecode": "0x60__$ab$__"}, "libraries that are not linked"),
         ({"abi": [], "bytecode": "0xzz"}, "not hex"),
     ],
@@ -169,6 +201,18 @@ def test_artifacts_of_all_compilers(raw):
 def test_what_is_no_artifact(raw, problem):
     with pytest.raises(ContractMistake, match=problem):
         read_artifact(raw, "x")
+
+
+def test_an_integer_of_thousands_of_digits_is_outside_every_range():
+    abi = [{"type": "function", "name": "f", "inputs": [{"type": "uint256"}]}]
+    for text in ("9" * 6_000, "0x" + "f" * 6_000):
+        with pytest.raises(ContractMistake, match="outside the range of uint256"):
+            read_artifact(abi, "x").find_function("f", 1).encode_arguments([text], resolve)
+
+
+def test_a_revert_s_text_moves_no_cursor():
+    data = keccak(text="Error(string)")[:4] + encode(["string"], ["\x1b]0;PWN\a\nok \u202e"])
+    assert read_artifact([], "x").explain_revert(data) == r"\x1b]0;PWN\x07\nok \u202e"
 
 
 def test_deep_arguments_do_not_exhaust_the_stack():

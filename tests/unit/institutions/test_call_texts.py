@@ -6,7 +6,7 @@ import pytest
 
 from lowu.contracts.registry import GOVERNANCE_ADDRESS, Jurisdiction, OrgStatus, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
-from lowu.institutions.ledger.call_texts import describe_call, tell_call
+from lowu.institutions.ledger.call_texts import KnownOrg, describe_call, tell_call
 from lowu.institutions.ledger.governance import (
     accreditation_calls,
     admission_calls,
@@ -15,7 +15,7 @@ from lowu.institutions.ledger.governance import (
     status_calls,
 )
 
-ORGS = {9: "bank"}
+ORGS = {9: KnownOrg("bank", "0x" + "01" * 20, b"\2" * 33)}
 KNOWN = {schema.number: schema for schema in SCHEMAS.values()}
 ECR = SCHEMAS["cn.ecr/1"]
 
@@ -44,8 +44,16 @@ def test_roles_are_told_one_by_one():
     calls = admission_calls(9, "bank", Jurisdiction.HK, roles, **keys)
     admit, account, key = (tell_call(call, ORGS, KNOWN) for call in calls)
     assert admit.endswith("jurisdiction 2 (HK), roles 66 (ISSUER|GOVERNOR)")
-    assert f"account 0x{'01' * 20}, roles 66" in account
-    assert "keyId 1, suite 1 (SHA256_P256), publicKey 0x0202" in key
+    assert f"account 0x{'01' * 20} (as here), roles 66" in account
+    assert "keyId 1, suite 1 (SHA256_P256), publicKey 0x0202" in key and key.endswith("(as here)")
+
+
+def test_another_s_name_account_and_key_under_a_known_number_are_told():
+    keys = {"account": b"\6" * 20, "document_key": b"\7" * 33}
+    for call in admission_calls(9, "evilcorp", Jurisdiction.HK, Role.ISSUER, **keys):
+        assert "org 9 (bank)" in tell_call(call, ORGS, KNOWN)
+        assert "(NOT here)" in tell_call(call, ORGS, KNOWN)
+        assert "NOT here" not in tell_call(call, {}, KNOWN)
 
 
 def test_what_would_not_be_told_is_unknown():

@@ -1,5 +1,6 @@
 """What commands open: members that were drafted, and orders that wait."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -93,10 +94,44 @@ async def test_a_refusal_is_told_and_the_next_order_is_a_new_one():
 
 
 @pytest.mark.parametrize(
+    ("file", "text", "command", "problem"),
+    [
+        ("newcomers.json", '[["x", "SZ", 1, ["a"], "nosuch"]]', ["accounts"], "is damaged"),
+        ("newcomers.json", '[[5, "SZ", 1, ["a"], "webank"]]', ["accounts"], "is damaged"),
+        ("newcomers.json", '[["x", "SZ", 1, [5], "webank"]]', ["accounts"], "is damaged"),
+        ("contracts.json", '{"x": 5}', ["contract", "list"], "is damaged"),
+        ("contracts.json", '{"x": {}}', ["contract", "list"], "is damaged"),
+        ("contracts.json", '{"x": {"address": 5, "abi": []}}', ["contract", "list"], "is damaged"),
+        ("contracts.json", "[]", ["contract", "list"], "is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(network, file, text, command, problem):
+    path = network.directory / "desks" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    done = run_command([*command, "--dir", network.directory])
+    assert done.returncode == 1
+    assert f"{path} {problem}" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_contract_takes_the_name_of_one_of_the_registry(network):
+    path = network.directory / "desks" / "contracts.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"Governance": {"address": "0x00", "abi": []}}')
+    done = run_command(["contract", "list", "--json", "--dir", network.directory])
+    assert json.loads(done.stdout)["contracts"]["Governance"].endswith("a005")
+    for name in ("Governance", "0x12", "\x1b]0;", "a b"):
+        wrong = ["contract", "deploy", "Token", "--name", name, "--by", "webank"]
+        done = run_command([*wrong, "--dir", network.directory])
+        assert done.returncode == 2 and "--name" in done.stderr and "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("owner", "problem"),
     [
         (("--by", "nosuch"), "no institution 'nosuch' in this network. There are: "),
         (("--holder", "../../outside"), "'../../outside' is not a valid name"),
+        (("--holder", "a\nb"), r"'a\nb' is not a valid name"),
     ],
 )
 def test_nothing_is_made_for_whom_nobody_knows(network, owner, problem):

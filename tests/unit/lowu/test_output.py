@@ -23,7 +23,7 @@ def test_a_piped_table_is_plain_and_aligned(capsys):
         "Accounts",
         "node   address                                     name",
         f"node0  {ADDRESS}  深圳征信",
-        f"node1  {ADDRESS}  two; lines ?[1m",
+        f"node1  {ADDRESS}  two; lines \\x1b[1m",
     ]
 
 

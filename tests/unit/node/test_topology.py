@@ -15,7 +15,7 @@ from lowu.node.execution.genesis import build_genesis
 from lowu.node.topology import control, network
 from lowu.node.topology.plan import PortBlock, build_plan
 from lowu.node.topology.ports import find_free_block
-from lowu.node.topology.spec import load_spec, parse_spec
+from lowu.node.topology.spec import FILE_BYTES_MAX, load_spec, parse_spec
 from lowu.node.topology.tree import is_tree, load_tree, node_folder, write_engine, write_tree
 from lowu.testing.networks import VirtualNetwork
 
@@ -139,6 +139,43 @@ def test_a_port_that_a_slow_node_finds_taken_moves_the_network(tmp_path, monkeyp
     monkeypatch.setattr(network, "Control", SlowNodes)
     network._start(tmp_path / "nodes", GOOD, tmp_path / "net.toml", lambda text: None, None)
     assert [order for order in orders if order != "status"] == ["start", "stop", "start"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("rpc_port = 20900\nweb3_port = 20900", "web3_port 20900 is within 4 of rpc_port"),
+        ("rpc_port = 20900\nweb3_port = 20903", "web3_port 20903 is within 4 of rpc_port"),
+    ],
+)
+def test_ports_that_settings_take_twice(settings, told):
+    assert told in problems(GOOD.replace("seed = 4", f"seed = 4\n{settings}"))
+    apart = "rpc_port = 20900\nweb3_port = 20904"
+    parse_spec(GOOD.replace("seed = 4", f"seed = 4\n{apart}"), Path("net.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a" + ".a" * 100_000 + " = 1", "a key of more than 32 parts"),
+        ("x" * (FILE_BYTES_MAX + 1), "larger than"),
+        (
+            GOOD.replace("seed = 4", "seed = " + "{a = " * 600 + "1" + "}" * 600),
+            "seed must be an integer, not",
+        ),
+        (GOOD.replace("seed = 4", "seed.a" + ".a" * 30 + " = 1"), "seed must be an integer"),
+        (GOOD.replace("seed = 4", f"seed = [0x{'f' * 9_000}]"), "not such a list"),
+        (GOOD + "\n".join(f"k{n} = 1" for n in range(100_000)), "unknown key 'k0'"),
+        ("[[institution]]\nid = 'x'\n" * 20_000, "and 352 more"),
+    ],
+)
+def test_files_that_would_keep_the_reader_busy(tmp_path, text, told):
+    path = tmp_path / "net.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_spec(path)
+    assert told in str(refused.value)
+    assert len(str(refused.value).splitlines()) <= 60
 
 
 def test_one_side_alone_may_not_reach_a_quorum():

@@ -16,7 +16,7 @@ import trio
 
 from lowu.cli import emit_json
 from lowu.commands.attack.attack_exchange import build_commands
-from lowu.options import json_option, read_network
+from lowu.options import Number, json_option, read_network
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ for _command in build_commands():
 
 @attack.command()
 @click.option(
-    "--budget", type=click.FloatRange(1, 3_600), default=60.0, show_default=True,
+    "--budget", type=Number(1, 3_600), default=60.0, show_default=True,
     help="Seconds for each profile.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the document.")
@@ -152,7 +152,7 @@ def mutate(
 @attack.command()
 @click.option("--network", default="dev-4", show_default=True, help="A bundled network, or a file.")
 @click.option(
-    "--minutes", type=click.FloatRange(0.1, 10_000), default=5.0, show_default=True,
+    "--minutes", type=Number(0.1, 10_000), default=5.0, show_default=True,
     help="Duration in minutes.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of their actions.")

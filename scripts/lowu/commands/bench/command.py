@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lowu.options import DEFAULT_NETWORK, json_option
+from lowu.options import DEFAULT_NETWORK, Number, json_option
 
 
 @click.group()
@@ -115,7 +115,7 @@ def throughput(
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 600),
+    type=Number(1, 600),
     default=20.0,
     show_default=True,
     help="Seconds at half of the highest rate.",

@@ -16,8 +16,10 @@ from lowu.options import by_option, directory_option, json_option
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
+    from lowu.institutions.ledger.call_texts import KnownOrg
     from lowu.institutions.ledger.governance import GovernanceProposal
     from lowu.institutions.roles.administrator import Rotation
+    from lowu.node.topology.plan import PlannedInstitution
 
 LISTED_MAX = 100
 """How many proposals are listed: anyone with a vote may open any number."""
@@ -32,7 +34,7 @@ org.add_command(propose)
 
 
 @org.command()
-@click.argument("proposal", type=click.IntRange(1))
+@click.argument("proposal", type=click.IntRange(1, 2**63 - 1))
 @click.option("--no", "is_no", is_flag=True, help="Vote against it.")
 @by_option
 @directory_option
@@ -130,11 +132,11 @@ def account(institution: str, retire_old: bool, directory: Path, is_json: bool) 
 @org.command("rotate-key")
 @by_option
 @click.option(
-    "--key", type=click.IntRange(1), default=None,
+    "--key", type=click.IntRange(1, 2**31 - 1), default=None,
     help="Number of the key that is meant.  [default: the one in use]",
 )  # fmt: skip
 @click.option(
-    "--compromised-since", "since", type=click.IntRange(1), default=None,
+    "--compromised-since", "since", type=click.IntRange(1, 2**63 - 1), default=None,
     help="The old key was stolen: what it signed since this block is refused.",
 )  # fmt: skip
 @directory_option
@@ -195,12 +197,12 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
     if is_json:
         emit_json(True, {}, proposals=[_figures(item) for item in found])
         return
-    orgs = {number: name for name, number in office.org_ids.items()}
+    orgs = {item.org_id: _know(office, item) for item in office.list_institutions()}
     schemas = {schema.number: schema for schema in office.schemas.values()}
     rows = [
         (
             str(item.number),
-            orgs.get(item.proposer, str(item.proposer)),
+            orgs[item.proposer].name if item.proposer in orgs else str(item.proposer),
             item.status.name,
             _tell_votes(item),
             "\n".join(tell_call(call, orgs, schemas) for call in item.calls),
@@ -209,6 +211,14 @@ def proposals(institution: str, directory: Path, is_json: bool) -> None:
     ]
     columns = ("number", "proposed by", "status", "votes (yes:no of)", "calls")
     print_table("Proposals", columns, rows)
+
+
+def _know(office: Office, item: PlannedInstitution) -> KnownOrg:
+    from lowu.institutions.ledger.call_texts import KnownOrg
+    from lowu.institutions.package.signatures import DocumentKey
+
+    key = DocumentKey(item.document_key).public_key
+    return KnownOrg(item.spec.id, office.address_of(item), key)
 
 
 def _tell_votes(item: GovernanceProposal) -> str:

@@ -18,7 +18,7 @@ from lowu.commands.simulate.campaign import (
     print_figures,
     run_parallel,
 )
-from lowu.options import json_option
+from lowu.options import Number, json_option
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 @click.option("--only", default="", help="Only these mutants, such as B01,L05.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 86_400),
+    type=Number(1, 86_400),
     default=600.0,
     show_default=True,
     help="CPU seconds for each mutant.",

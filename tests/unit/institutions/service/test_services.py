@@ -603,7 +603,7 @@ async def test_orders_as_files(tmp_path):
         "odd": (b'{"do": "issue", "n": "\\ud800"}', "surrogate"),
         "away": (issue | {"files": ["none.json"]}, "not beside the order"),
         "path": (issue | {"files": ["../x"]}, "plain names"),
-        "own": (issue | {"files": ["order.json"]}, "no file beside"),
+        "own": (issue | {"files": ["order.json"]}, "is an order, or called like one"),
         "many": (issue | {"files": {f"f{n}": "a" for n in range(FILES_MAX + 1)}}, "up to"),
         "fat": (issue | {"files": ["large.json"]}, "larger than"),
         "link": (issue | {"files": {"document.json": "secret.json"}}, "cannot be read"),
@@ -640,13 +640,13 @@ async def test_a_name_that_is_taken_harms_no_answer(tmp_path):
     await order()
     first = (mailbox.outbox / "one" / "package.json").read_bytes()
     await order(purpose="another")
-    assert "take a new name" in answer_of(mailbox, "one.refused")["error"]
+    assert "take a new name" in answer_of(mailbox, "one+refused")["error"]
     assert (mailbox.outbox / "one" / "package.json").read_bytes() == first
     await order()
     assert (mailbox.outbox / "one" / "package.json").read_bytes() == first
     put(mailbox, "gone", {"do": "erase", "anchor": answer_of(mailbox, "one")["anchor"]})
     assert await mailbox.serve_once(service, lambda name, item: None, tries=1)
-    assert seen(mailbox.outbox) == ["gone", "one.refused"]
+    assert seen(mailbox.outbox) == ["gone", "one+refused"]
 
 
 async def test_what_was_taken_is_what_is_done(tmp_path, autojump_clock):
