@@ -8,36 +8,25 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from lowu.consensus.quorum import compute_quorum
-from lowu.contracts.named import printable
 from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.contracts.schemas.schema_tables import read_schema, tell_value
 from lowu.node.config import parse_rpc_host, parse_rpc_origin
-from lowu.node.errors import ConfigError
 from lowu.node.settings import SETTINGS
+from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
 
 NODES_MAX = 64
 INSTITUTIONS_MAX = 200
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}\Z")
 SCHEMAS_MAX = 200
-FILE_BYTES_MAX = 4 << 20
-KEY_PARTS_MAX = 32
-PROBLEMS_MAX = 50
-UNKNOWN_KEYS_MAX = 20
-"""Most problems that are told of a file, and unknown keys of one of its tables."""
-_LONG_KEY = re.compile(
-    r"""(?<![\w"'.-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)"""
-    f"{{{KEY_PARTS_MAX}}}"
-)
 ROUTES = (
     (Jurisdiction.SZ, Jurisdiction.HK), (Jurisdiction.HK, Jurisdiction.SZ),
     (Jurisdiction.SZ, Jurisdiction.MO), (Jurisdiction.MO, Jurisdiction.SZ),
@@ -118,99 +107,16 @@ class NetworkSpec:
 _LIST_KEYS = {"rpc_hosts": parse_rpc_host, "rpc_origins": parse_rpc_origin}
 
 
-class _Lines:
-    """Finds the line of a table or key in the text of a TOML file."""
-
-    def __init__(self, text: str) -> None:
-        self._places: dict[tuple[str, int, str], int] = {}
-        counts: dict[str, int] = {}
-        table, index = "", 0
-        for number, line in enumerate(text.splitlines(), start=1):
-            header = re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]", line)
-            key = re.match(r'\s*([A-Za-z0-9_-]+|"[^"]*")\s*=', line)
-            if header:
-                table = header[2]
-                parent = table.rpartition(".")[0]
-                index = counts[parent] - 1 if counts.get(parent) else counts.get(table, 0)
-                counts[table] = index + 1
-                self._places[table, index, ""] = number
-            elif key:
-                self._places.setdefault((table, index, key[1].strip('"')), number)
-
-    def find(self, table: str, index: int = 0, key: str = "") -> int:
-        """Return the line of a key, else of its table, else 1."""
-        places = self._places
-        for place in (
-            (table, index, key),
-            (table, index, ""),
-            (table.split(".", maxsplit=1)[0], index, ""),
-        ):
-            if place in places:
-                return places[place]
-        return 1
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Collects problems while reading."""
-
-    path: Path
-    lines: _Lines
-    problems: list[tuple[int, str]] = field(default_factory=list)
-
-    def problem(self, table: str, index: int, key: str, text: str) -> None:
-        self.problems.append((self.lines.find(table, index, key), text))
-
-    def unknown_keys(self, table: str, index: int, raw: dict[str, Any], known: set[str]) -> None:
-        for key in itertools.islice(sorted(raw.keys() - known), UNKNOWN_KEYS_MAX):
-            close = get_close_matches(key, known, 1)
-            mend = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-            self.problem(table, index, key, f"unknown key {key[:60]!r}; {mend}")
-
-    def finish(self) -> None:
-        if self.problems:
-            told = sorted(self.problems)[:PROBLEMS_MAX]
-            lines = [f"{self.path}:{line}: {text}" for line, text in told]
-            if len(told) < len(self.problems):
-                lines.append(f"and {len(self.problems) - len(told)} more")
-            raise ConfigError("\n".join(map(printable, lines)))
-
-
 def load_spec(path: Path) -> NetworkSpec:
     """Read and check a network file; `ConfigError` lists every problem with its line."""
     return parse_spec(read_toml(path), path)
 
 
-def read_toml(path: Path) -> str:
-    """Return the text of a TOML file of bounded size; `ConfigError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-        if len(data) > FILE_BYTES_MAX:
-            raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX:,} bytes")
-        return data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
-
-
-def _parse_toml(text: str, path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML text.
-
-    Keys of many parts are refused first: the time that the parser takes grows with their square.
-    """
-    if _LONG_KEY.search(text):
-        raise ConfigError(f"{path}: a key of more than {KEY_PARTS_MAX} parts")
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-
-
 def load_schemas(path: Path) -> tuple[Schema, ...]:
     """Read and check a file of ``[[schema]]`` tables, as a network file has them."""
     text = read_toml(path)
-    raw = _parse_toml(text, path)
-    reader = _Reader(path, _Lines(text))
+    raw = parse_toml(text, path)
+    reader = TomlReader(path, text)
     reader.unknown_keys("", 0, raw, {"schema"})
     found = _read_schemas(reader, raw.get("schema", []))
     reader.finish()
@@ -219,8 +125,8 @@ def load_schemas(path: Path) -> tuple[Schema, ...]:
 
 def parse_spec(text: str, path: Path) -> NetworkSpec:
     """Check the text of a network file."""
-    raw = _parse_toml(text, path)
-    reader = _Reader(path, _Lines(text))
+    raw = parse_toml(text, path)
+    reader = TomlReader(path, text)
     reader.unknown_keys("", 0, raw, {"network", "institution", "node", "schema", "route"})
     settings = _read_settings(reader, raw.get("network"))
     schemas = _read_schemas(reader, raw.get("schema", []))
@@ -238,7 +144,7 @@ def parse_spec(text: str, path: Path) -> NetworkSpec:
     return NetworkSpec(settings, institutions, nodes, schemas, routes)
 
 
-def _read_settings(reader: _Reader, raw: Any) -> Settings:
+def _read_settings(reader: TomlReader, raw: Any) -> Settings:
     if not isinstance(raw, dict):
         reader.problem("network", 0, "", "table [network] with name and seed is missing")
         return Settings("", 0)
@@ -262,7 +168,7 @@ def _read_settings(reader: _Reader, raw: Any) -> Settings:
     return Settings(**{"name": "", "seed": 0, **values})
 
 
-def _read_number(reader: _Reader, key: str, value: object) -> int:
+def _read_number(reader: TomlReader, key: str, value: object) -> int:
     setting = SETTINGS[key]
     kind, low, high = setting.kind, setting.low, setting.high
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, int):
@@ -276,7 +182,7 @@ def _read_number(reader: _Reader, key: str, value: object) -> int:
     return value
 
 
-def _read_names(reader: _Reader, key: str, value: object) -> tuple[str, ...]:
+def _read_names(reader: TomlReader, key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         reader.problem("network", 0, key, f'{key} must be a list such as ["…", "…"]')
         return ()
@@ -287,7 +193,7 @@ def _read_names(reader: _Reader, key: str, value: object) -> tuple[str, ...]:
         return ()
 
 
-def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[dict[str, Any]]:
+def _tables(reader: TomlReader, table: str, raw: object, count_max: int) -> list[dict[str, Any]]:
     if not isinstance(raw, list) or not raw or not all(isinstance(item, dict) for item in raw):
         reader.problem(table, 0, "", f"at least one [[{table}]] table is needed")
         return []
@@ -296,7 +202,7 @@ def _tables(reader: _Reader, table: str, raw: object, count_max: int) -> list[di
     return raw[:count_max]
 
 
-def _read_schemas(reader: _Reader, raw: object) -> tuple[Schema, ...]:
+def _read_schemas(reader: TomlReader, raw: object) -> tuple[Schema, ...]:
     found: list[Schema] = []
     for index, item in enumerate(_tables(reader, "schema", raw, SCHEMAS_MAX) if raw != [] else []):
         told = len(reader.problems)
@@ -317,7 +223,7 @@ def _read_schemas(reader: _Reader, raw: object) -> tuple[Schema, ...]:
     return tuple(found)
 
 
-def _read_routes(reader: _Reader, raw: object) -> tuple[tuple[Jurisdiction, Jurisdiction], ...]:
+def _read_routes(reader: TomlReader, raw: object) -> tuple[tuple[Jurisdiction, Jurisdiction], ...]:
     found: dict[tuple[Jurisdiction, Jurisdiction], None] = {}
     for index, item in enumerate(_tables(reader, "route", raw, len(Jurisdiction) ** 2)):
         reader.unknown_keys("route", index, item, {"from", "to"})
@@ -338,7 +244,7 @@ def _read_routes(reader: _Reader, raw: object) -> tuple[tuple[Jurisdiction, Juri
 
 
 def _read_institutions(
-    reader: _Reader, raw: object, schemas: Mapping[str, Schema]
+    reader: TomlReader, raw: object, schemas: Mapping[str, Schema]
 ) -> tuple[Institution, ...]:
     found: list[Institution] = []
     known = {"id", "side", "roles", "schemas", "client_of", "name", "name_zh"}
@@ -357,7 +263,7 @@ def _read_institutions(
 
 
 def _read_institution(
-    reader: _Reader, index: int, name: str, item: dict[str, Any], known: Mapping[str, Schema]
+    reader: TomlReader, index: int, name: str, item: dict[str, Any], known: Mapping[str, Schema]
 ) -> Institution:
     side = str(item.get("side"))
     if side not in Jurisdiction.__members__:
@@ -404,7 +310,7 @@ def _read_institution(
     )
 
 
-def _strings(reader: _Reader, index: int, item: dict[str, Any], key: str) -> list[str]:
+def _strings(reader: TomlReader, index: int, item: dict[str, Any], key: str) -> list[str]:
     value = item.get(key, [])
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         reader.problem("institution", index, key, f'{key} must be a list such as ["…", "…"]')
@@ -412,7 +318,7 @@ def _strings(reader: _Reader, index: int, item: dict[str, Any], key: str) -> lis
     return value
 
 
-def _read_nodes(reader: _Reader, raw: object, known: set[str]) -> tuple[NodeSpec, ...]:
+def _read_nodes(reader: TomlReader, raw: object, known: set[str]) -> tuple[NodeSpec, ...]:
     found: list[NodeSpec] = []
     for index, item in enumerate(_tables(reader, "node", raw, NODES_MAX)):
         reader.unknown_keys("node", index, item, {"institution", "kind", "weight"})
@@ -439,7 +345,7 @@ def _read_nodes(reader: _Reader, raw: object, known: set[str]) -> tuple[NodeSpec
 
 
 def _check_clients(
-    reader: _Reader, institutions: tuple[Institution, ...], with_node: set[str]
+    reader: TomlReader, institutions: tuple[Institution, ...], with_node: set[str]
 ) -> None:
     for index, item in enumerate(institutions):
         if item.client_of not in with_node:
@@ -449,7 +355,7 @@ def _check_clients(
             )
 
 
-def _check_ports(reader: _Reader, settings: Settings, nodes: int) -> None:
+def _check_ports(reader: TomlReader, settings: Settings, nodes: int) -> None:
     """Report ports that two kinds of listeners would take."""
     firsts = {key: getattr(settings, key) for key in ("p2p_port", "rpc_port", "web3_port")}
     for (key, first), (other, second) in itertools.combinations(firsts.items(), 2):
@@ -459,7 +365,7 @@ def _check_ports(reader: _Reader, settings: Settings, nodes: int) -> None:
 
 
 def _check_sides(
-    reader: _Reader,
+    reader: TomlReader,
     settings: Settings,
     institutions: tuple[Institution, ...],
     nodes: tuple[NodeSpec, ...],

@@ -9,7 +9,7 @@ from pathlib import Path
 from lowu.consensus.codec import compute_digest
 from lowu.consensus.messages import CommitCertificate, Proposal
 from lowu.consensus.types import Domain
-from lowu.experiments.load import sign_registrations
+from lowu.experiments.load.offering import sign_registrations
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import Transaction
 from lowu.node.config import GenesisConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import trio
 
-from lowu.experiments.load import SignedLoad, build_network, sign_registrations
+from lowu.experiments.load.offering import SignedLoad, build_network, sign_registrations
 from lowu.node.errors import NodeError
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import UpResult, bring_up

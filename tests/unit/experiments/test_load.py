@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from lowu.experiments.actors.light_client import LightClient, render_calls
-from lowu.experiments.load import LoadError, build_network, offer, sign_registrations
+from lowu.experiments.load.offering import LoadError, build_network, offer, sign_registrations
 from lowu.measuring.bench_network import Shares, plan_load
 from lowu.measuring.bench_report import percentile
 from lowu.measuring.rivals import list_accounts, parse_rivals

@@ -15,7 +15,8 @@ from lowu.node.execution.genesis import build_genesis
 from lowu.node.topology import control, network
 from lowu.node.topology.plan import PortBlock, build_plan
 from lowu.node.topology.ports import find_free_block
-from lowu.node.topology.spec import FILE_BYTES_MAX, load_spec, parse_spec
+from lowu.node.topology.spec import load_spec, parse_spec
+from lowu.node.topology.toml_reader import FILE_BYTES_MAX
 from lowu.node.topology.tree import is_tree, load_tree, node_folder, write_engine, write_tree
 from lowu.testing.networks import VirtualNetwork
 

@@ -12,7 +12,13 @@ from pathlib import Path
 import click
 import trio
 
-from lowu.experiments.load import Timed, build_network, offer, offer_one_by_one, offer_steadily
+from lowu.experiments.load.offering import (
+    Timed,
+    build_network,
+    offer,
+    offer_one_by_one,
+    offer_steadily,
+)
 from lowu.measuring.bench_network import Shares, plan_load, running_network
 from lowu.measuring.bench_report import BenchReport, percentile
 from lowu.measuring.plots import Points

@@ -16,7 +16,7 @@ import trio
 
 from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, encode_get_record
 from lowu.experiments.actors.light_client import LightClient, render_calls
-from lowu.experiments.load import build_network, offer
+from lowu.experiments.load.offering import build_network, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.rivals import find_anvil, parse_rivals, running_anvil

@@ -19,7 +19,7 @@ import click
 import trio
 
 from lowu.commands.simulate.campaign import parse_sizes
-from lowu.experiments.load import build_network, offer, offer_one_by_one
+from lowu.experiments.load.offering import build_network, offer, offer_one_by_one
 from lowu.measuring.bench_network import Running, Shares, plan_load, running_network
 from lowu.measuring.bench_report import BenchReport, Spread, percentile
 from lowu.measuring.plots import Points

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from lowu.experiments.load import build_network, offer
+from lowu.experiments.load.offering import build_network, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.measuring.bench_report import BenchReport
 from lowu.node.client import ClientError, RpcClient

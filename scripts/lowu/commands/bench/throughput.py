@@ -17,7 +17,7 @@ from statistics import median
 
 import trio
 
-from lowu.experiments.load import Offered, build_network, count_successes, offer
+from lowu.experiments.load.offering import Offered, build_network, count_successes, offer
 from lowu.measuring.bench_network import cpu_s, plan_load, running_network, sign_for, tell
 from lowu.measuring.bench_report import BenchReport, ratios
 from lowu.measuring.rivals import (

@@ -1,0 +1,1 @@
+"""Load: what is offered to a network, at which times, and what became of it."""
