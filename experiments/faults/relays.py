@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import trio
 
@@ -36,11 +37,15 @@ Link = frozenset[str]
 class Relays:
     """Relays on all links of a running network."""
 
-    def __init__(self, plan: Plan, directory: Path) -> None:
+    def __init__(self, plan: Plan, directory: Path, seed: int = 0) -> None:
+        """Prepare relays; `seed` draws the jitter of links."""
         self._plan = plan
         self._directory = directory
         self._cuts: list[frozenset[Link]] = []
         self._delays_s: list[tuple[frozenset[str], float]] = []
+        self._shapes: list[tuple[frozenset[Link], float, float]] = []
+        """Links with the delay and the jitter of all their bytes, in seconds."""
+        self._random = Random(seed)  # noqa: S311  (simulation)
         self._passed: Counter[Link] = Counter()
         self._ports: dict[tuple[str, str], int] = {}
         """By dialling node and dialled node: the relay's port."""
@@ -71,6 +76,15 @@ class Relays:
             yield
         finally:
             self._delays_s.remove(item)
+
+    def shape(
+        self, first: Jurisdiction, second: Jurisdiction, delay_s: float, jitter_s: float
+    ) -> None:
+        """Delay all bytes between two sides, or within one, from now on.
+
+        Each chunk of bytes waits for `delay_s` and up to `jitter_s` more; none overtakes another.
+        """
+        self._shapes.append((frozenset(self._links_between(first, second)), delay_s, jitter_s))
 
     def count_passed(self, first: Jurisdiction, second: Jurisdiction) -> int:
         """Return how many bytes have passed between two sides."""
@@ -180,4 +194,10 @@ class Relays:
             await trio.sleep(POLL_S)
 
     def _find_delay(self, link: Link) -> float:
-        return max((delay for names, delay in list(self._delays_s) if names & link), default=0.0)
+        slowed = max((delay for names, delay in list(self._delays_s) if names & link), default=0.0)
+        shaped = (
+            delay_s + self._random.uniform(0, jitter_s)
+            for links, delay_s, jitter_s in self._shapes
+            if link in links
+        )
+        return slowed + sum(shaped)

@@ -45,10 +45,13 @@ class _Lines:
     def find(self, table: str, index: int = 0, key: str = "") -> int:
         """Return the line of a key, else of its table, else 1."""
         places = self._places
+        above, _, last = table.partition(".")
         for place in (
             (table, index, key),
             (table, index, ""),
-            (table.split(".", maxsplit=1)[0], index, ""),
+            (above, index, last),  # a table that is written within its line
+            (above, index, ""),
+            (key, 0, ""),  # of the file as a whole: the key is a table
         ):
             if place in places:
                 return places[place]

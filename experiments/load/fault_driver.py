@@ -1,0 +1,155 @@
+"""Carries out the faults of an experiment on a network of processes, each at its time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import trio
+
+from lowu.contracts.named import UnknownName, tell_unknown
+from lowu.contracts.registry import Jurisdiction
+from lowu.experiments.faults.killed_nodes import find_leader
+from lowu.experiments.faults.relays import Relays
+from lowu.experiments.load.experiment_file import Experiment, PlannedFault
+from lowu.node.client import ClientError, RemoteError
+from lowu.node.topology.control import Control
+from lowu.node.topology.plan import Plan
+
+LEADER, RANDOM = "leader", "random"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultEvent:
+    """A fault that happened. Times are seconds from the begin of the load."""
+
+    kind: str
+    nodes: tuple[str, ...]
+    """The nodes that it met; the two sides of a cut."""
+    begins_s: float
+    ends_s: float
+    """NaN if the run ended before it did."""
+
+
+def needs_relays(experiment: Experiment) -> bool:
+    """Whether the network's links have to lead through relays."""
+    return bool(experiment.links) or any(item.kind in ("cut", "slow") for item in experiment.faults)
+
+
+def check_faults(experiment: Experiment, plan: Plan) -> None:
+    """Raise `ValueError` if a fault or a link names what the network does not have."""
+    known = [node.name for node in plan.nodes] + [item.spec.id for item in plan.institutions]
+    sides = sorted({node.side.name for node in plan.nodes})
+    for fault in experiment.faults:
+        for name in fault.targets:
+            if fault.kind == "cut":
+                if name not in sides:
+                    raise UnknownName(tell_unknown("side", name, sides))
+            elif name not in (LEADER, RANDOM) and plan.find_node(name) is None:
+                raise UnknownName(tell_unknown("node", name, [*known, LEADER, RANDOM]))
+        if fault.kind == "cut" and fault.targets[0] == fault.targets[1]:
+            raise ValueError(f"a cut is between two sides, not within {fault.targets[0]}")
+    for link in experiment.links:
+        for name in link.between:
+            if name not in sides:
+                raise UnknownName(tell_unknown("side", name, sides))
+
+
+class FaultDriver:
+    """The faults of one run."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        relays: Relays | None,
+        seed: int,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._relays = relays
+        self._random = Random(f"lowu faults {seed}")  # noqa: S311  (simulation)
+        self._tell = tell
+        self.events: list[FaultEvent] = []
+
+    async def run(self, faults: tuple[PlannedFault, ...], begin_s: float, end_s: float) -> None:
+        """Carry all out; each ends at `end_s` at the latest, times of `time.monotonic`."""
+        async with trio.open_nursery() as nursery:
+            for fault in faults:
+                nursery.start_soon(self._carry_out, fault, begin_s, end_s)
+
+    async def _carry_out(self, fault: PlannedFault, begin_s: float, end_s: float) -> None:
+        await _sleep_until(begin_s + fault.at_s)
+        names = fault.targets
+        if fault.kind != "cut":
+            names = tuple([await self._find(name) for name in fault.targets])
+        begins_s = time.monotonic() - begin_s
+        told = f"{fault.kind} {', '.join(names)}"
+        self._tell(f"{begins_s:.1f} s: {told}")
+        until_s = min(end_s, time.monotonic() + fault.for_s) if fault.for_s else end_s
+        async with self._fault(fault, names):
+            await _sleep_until(until_s)
+        ends_s = time.monotonic() - begin_s
+        self._tell(f"{ends_s:.1f} s: end of {told}")
+        self.events.append(FaultEvent(fault.kind, names, begins_s, ends_s))
+
+    async def _find(self, name: str) -> str:
+        if name == RANDOM:
+            validators = [node.name for node in self._plan.nodes if node.spec.is_validator]
+            return self._random.choice(validators)
+        if name == LEADER:
+            while True:
+                try:
+                    return (await find_leader(self._plan)).name
+                except (ClientError, RemoteError):
+                    await trio.sleep(0.05)
+        found = self._plan.find_node(name)
+        if found is None:
+            raise UnknownName(tell_unknown("node", name, [item.name for item in self._plan.nodes]))
+        return found.name
+
+    @asynccontextmanager
+    async def _fault(self, fault: PlannedFault, names: tuple[str, ...]) -> AsyncIterator[None]:
+        control, nodes = Control(self._folder), list(names)
+        if fault.kind == "kill":
+            await trio.to_thread.run_sync(control.order, "kill", nodes)
+            try:
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(control.start, nodes)
+        elif fault.kind == "pause":
+            states = await trio.to_thread.run_sync(control.order, "status", nodes)
+            pids = [item["pid"] for item in states if item["pid"] is not None]
+            _signal(pids, signal.SIGSTOP)
+            try:
+                yield
+            finally:
+                _signal(pids, signal.SIGCONT)
+        elif self._relays is None:
+            raise RuntimeError("the links of this network do not lead through relays")
+        elif fault.kind == "cut":
+            with self._relays.cut(Jurisdiction[names[0]], Jurisdiction[names[1]]):
+                yield
+        else:
+            with self._relays.slow(fault.delay_ms / 1_000, names):
+                yield
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue  # it has ended
+
+
+async def _sleep_until(time_s: float) -> None:
+    await trio.sleep(max(0.0, time_s - time.monotonic()))

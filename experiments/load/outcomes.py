@@ -1,0 +1,241 @@
+"""What became of the transactions of a run, and the figures that follow.
+
+Latency counts from the time at which a transaction was due, over all that were due: one that was
+not committed has the deadline as its latency, at least. A mean or a percentile over successes alone
+falls as a system fails.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+UNKNOWN = math.nan
+
+
+class Ending(IntEnum):
+    """What became of a transaction that was due."""
+
+    WAITING = 0
+    """Not at its end: only a run that was interrupted has it."""
+    COMMITTED = 1
+    FAILED = 2
+    """Committed, and reverted."""
+    REFUSED = 3
+    """No node had accepted it by its deadline, and the last answer was a refusal."""
+    TIMED_OUT = 4
+    """Not committed by its deadline."""
+
+
+@dataclass(slots=True)
+class Records:
+    """One row for each transaction that was due, in the order of the times.
+
+    Times are seconds from the begin of the load; NaN where there is none.
+    """
+
+    due_s: array[float] = field(default_factory=lambda: array("d"))
+    sent_s: array[float] = field(default_factory=lambda: array("d"))
+    """When the generator handed it on; of one that waited for a client, when it was taken up."""
+    ended_s: array[float] = field(default_factory=lambda: array("d"))
+    """When its block was seen, or its deadline passed."""
+    height: array[int] = field(default_factory=lambda: array("q"))
+    outcome: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.due_s)
+
+    def add(self, due_s: float) -> int:
+        """Add a transaction that is due; return its row."""
+        self.due_s.append(due_s)
+        self.sent_s.append(UNKNOWN)
+        self.ended_s.append(UNKNOWN)
+        self.height.append(0)
+        self.outcome.append(Ending.WAITING)
+        return len(self.due_s) - 1
+
+    def end(self, row: int, outcome: Ending, ended_s: float, height: int = 0) -> None:
+        """Note the end of a transaction; the first one counts."""
+        if self.outcome[row] == Ending.WAITING:
+            self.outcome[row] = outcome
+            self.ended_s[row] = ended_s
+            self.height[row] = height
+
+    def write(self, path: Path) -> None:
+        """Write them as CSV, a row for each transaction."""
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["due_s", "sent_s", "ended_s", "outcome", "height"])
+            for row in range(len(self)):
+                writer.writerow(
+                    [
+                        f"{self.due_s[row]:.6f}",
+                        _write_time(self.sent_s[row]),
+                        _write_time(self.ended_s[row]),
+                        Ending(self.outcome[row]).name,
+                        self.height[row] or "",
+                    ]
+                )
+
+
+def _write_time(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6f}"
+
+
+def read_records(path: Path) -> Records:
+    """Return the records in a file that `Records.write` wrote; `ValueError` if it is none."""
+    found = Records()
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            row = found.add(float(line["due_s"]))
+            found.sent_s[row] = float(line["sent_s"] or UNKNOWN)
+            found.ended_s[row] = float(line["ended_s"] or UNKNOWN)
+            found.height[row] = int(line["height"] or 0)
+            found.outcome[row] = Ending[line["outcome"]]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The figures of a run, over what was due in its measured window."""
+
+    figures: dict[str, float]
+    """By name; times are in milliseconds, as the names say."""
+    is_bounded: frozenset[str]
+    """Names of those latencies that are a lower bound: that many were never committed."""
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the smallest of ordered values that at least a share of them do not exceed."""
+    if not ordered:
+        return UNKNOWN
+    rank = max(1, math.ceil(len(ordered) * share - 1e-9))
+    return ordered[rank - 1]
+
+
+SHARES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms": 0.999}
+
+
+def summarise(
+    records: Records, *, warm_up_s: float, duration_s: float, deadline_s: float
+) -> Summary:
+    """Return the figures of the transactions that were due after the warm-up.
+
+    Those without an end, as an interrupted run leaves them, are `waiting`, and count in no other.
+    Throughput counts what was committed within the measured time, whenever it was due.
+    """
+    end_s = warm_up_s + duration_s
+    due = [row for row in range(len(records)) if warm_up_s <= records.due_s[row] < end_s]
+    rows = [row for row in due if records.outcome[row] != Ending.WAITING]
+    counts = Counter(records.outcome[row] for row in rows)
+    latencies, lost = [], 0
+    for row in rows:
+        if records.outcome[row] == Ending.COMMITTED:
+            latencies.append(records.ended_s[row] - records.due_s[row])
+        else:
+            latencies.append(deadline_s)
+            lost += 1
+    latencies.sort()
+    committed_s = [
+        records.ended_s[row]
+        for row in range(len(records))
+        if records.outcome[row] == Ending.COMMITTED
+    ]
+    within = sum(warm_up_s <= item < end_s for item in committed_s)
+    lags_ms = [
+        (records.sent_s[row] - records.due_s[row]) * 1_000
+        for row in range(len(records))
+        if not math.isnan(records.sent_s[row])
+    ]
+    figures = {
+        "scheduled": float(len(rows)),
+        "sent": float(sum(not math.isnan(records.sent_s[row]) for row in rows)),
+        "committed": float(counts[Ending.COMMITTED]),
+        "failed": float(counts[Ending.FAILED]),
+        "refused": float(counts[Ending.REFUSED]),
+        "timed_out": float(counts[Ending.TIMED_OUT]),
+        "uncommitted": float(lost),
+        "waiting": float(len(due) - len(rows)),
+        "throughput_per_s": within / duration_s,
+        "generator_lag_ms_max": max(lags_ms, default=0.0),
+    }
+    bounded: set[str] = set()
+    if latencies:
+        for name, share in SHARES.items():
+            figures[name] = percentile(latencies, share) * 1_000
+            if math.ceil(len(latencies) * share - 1e-9) > len(latencies) - lost:
+                bounded.add(name)
+        figures["mean_ms"] = math.fsum(latencies) / len(latencies) * 1_000
+        figures["max_ms"] = latencies[-1] * 1_000
+        bounded |= {"mean_ms", "max_ms"} if lost else set()
+    return Summary(figures, frozenset(bounded))
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second of a run."""
+
+    at_s: int
+    due: int
+    committed: int
+    """Blocks' transactions that were seen committed in it."""
+    p50_ms: float
+    """Of those that were due in it; NaN if none was, the deadline at least if it was not met."""
+    p99_ms: float
+
+
+def list_seconds(records: Records, deadline_s: float) -> list[Second]:
+    """Return a run second by second, the warm-up and what was committed later included."""
+    due: dict[int, list[float]] = {}
+    committed: Counter[int] = Counter()
+    for row in range(len(records)):
+        is_committed = records.outcome[row] == Ending.COMMITTED
+        latency = records.ended_s[row] - records.due_s[row] if is_committed else deadline_s
+        due.setdefault(int(records.due_s[row]), []).append(latency)
+        if is_committed:
+            committed[int(records.ended_s[row])] += 1
+    last = max((*due, *committed), default=-1)
+    found = []
+    for at_s in range(last + 1):
+        latencies = sorted(due.get(at_s, ()))
+        found.append(
+            Second(
+                at_s,
+                len(latencies),
+                committed[at_s],
+                percentile(latencies, 0.5) * 1_000,
+                percentile(latencies, 0.99) * 1_000,
+            )
+        )
+    return found
+
+
+def find_hangover(
+    seconds: Iterable[Second], *, begins_s: float, ends_s: float, factor: float = 1.5
+) -> float:
+    """Return for how long after a fault the p99 stayed above its level before.
+
+    NaN if it never came back, or there was no level.
+
+    The level is the median p99 of the ten seconds before; back means three seconds in a row of at
+    most `factor` times it. Times are seconds from the begin of the load.
+    """
+    rows = [item for item in seconds if item.due]
+    before = sorted(item.p99_ms for item in rows if begins_s - 10 <= item.at_s < int(begins_s))
+    if not before:
+        return UNKNOWN
+    level = before[len(before) // 2] * factor
+    quiet = 0
+    for item in rows:
+        if item.at_s < int(ends_s):
+            continue
+        quiet = quiet + 1 if item.p99_ms <= level else 0
+        if quiet == 3:
+            return max(0.0, item.at_s - 2 - ends_s)
+    return UNKNOWN

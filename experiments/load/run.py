@@ -1,0 +1,310 @@
+"""One run of an experiment, on a fresh network of processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import trio
+
+from lowu.contracts.registry import Jurisdiction
+from lowu.experiments.faults.killed_nodes import wait_for_level
+from lowu.experiments.faults.relays import Relays
+from lowu.experiments.load.experiment_file import Experiment
+from lowu.experiments.load.fault_driver import (
+    FaultDriver,
+    FaultEvent,
+    check_faults,
+    needs_relays,
+)
+from lowu.experiments.load.generator import Generated, GeneratorPlan, GeneratorStatus, SeenBlock
+from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.outcomes import (
+    Ending,
+    Records,
+    Summary,
+    find_hangover,
+    list_seconds,
+    summarise,
+)
+from lowu.node.client import ClientError, RemoteError
+from lowu.node.topology.changes import set_values
+from lowu.node.topology.control import Control
+from lowu.node.topology.network import READY_S, bring_up, read_status, wait_for_block
+from lowu.node.topology.plan import Plan, build_plan
+from lowu.node.topology.spec import parse_spec
+
+HEADWAY_S = 0.5
+"""Between the order to begin and the begin, so that all processes are ready."""
+LEVEL_S = 30.0
+"""How long nodes may take, after the last fault, until all have the same head."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRun:
+    """What a run found."""
+
+    seed: int
+    records: Records
+    blocks: list[SeenBlock]
+    faults: list[FaultEvent]
+    summary: Summary
+    hangovers_s: list[float]
+    """By fault: for how long after its end the p99 stayed above its level before; NaN if it did
+    not come back, or there was no level."""
+    cpu_s: dict[str, float]
+    """By node: CPU time during the load; of one that was restarted, since then."""
+    is_healed: bool
+    """Whether all nodes had the same head in the end."""
+    flaws: list[str]
+    """Why the run is not valid; empty if it is."""
+    is_complete: bool
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its figures can be relied on."""
+        return not self.flaws
+
+
+def network_text(experiment: Experiment, text: str) -> str:
+    """Return a network file's text with the experiment's changes; `ConfigError` if they cannot."""
+    pairs = [f"{key}={json.dumps(value)}" for key, value in experiment.changes.items()]
+    return set_values(text, pairs)
+
+
+def check(experiment: Experiment, text: str, origin: Path) -> Plan:
+    """Return the plan of an experiment's network, if all that it names is there.
+
+    Raises:
+        ConfigError: the network cannot be.
+        ValueError, UnknownName: a fault or link names what it does not have.
+    """
+    plan = build_plan(parse_spec(network_text(experiment, text), origin))
+    check_faults(experiment, plan)
+    return plan
+
+
+def plan_generator(experiment: Experiment, plan: Plan, seed: int) -> GeneratorPlan:
+    """Return what the generator of a run offers."""
+    load, arrivals = experiment.load, experiment.load.arrivals
+    senders = [item for item in plan.institutions if item.spec.schemas]
+    if not senders:
+        raise ValueError(f"no institution of {plan.spec.settings.name} may register documents")
+    urls = dict.fromkeys(item.node.url for item in senders)
+    return GeneratorPlan(
+        tuple(urls),
+        tuple((item.account_key, plan.schemas[item.spec.schemas[0]].number) for item in senders),
+        plan.genesis.web3_chain_id,
+        tuple(arrivals.draw(load.offered_s, seed)) if arrivals.is_open else (),
+        load.deadline_s,
+        0 if arrivals.is_open else arrivals.clients,
+        load.offered_s,
+    )
+
+
+async def run_once(
+    experiment: Experiment,
+    text: str,
+    origin: Path,
+    folder: Path,
+    number: int = 0,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    watch: Callable[[GeneratorStatus], None] = lambda status: None,
+) -> LoadRun:
+    """Bring a network up in a folder, offer the load, and return what became of it.
+
+    The network is left running: who made the folder stops it. An interruption (`Cancelled` or
+    `KeyboardInterrupt`) ends the load; what was found until then is in `interrupted`.
+    """
+    seed = experiment.seed + number
+    up = await bring_up(folder, network_text(experiment, text), origin)
+    plan = up.plan
+    async with _relays(experiment, plan, folder, seed) as relays:
+        with running_generator(plan_generator(experiment, plan, seed), number) as generator:
+            tell("signing what is due")
+            await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
+            return await _offer(experiment, plan, folder, relays, generator, seed, tell, watch)
+
+
+async def _offer(
+    experiment: Experiment,
+    plan: Plan,
+    folder: Path,
+    relays: Relays | None,
+    generator: GeneratorProcess,
+    seed: int,
+    tell: Callable[[str], None],
+    watch: Callable[[GeneratorStatus], None],
+) -> LoadRun:
+    pids = await _find_pids(folder)
+    cpu_before, views_before = _cpu_s(pids), await _views(plan)
+    begin_s = time.monotonic() + HEADWAY_S
+    generator.begin(begin_s, watch)
+    driver = FaultDriver(plan, folder, relays, seed, tell)
+    end_s = begin_s + experiment.load.offered_s
+    collected: list[Generated] = []
+
+    async def collect() -> None:
+        collected.append(await trio.to_thread.run_sync(generator.collect, abandon_on_cancel=True))
+
+    is_complete = True
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect)
+            nursery.start_soon(driver.run, experiment.faults, begin_s, end_s)
+    except* KeyboardInterrupt:
+        is_complete = False
+        generator.stop()
+        with trio.CancelScope(shield=True):
+            await collect()
+    pids_after = await _find_pids(folder)
+    cpu_after = _cpu_s(pids_after)
+    is_healed = is_complete and await wait_for_level(plan, LEVEL_S) is not None
+    views_after = await _views(plan)
+    found = collected[0]
+    return _conclude(
+        experiment, seed, found, driver.events,
+        cpu_s={
+            name: cpu_after[name] - (cpu_before[name] if pids_after[name] == pids[name] else 0.0)
+            for name in pids
+            if name in cpu_after
+        },
+        view_changes=max(0, views_after - views_before),
+        is_healed=is_healed, is_complete=is_complete,
+    )  # fmt: skip
+
+
+def _conclude(
+    experiment: Experiment,
+    seed: int,
+    found: Generated,
+    faults: list[FaultEvent],
+    *,
+    cpu_s: dict[str, float],
+    view_changes: int,
+    is_healed: bool,
+    is_complete: bool,
+) -> LoadRun:
+    load = experiment.load
+    summary = summarise(
+        found.records,
+        warm_up_s=load.warm_up_s,
+        duration_s=load.duration_s,
+        deadline_s=load.deadline_s,
+    )
+    figures = summary.figures
+    figures["view_changes"] = float(view_changes)
+    figures["blocks"] = float(sum(0 <= item.at_s < load.offered_s for item in found.blocks))
+    seconds = list_seconds(found.records, load.deadline_s)
+    hangovers = [
+        find_hangover(seconds, begins_s=item.begins_s, ends_s=item.ends_s) for item in faults
+    ]
+    flaws = []
+    if load.arrivals.is_open and figures["generator_lag_ms_max"] > load.lag_bound_ms:
+        flaws.append(
+            f"the generator lagged {figures['generator_lag_ms_max']:.0f} ms behind its schedule, "
+            f"more than lag_bound_ms = {load.lag_bound_ms:.0f}: the machine is too busy for it"
+        )
+    if not is_complete:
+        flaws.append("the run was interrupted")
+    elif not is_healed:
+        flaws.append(f"the nodes had not the same head {LEVEL_S:.0f} s after the end")
+    return LoadRun(
+        seed, found.records, found.blocks, faults, summary, hangovers, cpu_s, is_healed, flaws,
+        is_complete,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _relays(
+    experiment: Experiment, plan: Plan, folder: Path, seed: int
+) -> AsyncIterator[Relays | None]:
+    if not needs_relays(experiment):
+        yield None
+        return
+    relays = Relays(plan, folder, seed)
+    for link in experiment.links:
+        one, other = (Jurisdiction[name] for name in link.between)
+        relays.shape(one, other, link.delay_ms / 1_000, link.jitter_ms / 1_000)
+    try:
+        await trio.to_thread.run_sync(relays.start)
+        await wait_for_block(plan, Control(folder), folder, READY_S)
+        yield relays
+    finally:
+        relays.stop(is_restarting=False)
+
+
+async def _find_pids(folder: Path) -> dict[str, int]:
+    states = await trio.to_thread.run_sync(Control(folder).order, "status")
+    return {item["name"]: int(item["pid"]) for item in states if item["pid"] is not None}
+
+
+def _cpu_s(pids: dict[str, int]) -> dict[str, float]:
+    found = {}
+    for name, pid in pids.items():
+        try:
+            times = psutil.Process(pid).cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        found[name] = times.user + times.system
+    return found
+
+
+async def _views(plan: Plan) -> int:
+    """Return the highest view of all nodes; 0 if none answers."""
+    highest = 0
+    for node in plan.nodes:
+        try:
+            highest = max(highest, int((await read_status(node))["view"]))
+        except (ClientError, RemoteError):
+            continue
+    return highest
+
+
+def describe_run(result: LoadRun) -> dict[str, Any]:
+    """Return a run's figures as a JSON value; NaN is null."""
+    figures = {name: _plain(value) for name, value in result.summary.figures.items()}
+    return {
+        "seed": result.seed,
+        "valid": result.is_valid,
+        "complete": result.is_complete,
+        "healed": result.is_healed,
+        "flaws": result.flaws,
+        "figures": figures,
+        "at_least": sorted(result.summary.is_bounded),
+        "faults": [
+            {**{key: _plain(value) for key, value in asdict(item).items()}, "hangover_s": _plain(h)}
+            for item, h in zip(result.faults, result.hangovers_s, strict=True)
+        ],
+        "cpu_s": {name: round(value, 2) for name, value in result.cpu_s.items()},
+        "endings": {
+            item.name: sum(value == item for value in result.records.outcome) for item in Ending
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 3)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def describe_platform() -> dict[str, Any]:
+    """Return what a repetition needs to know of this machine."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cores": psutil.cpu_count() or 1,
+        "memory_mb": round(psutil.virtual_memory().total / 1e6),
+        "load_before": round(psutil.getloadavg()[0], 2),
+    }

@@ -1,0 +1,1 @@
+"""``lowu experiment``: load experiments from files."""

@@ -1,0 +1,198 @@
+"""``lowu experiment``: load experiments from files, run on fresh networks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowu.arguments import write_file
+from lowu.cli import emit_json
+from lowu.options import json_option, read_network
+from lowu.output import Progress, print_table, say
+
+if TYPE_CHECKING:
+    from lowu.experiments.load.experiment_file import Experiment
+    from lowu.node.topology.plan import Plan
+
+BEGIN = """\
+# What is measured, and what is expected of it. `lowu experiment validate` checks this file.
+
+[experiment]
+name = "first"
+network = "load-4"      # bundled (`lowu experiment list` names experiments that come with Lowu),
+                        # or the path of a network file
+repetitions = 3         # runs, each on a fresh network
+seed = 1
+
+[load]
+workload = "register"   # registrations of anchors, by every issuer
+arrival = { kind = "poisson", rate = 200 }
+warm_up_s = 5
+duration_s = 30
+deadline_s = 20         # what is not committed by then has timed out
+
+# [[link]]              # between all nodes of two sides, or within one
+# between = ["SZ", "HK"]
+# delay_ms = 20
+# jitter_ms = 2
+
+# [[fault]]             # or pause, slow (with delay_ms) and cut, each with for_s
+# at_s = 15
+# kill = "leader"
+# restart_after_s = 5
+
+# [sweep]
+# "load.arrival.rate" = [100, 200, 400]
+
+[expect]
+p99_ms = "<= 1000"
+uncommitted = 0
+"""
+
+
+@click.group()
+def experiment() -> None:
+    """Measure networks under load, from files that say what is offered and what fails."""
+
+
+def find_experiments(name_or_path: str) -> tuple[tuple[Experiment, ...], str, Path]:
+    """Return the experiments of a file given by bundled name or by path, with its text and path."""
+    from lowu.experiments.load.experiment_file import parse_experiments
+    from lowu.node.topology.toml_reader import read_toml
+
+    bundled = experiments_folder() / f"{name_or_path}.toml"
+    path = bundled if bundled.is_file() else Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(sorted(item.stem for item in experiments_folder().glob("*.toml")))
+        raise click.UsageError(
+            f"experiment {name_or_path!r} is neither bundled ({names}) nor a file; "
+            "`lowu experiment init` begins one"
+        )
+    text = read_toml(path)
+    return parse_experiments(text, path), text, path
+
+
+def experiments_folder() -> Path:
+    """Return the folder of the experiments that come with Lowu."""
+    from importlib import resources
+
+    installed = Path(str(resources.files("lowu"))) / "ready_experiments"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).resolve().parents[4] / "configs" / "experiments"
+
+
+def check_experiments(experiments: tuple[Experiment, ...], path: Path) -> list[Plan]:
+    """Return the plan of each experiment's network; `UsageError` if one cannot be run."""
+    from lowu.contracts.named import UnknownName
+    from lowu.experiments.load.arrivals import ArrivalMistake
+    from lowu.experiments.load.run import check, plan_generator
+    from lowu.node.errors import ConfigError
+
+    plans = []
+    for item in experiments:
+        try:
+            plan = check(item, *read_network(item.network))
+            plan_generator(item, plan, item.seed)
+        except (ConfigError, UnknownName, ArrivalMistake, ValueError) as error:
+            where = f" with {_tell_point(item)}" if item.point else ""
+            raise click.UsageError(f"{path}{where}: {error}") from error
+        plans.append(plan)
+    return plans
+
+
+@experiment.command("list")
+@json_option
+def list_experiments(is_json: bool) -> None:
+    """List the experiments that come with Lowu."""
+    rows = []
+    for path in sorted(experiments_folder().glob("*.toml")):
+        found, text, _ = find_experiments(path.stem)
+        rows.append((path.stem, found[0].network, len(found) * found[0].repetitions, _title(text)))
+    if is_json:
+        emit_json(True, {"experiments": len(rows)}, experiments={row[0]: row[3] for row in rows})
+        return
+    print_table("Experiments", ("name", "network", "runs", "what it asks"), rows)
+
+
+@experiment.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the file of an experiment that comes with Lowu, to begin one of your own with."""
+    say(find_experiments(name)[1].rstrip("\n"), is_json=False)
+
+
+@experiment.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="experiment.toml")
+@json_option
+def init(file: Path, is_json: bool) -> None:
+    """Write an experiment file to begin with."""
+    if file.exists():
+        raise click.UsageError(f"{file} is there already; name another file, or remove it")
+    write_file(file, BEGIN.encode())
+    say(
+        f"{file} is written\nnext: lowu experiment run {file}",
+        is_json=is_json,
+        file=str(file),
+    )
+
+
+@experiment.command()
+@click.argument("file")
+@json_option
+def validate(file: str, is_json: bool) -> None:
+    """Check an experiment FILE, and say what running it would take."""
+    found, _, path = find_experiments(file)
+    plans = check_experiments(found, path)
+    runs = sum(item.repetitions for item in found)
+    seconds = sum(item.repetitions * (item.load.offered_s + 10) for item in found)
+    expected = sum(
+        item.repetitions * item.load.arrivals.rate_at(0, 1) * item.load.offered_s for item in found
+    )
+    figures = {"points": len(found), "runs": runs, "seconds": round(seconds)}
+    if is_json:
+        emit_json(True, figures, name=found[0].name)
+        return
+    first = found[0]
+    click.echo(
+        f"{first.name}: {runs} runs on {first.network} ({len(plans[0].nodes)} nodes), about "
+        f"{seconds / 60:.0f} min and {expected:,.0f} transactions"
+    )
+
+
+@experiment.command()
+@click.argument("file")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
+    help="New folder for the results.  [default: results/NAME-TIME]",
+)  # fmt: skip
+@json_option
+def run(file: str, out: Path | None, is_json: bool) -> None:
+    """Run an experiment FILE; write what was found to a folder, and print a summary.
+
+    Exits with 1 if a run is not valid, or not as expected. Ctrl-C ends it; what was found is kept.
+    """
+    from lowu.commands.experiment.running import run_experiments
+
+    found, text, path = find_experiments(file)
+    check_experiments(found, path)
+    is_ok = run_experiments(found, text, path, out, Progress(is_silent=is_json), is_json=is_json)
+    sys.exit(0 if is_ok else 1)
+
+
+def _title(text: str) -> str:
+    """Return the first comment of a file."""
+    first = text.splitlines()[0] if text else ""
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _tell_point(item: Experiment) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in item.point.items())
+
+
+def describe_point(item: Experiment) -> dict[str, Any]:
+    """Return what sets an experiment apart from others of its sweep."""
+    return dict(item.point)

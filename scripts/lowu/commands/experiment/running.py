@@ -1,0 +1,227 @@
+"""Runs of experiments: each on a fresh network, in turns, with their results in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import trio
+
+from lowu.cli import emit_json
+from lowu.experiments.load.experiment_file import Experiment
+from lowu.experiments.load.generator import GeneratorStatus
+from lowu.experiments.load.run import LoadRun, describe_platform, describe_run, run_once
+from lowu.node.version import CLIENT_VERSION
+from lowu.options import read_network
+from lowu.output import Progress, print_table
+from lowu.temporary import temporary_network_folder
+
+SHOWN = (
+    "scheduled", "sent", "committed", "refused", "timed_out", "throughput_per_s", "p50_ms",
+    "p99_ms", "max_ms", "generator_lag_ms_max", "view_changes",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Point:
+    """An experiment of a sweep, and its runs so far."""
+
+    experiment: Experiment
+    runs: list[LoadRun] = field(default_factory=list)
+
+    def figures(self) -> dict[str, float]:
+        """Return the median of each figure over the runs."""
+        names = dict.fromkeys(name for item in self.runs for name in item.summary.figures)
+        return {
+            name: median(
+                item.summary.figures[name] for item in self.runs if name in item.summary.figures
+            )
+            for name in names
+        }
+
+    def misses(self) -> list[str]:
+        """Return what is not as expected, run by run."""
+        found = []
+        for number, item in enumerate(self.runs, start=1):
+            for bound in self.experiment.expectations:
+                value = item.summary.figures.get(bound.figure, math.nan)
+                is_open = bound.figure in item.summary.is_bounded and bound.operator in ("<=", "<")
+                if is_open or not bound.holds(value):
+                    least = "at least " if bound.figure in item.summary.is_bounded else ""
+                    found.append(f"run {number}: {bound} was expected, not {least}{value:g}")
+        return found
+
+
+def run_experiments(
+    experiments: tuple[Experiment, ...],
+    text: str,
+    path: Path,
+    out: Path | None,
+    progress: Progress,
+    *,
+    is_json: bool,
+) -> bool:
+    """Run all, in turns; print and write what was found. Return whether all is as expected."""
+    folder = _make_folder(experiments[0], out)
+    points = [Point(item) for item in experiments]
+    started = time.monotonic()
+    manifest = _write_manifest(folder, text, path, points)
+    turns = max(item.repetitions for item in experiments)
+    is_interrupted = False
+    for number in range(turns):
+        for place, point in enumerate(points):
+            if number >= point.experiment.repetitions or is_interrupted:
+                continue
+            progress(_tell_run(point, number, len(points)))
+            result = _run(point.experiment, number, progress)
+            point.runs.append(result)
+            _write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
+            is_interrupted = not result.is_complete
+    is_ok = not is_interrupted and not any(
+        point.misses() or any(item.flaws for item in point.runs) for point in points
+    )
+    summary = _describe(points, is_ok=is_ok, is_complete=not is_interrupted)
+    _write_json(folder / "summary.json", {**summary, "manifest": manifest})
+    if is_json:
+        emit_json(is_ok, _figures(points[0]), folder=str(folder), **summary)
+    else:
+        _print(points, folder, time.monotonic() - started)
+    return is_ok
+
+
+def _run(item: Experiment, number: int, progress: Progress) -> LoadRun:
+    def watch(status: GeneratorStatus) -> None:
+        progress(
+            f"{status.at_s:5.0f} s  due {status.due}, committed {status.committed}, "
+            f"waiting {status.due - status.ended}, block {status.height}, "
+            f"lag {status.lag_ms_max:.0f} ms"
+        )
+
+    with temporary_network_folder("experiment") as folder:
+        text, origin = read_network(item.network)
+
+        async def main() -> LoadRun:
+            return await run_once(item, text, origin, folder, number, tell=progress, watch=watch)
+
+        return trio.run(main)
+
+
+# --- results ----------------------------------------------------------------------------------
+
+
+def _make_folder(item: Experiment, out: Path | None) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = Path("results") / f"{item.name.replace(' ', '-')}-{stamp}" if out is None else out
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise click.UsageError(
+            f"{folder} is there already; name a new folder with --out"
+        ) from error
+    except OSError as error:
+        raise click.UsageError(f"{folder}: cannot be made ({error.strerror})") from error
+    return folder
+
+
+def _write_manifest(folder: Path, text: str, path: Path, points: list[Point]) -> dict[str, Any]:
+    (folder / "experiment.toml").write_text(text, encoding="utf-8")
+    manifest = {
+        "lowu": CLIENT_VERSION,
+        "file": path.name,
+        "file_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "networks_sha256": {
+            name: hashlib.sha256(read_network(name)[0].encode()).hexdigest()
+            for name in dict.fromkeys(point.experiment.network for point in points)
+        },
+        "seeds": [point.experiment.seed for point in points],
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv[1:],
+        "platform": describe_platform(),
+    }
+    _write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _write_run(folder: Path, result: LoadRun) -> None:
+    folder.mkdir(parents=True)
+    result.records.write(folder / "records.csv")
+    lines = ["height,at_s,transactions"]
+    lines += [f"{item.height},{item.at_s:.6f},{item.transactions}" for item in result.blocks]
+    (folder / "blocks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write_json(folder / "run.json", describe_run(result))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _describe(points: list[Point], *, is_ok: bool, is_complete: bool) -> dict[str, Any]:
+    return {
+        "name": points[0].experiment.name,
+        "as_expected": is_ok,
+        "complete": is_complete,
+        "invalid": sum(not item.is_valid for point in points for item in point.runs),
+        "points": [
+            {
+                "point": dict(point.experiment.point),
+                "median": _figures(point),
+                "misses": point.misses(),
+                "runs": [describe_run(item) for item in point.runs],
+            }
+            for point in points
+        ],
+    }
+
+
+def _figures(point: Point) -> dict[str, float]:
+    found = {name: round(value, 3) for name, value in point.figures().items()}
+    return {**found, "invalid": sum(not item.is_valid for item in point.runs)}
+
+
+def _tell_run(point: Point, number: int, points: int) -> str:
+    where = ", ".join(f"{key} = {value}" for key, value in point.experiment.point.items())
+    of = f" at {where}" if points > 1 else ""
+    return f"run {number + 1} of {point.experiment.repetitions}{of}: starting the network"
+
+
+def _print(points: list[Point], folder: Path, seconds: float) -> None:
+    first = points[0].experiment
+    rows = []
+    for point in points:
+        figures = point.figures()
+        where = ", ".join(f"{value}" for value in point.experiment.point.values()) or "-"
+        rows.append([where, str(len(point.runs)), *(_tell(point, figures, name) for name in SHOWN)])
+    swept = ", ".join(first.point) or "point"
+    print_table(f"{first.name}, medians of the runs", (swept, "runs", *SHOWN), rows)
+    for point in points:
+        for number, item in enumerate(point.runs, start=1):
+            for flaw in item.flaws:
+                click.echo(f"INVALID run {number}: {flaw}")
+            for fault, hangover in zip(item.faults, item.hangovers_s, strict=True):
+                back = (
+                    "did not come back" if math.isnan(hangover) else f"back after {hangover:.0f} s"
+                )
+                click.echo(
+                    f"run {number}: {fault.kind} {', '.join(fault.nodes)} from "
+                    f"{fault.begins_s:.1f} s to {fault.ends_s:.1f} s; p99 {back}"
+                )
+        for miss in point.misses():
+            click.echo(f"NOT AS EXPECTED: {miss}")
+    click.echo(f"{seconds:.0f} s; records and figures in {folder}")
+
+
+def _tell(point: Point, figures: dict[str, float], name: str) -> str:
+    if name not in figures:
+        return "-"
+    is_least = any(name in item.summary.is_bounded for item in point.runs)
+    return f"{'≥ ' if is_least else ''}{figures[name]:,.0f}"

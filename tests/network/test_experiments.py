@@ -1,0 +1,103 @@
+"""`lowu experiment`, on real processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+
+import psutil
+
+from lowu.experiments.load.outcomes import read_records
+from tests.network.kit import lowu, lowu_json
+
+STOPPED = """\
+[experiment]
+name = "stopped"
+network = "load-4"
+
+[load]
+arrival = { kind = "constant", rate = 20 }
+warm_up_s = 0
+duration_s = 9
+deadline_s = 60
+lag_bound_ms = 5000
+
+[[fault]]
+at_s = 1
+pause = ["node0", "node1", "node2", "node3"]
+for_s = 6
+
+[expect]
+uncommitted = 0
+max_ms = ">= 5900"
+"""
+
+
+def test_a_stop_of_the_whole_network_shows_in_its_length(tmp_path):
+    """Coordinated omission: a generator that waits for answers would show one slow transaction."""
+    (tmp_path / "stopped.toml").write_text(STOPPED)
+    found = lowu_json("experiment", "run", "stopped.toml", "--out", "out", cwd=tmp_path)
+    figures = found["figures"]
+    assert figures["scheduled"] == figures["sent"] == figures["committed"] == 180
+    assert figures["p99_ms"] >= 5_700 and figures["p50_ms"] >= 1_000
+    run = tmp_path / "out" / "runs" / "001-001"
+    records = read_records(run / "records.csv")
+    assert len(records) == 180
+    (fault,) = json.loads((run / "run.json").read_text())["faults"]
+    assert fault["kind"] == "pause" and fault["ends_s"] - fault["begins_s"] >= 5.9
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["seeds"] == [1] and manifest["platform"]["cores"] >= 1
+    again = lowu("experiment", "run", "stopped.toml", "--out", "out", cwd=tmp_path, check=False)
+    assert again.returncode == 2 and "is there already" in again.stderr
+
+
+def test_an_interrupted_run_keeps_what_it_found_and_leaves_no_process(tmp_path):
+    command = [sys.executable, "-m", "lowu", "experiment", "run", "quick", "--out", "out"]
+    before = {item.pid for item in psutil.process_iter()}
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    watchdog = threading.Timer(90, running.kill)
+    watchdog.start()
+    for line in running.stderr:
+        if "committed" in line:
+            running.send_signal(signal.SIGINT)
+            break
+    told, _ = running.communicate()
+    watchdog.cancel()
+    assert running.returncode == 1 and "the run was interrupted" in told
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["complete"] is False
+    ((run,),) = (point["runs"] for point in summary["points"])
+    assert run["endings"]["COMMITTED"] + run["endings"]["WAITING"] > 0
+    left = [
+        item.pid
+        for item in psutil.process_iter(["cmdline"])
+        if item.pid not in before and "lowu-experiment" in " ".join(item.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+def test_files_are_checked_before_anything_is_started(tmp_path):
+    for name in ("quick", "leader-crash"):
+        assert lowu_json("experiment", "validate", name)["figures"]["runs"] >= 1
+    assert {"quick", "leader-crash"} <= lowu_json("experiment", "list")["experiments"].keys()
+    lowu("experiment", "init", cwd=tmp_path)
+    lowu("experiment", "validate", "experiment.toml", cwd=tmp_path)
+    text = (tmp_path / "experiment.toml").read_text()
+    for old, new, problem in (
+        ('network = "load-4"', 'network = "lod-4"', "neither bundled"),
+        ("[expect]", '[[fault]]\nat_s = 1\nkill = "bank-sz-9"\n[expect]', "did you mean 'bank-sz-"),
+        (
+            "[expect]",
+            '[[fault]]\nat_s = 1\ncut = ["SZ", "MO"]\nfor_s = 1\n[expect]',
+            "no side 'MO'",
+        ),
+        ("[load]", "[network]\nblock_tx_limit = 5\n[load]", "block_tx_count_limit"),
+        ("rate = 200", "rate = 1e6", "more than"),
+    ):
+        (tmp_path / "wrong.toml").write_text(text.replace(old, new, 1))
+        done = lowu("experiment", "run", "wrong.toml", cwd=tmp_path, check=False)
+        assert done.returncode == 2 and problem in done.stderr, done.stderr
+    assert not (tmp_path / "results").exists()

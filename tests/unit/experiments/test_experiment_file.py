@@ -1,0 +1,150 @@
+"""Experiment files: what they mean, and every mistake with its line."""
+
+from pathlib import Path
+
+import pytest
+
+from lowu.experiments.load.experiment_file import Bound, parse_experiments
+from lowu.node.errors import ConfigError
+
+GOOD = """\
+[experiment]
+name = "leader crash"
+network = "load-4"
+repetitions = 5
+seed = 1
+
+[network]
+block_tx_count_limit = 500
+
+[load]
+workload = "register"
+arrival = { kind = "poisson", rate = 300 }
+warm_up_s = 5
+duration_s = 60
+deadline_s = 20
+
+[[link]]
+between = ["SZ", "HK"]
+delay_ms = 40
+jitter_ms = 2
+
+[[fault]]
+at_s = 20
+kill = "leader"
+restart_after_s = 10
+
+[[fault]]
+at_s = 40
+cut = ["SZ", "HK"]
+for_s = 5
+
+[expect]
+p99_ms = "<= 500"
+failed = 0
+"""
+
+
+def read(text):
+    return parse_experiments(text, Path("x.toml"))
+
+
+def problems(text):
+    with pytest.raises(ConfigError) as refused:
+        read(text)
+    return str(refused.value)
+
+
+def test_what_a_file_says():
+    (found,) = read(GOOD)
+    assert (found.name, found.network, found.repetitions) == ("leader crash", "load-4", 5)
+    assert found.changes == {"block_tx_count_limit": 500}
+    assert (found.load.arrivals.kind, found.load.arrivals.rate) == ("poisson", 300.0)
+    assert found.load.offered_s == 65
+    kill, cut = found.faults
+    assert (kill.at_s, kill.kind, kill.targets, kill.for_s) == (20, "kill", ("leader",), 10)
+    assert (cut.targets, cut.for_s) == (("SZ", "HK"), 5)
+    assert (found.links[0].delay_ms, found.links[0].jitter_ms) == (40, 2)
+    assert found.expectations == (
+        Bound("p99_ms", "<=", 500), Bound("failed", "==", 0),
+    )  # fmt: skip
+    assert [item.holds(0) for item in found.expectations] == [True, True]
+    assert [item.holds(501) for item in found.expectations] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "told"),
+    [
+        ('name = "leader crash"', 'name = "../x"', 2, "name must be"),
+        ("seed = 1", "seed = -1", 5, "seed must be in 0.."),
+        ("repetitions = 5", "repetitions = 1.5", 4, "repetitions must be a whole number"),
+        ("seed = 1", "sead = 1", 5, "unknown key 'sead'; did you mean 'seed'?"),
+        ('"register"', '"registr"', 11, "no workload 'registr'; did you mean 'register'?"),
+        ('"poisson"', '"poison"', 12, "did you mean 'poisson'?"),
+        ("rate = 300", "rate = 0", 12, "rate must be in"),
+        ("rate = 300", "rate = true", 12, "rate must be a number"),
+        ("rate = 300", "rate = nan", 12, "rate must be in"),
+        (', rate = 300', "", 12, "needs rate"),
+        ("warm_up_s = 5", "warmup_s = 5", 13, "did you mean 'warm_up_s'?"),
+        ('kill = "leader"', 'kil = "leader"', 24, "did you mean 'kill'?"),
+        ("at_s = 20\n", "", 22, "at_s is missing"),
+        ("restart_after_s = 10", "for_s = 10", 25, "how long a kill lasts is restart_after_s"),
+        ("for_s = 5\n", "", 27, "for_s is missing"),
+        ('cut = ["SZ", "HK"]', 'cut = ["SZ"]', 29, "two sides"),
+        ('between = ["SZ", "HK"]', 'between = ["SZ", "HKG"]', 18, "did you mean 'HK'?"),
+        ('p99_ms = "<= 500"', 'p99 = "<= 500"', 33, "no figure 'p99'; did you mean 'p99"),
+        ('p99_ms = "<= 500"', 'p99_ms = "about 500"', 33, "a number, or a bound"),
+        ("[load]\n", "[lod]\n", 10, "unknown key 'lod'; did you mean 'load'?"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_at_their_line(old, new, line, told):
+    text = problems(GOOD.replace(old, new, 1))
+    assert told in text, text
+    assert any(item.startswith(f"x.toml:{line}: ") and told in item for item in text.splitlines())
+
+
+def test_all_mistakes_are_told_at_once():
+    text = GOOD.replace("seed = 1", "seed = -1").replace("deadline_s = 20", "deadline_s = 0")
+    assert len(problems(text).splitlines()) == 2
+
+
+def test_a_profile_stands_for_an_arrival():
+    text = GOOD.replace(
+        'arrival = { kind = "poisson", rate = 300 }', 'profile = "demand"\nspeed = 60'
+    )
+    (found,) = read(text)
+    assert found.load.arrivals.kind == "diurnal" and found.load.arrivals.period_s == 1_440
+    assert "not both" in problems(GOOD.replace("arrival =", 'profile = "demand"\narrival ='))
+    assert "arrival is missing" in problems(text.replace('profile = "demand"\n', ""))
+
+
+def test_a_trace_stands_beside_the_file(tmp_path):
+    (tmp_path / "day.txt").write_text("5\n5.5\n7\n")
+    kind = 'arrival = { kind = "replay", file = "day.txt" }'
+    text = GOOD.replace('arrival = { kind = "poisson", rate = 300 }', kind)
+    (found,) = parse_experiments(text, tmp_path / "x.toml")
+    assert found.load.arrivals.draw(60, 0) == [0, 0.5, 2]
+    assert "day.txt: cannot be read" in problems(text)
+
+
+def test_a_sweep_is_every_combination():
+    sweep = """
+[sweep]
+"link.0.delay_ms" = [1, 80]
+"experiment.network" = ["load-4", "load-7", "load-10"]
+"""
+    found = read(GOOD + sweep)
+    assert [(item.links[0].delay_ms, item.network) for item in found] == [
+        (1, "load-4"), (1, "load-7"), (1, "load-10"),
+        (80, "load-4"), (80, "load-7"), (80, "load-10"),
+    ]  # fmt: skip
+    assert found[0].point == {"link.0.delay_ms": 1, "experiment.network": "load-4"}
+    assert read(GOOD + "\n[sweep]\nload.arrival.rate = [1, 2]\n")[1].load.arrivals.rate == 2
+    for text, told in (
+        ("load.arrival.rat = [1]", "the file has nothing there"),
+        ('"link.1.delay_ms" = [1]', "the file has nothing there"),
+        ("experiment.seed = 5", "needs a list of values"),
+        ("experiment.seed = [1, -5]", "seed must be in"),
+        (f"experiment.seed = {list(range(1_001))}", "more than 1000 combinations"),
+    ):
+        assert told in problems(f"{GOOD}\n[sweep]\n{text}\n")
