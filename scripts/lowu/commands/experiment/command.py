@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lowu.arguments import write_file
 from lowu.cli import emit_json
-from lowu.options import json_option, read_network
+from lowu.options import Number, json_option, read_network
 from lowu.output import Progress, print_table, say
 
 if TYPE_CHECKING:
@@ -183,6 +183,58 @@ def run(file: str, out: Path | None, is_json: bool) -> None:
     sys.exit(0 if is_ok else 1)
 
 
+@experiment.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@json_option
+def report(folder: Path, is_json: bool) -> None:
+    """Write report.html from the results in FOLDER again."""
+    from lowu.commands.experiment.running import write_report
+
+    page = write_report(folder)
+    say(f"report: {page}", is_json=is_json, file=str(page))
+
+
+@experiment.command()
+@click.argument("first", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("second", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--threshold", type=Number(0, 1_000), default=5.0, show_default=True,
+    help="Smallest change that matters, in per cent.",
+)  # fmt: skip
+@json_option
+def compare(first: Path, second: Path, threshold: float, is_json: bool) -> None:
+    """Say whether the results in SECOND differ from those in FIRST, point by point.
+
+    Runs are compared, by a bootstrap interval of 95 %; three valid ones on each side are needed.
+    """
+    from lowu.commands.experiment.comparing import compare_results
+
+    compare_results(first, second, threshold / 100, is_json=is_json)
+
+
+@experiment.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
+    help="New folder for the results.  [default: results/NAME-TIME]",
+)  # fmt: skip
+@json_option
+def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
+    """Run the experiment in FOLDER again, with the same file and seeds."""
+    from lowu.commands.experiment.running import run_experiments
+    from lowu.experiments.load.results import read_results
+
+    stored = read_results(folder)
+    found = tuple(point.experiment for point in stored.points)
+    path = folder / "experiment.toml"
+    check_experiments(found, path)
+    progress = Progress(is_silent=is_json)
+    is_ok = run_experiments(found, stored.text, path, out, progress, is_json=is_json)
+    if not is_json:
+        click.echo(f"next: lowu experiment compare {folder} FOLDER")
+    sys.exit(0 if is_ok else 1)
+
+
 def _title(text: str) -> str:
     """Return the first comment of a file."""
     first = text.splitlines()[0] if text else ""
@@ -191,8 +243,3 @@ def _title(text: str) -> str:
 
 def _tell_point(item: Experiment) -> str:
     return ", ".join(f"{key} = {value}" for key, value in item.point.items())
-
-
-def describe_point(item: Experiment) -> dict[str, Any]:
-    """Return what sets an experiment apart from others of its sweep."""
-    return dict(item.point)

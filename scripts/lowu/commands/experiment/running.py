@@ -19,6 +19,8 @@ import trio
 from lowu.cli import emit_json
 from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.generator import GeneratorStatus
+from lowu.experiments.load.report_page import render_report
+from lowu.experiments.load.results import read_results
 from lowu.experiments.load.run import LoadRun, describe_platform, describe_run, run_once
 from lowu.node.version import CLIENT_VERSION
 from lowu.options import read_network
@@ -91,10 +93,12 @@ def run_experiments(
     )
     summary = _describe(points, is_ok=is_ok, is_complete=not is_interrupted)
     _write_json(folder / "summary.json", {**summary, "manifest": manifest})
+    page = write_report(folder)
     if is_json:
         emit_json(is_ok, _figures(points[0]), folder=str(folder), **summary)
     else:
-        _print(points, folder, time.monotonic() - started)
+        _print(points, time.monotonic() - started)
+        click.echo(f"report: {page}; records and figures beside it")
     return is_ok
 
 
@@ -194,7 +198,14 @@ def _tell_run(point: Point, number: int, points: int) -> str:
     return f"run {number + 1} of {point.experiment.repetitions}{of}: starting the network"
 
 
-def _print(points: list[Point], folder: Path, seconds: float) -> None:
+def write_report(folder: Path) -> Path:
+    """Write the report on the results in a folder beside them; return its path."""
+    page = folder / "report.html"
+    page.write_text(render_report(read_results(folder)), encoding="utf-8")
+    return page
+
+
+def _print(points: list[Point], seconds: float) -> None:
     first = points[0].experiment
     rows = []
     for point in points:
@@ -217,7 +228,7 @@ def _print(points: list[Point], folder: Path, seconds: float) -> None:
                 )
         for miss in point.misses():
             click.echo(f"NOT AS EXPECTED: {miss}")
-    click.echo(f"{seconds:.0f} s; records and figures in {folder}")
+    click.echo(f"all in {seconds:.0f} s")
 
 
 def _tell(point: Point, figures: dict[str, float], name: str) -> str:

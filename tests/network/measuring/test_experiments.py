@@ -48,6 +48,14 @@ def test_a_stop_of_the_whole_network_shows_in_its_length(tmp_path):
     assert fault["kind"] == "pause" and fault["ends_s"] - fault["begins_s"] >= 5.9
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["seeds"] == [1] and manifest["platform"]["cores"] >= 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "All runs are valid" in page and "uPlot" in page
+    (tmp_path / "out" / "report.html").unlink()
+    lowu("experiment", "report", "out", cwd=tmp_path)
+    assert (tmp_path / "out" / "report.html").read_text() == page
+    compared = lowu_json("experiment", "compare", "out", "out", cwd=tmp_path)
+    ((point,),) = (compared["comparisons"],)
+    assert point["figures"]["p99_ms"]["verdict"] == "too few runs"
     again = lowu("experiment", "run", "stopped.toml", "--out", "out", cwd=tmp_path, check=False)
     assert again.returncode == 2 and "is there already" in again.stderr
 

@@ -1,0 +1,321 @@
+"""The report on an experiment: one HTML file that asks for nothing else, written from its results.
+
+Its plots are drawn by uPlot (MIT), which is copied into the file.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from statistics import median
+from typing import Any
+
+from lowu.experiments.load.outcomes import SHARES, Ending, Records, list_seconds, percentile
+from lowu.experiments.load.results import StoredPoint, StoredResults, StoredRun
+
+FIGURES = (
+    ("scheduled", "due", 0), ("sent", "sent", 0), ("committed", "committed", 0),
+    ("failed", "reverted", 0), ("refused", "refused", 0), ("timed_out", "timed out", 0),
+    ("throughput_per_s", "throughput, 1/s", 1), ("p50_ms", "p50, ms", 0), ("p90_ms", "p90, ms", 0),
+    ("p99_ms", "p99, ms", 0), ("p999_ms", "p99.9, ms", 0), ("max_ms", "max, ms", 0),
+    ("generator_lag_ms_max", "generator's lag, ms", 0), ("view_changes", "view changes", 0),
+)  # fmt: skip
+CDF_POINTS = 200
+_STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;max-width:68em;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}
+td,th{border:1px solid #ccc;padding:.3em .6em;text-align:right}
+td:first-child,th:first-child{text-align:left}
+pre{background:#f6f6f6;padding:1em;overflow:auto}
+.bad{background:#fde2e2;border-left:4px solid #b00;padding:.6em 1em}
+.good{background:#e4f5e4;border-left:4px solid #080;padding:.6em 1em}
+.plots{display:flex;flex-wrap:wrap;gap:1em}
+.u-title{font-size:15px}
+@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}pre{background:#222}
+td,th{border-color:#444}.bad{background:#402}.good{background:#042}
+.u-wrap,.plots>div{background:#eee;color:#222}}
+"""
+_SCRIPT = """
+for (const plot of JSON.parse(document.getElementById("plots").textContent)) {
+  const bands = u => {
+    for (const [from, to, name] of plot.bands) {
+      const a = u.valToPos(from, "x", true), b = u.valToPos(to, "x", true);
+      u.ctx.fillStyle = "rgba(200,60,60,.13)";
+      u.ctx.fillRect(a, u.bbox.top, Math.max(2, b - a), u.bbox.height);
+      u.ctx.fillStyle = "#a33";
+      u.ctx.textAlign = "left";
+      u.ctx.fillText(name, a + 4, u.bbox.top + 14);
+    }
+  };
+  const colours = ["#1668b8", "#c2570c", "#2d8a3e", "#8a3ca0", "#777"];
+  new uPlot({
+    title: plot.title, width: 480, height: 280,
+    scales: {
+      x: {time: false, distr: plot.log_x ? 3 : 1},
+      y: {range: (u, low, high) => [0, high * 1.05 || 1]},
+    },
+    axes: [{label: plot.x}, {label: plot.y, size: 64}],
+    hooks: {drawClear: [bands]},
+    series: [{label: plot.x}, ...plot.series.map((label, i) => ({
+      label, stroke: colours[i % colours.length], width: 1.5, spanGaps: false,
+      points: {show: plot.dots}, dash: plot.dashed.includes(i) ? [5, 4] : undefined,
+    }))],
+  }, plot.data, document.getElementById(plot.id));
+}
+"""
+
+
+def render_report(results: StoredResults) -> str:
+    """Return the report as a page of HTML."""
+    assets = resources.files("lowu.experiments.load").joinpath("assets")
+    library = assets.joinpath("uPlot.min.js").read_text(encoding="utf-8")
+    style = assets.joinpath("uPlot.min.css").read_text(encoding="utf-8")
+    plots: list[dict[str, Any]] = []
+    body = [f"<h1>{_escape(results.name)}</h1>", _tell_verdict(results), _tell_table(results)]
+    body.append(f"<pre>{_escape(render_summary(results))}</pre>")
+    if len(results.points) > 1:
+        body.append(_add(plots, _plot_sweep(results.points)))
+    for point in results.points:
+        if not point.runs:
+            continue
+        if point.name:
+            body.append(f"<h2>{_escape(point.name)}</h2>")
+        body.append(_tell_faults(point))
+        body.append('<div class="plots">')
+        body += [_add(plots, plot) for plot in _plots_of(point)]
+        body.append("</div>")
+        body.append(_tell_cpu(point.runs[0]))
+    body.append(_tell_manifest(results.manifest))
+    data = json.dumps(plots, allow_nan=False).replace("<", "\\u003c")
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_escape(results.name)}</title>"
+        f"<meta name=viewport content='width=device-width'><style>{style}{_STYLE}</style>"
+        f"{''.join(body)}<script id=plots type=application/json>{data}</script>"
+        f"<script>{library}</script><script>{_SCRIPT}</script></html>\n"
+    )
+
+
+def _escape(text: object) -> str:
+    return html.escape(str(text))
+
+
+def _add(plots: list[dict[str, Any]], plot: dict[str, Any]) -> str:
+    """Add a plot's data to those of the page; return the place where it is drawn."""
+    plot["id"] = f"plot{len(plots)}"
+    plots.append(plot)
+    return f"<div id={plot['id']}></div>"
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def render_summary(results: StoredResults) -> str:
+    """Return a block of text as the field's papers print it, for the first point of a sweep."""
+    point = results.points[0]
+    load, figures = point.experiment.load, _medians(point.runs)
+    faults = ", ".join(
+        f"{item.kind} {' '.join(item.targets)} at {item.at_s:g} s"
+        for item in point.experiment.faults
+    )
+    links = ", ".join(
+        f"{'-'.join(item.between)} {item.delay_ms:g} ms" for item in point.experiment.links
+    )
+    rows = [
+        "-----------------------------------------",
+        " SUMMARY:",
+        "-----------------------------------------",
+        " + CONFIG:",
+        f" Network: {point.experiment.network}",
+        f" Workload: {load.workload}, {load.arrivals.kind}",
+        f" Links: {links or 'as they are'}",
+        f" Faults: {faults or 'none'}",
+        f" Warm-up: {load.warm_up_s:g} s",
+        f" Duration: {load.duration_s:g} s",
+        f" Deadline: {load.deadline_s:g} s",
+        f" Runs: {len(point.runs)} (figures are medians)",
+        "",
+        " + RESULTS:",
+    ]
+    rows += [
+        f" {label}: {_tell(figures[name], digits)}{_tell_least(point.runs, name)}"
+        for name, label, digits in FIGURES
+        if name in figures
+    ]
+    return "\n".join([*rows, "-----------------------------------------"])
+
+
+def _medians(runs: Sequence[StoredRun]) -> dict[str, float]:
+    names = dict.fromkeys(name for run in runs for name in run.figures)
+    found = {}
+    for name in names:
+        values = [run.figures.get(name, math.nan) for run in runs]
+        values = [value for value in values if not math.isnan(value)]
+        if values:
+            found[name] = median(values)
+    return found
+
+
+def _tell(value: float, digits: int) -> str:
+    return f"{value:,.{digits}f}"
+
+
+def _tell_least(runs: Iterable[StoredRun], name: str) -> str:
+    is_least = any(name in run.told["at_least"] for run in runs)
+    return " or more" if is_least else ""
+
+
+def _tell_verdict(results: StoredResults) -> str:
+    flaws = [
+        f"{point.name} run {number}: {flaw}".strip()
+        for point in results.points
+        for number, run in enumerate(point.runs, start=1)
+        for flaw in run.told["flaws"]
+    ]
+    missing = sum(point.experiment.repetitions - len(point.runs) for point in results.points)
+    if missing > 0:
+        flaws.append(f"{missing} runs are missing: the experiment was not finished")
+    if not flaws:
+        return "<p class=good>All runs are valid.</p>"
+    return f"<div class=bad><b>INVALID</b><br>{'<br>'.join(map(_escape, flaws))}</div>"
+
+
+def _tell_table(results: StoredResults) -> str:
+    heads = "".join(f"<th>{_escape(label)}" for _, label, _ in FIGURES)
+    rows = []
+    for point in results.points:
+        figures, cells = _medians(point.runs), []
+        for name, _, digits in FIGURES:
+            least = "≥ " if _tell_least(point.runs, name) else ""
+            cells.append(f"{least}{_tell(figures[name], digits)}" if name in figures else "–")
+        first = point.name or ("one run" if len(point.runs) == 1 else f"{len(point.runs)} runs")
+        rows.append(f"<tr><td>{_escape(first)}<td>{'<td>'.join(cells)}")
+    return (
+        "<p>Latency counts from the time at which a transaction was due, over all that were due; "
+        "medians of the runs.</p>"
+        f"<div style='overflow:auto'><table><tr><th>point{heads}{''.join(rows)}</table></div>"
+    )
+
+
+def _tell_faults(point: StoredPoint) -> str:
+    rows = []
+    for number, run in enumerate(point.runs, start=1):
+        for fault in run.told["faults"]:
+            hangover = fault["hangover_s"]
+            back = "did not come back" if hangover is None else f"{hangover:.0f} s"
+            rows.append(
+                f"<tr><td>{number}<td>{_escape(fault['kind'])} {_escape(' '.join(fault['nodes']))}"
+                f"<td>{fault['begins_s']:.1f}<td>{fault['ends_s']:.1f}<td>{back}"
+            )
+    if not rows:
+        return ""
+    return (
+        f"<table><tr><th>run<th>fault<th>from, s<th>to, s<th>p99 back after{''.join(rows)}</table>"
+    )
+
+
+def _tell_cpu(run: StoredRun) -> str:
+    times = run.told["cpu_s"].items()
+    cells = "".join(f"<tr><td>{_escape(name)}<td>{_escape(value)}" for name, value in times)
+    return f"<table><tr><th>node<th>CPU time of the first run, s{cells}</table>"
+
+
+def _tell_manifest(manifest: Mapping[str, Any]) -> str:
+    text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
+    return f"<h2>To repeat it</h2><pre>{_escape(text)}</pre>"
+
+
+# --- plots --------------------------------------------------------------------------------------
+
+
+def _plot(
+    title: str,
+    x: str,
+    y: str,
+    data: list[list[float | None]],
+    series: list[str],
+    **more: Any,
+) -> dict[str, Any]:
+    plain = [
+        [None if value is None or math.isnan(value) else round(value, 3) for value in row]
+        for row in data
+    ]
+    return {
+        "title": title, "x": x, "y": y, "data": plain, "series": series,
+        "bands": [], "dots": False, "dashed": [], "log_x": False, **more,
+    }  # fmt: skip
+
+
+def _plots_of(point: StoredPoint) -> list[dict[str, Any]]:
+    run = point.runs[0]
+    records, load = run.read_records(), point.experiment.load
+    seconds = list_seconds(records, load.deadline_s)
+    times: list[float | None] = [float(item.at_s) for item in seconds]
+    bands = [[item["begins_s"], item["ends_s"], item["kind"]] for item in run.told["faults"]]
+    blocks = sorted((item for item in run.read_blocks() if item[1] >= 0), key=lambda item: item[1])
+    return [
+        _plot(
+            "Throughput, first run", "s", "transactions per second",
+            [times, [float(i.due) for i in seconds], [float(i.committed) for i in seconds]],
+            ["due", "committed"], bands=bands, dashed=[0],
+        ),
+        _plot(
+            "Latency of what was due, first run", "s", "ms",
+            [times, [i.p50_ms for i in seconds], [i.p99_ms for i in seconds]],
+            ["p50", "p99"], bands=bands,
+        ),
+        _plot_cdf(point),
+        _plot(
+            "Block size, first run", "s", "transactions",
+            [[item[1] for item in blocks], [float(item[2]) for item in blocks]],
+            ["in a block"], bands=bands,
+        ),
+    ]  # fmt: skip
+
+
+def _latencies_ms(records: Records, warm_up_s: float) -> list[float]:
+    """Return the latencies of what was committed, in order; the rest has none."""
+    return sorted(
+        (records.ended_s[row] - records.due_s[row]) * 1_000
+        for row in range(len(records))
+        if records.due_s[row] >= warm_up_s and records.outcome[row] == Ending.COMMITTED
+    )
+
+
+def _plot_cdf(point: StoredPoint) -> dict[str, Any]:
+    """Return how many per cent of all that was due were committed within a time, in all runs."""
+    warm_up_s = point.experiment.load.warm_up_s
+    latencies: list[float] = []
+    due = 0
+    for run in point.runs:
+        records = run.read_records()
+        latencies += _latencies_ms(records, warm_up_s)
+        due += sum(item >= warm_up_s for item in records.due_s)
+    latencies.sort()
+    steps = [number / CDF_POINTS for number in range(1, CDF_POINTS + 1)]
+    shares = sorted({*steps, *SHARES.values()})
+    x: list[float | None] = [max(0.1, percentile(latencies, share)) for share in shares]
+    committed = len(latencies) / due if due else 0.0
+    y: list[float | None] = [share * committed * 100 for share in shares]
+    if not latencies:
+        x, y = [], []
+    return _plot(
+        "Latency of all that was due, all runs", "ms", "per cent committed", [x, y], ["within"],
+        log_x=True,
+    )  # fmt: skip
+
+
+def _plot_sweep(points: Sequence[StoredPoint]) -> dict[str, Any]:
+    """Return latency against throughput, over the points of a sweep."""
+    rows = sorted(
+        (figures["throughput_per_s"], figures.get("p50_ms"), figures.get("p99_ms"))
+        for figures in (_medians(point.runs) for point in points)
+        if "throughput_per_s" in figures
+    )
+    return _plot(
+        "Latency against throughput", "transactions per second", "ms",
+        [[row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]],
+        ["p50", "p99"], dots=True,
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""The folder with an experiment's results, read back: reports and comparisons need nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lowu.experiments.load.experiment_file import Experiment, parse_experiments
+from lowu.experiments.load.outcomes import Records, read_records
+
+
+class ResultsError(Exception):
+    """A folder holds no results, or damaged ones; the text says what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One run, as it was written down."""
+
+    folder: Path
+    told: Mapping[str, Any]
+    """What run.json says."""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Its figures by name; NaN where there is none."""
+        raw = self.told["figures"]
+        return {name: math.nan if value is None else float(value) for name, value in raw.items()}
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its figures can be relied on."""
+        return bool(self.told["valid"])
+
+    def read_records(self) -> Records:
+        """Return a row for each transaction."""
+        return read_records(self.folder / "records.csv")
+
+    def read_blocks(self) -> list[tuple[int, float, int]]:
+        """Return height, the second at which it was seen, and transactions of each block."""
+        with (self.folder / "blocks.csv").open(encoding="utf-8", newline="") as file:
+            return [
+                (int(row["height"]), float(row["at_s"]), int(row["transactions"]))
+                for row in csv.DictReader(file)
+            ]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """An experiment of a sweep, with its runs."""
+
+    experiment: Experiment
+    runs: tuple[StoredRun, ...]
+
+    @property
+    def name(self) -> str:
+        """What sets it apart from the others of the sweep; empty if there is no other."""
+        return ", ".join(f"{key} = {value}" for key, value in self.experiment.point.items())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResults:
+    """All of a folder."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    points: tuple[StoredPoint, ...]
+    text: str
+    """The experiment's file."""
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.points[0].experiment.name
+
+
+def read_results(folder: Path) -> StoredResults:
+    """Return the results in a folder.
+
+    Raises:
+        ResultsError: it holds none, or they are damaged.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        text = (folder / "experiment.toml").read_text(encoding="utf-8")
+        found = []
+        for place, item in enumerate(parse_experiments(text, folder / "experiment.toml"), start=1):
+            runs = [
+                StoredRun(run, json.loads((run / "run.json").read_text(encoding="utf-8")))
+                for run in sorted((folder / "runs").glob(f"{place:03d}-*"))
+            ]
+            for run in runs:
+                _ = run.figures, run.is_valid
+            found.append(StoredPoint(item, tuple(runs)))
+    except FileNotFoundError as error:
+        raise ResultsError(
+            f"{folder}: no results of an experiment here ({error.filename} is missing)"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultsError(f"{folder}: damaged ({type(error).__name__}: {error})") from error
+    return StoredResults(folder, manifest, tuple(found), text)
