@@ -26,6 +26,7 @@ from lowu.experiments.load.arrivals import (
     compress,
     read_offsets,
 )
+from lowu.experiments.load.workloads import WORKLOADS
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}\Z")
@@ -35,7 +36,6 @@ POINTS_MAX = 1_000
 """Most combinations of a sweep."""
 TIME_MAX_S = 7 * 86_400.0
 RATE_MAX = 1_000_000.0
-WORKLOADS = ("register",)
 FAULT_KINDS = ("kill", "pause", "cut", "slow")
 OPERATORS = ("<=", ">=", "==", "<", ">")
 FIGURES = (
@@ -50,7 +50,8 @@ FIGURES = (
 class Load:
     """What is offered, and when. Times are seconds."""
 
-    workload: str
+    workload: Mapping[str, float]
+    """Workloads by name, with the share of each."""
     arrivals: Arrivals
     warm_up_s: float
     duration_s: float
@@ -261,13 +262,27 @@ def _read_load(reader: TomlReader, raw: object) -> Load:
         "lag_bound_ms",
     )  # fmt: skip
     return Load(
-        table.choice("workload", WORKLOADS, "register"),
+        _read_workload(reader, table),
         _read_arrivals(reader, table),
         table.number("warm_up_s", 5, 0, TIME_MAX_S),
         table.number("duration_s", 60, 0.1, TIME_MAX_S),
         table.number("deadline_s", 20, 0.1, 86_400),
         table.number("lag_bound_ms", 250, 1, 60_000),
     )
+
+
+def _read_workload(reader: TomlReader, load: _Table) -> dict[str, float]:
+    if not isinstance(load.raw.get("workload"), dict):
+        return {load.choice("workload", tuple(WORKLOADS), "register"): 1.0}
+    table = _Table(reader, "load.workload", 0, load.raw["workload"])
+    for name in table.raw:
+        if name not in WORKLOADS:
+            table.tell(name, tell_unknown("workload", name, WORKLOADS))
+    shares = {name: table.number(name, 0, 0, 1e6) for name in table.raw if name in WORKLOADS}
+    found = {name: share for name, share in shares.items() if share > 0}
+    if not found:
+        table.tell("", "a mix of workloads needs at least one share above 0")
+    return found or {"register": 1.0}
 
 
 def _read_arrivals(reader: TomlReader, load: _Table) -> Arrivals:

@@ -13,17 +13,16 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import trio
 
 from lowu.contracts.account import Account
-from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, encode_register_anchor
 from lowu.experiments.actors.light_client import LightClient, render_calls
-from lowu.experiments.load.offering import REGISTRATION_GAS
 from lowu.experiments.load.outcomes import Ending, Records
+from lowu.experiments.load.workloads import Mix
 from lowu.node.client import ClientError
 
 BATCH_MAX = 100
@@ -34,6 +33,8 @@ AGAIN_S = 0.05
 """Time before what was refused, or not answered, is sent again."""
 ANSWER_S = 3.0
 """How long a node is waited for before the next one is asked."""
+WATCHED_S = 10.0
+"""How long an answer of any node is waited for before the load."""
 SWEEP_S = 0.1
 RECEIPTS_S = 120.0
 """How long receipts are read at the end, to find what was reverted."""
@@ -53,6 +54,12 @@ class GeneratorPlan:
     due_s: tuple[float, ...]
     """When each transaction is due, in order; empty for a closed loop."""
     deadline_s: float
+    shares: Mapping[str, float] = field(default_factory=lambda: {"register": 1.0})
+    """Of each workload."""
+    addresses: Mapping[str, bytes] = field(default_factory=dict)
+    """Of the workloads' contracts, by artifact."""
+    seed: int = 0
+    """Draws the workloads."""
     clients: int = 0
     """In a closed loop: how many clients wait for each other's answers."""
     closed_s: float = 0.0
@@ -109,11 +116,12 @@ class Generator:
     """One run of one plan."""
 
     def __init__(self, plan: GeneratorPlan, *, drawn_from: int = 0) -> None:
-        """Sign all that is due in advance; `drawn_from` makes the anchors of generators differ."""
+        """Sign all that is due in advance; `drawn_from` makes what generators send differ."""
         self.plan = plan
         self.records = Records()
         self.blocks: dict[int, SeenBlock] = {}
-        self._first_anchor = (drawn_from << 64) + 1
+        self._first = drawn_from << 64
+        self._mix = Mix(plan.shares, plan.seed)
         self._lanes = [
             _Lane(Account(key), schema, [*plan.urls[number % len(plan.urls) :], *plan.urls])
             for number, (key, schema) in enumerate(plan.senders)
@@ -127,6 +135,9 @@ class Generator:
         self._is_over = False
         """Whether nothing more is offered."""
         self._all_ended = trio.Event()
+        self._is_watched = trio.Event()
+        self._height: int | None = None
+        """That of the chain before the load."""
         self._scope = trio.CancelScope()
         self._lag_s = 0.0
         self._counts = dict.fromkeys(Ending, 0)
@@ -137,13 +148,11 @@ class Generator:
     def _sign(self, number: int) -> bytes:
         """Return the rendered call of the next transaction, which is row `number`."""
         lane = self._lanes[number % len(self._lanes)]
-        data = encode_register_anchor(
-            (self._first_anchor + number).to_bytes(32, "big"), schema=lane.schema
-        )
+        _, call = self._mix.build(self._first + number, lane.schema, self.plan.addresses)
         raw, digest = lane.account.sign_transaction(
-            to=HASH_REGISTRY_ADDRESS,
-            data=data,
-            gas=REGISTRATION_GAS,
+            to=call.to,
+            data=call.data,
+            gas=call.gas,
             nonce=lane.nonce,
             chain_id=self.plan.chain_id,
         )
@@ -201,6 +210,8 @@ class Generator:
             for number in range(min(WATCHERS, len(self.plan.urls))):
                 nursery.start_soon(self._watch, number)
             nursery.start_soon(self._sweep, tell)
+            with trio.move_on_after(WATCHED_S):  # else the first blocks might be missed
+                await self._is_watched.wait()
             await trio.sleep(max(0.0, self._begin_s - time.monotonic()))
             if self.plan.clients:
                 await self._offer_closed()
@@ -283,7 +294,10 @@ class Generator:
             try:
                 async with LightClient(url) as client:
                     height = int(str(await self._call(client, "eth_blockNumber")), 16)
-                    seen = max(self.blocks, default=height)
+                    if self._height is None:
+                        self._height = height
+                        self._is_watched.set()
+                    seen = max(self.blocks, default=self._height)
                     while True:
                         if height > seen:
                             at_s = self.now_s

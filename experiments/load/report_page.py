@@ -15,6 +15,7 @@ from typing import Any
 
 from lowu.experiments.load.outcomes import SHARES, Ending, Records, list_seconds, percentile
 from lowu.experiments.load.results import StoredPoint, StoredResults, StoredRun
+from lowu.experiments.load.workloads import tell_shares
 
 FIGURES = (
     ("scheduled", "due", 0), ("sent", "sent", 0), ("committed", "committed", 0),
@@ -129,7 +130,7 @@ def render_summary(results: StoredResults) -> str:
         "-----------------------------------------",
         " + CONFIG:",
         f" Network: {point.experiment.network}",
-        f" Workload: {load.workload}, {load.arrivals.kind}",
+        f" Workload: {tell_shares(load.workload)}; {load.arrivals.kind}",
         f" Links: {links or 'as they are'}",
         f" Faults: {faults or 'none'}",
         f" Warm-up: {load.warm_up_s:g} s",

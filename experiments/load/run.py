@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,13 +35,15 @@ from lowu.experiments.load.outcomes import (
     list_seconds,
     summarise,
 )
-from lowu.node.client import ClientError, RemoteError
+from lowu.experiments.load.workloads import Mix, deploy
+from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import READY_S, bring_up, read_status, wait_for_block
 from lowu.node.topology.plan import Plan, build_plan
 from lowu.node.topology.spec import parse_spec
 
+NO_ADDRESSES: Mapping[str, bytes] = {}
 HEADWAY_S = 0.5
 """Between the order to begin and the begin, so that all processes are ready."""
 LEVEL_S = 30.0
@@ -92,8 +94,13 @@ def check(experiment: Experiment, text: str, origin: Path) -> Plan:
     return plan
 
 
-def plan_generator(experiment: Experiment, plan: Plan, seed: int) -> GeneratorPlan:
-    """Return what the generator of a run offers."""
+def plan_generator(
+    experiment: Experiment,
+    plan: Plan,
+    seed: int,
+    addresses: Mapping[str, bytes] = NO_ADDRESSES,
+) -> GeneratorPlan:
+    """Return what the generator of a run offers; the workloads' contracts have `addresses`."""
     load, arrivals = experiment.load, experiment.load.arrivals
     senders = [item for item in plan.institutions if item.spec.schemas]
     if not senders:
@@ -105,9 +112,21 @@ def plan_generator(experiment: Experiment, plan: Plan, seed: int) -> GeneratorPl
         plan.genesis.web3_chain_id,
         tuple(arrivals.draw(load.offered_s, seed)) if arrivals.is_open else (),
         load.deadline_s,
+        load.workload,
+        addresses,
+        seed,
         0 if arrivals.is_open else arrivals.clients,
         load.offered_s,
     )
+
+
+async def _deploy(experiment: Experiment, plan: Plan, seed: int) -> dict[str, bytes]:
+    contracts = Mix(experiment.load.workload, seed).contracts
+    if not contracts:
+        return {}
+    senders = [item.address for item in plan.institutions if item.spec.schemas]
+    async with RpcClient(plan.nodes[0].url) as client:
+        return await deploy(client, contracts, senders)
 
 
 async def run_once(
@@ -129,7 +148,9 @@ async def run_once(
     up = await bring_up(folder, network_text(experiment, text), origin)
     plan = up.plan
     async with _relays(experiment, plan, folder, seed) as relays:
-        with running_generator(plan_generator(experiment, plan, seed), number) as generator:
+        addresses = await _deploy(experiment, plan, seed)
+        offered = plan_generator(experiment, plan, seed, addresses)
+        with running_generator(offered, number) as generator:
             tell("signing what is due")
             await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
             return await _offer(experiment, plan, folder, relays, generator, seed, tell, watch)

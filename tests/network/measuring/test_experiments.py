@@ -17,6 +17,7 @@ name = "stopped"
 network = "load-4"
 
 [load]
+workload = { register = 1, nothing = 1, transfer = 1, approve = 1, smallbank = 1 }
 arrival = { kind = "constant", rate = 20 }
 warm_up_s = 0
 duration_s = 9
@@ -29,6 +30,7 @@ pause = ["node0", "node1", "node2", "node3"]
 for_s = 6
 
 [expect]
+failed = 0
 uncommitted = 0
 max_ms = ">= 5900"
 """

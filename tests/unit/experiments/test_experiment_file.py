@@ -118,6 +118,22 @@ def test_a_profile_stands_for_an_arrival():
     assert "arrival is missing" in problems(text.replace('profile = "demand"\n', ""))
 
 
+def test_a_mix_of_workloads_has_shares():
+    assert read(GOOD)[0].load.workload == {"register": 1.0}
+    mix = "workload = { register = 0.8, transfer = 0.2, nothing = 0 }"
+    (found,) = read(GOOD.replace('workload = "register"', mix))
+    assert found.load.workload == {"register": 0.8, "transfer": 0.2}
+    for shares, told in (
+        ("{ transfers = 1 }", "did you mean 'transfer'?"),
+        ("{ transfer = -1 }", "transfer must be in 0.."),
+        ("{ transfer = 0 }", "at least one share above 0"),
+        ("{}", "at least one share above 0"),
+        ("[1]", "workload must be a text"),
+    ):
+        text = problems(GOOD.replace('workload = "register"', f"workload = {shares}"))
+        assert told in text and "x.toml:11: " in text
+
+
 def test_a_trace_stands_beside_the_file(tmp_path):
     (tmp_path / "day.txt").write_text("5\n5.5\n7\n")
     kind = 'arrival = { kind = "replay", file = "day.txt" }'

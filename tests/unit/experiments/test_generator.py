@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -66,28 +67,29 @@ def nonces_by_sender(chain):
 
 
 async def serve(chain, stream, *, is_silent=lambda: False):
-    """Answer plain HTTP requests, one after another."""
+    """Answer plain HTTP requests, one after another, until the client leaves."""
     data = b""
-    async with stream:
-        while True:
-            while b"\r\n\r\n" not in data:
-                more = await stream.receive_some(65_536)
-                if not more:
-                    return
-                data += more
-            head, _, data = data.partition(b"\r\n\r\n")
-            size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            while len(data) < size:
-                data += await stream.receive_some(65_536)
-            body, data = json.loads(data[:size]), data[size:]
-            while is_silent():
-                await trio.sleep(0.01)
-            calls = body if isinstance(body, list) else [body]
-            answers = [{"id": call["id"], **chain.answer(call)} for call in calls]
-            text = json.dumps(answers if isinstance(body, list) else answers[0]).encode()
-            await stream.send_all(
-                b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(text) + text
-            )
+    with suppress(trio.BrokenResourceError):
+        async with stream:
+            while True:
+                while b"\r\n\r\n" not in data:
+                    more = await stream.receive_some(65_536)
+                    if not more:
+                        return
+                    data += more
+                head, _, data = data.partition(b"\r\n\r\n")
+                size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+                while len(data) < size:
+                    data += await stream.receive_some(65_536)
+                body, data = json.loads(data[:size]), data[size:]
+                while is_silent():
+                    await trio.sleep(0.01)
+                calls = body if isinstance(body, list) else [body]
+                answers = [{"id": call["id"], **chain.answer(call)} for call in calls]
+                text = json.dumps(answers if isinstance(body, list) else answers[0]).encode()
+                await stream.send_all(
+                    b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(text) + text
+                )
 
 
 async def open_server(nursery, chain, **options):

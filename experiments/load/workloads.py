@@ -1,0 +1,167 @@
+"""What transactions do: registrations, and the workloads by which systems are compared.
+
+Each follows from its number and the run's seed alone, so that a run can be repeated.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+from typing import Any
+
+from lowu.contracts.abi import load_artifact
+from lowu.contracts.account import Account
+from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, encode_register_anchor
+from lowu.node.client import RpcClient
+
+CUSTOMERS = 10_000
+"""Of SmallBank."""
+AMOUNT_MAX = 100
+SUPPLY = 10**24
+DEPLOY_GAS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadCall:
+    """One transaction without its sender and nonce."""
+
+    to: bytes
+    data: bytes
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One kind of transaction."""
+
+    told: str
+    contract: str
+    """The artifact that is deployed before the load; empty if none is."""
+    build: Callable[[int, int, bytes, Random], WorkloadCall]
+    """Makes a call of its number, the sender's schema, the contract's address and randomness."""
+
+
+def _register(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    data = encode_register_anchor((number + 1).to_bytes(32, "big"), schema=schema)
+    return WorkloadCall(HASH_REGISTRY_ADDRESS, data, 250_000)
+
+
+def _do_nothing(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    return WorkloadCall(address, b"", 21_000)
+
+
+def _approve(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    spender = "0x" + random.randbytes(20).hex()
+    data = load_artifact("Token").functions["approve"].encode_call(spender, number + 1)
+    return WorkloadCall(address, data, 100_000)
+
+
+def _transfer(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    to = "0x" + random.randbytes(20).hex()
+    data = load_artifact("Token").functions["transfer"].encode_call(to, 1)
+    return WorkloadCall(address, data, 100_000)
+
+
+def _small_bank(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    functions = load_artifact("SmallBank").functions
+    one, other = random.randrange(CUSTOMERS), random.randrange(CUSTOMERS)
+    amount = 1 + random.randrange(AMOUNT_MAX)
+    name = random.choice(
+        ("transactSavings", "depositChecking", "sendPayment", "writeCheck", "amalgamate")
+    )
+    if name == "sendPayment":  # of nothing: a balance that is too small would revert it
+        data = functions[name].encode_call(one, other, 0)
+    elif name == "amalgamate":
+        data = functions[name].encode_call(one, other)
+    else:
+        data = functions[name].encode_call(one, amount)
+    return WorkloadCall(address, data, 150_000)
+
+
+WORKLOADS = {
+    "register": Workload("anchors are registered, by every issuer", "", _register),
+    "nothing": Workload("transactions that do nothing (DoNothing)", "", _do_nothing),
+    "transfer": Workload("ERC-20 transfers, each to a fresh account", "Token", _transfer),
+    "approve": Workload("ERC-20 approvals, each a new slot", "Token", _approve),
+    "smallbank": Workload(
+        "SmallBank's five writing operations, over 10,000 customers", "SmallBank", _small_bank
+    ),
+}
+
+
+async def deploy(
+    client: RpcClient, names: Sequence[str], senders: Sequence[str]
+) -> dict[str, bytes]:
+    """Create the contracts of workloads by an account of its own; return their addresses.
+
+    Tokens are handed out to the senders.
+
+    Raises:
+        ClientError: the node does not answer, or commits nothing.
+        ValueError: a contract could not be created.
+    """
+    account, found, nonce = Account(secrets.token_bytes(32)), {}, 0
+    chain_id = int(str(await client.call("eth_chainId")), 16)
+
+    async def send(to: bytes, data: bytes) -> Any:
+        nonlocal nonce
+        raw, _ = account.sign_transaction(
+            to=to, data=data, gas=DEPLOY_GAS, nonce=nonce, chain_id=chain_id
+        )
+        nonce += 1
+        receipt = await client.wait_for_receipt(
+            await client.call("eth_sendRawTransaction", "0x" + raw.hex())
+        )
+        if receipt["status"] != "0x1":
+            raise ValueError("a workload's contract could not be set up: its transaction reverted")
+        return receipt
+
+    for name in names:
+        artifact = load_artifact(name)
+        creation = artifact.bytecode
+        if name == "Token":
+            creation = artifact.encode_deploy(["uint256"], [SUPPLY])
+        receipt = await send(b"", creation)
+        found[name] = bytes.fromhex(receipt["contractAddress"][2:])
+        for sender in senders if name == "Token" else ():
+            share = SUPPLY // len(senders)
+            await send(found[name], artifact.functions["transfer"].encode_call(sender, share))
+    return found
+
+
+class Mix:
+    """Draws the workload of each transaction by its share."""
+
+    def __init__(self, shares: Mapping[str, float], seed: int) -> None:
+        self.names = list(shares)
+        self._bounds = list(accumulate(shares.values()))
+        self._seed = seed
+
+    @property
+    def contracts(self) -> list[str]:
+        """The artifacts that have to be deployed, each once."""
+        return list(dict.fromkeys(filter(None, (WORKLOADS[name].contract for name in self.names))))
+
+    def build(
+        self, number: int, schema: int, addresses: Mapping[str, bytes]
+    ) -> tuple[str, WorkloadCall]:
+        """Return the workload and the call of a transaction."""
+        random = Random(f"lowu workload {self._seed} {number}")  # noqa: S311
+        at = random.random() * self._bounds[-1]
+        name = next(
+            name for name, bound in zip(self.names, self._bounds, strict=True) if at < bound
+        )
+        workload = WORKLOADS[name]
+        address = addresses.get(workload.contract, bytes(19) + b"\xff")
+        return name, workload.build(number, schema, address, random)
+
+
+def tell_shares(shares: Mapping[str, float]) -> str:
+    """Return a mix for people: ``register``, or ``register 80 %, transfer 20 %``."""
+    if len(shares) == 1:
+        return next(iter(shares))
+    total = sum(shares.values())
+    return ", ".join(f"{name} {share / total * 100:.0f} %" for name, share in shares.items())
