@@ -176,6 +176,9 @@ def _tell_verdict(results: StoredResults) -> str:
         for flaw in run.told["flaws"]
     ]
     missing = sum(point.experiment.repetitions - len(point.runs) for point in results.points)
+    saturation = results.manifest.get("saturation")
+    if saturation is not None:
+        return f"<p class=good>{_escape(saturation)}</p>"
     if missing > 0:
         flaws.append(f"{missing} runs are missing: the experiment was not finished")
     if not flaws:

@@ -184,11 +184,50 @@ def run(file: str, out: Path | None, is_json: bool) -> None:
 
 
 @experiment.command()
+@click.argument("file")
+@click.option(
+    "--p99-ms", type=Number(1, 1e6), default=1_000.0, show_default=True,
+    help="A rate is sustained if the p99 stays below this.",
+)  # fmt: skip
+@click.option(
+    "--from", "start", type=Number(1, 1e6), default=50.0, show_default=True,
+    help="First rate, in transactions per second.",
+)  # fmt: skip
+@click.option(
+    "--to", "highest", type=Number(1, 1e6), default=10_000.0, show_default=True,
+    help="Highest rate that is played.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
+    help="New folder for the results.  [default: results/NAME-TIME]",
+)  # fmt: skip
+@json_option
+def saturate(
+    file: str, p99_ms: float, start: float, highest: float, out: Path | None, is_json: bool
+) -> None:
+    """Find the highest rate that the network of FILE sustains, with its load and faults.
+
+    A ramp doubles the rate until it is not sustained; a bisection follows, to within 10 %; the rate
+    that is found is played three times more. Each run has a fresh network.
+    """
+    from lowu.commands.experiment.saturating import run_saturation
+
+    found, text, path = find_experiments(file)
+    check_experiments(found, path)
+    progress = Progress(is_silent=is_json)
+    is_ok = run_saturation(
+        found, text, path, out, progress, p99_ms=p99_ms, start=start, highest=highest,
+        is_json=is_json,
+    )  # fmt: skip
+    sys.exit(0 if is_ok else 1)
+
+
+@experiment.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @json_option
 def report(folder: Path, is_json: bool) -> None:
     """Write report.html from the results in FOLDER again."""
-    from lowu.commands.experiment.running import write_report
+    from lowu.commands.experiment.storing import write_report
 
     page = write_report(folder)
     say(f"report: {page}", is_json=is_json, file=str(page))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,12 +13,16 @@ import click
 import trio
 
 from lowu.cli import emit_json
+from lowu.commands.experiment.storing import (
+    make_folder,
+    write_json,
+    write_manifest,
+    write_report,
+    write_run,
+)
 from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.generator import GeneratorStatus
-from lowu.experiments.load.report_page import render_report
-from lowu.experiments.load.results import read_results
-from lowu.experiments.load.run import LoadRun, describe_platform, describe_run, run_once
-from lowu.node.version import CLIENT_VERSION
+from lowu.experiments.load.run import LoadRun, describe_run, run_once
 from lowu.options import read_network
 from lowu.output import Progress, print_table
 from lowu.temporary import temporary_network_folder
@@ -73,10 +73,10 @@ def run_experiments(
     is_json: bool,
 ) -> bool:
     """Run all, in turns; print and write what was found. Return whether all is as expected."""
-    folder = _make_folder(experiments[0], out)
+    folder = make_folder(experiments[0], out)
     points = [Point(item) for item in experiments]
     started = time.monotonic()
-    manifest = _write_manifest(folder, text, path, points)
+    manifest = write_manifest(folder, text, path, experiments)
     turns = max(item.repetitions for item in experiments)
     is_interrupted = False
     for number in range(turns):
@@ -84,15 +84,15 @@ def run_experiments(
             if number >= point.experiment.repetitions or is_interrupted:
                 continue
             progress(_tell_run(point, number, len(points)))
-            result = _run(point.experiment, number, progress)
+            result = play(point.experiment, number, progress)
             point.runs.append(result)
-            _write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
+            write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
             is_interrupted = not result.is_complete
     is_ok = not is_interrupted and not any(
         point.misses() or any(item.flaws for item in point.runs) for point in points
     )
     summary = _describe(points, is_ok=is_ok, is_complete=not is_interrupted)
-    _write_json(folder / "summary.json", {**summary, "manifest": manifest})
+    write_json(folder / "summary.json", {**summary, "manifest": manifest})
     page = write_report(folder)
     if is_json:
         emit_json(is_ok, _figures(points[0]), folder=str(folder), **summary)
@@ -102,7 +102,9 @@ def run_experiments(
     return is_ok
 
 
-def _run(item: Experiment, number: int, progress: Progress) -> LoadRun:
+def play(item: Experiment, number: int, progress: Progress) -> LoadRun:
+    """Play one run on a temporary network."""
+
     def watch(status: GeneratorStatus) -> None:
         progress(
             f"{status.at_s:5.0f} s  due {status.due}, committed {status.committed}, "
@@ -117,56 +119,6 @@ def _run(item: Experiment, number: int, progress: Progress) -> LoadRun:
             return await run_once(item, text, origin, folder, number, tell=progress, watch=watch)
 
         return trio.run(main)
-
-
-# --- results ----------------------------------------------------------------------------------
-
-
-def _make_folder(item: Experiment, out: Path | None) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    folder = Path("results") / f"{item.name.replace(' ', '-')}-{stamp}" if out is None else out
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
-        raise click.UsageError(
-            f"{folder} is there already; name a new folder with --out"
-        ) from error
-    except OSError as error:
-        raise click.UsageError(f"{folder}: cannot be made ({error.strerror})") from error
-    return folder
-
-
-def _write_manifest(folder: Path, text: str, path: Path, points: list[Point]) -> dict[str, Any]:
-    (folder / "experiment.toml").write_text(text, encoding="utf-8")
-    manifest = {
-        "lowu": CLIENT_VERSION,
-        "file": path.name,
-        "file_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "networks_sha256": {
-            name: hashlib.sha256(read_network(name)[0].encode()).hexdigest()
-            for name in dict.fromkeys(point.experiment.network for point in points)
-        },
-        "seeds": [point.experiment.seed for point in points],
-        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv[1:],
-        "platform": describe_platform(),
-    }
-    _write_json(folder / "manifest.json", manifest)
-    return manifest
-
-
-def _write_run(folder: Path, result: LoadRun) -> None:
-    folder.mkdir(parents=True)
-    result.records.write(folder / "records.csv")
-    lines = ["height,at_s,transactions"]
-    lines += [f"{item.height},{item.at_s:.6f},{item.transactions}" for item in result.blocks]
-    (folder / "blocks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _write_json(folder / "run.json", describe_run(result))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _describe(points: list[Point], *, is_ok: bool, is_complete: bool) -> dict[str, Any]:
@@ -196,13 +148,6 @@ def _tell_run(point: Point, number: int, points: int) -> str:
     where = ", ".join(f"{key} = {value}" for key, value in point.experiment.point.items())
     of = f" at {where}" if points > 1 else ""
     return f"run {number + 1} of {point.experiment.repetitions}{of}: starting the network"
-
-
-def write_report(folder: Path) -> Path:
-    """Write the report on the results in a folder beside them; return its path."""
-    page = folder / "report.html"
-    page.write_text(render_report(read_results(folder)), encoding="utf-8")
-    return page
 
 
 def _print(points: list[Point], seconds: float) -> None:
