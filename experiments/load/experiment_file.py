@@ -37,6 +37,14 @@ POINTS_MAX = 1_000
 TIME_MAX_S = 7 * 86_400.0
 RATE_MAX = 1_000_000.0
 FAULT_KINDS = ("kill", "pause", "cut", "slow")
+LINK_PRESETS = {
+    "city": (0.5, 0.3),
+    "line": (2.0, 0.5),
+    "boundary": (8.0, 6.0),
+    "wan": (80.0, 10.0),
+}
+"""Delay and jitter of one way, in ms. Round trips take up to 2 ms within a city, a few on a leased
+line over the boundary, and 10 to 40 over the public network."""
 OPERATORS = ("<=", ">=", "==", "<", ">")
 FIGURES = (
     "scheduled", "sent", "committed", "failed", "refused", "timed_out", "uncommitted",
@@ -331,7 +339,7 @@ def _read_trace(reader: TomlReader, table: _Table) -> tuple[float, ...]:
 
 
 def _read_link(table: _Table) -> LinkShape:
-    table.only("between", "delay_ms", "jitter_ms")
+    table.only("between", "preset", "delay_ms", "jitter_ms")
     names = table.names("between")
     if len(names) != 2:
         table.tell("between", 'between is two sides, such as ["SZ", "HK"]')
@@ -341,6 +349,10 @@ def _read_link(table: _Table) -> LinkShape:
             table.tell("between", tell_unknown("side", name, Jurisdiction.__members__))
     delay = table.number("delay_ms", 0, 0, 60_000)
     jitter = table.number("jitter_ms", 0, 0, 60_000)
+    if "preset" in table.raw:
+        if "delay_ms" in table.raw or "jitter_ms" in table.raw:
+            table.tell("preset", "give a preset, or delay_ms and jitter_ms, not both")
+        delay, jitter = LINK_PRESETS[table.choice("preset", tuple(LINK_PRESETS), "city")]
     if not delay and not jitter:
         table.tell("", "a link without delay_ms and jitter_ms is as it was")
     return LinkShape((names[0], names[1]), delay, jitter)

@@ -134,6 +134,13 @@ def test_a_mix_of_workloads_has_shares():
         assert told in text and "x.toml:11: " in text
 
 
+def test_a_link_may_have_a_preset():
+    text = GOOD.replace("delay_ms = 40\njitter_ms = 2", 'preset = "boundary"')
+    assert (read(text)[0].links[0].delay_ms, read(text)[0].links[0].jitter_ms) == (8.0, 6.0)
+    assert "not both" in problems(text.replace('"boundary"', '"boundary"\ndelay_ms = 1'))
+    assert "did you mean 'boundary'?" in problems(text.replace('"boundary"', '"bundary"'))
+
+
 def test_a_trace_stands_beside_the_file(tmp_path):
     (tmp_path / "day.txt").write_text("5\n5.5\n7\n")
     kind = 'arrival = { kind = "replay", file = "day.txt" }'
