@@ -16,6 +16,7 @@ from random import Random
 DAY_S = 86_400.0
 ARRIVALS_MAX = 20_000_000
 """Most transactions of one run: the records of more would not fit into memory."""
+_TOO_MANY = f"more than {ARRIVALS_MAX:,} transactions in {{:g}} s; a shorter or slower run would do"
 
 
 class ArrivalMistake(ValueError):
@@ -78,13 +79,12 @@ class Arrivals:
         if self.kind == "replay":
             return [item for item in self.offsets_s if item < duration_s]
         found: list[float] = []
+        if self.kind in ("constant", "poisson") and self.rate * duration_s > 2 * ARRIVALS_MAX:
+            raise ArrivalMistake(_TOO_MANY.format(duration_s))
         for time_s in self._walk(duration_s, Random(f"lowu arrivals {seed}")):  # noqa: S311
             found.append(time_s)
             if len(found) > ARRIVALS_MAX:
-                raise ArrivalMistake(
-                    f"more than {ARRIVALS_MAX:,} transactions in {duration_s:g} s; a shorter or "
-                    "slower run would do"
-                )
+                raise ArrivalMistake(_TOO_MANY.format(duration_s))
         return found
 
     def _walk(self, duration_s: float, random: Random) -> Iterator[float]:

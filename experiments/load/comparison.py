@@ -36,7 +36,13 @@ class FigureComparison:
 
 
 def compare_figures(
-    figure: str, first: Sequence[float], second: Sequence[float], *, threshold: float, seed: int = 0
+    figure: str,
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    threshold: float,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> FigureComparison:
     """Compare the runs' values of one figure.
 
@@ -46,6 +52,7 @@ def compare_figures(
         second: those of the second.
         threshold: the smallest change that matters, as a share: 0.05 for five per cent.
         seed: draws the resamples.
+        resamples: how many are drawn.
     """
     one, two = (fmean(values) if values else math.nan for values in (first, second))
     if min(len(first), len(second)) < RUNS_MIN:
@@ -58,10 +65,10 @@ def compare_figures(
         _divide(
             fmean(random.choices(second, k=len(second))), fmean(random.choices(first, k=len(first)))
         )
-        for _ in range(RESAMPLES)
+        for _ in range(resamples)
     )
     tail = (1 - LEVEL) / 2
-    low, high = ratios[int(RESAMPLES * tail)], ratios[int(RESAMPLES * (1 - tail)) - 1]
+    low, high = ratios[int(resamples * tail)], ratios[int(resamples * (1 - tail)) - 1]
     ratio = _divide(two, one)
     is_shown = (low > 1 or high < 1) and abs(ratio - 1) > threshold
     is_better = (ratio > 1) is (figure in MORE_IS_BETTER)
