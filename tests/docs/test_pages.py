@@ -70,9 +70,14 @@ def test_a_wrong_command_is_noticed(tmp_path, line, code):
     assert (line.strip() in done.stdout) is bool(code)
 
 
+PAGE_S = 300
+"""How long a page's commands may take before they are taken to hang."""
 EXECUTED = [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(page))]
 
 
+@pytest.mark.timeout(
+    PAGE_S + 30
+)  # a page has dozens of commands; beside other tests, it takes long
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LOWU_")}
@@ -80,7 +85,7 @@ def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path):
     try:
         done = subprocess.run(
             ["sh", "-c", to_script(page)], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PAGE_S,
         )  # fmt: skip
     finally:
         down = [sys.executable, "-m", "lowu", "down"]
