@@ -336,9 +336,10 @@ def _parse_bytes(text: str, kind: str, size: int | None) -> bytes:
 def _parse_integer(text: str, sign: str, bits: int) -> int:
     if not _INTEGER.match(text):
         raise ContractMistake(f"{text!r} is no whole number, such as 1000 or 0x3e8")
-    number = int(text.replace("_", ""), 0 if "x" in text else 10) if len(text) <= DIGITS_MAX else 0
+    digits = text.replace("_", "")
+    number = int(digits, 0 if "x" in digits else 10) if len(digits) <= DIGITS_MAX else None
     low, high = (0, 2**bits) if sign == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    if not low <= number < high or len(text) > DIGITS_MAX:
+    if number is None or not low <= number < high:
         raise ContractMistake(f"{text[:DIGITS_MAX]} is outside the range of {sign}{bits}")
     return number
 

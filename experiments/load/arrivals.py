@@ -16,6 +16,8 @@ from random import Random
 DAY_S = 86_400.0
 ARRIVALS_MAX = 20_000_000
 """Most transactions of one run: the records of more would not fit into memory."""
+DRAWN_MAX = 2 * ARRIVALS_MAX
+"""Most times that are drawn: where the rate changes, some are drawn only to be dropped."""
 _TOO_MANY = f"more than {ARRIVALS_MAX:,} transactions in {{:g}} s; a shorter or slower run would do"
 
 
@@ -68,6 +70,16 @@ class Arrivals:
                 return sum(item < duration_s for item in self.offsets_s) / max(duration_s, 1e-9)
         return self.rate
 
+    @property
+    def _highest(self) -> float:
+        """The highest rate of the process."""
+        match self.kind:
+            case "ramp":
+                return max(self.rate, self.to_rate)
+            case "diurnal":
+                return self.rate * self.peak
+        return self.rate
+
     def draw(self, duration_s: float, seed: int) -> list[float]:
         """Return the times at which transactions are due, in order, from 0 up to the duration.
 
@@ -79,8 +91,11 @@ class Arrivals:
         if self.kind == "replay":
             return [item for item in self.offsets_s if item < duration_s]
         found: list[float] = []
-        if self.kind in ("constant", "poisson") and self.rate * duration_s > 2 * ARRIVALS_MAX:
-            raise ArrivalMistake(_TOO_MANY.format(duration_s))
+        if self._highest * duration_s > DRAWN_MAX:
+            raise ArrivalMistake(
+                f"more than {DRAWN_MAX:,} times would have to be drawn for {duration_s:g} s "
+                f"at up to {self._highest:g} a second; a shorter or slower run would do"
+            )
         for time_s in self._walk(duration_s, Random(f"lowu arrivals {seed}")):  # noqa: S311
             found.append(time_s)
             if len(found) > ARRIVALS_MAX:
@@ -101,15 +116,11 @@ class Arrivals:
 
     def _thin(self, duration_s: float, random: Random) -> Iterator[float]:
         """Draw a Poisson process whose rate changes, by thinning one of the highest rate."""
-        highest = {
-            "ramp": max(self.rate, self.to_rate),
-            "diurnal": self.rate * self.peak,
-        }.get(self.kind, self.rate)
-        time_s = random.expovariate(highest)
+        time_s = random.expovariate(self._highest)
         while time_s < duration_s:
-            if random.random() * highest < self.rate_at(time_s, duration_s):
+            if random.random() * self._highest < self.rate_at(time_s, duration_s):
                 yield time_s
-            time_s += random.expovariate(highest)
+            time_s += random.expovariate(self._highest)
 
 
 @lru_cache

@@ -27,11 +27,14 @@ from lowu.experiments.load.arrivals import (
     read_offsets,
 )
 from lowu.experiments.load.workloads import WORKLOADS
+from lowu.institutions.files import read_given
+from lowu.institutions.package.forms import FormError
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}\Z")
 FAULTS_MAX = 100
 LINKS_MAX = 100
+TRACE_BYTES_MAX = 256 << 20
 POINTS_MAX = 1_000
 """Most combinations of a sweep."""
 TIME_MAX_S = 7 * 86_400.0
@@ -330,9 +333,11 @@ def _read_arrivals(reader: TomlReader, load: _Table) -> Arrivals:
 def _read_trace(reader: TomlReader, table: _Table) -> tuple[float, ...]:
     place = reader.path.parent / table.text("file", "")
     try:
-        return read_offsets(place.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
+        return read_offsets(read_given(place, TRACE_BYTES_MAX).decode().splitlines())
+    except UnicodeDecodeError as error:
         table.tell("file", f"{place}: cannot be read ({error})")
+    except FormError as error:
+        table.tell("file", f"{place.parent / str(error)}")
     except ArrivalMistake as error:
         table.tell("file", f"{place}: {error}")
     return ()

@@ -210,6 +210,12 @@ def test_an_integer_of_thousands_of_digits_is_outside_every_range():
             read_artifact(abi, "x").find_function("f", 1).encode_arguments([text], resolve)
 
 
+def test_an_integer_with_underscores_may_have_as_many_digits_as_another():
+    abi = [{"type": "function", "name": "f", "inputs": [{"type": "uint256"}]}]
+    entry = read_artifact(abi, "x").find_function("f", 1)
+    assert entry.encode_arguments([f"{2**256 - 1:_}"], resolve) == b"\xff" * 32
+
+
 def test_a_revert_s_text_moves_no_cursor():
     data = keccak(text="Error(string)")[:4] + encode(["string"], ["\x1b]0;PWN\a\nok \u202e"])
     assert read_artifact([], "x").explain_revert(data) == r"\x1b]0;PWN\x07\nok \u202e"

@@ -72,6 +72,10 @@ def test_a_trace_is_replayed_from_its_beginning():
 def test_what_would_be_too_many_is_refused():
     with pytest.raises(ArrivalMistake, match="more than"):
         Arrivals("constant", 1e9).draw(1e9, 0)
+    # Hardly any of these times would be kept: they were drawn for hours.
+    rare = Arrivals("bursts", 1e6, burst_s=1e-3, pause_s=6e5)
+    with pytest.raises(ArrivalMistake, match="would have to be drawn"):
+        rare.draw(6e5, 0)
     with pytest.raises(ArrivalMistake, match="closed loop"):
         Arrivals("closed", clients=4).draw(1.0, 0)
 

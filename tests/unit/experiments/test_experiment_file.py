@@ -148,6 +148,9 @@ def test_a_trace_stands_beside_the_file(tmp_path):
     (found,) = parse_experiments(text, tmp_path / "x.toml")
     assert found.load.arrivals.draw(60, 0) == [0, 0.5, 2]
     assert "day.txt: cannot be read" in problems(text)
+    for name in ("/dev/zero", "/dev"):  # the first is endless
+        told = problems(text.replace("day.txt", name))
+        assert f"{name}: " in told and "plain file" in told
 
 
 def test_a_sweep_is_every_combination():
