@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from typing import ClassVar
 
 import trio
 
@@ -20,6 +21,8 @@ SIGNED = "signed"
 
 class GeneratorLost(Exception):
     """A generator's process ended before its work."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class GeneratorProcess:

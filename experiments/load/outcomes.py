@@ -11,10 +11,11 @@ import csv
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from statistics import median
 
 UNKNOWN = math.nan
 
@@ -117,6 +118,16 @@ def percentile(ordered: Sequence[float], share: float) -> float:
         return UNKNOWN
     rank = max(1, math.ceil(len(ordered) * share - 1e-9))
     return ordered[rank - 1]
+
+
+def median_figures(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the median of each figure over the runs that have it."""
+    values: dict[str, list[float]] = {}
+    for figures in runs:
+        for name, value in figures.items():
+            if not math.isnan(value):
+                values.setdefault(name, []).append(value)
+    return {name: median(found) for name, found in values.items()}
 
 
 SHARES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms": 0.999}

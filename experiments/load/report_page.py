@@ -10,10 +10,16 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from statistics import median
 from typing import Any
 
-from lowu.experiments.load.outcomes import SHARES, Ending, Records, list_seconds, percentile
+from lowu.experiments.load.outcomes import (
+    SHARES,
+    Ending,
+    Records,
+    list_seconds,
+    median_figures,
+    percentile,
+)
 from lowu.experiments.load.results import StoredPoint, StoredResults, StoredRun
 from lowu.experiments.load.workloads import tell_shares
 
@@ -149,14 +155,7 @@ def render_summary(results: StoredResults) -> str:
 
 
 def _medians(runs: Sequence[StoredRun]) -> dict[str, float]:
-    names = dict.fromkeys(name for run in runs for name in run.figures)
-    found = {}
-    for name in names:
-        values = [run.figures.get(name, math.nan) for run in runs]
-        values = [value for value in values if not math.isnan(value)]
-        if values:
-            found[name] = median(values)
-    return found
+    return median_figures(run.figures for run in runs)
 
 
 def _tell(value: float, digits: int) -> str:

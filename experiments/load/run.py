@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -317,15 +316,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, 3)
     return list(value) if isinstance(value, tuple) else value
-
-
-def describe_platform() -> dict[str, Any]:
-    """Return what a repetition needs to know of this machine."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "cores": psutil.cpu_count() or 1,
-        "memory_mb": round(psutil.virtual_memory().total / 1e6),
-        "load_before": round(psutil.getloadavg()[0], 2),
-    }

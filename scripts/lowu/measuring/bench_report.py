@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lowu.cli import emit_json
+from lowu.experiments.load import outcomes
 from lowu.measuring.plots import Points, check_plot, draw_lines
 from lowu.node.version import CLIENT_VERSION
 from lowu.output import print_table
@@ -45,9 +46,7 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread
 
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that at least `share` percent do not exceed (nearest rank)."""
-    ordered = sorted(values)
-    rank = max(1, -(-len(ordered) * share // 100))
-    return ordered[int(rank) - 1]
+    return outcomes.percentile(sorted(values), share / 100)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
@@ -22,6 +21,7 @@ from lowu.commands.experiment.storing import (
 )
 from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.generator import GeneratorStatus
+from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.run import LoadRun, describe_run, run_once
 from lowu.options import read_network
 from lowu.output import Progress, print_table
@@ -42,13 +42,7 @@ class Point:
 
     def figures(self) -> dict[str, float]:
         """Return the median of each figure over the runs."""
-        names = dict.fromkeys(name for item in self.runs for name in item.summary.figures)
-        return {
-            name: median(
-                item.summary.figures[name] for item in self.runs if name in item.summary.figures
-            )
-            for name in names
-        }
+        return median_figures(item.summary.figures for item in self.runs)
 
     def misses(self) -> list[str]:
         """Return what is not as expected, run by run."""

@@ -16,7 +16,8 @@ import click
 from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.report_page import render_report
 from lowu.experiments.load.results import read_results
-from lowu.experiments.load.run import LoadRun, describe_platform, describe_run
+from lowu.experiments.load.run import LoadRun, describe_run
+from lowu.measuring.bench_report import describe_machine
 from lowu.node.version import CLIENT_VERSION
 from lowu.options import read_network
 
@@ -52,7 +53,7 @@ def write_manifest(
         "seeds": [item.seed for item in experiments],
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv[1:],
-        "platform": describe_platform(),
+        "platform": describe_machine(),
         **more,
     }
     write_json(folder / "manifest.json", manifest)
