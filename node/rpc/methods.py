@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from lowu.node.rpc.eth.dialect import EthMethods
@@ -39,20 +39,30 @@ class Methods:
     subscriptions: Subscriptions
 
 
-def _describe(handler: Handler) -> Method:
-    parameters = inspect.signature(handler).parameters.values()
-    is_open = any(item.kind is item.VAR_POSITIONAL for item in parameters)
-    fixed = [item for item in parameters if item.kind is not item.VAR_POSITIONAL]
-    required = sum(item.default is item.empty for item in fixed)
-    limit = None if is_open else len(fixed)
-    return Method(handler, required, limit, inspect.iscoroutinefunction(handler))
+def _describe(dialect: type) -> dict[str, Method]:
+    """Return a class's handlers, not yet bound to the dialect of one node."""
+    table = {}
+    for name, function in inspect.getmembers(dialect, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        is_open = any(item.kind is item.VAR_POSITIONAL for item in parameters)
+        fixed = [item for item in parameters if item.kind is not item.VAR_POSITIONAL]
+        required = sum(item.default is item.empty for item in fixed)
+        limit = None if is_open else len(fixed)
+        table[name] = Method(function, required, limit, inspect.iscoroutinefunction(function))
+    return table
+
+
+_DESCRIBED = {dialect: _describe(dialect) for dialect in (EthMethods, FiscoMethods)}
+"""The handlers of each dialect; they are the same in all nodes of a process."""
 
 
 def build_methods(reader: ChainReader, status: NodeStatus, waiter: CommitWaiter) -> Methods:
     """Return the table for a node."""
     table = {}
-    for dialect in (EthMethods(reader, status, waiter), FiscoMethods(reader, status, waiter)):
-        for name, handler in inspect.getmembers(dialect, inspect.ismethod):
-            if not name.startswith("_"):
-                table[name] = _describe(handler)
+    for dialect, described in _DESCRIBED.items():
+        bound = dialect(reader, status, waiter)
+        for name, method in described.items():
+            table[name] = replace(method, handler=getattr(bound, name))
     return Methods(table, Subscriptions(reader, status, waiter))

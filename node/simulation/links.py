@@ -6,6 +6,7 @@ simulation supplies the other side's node id, which TLS would have proved.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -23,9 +24,17 @@ class Link:
         random: Random,
         on_bytes: Callable[[int, bytes], None],
         delay_s_max: float | None = None,
+        *,
+        grain_s: float = 0.0,
     ) -> None:
+        """Draw the link's greatest delay, unless it is given.
+
+        With a grain, arrivals are put off to its next multiple: the bytes of many links then
+        arrive at one time, and the whole network needs far fewer steps of the scheduler.
+        """
         self._random = random
         self._delay_s_max = random.choice(DELAY_S_MAX) if delay_s_max is None else delay_s_max
+        self._grain_s = grain_s
         self._on_bytes = on_bytes
         self.delay_s_min = 0.0
         self.is_broken = False
@@ -35,7 +44,8 @@ class Link:
         """Note bytes in transit; return their arrival time."""
         self._on_bytes(side, data)
         delay_s = self.delay_s_min + self._random.random() * self._delay_s_max
-        return trio.current_time() + delay_s
+        arrival_s = trio.current_time() + delay_s
+        return math.ceil(arrival_s / self._grain_s) * self._grain_s if self._grain_s else arrival_s
 
     def break_off(self) -> None:
         """Break the link: both ends fail from now on."""
@@ -51,26 +61,33 @@ class End(trio.abc.Stream):
         self._link = link
         self._side = side
         self.arriving: deque[tuple[float, bytes]] = deque()
-        self._changed = trio.Event()
+        self._wait: trio.CancelScope | None = None
+        """Where a reader waits; its deadline is when the next bytes arrive."""
         self.is_closed = False
 
     def wake(self) -> None:
         """Wake a waiting reader."""
-        self._changed.set()
+        if self._wait is not None:
+            self._wait.cancel()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes; they arrive later, in order."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self.is_closed:
             raise trio.ClosedResourceError
         if self._link.is_broken:
             raise trio.BrokenResourceError
         other = self._link.ends[1 - self._side]
         arrival_s = self._link.carry(self._side, bytes(data))
-        if other.arriving:
-            arrival_s = max(arrival_s, other.arriving[-1][0])
-        other.arriving.append((arrival_s, bytes(data)))
-        other.wake()
+        other.expect(arrival_s, bytes(data))
+
+    def expect(self, arrival_s: float, data: bytes) -> None:
+        """Let bytes arrive at a time, but not before those sent earlier."""
+        if self.arriving:
+            arrival_s = max(arrival_s, self.arriving[-1][0])
+        elif self._wait is not None:
+            self._wait.deadline = arrival_s
+        self.arriving.append((arrival_s, data))
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return at once: nothing blocks."""
@@ -78,19 +95,23 @@ class End(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return bytes that have arrived; b"" once the other end is closed."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        has_waited = False
         while True:
-            await trio.lowlevel.checkpoint()
             if self.is_closed:
                 raise trio.ClosedResourceError
             if self._link.is_broken:
                 raise trio.BrokenResourceError
             if self.arriving and self.arriving[0][0] <= trio.current_time():
+                if not has_waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 return self._take(max_bytes)
             if not self.arriving and self._link.ends[1 - self._side].is_closed:
                 return b""
-            self._changed = trio.Event()
-            with trio.move_on_at(self.arriving[0][0] if self.arriving else float("inf")):
-                await self._changed.wait()
+            arrival_s = self.arriving[0][0] if self.arriving else math.inf
+            with trio.CancelScope(deadline=arrival_s) as self._wait:
+                await trio.sleep_forever()
+            self._wait, has_waited = None, True
 
     def _take(self, max_bytes: int | None) -> bytes:
         arrival_s, data = self.arriving.popleft()

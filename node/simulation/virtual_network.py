@@ -36,7 +36,8 @@ from lowu.node.traffic_tap import Tap
 
 RELINK_S = 0.05
 DELAY_S = 0.005
-"""Greatest delay of a chunk of bytes on a link."""
+"""Greatest delay of a chunk of bytes on a link, before it is put off to a multiple of the grain."""
+GRAIN_S = 0.001
 LINKED_S = 30.0
 
 
@@ -122,6 +123,7 @@ class VirtualNodes:
             yield
         finally:
             self._cuts.remove(sides)
+            self._note()
 
     @asynccontextmanager
     async def slow(self, delay_s: float, *names: str) -> AsyncIterator[None]:
@@ -193,12 +195,15 @@ class VirtualNodes:
         pair = (first.name, second.name)
         while True:
             one, other = (self.nodes.get(name) for name in pair)
-            if one is not None and other is not None and self._sides(*pair) not in self._cuts:
-                link = self._links[pair] = Link(self._random, lambda side, data: None, DELAY_S)
-                self._set_delays()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_serve, one, link, 0, second)
-                    nursery.start_soon(_serve, other, link, 1, first)
+            if one is None or other is None or self._sides(*pair) in self._cuts:
+                await self._changed.wait()
+                continue
+            link = Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
+            self._links[pair] = link
+            self._set_delays()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_serve, one, link, 0, second)
+                nursery.start_soon(_serve, other, link, 1, first)
             await trio.sleep(RELINK_S)
 
     async def wait_until_linked(self) -> None:
