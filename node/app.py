@@ -58,6 +58,7 @@ from lowu.node.ledger.opening import open_chain
 from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import FileTrace, VoteTrace
 from lowu.node.limits.descriptors import DescriptorBudget, divide, raise_limit
+from lowu.node.metrics import CpuTimes
 from lowu.node.pool.gossip import Gossip
 from lowu.node.pool.txpool import TxPool
 from lowu.node.rpc.http.access import Access
@@ -155,13 +156,15 @@ def open_ledger(
     *,
     is_first_start: bool,
     lost: str = "",
+    cpu: CpuTimes | None = None,
 ) -> Ledger:
     """Open the chain; one that begins at a first start has the record of its first view.
 
     `lost` says why a chain that begins at another start does so, if that is known.
     """
     first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
-    return Ledger(storage, block, trace, [first_view] if is_first_start else (), lost=lost)
+    first_records = [first_view] if is_first_start else ()
+    return Ledger(storage, block, trace, first_records, cpu, lost)
 
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -> Node:

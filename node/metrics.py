@@ -28,8 +28,11 @@ class CpuTimes:
         self._spent_s = dict.fromkeys(Part, 0.0)
         self._lock = Lock()
 
-    def measure(self, part: Part) -> AbstractContextManager[None]:
-        """Count this thread's CPU time in the body, which must not wait for another task."""
+    def measure(self, part: Part, items: int = 1) -> AbstractContextManager[None]:
+        """Count this thread's CPU time in the body, which must not wait for another task.
+
+        `items` is the number of transactions that the body is about, for a model of its cost.
+        """
         return _Span(self, part)
 
     def add(self, part: Part, spent_s: float) -> None:

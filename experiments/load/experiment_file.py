@@ -48,6 +48,7 @@ LINK_PRESETS = {
 }
 """Delay and jitter of one way, in ms. Round trips take up to 2 ms within a city, a few on a leased
 line over the boundary, and 10 to 40 over the public network."""
+PROVIDERS = ("local", "sim")
 OPERATORS = ("<=", ">=", "==", "<", ">")
 FIGURES = (
     "scheduled", "sent", "committed", "failed", "refused", "timed_out", "uncommitted",
@@ -135,6 +136,10 @@ class Experiment:
     """Settings of the network that differ from its file."""
     repetitions: int
     seed: int
+    provider: str
+    """``local``: processes; ``sim``: virtual time, with a model of what work costs."""
+    costs: Path | None
+    """The file of that model; none for the one that comes with Lowu."""
     load: Load
     links: tuple[LinkShape, ...]
     faults: tuple[PlannedFault, ...]
@@ -172,11 +177,14 @@ def _read_experiment(
     reader: TomlReader, raw: Mapping[str, Any], point: Mapping[str, Any]
 ) -> Experiment:
     table = _Table(reader, "experiment", 0, raw.get("experiment"))
-    table.only("name", "network", "provider", "repetitions", "seed")
+    table.only("name", "network", "provider", "costs", "repetitions", "seed")
     name = table.text("name", "")
     if not NAME.match(name):
         table.tell("name", "name must be 1 to 64 letters, digits, spaces, '.', '_' and '-'")
-    table.choice("provider", ("local",), "local")
+    provider = table.choice("provider", PROVIDERS, PROVIDERS[0])
+    costs = table.text("costs", "")
+    if costs and provider != "sim":
+        table.tell("costs", 'costs are for provider = "sim": processes cost what they cost')
     changes = raw.get("network", {})
     if not isinstance(changes, dict):
         reader.problem("", 0, "network", "[network] is a table of settings that differ")
@@ -187,6 +195,8 @@ def _read_experiment(
         changes,
         int(table.number("repetitions", 1, 1, 1_000, is_whole=True)),
         int(table.number("seed", 1, 0, 2**32, is_whole=True)),
+        provider,
+        reader.path.parent / costs if costs else None,
         _read_load(reader, raw.get("load")),
         tuple(
             _read_link(_Table(reader, "link", index, item))

@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 import trio
 
@@ -61,42 +62,56 @@ def check_faults(experiment: Experiment, plan: Plan) -> None:
                 raise UnknownName(tell_unknown("side", name, sides))
 
 
+class FaultMaker(Protocol):
+    """Makes faults of a network: of processes, or in virtual time."""
+
+    async def find_leader(self) -> str:
+        """Return the name of the node that leads now; it may have to wait for an answer."""
+        ...
+
+    def make(
+        self, fault: PlannedFault, names: tuple[str, ...]
+    ) -> AbstractAsyncContextManager[None]:
+        """Return a fault of these nodes, or sides, which lasts while in the context."""
+        ...
+
+
 class FaultDriver:
     """The faults of one run."""
 
     def __init__(
         self,
         plan: Plan,
-        folder: Path,
-        relays: Relays | None,
+        maker: FaultMaker,
         seed: int,
         tell: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
-        self._folder = folder
-        self._relays = relays
+        self._maker = maker
+        self._clock = clock
         self._random = Random(f"lowu faults {seed}")  # noqa: S311  (simulation)
         self._tell = tell
         self.events: list[FaultEvent] = []
 
     async def run(self, faults: tuple[PlannedFault, ...], begin_s: float, end_s: float) -> None:
-        """Carry all out; each ends at `end_s` at the latest, times of `time.monotonic`."""
+        """Carry all out; each ends at `end_s` at the latest, times of the clock."""
         async with trio.open_nursery() as nursery:
             for fault in faults:
                 nursery.start_soon(self._carry_out, fault, begin_s, end_s)
 
     async def _carry_out(self, fault: PlannedFault, begin_s: float, end_s: float) -> None:
-        await _sleep_until(begin_s + fault.at_s)
+        await self._sleep_until(begin_s + fault.at_s)
         names = fault.targets
         if fault.kind != "cut":
             names = tuple([await self._find(name) for name in fault.targets])
-        begins_s = time.monotonic() - begin_s
+        begins_s = self._clock() - begin_s
         told = f"{fault.kind} {', '.join(names)}"
         self._tell(f"{begins_s:.1f} s: {told}")
-        until_s = min(end_s, time.monotonic() + fault.for_s) if fault.for_s else end_s
-        async with self._fault(fault, names):
-            await _sleep_until(until_s)
-        ends_s = time.monotonic() - begin_s
+        until_s = min(end_s, self._clock() + fault.for_s) if fault.for_s else end_s
+        async with self._maker.make(fault, names):
+            await self._sleep_until(until_s)
+        ends_s = self._clock() - begin_s
         self._tell(f"{ends_s:.1f} s: end of {told}")
         self.events.append(FaultEvent(fault.kind, names, begins_s, ends_s))
 
@@ -105,18 +120,35 @@ class FaultDriver:
             validators = [node.name for node in self._plan.nodes if node.spec.is_validator]
             return self._random.choice(validators)
         if name == LEADER:
-            while True:
-                try:
-                    return (await find_leader(self._plan)).name
-                except (ClientError, RemoteError):
-                    await trio.sleep(0.05)
+            return await self._maker.find_leader()
         found = self._plan.find_node(name)
         if found is None:
             raise UnknownName(tell_unknown("node", name, [item.name for item in self._plan.nodes]))
         return found.name
 
+    async def _sleep_until(self, time_s: float) -> None:
+        await trio.sleep(max(0.0, time_s - self._clock()))
+
+
+class ProcessFaultMaker:
+    """Makes faults of a network of processes."""
+
+    def __init__(self, plan: Plan, folder: Path, relays: Relays | None) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._relays = relays
+
+    async def find_leader(self) -> str:
+        """Return who leads according to the first node, once it answers."""
+        while True:
+            try:
+                return (await find_leader(self._plan)).name
+            except (ClientError, RemoteError):
+                await trio.sleep(0.05)
+
     @asynccontextmanager
-    async def _fault(self, fault: PlannedFault, names: tuple[str, ...]) -> AsyncIterator[None]:
+    async def make(self, fault: PlannedFault, names: tuple[str, ...]) -> AsyncIterator[None]:
+        """Kill, pause, cut off or slow down."""
         control, nodes = Control(self._folder), list(names)
         if fault.kind == "kill":
             await trio.to_thread.run_sync(control.order, "kill", nodes)
@@ -149,7 +181,3 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue  # it has ended
-
-
-async def _sleep_until(time_s: float) -> None:
-    await trio.sleep(max(0.0, time_s - time.monotonic()))

@@ -14,8 +14,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import trio
 
@@ -36,6 +37,8 @@ ANSWER_S = 3.0
 WATCHED_S = 10.0
 """How long an answer of any node is waited for before the load."""
 SWEEP_S = 0.1
+ROUNDING_S = 1e-6
+"""What is due so soon is due: a wait in virtual time may end a rounding error early."""
 RECEIPTS_S = 120.0
 """How long receipts are read at the end, to find what was reverted."""
 KNOWN = ("already known", "nonce too low")
@@ -64,6 +67,16 @@ class GeneratorPlan:
     """In a closed loop: how many clients wait for each other's answers."""
     closed_s: float = 0.0
     """In a closed loop: how long it goes on."""
+
+
+class Client(Protocol):
+    """What a generator needs of a connection to a node; `LightClient` is one."""
+
+    async def post(self, body: bytes) -> bytes:
+        """Return the answer to a body; `ClientError` if there is none."""
+
+
+Connection: TypeAlias = AbstractAsyncContextManager[Client]
 
 
 @dataclass(slots=True)
@@ -95,6 +108,8 @@ class Generated:
 
     records: Records
     blocks: list[SeenBlock]
+    cpu_s: float = 0.0
+    """CPU time of the generator's process during the load."""
 
 
 @dataclass(slots=True)
@@ -115,9 +130,22 @@ class _Lane:
 class Generator:
     """One run of one plan."""
 
-    def __init__(self, plan: GeneratorPlan, *, drawn_from: int = 0) -> None:
-        """Sign all that is due in advance; `drawn_from` makes what generators send differ."""
+    def __init__(
+        self,
+        plan: GeneratorPlan,
+        *,
+        drawn_from: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        connect: Callable[[str], Connection] = LightClient,
+    ) -> None:
+        """Sign all that is due in advance.
+
+        `drawn_from` makes what generators send differ; `clock` and `connect` are others in
+        virtual time.
+        """
         self.plan = plan
+        self._clock = clock
+        self._connect = connect
         self.records = Records()
         self.blocks: dict[int, SeenBlock] = {}
         self._first = drawn_from << 64
@@ -175,7 +203,7 @@ class Generator:
     @property
     def now_s(self) -> float:
         """Seconds since the begin of the load."""
-        return time.monotonic() - self._begin_s
+        return self._clock() - self._begin_s
 
     @property
     def status(self) -> GeneratorStatus:
@@ -192,7 +220,7 @@ class Generator:
     async def run(
         self, begin_s: float, tell: Callable[[GeneratorStatus], None] = lambda status: None
     ) -> Generated:
-        """Offer everything from `begin_s` on, a time of `time.monotonic`; return all ends.
+        """Offer everything from `begin_s` on, a time of the clock; return all ends.
 
         It returns once everything is at its end, the deadline of the last one at the latest.
         """
@@ -201,6 +229,11 @@ class Generator:
             await self._offer_and_watch(tell)
         with trio.move_on_after(RECEIPTS_S):
             await self._find_failed()
+        return self.found
+
+    @property
+    def found(self) -> Generated:
+        """What there is so far."""
         return Generated(self.records, [self.blocks[height] for height in sorted(self.blocks)])
 
     async def _offer_and_watch(self, tell: Callable[[GeneratorStatus], None]) -> None:
@@ -212,7 +245,7 @@ class Generator:
             nursery.start_soon(self._sweep, tell)
             with trio.move_on_after(WATCHED_S):  # else the first blocks might be missed
                 await self._is_watched.wait()
-            await trio.sleep(max(0.0, self._begin_s - time.monotonic()))
+            await trio.sleep(max(0.0, self._begin_s - self._clock()))
             if self.plan.clients:
                 await self._offer_closed()
             else:
@@ -234,9 +267,9 @@ class Generator:
             if due[number] > now:
                 await trio.sleep(due[number] - now)
                 now = self.now_s
-            while number < len(due) and due[number] <= now:
+            while number < len(due) and due[number] <= now + ROUNDING_S:
                 row = records.add(due[number])
-                records.sent_s[row] = now
+                records.sent_s[row] = max(now, due[number])
                 lanes[row % len(lanes)].put(row, self._ready[row])
                 self._lag_s = max(self._lag_s, now - due[number])
                 number += 1
@@ -262,13 +295,13 @@ class Generator:
         """Send what is in a lane, in order, to one node as long as it answers."""
         for url in itertools.cycle(lane.urls):
             try:
-                async with LightClient(url) as client:
+                async with self._connect(url) as client:
                     while True:
                         await self._send_some(lane, client)
             except (ClientError, ValueError, trio.TooSlowError):
                 await trio.sleep(AGAIN_S)
 
-    async def _send_some(self, lane: _Lane, client: LightClient) -> None:
+    async def _send_some(self, lane: _Lane, client: Client) -> None:
         while not lane.queue:
             lane.filled = trio.Event()
             await lane.filled.wait()
@@ -292,7 +325,7 @@ class Generator:
         urls = self.plan.urls
         for url in itertools.cycle([*urls[first:], *urls[:first]]):
             try:
-                async with LightClient(url) as client:
+                async with self._connect(url) as client:
                     height = int(str(await self._call(client, "eth_blockNumber")), 16)
                     if self._height is None:
                         self._height = height
@@ -309,7 +342,7 @@ class Generator:
             except (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError):
                 await trio.sleep(AGAIN_S)
 
-    async def _note_block(self, client: LightClient, number: int, at_s: float) -> None:
+    async def _note_block(self, client: Client, number: int, at_s: float) -> None:
         if number in self.blocks:
             return
         block = await self._call(client, "eth_getBlockByNumber", hex(number), False)
@@ -322,7 +355,7 @@ class Generator:
             if row is not None and row < len(self.records):
                 self._end(row, Ending.COMMITTED, at_s, number)
 
-    async def _call(self, client: LightClient, method: str, *params: object) -> Any:
+    async def _call(self, client: Client, method: str, *params: object) -> Any:
         with trio.fail_after(ANSWER_S):
             answer = await client.post(render_calls(method, [params]))
         return json.loads(answer)["result"]
@@ -353,7 +386,7 @@ class Generator:
         heights = sorted({height for height in self.records.height if height})
         for url in self.plan.urls:
             try:
-                async with LightClient(url) as client:
+                async with self._connect(url) as client:
                     while heights:
                         receipts = await self._call(
                             client, "eth_getBlockReceipts", hex(heights[-1])

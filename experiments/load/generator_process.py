@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import ClassVar
 
@@ -123,4 +125,6 @@ async def _run(generator: Generator, begin_s: float, pipe: Connection) -> Genera
             token.run_sync_soon(generator.stop)
 
     threading.Thread(target=listen, daemon=True).start()
-    return await generator.run(begin_s, pipe.send)
+    before_s = time.process_time()
+    found = await generator.run(begin_s, pipe.send)
+    return replace(found, cpu_s=time.process_time() - before_s)

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.fault_driver import (
     FaultDriver,
     FaultEvent,
+    ProcessFaultMaker,
     check_faults,
     needs_relays,
 )
@@ -45,6 +46,12 @@ from lowu.node.topology.spec import parse_spec
 NO_ADDRESSES: Mapping[str, bytes] = {}
 HEADWAY_S = 0.5
 """Between the order to begin and the begin, so that all processes are ready."""
+MEASURE_S = 2.0
+"""How long a node may take to say what it has spent."""
+GENERATOR, RELAYS = "generator", "relays"
+"""The processes besides the nodes', as they are called in results."""
+WHOLE = "process"
+"""The part that is all of a node."""
 LEVEL_S = 30.0
 """How long nodes may take, after the last fault, until all have the same head."""
 
@@ -62,7 +69,10 @@ class LoadRun:
     """By fault: for how long after its end the p99 stayed above its level before; NaN if it did
     not come back, or there was no level."""
     cpu_s: dict[str, float]
-    """By node: CPU time during the load; of one that was restarted, since then."""
+    """By process: CPU time during the load; of a node that was restarted, since then. Besides the
+    nodes, the generator, and the relays if there are some."""
+    parts_s: dict[str, dict[str, float]]
+    """By node: its own count of CPU seconds by part."""
     is_healed: bool
     """Whether all nodes had the same head in the end."""
     flaws: list[str]
@@ -119,13 +129,15 @@ def plan_generator(
     )
 
 
-async def _deploy(experiment: Experiment, plan: Plan, seed: int) -> dict[str, bytes]:
+async def set_up(
+    experiment: Experiment, plan: Plan, seed: int, client: RpcClient
+) -> dict[str, bytes]:
+    """Create the contracts of an experiment's workloads; return their addresses."""
     contracts = Mix(experiment.load.workload, seed).contracts
     if not contracts:
         return {}
     senders = [item.address for item in plan.institutions if item.spec.schemas]
-    async with RpcClient(plan.nodes[0].url) as client:
-        return await deploy(client, contracts, senders)
+    return await deploy(client, contracts, senders, seed)
 
 
 async def run_once(
@@ -147,7 +159,8 @@ async def run_once(
     up = await bring_up(folder, network_text(experiment, text), origin)
     plan = up.plan
     async with _relays(experiment, plan, folder, seed) as relays:
-        addresses = await _deploy(experiment, plan, seed)
+        async with RpcClient(plan.nodes[0].url) as client:
+            addresses = await set_up(experiment, plan, seed, client)
         offered = plan_generator(experiment, plan, seed, addresses)
         with running_generator(offered, number) as generator:
             tell("signing what is due")
@@ -165,11 +178,11 @@ async def _offer(
     tell: Callable[[str], None],
     watch: Callable[[GeneratorStatus], None],
 ) -> LoadRun:
-    pids = await _find_pids(folder)
-    cpu_before, views_before = _cpu_s(pids), await _views(plan)
+    before = await _measure(plan, folder)
+    views_before = await _views(plan)
     begin_s = time.monotonic() + HEADWAY_S
     generator.begin(begin_s, watch)
-    driver = FaultDriver(plan, folder, relays, seed, tell)
+    driver = FaultDriver(plan, ProcessFaultMaker(plan, folder, relays), seed, tell)
     end_s = begin_s + experiment.load.offered_s
     collected: list[Generated] = []
 
@@ -186,34 +199,36 @@ async def _offer(
         generator.stop()
         with trio.CancelScope(shield=True):
             await collect()
-    pids_after = await _find_pids(folder)
-    cpu_after = _cpu_s(pids_after)
+    after = await _measure(plan, folder)
     is_healed = is_complete and await wait_for_level(plan, LEVEL_S) is not None
     views_after = await _views(plan)
     found = collected[0]
-    return _conclude(
+    return conclude(
         experiment, seed, found, driver.events,
         cpu_s={
-            name: cpu_after[name] - (cpu_before[name] if pids_after[name] == pids[name] else 0.0)
-            for name in pids
-            if name in cpu_after
+            **after.since(before),
+            GENERATOR: found.cpu_s,
+            **({RELAYS: after.own_s - before.own_s} if relays is not None else {}),
         },
+        parts_s=after.parts_since(before),
         view_changes=max(0, views_after - views_before),
         is_healed=is_healed, is_complete=is_complete,
     )  # fmt: skip
 
 
-def _conclude(
+def conclude(
     experiment: Experiment,
     seed: int,
     found: Generated,
     faults: list[FaultEvent],
     *,
     cpu_s: dict[str, float],
+    parts_s: dict[str, dict[str, float]],
     view_changes: int,
     is_healed: bool,
     is_complete: bool,
 ) -> LoadRun:
+    """Return the run with its figures, and why it is not valid."""
     load = experiment.load
     summary = summarise(
         found.records,
@@ -239,8 +254,8 @@ def _conclude(
     elif not is_healed:
         flaws.append(f"the nodes had not the same head {LEVEL_S:.0f} s after the end")
     return LoadRun(
-        seed, found.records, found.blocks, faults, summary, hangovers, cpu_s, is_healed, flaws,
-        is_complete,
+        seed, found.records, found.blocks, faults, summary, hangovers, cpu_s, parts_s, is_healed,
+        flaws, is_complete,
     )  # fmt: skip
 
 
@@ -268,15 +283,49 @@ async def _find_pids(folder: Path) -> dict[str, int]:
     return {item["name"]: int(item["pid"]) for item in states if item["pid"] is not None}
 
 
-def _cpu_s(pids: dict[str, int]) -> dict[str, float]:
-    found = {}
-    for name, pid in pids.items():
-        try:
-            times = psutil.Process(pid).cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        found[name] = times.user + times.system
-    return found
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """CPU times at one moment, in seconds since each process began."""
+
+    pids: dict[str, int]
+    nodes_s: dict[str, float]
+    parts_s: dict[str, dict[str, float]]
+    own_s: float
+    """Of this process, in which the relays run."""
+
+    def since(self, before: _Spent) -> dict[str, float]:
+        """Return by node what was spent since then, or since its restart."""
+        return {
+            name: spent_s - (before.nodes_s.get(name, 0.0) if self._is_same(name, before) else 0.0)
+            for name, spent_s in self.nodes_s.items()
+        }
+
+    def parts_since(self, before: _Spent) -> dict[str, dict[str, float]]:
+        """Return the same by part."""
+        found = {}
+        for name, parts in self.parts_s.items():
+            earlier = before.parts_s.get(name, {}) if self._is_same(name, before) else {}
+            found[name] = {
+                part: spent_s - earlier.get(part, 0.0)
+                for part, spent_s in parts.items()
+                if part != WHOLE
+            }
+        return found
+
+    def _is_same(self, name: str, before: _Spent) -> bool:
+        return self.pids.get(name) == before.pids.get(name)
+
+
+async def _measure(plan: Plan, folder: Path) -> _Spent:
+    pids, nodes_s, parts_s = await _find_pids(folder), {}, {}
+    for node in plan.nodes:
+        with suppress(psutil.NoSuchProcess, KeyError):
+            times = psutil.Process(pids[node.name]).cpu_times()
+            nodes_s[node.name] = times.user + times.system
+        with suppress(ClientError, RemoteError):
+            async with RpcClient(node.url, MEASURE_S) as client:
+                parts_s[node.name] = await client.call("getCpuTimes")
+    return _Spent(pids, nodes_s, parts_s, time.process_time())
 
 
 async def _views(plan: Plan) -> int:
@@ -305,7 +354,11 @@ def describe_run(result: LoadRun) -> dict[str, Any]:
             {**{key: _plain(value) for key, value in asdict(item).items()}, "hangover_s": _plain(h)}
             for item, h in zip(result.faults, result.hangovers_s, strict=True)
         ],
-        "cpu_s": {name: round(value, 2) for name, value in result.cpu_s.items()},
+        "cpu_s": {name: round(value, 3) for name, value in result.cpu_s.items()},
+        "cpu_parts_s": {
+            node: {name: round(value, 3) for name, value in parts.items()}
+            for node, parts in result.parts_s.items()
+        },
         "endings": {
             item.name: sum(value == item for value in result.records.outcome) for item in Ending
         },

@@ -151,7 +151,7 @@ class Scheduler:
         validators = self._membership.validators_at(proposal.height)
 
         def work() -> ExecutedBlock:
-            with self._cpu.measure(Part.EXECUTION):
+            with self._cpu.measure(Part.EXECUTION, len(transactions)):
                 return execute_block(parent, proposal, digest, transactions, validators, context)
 
         return await self._run(work)

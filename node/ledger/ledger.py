@@ -189,7 +189,7 @@ class Ledger:
             self.head.failed_tx_count + failed,
         )
         state = _state_records(executed)
-        with self.cpu.measure(Part.STORAGE):
+        with self.cpu.measure(Part.STORAGE, len(executed.transactions)):
             puts = {**state, **self._block_records(executed, certificate, head)}
             self._storage.write(puts, self._settled_keys(header.number))
         self._cache.on_commit(state)

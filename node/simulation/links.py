@@ -9,11 +9,42 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 import trio
 
+from lowu.node.simulation.costs import Work
+from lowu.node.simulation.simulated_machine import Machine
+
+RELAYS = "relays"
+"""The process of all relays, on a machine."""
 DELAY_S_MAX = (0.002, 0.02, 0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Carriers:
+    """Who spends time on the bytes of a link: its two nodes, and the relays if it has some."""
+
+    machine: Machine
+    names: tuple[str, str]
+    is_relayed: bool
+
+    def send(self, side: int, size: int, done: Callable[[], None]) -> None:
+        """Have a node send so many bytes; `done` is called once they have left."""
+
+        def relay() -> None:
+            self.machine.charge(RELAYS, Work.RELAY, size, done)
+
+        self.machine.charge(self.names[side], Work.LINK, size, relay if self.is_relayed else done)
+
+    def receive(self, side: int, size: int, arrival_s: float, done: Callable[[], None]) -> None:
+        """Have a node receive bytes that arrive then; `done` is called once it has them."""
+
+        def charge() -> None:
+            self.machine.charge(self.names[side], Work.LINK, size, done)
+
+        self.machine.at(arrival_s, charge)
 
 
 class Link:
@@ -26,6 +57,7 @@ class Link:
         delay_s_max: float | None = None,
         *,
         grain_s: float = 0.0,
+        carriers: Carriers | None = None,
     ) -> None:
         """Draw the link's greatest delay, unless it is given.
 
@@ -35,6 +67,7 @@ class Link:
         self._random = random
         self._delay_s_max = random.choice(DELAY_S_MAX) if delay_s_max is None else delay_s_max
         self._grain_s = grain_s
+        self.carriers = carriers
         self._on_bytes = on_bytes
         self.delay_s_min = 0.0
         self.is_broken = False
@@ -64,6 +97,8 @@ class End(trio.abc.Stream):
         self._wait: trio.CancelScope | None = None
         """Where a reader waits; its deadline is when the next bytes arrive."""
         self.is_closed = False
+        self._last_s = 0.0
+        """When the last bytes that this end has sent arrive."""
 
     def wake(self) -> None:
         """Wake a waiting reader."""
@@ -77,15 +112,32 @@ class End(trio.abc.Stream):
             raise trio.ClosedResourceError
         if self._link.is_broken:
             raise trio.BrokenResourceError
-        other = self._link.ends[1 - self._side]
-        arrival_s = self._link.carry(self._side, bytes(data))
-        other.expect(arrival_s, bytes(data))
+        sent, carriers = bytes(data), self._link.carriers
+        if carriers is None:
+            self._dispatch(sent)
+        else:
+            carriers.send(self._side, len(sent), lambda: self._dispatch(sent))
+
+    def _dispatch(self, data: bytes) -> None:
+        """Put bytes on the link, if it is still there."""
+        link = self._link
+        if link.is_broken:
+            return
+        self._last_s = max(self._last_s, link.carry(self._side, data))  # none overtakes another
+        other = link.ends[1 - self._side]
+        if link.carriers is None:
+            other.expect(self._last_s, data)
+        else:
+            link.carriers.receive(
+                1 - self._side,
+                len(data),
+                self._last_s,
+                lambda: other.expect(trio.current_time(), data),
+            )
 
     def expect(self, arrival_s: float, data: bytes) -> None:
-        """Let bytes arrive at a time, but not before those sent earlier."""
-        if self.arriving:
-            arrival_s = max(arrival_s, self.arriving[-1][0])
-        elif self._wait is not None:
+        """Let bytes arrive at a time, after those before them."""
+        if not self.arriving and self._wait is not None:
             self._wait.deadline = arrival_s
         self.arriving.append((arrival_s, data))
 

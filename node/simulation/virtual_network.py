@@ -11,10 +11,10 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 import trio.lowlevel
@@ -24,13 +24,15 @@ from lowu.contracts.registry import Jurisdiction
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
 from lowu.node.client import ClientError, RpcClient
 from lowu.node.config import GenesisConfig
+from lowu.node.core.scheduler import Run
 from lowu.node.errors import BadInput
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger.storage import MemoryStorage
 from lowu.node.ledger.vote_trace import MemoryTrace
 from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
-from lowu.node.simulation.links import Link
+from lowu.node.simulation.links import Carriers, Link
+from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
 from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.traffic_tap import Tap
 
@@ -39,6 +41,10 @@ DELAY_S = 0.005
 """Greatest delay of a chunk of bytes on a link, before it is put off to a multiple of the grain."""
 GRAIN_S = 0.001
 LINKED_S = 30.0
+
+
+Shapes: TypeAlias = Mapping[frozenset[Jurisdiction], tuple[float, float]]
+"""By two sides, or one: the delay of the links between them, and up to how much more, seconds."""
 
 
 @lru_cache(maxsize=8)
@@ -65,9 +71,16 @@ class VirtualNodes:
     """The nodes of a plan; `open_virtual` runs them."""
 
     def __init__(
-        self, plan: Plan, seed: int = 0, skews_ms: Mapping[str, int] | None = None
+        self,
+        plan: Plan,
+        seed: int = 0,
+        skews_ms: Mapping[str, int] | None = None,
+        machine: Machine | None = None,
+        shapes: Shapes | None = None,
     ) -> None:
         self.plan = plan
+        self.machine = machine
+        self._shapes = shapes or {}
         self._skews_ms = skews_ms or {}
         """Clock errors of nodes, by name."""
         self.nodes: dict[str, Node] = {}
@@ -81,6 +94,7 @@ class VirtualNodes:
         self._down: Counter[str] = Counter()
         """How many faults keep a node down."""
         self._delays_s: dict[str, float] = {}
+        self._side_of = {item.name: item.side for item in plan.nodes}
         self._is_new = {item.name: True for item in plan.nodes}
         self._changed = trio.Event()
 
@@ -140,7 +154,14 @@ class VirtualNodes:
 
     def _set_delays(self) -> None:
         for pair, link in self._links.items():
-            link.delay_s_min = max(self._delays_s.get(name, 0.0) for name in pair)
+            self._set_delay(pair, link)
+
+    def _set_delay(self, pair: tuple[str, str], link: Link) -> None:
+        least_s = max(self._delays_s.get(name, 0.0) for name in pair)
+        hop_s = 0.0 if self.machine is None else self.machine.model.hop_s
+        hops = 2 if self._shapes else 1  # by way of a relay
+        shape_s, _ = self._shapes.get(self._sides(*pair), (0.0, 0.0))
+        link.delay_s_min = least_s + shape_s + hops * hop_s
 
     def _find(self, name: str) -> str:
         planned = self.plan.find_node(name)
@@ -149,8 +170,7 @@ class VirtualNodes:
         return planned.name
 
     def _sides(self, one: str, other: str) -> frozenset[Jurisdiction]:
-        sides = {item.name: item.side for item in self.plan.nodes}
-        return frozenset((sides[one], sides[other]))
+        return frozenset((self._side_of[one], self._side_of[other]))
 
     # --- running ----------------------------------------------------------------------------
 
@@ -167,11 +187,26 @@ class VirtualNodes:
             self._storages[name],
             self._traces[name],
             is_first_start=self._is_new[name],
+            cpu=None if self.machine is None else SimulatedCpu(self.machine, name),
         )
         clock = VirtualClock(self._skews_ms.get(name, 0))
-        environment = Environment(planned.key, ledger, clock, Tap(None), None, run_inline)
+        run: Run = run_inline
+        if self.machine is not None:
+            run = partial(self.machine.run_in_thread, name)
+        environment = Environment(planned.key, ledger, clock, Tap(None), None, run)
         self._is_new[name] = False
         return assemble_node(genesis, self.plan.node_config(planned, Path()), environment)
+
+    def _make_link(self, one: str, other: str) -> Link:
+        if self.machine is None:
+            return Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
+        shape = self._shapes.get(self._sides(one, other))
+        return Link(
+            self._random,
+            lambda side, data: None,
+            0.0 if shape is None else shape[1],
+            carriers=Carriers(self.machine, (one, other), is_relayed=bool(self._shapes)),
+        )
 
     async def live(self, planned: PlannedNode) -> None:
         """Run a node, except while it must be down."""
@@ -183,12 +218,17 @@ class VirtualNodes:
             self._note()
             try:
                 with trio.CancelScope() as self._scopes[name]:
-                    await run_services(self.nodes[name])
+                    async with trio.open_nursery() as nursery:
+                        if self.machine is not None:
+                            nursery.start_soon(self.machine.idle, name)
+                        await run_services(self.nodes[name])
             finally:
                 del self.nodes[name], self._scopes[name]
                 for pair, link in self._links.items():
                     if name in pair:
                         link.break_off()
+                if self.machine is not None:
+                    self.machine.forget(name)
 
     async def keep_link(self, first: PlannedNode, second: PlannedNode) -> None:
         """Link two nodes whenever both run and no cut separates them."""
@@ -198,9 +238,8 @@ class VirtualNodes:
             if one is None or other is None or self._sides(*pair) in self._cuts:
                 await self._changed.wait()
                 continue
-            link = Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
-            self._links[pair] = link
-            self._set_delays()
+            link = self._links[pair] = self._make_link(*pair)
+            self._set_delay(pair, link)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_serve, one, link, 0, second)
                 nursery.start_soon(_serve, other, link, 1, first)
@@ -234,11 +273,20 @@ def _pairs(nodes: tuple[PlannedNode, ...]) -> Iterable[tuple[PlannedNode, Planne
 
 @asynccontextmanager
 async def open_virtual(
-    plan: Plan, seed: int = 0, skews_ms: Mapping[str, int] | None = None
+    plan: Plan,
+    seed: int = 0,
+    skews_ms: Mapping[str, int] | None = None,
+    machine: Machine | None = None,
+    shapes: Shapes | None = None,
 ) -> AsyncIterator[VirtualNodes]:
-    """Run a plan's nodes for the duration of the block; use it inside `run_virtual`."""
-    network = VirtualNodes(plan, seed, skews_ms)
+    """Run a plan's nodes for the duration of the block; use it inside `run_virtual`.
+
+    With a machine, work takes time, and links have the delays of their `shapes` only.
+    """
+    network = VirtualNodes(plan, seed, skews_ms, machine, shapes)
     async with trio.open_nursery() as nursery:
+        if machine is not None:
+            nursery.start_soon(machine.run)
         for planned in plan.nodes:
             nursery.start_soon(network.live, planned)
         await trio.testing.wait_all_tasks_blocked()

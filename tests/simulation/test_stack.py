@@ -126,7 +126,7 @@ def test_control_a_wiped_node_that_votes_at_once(monkeypatch):
 
     monkeypatch.setattr(cluster, "open_ledger", open_as_new)
     monkeypatch.setattr(Cluster, "_check_abstention", lambda self, member, node: None)
-    assert "where its votes are lost" in first_violation(first=5)
+    assert "where its votes are lost" in first_violation(24, first=23)
 
 
 def test_control_a_start_that_takes_the_database_at_its_word(monkeypatch):

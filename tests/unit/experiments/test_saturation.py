@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from lowu import cli
-from lowu.commands.experiment import saturating
+from lowu.commands.experiment import providers
 from lowu.experiments.load.outcomes import Ending, Records, summarise
 from lowu.experiments.load.results import read_results
 from lowu.experiments.load.run import LoadRun
@@ -68,7 +68,7 @@ def test_the_highest_rate_may_be_sustained_and_the_lowest_not():
 def fake_run(knee):
     """Return a stand-in for runs on processes: latency explodes above a rate."""
 
-    def play(item, number, progress):
+    def play(self, item, number, progress):
         rate = item.load.arrivals.rate
         records = Records()
         for place in range(int(rate * item.load.duration_s)):
@@ -77,13 +77,13 @@ def fake_run(knee):
             records.end(row, Ending.COMMITTED, due_s + (0.1 if rate <= knee else 3.0), 1)
         load = item.load
         summary = summarise(records, warm_up_s=0, duration_s=load.duration_s, deadline_s=20)
-        return LoadRun(number, records, [], [], summary, [], {}, True, [], True)
+        return LoadRun(number, records, [], [], summary, [], {}, {}, True, [], True)
 
     return play
 
 
 def test_the_command_writes_a_sweep_of_what_it_played(tmp_path, monkeypatch):
-    monkeypatch.setattr(saturating, "play", fake_run(130))
+    monkeypatch.setattr(providers.LocalProvider, "play", fake_run(130))
     (tmp_path / "knee.toml").write_text(
         '[experiment]\nname = "knee"\n[load]\nwarm_up_s = 0\nduration_s = 2\n'
         'arrival = { kind = "constant", rate = 5 }\n'

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lowu.experiments.load.experiment_file import Experiment
     from lowu.node.topology.plan import Plan
 
+F = TypeVar("F", bound=Callable[..., Any])
 BEGIN = """\
 # What is measured, and what is expected of it. `lowu experiment validate` checks this file.
 
@@ -51,6 +53,27 @@ deadline_s = 20         # what is not committed by then has timed out
 p99_ms = "<= 1000"
 uncommitted = 0
 """
+
+
+def out_option(function: F) -> F:
+    """Add ``--out``."""
+    return click.option(
+        "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
+        help="New folder for the results.  [default: results/NAME-TIME]",
+    )(function)  # fmt: skip
+
+
+def provider_options(function: F) -> F:
+    """Add ``--provider`` and ``--costs``."""
+    costs = click.option(
+        "--costs", type=click.Path(path_type=Path, dir_okay=False, exists=True), default=None,
+        help="Cost model for virtual time, from `lowu calibrate`.  [default: the bundled one]",
+    )  # fmt: skip
+    provider = click.option(
+        "--provider", type=click.Choice(["local", "sim"]), default=None,
+        help="Processes, or virtual time.  [default: the file's, else local]",
+    )  # fmt: skip
+    return provider(costs(function))
 
 
 @click.group()
@@ -165,21 +188,23 @@ def validate(file: str, is_json: bool) -> None:
 
 @experiment.command()
 @click.argument("file")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
-    help="New folder for the results.  [default: results/NAME-TIME]",
-)  # fmt: skip
+@out_option
+@provider_options
 @json_option
-def run(file: str, out: Path | None, is_json: bool) -> None:
+def run(
+    file: str, out: Path | None, provider: str | None, costs: Path | None, is_json: bool
+) -> None:
     """Run an experiment FILE; write what was found to a folder, and print a summary.
 
     Exits with 1 if a run is not valid, or not as expected. Ctrl-C ends it; what was found is kept.
     """
+    from lowu.commands.experiment.providers import choose_provider
     from lowu.commands.experiment.running import run_experiments
 
     found, text, path = find_experiments(file)
     check_experiments(found, path)
-    is_ok = run_experiments(found, text, path, out, Progress(is_silent=is_json), is_json=is_json)
+    chosen, progress = choose_provider(found[0], provider, costs), Progress(is_silent=is_json)
+    is_ok = run_experiments(found, text, path, out, progress, chosen, is_json=is_json)
     sys.exit(0 if is_ok else 1)
 
 
@@ -197,26 +222,27 @@ def run(file: str, out: Path | None, is_json: bool) -> None:
     "--to", "highest", type=Number(1, 1e6), default=10_000.0, show_default=True,
     help="Highest rate that is played.",
 )  # fmt: skip
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
-    help="New folder for the results.  [default: results/NAME-TIME]",
-)  # fmt: skip
+@out_option
+@provider_options
 @json_option
 def saturate(
-    file: str, p99_ms: float, start: float, highest: float, out: Path | None, is_json: bool
-) -> None:
+    file: str, p99_ms: float, start: float, highest: float, out: Path | None,
+    provider: str | None, costs: Path | None, is_json: bool,
+) -> None:  # fmt: skip
     """Find the highest rate that the network of FILE sustains, with its load and faults.
 
     A ramp doubles the rate until it is not sustained; a bisection follows, to within 10 %; the rate
     that is found is played three times more. Each run has a fresh network.
     """
+    from lowu.commands.experiment.providers import choose_provider
     from lowu.commands.experiment.saturating import run_saturation
 
     found, text, path = find_experiments(file)
     check_experiments(found, path)
     progress = Progress(is_silent=is_json)
+    chosen = choose_provider(found[0], provider, costs)
     is_ok = run_saturation(
-        found, text, path, out, progress, p99_ms=p99_ms, start=start, highest=highest,
+        found, text, path, out, progress, chosen, p99_ms=p99_ms, start=start, highest=highest,
         is_json=is_json,
     )  # fmt: skip
     sys.exit(0 if is_ok else 1)
@@ -253,13 +279,11 @@ def compare(first: Path, second: Path, threshold: float, is_json: bool) -> None:
 
 @experiment.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
-    help="New folder for the results.  [default: results/NAME-TIME]",
-)  # fmt: skip
+@out_option
 @json_option
 def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
     """Run the experiment in FOLDER again, with the same file and seeds."""
+    from lowu.commands.experiment.providers import restore_provider
     from lowu.commands.experiment.running import run_experiments
     from lowu.experiments.load.results import read_results
 
@@ -268,7 +292,9 @@ def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
     path = folder / "experiment.toml"
     check_experiments(found, path)
     progress = Progress(is_silent=is_json)
-    is_ok = run_experiments(found, stored.text, path, out, progress, is_json=is_json)
+    provider = restore_provider(stored.manifest.get("provider"))
+    name = Path(str(stored.manifest.get("file", path)))
+    is_ok = run_experiments(found, stored.text, name, out, progress, provider, is_json=is_json)
     if not is_json:
         click.echo(f"next: lowu experiment compare {folder} FOLDER")
     sys.exit(0 if is_ok else 1)

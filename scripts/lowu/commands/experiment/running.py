@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import trio
 
 from lowu.cli import emit_json
+from lowu.commands.experiment.providers import Provider
 from lowu.commands.experiment.storing import (
     make_folder,
     write_json,
@@ -20,12 +20,9 @@ from lowu.commands.experiment.storing import (
     write_run,
 )
 from lowu.experiments.load.experiment_file import Experiment
-from lowu.experiments.load.generator import GeneratorStatus
 from lowu.experiments.load.outcomes import median_figures
-from lowu.experiments.load.run import LoadRun, describe_run, run_once
-from lowu.options import read_network
+from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.output import Progress, print_table
-from lowu.temporary import temporary_network_folder
 
 SHOWN = (
     "scheduled", "sent", "committed", "refused", "timed_out", "throughput_per_s", "p50_ms",
@@ -63,6 +60,7 @@ def run_experiments(
     path: Path,
     out: Path | None,
     progress: Progress,
+    provider: Provider,
     *,
     is_json: bool,
 ) -> bool:
@@ -70,7 +68,7 @@ def run_experiments(
     folder = make_folder(experiments[0], out)
     points = [Point(item) for item in experiments]
     started = time.monotonic()
-    manifest = write_manifest(folder, text, path, experiments)
+    manifest = write_manifest(folder, text, path, experiments, provider)
     turns = max(item.repetitions for item in experiments)
     is_interrupted = False
     for number in range(turns):
@@ -78,7 +76,7 @@ def run_experiments(
             if number >= point.experiment.repetitions or is_interrupted:
                 continue
             progress(_tell_run(point, number, len(points)))
-            result = play(point.experiment, number, progress)
+            result = provider.play(point.experiment, number, progress)
             point.runs.append(result)
             write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
             is_interrupted = not result.is_complete
@@ -94,25 +92,6 @@ def run_experiments(
         _print(points, time.monotonic() - started)
         click.echo(f"report: {page}; records and figures beside it")
     return is_ok
-
-
-def play(item: Experiment, number: int, progress: Progress) -> LoadRun:
-    """Play one run on a temporary network."""
-
-    def watch(status: GeneratorStatus) -> None:
-        progress(
-            f"{status.at_s:5.0f} s  due {status.due}, committed {status.committed}, "
-            f"waiting {status.due - status.ended}, block {status.height}, "
-            f"lag {status.lag_ms_max:.0f} ms"
-        )
-
-    with temporary_network_folder("experiment") as folder:
-        text, origin = read_network(item.network)
-
-        async def main() -> LoadRun:
-            return await run_once(item, text, origin, folder, number, tell=progress, watch=watch)
-
-        return trio.run(main)
 
 
 def _describe(points: list[Point], *, is_ok: bool, is_complete: bool) -> dict[str, Any]:

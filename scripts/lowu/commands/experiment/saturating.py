@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from lowu.cli import emit_json
-from lowu.commands.experiment.running import Point, play
+from lowu.commands.experiment.providers import Provider
+from lowu.commands.experiment.running import Point
 from lowu.commands.experiment.storing import (
     make_folder,
     write_json,
@@ -33,6 +34,7 @@ def run_saturation(
     path: Path,
     out: Path | None,
     progress: Progress,
+    provider: Provider,
     *,
     p99_ms: float,
     start: float,
@@ -46,7 +48,9 @@ def run_saturation(
     if item.load.arrivals.kind not in WITH_A_RATE:
         raise click.UsageError(f"{path}: an arrival of kind {' or '.join(WITH_A_RATE)} is needed")
     folder = make_folder(item, out)
-    write_manifest(folder, text, path, experiments, saturation="the search was not finished")
+    write_manifest(
+        folder, text, path, experiments, provider, saturation="the search was not finished"
+    )
     search, points = SaturationSearch(start, highest), dict[float, Point]()
     started, is_complete = time.monotonic(), True
     while is_complete and (rate := search.next_rate()) is not None:
@@ -54,7 +58,7 @@ def run_saturation(
         point = points.setdefault(rate, Point(replace(item, load=load)))
         number = len(point.runs)
         progress(f"{rate:g} a second, run {number + 1}: starting the network")
-        result = play(point.experiment, number, progress)
+        result = provider.play(point.experiment, number, progress)
         point.runs.append(result)
         place = list(points).index(rate) + 1
         write_run(folder / "runs" / f"{place:03d}-{number + 1:03d}", result)
@@ -69,7 +73,7 @@ def run_saturation(
         progress(f"{rate:g} a second: {'sustained' if kept_up else 'NOT sustained'}")
     told = _tell(search, p99_ms) if is_complete else "interrupted"
     sweep = f'\n\n[sweep]\n"load.arrival.rate" = {json.dumps(list(points))}\n'
-    write_manifest(folder, text.rstrip() + sweep, path, experiments, saturation=told)
+    write_manifest(folder, text.rstrip() + sweep, path, experiments, provider, saturation=told)
     figures = {
         "sustained_per_s": search.low or 0.0,
         "not_sustained_per_s": search.high or 0.0,

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from lowu.commands.experiment.providers import Provider
 from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.report_page import render_report
 from lowu.experiments.load.results import read_results
@@ -38,9 +39,17 @@ def make_folder(item: Experiment, out: Path | None) -> Path:
 
 
 def write_manifest(
-    folder: Path, text: str, path: Path, experiments: Sequence[Experiment], **more: Any
+    folder: Path,
+    text: str,
+    path: Path,
+    experiments: Sequence[Experiment],
+    provider: Provider,
+    **more: Any,
 ) -> dict[str, Any]:
-    """Write the experiment's file and what a repetition needs to know; return the latter."""
+    """Write the experiment's file and what a repetition needs to know; return the latter.
+
+    Of a run in virtual time, that is nothing of the day or of this machine.
+    """
     _write(folder / "experiment.toml", text)
     manifest = {
         "lowu": CLIENT_VERSION,
@@ -51,11 +60,15 @@ def write_manifest(
             for name in dict.fromkeys(item.network for item in experiments)
         },
         "seeds": [item.seed for item in experiments],
-        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv[1:],
-        "platform": describe_machine(),
+        "provider": provider.describe(),
         **more,
     }
+    if not provider.is_virtual:
+        manifest |= {
+            "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": sys.argv[1:],
+            "platform": describe_machine(),
+        }
     write_json(folder / "manifest.json", manifest)
     return manifest
 

@@ -1,0 +1,76 @@
+"""``lowu calibrate``: measure what work costs on this machine, for runs in virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lowu.arguments import write_file
+from lowu.cli import emit_json
+from lowu.options import json_option
+from lowu.output import Progress, print_table
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("costs.json"),
+    show_default=True, help="File for the cost model.",
+)  # fmt: skip
+@json_option
+def calibrate(out: Path, is_json: bool) -> None:
+    """Measure what work costs on this machine; write it to a file.
+
+    Four loads are offered to a network of processes, and the same in virtual time; the costs are
+    those that explain best what the processes have spent. It takes about four minutes, on a machine
+    that has nothing else to do. Name the file as `costs` in an experiment, for runs with
+    `provider = "sim"`.
+    """
+    import json
+
+    from lowu.measuring.calibration import measure_costs
+
+    found = measure_costs(Progress(is_silent=is_json))
+    text = json.dumps(found.model.to_json(), indent=1) + "\n"
+    write_file(out, text.encode())
+    figures = {
+        "cores": found.model.cores,
+        "hop_us": round(found.model.hop_s * 1e6),
+        "cpu_miss": round(found.cpu_miss, 4),
+    }
+    if is_json:
+        emit_json(True, figures, file=str(out), costs=found.model.to_json())
+        return
+    rows = [
+        (
+            work.value,
+            f"{cost.base_s * 1e6:,.1f}",
+            f"{cost.item_s * 1e6:,.4f}",
+            f"{cost.wait_s * 1e6:,.0f}",
+        )
+        for work, cost in found.model.costs.items()
+    ]
+    print_table(
+        f"Costs on {found.model.machine}, µs", ("work", "each", "an item of it", "wait"), rows
+    )
+    checks = [
+        (
+            check.told,
+            *(
+                f"{side[name]:,.0f}"
+                for name in ("throughput_per_s", "p50_ms", "p99_ms", "blocks")
+                for side in (check.measured, check.simulated)
+            ),
+        )
+        for check in found.loads
+    ]
+    print_table(
+        "The loads, measured and simulated",
+        ("load", "per s", "sim", "p50, ms", "sim", "p99, ms", "sim", "blocks", "sim"),
+        checks,
+    )
+    click.echo(
+        f"a process runs {found.model.hop_s * 1e6:,.0f} µs after something has come for it\n"
+        f"on average, the model misses CPU times by {found.cpu_miss:.0%}\n"
+        f"written: {out}\nnext: lowu experiment run FILE --provider sim --costs {out}"
+    )

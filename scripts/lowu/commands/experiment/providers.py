@@ -1,0 +1,123 @@
+"""What an experiment runs on: a fresh network of processes, or one in virtual time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+import trio
+
+from lowu.commands.experiment.command import experiments_folder
+from lowu.experiments.load.experiment_file import Experiment
+from lowu.experiments.load.generator import GeneratorStatus
+from lowu.experiments.load.run import LoadRun, run_once
+from lowu.node.errors import ConfigError
+from lowu.node.simulation.costs import CostModel, parse_costs
+from lowu.node.simulation.simulated_machine import Machine
+from lowu.node.topology.toml_reader import FILE_BYTES_MAX
+from lowu.options import read_network
+from lowu.output import Progress
+from lowu.temporary import temporary_network_folder
+
+LOCAL, SIM = "local", "sim"
+
+
+class Provider(Protocol):
+    """Plays runs."""
+
+    is_virtual: bool
+    """Whether the same run gives the same files, whenever and wherever it is played."""
+
+    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+        """Play one run."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a repetition needs to know, as a JSON value."""
+        ...
+
+
+class LocalProvider:
+    """A temporary network of processes for each run."""
+
+    is_virtual = False
+
+    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+        """Start a network, offer the load, and stop it."""
+        text, origin = read_network(item.network)
+        with temporary_network_folder("experiment") as folder:
+
+            async def main() -> LoadRun:
+                return await run_once(
+                    item, text, origin, folder, number, tell=progress, watch=_watch(progress)
+                )
+
+            return trio.run(main)
+
+    def describe(self) -> dict[str, Any]:
+        """Return its name."""
+        return {"name": LOCAL}
+
+
+class SimulatedProvider:
+    """A network in virtual time, whose work costs what a model says."""
+
+    is_virtual = True
+
+    def __init__(self, model: CostModel) -> None:
+        self.model = model
+
+    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+        """Play a run in virtual time."""
+        from lowu.commands.experiment.simulating import simulate_once
+
+        text, origin = read_network(item.network)
+        return simulate_once(
+            item, text, origin, Machine(self.model), number, tell=progress, watch=_watch(progress)
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return its name and its costs."""
+        return {"name": SIM, "costs": self.model.to_json()}
+
+
+def choose_provider(item: Experiment, name: str | None, costs: Path | None) -> Provider:
+    """Return the provider that a command or an experiment names, the command first.
+
+    Raises:
+        click.UsageError: costs are given for processes, or cannot be read.
+    """
+    if (name or item.provider) == LOCAL:
+        if costs is not None:
+            raise click.UsageError("--costs is for runs in virtual time: add --provider sim")
+        return LocalProvider()
+    path = costs or item.costs or experiments_folder() / "costs.json"
+    try:
+        with path.open("rb") as file:
+            text = file.read(FILE_BYTES_MAX).decode()
+        return SimulatedProvider(parse_costs(text, str(path)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path}: cannot be read ({error}); `lowu calibrate`") from error
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def restore_provider(described: object) -> Provider:
+    """Return the provider that a manifest describes; one of old describes none."""
+    told = described if isinstance(described, dict) else {}
+    if told.get("name", LOCAL) == LOCAL:
+        return LocalProvider()
+    return SimulatedProvider(parse_costs(json.dumps(told.get("costs")), "manifest.json: costs"))
+
+
+def _watch(progress: Progress) -> Any:
+    def watch(status: GeneratorStatus) -> None:
+        progress(
+            f"{status.at_s:5.0f} s  due {status.due}, committed {status.committed}, "
+            f"waiting {status.due - status.ended}, block {status.height}, "
+            f"lag {status.lag_ms_max:.0f} ms"
+        )
+
+    return watch

@@ -1,0 +1,214 @@
+"""Runs of experiments in virtual time: the nodes' own code, on a machine with a stated cost model.
+
+A run follows from the experiment, its seed and the model alone, so that it gives the same files
+again, on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from lowu.contracts.registry import Jurisdiction
+from lowu.experiments.load.experiment_file import Experiment, PlannedFault
+from lowu.experiments.load.fault_driver import FaultDriver
+from lowu.experiments.load.generator import Generator, GeneratorStatus
+from lowu.experiments.load.run import (
+    GENERATOR,
+    HEADWAY_S,
+    LEVEL_S,
+    RELAYS,
+    WHOLE,
+    LoadRun,
+    check,
+    conclude,
+    plan_generator,
+    set_up,
+)
+from lowu.node.client import ClientError
+from lowu.node.simulation.costs import Work
+from lowu.node.simulation.simulated_machine import Machine
+from lowu.node.simulation.virtual_network import Shapes, VirtualNodes, open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.plan import Plan
+
+POLL_S = 0.01
+
+
+def simulate_once(
+    experiment: Experiment,
+    text: str,
+    origin: Path,
+    machine: Machine,
+    number: int = 0,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    watch: Callable[[GeneratorStatus], None] = lambda status: None,
+) -> LoadRun:
+    """Play one run in virtual time, on a machine that has done nothing yet."""
+    seed = experiment.seed + number
+    plan = check(experiment, text, origin)
+    shapes = {
+        frozenset(Jurisdiction[name] for name in link.between): (
+            link.delay_ms / 1_000,
+            link.jitter_ms / 1_000,
+        )
+        for link in experiment.links
+    }
+
+    async def main() -> LoadRun:
+        return await _simulate(experiment, plan, machine, shapes, seed, number, tell, watch)
+
+    return run_virtual(seed, main)
+
+
+async def _simulate(
+    experiment: Experiment,
+    plan: Plan,
+    machine: Machine,
+    shapes: Shapes,
+    seed: int,
+    number: int,
+    tell: Callable[[str], None],
+    watch: Callable[[GeneratorStatus], None],
+) -> LoadRun:
+    async with open_virtual(plan, seed, machine=machine, shapes=shapes) as network:
+        addresses = await set_up(experiment, plan, seed, network.client(plan.nodes[0]))
+        tell("signing what is due")
+        generator = Generator(
+            plan_generator(experiment, plan, seed, addresses),
+            drawn_from=number,
+            clock=trio.current_time,
+            connect=partial(SimulatedClient, network, machine),
+        )
+        processes = [*(node.name for node in plan.nodes), GENERATOR, *([RELAYS] if shapes else [])]
+        before = {name: machine.spent_s(name) for name in processes}
+        parts_before = _parts_s(network, {})
+        views_before = _highest_view(network)
+        begin_s = trio.current_time() + HEADWAY_S
+        driver = FaultDriver(
+            plan, VirtualFaultMaker(network, machine), seed, tell, trio.current_time
+        )
+        is_complete = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(generator.run, begin_s, watch)
+                end_s = begin_s + experiment.load.offered_s
+                nursery.start_soon(driver.run, experiment.faults, begin_s, end_s)
+        except* KeyboardInterrupt:
+            is_complete = False
+        spent = {name: machine.spent_s(name) - spent_s for name, spent_s in before.items()}
+        return conclude(
+            experiment, seed, generator.found, driver.events,
+            cpu_s=spent,
+            parts_s=_parts_s(network, parts_before),
+            view_changes=max(0, _highest_view(network) - views_before),
+            is_healed=is_complete and await _wait_for_level(network),
+            is_complete=is_complete,
+        )  # fmt: skip
+
+
+class SimulatedClient:
+    """A connection of the generator to a node."""
+
+    def __init__(self, network: VirtualNodes, machine: Machine, url: str) -> None:
+        self._network = network
+        self._machine = machine
+        self._name = next(node.name for node in network.plan.nodes if node.url == url)
+
+    async def __aenter__(self) -> Self:
+        if self._name not in self._network.nodes:
+            raise ClientError(f"{self._name} is down")
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        """Nothing is open."""
+
+    async def post(self, body: bytes) -> bytes:
+        """Have a node answer a body; `ClientError` if it is down."""
+        name, calls = self._name, body.count(b'"method"')
+        await self._machine.spend(GENERATOR, Work.OFFER, calls)
+        await trio.sleep(self._machine.model.hop_s)
+        node = self._network.nodes.get(name)
+        if node is None:
+            raise ClientError(f"{name} is down")
+        await self._machine.spend(name, Work.REQUEST, calls)
+        answer = await node.rpc.dispatcher.answer(body)
+        await self._machine.settle(name)
+        await trio.sleep(self._machine.model.hop_s)
+        if self._network.nodes.get(name) is not node:
+            raise ClientError(f"{name} went down")
+        return answer
+
+
+class VirtualFaultMaker:
+    """Makes faults of a network in virtual time."""
+
+    def __init__(self, network: VirtualNodes, machine: Machine) -> None:
+        self._network = network
+        self._machine = machine
+
+    async def find_leader(self) -> str:
+        """Return who leads according to the first node, once it runs."""
+        plan, nodes = self._network.plan, self._network.nodes
+        while True:
+            first = nodes.get(plan.nodes[0].name)
+            if first is not None and first.driver is not None:
+                replica = first.driver.replica
+                node_id = replica.validators.validators[replica.next_leader].node_id
+                return next(node.name for node in plan.nodes if node.key.node_id == node_id)
+            await trio.sleep(POLL_S)
+
+    def make(
+        self, fault: PlannedFault, names: tuple[str, ...]
+    ) -> AbstractAsyncContextManager[None]:
+        """Take down, pause, cut off or slow down."""
+        if fault.kind == "kill":
+            return self._network.down(*names)
+        if fault.kind == "cut":
+            return self._network.cut(Jurisdiction[names[0]], Jurisdiction[names[1]])
+        if fault.kind == "slow":
+            return self._network.slow(fault.delay_ms / 1_000, *names)
+        return self._pause(names)
+
+    @asynccontextmanager
+    async def _pause(self, names: tuple[str, ...]) -> AsyncIterator[None]:
+        with ExitStack() as stack:
+            for name in names:
+                stack.enter_context(self._machine.paused(name))
+            yield
+
+
+def _parts_s(
+    network: VirtualNodes, before: dict[str, dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Return CPU seconds by node and part, less those before; a restart begins anew."""
+    found = {}
+    for name, node in network.nodes.items():
+        read = node.ledger.cpu.read()
+        earlier = before.get(name, {})
+        found[name] = {
+            part: max(0.0, read[part] - earlier.get(part, 0.0)) for part in read if part != WHOLE
+        }
+    return found
+
+
+def _highest_view(network: VirtualNodes) -> int:
+    views = [item.driver.replica.view for item in network.nodes.values() if item.driver]
+    return max(views, default=0)
+
+
+async def _wait_for_level(network: VirtualNodes) -> bool:
+    """Return whether all nodes have the same head before long."""
+    with trio.move_on_after(LEVEL_S):
+        while True:
+            heads = {item.ledger.head.number for item in network.nodes.values()}
+            if len(heads) == 1 and len(network.nodes) == len(network.plan.nodes):
+                return True
+            await trio.sleep(POLL_S)
+    return False

@@ -1,0 +1,135 @@
+"""Experiments in virtual time, and the costs that they rest on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lowu.commands.experiment.command import experiment
+from lowu.commands.experiment.simulating import simulate_once
+from lowu.experiments.load.experiment_file import parse_experiments
+from lowu.measuring.calibration import FIRST_COSTS, fit_costs
+from lowu.node.simulation.costs import CostModel, WorkCost
+from lowu.node.simulation.simulated_machine import Machine
+from lowu.options import read_network
+
+FILE = """
+[experiment]
+name = "virtual"
+network = "load-4"
+provider = "sim"
+
+[load]
+workload = "register"
+arrival = {{ kind = "constant", rate = {rate} }}
+warm_up_s = 0
+duration_s = {duration_s}
+deadline_s = 5
+"""
+
+
+def play(more="", rate=10, duration_s=1, factor=1.0):
+    text = FILE.format(rate=rate, duration_s=duration_s) + more
+    (item,) = parse_experiments(text, Path("virtual.toml"))
+    costs = {
+        work: WorkCost(cost.base_s * factor, cost.item_s * factor)
+        for work, cost in FIRST_COSTS.items()
+    }
+    machine = Machine(CostModel(2, costs, 0.001))
+    return simulate_once(item, *read_network(item.network), machine)
+
+
+def test_all_that_is_due_is_committed():
+    found = play()
+    figures = found.summary.figures
+    assert (figures["scheduled"], figures["committed"]) == (10, 10)
+    assert figures["generator_lag_ms_max"] == pytest.approx(0, abs=1e-6)
+    assert found.is_valid
+    assert found.is_healed
+    assert set(found.cpu_s) == {"node0", "node1", "node2", "node3", "generator"}
+    assert all(found.cpu_s.values())
+
+
+def test_dear_work_takes_longer():
+    cheap, dear = (play(factor=factor).summary.figures["p50_ms"] for factor in (0.1, 3.0))
+    assert dear > 2 * cheap
+
+
+def test_more_than_the_cores_can_do_is_not_committed():
+    figures = play(rate=100, factor=50.0).summary.figures
+    assert figures["timed_out"] > 30
+
+
+def test_a_delay_of_the_boundary_shows_in_the_latency():
+    link = '[[link]]\nbetween = ["SZ", "HK"]\ndelay_ms = {}\n'
+    near, far = (play(link.format(delay)).summary.figures["p50_ms"] for delay in (1, 40))
+    assert far - near > 3 * 39
+
+
+def test_faults_happen_when_they_are_due():
+    """Of four nodes, one may be down; six seconds of a pause show as such."""
+    found = play(
+        '[[fault]]\nat_s = 1\nkill = "leader"\nrestart_after_s = 2\n'
+        '[[fault]]\nat_s = 5\npause = ["node0", "node1", "node2", "node3"]\nfor_s = 2\n',
+        rate=3,
+        duration_s=8,
+    )
+    assert [(item.kind, len(item.nodes)) for item in found.faults] == [("kill", 1), ("pause", 4)]
+    assert [round(item.begins_s, 3) for item in found.faults] == [1.0, 5.0]
+    assert found.is_healed
+    assert found.summary.figures["uncommitted"] == 0
+    assert 2_000 <= found.summary.figures["max_ms"] < 4_900
+
+
+def test_the_same_run_gives_the_same_files(tmp_path):
+    path = tmp_path / "virtual.toml"
+    path.write_text(FILE.format(rate=10, duration_s=0.5), encoding="utf-8")
+    runner = CliRunner()
+    for out in ("one", "two"):
+        found = runner.invoke(
+            experiment, ["run", str(path), "--out", str(tmp_path / out), "--json"]
+        )
+        assert json.loads(found.output)["figures"]["committed"] == 5
+    again = runner.invoke(
+        experiment, ["rerun", str(tmp_path / "one"), "--out", str(tmp_path / "three"), "--json"]
+    )
+    assert json.loads(again.output)["ok"] is True
+    one, two, three = (list_files(tmp_path / name) for name in ("one", "two", "three"))
+    assert len(one) == 7
+    assert one == two == three
+
+
+def list_files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_costs_are_for_virtual_time_only(tmp_path):
+    path, costs = tmp_path / "local.toml", tmp_path / "costs.json"
+    path.write_text(FILE.format(rate=1, duration_s=1).replace('"sim"', '"local"'), encoding="utf-8")
+    costs.write_text("{}", encoding="utf-8")
+    found = CliRunner().invoke(experiment, ["run", str(path), "--costs", str(costs)])
+    assert found.exit_code == 2
+    assert "add --provider sim" in found.output
+    found = CliRunner().invoke(
+        experiment, ["run", str(path), "--costs", str(costs), "--provider", "sim"]
+    )
+    assert "costs.json: not a cost model" in found.output
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_costs_are_found_from_what_was_spent(noise):
+    wanted = [2e-4, 3e-5, 0.0]
+    counts = [(100, 400, 50), (200, 3_000, 10), (50, 9_000, 70), (400, 100, 5)]
+    spent = [
+        sum(cost * count for cost, count in zip(wanted, row, strict=True)) * (1 + sign * noise)
+        for row, sign in zip(counts, (1, -1, 1, -1), strict=True)
+    ]
+    found = fit_costs(counts, spent)
+    assert found[:2] == pytest.approx(wanted[:2], rel=0.001 + 5 * noise)
+    assert found[2] <= 1e-5 * (1 + 100 * noise)
+    assert all(cost >= 0 for cost in found)
