@@ -26,13 +26,22 @@ class Account:
         """0x…, with the EIP-55 checksum."""
 
     def sign_transaction(
-        self, *, to: bytes, data: bytes, gas: int, nonce: int, chain_id: int, value: int = 0
+        self,
+        *,
+        to: bytes,
+        data: bytes,
+        gas: int,
+        nonce: int,
+        chain_id: int,
+        value: int = 0,
+        price: int = 0,
     ) -> tuple[bytes, bytes]:
-        """Return the raw bytes of a transaction (legacy, EIP-155, gas price 0), and its hash.
+        """Return the raw bytes of a transaction (legacy, EIP-155), and its hash.
 
-        If `to` is empty, the transaction creates a contract from `data`.
+        If `to` is empty, the transaction creates a contract from `data`. `price` is that of gas, in
+        wei: 0 on chains of Lowu.
         """
-        fields = [nonce, 0, gas, to, value, data]
+        fields = [nonce, price, gas, to, value, data]
         v, r, s = self.sign_digest(keccak(rlp.encode([*fields, chain_id, 0, 0])))
         raw = bytes(rlp.encode([*fields, EIP_155_V + 2 * chain_id + v, r, s]))
         return raw, keccak(raw)

@@ -67,6 +67,10 @@ class GeneratorPlan:
     """In a closed loop: how many clients wait for each other's answers."""
     closed_s: float = 0.0
     """In a closed loop: how long it goes on."""
+    price: int = 0
+    """Of gas, in wei."""
+    nonces: tuple[int, ...] = ()
+    """The next nonce of each account that sends; 0 for all without it."""
 
 
 class Client(Protocol):
@@ -154,6 +158,8 @@ class Generator:
             _Lane(Account(key), schema, [*plan.urls[number % len(plan.urls) :], *plan.urls])
             for number, (key, schema) in enumerate(plan.senders)
         ]
+        for lane, nonce in zip(self._lanes, plan.nonces, strict=False):
+            lane.nonce = nonce
         self._rows: dict[str, int] = {}
         """By transaction hash: the row."""
         self._refused: set[int] = set()
@@ -183,6 +189,7 @@ class Generator:
             gas=call.gas,
             nonce=lane.nonce,
             chain_id=self.plan.chain_id,
+            price=self.plan.price,
         )
         lane.nonce += 1
         self._rows["0x" + digest.hex()] = number
@@ -388,14 +395,22 @@ class Generator:
             try:
                 async with self._connect(url) as client:
                     while heights:
-                        receipts = await self._call(
-                            client, "eth_getBlockReceipts", hex(heights[-1])
-                        )
-                        self._note_receipts(receipts)
+                        self._note_receipts(await self._receipts(client, heights[-1]))
                         heights.pop()
                 return
             except (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError):
                 continue
+
+    async def _receipts(self, client: Client, height: int) -> list[dict[str, Any]]:
+        """Return the receipts of a block; one by one where the method for all is unknown."""
+        try:
+            return list(await self._call(client, "eth_getBlockReceipts", hex(height)))
+        except KeyError:
+            own = [item for item, row in self._rows.items() if self._height_of(row) == height]
+            return [await self._call(client, "eth_getTransactionReceipt", item) for item in own]
+
+    def _height_of(self, row: int) -> int:
+        return self.records.height[row] if row < len(self.records) else 0
 
     def _note_receipts(self, receipts: list[dict[str, Any]]) -> None:
         for receipt in receipts:

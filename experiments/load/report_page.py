@@ -7,19 +7,11 @@ from __future__ import annotations
 
 import html
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-from lowu.experiments.load.outcomes import (
-    SHARES,
-    Ending,
-    Records,
-    list_seconds,
-    median_figures,
-    percentile,
-)
+from lowu.experiments.load.report_plots import medians_of, plot_sweep, plots_of
 from lowu.experiments.load.results import StoredPoint, StoredResults, StoredRun
 from lowu.experiments.load.workloads import tell_shares
 
@@ -30,7 +22,6 @@ FIGURES = (
     ("p99_ms", "p99, ms", 0), ("p999_ms", "p99.9, ms", 0), ("max_ms", "max, ms", 0),
     ("generator_lag_ms_max", "generator's lag, ms", 0), ("view_changes", "view changes", 0),
 )  # fmt: skip
-CDF_POINTS = 200
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:68em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}
@@ -84,7 +75,7 @@ def render_report(results: StoredResults) -> str:
     body = [f"<h1>{_escape(results.name)}</h1>", _tell_verdict(results), _tell_table(results)]
     body.append(f"<pre>{_escape(render_summary(results))}</pre>")
     if len(results.points) > 1:
-        body.append(_add(plots, _plot_sweep(results.points)))
+        body.append(_add(plots, plot_sweep(results.points)))
     for point in results.points:
         if not point.runs:
             continue
@@ -92,7 +83,7 @@ def render_report(results: StoredResults) -> str:
             body.append(f"<h2>{_escape(point.name)}</h2>")
         body.append(_tell_faults(point))
         body.append('<div class="plots">')
-        body += [_add(plots, plot) for plot in _plots_of(point)]
+        body += [_add(plots, plot) for plot in plots_of(point)]
         body.append("</div>")
         body.append(_tell_cpu(point.runs[0]))
     body.append(_tell_manifest(results.manifest))
@@ -122,7 +113,7 @@ def _add(plots: list[dict[str, Any]], plot: dict[str, Any]) -> str:
 def render_summary(results: StoredResults) -> str:
     """Return a block of text as the field's papers print it, for the first point of a sweep."""
     point = results.points[0]
-    load, figures = point.experiment.load, _medians(point.runs)
+    load, figures = point.experiment.load, medians_of(point)
     faults = ", ".join(
         f"{item.kind} {' '.join(item.targets)} at {item.at_s:g} s"
         for item in point.experiment.faults
@@ -152,10 +143,6 @@ def render_summary(results: StoredResults) -> str:
         if name in figures
     ]
     return "\n".join([*rows, "-----------------------------------------"])
-
-
-def _medians(runs: Sequence[StoredRun]) -> dict[str, float]:
-    return median_figures(run.figures for run in runs)
 
 
 def _tell(value: float, digits: int) -> str:
@@ -189,7 +176,7 @@ def _tell_table(results: StoredResults) -> str:
     heads = "".join(f"<th>{_escape(label)}" for _, label, _ in FIGURES)
     rows = []
     for point in results.points:
-        figures, cells = _medians(point.runs), []
+        figures, cells = medians_of(point), []
         for name, _, digits in FIGURES:
             least = "≥ " if _tell_least(point.runs, name) else ""
             cells.append(f"{least}{_tell(figures[name], digits)}" if name in figures else "–")
@@ -228,97 +215,3 @@ def _tell_cpu(run: StoredRun) -> str:
 def _tell_manifest(manifest: Mapping[str, Any]) -> str:
     text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
     return f"<h2>To repeat it</h2><pre>{_escape(text)}</pre>"
-
-
-# --- plots --------------------------------------------------------------------------------------
-
-
-def _plot(
-    title: str,
-    x: str,
-    y: str,
-    data: list[list[float | None]],
-    series: list[str],
-    **more: Any,
-) -> dict[str, Any]:
-    plain = [
-        [None if value is None or math.isnan(value) else round(value, 3) for value in row]
-        for row in data
-    ]
-    return {
-        "title": title, "x": x, "y": y, "data": plain, "series": series,
-        "bands": [], "dots": False, "dashed": [], "log_x": False, **more,
-    }  # fmt: skip
-
-
-def _plots_of(point: StoredPoint) -> list[dict[str, Any]]:
-    run = point.runs[0]
-    records, load = run.read_records(), point.experiment.load
-    seconds = list_seconds(records, load.deadline_s)
-    times: list[float | None] = [float(item.at_s) for item in seconds]
-    bands = [[item["begins_s"], item["ends_s"], item["kind"]] for item in run.told["faults"]]
-    blocks = sorted((item for item in run.read_blocks() if item[1] >= 0), key=lambda item: item[1])
-    return [
-        _plot(
-            "Throughput, first run", "s", "transactions per second",
-            [times, [float(i.due) for i in seconds], [float(i.committed) for i in seconds]],
-            ["due", "committed"], bands=bands, dashed=[0],
-        ),
-        _plot(
-            "Latency of what was due, first run", "s", "ms",
-            [times, [i.p50_ms for i in seconds], [i.p99_ms for i in seconds]],
-            ["p50", "p99"], bands=bands,
-        ),
-        _plot_cdf(point),
-        _plot(
-            "Block size, first run", "s", "transactions",
-            [[item[1] for item in blocks], [float(item[2]) for item in blocks]],
-            ["in a block"], bands=bands,
-        ),
-    ]  # fmt: skip
-
-
-def _latencies_ms(records: Records, warm_up_s: float) -> list[float]:
-    """Return the latencies of what was committed, in order; the rest has none."""
-    return sorted(
-        (records.ended_s[row] - records.due_s[row]) * 1_000
-        for row in range(len(records))
-        if records.due_s[row] >= warm_up_s and records.outcome[row] == Ending.COMMITTED
-    )
-
-
-def _plot_cdf(point: StoredPoint) -> dict[str, Any]:
-    """Return how many per cent of all that was due were committed within a time, in all runs."""
-    warm_up_s = point.experiment.load.warm_up_s
-    latencies: list[float] = []
-    due = 0
-    for run in point.runs:
-        records = run.read_records()
-        latencies += _latencies_ms(records, warm_up_s)
-        due += sum(item >= warm_up_s for item in records.due_s)
-    latencies.sort()
-    steps = [number / CDF_POINTS for number in range(1, CDF_POINTS + 1)]
-    shares = sorted({*steps, *SHARES.values()})
-    x: list[float | None] = [max(0.1, percentile(latencies, share)) for share in shares]
-    committed = len(latencies) / due if due else 0.0
-    y: list[float | None] = [share * committed * 100 for share in shares]
-    if not latencies:
-        x, y = [], []
-    return _plot(
-        "Latency of all that was due, all runs", "ms", "per cent committed", [x, y], ["within"],
-        log_x=True,
-    )  # fmt: skip
-
-
-def _plot_sweep(points: Sequence[StoredPoint]) -> dict[str, Any]:
-    """Return latency against throughput, over the points of a sweep."""
-    rows = sorted(
-        (figures["throughput_per_s"], figures.get("p50_ms"), figures.get("p99_ms"))
-        for figures in (_medians(point.runs) for point in points)
-        if "throughput_per_s" in figures
-    )
-    return _plot(
-        "Latency against throughput", "transactions per second", "ms",
-        [[row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]],
-        ["p50", "p99"], dots=True,
-    )  # fmt: skip

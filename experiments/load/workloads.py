@@ -21,6 +21,8 @@ CUSTOMERS = 10_000
 AMOUNT_MAX = 100
 SUPPLY = 10**24
 DEPLOY_GAS = 5_000_000
+GAS_MAX = 250_000
+"""No workload's transaction has a higher limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Workload:
 
 def _register(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
     data = encode_register_anchor((number + 1).to_bytes(32, "big"), schema=schema)
-    return WorkloadCall(HASH_REGISTRY_ADDRESS, data, 250_000)
+    return WorkloadCall(HASH_REGISTRY_ADDRESS, data, GAS_MAX)
 
 
 def _do_nothing(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
@@ -92,9 +94,13 @@ WORKLOADS = {
 
 
 async def deploy(
-    client: RpcClient, names: Sequence[str], senders: Sequence[str], seed: int
+    client: RpcClient,
+    names: Sequence[str],
+    senders: Sequence[str],
+    account: Account,
+    price: int = 0,
 ) -> dict[str, bytes]:
-    """Create the contracts of workloads by an account of the seed; return their addresses.
+    """Create the contracts of workloads by an account; return their addresses.
 
     Tokens are handed out to the senders.
 
@@ -102,14 +108,16 @@ async def deploy(
         ClientError: the node does not answer, or commits nothing.
         ValueError: a contract could not be created.
     """
-    key = Random(f"lowu workload contracts {seed}").randbytes(32)  # noqa: S311  (simulation)
-    account, found, nonce = Account(key), {}, 0
+    if not names:
+        return {}
+    found: dict[str, bytes] = {}
     chain_id = int(str(await client.call("eth_chainId")), 16)
+    nonce = int(str(await client.call("eth_getTransactionCount", account.address, "latest")), 16)
 
     async def send(to: bytes, data: bytes) -> Any:
         nonlocal nonce
         raw, _ = account.sign_transaction(
-            to=to, data=data, gas=DEPLOY_GAS, nonce=nonce, chain_id=chain_id
+            to=to, data=data, gas=DEPLOY_GAS, nonce=nonce, chain_id=chain_id, price=price
         )
         nonce += 1
         receipt = await client.wait_for_receipt(

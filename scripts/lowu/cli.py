@@ -41,7 +41,10 @@ _COMMANDS = {
     "build-chain": ("chain", "Write node folders as FISCO BCOS's build_chain.sh does."),
     "simulate": ("simulate.command", "Run the consensus core in a deterministic simulation."),
     "experiment": ("experiment.command", "Measure networks under load, from files."),
-    "calibrate": ("calibrate", "Measure what work costs here, for runs in virtual time."),
+    "calibrate": (
+        "experiment.calibrating",
+        "Measure what work costs, for virtual time.",
+    ),
     "sample": ("documents", "Write a sample document with invented content."),
     "issue": ("documents", "Package a document and register its anchor."),
     "add-receiver": ("documents", "Register another anchor of a document, for another receiver."),

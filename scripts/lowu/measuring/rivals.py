@@ -170,18 +170,20 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running_anvil(program: Path, genesis: GenesisConfig, block_s: float) -> Iterator[Rival]:
-    """Run anvil on Lowu's genesis; `block_s` 0 mines each transaction at once."""
+def running_anvil(program: Path, genesis: GenesisConfig | None, block_s: float) -> Iterator[Rival]:
+    """Run anvil on Lowu's genesis, or as it comes; `block_s` 0 mines each transaction at once."""
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="lowu-anvil-") as folder:
-        file = Path(folder) / "genesis.json"
-        file.write_text(_genesis_file(genesis), encoding="utf-8")
-        command = [
-            str(program), "--silent", "--host", HOST, "--port", str(port), "--init", str(file),
-            "--chain-id", str(genesis.web3_chain_id), "--accounts", "1", "--order", "fifo",
-            "--gas-limit", str(GAS_LIMIT), "--gas-price", "0", "--block-base-fee-per-gas", "0",
-            "--disable-min-priority-fee", "--hardfork", "cancun",
-        ]  # fmt: skip
+        command = [str(program), "--silent", "--host", HOST, "--port", str(port)]
+        if genesis is not None:
+            file = Path(folder) / "genesis.json"
+            file.write_text(_genesis_file(genesis), encoding="utf-8")
+            command += [
+                "--init", str(file), "--chain-id", str(genesis.web3_chain_id), "--accounts", "1",
+                "--order", "fifo", "--gas-limit", str(GAS_LIMIT), "--gas-price", "0",
+                "--block-base-fee-per-gas", "0", "--disable-min-priority-fee",
+                "--hardfork", "cancun",
+            ]  # fmt: skip
         if block_s:
             command += ["--block-time", str(block_s)]
         with (Path(folder) / "log").open("wb") as log:

@@ -57,6 +57,7 @@ def test_bundled_networks():
         ("load-4", (2, 2, 0), 1, 3),
         ("load-7", (4, 3, 0), 2, 5),
         ("load-10", (5, 5, 0), 3, 7),
+        ("load-13", (7, 6, 0), 4, 9),
     ],
 )
 def test_every_bundled_network_begins(name, sides, fault_threshold, quorum):

@@ -190,20 +190,34 @@ def validate(file: str, is_json: bool) -> None:
 @click.argument("file")
 @out_option
 @provider_options
+@click.option(
+    "--target", "targets", multiple=True, metavar="URL",
+    help="JSON-RPC endpoint of a system that is there already, instead of a fresh network; may be "
+    "given several times.",
+)  # fmt: skip
+@click.option(
+    "--funder", type=click.Path(path_type=Path, dir_okay=False, exists=True), default=None,
+    help="File with the private key, in hex, of an account that pays for a target's gas.",
+)  # fmt: skip
 @json_option
 def run(
-    file: str, out: Path | None, provider: str | None, costs: Path | None, is_json: bool
-) -> None:
+    file: str, out: Path | None, provider: str | None, costs: Path | None,
+    targets: tuple[str, ...], funder: Path | None, is_json: bool,
+) -> None:  # fmt: skip
     """Run an experiment FILE; write what was found to a folder, and print a summary.
 
     Exits with 1 if a run is not valid, or not as expected. Ctrl-C ends it; what was found is kept.
     """
-    from lowu.commands.experiment.providers import choose_provider
+    from lowu.commands.experiment.providers import choose_provider, choose_target
     from lowu.commands.experiment.running import run_experiments
 
     found, text, path = find_experiments(file)
     check_experiments(found, path)
-    chosen, progress = choose_provider(found[0], provider, costs), Progress(is_silent=is_json)
+    if targets:
+        chosen = choose_target(found, targets, funder)
+    else:
+        chosen = choose_provider(found[0], provider, costs)
+    progress = Progress(is_silent=is_json)
     is_ok = run_experiments(found, text, path, out, progress, chosen, is_json=is_json)
     sys.exit(0 if is_ok else 1)
 
@@ -257,6 +271,34 @@ def report(folder: Path, is_json: bool) -> None:
 
     page = write_report(folder)
     say(f"report: {page}", is_json=is_json, file=str(page))
+
+
+@experiment.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--form", "forms", multiple=True, default=("hgrm", "latex", "summary"), show_default=True,
+    type=click.Choice(["hgrm", "latex", "summary", "svg", "pdf", "parquet"]),
+    help="What to write; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=None,
+    help="New folder for the files.  [default: export, in FOLDER]",
+)  # fmt: skip
+@json_option
+def export(folder: Path, forms: tuple[str, ...], out: Path | None, is_json: bool) -> None:
+    """Write the results in FOLDER for other programs.
+
+    hgrm is HdrHistogram's form, latex a table, svg and pdf the report's plots (with
+    'lowu[plots]'), parquet a row for each transaction (with 'lowu[analysis]').
+    """
+    from lowu.commands.experiment.exporting import export_results
+
+    files = export_results(folder, out or folder / "export", forms)
+    say(
+        "\n".join(map(str, files)),
+        is_json=is_json,
+        files=[str(item) for item in files],
+    )
 
 
 @experiment.command()

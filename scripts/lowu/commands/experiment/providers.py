@@ -10,9 +10,14 @@ import click
 import trio
 
 from lowu.commands.experiment.command import experiments_folder
+from lowu.contracts.account import Account
 from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.generator import GeneratorStatus
 from lowu.experiments.load.run import LoadRun, run_once
+from lowu.experiments.load.target import check_target, run_on_target
+from lowu.institutions.files import read_given
+from lowu.institutions.package.forms import FormError
+from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.errors import ConfigError
 from lowu.node.simulation.costs import CostModel, parse_costs
 from lowu.node.simulation.simulated_machine import Machine
@@ -22,6 +27,7 @@ from lowu.output import Progress
 from lowu.temporary import temporary_network_folder
 
 LOCAL, SIM = "local", "sim"
+KEY_BYTES_MAX = 1_024
 
 
 class Provider(Protocol):
@@ -47,6 +53,7 @@ class LocalProvider:
     def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
         """Start a network, offer the load, and stop it."""
         text, origin = read_network(item.network)
+        progress("starting the network")
         with temporary_network_folder("experiment") as folder:
 
             async def main() -> LoadRun:
@@ -83,6 +90,58 @@ class SimulatedProvider:
         return {"name": SIM, "costs": self.model.to_json()}
 
 
+class TargetProvider:
+    """A system that is there already."""
+
+    is_virtual = False
+
+    def __init__(self, urls: tuple[str, ...], funder: bytes | None) -> None:
+        self._urls = urls
+        self._funder = funder
+
+    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+        """Offer the load to it."""
+
+        async def main() -> LoadRun:
+            return await run_on_target(
+                item, self._urls, self._funder, number, tell=progress, watch=_watch(progress)
+            )
+
+        try:
+            return trio.run(main)
+        except (ClientError, RemoteError, ValueError) as error:
+            raise click.ClickException(f"{self._urls[0]}: {error}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """Return its URLs."""
+        return {"name": "target", "urls": list(self._urls)}
+
+
+def choose_target(
+    experiments: tuple[Experiment, ...], urls: tuple[str, ...], funder: Path | None
+) -> Provider:
+    """Return the provider that offers load to a system that is there already.
+
+    Raises:
+        click.UsageError: the experiment changes its network, or the funder's key cannot be read.
+    """
+    key = None
+    try:
+        for item in experiments:
+            check_target(item)
+        for url in urls:
+            RpcClient(url)  # checks it
+        if funder is not None:
+            key = bytes.fromhex(
+                read_given(funder, KEY_BYTES_MAX).decode().strip().removeprefix("0x")
+            )
+            Account(key)
+    except (ValueError, FormError) as error:
+        where = f"{funder}: no private key in hex" if funder and key is None else str(error)
+        raise click.UsageError(where) from error
+    return TargetProvider(urls, key)
+
+
 def choose_provider(item: Experiment, name: str | None, costs: Path | None) -> Provider:
     """Return the provider that a command or an experiment names, the command first.
 
@@ -109,6 +168,8 @@ def restore_provider(described: object) -> Provider:
     told = described if isinstance(described, dict) else {}
     if told.get("name", LOCAL) == LOCAL:
         return LocalProvider()
+    if told["name"] == "target":
+        return TargetProvider(tuple(told["urls"]), None)
     return SimulatedProvider(parse_costs(json.dumps(told.get("costs")), "manifest.json: costs"))
 
 

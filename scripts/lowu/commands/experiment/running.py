@@ -120,7 +120,7 @@ def _figures(point: Point) -> dict[str, float]:
 def _tell_run(point: Point, number: int, points: int) -> str:
     where = ", ".join(f"{key} = {value}" for key, value in point.experiment.point.items())
     of = f" at {where}" if points > 1 else ""
-    return f"run {number + 1} of {point.experiment.repetitions}{of}: starting the network"
+    return f"run {number + 1} of {point.experiment.repetitions}{of}"
 
 
 def _print(points: list[Point], seconds: float) -> None:

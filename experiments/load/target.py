@@ -1,0 +1,184 @@
+"""Runs of an experiment against a system that is there already, at any Ethereum JSON-RPC endpoint.
+
+Transactions are legacy ones with an explicit gas limit and price, which every such system takes.
+They are sent by accounts that follow from the seed; where gas has a price, a funder pays for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from lowu.contracts.account import Account
+from lowu.experiments.load.experiment_file import Experiment
+from lowu.experiments.load.generator import GeneratorPlan, GeneratorStatus
+from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude
+from lowu.experiments.load.workloads import DEPLOY_GAS, GAS_MAX, WORKLOADS, Mix, deploy
+from lowu.node.client import RemoteError, RpcClient
+
+SENDERS = 8
+"""Accounts that send; each keeps the order of its transactions."""
+PRICE_FACTOR = 2
+"""By how much more than the present gas price is offered: prices may rise while a load runs."""
+TRANSFER_GAS = 21_000
+CLOSED_COUNT = 10_000
+"""How many transactions of an account are paid for in a closed loop."""
+
+
+def check_target(experiment: Experiment) -> None:
+    """Raise `ValueError` if an experiment cannot run on a system that Lowu has not started."""
+    if experiment.faults or experiment.links or experiment.changes:
+        raise ValueError(
+            "a target's network cannot be changed: leave out [network], [[link]] and [[fault]]"
+        )
+    if "register" in experiment.load.workload:
+        others = ", ".join(name for name in WORKLOADS if name != "register")
+        raise ValueError(
+            "register is for institutions of a Lowu network; a target can run " + others
+        )
+
+
+async def run_on_target(
+    experiment: Experiment,
+    urls: Sequence[str],
+    funder: bytes | None,
+    number: int,
+    *,
+    tell: Callable[[str], None],
+    watch: Callable[[GeneratorStatus], None],
+) -> LoadRun:
+    """Offer a run's load to a system, which is left as it is then.
+
+    The generator sends to all its JSON-RPC endpoints, `urls`. `funder` is the private key of an
+    account that pays for gas, if gas has a price; without it, an account that the system has
+    unlocked pays.
+
+    Raises:
+        ClientError: the system does not answer, or refuses what has to be set up.
+        ValueError: nobody pays, or a contract cannot be created.
+    """
+    seed = experiment.seed + number
+    load, arrivals = experiment.load, experiment.load.arrivals
+    due_s = tuple(arrivals.draw(load.offered_s, seed)) if arrivals.is_open else ()
+    keys = [_draw_key(seed, place) for place in range(SENDERS)]
+    creator = Account(_draw_key(seed, SENDERS))
+    async with RpcClient(urls[0]) as client:
+        chain_id = int(str(await client.call("eth_chainId")), 16)
+        price = PRICE_FACTOR * int(str(await client.call("eth_gasPrice")), 16)
+        if price:
+            tell("paying for the gas of the accounts that send")
+            count = len(due_s) // SENDERS + 1 if due_s else CLOSED_COUNT
+            wanted = {Account(key).address: GAS_MAX * count * price for key in keys}
+            wanted[creator.address] = 4 * DEPLOY_GAS * SENDERS * price
+            await _Purse(client, chain_id, price, funder).pay(wanted)
+        addresses = await deploy(
+            client,
+            Mix(load.workload, seed).contracts,
+            [Account(key).address for key in keys],
+            creator,
+            price,
+        )
+        nonces = [await _nonce(client, Account(key).address) for key in keys]
+    plan = GeneratorPlan(
+        tuple(urls),
+        tuple((key, 0) for key in keys),
+        chain_id,
+        due_s,
+        load.deadline_s,
+        load.workload,
+        addresses,
+        seed,
+        0 if arrivals.is_open else arrivals.clients,
+        load.offered_s,
+        price,
+        tuple(nonces),
+    )
+    with running_generator(plan, number) as generator:
+        tell("signing what is due")
+        await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
+        return await _offer(experiment, seed, generator, watch)
+
+
+async def _offer(
+    experiment: Experiment,
+    seed: int,
+    generator: GeneratorProcess,
+    watch: Callable[[GeneratorStatus], None],
+) -> LoadRun:
+    generator.begin(time.monotonic() + HEADWAY_S, watch)
+    is_complete = True
+    try:
+        found = await trio.to_thread.run_sync(generator.collect, abandon_on_cancel=True)
+    except KeyboardInterrupt:
+        is_complete = False
+        generator.stop()
+        with trio.CancelScope(shield=True):
+            found = await trio.to_thread.run_sync(generator.collect)
+    return conclude(
+        experiment, seed, found, [],
+        cpu_s={GENERATOR: found.cpu_s}, parts_s={}, view_changes=0, is_healed=True,
+        is_complete=is_complete,
+    )  # fmt: skip
+
+
+def _draw_key(seed: int, place: int) -> bytes:
+    return hashlib.sha256(b"lowu target %d %d" % (seed, place)).digest()
+
+
+async def _nonce(client: RpcClient, address: str) -> int:
+    return int(str(await client.call("eth_getTransactionCount", address, "latest")), 16)
+
+
+class _Purse:
+    """Who pays for gas: an account of ours, or one that the system has unlocked."""
+
+    def __init__(self, client: RpcClient, chain_id: int, price: int, funder: bytes | None) -> None:
+        self._client = client
+        self._chain_id = chain_id
+        self._price = price
+        self._account = None if funder is None else Account(funder)
+
+    async def pay(self, wanted: dict[str, int]) -> None:
+        """Send each account so much that it has as much as is wanted, in wei."""
+        sent = []
+        for address, amount in wanted.items():
+            balance = int(str(await self._client.call("eth_getBalance", address, "latest")), 16)
+            if balance < amount:
+                sent.append(await self._send(address, amount - balance))
+        for item in sent:
+            receipt = await self._client.wait_for_receipt(item)
+            if receipt["status"] != "0x1":
+                raise ValueError("the funder could not pay for gas: its transaction failed")
+
+    async def _send(self, to: str, value: int) -> Any:
+        if self._account is not None:
+            raw, _ = self._account.sign_transaction(
+                to=bytes.fromhex(to[2:]),
+                data=b"",
+                gas=TRANSFER_GAS,
+                nonce=await self._next_nonce(),
+                chain_id=self._chain_id,
+                value=value,
+                price=self._price,
+            )
+            return await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())
+        try:
+            unlocked = await self._client.call("eth_accounts")
+        except RemoteError:
+            unlocked = []
+        if not unlocked:
+            raise ValueError(
+                "gas has a price there, and no account is unlocked: give the key file of one that "
+                "pays with --funder"
+            )
+        order = {"from": unlocked[0], "to": to, "value": hex(value), "gas": hex(TRANSFER_GAS)}
+        return await self._client.call("eth_sendTransaction", order)
+
+    async def _next_nonce(self) -> int:
+        address = self._account.address if self._account else ""
+        return int(str(await self._client.call("eth_getTransactionCount", address, "pending")), 16)
