@@ -67,6 +67,7 @@ from lowu.node.rpc.methods import Methods, build_methods
 from lowu.node.rpc.reader import ChainReader
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
+from lowu.node.simulation.byzantine import ByzantineGateway, CensoringPool
 from lowu.node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
@@ -178,7 +179,11 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         is_signed_by,
         config.pipeline_size,
     )
-    gateway = on.make_gateway(
+    make_gateway = on.make_gateway
+    if config.allow_lies:
+        log.warning("this node may be told to lie: its network has allow_lies")
+        make_gateway = partial(ByzantineGateway, key, verifier.domain)
+    gateway = make_gateway(
         node_id=key.node_id,
         members=_list_members(genesis, config, key),
         genesis_hash=ledger.genesis_hash,
@@ -187,7 +192,10 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         entrants_max=on.descriptors.entrants,
     )
     scheduler = Scheduler(genesis, ledger, verifier, events, membership, on.run, config.evm, cpu)
-    pool = TxPool(
+    make_pool: Callable[..., TxPool] = TxPool
+    if isinstance(gateway, ByzantineGateway):
+        make_pool = partial(CensoringPool, gateway)
+    pool = make_pool(
         genesis,
         config.pool_limit,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
@@ -414,6 +422,8 @@ async def run_services(node: Node) -> None:
         nursery.start_soon(node.gossip.run)
         nursery.start_soon(node.sync.run)
         nursery.start_soon(_expire_for_ever, node)
+        if isinstance(node.gateway, ByzantineGateway):
+            nursery.start_soon(node.gateway.send_late_ones)
         if node.driver is not None and node.sealer is not None:
             nursery.start_soon(node.sealer.run)
             nursery.start_soon(node.driver.run)

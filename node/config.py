@@ -151,6 +151,8 @@ class NodeConfig:
     """Origins whose pages may use JSON-RPC, such as http://localhost:3000."""
     tap: bool = False
     """Copy all bytes sent or received, unencrypted, to log/tap.bin."""
+    allow_lies: bool = False
+    """Whether clients may have this node lie, for experiments."""
     log_level: str = "info"
 
     @property
@@ -381,6 +383,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),
         rpc_origins=rpc.names("allowed_origins", parse_rpc_origin),
         tap=_Section(path, parser, "others").flag("tap", False),
+        allow_lies=_Section(path, parser, "others").flag("allow_lies", False),
         log_level=level,
     )
 
@@ -433,5 +436,6 @@ def dump_node_config(config: NodeConfig) -> str:
         "",
         "[others]",
         f"tap={'true' if config.tap else 'false'}",
+        *(["allow_lies=true"] if config.allow_lies else []),
     ]
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.node.topology.control import Control
+from lowu.node.topology.link_shape import LinkShape
 from lowu.node.topology.plan import HOST, Plan, PlannedNode
 from lowu.node.topology.tree import node_folder
 
@@ -32,6 +33,8 @@ START_S = 60.0
 
 Link = frozenset[str]
 """The names of the two nodes of a link."""
+Direction = tuple[str, str]
+"""The names of who sends and of who receives."""
 
 
 class Relays:
@@ -41,10 +44,12 @@ class Relays:
         """Prepare relays; `seed` draws the jitter of links."""
         self._plan = plan
         self._directory = directory
-        self._cuts: list[frozenset[Link]] = []
+        self._cuts: list[frozenset[Direction]] = []
         self._delays_s: list[tuple[frozenset[str], float]] = []
-        self._shapes: list[tuple[frozenset[Link], float, float]] = []
-        """Links with the delay and the jitter of all their bytes, in seconds."""
+        self._shapes: list[tuple[frozenset[Direction], LinkShape]] = []
+        """Directions of links, with how bytes travel in them."""
+        self._free_s: dict[Direction, float] = {}
+        """When all that was sent in a direction has left, where not all bytes fit through."""
         self._random = Random(seed)  # noqa: S311  (simulation)
         self._passed: Counter[Link] = Counter()
         self._ports: dict[tuple[str, str], int] = {}
@@ -58,14 +63,16 @@ class Relays:
     # --- faults -----------------------------------------------------------------------------
 
     @contextmanager
-    def cut(self, first: Jurisdiction, second: Jurisdiction) -> Iterator[None]:
-        """Let nothing pass between two sides while in the context."""
-        links = frozenset(self._links_between(first, second))
-        self._cuts.append(links)
+    def cut(
+        self, first: Jurisdiction, second: Jurisdiction, *, is_one_way: bool = False
+    ) -> Iterator[None]:
+        """Let nothing pass between two sides, or from the first, while in the context."""
+        directions = frozenset(self._directions(first, second, is_one_way=is_one_way))
+        self._cuts.append(directions)
         try:
             yield
         finally:
-            self._cuts.remove(links)
+            self._cuts.remove(directions)
 
     @contextmanager
     def slow(self, delay_s: float, names: Iterable[str]) -> Iterator[None]:
@@ -78,13 +85,19 @@ class Relays:
             self._delays_s.remove(item)
 
     def shape(
-        self, first: Jurisdiction, second: Jurisdiction, delay_s: float, jitter_s: float
+        self,
+        first: Jurisdiction,
+        second: Jurisdiction,
+        shape: LinkShape,
+        *,
+        is_one_way: bool = False,
     ) -> None:
-        """Delay all bytes between two sides, or within one, from now on.
+        """Let bytes travel so between two sides, or from the first, from now on.
 
-        Each chunk of bytes waits for `delay_s` and up to `jitter_s` more; none overtakes another.
+        No chunk of bytes overtakes another of its connection.
         """
-        self._shapes.append((frozenset(self._links_between(first, second)), delay_s, jitter_s))
+        directions = frozenset(self._directions(first, second, is_one_way=is_one_way))
+        self._shapes.append((directions, shape))
 
     def count_passed(self, first: Jurisdiction, second: Jurisdiction) -> int:
         """Return how many bytes have passed between two sides."""
@@ -95,6 +108,16 @@ class Relays:
             for other in self._plan.nodes:
                 if (one.side, other.side) == (first, second) and one is not other:
                     yield frozenset((one.name, other.name))
+
+    def _directions(
+        self, first: Jurisdiction, second: Jurisdiction, *, is_one_way: bool
+    ) -> Iterator[Direction]:
+        for one in self._plan.nodes:
+            for other in self._plan.nodes:
+                if (one.side, other.side) == (first, second) and one is not other:
+                    yield one.name, other.name
+                    if not is_one_way:
+                        yield other.name, one.name
 
     # --- running ----------------------------------------------------------------------------
 
@@ -143,40 +166,42 @@ class Relays:
                 self._is_open.set()
 
     async def _listen(self, nursery: trio.Nursery, one: PlannedNode, other: PlannedNode) -> None:
-        serve = partial(self._relay, frozenset((one.name, other.name)), other.ports.p2p)
+        serve = partial(self._relay, (one.name, other.name), other.ports.p2p)
         (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host=HOST))
         self._ports[one.name, other.name] = listener.socket.getsockname()[1]
 
-    async def _relay(self, link: Link, port: int, stream: trio.SocketStream) -> None:
+    async def _relay(self, there: Direction, port: int, stream: trio.SocketStream) -> None:
         """Relay one connection to a port, in both directions, until either end closes it."""
         async with stream:
-            await self._wait_while_cut(link)
+            back = there[::-1]
+            await self._wait_while_cut(there)  # a connection needs both directions
+            await self._wait_while_cut(back)
             try:
                 onward = await trio.open_tcp_stream(HOST, port)
             except OSError:
                 return  # that node is down; the caller tries again
             async with onward, trio.open_nursery() as nursery:
-                for source, sink in ((stream, onward), (onward, stream)):
+                for way, source, sink in ((there, stream, onward), (back, onward, stream)):
                     send, receive = trio.open_memory_channel[tuple[float, bytes]](BACKLOG)
                     scope = nursery.cancel_scope
-                    nursery.start_soon(self._take, link, source, send, scope)
-                    nursery.start_soon(self._give, link, sink, receive, scope)
+                    nursery.start_soon(self._take, way, source, send, scope)
+                    nursery.start_soon(self._give, way, sink, receive, scope)
 
     async def _take(
         self,
-        link: Link,
+        way: Direction,
         source: trio.SocketStream,
         send: trio.MemorySendChannel[tuple[float, bytes]],
         connection: trio.CancelScope,
     ) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await source.receive_some(RECEIVE_BYTES):
-                await send.send((trio.current_time() + self._find_delay(link), data))
+                await send.send((self._find_arrival(way, len(data)), data))
         connection.cancel()
 
     async def _give(
         self,
-        link: Link,
+        way: Direction,
         sink: trio.SocketStream,
         receive: trio.MemoryReceiveChannel[tuple[float, bytes]],
         connection: trio.CancelScope,
@@ -184,20 +209,24 @@ class Relays:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for due, data in receive:
                 await trio.sleep_until(due)
-                await self._wait_while_cut(link)
+                await self._wait_while_cut(way)
                 await sink.send_all(data)
-                self._passed[link] += len(data)
+                self._passed[frozenset(way)] += len(data)
         connection.cancel()
 
-    async def _wait_while_cut(self, link: Link) -> None:
-        while any(link in cut for cut in list(self._cuts)):  # noqa: ASYNC110  (another thread's)
+    async def _wait_while_cut(self, way: Direction) -> None:
+        while any(way in cut for cut in list(self._cuts)):  # noqa: ASYNC110  (another thread's)
             await trio.sleep(POLL_S)
 
-    def _find_delay(self, link: Link) -> float:
-        slowed = max((delay for names, delay in list(self._delays_s) if names & link), default=0.0)
-        shaped = (
-            delay_s + self._random.uniform(0, jitter_s)
-            for links, delay_s, jitter_s in self._shapes
-            if link in links
+    def _find_arrival(self, way: Direction, size: int) -> float:
+        """Return when bytes that are sent now arrive."""
+        leaves_s = trio.current_time()
+        slowed_s = max(
+            (delay for names, delay in list(self._delays_s) if names & set(way)), default=0.0
         )
-        return slowed + sum(shaped)
+        shapes = [shape for directions, shape in self._shapes if way in directions]
+        taken_s = sum(shape.transmission_s(size) for shape in shapes)
+        if taken_s:
+            leaves_s = max(leaves_s, self._free_s.get(way, 0.0)) + taken_s
+            self._free_s[way] = leaves_s
+        return leaves_s + slowed_s + sum(shape.draw_delay_s(self._random) for shape in shapes)

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,12 +18,16 @@ from lowu.contracts.named import UnknownName, tell_unknown
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.faults.killed_nodes import find_leader
 from lowu.experiments.faults.relays import Relays
-from lowu.experiments.load.experiment_file import Experiment, PlannedFault
-from lowu.node.client import ClientError, RemoteError
+from lowu.experiments.load.planned.experiment_file import Experiment
+from lowu.experiments.load.planned.fault_tables import PlannedFault
+from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.control import Control
 from lowu.node.topology.plan import Plan
 
 LEADER, RANDOM = "leader", "random"
+POLL_S = 0.05
+THROTTLE_S = 0.1
+"""How often a throttled node is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def check_faults(experiment: Experiment, plan: Plan) -> None:
                 raise UnknownName(tell_unknown("node", name, [*known, LEADER, RANDOM]))
         if fault.kind == "cut" and fault.targets[0] == fault.targets[1]:
             raise ValueError(f"a cut is between two sides, not within {fault.targets[0]}")
+        if fault.kind == "lie" and not plan.spec.settings.allow_lies:
+            raise ValueError("a lie needs a network whose nodes can: [network] allow_lies = true")
     for link in experiment.links:
         for name in link.between:
             if name not in sides:
@@ -67,6 +73,10 @@ class FaultMaker(Protocol):
 
     async def find_leader(self) -> str:
         """Return the name of the node that leads now; it may have to wait for an answer."""
+        ...
+
+    async def wait_for_height(self, height: int) -> None:
+        """Return once a node has so many blocks."""
         ...
 
     def make(
@@ -102,6 +112,8 @@ class FaultDriver:
 
     async def _carry_out(self, fault: PlannedFault, begin_s: float, end_s: float) -> None:
         await self._sleep_until(begin_s + fault.at_s)
+        if fault.at_height:
+            await self._maker.wait_for_height(fault.at_height)
         names = fault.targets
         if fault.kind != "cut":
             names = tuple([await self._find(name) for name in fault.targets])
@@ -144,11 +156,22 @@ class ProcessFaultMaker:
             try:
                 return (await find_leader(self._plan)).name
             except (ClientError, RemoteError):
-                await trio.sleep(0.05)
+                await trio.sleep(POLL_S)
+
+    async def wait_for_height(self, height: int) -> None:
+        """Return once a node has so many blocks."""
+        while True:
+            for node in self._plan.nodes:
+                with suppress(ClientError, RemoteError):
+                    async with RpcClient(node.url) as client:
+                        if int(str(await client.call("eth_blockNumber")), 16) >= height:
+                            return
+                        break
+            await trio.sleep(POLL_S)
 
     @asynccontextmanager
     async def make(self, fault: PlannedFault, names: tuple[str, ...]) -> AsyncIterator[None]:
-        """Kill, pause, cut off or slow down."""
+        """Make a fault of any kind."""
         control, nodes = Control(self._folder), list(names)
         if fault.kind == "kill":
             await trio.to_thread.run_sync(control.order, "kill", nodes)
@@ -158,21 +181,68 @@ class ProcessFaultMaker:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(control.start, nodes)
         elif fault.kind == "pause":
-            states = await trio.to_thread.run_sync(control.order, "status", nodes)
-            pids = [item["pid"] for item in states if item["pid"] is not None]
+            pids = await self._pids(nodes)
             _signal(pids, signal.SIGSTOP)
             try:
                 yield
             finally:
                 _signal(pids, signal.SIGCONT)
+        elif fault.kind == "throttle":
+            async with self._throttled(nodes, fault.share):
+                yield
+        elif fault.kind == "lie":
+            async with self._lying(nodes, fault.how):
+                yield
         elif self._relays is None:
             raise RuntimeError("the links of this network do not lead through relays")
         elif fault.kind == "cut":
-            with self._relays.cut(Jurisdiction[names[0]], Jurisdiction[names[1]]):
+            one, other = Jurisdiction[names[0]], Jurisdiction[names[1]]
+            with self._relays.cut(one, other, is_one_way=fault.is_one_way):
                 yield
         else:
             with self._relays.slow(fault.delay_ms / 1_000, names):
                 yield
+
+    async def _pids(self, nodes: list[str]) -> list[int]:
+        order = Control(self._folder).order
+        states = await trio.to_thread.run_sync(order, "status", nodes)
+        return [item["pid"] for item in states if item["pid"] is not None]
+
+    @asynccontextmanager
+    async def _throttled(self, nodes: list[str], share: float) -> AsyncIterator[None]:
+        """Stop and continue nodes in turn, so that they run for a share of the time."""
+        pids = await self._pids(nodes)
+
+        async def throttle() -> None:
+            while True:
+                _signal(pids, signal.SIGSTOP)
+                await trio.sleep(THROTTLE_S * (1 - share))
+                _signal(pids, signal.SIGCONT)
+                await trio.sleep(THROTTLE_S * share)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(throttle)
+            try:
+                yield
+            finally:
+                nursery.cancel_scope.cancel()
+                _signal(pids, signal.SIGCONT)
+
+    @asynccontextmanager
+    async def _lying(self, nodes: list[str], how: str) -> AsyncIterator[None]:
+        await self._order_lies(nodes, [how])
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._order_lies(nodes, [])
+
+    async def _order_lies(self, nodes: list[str], lies: list[str]) -> None:
+        for node in self._plan.nodes:
+            if node.name in nodes:
+                with suppress(ClientError):  # it is down, and tells no lies then
+                    async with RpcClient(node.url) as client:
+                        await client.call("setLies", lies)
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

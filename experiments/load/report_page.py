@@ -115,11 +115,14 @@ def render_summary(results: StoredResults) -> str:
     point = results.points[0]
     load, figures = point.experiment.load, medians_of(point)
     faults = ", ".join(
-        f"{item.kind} {' '.join(item.targets)} at {item.at_s:g} s"
+        f"{item.kind} {' '.join(item.targets)} at "
+        + (f"height {item.at_height}" if item.at_height else f"{item.at_s:g} s")
         for item in point.experiment.faults
     )
     links = ", ".join(
-        f"{'-'.join(item.between)} {item.delay_ms:g} ms" for item in point.experiment.links
+        f"{'-'.join(item.between)} {item.shape.delay_s * 1_000:g} ms"
+        + (f", {item.shape.loss:.1%} lost" if item.shape.loss else "")
+        for item in point.experiment.links
     )
     rows = [
         "-----------------------------------------",

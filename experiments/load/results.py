@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lowu.experiments.load.experiment_file import Experiment, parse_experiments
 from lowu.experiments.load.outcomes import Records, read_records
+from lowu.experiments.load.planned.experiment_file import Experiment, parse_experiments
 
 
 class ResultsError(Exception):

@@ -19,7 +19,6 @@ from lowu.contracts.account import Account
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.faults.killed_nodes import wait_for_level
 from lowu.experiments.faults.relays import Relays
-from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.fault_driver import (
     FaultDriver,
     FaultEvent,
@@ -37,6 +36,7 @@ from lowu.experiments.load.outcomes import (
     list_seconds,
     summarise,
 )
+from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.workloads import Mix, deploy
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
@@ -270,7 +270,7 @@ async def _relays(
     relays = Relays(plan, folder, seed)
     for link in experiment.links:
         one, other = (Jurisdiction[name] for name in link.between)
-        relays.shape(one, other, link.delay_ms / 1_000, link.jitter_ms / 1_000)
+        relays.shape(one, other, link.shape, is_one_way=link.is_one_way)
     try:
         await trio.to_thread.run_sync(relays.start)
         await wait_for_block(plan, Control(folder), folder, READY_S)

@@ -14,9 +14,9 @@ from typing import Any
 import trio
 
 from lowu.contracts.account import Account
-from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.generator import GeneratorPlan, GeneratorStatus
 from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude
 from lowu.experiments.load.workloads import DEPLOY_GAS, GAS_MAX, WORKLOADS, Mix, deploy
 from lowu.node.client import RemoteError, RpcClient

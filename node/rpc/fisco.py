@@ -13,9 +13,15 @@ from lowu.consensus.codec import encode_message
 from lowu.node.chain.block import encode_header
 from lowu.node.chain.merkle import build_path
 from lowu.node.chain.receipt import encode_receipt
+from lowu.node.errors import BadInput
 from lowu.node.rpc.json_values import parse_data, show
 from lowu.node.rpc.reader import ChainReader
-from lowu.node.rpc.rpc_errors import GROUP_NOT_FOUND, NODE_NOT_FOUND, RpcError
+from lowu.node.rpc.rpc_errors import (
+    GROUP_NOT_FOUND,
+    INVALID_PARAMS,
+    NODE_NOT_FOUND,
+    RpcError,
+)
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
 
@@ -61,6 +67,16 @@ class FiscoMethods:
         """CPU seconds of the node's process by part (an own method)."""
         self._check(*params)
         return self._status.cpu_times()
+
+    def setLies(self, names: object) -> list[str]:
+        """Have the node lie so, until told otherwise, if it may (an own method)."""
+        if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+            raise RpcError(INVALID_PARAMS, "the lies are a list of names")
+        try:
+            self._status.set_lies(names)
+        except BadInput as error:
+            raise RpcError(INVALID_PARAMS, str(error)) from error
+        return sorted(names)
 
     def getConsensusEvidence(self, *params: object) -> list[dict[str, Any]]:
         """Stored proofs of equivocation, each with both signed messages (an own method)."""

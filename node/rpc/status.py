@@ -9,9 +9,11 @@ from lowu.consensus.replica import Replica
 from lowu.node.config import NodeConfig
 from lowu.node.core.clock_check import ClockCheck
 from lowu.node.core.sync import Sync
+from lowu.node.errors import BadInput
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.metrics import CpuTimes
+from lowu.node.simulation.byzantine import ByzantineGateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ class NodeStatus:
         self._replica = replica
         self._clock_check = clock_check
         self._cpu = cpu
+
+    def set_lies(self, names: list[str]) -> None:
+        """Have the node lie so from now on; `BadInput` if it may not, or for an unknown lie."""
+        if not isinstance(self._gateway, ByzantineGateway):
+            raise BadInput("this node does not lie: its network has not the setting allow_lies")
+        self._gateway.set_lies(names)
 
     @property
     def node_id(self) -> bytes:

@@ -16,6 +16,7 @@ import trio
 
 from lowu.node.simulation.costs import Work
 from lowu.node.simulation.simulated_machine import Machine
+from lowu.node.topology.link_shape import LinkShape
 
 RELAYS = "relays"
 """The process of all relays, on a machine."""
@@ -71,14 +72,30 @@ class Link:
         self._on_bytes = on_bytes
         self.delay_s_min = 0.0
         self.is_broken = False
+        self.shapes = [LinkShape(), LinkShape()]
+        """How bytes travel from each side."""
+        self.is_silent = [False, False]
+        """Whether what a side sends is held back, as in a cut cable."""
+        self._free_s = [0.0, 0.0]
+        """When all that each side has sent has left."""
         self.ends = (End(self, 0), End(self, 1))
 
     def carry(self, side: int, data: bytes) -> float:
         """Note bytes in transit; return their arrival time."""
         self._on_bytes(side, data)
         delay_s = self.delay_s_min + self._random.random() * self._delay_s_max
-        arrival_s = trio.current_time() + delay_s
+        shape, now_s = self.shapes[side], trio.current_time()
+        leaves_s = self._free_s[side] = max(now_s, self._free_s[side]) + shape.transmission_s(
+            len(data)
+        )
+        arrival_s = leaves_s + delay_s + shape.draw_delay_s(self._random)
         return math.ceil(arrival_s / self._grain_s) * self._grain_s if self._grain_s else arrival_s
+
+    def silence(self, side: int, *, is_silent: bool) -> None:
+        """Hold back what a side sends, or let it go, with all that was held."""
+        self.is_silent[side] = is_silent
+        if not is_silent:
+            self.ends[side].let_go()
 
     def break_off(self) -> None:
         """Break the link: both ends fail from now on."""
@@ -97,6 +114,8 @@ class End(trio.abc.Stream):
         self._wait: trio.CancelScope | None = None
         """Where a reader waits; its deadline is when the next bytes arrive."""
         self.is_closed = False
+        self._held: list[bytes] = []
+        """What was sent while this side was silent."""
         self._last_s = 0.0
         """When the last bytes that this end has sent arrive."""
 
@@ -123,6 +142,9 @@ class End(trio.abc.Stream):
         link = self._link
         if link.is_broken:
             return
+        if link.is_silent[self._side]:
+            self._held.append(data)
+            return
         self._last_s = max(self._last_s, link.carry(self._side, data))  # none overtakes another
         other = link.ends[1 - self._side]
         if link.carriers is None:
@@ -134,6 +156,12 @@ class End(trio.abc.Stream):
                 self._last_s,
                 lambda: other.expect(trio.current_time(), data),
             )
+
+    def let_go(self) -> None:
+        """Put what was held back on the link."""
+        held, self._held = self._held, []
+        for data in held:
+            self._dispatch(data)
 
     def expect(self, arrival_s: float, data: bytes) -> None:
         """Let bytes arrive at a time, after those before them."""

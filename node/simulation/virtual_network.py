@@ -33,6 +33,7 @@ from lowu.node.ledger.vote_trace import MemoryTrace
 from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.simulation.links import Carriers, Link
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
+from lowu.node.topology.link_shape import LinkShape
 from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.traffic_tap import Tap
 
@@ -43,8 +44,8 @@ GRAIN_S = 0.001
 LINKED_S = 30.0
 
 
-Shapes: TypeAlias = Mapping[frozenset[Jurisdiction], tuple[float, float]]
-"""By two sides, or one: the delay of the links between them, and up to how much more, seconds."""
+Shapes: TypeAlias = Mapping[tuple[Jurisdiction, Jurisdiction], LinkShape]
+"""By the side that sends and the one that receives: how bytes travel."""
 
 
 @lru_cache(maxsize=8)
@@ -91,6 +92,8 @@ class VirtualNodes:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
+        self._silences: Counter[tuple[Jurisdiction, Jurisdiction]] = Counter()
+        """How many faults hold back what one side sends to another."""
         self._down: Counter[str] = Counter()
         """How many faults keep a node down."""
         self._delays_s: dict[str, float] = {}
@@ -140,6 +143,24 @@ class VirtualNodes:
             self._note()
 
     @asynccontextmanager
+    async def silence(self, *ways: tuple[Jurisdiction, Jurisdiction]) -> AsyncIterator[None]:
+        """Hold back what sides send to others, as in a cut cable, and let it go afterwards."""
+        self._silences.update(ways)
+        self._set_silences()
+        try:
+            yield
+        finally:
+            self._silences.subtract(ways)
+            self._set_silences()
+
+    def _set_silences(self) -> None:
+        for (one, other), link in self._links.items():
+            for side, (sends, receives) in enumerate(((one, other), (other, one))):
+                is_silent = self._silences[self._side_of[sends], self._side_of[receives]] > 0
+                if is_silent != link.is_silent[side]:
+                    link.silence(side, is_silent=is_silent)
+
+    @asynccontextmanager
     async def slow(self, delay_s: float, *names: str) -> AsyncIterator[None]:
         """Delay all bytes from and to nodes by at least `delay_s`, so that these nodes lag."""
         chosen = [self._find(name) for name in names]
@@ -160,8 +181,7 @@ class VirtualNodes:
         least_s = max(self._delays_s.get(name, 0.0) for name in pair)
         hop_s = 0.0 if self.machine is None else self.machine.model.hop_s
         hops = 2 if self._shapes else 1  # by way of a relay
-        shape_s, _ = self._shapes.get(self._sides(*pair), (0.0, 0.0))
-        link.delay_s_min = least_s + shape_s + hops * hop_s
+        link.delay_s_min = least_s + hops * hop_s
 
     def _find(self, name: str) -> str:
         planned = self.plan.find_node(name)
@@ -200,13 +220,17 @@ class VirtualNodes:
     def _make_link(self, one: str, other: str) -> Link:
         if self.machine is None:
             return Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
-        shape = self._shapes.get(self._sides(one, other))
-        return Link(
+        link = Link(
             self._random,
             lambda side, data: None,
-            0.0 if shape is None else shape[1],
+            0.0,
             carriers=Carriers(self.machine, (one, other), is_relayed=bool(self._shapes)),
         )
+        for side, (sends, receives) in enumerate(((one, other), (other, one))):
+            way = self._side_of[sends], self._side_of[receives]
+            link.shapes[side] = self._shapes.get(way, link.shapes[side])
+            link.is_silent[side] = self._silences[way] > 0
+        return link
 
     async def live(self, planned: PlannedNode) -> None:
         """Run a node, except while it must be down."""

@@ -213,6 +213,7 @@ class Plan:
             rpc_hosts=settings.rpc_hosts,
             rpc_origins=settings.rpc_origins,
             tap=settings.tap,
+            allow_lies=settings.allow_lies,
         )
 
 

@@ -81,6 +81,7 @@ class Settings:
     rpc_hosts: tuple[str, ...] = ()
     rpc_origins: tuple[str, ...] = ()
     tap: bool = False
+    allow_lies: bool = False
     allow_one_side_quorum: bool = False
 
 

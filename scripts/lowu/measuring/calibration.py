@@ -21,7 +21,7 @@ from statistics import fmean, median
 import trio
 
 from lowu.commands.experiment.simulating import simulate_once
-from lowu.experiments.load.experiment_file import Experiment, parse_experiments
+from lowu.experiments.load.planned.experiment_file import Experiment, parse_experiments
 from lowu.experiments.load.run import GENERATOR, RELAYS, LoadRun, run_once
 from lowu.measuring.bench_report import describe_machine
 from lowu.node.ledger.rocks import RocksStorage

@@ -111,3 +111,58 @@ def test_files_are_checked_before_anything_is_started(tmp_path):
         done = lowu("experiment", "run", "wrong.toml", cwd=tmp_path, check=False)
         assert done.returncode == 2 and problem in done.stderr, done.stderr
     assert not (tmp_path / "results").exists()
+
+
+LYING = """\
+[experiment]
+name = "lying"
+network = "load-4"
+
+[network]
+allow_lies = true
+
+[load]
+arrival = { kind = "constant", rate = 20 }
+warm_up_s = 0
+duration_s = 8
+deadline_s = 30
+lag_bound_ms = 5000
+
+[[link]]
+between = ["SZ", "HK"]
+delay_ms = 5
+loss = 0.01
+bandwidth_mbit = 100
+
+[[fault]]
+at_s = 1
+lie = "leader"
+how = "withhold"
+for_s = 2
+
+[[fault]]
+at_height = 5
+throttle = "node3"
+share = 0.3
+for_s = 2
+
+[[fault]]
+at_s = 4
+cut = ["HK", "SZ"]
+one_way = true
+for_s = 1.5
+
+[expect]
+uncommitted = 0
+max_ms = ">= 1400"
+"""
+
+
+def test_lies_losses_and_cuts_of_one_way_are_tolerated(tmp_path):
+    (tmp_path / "lying.toml").write_text(LYING)
+    found = lowu_json("experiment", "run", tmp_path / "lying.toml", "--out", tmp_path / "out")
+    (run,) = found["points"][0]["runs"]
+    assert run["healed"]
+    assert sorted(fault["kind"] for fault in run["faults"]) == ["cut", "lie", "throttle"]
+    assert found["figures"]["uncommitted"] == 0
+    assert found["as_expected"]

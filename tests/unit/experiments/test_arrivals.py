@@ -6,7 +6,7 @@ from statistics import mean, pstdev
 
 import pytest
 
-from lowu.experiments.load.arrivals import (
+from lowu.experiments.load.planned.arrivals import (
     KINDS,
     PROFILES,
     ArrivalMistake,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lowu.experiments.load.experiment_file import Bound, parse_experiments
+from lowu.experiments.load.planned.experiment_file import Bound, parse_experiments
 from lowu.node.errors import ConfigError
+from lowu.node.topology.link_shape import LinkShape
 
 GOOD = """\
 [experiment]
@@ -64,7 +65,7 @@ def test_what_a_file_says():
     kill, cut = found.faults
     assert (kill.at_s, kill.kind, kill.targets, kill.for_s) == (20, "kill", ("leader",), 10)
     assert (cut.targets, cut.for_s) == (("SZ", "HK"), 5)
-    assert (found.links[0].delay_ms, found.links[0].jitter_ms) == (40, 2)
+    assert found.links[0].shape == LinkShape(0.04, 0.002)
     assert found.expectations == (
         Bound("p99_ms", "<=", 500), Bound("failed", "==", 0),
     )  # fmt: skip
@@ -87,7 +88,15 @@ def test_what_a_file_says():
         (', rate = 300', "", 12, "needs rate"),
         ("warm_up_s = 5", "warmup_s = 5", 13, "did you mean 'warm_up_s'?"),
         ('kill = "leader"', 'kil = "leader"', 24, "did you mean 'kill'?"),
-        ("at_s = 20\n", "", 22, "at_s is missing"),
+        ("at_s = 20\n", "", 22, "give one of them"),
+        ("at_s = 20\n", "at_s = 20\nat_height = 9\n", 22, "give one of them"),
+        ("jitter_ms = 2", "loss = 0.9", 20, "loss must be in 0..0.5"),
+        ("jitter_ms = 2", "one_way = 1", 20, "one_way must be true or false"),
+        ('between = ["SZ", "HK"]', 'between = ["SZ", "SZ"]\none_way = true', 19, "no direction"),
+        ('kill = "leader"', 'kill = "leader"\nshare = 0.5', 25, "a kill has no share"),
+        ('cut = ["SZ", "HK"]', 'throttle = "node1"', 27, "share is missing: how much of a core"),
+        ('cut = ["SZ", "HK"]', 'lie = "node1"\nhow = "sing"', 30, "equivocate"),
+        ('cut = ["SZ", "HK"]', 'pause = "node1"\none_way = true', 30, "a pause has no direction"),
         ("restart_after_s = 10", "for_s = 10", 25, "how long a kill lasts is restart_after_s"),
         ("for_s = 5\n", "", 27, "for_s is missing"),
         ('cut = ["SZ", "HK"]', 'cut = ["SZ"]', 29, "two sides"),
@@ -136,7 +145,7 @@ def test_a_mix_of_workloads_has_shares():
 
 def test_a_link_may_have_a_preset():
     text = GOOD.replace("delay_ms = 40\njitter_ms = 2", 'preset = "boundary"')
-    assert (read(text)[0].links[0].delay_ms, read(text)[0].links[0].jitter_ms) == (8.0, 6.0)
+    assert read(text)[0].links[0].shape == LinkShape(0.008, 0.006)
     assert "not both" in problems(text.replace('"boundary"', '"boundary"\ndelay_ms = 1'))
     assert "did you mean 'boundary'?" in problems(text.replace('"boundary"', '"bundary"'))
 
@@ -160,7 +169,7 @@ def test_a_sweep_is_every_combination():
 "experiment.network" = ["load-4", "load-7", "load-10"]
 """
     found = read(GOOD + sweep)
-    assert [(item.links[0].delay_ms, item.network) for item in found] == [
+    assert [(item.links[0].shape.delay_s * 1_000, item.network) for item in found] == [
         (1, "load-4"), (1, "load-7"), (1, "load-10"),
         (80, "load-4"), (80, "load-7"), (80, "load-10"),
     ]  # fmt: skip

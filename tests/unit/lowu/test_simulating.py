@@ -8,11 +8,13 @@ from click.testing import CliRunner
 
 from lowu.commands.experiment.command import experiment
 from lowu.commands.experiment.simulating import simulate_once
-from lowu.experiments.load.experiment_file import parse_experiments
+from lowu.experiments.load.planned.experiment_file import parse_experiments
 from lowu.measuring.calibration import FIRST_COSTS, fit_costs
+from lowu.node.client import RemoteError
 from lowu.node.simulation.costs import CostModel, WorkCost
 from lowu.node.simulation.simulated_machine import Machine
 from lowu.options import read_network
+from lowu.testing.networks import VirtualNetwork
 
 FILE = """
 [experiment]
@@ -133,3 +135,79 @@ def test_costs_are_found_from_what_was_spent(noise):
     assert found[:2] == pytest.approx(wanted[:2], rel=0.001 + 5 * noise)
     assert found[2] <= 1e-5 * (1 + 100 * noise)
     assert all(cost >= 0 for cost in found)
+
+
+LIE = """
+[network]
+allow_lies = true
+
+[[fault]]
+at_s = 0
+lie = "node1"
+how = "{}"
+for_s = 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "figure", "least"),
+    [
+        ("equivocate", "p99_ms", 0),
+        ("withhold", "max_ms", 2_900),  # until the others' time-out
+        ("delay", "max_ms", 1_000),
+        ("wrong-result", "p99_ms", 0),
+        ("censor", "p99_ms", 0),
+    ],
+)
+def test_one_liar_of_four_is_tolerated(how, figure, least):
+    found = play(LIE.format(how), rate=8, duration_s=4)
+    figures = found.summary.figures
+    assert figures["committed"] == 32
+    assert figures[figure] >= least
+    assert found.is_healed
+
+
+def test_lies_have_to_be_allowed():
+    with pytest.raises(ValueError, match="allow_lies = true"):
+        play(LIE.format("delay").replace("allow_lies = true", ""))
+
+
+def test_a_cut_of_one_way_holds_up_what_a_quorum_needs():
+    """What was sent meanwhile arrives afterwards, and nothing is lost."""
+    cut = '[[fault]]\nat_s = 1\ncut = ["SZ", "HK"]\none_way = true\nfor_s = 1.5\n'
+    figures = play(cut, duration_s=3).summary.figures
+    assert figures["committed"] == 30
+    assert figures["max_ms"] >= 1_000
+
+
+def test_losses_and_a_narrow_link_show_in_the_latency():
+    link = '[[link]]\nbetween = ["SZ", "HK"]\n{}\n'
+    good, lossy, narrow = (
+        play(link.format(text), rate=20, duration_s=2).summary.figures
+        for text in ("delay_ms = 1", "delay_ms = 1\nloss = 0.1", "bandwidth_mbit = 0.2")
+    )
+    assert lossy["p90_ms"] > good["p90_ms"] + 100
+    assert narrow["p50_ms"] > good["p50_ms"] + 20
+    assert lossy["committed"] == narrow["committed"] == 40
+
+
+def test_a_throttled_node_is_slow():
+    throttle = '[[fault]]\nat_s = 0\nthrottle = ["node0", "node1"]\nshare = 0.1\nfor_s = 2\n'
+    free, slow = (play(more, duration_s=2).summary.figures for more in ("", throttle))
+    assert slow["p50_ms"] > free["p50_ms"] + 50
+    assert slow["committed"] == 20
+
+
+def test_a_fault_begins_at_a_height():
+    found = play('[[fault]]\nat_height = 8\npause = "leader"\nfor_s = 0.2\n', duration_s=2)
+    (fault,) = found.faults
+    (block,) = [item for item in found.blocks if item.height == 8]
+    assert fault.begins_s == pytest.approx(block.at_s, abs=0.1)
+
+
+def test_a_node_lies_only_where_that_is_allowed():
+    async def play(actors, faults):
+        with pytest.raises(RemoteError, match="allow_lies"):
+            await actors.clients["nova"].call("setLies", ["delay"])
+
+    VirtualNetwork("dev-4").play(play)

@@ -58,6 +58,7 @@ def test_bundled_networks():
         ("load-7", (4, 3, 0), 2, 5),
         ("load-10", (5, 5, 0), 3, 7),
         ("load-13", (7, 6, 0), 4, 9),
+        ("load-16", (8, 8, 0), 5, 11),
     ],
 )
 def test_every_bundled_network_begins(name, sides, fault_threshold, quorum):

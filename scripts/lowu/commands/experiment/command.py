@@ -15,7 +15,7 @@ from lowu.options import Number, json_option, read_network
 from lowu.output import Progress, print_table, say
 
 if TYPE_CHECKING:
-    from lowu.experiments.load.experiment_file import Experiment
+    from lowu.experiments.load.planned.experiment_file import Experiment
     from lowu.node.topology.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,7 +83,7 @@ def experiment() -> None:
 
 def find_experiments(name_or_path: str) -> tuple[tuple[Experiment, ...], str, Path]:
     """Return the experiments of a file given by bundled name or by path, with its text and path."""
-    from lowu.experiments.load.experiment_file import parse_experiments
+    from lowu.experiments.load.planned.experiment_file import parse_experiments
     from lowu.node.topology.toml_reader import read_toml
 
     bundled = experiments_folder() / f"{name_or_path}.toml"
@@ -111,7 +111,7 @@ def experiments_folder() -> Path:
 def check_experiments(experiments: tuple[Experiment, ...], path: Path) -> list[Plan]:
     """Return the plan of each experiment's network; `UsageError` if one cannot be run."""
     from lowu.contracts.named import UnknownName
-    from lowu.experiments.load.arrivals import ArrivalMistake
+    from lowu.experiments.load.planned.arrivals import ArrivalMistake
     from lowu.experiments.load.run import check, plan_generator
     from lowu.node.errors import ConfigError
 

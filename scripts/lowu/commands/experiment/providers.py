@@ -11,8 +11,8 @@ import trio
 
 from lowu.commands.experiment.command import experiments_folder
 from lowu.contracts.account import Account
-from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.generator import GeneratorStatus
+from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, run_once
 from lowu.experiments.load.target import check_target, run_on_target
 from lowu.institutions.files import read_given

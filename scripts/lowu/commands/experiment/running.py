@@ -19,8 +19,8 @@ from lowu.commands.experiment.storing import (
     write_report,
     write_run,
 )
-from lowu.experiments.load.experiment_file import Experiment
 from lowu.experiments.load.outcomes import median_figures
+from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.output import Progress, print_table
 

@@ -19,7 +19,7 @@ from lowu.commands.experiment.storing import (
     write_report,
     write_run,
 )
-from lowu.experiments.load.experiment_file import Experiment
+from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import describe_run
 from lowu.experiments.load.saturation import SaturationSearch, is_sustained
 from lowu.output import Progress, print_table

@@ -15,9 +15,10 @@ from typing import Self
 import trio
 
 from lowu.contracts.registry import Jurisdiction
-from lowu.experiments.load.experiment_file import Experiment, PlannedFault
-from lowu.experiments.load.fault_driver import FaultDriver
+from lowu.experiments.load.fault_driver import THROTTLE_S, FaultDriver
 from lowu.experiments.load.generator import Generator, GeneratorStatus
+from lowu.experiments.load.planned.experiment_file import Experiment
+from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.experiments.load.run import (
     GENERATOR,
     HEADWAY_S,
@@ -31,6 +32,7 @@ from lowu.experiments.load.run import (
     set_up,
 )
 from lowu.node.client import ClientError
+from lowu.node.simulation.byzantine import ByzantineGateway
 from lowu.node.simulation.costs import Work
 from lowu.node.simulation.simulated_machine import Machine
 from lowu.node.simulation.virtual_network import Shapes, VirtualNodes, open_virtual
@@ -53,13 +55,12 @@ def simulate_once(
     """Play one run in virtual time, on a machine that has done nothing yet."""
     seed = experiment.seed + number
     plan = check(experiment, text, origin)
-    shapes = {
-        frozenset(Jurisdiction[name] for name in link.between): (
-            link.delay_ms / 1_000,
-            link.jitter_ms / 1_000,
-        )
-        for link in experiment.links
-    }
+    shapes = {}
+    for link in experiment.links:
+        one, other = (Jurisdiction[name] for name in link.between)
+        shapes[one, other] = link.shape
+        if not link.is_one_way:
+            shapes[other, one] = link.shape
 
     async def main() -> LoadRun:
         return await _simulate(experiment, plan, machine, shapes, seed, number, tell, watch)
@@ -167,14 +168,56 @@ class VirtualFaultMaker:
     def make(
         self, fault: PlannedFault, names: tuple[str, ...]
     ) -> AbstractAsyncContextManager[None]:
-        """Take down, pause, cut off or slow down."""
-        if fault.kind == "kill":
-            return self._network.down(*names)
-        if fault.kind == "cut":
-            return self._network.cut(Jurisdiction[names[0]], Jurisdiction[names[1]])
-        if fault.kind == "slow":
-            return self._network.slow(fault.delay_ms / 1_000, *names)
+        """Make a fault of any kind."""
+        match fault.kind:
+            case "kill":
+                return self._network.down(*names)
+            case "cut":
+                there = Jurisdiction[names[0]], Jurisdiction[names[1]]
+                ways = (there,) if fault.is_one_way else (there, there[::-1])
+                return self._network.silence(*ways)
+            case "slow":
+                return self._network.slow(fault.delay_ms / 1_000, *names)
+            case "throttle":
+                return self._throttle(names, fault.share)
+            case "lie":
+                return self._lie(names, fault.how)
         return self._pause(names)
+
+    async def wait_for_height(self, height: int) -> None:
+        """Return once a node has so many blocks."""
+        while True:
+            heads = [item.ledger.head.number for item in self._network.nodes.values()]
+            if max(heads, default=0) >= height:
+                return
+            await trio.sleep(POLL_S)
+
+    @asynccontextmanager
+    async def _throttle(self, names: tuple[str, ...], share: float) -> AsyncIterator[None]:
+        async def throttle() -> None:
+            while True:
+                async with self._pause(names):
+                    await trio.sleep(THROTTLE_S * (1 - share))
+                await trio.sleep(THROTTLE_S * share)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(throttle)
+            yield
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _lie(self, names: tuple[str, ...], how: str) -> AsyncIterator[None]:
+        self._order_lies(names, [how])
+        try:
+            yield
+        finally:
+            self._order_lies(names, [])
+
+    def _order_lies(self, names: tuple[str, ...], lies: list[str]) -> None:
+        for name in names:
+            node = self._network.nodes.get(name)
+            if node is not None and isinstance(node.gateway, ByzantineGateway):
+                node.gateway.set_lies(lies)
 
     @asynccontextmanager
     async def _pause(self, names: tuple[str, ...]) -> AsyncIterator[None]:

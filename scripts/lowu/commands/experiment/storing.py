@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from lowu.commands.experiment.providers import Provider
-from lowu.experiments.load.experiment_file import Experiment
+from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.report_page import render_report
 from lowu.experiments.load.results import read_results
 from lowu.experiments.load.run import LoadRun, describe_run

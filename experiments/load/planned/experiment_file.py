@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowu.contracts.named import tell_unknown
-from lowu.contracts.registry import Jurisdiction
-from lowu.contracts.schemas.schema_tables import tell_value
-from lowu.experiments.load.arrivals import (
+from lowu.experiments.load.planned.arrivals import (
     KINDS,
     PROFILES,
     ArrivalMistake,
@@ -26,6 +24,14 @@ from lowu.experiments.load.arrivals import (
     compress,
     read_offsets,
 )
+from lowu.experiments.load.planned.fault_tables import (
+    TIME_MAX_S,
+    PlannedFault,
+    PlannedLink,
+    read_fault,
+    read_link,
+)
+from lowu.experiments.load.planned.file_table import FileTable
 from lowu.experiments.load.workloads import WORKLOADS
 from lowu.institutions.files import read_given
 from lowu.institutions.package.forms import FormError
@@ -37,17 +43,7 @@ LINKS_MAX = 100
 TRACE_BYTES_MAX = 256 << 20
 POINTS_MAX = 1_000
 """Most combinations of a sweep."""
-TIME_MAX_S = 7 * 86_400.0
 RATE_MAX = 1_000_000.0
-FAULT_KINDS = ("kill", "pause", "cut", "slow")
-LINK_PRESETS = {
-    "city": (0.5, 0.3),
-    "line": (2.0, 0.5),
-    "boundary": (8.0, 6.0),
-    "wan": (80.0, 10.0),
-}
-"""Delay and jitter of one way, in ms. Round trips take up to 2 ms within a city, a few on a leased
-line over the boundary, and 10 to 40 over the public network."""
 PROVIDERS = ("local", "sim")
 OPERATORS = ("<=", ">=", "==", "<", ">")
 FIGURES = (
@@ -76,28 +72,6 @@ class Load:
     def offered_s(self) -> float:
         """How long transactions are due, the warm-up included."""
         return self.warm_up_s + self.duration_s
-
-
-@dataclass(frozen=True, slots=True)
-class LinkShape:
-    """How bytes travel between two sides, or from and to single nodes."""
-
-    between: tuple[str, str]
-    delay_ms: float
-    jitter_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFault:
-    """A fault of a run. Times are seconds from the begin of the load, the warm-up included."""
-
-    at_s: float
-    kind: str
-    targets: tuple[str, ...]
-    """Nodes or institutions, ``leader`` or ``random``; the two sides of a cut."""
-    for_s: float
-    """How long it lasts; 0 if until the end of the run."""
-    delay_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +115,7 @@ class Experiment:
     costs: Path | None
     """The file of that model; none for the one that comes with Lowu."""
     load: Load
-    links: tuple[LinkShape, ...]
+    links: tuple[PlannedLink, ...]
     faults: tuple[PlannedFault, ...]
     expectations: tuple[Bound, ...]
     point: Mapping[str, Any] = field(default_factory=dict)
@@ -176,7 +150,7 @@ def parse_experiments(text: str, path: Path) -> tuple[Experiment, ...]:
 def _read_experiment(
     reader: TomlReader, raw: Mapping[str, Any], point: Mapping[str, Any]
 ) -> Experiment:
-    table = _Table(reader, "experiment", 0, raw.get("experiment"))
+    table = FileTable(reader, "experiment", 0, raw.get("experiment"))
     table.only("name", "network", "provider", "costs", "repetitions", "seed")
     name = table.text("name", "")
     if not NAME.match(name):
@@ -199,14 +173,14 @@ def _read_experiment(
         reader.path.parent / costs if costs else None,
         _read_load(reader, raw.get("load")),
         tuple(
-            _read_link(_Table(reader, "link", index, item))
+            read_link(FileTable(reader, "link", index, item))
             for index, item in enumerate(_list_tables(reader, raw, "link", LINKS_MAX))
         ),
         tuple(
-            _read_fault(_Table(reader, "fault", index, item))
+            read_fault(FileTable(reader, "fault", index, item))
             for index, item in enumerate(_list_tables(reader, raw, "fault", FAULTS_MAX))
         ),
-        tuple(_read_bounds(_Table(reader, "expect", 0, raw.get("expect", {})))),
+        tuple(_read_bounds(FileTable(reader, "expect", 0, raw.get("expect", {})))),
         point,
     )
 
@@ -223,61 +197,8 @@ def _list_tables(
     return found[:count_max]
 
 
-class _Table:
-    """A table of the file, whose values are read with their bounds."""
-
-    def __init__(self, reader: TomlReader, name: str, index: int, raw: object) -> None:
-        self._reader, self._name, self._index = reader, name, index
-        self.raw: dict[str, Any] = raw if isinstance(raw, dict) else {}
-        if not isinstance(raw, dict):
-            reader.problem(name, index, "", f"table [{name}] is missing")
-
-    def tell(self, key: str, text: str) -> None:
-        self._reader.problem(self._name, self._index, key, text)
-
-    def only(self, *known: str) -> None:
-        self._reader.unknown_keys(self._name, self._index, self.raw, set(known))
-
-    def text(self, key: str, default: str) -> str:
-        value = self.raw.get(key, default)
-        if not isinstance(value, str):
-            self.tell(key, f"{key} must be a text, not {tell_value(value)}")
-            return default
-        return value
-
-    def choice(self, key: str, choices: Sequence[str], default: str) -> str:
-        value = self.text(key, default)
-        if value not in choices:
-            self.tell(key, tell_unknown(key, value, choices))
-            return default
-        return value
-
-    def number(
-        self, key: str, default: float, low: float, high: float, *, is_whole: bool = False
-    ) -> float:
-        value = self.raw.get(key, default)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or (is_whole and not isinstance(value, int)):
-            what = "a whole number" if is_whole else "a number"
-            self.tell(key, f"{key} must be {what}, not {tell_value(value)}")
-            return default
-        if math.isnan(value) or not low <= value <= high:
-            self.tell(key, f"{key} must be in {low:g}..{high:g}, not {tell_value(value)}")
-            return default
-        return value if is_whole else float(value)
-
-    def names(self, key: str) -> tuple[str, ...]:
-        value = self.raw.get(key)
-        if isinstance(value, str):
-            value = [value]
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-            self.tell(key, f"{key} must be a name, or a list of names")
-            return ()
-        return tuple(value)
-
-
 def _read_load(reader: TomlReader, raw: object) -> Load:
-    table = _Table(reader, "load", 0, raw)
+    table = FileTable(reader, "load", 0, raw)
     table.only(
         "workload", "arrival", "profile", "speed", "warm_up_s", "duration_s", "deadline_s",
         "lag_bound_ms",
@@ -292,10 +213,10 @@ def _read_load(reader: TomlReader, raw: object) -> Load:
     )
 
 
-def _read_workload(reader: TomlReader, load: _Table) -> dict[str, float]:
+def _read_workload(reader: TomlReader, load: FileTable) -> dict[str, float]:
     if not isinstance(load.raw.get("workload"), dict):
         return {load.choice("workload", tuple(WORKLOADS), "register"): 1.0}
-    table = _Table(reader, "load.workload", 0, load.raw["workload"])
+    table = FileTable(reader, "load.workload", 0, load.raw["workload"])
     for name in table.raw:
         if name not in WORKLOADS:
             table.tell(name, tell_unknown("workload", name, WORKLOADS))
@@ -306,7 +227,7 @@ def _read_workload(reader: TomlReader, load: _Table) -> dict[str, float]:
     return found or {"register": 1.0}
 
 
-def _read_arrivals(reader: TomlReader, load: _Table) -> Arrivals:
+def _read_arrivals(reader: TomlReader, load: FileTable) -> Arrivals:
     speed = load.number("speed", 1, 1e-6, 1e9)
     if "profile" in load.raw:
         if "arrival" in load.raw:
@@ -315,7 +236,7 @@ def _read_arrivals(reader: TomlReader, load: _Table) -> Arrivals:
     if "arrival" not in load.raw:
         load.tell("", 'arrival is missing; add arrival = { kind = "poisson", rate = 100 }')
         return Arrivals()
-    table = _Table(reader, "load.arrival", 0, load.raw["arrival"])
+    table = FileTable(reader, "load.arrival", 0, load.raw["arrival"])
     if not isinstance(load.raw["arrival"], dict):
         return Arrivals()
     kind = table.choice("kind", tuple(KINDS), "constant")
@@ -340,7 +261,7 @@ def _read_arrivals(reader: TomlReader, load: _Table) -> Arrivals:
     return compress(found, speed)
 
 
-def _read_trace(reader: TomlReader, table: _Table) -> tuple[float, ...]:
+def _read_trace(reader: TomlReader, table: FileTable) -> tuple[float, ...]:
     place = reader.path.parent / table.text("file", "")
     try:
         return read_offsets(read_given(place, TRACE_BYTES_MAX).decode().splitlines())
@@ -353,55 +274,7 @@ def _read_trace(reader: TomlReader, table: _Table) -> tuple[float, ...]:
     return ()
 
 
-def _read_link(table: _Table) -> LinkShape:
-    table.only("between", "preset", "delay_ms", "jitter_ms")
-    names = table.names("between")
-    if len(names) != 2:
-        table.tell("between", 'between is two sides, such as ["SZ", "HK"]')
-        names = ("SZ", "HK")
-    for name in names:
-        if name not in Jurisdiction.__members__:
-            table.tell("between", tell_unknown("side", name, Jurisdiction.__members__))
-    delay = table.number("delay_ms", 0, 0, 60_000)
-    jitter = table.number("jitter_ms", 0, 0, 60_000)
-    if "preset" in table.raw:
-        if "delay_ms" in table.raw or "jitter_ms" in table.raw:
-            table.tell("preset", "give a preset, or delay_ms and jitter_ms, not both")
-        delay, jitter = LINK_PRESETS[table.choice("preset", tuple(LINK_PRESETS), "city")]
-    if not delay and not jitter:
-        table.tell("", "a link without delay_ms and jitter_ms is as it was")
-    return LinkShape((names[0], names[1]), delay, jitter)
-
-
-def _read_fault(table: _Table) -> PlannedFault:
-    kinds = [key for key in FAULT_KINDS if key in table.raw]
-    table.only("at_s", "for_s", "restart_after_s", "delay_ms", *FAULT_KINDS)
-    if len(kinds) != 1:
-        table.tell("", f"a fault has one of {', '.join(FAULT_KINDS)}")
-    if "at_s" not in table.raw:
-        table.tell("", "at_s is missing: when the fault begins")
-    kind = kinds[0] if kinds else FAULT_KINDS[0]
-    lasting = "restart_after_s" if kind == "kill" else "for_s"
-    other = "for_s" if kind == "kill" else "restart_after_s"
-    if other in table.raw:
-        table.tell(other, f"how long a {kind} lasts is {lasting}")
-    if kind in ("pause", "slow", "cut") and lasting not in table.raw:
-        table.tell("", f"{lasting} is missing: how long the {kind} lasts")
-    targets = table.names(kind) if kinds else ()
-    if kind == "cut" and kinds and len(targets) != 2:
-        table.tell("cut", 'cut is two sides, such as ["SZ", "HK"]')
-    if kind == "slow" and "delay_ms" not in table.raw:
-        table.tell("", "delay_ms is missing: by how much the nodes are slowed")
-    return PlannedFault(
-        table.number("at_s", 0, 0, TIME_MAX_S),
-        kind,
-        targets,
-        table.number(lasting, 0, 0, TIME_MAX_S),
-        table.number("delay_ms", 0, 0, 600_000),
-    )
-
-
-def _read_bounds(table: _Table) -> Iterator[Bound]:
+def _read_bounds(table: FileTable) -> Iterator[Bound]:
     for figure, value in table.raw.items():
         if figure not in FIGURES:
             table.tell(figure, tell_unknown("figure", figure, FIGURES))
