@@ -164,6 +164,19 @@ def init(file: Path, is_json: bool) -> None:
 
 
 @experiment.command()
+def schema() -> None:
+    """Print a JSON Schema of experiment files, for editors that complete and check TOML.
+
+    Save it beside a file whose first line is `#:schema experiment.schema.json`.
+    """
+    import json
+
+    from lowu.experiments.load.planned.editor_schema import build_editor_schema
+
+    say(json.dumps(build_editor_schema(), indent=1), is_json=False)
+
+
+@experiment.command()
 @click.argument("file")
 @json_option
 def validate(file: str, is_json: bool) -> None:
