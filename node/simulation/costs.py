@@ -38,6 +38,8 @@ class Work(StrEnum):
     """A request of the load generator; items are the calls in it."""
     RELAY = "relay"
     """A chunk of bytes that goes through a relay, as on links with a delay; items are bytes."""
+    BLOCK = "block"
+    """What a node does with a committed block besides; items are transactions."""
     IDLE = "idle"
     """A second of a node, whatever else happens in it."""
 

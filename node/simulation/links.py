@@ -39,13 +39,9 @@ class Carriers:
 
         self.machine.charge(self.names[side], Work.LINK, size, relay if self.is_relayed else done)
 
-    def receive(self, side: int, size: int, arrival_s: float, done: Callable[[], None]) -> None:
-        """Have a node receive bytes that arrive then; `done` is called once it has them."""
-
-        def charge() -> None:
-            self.machine.charge(self.names[side], Work.LINK, size, done)
-
-        self.machine.at(arrival_s, charge)
+    def receive(self, side: int, size: int, done: Callable[[], None]) -> None:
+        """Have a node receive bytes; `done` is called once it has them."""
+        self.machine.charge(self.names[side], Work.LINK, size, done)
 
 
 class Link:
@@ -114,6 +110,8 @@ class End(trio.abc.Stream):
         self._wait: trio.CancelScope | None = None
         """Where a reader waits; its deadline is when the next bytes arrive."""
         self.is_closed = False
+        self._unread: list[bytes] = []
+        """What has come, and is not yet read."""
         self._held: list[bytes] = []
         """What was sent while this side was silent."""
         self._last_s = 0.0
@@ -150,12 +148,19 @@ class End(trio.abc.Stream):
         if link.carriers is None:
             other.expect(self._last_s, data)
         else:
-            link.carriers.receive(
-                1 - self._side,
-                len(data),
-                self._last_s,
-                lambda: other.expect(trio.current_time(), data),
-            )
+            link.carriers.machine.at(self._last_s, lambda: other.arrive(data))
+
+    def arrive(self, data: bytes) -> None:
+        """Take bytes from the link; what comes until they are read is read with them."""
+        self._unread.append(data)
+        carriers = self._link.carriers
+        if len(self._unread) == 1 and carriers is not None:
+            carriers.receive(self._side, len(data), self._read)
+
+    def _read(self) -> None:
+        data = b"".join(self._unread)
+        self._unread.clear()
+        self.expect(trio.current_time(), data)
 
     def let_go(self) -> None:
         """Put what was held back on the link."""

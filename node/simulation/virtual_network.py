@@ -24,6 +24,7 @@ from lowu.contracts.registry import Jurisdiction
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
 from lowu.node.client import ClientError, RpcClient
 from lowu.node.config import GenesisConfig
+from lowu.node.core.events import BlockCommittedEvent
 from lowu.node.core.scheduler import Run
 from lowu.node.errors import BadInput
 from lowu.node.execution.executor import ExecutedBlock
@@ -31,6 +32,7 @@ from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger.storage import MemoryStorage
 from lowu.node.ledger.vote_trace import MemoryTrace
 from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
+from lowu.node.simulation.costs import Work
 from lowu.node.simulation.links import Carriers, Link
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
 from lowu.node.topology.link_shape import LinkShape
@@ -215,7 +217,13 @@ class VirtualNodes:
             run = partial(self.machine.run_in_thread, name)
         environment = Environment(planned.key, ledger, clock, Tap(None), None, run)
         self._is_new[name] = False
-        return assemble_node(genesis, self.plan.node_config(planned, Path()), environment)
+        node = assemble_node(genesis, self.plan.node_config(planned, Path()), environment)
+        node.events.subscribe(partial(self._on_block, name))
+        return node
+
+    def _on_block(self, name: str, event: BlockCommittedEvent) -> None:
+        if self.machine is not None:
+            self.machine.charge(name, Work.BLOCK, len(event.block.transactions))
 
     def _make_link(self, one: str, other: str) -> Link:
         if self.machine is None:

@@ -31,14 +31,17 @@ from lowu.options import read_network
 from lowu.output import Progress
 from lowu.temporary import temporary_network_folder
 
-NETWORK = "load-4"
+RELAYED = '[[link]]\nbetween = ["SZ", "HK"]\ndelay_ms = 2\n'
 LOADS = (
-    ("25 a second", 25, ""),
-    ("150 a second", 150, ""),
-    ("300 a second", 300, ""),
-    ("100 a second over relays", 100, '[[link]]\nbetween = ["SZ", "HK"]\ndelay_ms = 2\n'),
+    ("2 a second", "load-4", 2, ""),
+    ("25 a second", "load-4", 25, ""),
+    ("150 a second", "load-4", 150, ""),
+    ("300 a second", "load-4", 300, ""),
+    ("100 a second over relays", "load-4", 100, RELAYED),
+    ("20 a second on 10 nodes", "load-10", 20, ""),
 )
-QUIET = (0, 1, 3)
+"""Different enough to tell what a second, a block, a transaction and a message cost."""
+QUIET = (1, 2, 4)
 """Those of the loads whose latency is that of hops, and not of queues."""
 ROUNDS = 3
 HOPS = 10
@@ -56,7 +59,8 @@ FIRST_COSTS = {
     Work.REQUEST: WorkCost(2e-4, 3e-5),
     Work.OFFER: WorkCost(1e-4, 2e-5),
     Work.RELAY: WorkCost(8e-5),
-    Work.IDLE: WorkCost(5e-3),
+    Work.BLOCK: WorkCost(1e-3),
+    Work.IDLE: WorkCost(2e-3),
 }
 """Where the search begins; what is found depends on it only through what is counted."""
 
@@ -93,7 +97,7 @@ def measure_costs(progress: Progress) -> Calibration:
     """Measure this machine, which should have nothing else to do."""
     wait_s = _measure_wait()
     progress(f"a durable write waits {wait_s * 1e3:.2f} ms for the disk")
-    loads = [(told, _experiment(rate, links)) for told, rate, links in LOADS]
+    loads = [(told, _experiment(network, rate, links)) for told, network, rate, links in LOADS]
     measured = []
     for told, item in loads:
         progress(f"{told}, in processes")
@@ -119,11 +123,11 @@ def measure_costs(progress: Progress) -> Calibration:
     return Calibration(model, cpu_miss, tuple(LoadCheck(*check) for check in checks))
 
 
-def _experiment(rate: int, links: str) -> Experiment:
+def _experiment(network: str, rate: int, links: str) -> Experiment:
     text = (
-        f'[experiment]\nname = "calibration"\nnetwork = "{NETWORK}"\n'
+        f'[experiment]\nname = "calibration"\nnetwork = "{network}"\n'
         '[load]\nworkload = "register"\n'
-        f'arrival = {{ kind = "poisson", rate = {rate} }}\nwarm_up_s = 1\nduration_s = 10\n{links}'
+        f'arrival = {{ kind = "poisson", rate = {rate} }}\nwarm_up_s = 1\nduration_s = 8\n{links}'
     )
     return parse_experiments(text, Path("calibration.toml"))[0]
 
@@ -177,7 +181,7 @@ def _fit(
     nodes = [(run, machine, name) for run, machine in pairs for name in run.parts_s]
     for part in PARTS:
         solve([_node_row(*node, (part,), part) for node in nodes], part)
-    rest = (Work.LINK, Work.REQUEST, Work.IDLE)
+    rest = (Work.LINK, Work.REQUEST, Work.BLOCK, Work.IDLE)
     solve([_node_row(*node, rest, None) for node in nodes], *rest)
     solve([_row(run, machine, GENERATOR, Work.OFFER) for run, machine in pairs], Work.OFFER)
     relayed = [(run, machine) for run, machine in pairs if RELAYS in run.cpu_s]

@@ -21,8 +21,8 @@ from lowu.output import Progress, print_table
 def calibrate(out: Path, is_json: bool) -> None:
     """Measure what work costs on this machine; write it to a file.
 
-    Four loads are offered to a network of processes, and the same in virtual time; the costs are
-    those that explain best what the processes have spent. It takes about four minutes, on a machine
+    Six loads are offered to networks of processes, and the same in virtual time; the costs are
+    those that explain best what the processes have spent. It takes about ten minutes, on a machine
     that has nothing else to do. Name the file as `costs` in an experiment, for runs with
     `provider = "sim"`.
     """
