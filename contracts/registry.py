@@ -340,6 +340,21 @@ def encode_register_anchor(
     return call.encode_call(anchor, schema, key_id, valid_until_day, int(suite), flags)
 
 
+def encode_register_batch(
+    root: bytes,
+    count: int,
+    *,
+    schema: int,
+    key_id: int = 1,
+    valid_until_day: int = 0,
+    suite: Suite = Suite.SHA256_P256,
+    flags: int = 0,
+) -> bytes:
+    """Return the call data that registers the root of a tree of so many anchors."""
+    call = hash_function("registerBatch")
+    return call.encode_call(root, count, schema, key_id, valid_until_day, int(suite), flags)
+
+
 def encode_revoke(anchor: bytes, reason: RevokeReason, since_height: int = 0) -> bytes:
     """Return the call data that revokes an anchor, as of a past block, or 0 for now."""
     return hash_function("revoke").encode_call(anchor, int(reason), since_height)

@@ -18,7 +18,14 @@ from lowu.experiments.load.generator import GeneratorPlan, GeneratorStatus
 from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude
-from lowu.experiments.load.workloads import DEPLOY_GAS, GAS_MAX, WORKLOADS, Mix, deploy
+from lowu.experiments.load.workloads import (
+    DEPLOY_GAS,
+    GAS_MAX,
+    REGISTRY_WORKLOADS,
+    WORKLOADS,
+    Mix,
+    deploy,
+)
 from lowu.node.client import RemoteError, RpcClient
 
 SENDERS = 8
@@ -36,10 +43,11 @@ def check_target(experiment: Experiment) -> None:
         raise ValueError(
             "a target's network cannot be changed: leave out [network], [[link]] and [[fault]]"
         )
-    if "register" in experiment.load.workload:
-        others = ", ".join(name for name in WORKLOADS if name != "register")
+    own = sorted(experiment.load.workload.keys() & REGISTRY_WORKLOADS)
+    if own:
+        others = ", ".join(name for name in WORKLOADS if name not in REGISTRY_WORKLOADS)
         raise ValueError(
-            "register is for institutions of a Lowu network; a target can run " + others
+            f"{own[0]} is for institutions of a Lowu network; a target can run {others}"
         )
 
 

@@ -5,19 +5,31 @@ Each follows from its number and the run's seed alone, so that a run can be repe
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from random import Random
 from typing import Any
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.account import Account
-from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, encode_register_anchor
+from lowu.contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    encode_register_anchor,
+    encode_register_batch,
+)
 from lowu.node.client import RpcClient
 
 CUSTOMERS = 10_000
 """Of SmallBank."""
+BATCH_MAX = 10_000
+YCSB_KEYS = 10_000
+YCSB_ZIPF = 0.99
+YCSB_BYTES = 100
+"""Of a value: YCSB's are ten times as long, which costs a chain 30 times a registration."""
+YCSB_SCAN_MAX = 20
 AMOUNT_MAX = 100
 SUPPLY = 10**24
 DEPLOY_GAS = 5_000_000
@@ -82,6 +94,67 @@ def _small_bank(number: int, schema: int, address: bytes, random: Random) -> Wor
     return WorkloadCall(address, data, 150_000)
 
 
+def _register_batch(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    """Registers the root of a tree of 1 to 10,000 documents."""
+    root, count = (number + 1).to_bytes(32, "big"), 1 + random.randrange(BATCH_MAX)
+    return WorkloadCall(
+        HASH_REGISTRY_ADDRESS, encode_register_batch(root, count, schema=schema), GAS_MAX
+    )
+
+
+def _set_number(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    data = load_artifact("Performance").functions["set"].encode_call(number + 1)
+    return WorkloadCall(address, data, 100_000)
+
+
+def _transfer_apart(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+    data = (
+        load_artifact("Performance")
+        .functions["transfer"]
+        .encode_call(f"from-{number}", f"to-{number}", 1)
+    )
+    return WorkloadCall(address, data, 150_000)
+
+
+def _ycsb(shares: Mapping[str, float]) -> Callable[[int, int, bytes, Random], WorkloadCall]:
+    """Return a YCSB workload of these operations, by share."""
+
+    def build(number: int, schema: int, address: bytes, random: Random) -> WorkloadCall:
+        functions = load_artifact("KeyValue").functions
+        (kind,) = random.choices(list(shares), list(shares.values()))
+        key = bisect(_zipf(), random.random())
+        if kind == "latest":  # the newest keys are read most
+            kind, key = "read", max(0, YCSB_KEYS + number - key)
+        if kind == "insert":
+            kind, key = "update", YCSB_KEYS + number
+        if kind == "read":
+            data = functions["read"].encode_call(key)
+        elif kind == "scan":
+            data = functions["scan"].encode_call(key, 1 + random.randrange(YCSB_SCAN_MAX))
+        else:
+            data = functions[kind].encode_call(key, random.randbytes(YCSB_BYTES))
+        return WorkloadCall(address, data, GAS_MAX)
+
+    return build
+
+
+@cache
+def _zipf() -> list[float]:
+    """Return the shares, summed up, of keys whose popularity falls as YCSB's zipfian does."""
+    weights = [1 / (rank + 1) ** YCSB_ZIPF for rank in range(YCSB_KEYS)]
+    total = sum(weights)
+    return [item / total for item in accumulate(weights)]
+
+
+YCSB = {
+    "ycsb-a": {"read": 0.5, "update": 0.5},
+    "ycsb-b": {"read": 0.95, "update": 0.05},
+    "ycsb-c": {"read": 1.0},
+    "ycsb-d": {"latest": 0.95, "insert": 0.05},
+    "ycsb-e": {"scan": 0.95, "insert": 0.05},
+    "ycsb-f": {"read": 0.5, "modify": 0.5},
+}
+"""YCSB's core workloads: their operations, by share."""
 WORKLOADS = {
     "register": Workload("anchors are registered, by every issuer", "", _register),
     "nothing": Workload("transactions that do nothing (DoNothing)", "", _do_nothing),
@@ -90,7 +163,20 @@ WORKLOADS = {
     "smallbank": Workload(
         "SmallBank's five writing operations, over 10,000 customers", "SmallBank", _small_bank
     ),
+    "batch": Workload("roots of 1 to 10,000 documents are registered", "", _register_batch),
+    "performance": Workload("one number is set (PerformanceOk)", "Performance", _set_number),
+    "parallel": Workload(
+        "transfers that touch no account twice (ParallelOk)", "Performance", _transfer_apart
+    ),
+    **{
+        name: Workload(f"YCSB's workload {name[-1].upper()}", "KeyValue", _ycsb(shares))
+        for name, shares in YCSB.items()
+    },
 }
+
+
+REGISTRY_WORKLOADS = frozenset(("register", "batch"))
+"""Those that only institutions of a Lowu network may do."""
 
 
 async def deploy(

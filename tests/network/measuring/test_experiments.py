@@ -17,12 +17,25 @@ name = "stopped"
 network = "load-4"
 
 [load]
-workload = { register = 1, nothing = 1, transfer = 1, approve = 1, smallbank = 1 }
 arrival = { kind = "constant", rate = 20 }
 warm_up_s = 0
 duration_s = 9
 deadline_s = 60
 lag_bound_ms = 5000
+
+[load.workload]
+register = 1
+nothing = 1
+transfer = 1
+approve = 1
+smallbank = 1
+batch = 1
+performance = 1
+parallel = 1
+ycsb-a = 1
+ycsb-d = 1
+ycsb-e = 1
+ycsb-f = 1
 
 [[fault]]
 at_s = 1

@@ -171,7 +171,7 @@ def schema() -> None:
     """
     import json
 
-    from lowu.experiments.load.planned.editor_schema import build_editor_schema
+    from lowu.commands.experiment.editor_schema import build_editor_schema
 
     say(json.dumps(build_editor_schema(), indent=1), is_json=False)
 

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from lowu import cli
-from lowu.experiments.load.planned.editor_schema import build_editor_schema
+from lowu.commands.experiment.editor_schema import build_editor_schema
 from lowu.experiments.load.planned.experiment_file import parse_experiments
 from lowu.node.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[3] / "configs" / "experiments"
+CONFIGS = Path(__file__).parents[4] / "configs" / "experiments"
 SCHEMA = build_editor_schema()
 
 
