@@ -72,7 +72,12 @@ def render_report(results: StoredResults) -> str:
     library = assets.joinpath("uPlot.min.js").read_text(encoding="utf-8")
     style = assets.joinpath("uPlot.min.css").read_text(encoding="utf-8")
     plots: list[dict[str, Any]] = []
-    body = [f"<h1>{_escape(results.name)}</h1>", _tell_verdict(results), _tell_table(results)]
+    body = [
+        f"<h1>{_escape(results.name)}</h1>",
+        _tell_provider(results.manifest),
+        _tell_verdict(results),
+        _tell_table(results),
+    ]
     body.append(f"<pre>{_escape(render_summary(results))}</pre>")
     if len(results.points) > 1:
         body.append(_add(plots, plot_sweep(results.points)))
@@ -157,6 +162,17 @@ def _tell_least(runs: Iterable[StoredRun], name: str) -> str:
     return " or more" if is_least else ""
 
 
+def _tell_provider(manifest: Mapping[str, Any]) -> str:
+    """Say what the experiment ran on, if it was not a network of processes."""
+    provider = manifest.get("provider", {})
+    if provider.get("name") == "sim":
+        machine = _escape(provider["costs"]["machine"])
+        return f"<p>In <b>virtual time</b>, with the costs of work on {machine}.</p>"
+    if provider.get("name") == "target":
+        return f"<p>On the system at {_escape(', '.join(provider['urls']))}.</p>"
+    return ""
+
+
 def _tell_verdict(results: StoredResults) -> str:
     flaws = [
         f"{point.name} run {number}: {flaw}".strip()
@@ -210,9 +226,15 @@ def _tell_faults(point: StoredPoint) -> str:
 
 
 def _tell_cpu(run: StoredRun) -> str:
-    times = run.told["cpu_s"].items()
-    cells = "".join(f"<tr><td>{_escape(name)}<td>{_escape(value)}" for name, value in times)
-    return f"<table><tr><th>node<th>CPU time of the first run, s{cells}</table>"
+    parts_s = run.told.get("cpu_parts_s", {})
+    parts = list(dict.fromkeys(part for found in parts_s.values() for part in found))
+    rows = []
+    for name, spent_s in run.told["cpu_s"].items():
+        cells = [parts_s.get(name, {}).get(part, "") for part in parts]
+        told = "".join(f"<td>{_escape(cell)}" for cell in (spent_s, *cells))
+        rows.append(f"<tr><td>{_escape(name)}{told}")
+    heads = "".join(f"<th>{_escape(part)}" for part in parts)
+    return f"<table><tr><th>process<th>CPU time of the first run, s{heads}{''.join(rows)}</table>"
 
 
 def _tell_manifest(manifest: Mapping[str, Any]) -> str:

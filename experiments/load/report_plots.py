@@ -17,6 +17,7 @@ from lowu.experiments.load.outcomes import (
 from lowu.experiments.load.results import StoredPoint
 
 CDF_POINTS = 200
+RATE = "load.arrival.rate"
 
 
 def medians_of(point: StoredPoint) -> dict[str, float]:
@@ -103,14 +104,22 @@ def _plot_cdf(point: StoredPoint) -> dict[str, Any]:
 
 
 def plot_sweep(points: Sequence[StoredPoint]) -> dict[str, Any]:
-    """Return latency against throughput, over the points of a sweep."""
+    """Return latency along the axis of a sweep; against throughput if that is no single number."""
+    axes = list(points[0].experiment.point)
+    values = [point.experiment.point.get(axes[0]) if axes else None for point in points]
+    is_plain = len(axes) == 1 and all(type(value) in (int, float) for value in values)
+    if is_plain and axes[0] != RATE:
+        title, x = "Latency along the sweep", axes[0]
+    else:
+        title, x = "Latency against throughput", "transactions per second"
+        values = [medians_of(point).get("throughput_per_s") for point in points]
     rows = sorted(
-        (figures["throughput_per_s"], figures.get("p50_ms"), figures.get("p99_ms"))
-        for figures in (medians_of(point) for point in points)
-        if "throughput_per_s" in figures
+        (float(value), figures.get("p50_ms"), figures.get("p99_ms"))
+        for value, figures in zip(values, map(medians_of, points), strict=True)
+        if value is not None
     )
     return _plot(
-        "Latency against throughput", "transactions per second", "ms",
+        title, x, "ms",
         [[row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]],
         ["p50", "p99"], dots=True,
     )  # fmt: skip

@@ -185,9 +185,13 @@ def validate(file: str, is_json: bool) -> None:
     plans = check_experiments(found, path)
     runs = sum(item.repetitions for item in found)
     seconds = sum(item.repetitions * (item.load.offered_s + 10) for item in found)
-    expected = sum(
-        item.repetitions * item.load.arrivals.rate_at(0, 1) * item.load.offered_s for item in found
+    is_open = all(item.load.arrivals.is_open for item in found)
+    due = sum(
+        item.repetitions * sum(1 for _ in item.load.arrivals.draw(item.load.offered_s, item.seed))
+        for item in found
+        if item.load.arrivals.is_open
     )
+    told = f"{due:,} transactions" if is_open else "as many transactions as the clients manage"
     figures = {"points": len(found), "runs": runs, "seconds": round(seconds)}
     if is_json:
         emit_json(True, figures, name=found[0].name)
@@ -195,7 +199,7 @@ def validate(file: str, is_json: bool) -> None:
     first = found[0]
     click.echo(
         f"{first.name}: {runs} runs on {first.network} ({len(plans[0].nodes)} nodes), about "
-        f"{seconds / 60:.0f} min and {expected:,.0f} transactions"
+        f"{seconds / 60:.0f} min and {told}"
     )
 
 
