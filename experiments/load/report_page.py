@@ -164,12 +164,12 @@ def _tell_least(runs: Iterable[StoredRun], name: str) -> str:
 
 def _tell_provider(manifest: Mapping[str, Any]) -> str:
     """Say what the experiment ran on, if it was not a network of processes."""
-    provider = manifest.get("provider", {})
-    if provider.get("name") == "sim":
-        machine = _escape(provider["costs"]["machine"])
-        return f"<p>In <b>virtual time</b>, with the costs of work on {machine}.</p>"
-    if provider.get("name") == "target":
-        return f"<p>On the system at {_escape(', '.join(provider['urls']))}.</p>"
+    match manifest.get("provider"):
+        case {"name": "sim", "costs": {"machine": machine}}:
+            told = _escape(machine) or "some machine"
+            return f"<p>In <b>virtual time</b>, with the costs of work on {told}.</p>"
+        case {"name": "target", "urls": urls}:
+            return f"<p>On the system at {_escape(urls)}.</p>"
     return ""
 
 

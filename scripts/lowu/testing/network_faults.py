@@ -20,7 +20,8 @@ import trio
 from lowu.contracts.named import UnknownName, tell_unknown
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.faults.relays import Relays
-from lowu.node.client import ClientError, RemoteError
+from lowu.node.client import ClientError, RemoteError, RpcClient
+from lowu.node.simulation.byzantine import LIES
 from lowu.node.simulation.virtual_network import VirtualNodes
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import read_status
@@ -122,9 +123,11 @@ class Fault:
 
 
 class _Made:
-    """The faults that were made."""
+    """The faults that were made, and those that are made in one way on all networks."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan, connect: Callable[[PlannedNode], RpcClient]) -> None:
+        self._plan = plan
+        self._connect = connect
         self._made: list[Fault] = []
         self._cuts: set[frozenset[Jurisdiction]] = set()
 
@@ -146,6 +149,33 @@ class _Made:
         finally:
             self._cuts.remove(sides)
 
+    def lie(self, how: str, *nodes: str) -> Fault:
+        """Have nodes be Byzantine; the network's file has to say ``allow_lies = true``.
+
+        `how` is one of equivocate, withhold, delay, wrong-result and censor (docs/EXPERIMENTS.md).
+        """
+        if how not in LIES:
+            raise UnknownName(tell_unknown("lie", how, tuple(LIES)))
+        if not self._plan.spec.settings.allow_lies:
+            raise ValueError("nodes lie only in a network file with allow_lies = true in [network]")
+        chosen = find_nodes(self._plan, nodes)
+        return self._make(_tell("lie", how, *nodes), self._lie(how, chosen))
+
+    @asynccontextmanager
+    async def _lie(self, how: str, chosen: list[str]) -> AsyncIterator[None]:
+        await self._order_lies(chosen, [how])
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._order_lies(chosen, [])
+
+    async def _order_lies(self, chosen: list[str], lies: list[str]) -> None:
+        for planned in self._plan.nodes:
+            if planned.name in chosen:
+                async with self._connect(planned) as client:
+                    await client.call("setLies", lies)
+
     def _make(self, told: str, effect: AbstractAsyncContextManager[None]) -> Fault:
         fault = Fault(told, effect)
         self._made.append(fault)
@@ -164,7 +194,7 @@ class VirtualFaults(_Made):
     """Faults of a virtual network, while a function runs on it. Enter them with `async with`."""
 
     def __init__(self, network: VirtualNodes) -> None:
-        super().__init__()
+        super().__init__(network.plan, network.client)
         self._network = network
 
     def down(self, *nodes: str) -> Fault:
@@ -177,19 +207,22 @@ class VirtualFaults(_Made):
         seconds, chosen = read_delay(delay_s), find_nodes(self._network.plan, nodes)
         return self._make(_tell("slow", delay_s, *nodes), self._network.slow(seconds, *chosen))
 
-    def cut(self, *sides: Side) -> Fault:
-        """Cut all links between two sides; then they heal."""
+    def cut(self, *sides: Side, one_way: bool = False) -> Fault:
+        """Cut all links between two sides; then they heal.
+
+        With `one_way`, only what the first sends to the second is held back until then.
+        """
         first, second = read_sides(self._network.plan, sides)
-        effect = self._once(first, second, self._network.cut(first, second))
-        return self._make(_tell("cut", *sides), effect)
+        network = self._network
+        effect = network.silence((first, second)) if one_way else network.cut(first, second)
+        return self._make(_tell("cut", *sides), self._once(first, second, effect))
 
 
 class ProcessFaults(_Made):
     """Faults of a network of processes. Enter them with `async with`."""
 
     def __init__(self, plan: Plan, folder: Path, route: Callable[[], Relays]) -> None:
-        super().__init__()
-        self._plan = plan
+        super().__init__(plan, lambda planned: RpcClient(planned.url))
         self._folder = folder
         self._route = route
         """Returns the relays of the network, routing its links through them at first."""
@@ -212,14 +245,15 @@ class ProcessFaults(_Made):
         seconds, chosen = read_delay(delay_s), find_nodes(self._plan, nodes)
         return self._make(_tell("slow", delay_s, *nodes), self._slow_down(seconds, chosen))
 
-    def cut(self, *sides: Side) -> Fault:
+    def cut(self, *sides: Side, one_way: bool = False) -> Fault:
         """Let nothing pass between two sides; then they heal, and all nodes are linked again.
 
+        With `one_way`, only what the first sends to the second does not pass.
         The first time, all nodes are restarted, so that their links lead through relays. If they
         are not all linked again in time afterwards, that is a `TimeoutError`.
         """
         first, second = read_sides(self._plan, sides)
-        effect = self._once(first, second, self._cut(first, second))
+        effect = self._once(first, second, self._cut(first, second, is_one_way=one_way))
         return self._make(_tell("cut", *sides), effect)
 
     @asynccontextmanager
@@ -243,9 +277,11 @@ class ProcessFaults(_Made):
             yield
 
     @asynccontextmanager
-    async def _cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
+    async def _cut(
+        self, first: Jurisdiction, second: Jurisdiction, *, is_one_way: bool
+    ) -> AsyncIterator[None]:
         relays = await self._get_relays()
-        with relays.cut(first, second):
+        with relays.cut(first, second, is_one_way=is_one_way):
             yield
         await self._wait_until_linked()
 

@@ -16,6 +16,7 @@ from lowu import (
     Verdict,
     VirtualNetwork,
 )
+from lowu.options import read_network
 from lowu.testing.network_faults import find_nodes, read_delay, read_sides
 from lowu.testing.networks import load_plan
 from lowu.testing.playing import plain_errors
@@ -309,3 +310,40 @@ def test_mistakes_with_what_is_asked_for(network):
     assert repr(network.play(play)) == "<Report ACCEPT>"
     with pytest.raises(UnknownName, match=r"no sample of schema 'cn\.ecr/9'; did you"):
         SAMPLES["cn.ecr/9"]
+
+
+async def issue_one(actors, seed):
+    document = SAMPLES["cn.ecr/1"](seed, actors.now_s())
+    return await actors.issue("szcredit", document, "acme", "nova")
+
+
+def test_a_cut_of_one_way_holds_up_and_heals(network):
+    async def play(actors, faults):
+        async with faults.cut("SZ", "HK", one_way=True):
+            with trio.move_on_after(2) as limit:
+                await issue_one(actors, 1)
+        issued = await issue_one(actors, 2)
+        return limit.cancelled_caught, issued.anchor
+
+    held_up, anchor = network.play(play)
+    assert held_up
+    assert anchor
+
+
+def test_lies_need_a_network_that_allows_them(network, tmp_path):
+    async def lie(actors, faults):
+        async with faults.lie("withhold", "node1"):
+            return [await issue_one(actors, seed) for seed in range(3)]
+
+    async def misname(actors, faults):
+        faults.lie("withold", "node1")
+
+    with pytest.raises(ValueError, match="allow_lies = true"):
+        network.play(lie)
+    text, _ = read_network("dev-4")
+    file = tmp_path / "lying.toml"
+    file.write_text(text.replace("[network]", "[network]\nallow_lies = true"), encoding="utf-8")
+    lying = VirtualNetwork(str(file))
+    with pytest.raises(UnknownName, match="did you mean 'withhold'"):
+        lying.play(misname)
+    assert len(lying.play(lie)) == 3

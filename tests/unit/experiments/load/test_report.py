@@ -76,6 +76,34 @@ def test_a_page_asks_for_nothing_and_runs_nothing_of_others(folder):
         assert plot["data"][0] == sorted(plot["data"][0]), "uPlot needs x in order"
 
 
+@pytest.mark.parametrize(
+    ("provider", "told"),
+    [
+        ({"name": "local"}, None),
+        ({"name": "sim", "costs": {"machine": "<b>"}}, "with the costs of work on &lt;b&gt;"),
+        ({"name": "target", "urls": ["http://<i>"]}, "On the system at"),
+        ("nonsense", None),
+        ({"name": "sim"}, None),
+    ],
+)
+def test_a_page_says_what_the_experiment_ran_on(folder, provider, told):
+    (folder / "manifest.json").write_text(json.dumps({"provider": provider}))
+    page = render_report(read_results(folder))
+    assert told is None or told in page
+    assert ("virtual time" in page) == (told is not None and "costs" in told)
+    assert "<b>&" not in page and "http://<i>" not in page
+
+
+def test_a_sweep_is_plotted_along_its_axis(folder):
+    text = (folder / "experiment.toml").read_text()
+    text = text.replace('"load.arrival.rate" = [10, 20]', '"load.duration_s" = [5, 3]')
+    (folder / "experiment.toml").write_text(text)
+    page = render_report(read_results(folder))
+    data = re.search(r"application/json>(.*?)</script>", page, re.DOTALL)[1]
+    sweep = json.loads(data)[0]
+    assert (sweep["x"], sweep["data"][0]) == ("load.duration_s", [3, 5])
+
+
 def test_the_distribution_ends_at_the_share_that_was_committed(folder):
     page = render_report(read_results(folder))
     data = re.search(r"application/json>(.*?)</script>", page, re.DOTALL)[1]
