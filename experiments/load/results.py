@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 from lowu.experiments.load.outcomes import Records, read_records
 from lowu.experiments.load.planned.experiment_file import Experiment, parse_experiments
 
+RECORDS = "records.csv"
+
 
 class ResultsError(Exception):
     """A folder holds no results, or damaged ones; the text says what to do."""
@@ -41,7 +43,7 @@ class StoredRun:
 
     def read_records(self) -> Records:
         """Return a row for each transaction."""
-        return read_records(self.folder / "records.csv")
+        return read_records(self.folder / RECORDS)
 
     def read_blocks(self) -> list[tuple[int, float, int]]:
         """Return height, the second at which it was seen, and transactions of each block."""
@@ -95,6 +97,7 @@ def read_results(folder: Path) -> StoredResults:
             runs = [
                 StoredRun(run, json.loads((run / "run.json").read_text(encoding="utf-8")))
                 for run in sorted((folder / "runs").glob(f"{place:03d}-*"))
+                if (run / RECORDS).is_file()  # the last one to be written
             ]
             for run in runs:
                 _ = run.figures, run.is_valid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,26 +65,29 @@ def run_experiments(
     *,
     is_json: bool,
 ) -> bool:
-    """Run all, in turns; print and write what was found. Return whether all is as expected."""
+    """Run all, in turns; print and write what was found. Return whether all is as expected.
+
+    An error ends it, after what was found until then is written and told.
+    """
     folder = make_folder(experiments[0], out)
     points = [Point(item) for item in experiments]
     started = time.monotonic()
     manifest = write_manifest(folder, text, path, experiments, provider)
-    turns = max(item.repetitions for item in experiments)
-    is_interrupted = False
-    for number in range(turns):
-        for place, point in enumerate(points):
-            if number >= point.experiment.repetitions or is_interrupted:
-                continue
-            progress(_tell_run(point, number, len(points)))
-            result = provider.play(point.experiment, number, progress)
-            point.runs.append(result)
-            write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
-            is_interrupted = not result.is_complete
-    is_ok = not is_interrupted and not any(
+    try:
+        is_complete = _play_all(points, folder, progress, provider)
+    except BaseException:
+        with suppress(click.ClickException):
+            summary = _describe(points, is_ok=False, is_complete=False)
+            write_json(folder / "summary.json", {**summary, "manifest": manifest})
+            write_report(folder)
+        if not is_json and any(point.runs for point in points):
+            _print(points, time.monotonic() - started)
+            click.echo(f"not complete; what could be written is in {folder}")
+        raise
+    is_ok = is_complete and not any(
         point.misses() or any(item.flaws for item in point.runs) for point in points
     )
-    summary = _describe(points, is_ok=is_ok, is_complete=not is_interrupted)
+    summary = _describe(points, is_ok=is_ok, is_complete=is_complete)
     write_json(folder / "summary.json", {**summary, "manifest": manifest})
     page = write_report(folder)
     if is_json:
@@ -92,6 +96,21 @@ def run_experiments(
         _print(points, time.monotonic() - started)
         click.echo(f"report: {page}; records and figures beside it")
     return is_ok
+
+
+def _play_all(points: list[Point], folder: Path, progress: Progress, provider: Provider) -> bool:
+    """Play all runs, in turns, and write each down; return whether none was interrupted."""
+    for number in range(max(point.experiment.repetitions for point in points)):
+        for place, point in enumerate(points):
+            if number >= point.experiment.repetitions:
+                continue
+            progress(_tell_run(point, number, len(points)))
+            result = provider.play(point.experiment, number, progress)
+            point.runs.append(result)
+            write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
+            if not result.is_complete:
+                return False
+    return True
 
 
 def _describe(points: list[Point], *, is_ok: bool, is_complete: bool) -> dict[str, Any]:

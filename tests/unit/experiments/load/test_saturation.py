@@ -127,3 +127,37 @@ def test_what_keeps_up():
     for worse in ({"uncommitted": 1.0}, {"throughput_per_s": 94.0}, {"p99_ms": 501.0}):
         assert not is_sustained(good | worse, is_valid=True, **bound)
     assert not is_sustained({}, is_valid=True, **bound)
+
+
+THREE = """
+[experiment]
+name = "three"
+repetitions = 3
+[load]
+arrival = { kind = "constant", rate = 5 }
+warm_up_s = 0
+duration_s = 2
+"""
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_an_error_keeps_the_runs_before_it(tmp_path, monkeypatch, form):
+    """As if the disk were full when the second run is written."""
+    monkeypatch.setattr(providers.LocalProvider, "play", fake_run(130))
+    real = Records.write
+
+    def write(self, path):
+        if "001-002" in str(path):
+            raise OSError(28, "No space left on device")
+        real(self, path)
+
+    monkeypatch.setattr(Records, "write", write)
+    (tmp_path / "x.toml").write_text(THREE)
+    command = ["experiment", "run", str(tmp_path / "x.toml"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli.cli, [*command, *form])
+    assert done.exit_code == 1
+    assert "records.csv: cannot be written (No space left on device)" in done.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["complete"] is False
+    assert len(summary["points"][0]["runs"]) == 2
+    assert ("not complete; what could be written is in" in done.output) is not bool(form)
