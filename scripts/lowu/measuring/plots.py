@@ -12,6 +12,8 @@ from lowu.node.errors import ConfigError, MachineRefuses
 SIZE_INCHES = (8, 4.5)
 Points: TypeAlias = list[tuple[float, float]]
 SUFFIXES = (".png", ".svg", ".pdf")
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""So that the same figures give the same file."""
 
 
 def check_plot(path: Path | None) -> None:
@@ -73,7 +75,7 @@ def draw_plot(path: Path, plot: Mapping[str, Any]) -> Path:
 
 def _save(figure: Any, path: Path) -> None:
     try:
-        figure.savefig(path)
+        figure.savefig(path, metadata=_UNDATED.get(path.suffix))
     except OSError as error:
         raise MachineRefuses(f"{path}: cannot be written ({error.strerror})") from error
     finally:
@@ -86,6 +88,7 @@ def _load() -> Any:
     except ImportError as error:
         raise ConfigError("plots need matplotlib: `pip install 'lowu[plots]'`") from error
     mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "lowu"
     from matplotlib import pyplot as plt
 
     return plt
