@@ -48,7 +48,8 @@ class _Agent:
     """What a thread beside the loop has to do; it yields to the loop every `QUANTUM_S`."""
     is_busy: bool = False
     """Whether it waits for a core, has one, or waits for its disk."""
-    is_paused: bool = False
+    pauses: int = 0
+    """How many faults keep it stopped."""
     is_in_thread: bool = False
     """Whether the work that is being done now is a thread's."""
     spent_s: float = 0.0
@@ -92,7 +93,7 @@ class Machine:
         """Give a process work to do after what it has already; `done` is called at its end."""
         agent = self._agent(name)
         queue = agent.thread if agent.is_in_thread else agent.loop
-        if queue and queue[-1].done is None and (agent.is_busy or agent.is_paused):
+        if queue and queue[-1].done is None and (agent.is_busy or agent.pauses):
             last = queue[-1]
             last.cpu_s, last.wait_s, last.done = last.cpu_s + cpu_s, last.wait_s + wait_s, done
         else:
@@ -146,18 +147,18 @@ class Machine:
     def paused(self, name: str) -> Iterator[None]:
         """Stop a process while in the context, as SIGSTOP does; what it does now, it ends."""
         agent = self._agent(name)
-        agent.is_paused = True
+        agent.pauses += 1
         try:
             yield
         finally:
-            agent.is_paused = False
+            agent.pauses -= 1
             self._offer(agent)
 
     # --- scheduling -------------------------------------------------------------------------
 
     def _offer(self, agent: _Agent) -> None:
         """Let a process that has work, and does none, take a core."""
-        if agent.is_busy or agent.is_paused or not (agent.loop or agent.thread):
+        if agent.is_busy or agent.pauses or not (agent.loop or agent.thread):
             return
         agent.is_busy = True
         self._ready.append(agent)
@@ -167,7 +168,7 @@ class Machine:
         """Give idle cores to those who wait for one, in order."""
         while self._ready and self._idle > 0:
             agent = self._ready.popleft()
-            if agent.is_paused or not (agent.loop or agent.thread):
+            if agent.pauses or not (agent.loop or agent.thread):
                 agent.is_busy = False
                 continue
             self._idle -= 1

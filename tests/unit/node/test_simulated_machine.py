@@ -150,6 +150,20 @@ def test_a_paused_process_goes_on_where_it_was():
     assert play(2, script, consensus=WorkCost(0.002)) == (0.0, 6.002)
 
 
+def test_a_process_goes_on_when_the_last_of_its_pauses_ends():
+    async def script(machine):
+        with machine.paused("a"):
+            with machine.paused("a"):
+                await trio.sleep(1)
+            machine.submit("a", 0.001)
+            await trio.sleep(1)
+            held_up = machine.spent_s("a")
+        await machine.settle("a")
+        return held_up, machine.spent_s("a")
+
+    assert play(1, script) == (0.0, 0.001)
+
+
 def test_the_work_of_a_killed_process_ends_at_once():
     async def script(machine):
         async with trio.open_nursery() as nursery:
