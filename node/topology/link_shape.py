@@ -25,7 +25,9 @@ class LinkShape:
 
     def draw_delay_s(self, random: Random) -> float:
         """Return how long a chunk travels."""
-        delay_s, wait_s = self.delay_s + random.random() * self.jitter_s, RETRANSMISSION_S
+        delay_s, wait_s = self.delay_s, RETRANSMISSION_S
+        if self.jitter_s:
+            delay_s += random.random() * self.jitter_s
         if self.loss:
             for _ in range(LOSSES_MAX):
                 if random.random() >= self.loss:
