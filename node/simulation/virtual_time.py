@@ -7,6 +7,7 @@ still do what we need.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
@@ -24,6 +25,10 @@ _SOURCE = "_r"
 """The random generator of the shuffle."""
 
 
+COLLECTED_AT = (50_000, 20, 50)
+"""Thresholds of the garbage collector: nodes make many objects, and hardly any cycles of them."""
+
+
 def run_virtual(seed: int, main: Callable[[], Awaitable[T]]) -> T:
     """Run `main` on a clock that jumps ahead whenever all tasks wait."""
     before = getattr(_run, _SWITCH)
@@ -32,9 +37,12 @@ def run_virtual(seed: int, main: Callable[[], Awaitable[T]]) -> T:
     state = source.getstate()
     setattr(_run, _SWITCH, True)
     source.seed(order.getrandbits(64))
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*COLLECTED_AT)
     try:
         return trio.run(main, clock=MockClock(autojump_threshold=0))
     finally:
+        gc.set_threshold(*thresholds)
         setattr(_run, _SWITCH, before)
         source.setstate(state)
 
