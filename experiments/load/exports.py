@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import pstdev
 
+from lowu.experiments.load.outcomes import rank
 from lowu.experiments.load.report_plots import medians_of
 from lowu.experiments.load.results import StoredResults
 
@@ -30,9 +31,9 @@ def render_hgrm(latencies_ms: Sequence[float]) -> str:
     lines = ["       Value     Percentile TotalCount 1/(1-Percentile)", ""]
     count = len(latencies_ms)
     for share in _ticks(count):
-        rank = max(1, math.ceil(count * share - 1e-9))
+        place = rank(count, share)
         left = f" {1 / (1 - share):14.2f}" if share < 1 else ""
-        lines.append(f"{latencies_ms[rank - 1]:12.3f} {share:14.12f} {rank:10d}{left}")
+        lines.append(f"{latencies_ms[place - 1]:12.3f} {share:14.12f} {place:10d}{left}")
     mean = math.fsum(latencies_ms) / count if count else 0.0
     deviation = pstdev(latencies_ms) if count else 0.0
     largest = latencies_ms[-1] if count else 0.0

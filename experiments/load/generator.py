@@ -69,8 +69,6 @@ class GeneratorPlan:
     """In a closed loop: how long it goes on."""
     price: int = 0
     """Of gas, in wei."""
-    nonces: tuple[int, ...] = ()
-    """The next nonce of each account that sends; 0 for all without it."""
 
 
 class Client(Protocol):
@@ -158,8 +156,6 @@ class Generator:
             _Lane(Account(key), schema, [*plan.urls[number % len(plan.urls) :], *plan.urls])
             for number, (key, schema) in enumerate(plan.senders)
         ]
-        for lane, nonce in zip(self._lanes, plan.nonces, strict=False):
-            lane.nonce = nonce
         self._rows: dict[str, int] = {}
         """By transaction hash: the row."""
         self._refused: set[int] = set()

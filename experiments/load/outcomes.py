@@ -114,10 +114,12 @@ class Summary:
 
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Return the smallest of ordered values that at least a share of them do not exceed."""
-    if not ordered:
-        return UNKNOWN
-    rank = max(1, math.ceil(len(ordered) * share - 1e-9))
-    return ordered[rank - 1]
+    return ordered[rank(len(ordered), share) - 1] if ordered else UNKNOWN
+
+
+def rank(count: int, share: float) -> int:
+    """Return the least number of values, of so many, that are a share of them; at least one."""
+    return max(1, math.ceil(count * share - 1e-9))
 
 
 def median_figures(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -180,7 +182,7 @@ def summarise(
     if latencies:
         for name, share in SHARES.items():
             figures[name] = percentile(latencies, share) * 1_000
-            if math.ceil(len(latencies) * share - 1e-9) > len(latencies) - lost:
+            if rank(len(latencies), share) > len(latencies) - lost:
                 bounded.add(name)
         figures["mean_ms"] = math.fsum(latencies) / len(latencies) * 1_000
         figures["max_ms"] = latencies[-1] * 1_000

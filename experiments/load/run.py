@@ -36,7 +36,7 @@ from lowu.experiments.load.outcomes import (
     list_seconds,
     summarise,
 )
-from lowu.experiments.load.planned.experiment_file import Experiment
+from lowu.experiments.load.planned.experiment_file import Experiment, Load
 from lowu.experiments.load.workloads import Mix, deploy
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
@@ -112,15 +112,31 @@ def plan_generator(
     addresses: Mapping[str, bytes] = NO_ADDRESSES,
 ) -> GeneratorPlan:
     """Return what the generator of a run offers; the workloads' contracts have `addresses`."""
-    load, arrivals = experiment.load, experiment.load.arrivals
     senders = [item for item in plan.institutions if item.spec.schemas]
     if not senders:
         raise ValueError(f"no institution of {plan.spec.settings.name} may register documents")
     urls = dict.fromkeys(item.node.url for item in senders)
+    keys = tuple((item.account_key, plan.schemas[item.spec.schemas[0]].number) for item in senders)
+    return plan_load(
+        experiment.load, seed, tuple(urls), keys, plan.genesis.web3_chain_id, addresses
+    )
+
+
+def plan_load(
+    load: Load,
+    seed: int,
+    urls: tuple[str, ...],
+    senders: tuple[tuple[bytes, int], ...],
+    chain_id: int,
+    addresses: Mapping[str, bytes] = NO_ADDRESSES,
+    price: int = 0,
+) -> GeneratorPlan:
+    """Return what a generator offers of a load to some nodes; see `GeneratorPlan`."""
+    arrivals = load.arrivals
     return GeneratorPlan(
-        tuple(urls),
-        tuple((item.account_key, plan.schemas[item.spec.schemas[0]].number) for item in senders),
-        plan.genesis.web3_chain_id,
+        urls,
+        senders,
+        chain_id,
         tuple(arrivals.draw(load.offered_s, seed)) if arrivals.is_open else (),
         load.deadline_s,
         load.workload,
@@ -128,6 +144,7 @@ def plan_generator(
         seed,
         0 if arrivals.is_open else arrivals.clients,
         load.offered_s,
+        price,
     )
 
 

@@ -1,23 +1,25 @@
 """Runs of an experiment against a system that is there already, at any Ethereum JSON-RPC endpoint.
 
 Transactions are legacy ones with an explicit gas limit and price, which every such system takes.
-They are sent by accounts that follow from the seed; where gas has a price, a funder pays for it.
+They are sent by fresh accounts, whose keys nobody else can have; where gas has a price, a funder
+pays for it.
 """
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import trio
 
 from lowu.contracts.account import Account
-from lowu.experiments.load.generator import GeneratorPlan, GeneratorStatus
+from lowu.experiments.load.generator import GeneratorStatus
 from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
 from lowu.experiments.load.planned.experiment_file import Experiment
-from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude
+from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude, plan_load
 from lowu.experiments.load.workloads import (
     DEPLOY_GAS,
     GAS_MAX,
@@ -71,16 +73,17 @@ async def run_on_target(
         ValueError: nobody pays, or a contract cannot be created.
     """
     seed = experiment.seed + number
-    load, arrivals = experiment.load, experiment.load.arrivals
-    due_s = tuple(arrivals.draw(load.offered_s, seed)) if arrivals.is_open else ()
-    keys = [_draw_key(seed, place) for place in range(SENDERS)]
-    creator = Account(_draw_key(seed, SENDERS))
+    load = experiment.load
+    keys = [secrets.token_bytes(32) for _ in range(SENDERS)]
+    creator = Account(secrets.token_bytes(32))
     async with RpcClient(urls[0]) as client:
         chain_id = int(str(await client.call("eth_chainId")), 16)
         price = PRICE_FACTOR * int(str(await client.call("eth_gasPrice")), 16)
+        senders = tuple((key, 0) for key in keys)
+        plan = plan_load(load, seed, tuple(urls), senders, chain_id, price=price)
         if price:
             tell("paying for the gas of the accounts that send")
-            count = len(due_s) // SENDERS + 1 if due_s else CLOSED_COUNT
+            count = len(plan.due_s) // SENDERS + 1 if plan.due_s else CLOSED_COUNT
             wanted = {Account(key).address: GAS_MAX * count * price for key in keys}
             wanted[creator.address] = 4 * DEPLOY_GAS * SENDERS * price
             await _Purse(client, chain_id, price, funder).pay(wanted)
@@ -91,22 +94,7 @@ async def run_on_target(
             creator,
             price,
         )
-        nonces = [await _nonce(client, Account(key).address) for key in keys]
-    plan = GeneratorPlan(
-        tuple(urls),
-        tuple((key, 0) for key in keys),
-        chain_id,
-        due_s,
-        load.deadline_s,
-        load.workload,
-        addresses,
-        seed,
-        0 if arrivals.is_open else arrivals.clients,
-        load.offered_s,
-        price,
-        tuple(nonces),
-    )
-    with running_generator(plan, number) as generator:
+    with running_generator(replace(plan, addresses=addresses), number) as generator:
         tell("signing what is due")
         await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
         return await _offer(experiment, seed, generator, watch)
@@ -132,14 +120,6 @@ async def _offer(
         cpu_s={GENERATOR: found.cpu_s}, parts_s={}, view_changes=0, is_healed=True,
         is_complete=is_complete,
     )  # fmt: skip
-
-
-def _draw_key(seed: int, place: int) -> bytes:
-    return hashlib.sha256(b"lowu target %d %d" % (seed, place)).digest()
-
-
-async def _nonce(client: RpcClient, address: str) -> int:
-    return int(str(await client.call("eth_getTransactionCount", address, "latest")), 16)
 
 
 class _Purse:

@@ -23,14 +23,8 @@ from lowu.node.gateway.framing import FrameKind
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.identity import NodeKey
 from lowu.node.pool.txpool import TxPool
+from lowu.node.topology.lies import LIES
 
-LIES = {
-    "equivocate": "as leader, it proposes one block to some and another one to the others",
-    "withhold": "as leader, it proposes nothing",
-    "delay": "as leader, it proposes late",
-    "wrong-result": "it reports another result of each block than its own",
-    "censor": "as leader, it leaves out the transactions of every other account",
-}
 FIRST_EPOCH = 1
 DELAY_S = 1.0
 DOUBLES_MAX = 256

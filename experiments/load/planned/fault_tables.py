@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from lowu.contracts.named import tell_unknown
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.planned.file_table import FileTable
+from lowu.node.topology.lies import LIES
 from lowu.node.topology.link_shape import LinkShape
 
 TIME_MAX_S = 7 * 86_400.0
 DELAY_MAX_MS = 600_000
 HEIGHT_MAX = 2**53
 FAULT_KINDS = ("kill", "pause", "throttle", "cut", "slow", "lie")
-LIES = ("equivocate", "withhold", "delay", "wrong-result", "censor")
-"""What a node does that lies."""
 LINK_PRESETS = {
     "city": (0.5, 0.3),
     "line": (2.0, 0.5),
@@ -111,7 +110,7 @@ def read_fault(table: FileTable) -> PlannedFault:
         table.number(lasting, 0, 0, TIME_MAX_S),
         table.number("delay_ms", 0, 0, DELAY_MAX_MS),
         table.number("share", 0, 0.01, 0.99) if kind == "throttle" else 0.0,
-        table.choice("how", LIES, LIES[0]) if kind == "lie" else "",
+        table.choice("how", tuple(LIES), next(iter(LIES))) if kind == "lie" else "",
         table.flag("one_way"),
     )
 

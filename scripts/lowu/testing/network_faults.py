@@ -21,9 +21,9 @@ from lowu.contracts.named import UnknownName, tell_unknown
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.faults.relays import Relays
 from lowu.node.client import ClientError, RemoteError, RpcClient
-from lowu.node.simulation.byzantine import LIES
 from lowu.node.simulation.virtual_network import VirtualNodes
 from lowu.node.topology.control import Control
+from lowu.node.topology.lies import LIES
 from lowu.node.topology.network import read_status
 from lowu.node.topology.plan import Plan, PlannedNode
 

@@ -11,6 +11,7 @@ import trio
 
 from lowu.commands.experiment.command import experiments_folder
 from lowu.contracts.account import Account
+from lowu.contracts.named import printable
 from lowu.experiments.load.generator import GeneratorStatus
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, run_once
@@ -26,7 +27,7 @@ from lowu.options import read_network
 from lowu.output import Progress
 from lowu.temporary import temporary_network_folder
 
-LOCAL, SIM = "local", "sim"
+LOCAL, SIM, TARGET = "local", "sim", "target"
 KEY_BYTES_MAX = 1_024
 
 
@@ -114,7 +115,7 @@ class TargetProvider:
 
     def describe(self) -> dict[str, Any]:
         """Return its URLs."""
-        return {"name": "target", "urls": list(self._urls)}
+        return {"name": TARGET, "urls": list(self._urls)}
 
 
 def choose_target(
@@ -154,22 +155,33 @@ def choose_provider(item: Experiment, name: str | None, costs: Path | None) -> P
         return LocalProvider()
     path = costs or item.costs or experiments_folder() / "costs.json"
     try:
-        with path.open("rb") as file:
-            text = file.read(FILE_BYTES_MAX).decode()
+        text = read_given(path, FILE_BYTES_MAX).decode()
         return SimulatedProvider(parse_costs(text, str(path)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path}: cannot be read ({error}); `lowu calibrate`") from error
+    except FormError as error:
+        told = f"{path.parent / str(error)}; `lowu calibrate` writes a cost model"
+        raise click.UsageError(told) from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path}: no cost model ({error}); `lowu calibrate`") from error
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
 
 
 def restore_provider(described: object) -> Provider:
-    """Return the provider that a manifest describes; one of old describes none."""
+    """Return the provider that a manifest describes; one of old describes none.
+
+    Raises:
+        click.UsageError: it is a target. Who has results from somebody else must not send load to a
+            system that they name.
+        ConfigError: its costs are damaged.
+    """
     told = described if isinstance(described, dict) else {}
     if told.get("name", LOCAL) == LOCAL:
         return LocalProvider()
-    if told["name"] == "target":
-        return TargetProvider(tuple(told["urls"]), None)
+    if told["name"] == TARGET:
+        raise click.UsageError(
+            f"these results are of another system ({printable(str(told.get('urls')))}): run their "
+            "experiment.toml, with --target"
+        )
     return SimulatedProvider(parse_costs(json.dumps(told.get("costs")), "manifest.json: costs"))
 
 

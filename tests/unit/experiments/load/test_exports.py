@@ -32,6 +32,10 @@ def test_percentiles_are_those_of_the_values(count):
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     for value, share, rank, left in rows:
         assert float(value) == round(percentile(values, float(share)), 3)
+        found = values[int(rank) - 1]
+        wanted = float(share) * count - 1e-6
+        assert sum(item <= found for item in values) >= wanted, "by counting, not by the rank"
+        assert int(rank) == 1 or sum(item < found for item in values) < wanted
         assert values[int(rank) - 1] == pytest.approx(float(value), abs=0.0005)
         if left is not None:
             assert float(left) == pytest.approx(1 / (1 - float(share)), rel=0.01)
