@@ -23,7 +23,7 @@ from lowu.node.gateway.framing import FrameKind
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.identity import NodeKey
 from lowu.node.pool.txpool import TxPool
-from lowu.node.topology.lies import LIES
+from lowu.node.topology.spec import LIES
 
 FIRST_EPOCH = 1
 DELAY_S = 1.0

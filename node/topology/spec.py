@@ -33,6 +33,14 @@ ROUTES = (
 )  # fmt: skip
 """Routes (from, to) for documents, in a file that names none; others need a vote."""
 CHAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
+LIES = {
+    "equivocate": "as leader, it proposes one block to some and another one to the others",
+    "withhold": "as leader, it proposes nothing",
+    "delay": "as leader, it proposes late",
+    "wrong-result": "it reports another result of each block than its own",
+    "censor": "as leader, it leaves out the transactions of every other account",
+}
+"""What nodes do that lie, where `allow_lies` is set (`node/simulation/byzantine.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

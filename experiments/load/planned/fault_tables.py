@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from lowu.contracts.named import tell_unknown
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.planned.file_table import FileTable
-from lowu.node.topology.lies import LIES
 from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.spec import LIES
 
 TIME_MAX_S = 7 * 86_400.0
 DELAY_MAX_MS = 600_000

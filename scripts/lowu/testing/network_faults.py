@@ -23,9 +23,9 @@ from lowu.experiments.faults.relays import Relays
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.simulation.virtual_network import VirtualNodes
 from lowu.node.topology.control import Control
-from lowu.node.topology.lies import LIES
 from lowu.node.topology.network import read_status
 from lowu.node.topology.plan import Plan, PlannedNode
+from lowu.node.topology.spec import LIES
 
 Side = Jurisdiction | str
 """A side of the boundary, such as ``Jurisdiction.SZ`` or ``"SZ"``."""

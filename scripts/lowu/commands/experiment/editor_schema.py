@@ -13,7 +13,7 @@ from lowu.experiments.load.planned.experiment_file import FIGURES, PROVIDERS
 from lowu.experiments.load.planned.fault_tables import FAULT_KINDS, LINK_PRESETS
 from lowu.experiments.load.workloads import WORKLOADS
 from lowu.node.settings import SETTINGS
-from lowu.node.topology.lies import LIES
+from lowu.node.topology.spec import LIES
 
 _NUMBER = {"type": "number", "minimum": 0}
 _NAMES = {
