@@ -26,8 +26,14 @@ from lowu.experiments.load.fault_driver import (
     check_faults,
     needs_relays,
 )
-from lowu.experiments.load.generator import Generated, GeneratorPlan, GeneratorStatus, SeenBlock
-from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.offered.generator import (
+    Generated,
+    GeneratorPlan,
+    GeneratorStatus,
+    SeenBlock,
+)
+from lowu.experiments.load.offered.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.offered.workloads import Mix, deploy
 from lowu.experiments.load.outcomes import (
     Ending,
     Records,
@@ -37,7 +43,6 @@ from lowu.experiments.load.outcomes import (
     summarise,
 )
 from lowu.experiments.load.planned.experiment_file import Experiment, Load
-from lowu.experiments.load.workloads import Mix, deploy
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control

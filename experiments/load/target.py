@@ -16,11 +16,9 @@ from typing import Any
 import trio
 
 from lowu.contracts.account import Account
-from lowu.experiments.load.generator import GeneratorStatus
-from lowu.experiments.load.generator_process import GeneratorProcess, running_generator
-from lowu.experiments.load.planned.experiment_file import Experiment
-from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude, plan_load
-from lowu.experiments.load.workloads import (
+from lowu.experiments.load.offered.generator import GeneratorStatus
+from lowu.experiments.load.offered.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.offered.workloads import (
     DEPLOY_GAS,
     GAS_MAX,
     REGISTRY_WORKLOADS,
@@ -28,6 +26,8 @@ from lowu.experiments.load.workloads import (
     Mix,
     deploy,
 )
+from lowu.experiments.load.planned.experiment_file import Experiment
+from lowu.experiments.load.run import GENERATOR, HEADWAY_S, LoadRun, conclude, plan_load
 from lowu.node.client import RemoteError, RpcClient
 
 SENDERS = 8

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowu.contracts.named import tell_unknown
+from lowu.experiments.load.offered.workloads import WORKLOADS
 from lowu.experiments.load.planned.arrivals import (
     KINDS,
     PROFILES,
@@ -32,7 +33,6 @@ from lowu.experiments.load.planned.fault_tables import (
     read_link,
 )
 from lowu.experiments.load.planned.file_table import FileTable
-from lowu.experiments.load.workloads import WORKLOADS
 from lowu.institutions.files import read_given
 from lowu.institutions.package.forms import FormError
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml

@@ -344,7 +344,7 @@ def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
     """Run the experiment in FOLDER again, with the same file and seeds."""
     from lowu.commands.experiment.providers import restore_provider
     from lowu.commands.experiment.running import run_experiments
-    from lowu.experiments.load.results import read_results
+    from lowu.experiments.load.reported.results import read_results
 
     stored = read_results(folder)
     found = tuple(point.experiment for point in stored.points)

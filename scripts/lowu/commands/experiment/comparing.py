@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from lowu.cli import emit_json
-from lowu.experiments.load.comparison import COMPARED, FigureComparison, compare_figures
-from lowu.experiments.load.results import StoredPoint, read_results
+from lowu.experiments.load.reported.comparison import COMPARED, FigureComparison, compare_figures
+from lowu.experiments.load.reported.results import StoredPoint, read_results
 from lowu.output import print_table
 
 

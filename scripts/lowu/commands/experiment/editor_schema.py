@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from lowu.contracts.registry import Jurisdiction
+from lowu.experiments.load.offered.workloads import WORKLOADS
 from lowu.experiments.load.planned.arrivals import KINDS, PROFILES
 from lowu.experiments.load.planned.experiment_file import FIGURES, PROVIDERS
 from lowu.experiments.load.planned.fault_tables import FAULT_KINDS, LINK_PRESETS
-from lowu.experiments.load.workloads import WORKLOADS
 from lowu.node.settings import SETTINGS
 from lowu.node.topology.spec import LIES
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from lowu.experiments.load.exports import render_hgrm, render_latex
 from lowu.experiments.load.outcomes import Ending
-from lowu.experiments.load.report_page import render_summary
-from lowu.experiments.load.report_plots import list_latencies_ms, plot_sweep, plots_of
-from lowu.experiments.load.results import StoredResults, StoredRun, read_results
+from lowu.experiments.load.reported.exports import render_hgrm, render_latex
+from lowu.experiments.load.reported.report_page import render_summary
+from lowu.experiments.load.reported.report_plots import list_latencies_ms, plot_sweep, plots_of
+from lowu.experiments.load.reported.results import StoredResults, StoredRun, read_results
 from lowu.measuring.plots import draw_plot
 from lowu.node.errors import ConfigError
 

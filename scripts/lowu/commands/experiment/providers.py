@@ -12,7 +12,7 @@ import trio
 from lowu.commands.experiment.command import experiments_folder
 from lowu.contracts.account import Account
 from lowu.contracts.named import printable
-from lowu.experiments.load.generator import GeneratorStatus
+from lowu.experiments.load.offered.generator import GeneratorStatus
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, run_once
 from lowu.experiments.load.target import check_target, run_on_target

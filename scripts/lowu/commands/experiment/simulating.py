@@ -16,7 +16,7 @@ import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.fault_driver import THROTTLE_S, FaultDriver
-from lowu.experiments.load.generator import Generator, GeneratorStatus
+from lowu.experiments.load.offered.generator import Generator, GeneratorStatus
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.experiments.load.run import (

@@ -15,8 +15,8 @@ import click
 
 from lowu.commands.experiment.providers import Provider
 from lowu.experiments.load.planned.experiment_file import Experiment
-from lowu.experiments.load.report_page import render_report
-from lowu.experiments.load.results import read_results
+from lowu.experiments.load.reported.report_page import render_report
+from lowu.experiments.load.reported.results import read_results
 from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.measuring.bench_report import describe_machine
 from lowu.node.version import CLIENT_VERSION

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from lowu.experiments.load.comparison import compare_figures
+from lowu.experiments.load.reported.comparison import compare_figures
 
 
 def draw(random, runs, mean, deviation=0.03):

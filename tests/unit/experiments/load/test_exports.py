@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from lowu import cli
 from lowu.commands.experiment import providers
-from lowu.experiments.load.exports import render_hgrm
 from lowu.experiments.load.outcomes import percentile
+from lowu.experiments.load.reported.exports import render_hgrm
 from tests.unit.experiments.load.test_saturation import fake_run
 
 LINE = re.compile(r" *(\d+\.\d{3}) (\d\.\d{12}) +(\d+)(?: +(\d+\.\d{2}))?\Z")

@@ -11,7 +11,7 @@ import trio
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from lowu.experiments.load.generator import Generator, GeneratorPlan, split_due
+from lowu.experiments.load.offered.generator import Generator, GeneratorPlan, split_due
 from lowu.experiments.load.outcomes import Ending
 
 KEYS = ((b"\1" * 32, 1), (b"\2" * 32, 2))
@@ -166,7 +166,7 @@ async def test_what_was_reverted_is_found():
 
 
 async def test_a_node_that_falls_silent_is_left_and_nothing_is_lost(monkeypatch):
-    monkeypatch.setattr("lowu.experiments.load.generator.ANSWER_S", 0.2)
+    monkeypatch.setattr("lowu.experiments.load.offered.generator.ANSWER_S", 0.2)
     chain, silent = Chain(), []
     async with trio.open_nursery() as nursery:
         quiet = await open_server(nursery, chain, is_silent=lambda: bool(silent))

@@ -8,8 +8,8 @@ import pytest
 
 from lowu import ConfigError
 from lowu.experiments.load.outcomes import Ending, Records
-from lowu.experiments.load.report_page import render_report
-from lowu.experiments.load.results import ResultsError, read_results
+from lowu.experiments.load.reported.report_page import render_report
+from lowu.experiments.load.reported.results import ResultsError, read_results
 
 TEXT = """\
 [experiment]

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from lowu import cli
 from lowu.commands.experiment import providers
 from lowu.experiments.load.outcomes import Ending, Records, summarise
-from lowu.experiments.load.results import read_results
+from lowu.experiments.load.reported.results import read_results
 from lowu.experiments.load.run import LoadRun
 from lowu.experiments.load.saturation import (
     CONFIRMATIONS,

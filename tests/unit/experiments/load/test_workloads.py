@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from lowu.contracts.abi import load_artifact
-from lowu.experiments.load.workloads import WORKLOADS, Mix, tell_shares
+from lowu.experiments.load.offered.workloads import WORKLOADS, Mix, tell_shares
 
 SHARES = {"register": 3.0, "nothing": 1.0}
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from statistics import pstdev
 
 from lowu.experiments.load.outcomes import rank
-from lowu.experiments.load.report_plots import medians_of
-from lowu.experiments.load.results import StoredResults
+from lowu.experiments.load.reported.report_plots import medians_of
+from lowu.experiments.load.reported.results import StoredResults
 
 TICKS_A_HALVING = 5
 """Percentiles that are told until the distance to 100 % has halved, as HdrHistogram's own tools."""

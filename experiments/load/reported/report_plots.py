@@ -14,7 +14,7 @@ from lowu.experiments.load.outcomes import (
     median_figures,
     percentile,
 )
-from lowu.experiments.load.results import StoredPoint
+from lowu.experiments.load.reported.results import StoredPoint
 
 CDF_POINTS = 200
 RATE = "load.arrival.rate"

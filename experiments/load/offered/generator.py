@@ -22,8 +22,8 @@ import trio
 
 from lowu.contracts.account import Account
 from lowu.experiments.actors.light_client import LightClient, render_calls
+from lowu.experiments.load.offered.workloads import Mix
 from lowu.experiments.load.outcomes import Ending, Records
-from lowu.experiments.load.workloads import Mix
 from lowu.node.client import ClientError
 
 BATCH_MAX = 100

@@ -14,7 +14,12 @@ from typing import ClassVar
 
 import trio
 
-from lowu.experiments.load.generator import Generated, Generator, GeneratorPlan, GeneratorStatus
+from lowu.experiments.load.offered.generator import (
+    Generated,
+    Generator,
+    GeneratorPlan,
+    GeneratorStatus,
+)
 
 END_S = 10.0
 """How long a generator that is told to stop may take."""

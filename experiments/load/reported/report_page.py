@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-from lowu.experiments.load.report_plots import medians_of, plot_sweep, plots_of
-from lowu.experiments.load.results import StoredPoint, StoredResults, StoredRun
-from lowu.experiments.load.workloads import tell_shares
+from lowu.experiments.load.offered.workloads import tell_shares
+from lowu.experiments.load.reported.report_plots import medians_of, plot_sweep, plots_of
+from lowu.experiments.load.reported.results import StoredPoint, StoredResults, StoredRun
 
 FIGURES = (
     ("scheduled", "due", 0), ("sent", "sent", 0), ("committed", "committed", 0),
@@ -68,7 +68,7 @@ for (const plot of JSON.parse(document.getElementById("plots").textContent)) {
 
 def render_report(results: StoredResults) -> str:
     """Return the report as a page of HTML."""
-    assets = resources.files("lowu.experiments.load").joinpath("assets")
+    assets = resources.files("lowu.experiments.load.reported").joinpath("assets")
     library = assets.joinpath("uPlot.min.js").read_text(encoding="utf-8")
     style = assets.joinpath("uPlot.min.css").read_text(encoding="utf-8")
     plots: list[dict[str, Any]] = []
