@@ -1,4 +1,4 @@
-"""What became of the transactions of a run, and the figures that follow.
+"""What became of the work of a run, and the figures that follow.
 
 Latency counts from the time at which a transaction was due, over all that were due: one that was
 not committed has the deadline as its latency, at least. A mean or a percentile over successes alone
@@ -27,16 +27,22 @@ class Ending(IntEnum):
     """Not at its end: only a run that was interrupted has it."""
     COMMITTED = 1
     FAILED = 2
-    """Committed, and reverted."""
+    """Committed, and reverted; of a read, that its answer was not right by its deadline."""
     REFUSED = 3
     """No node had accepted it by its deadline, and the last answer was a refusal."""
     TIMED_OUT = 4
-    """Not committed by its deadline."""
+    """Not committed, or answered, by its deadline."""
+    ANSWERED = 5
+    """A read, answered as it had to be."""
+
+
+DONE = (Ending.COMMITTED, Ending.ANSWERED)
+"""The endings that count as success."""
 
 
 @dataclass(slots=True)
 class Records:
-    """One row for each transaction that was due, in the order of the times.
+    """One row for each piece of work that was due, in the order of the times.
 
     Times are seconds from the begin of the load; NaN where there is none.
     """
@@ -48,18 +54,30 @@ class Records:
     """When its block was seen, or its deadline passed."""
     height: array[int] = field(default_factory=lambda: array("q"))
     outcome: bytearray = field(default_factory=bytearray)
+    kind: bytearray = field(default_factory=bytearray)
+    """Of work, as its place in `names`."""
+    names: list[str] = field(default_factory=lambda: ["register"])
 
     def __len__(self) -> int:
         return len(self.due_s)
 
-    def add(self, due_s: float) -> int:
-        """Add a transaction that is due; return its row."""
+    def add(self, due_s: float, kind: int = 0) -> int:
+        """Add what is due; return its row."""
         self.due_s.append(due_s)
         self.sent_s.append(UNKNOWN)
         self.ended_s.append(UNKNOWN)
         self.height.append(0)
         self.outcome.append(Ending.WAITING)
+        self.kind.append(kind)
         return len(self.due_s) - 1
+
+    def copy(self, other: Records, row: int) -> None:
+        """Add a row of records of the same kinds of work."""
+        here = self.add(other.due_s[row], other.kind[row])
+        self.sent_s[here] = other.sent_s[row]
+        self.ended_s[here] = other.ended_s[row]
+        self.height[here] = other.height[row]
+        self.outcome[here] = other.outcome[row]
 
     def end(self, row: int, outcome: Ending, ended_s: float, height: int = 0) -> None:
         """Note the end of a transaction; the first one counts."""
@@ -72,7 +90,7 @@ class Records:
         """Write them as CSV, a row for each transaction."""
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["due_s", "sent_s", "ended_s", "outcome", "height"])
+            writer.writerow(["due_s", "sent_s", "ended_s", "outcome", "height", "workload"])
             for row in range(len(self)):
                 writer.writerow(
                     [
@@ -81,6 +99,7 @@ class Records:
                         _write_time(self.ended_s[row]),
                         Ending(self.outcome[row]).name,
                         self.height[row] or "",
+                        self.names[self.kind[row]],
                     ]
                 )
 
@@ -91,14 +110,16 @@ def _write_time(value: float) -> str:
 
 def read_records(path: Path) -> Records:
     """Return the records in a file that `Records.write` wrote; `ValueError` if it is none."""
-    found = Records()
+    found, kinds = Records(names=[]), dict[str, int]()
     with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
-            row = found.add(float(line["due_s"]))
+            kind = kinds.setdefault(line.get("workload") or "", len(kinds))
+            row = found.add(float(line["due_s"]), kind)
             found.sent_s[row] = float(line["sent_s"] or UNKNOWN)
             found.ended_s[row] = float(line["ended_s"] or UNKNOWN)
             found.height[row] = int(line["height"] or 0)
             found.outcome[row] = Ending[line["outcome"]]
+    found.names = list(kinds)
     return found
 
 
@@ -136,40 +157,43 @@ SHARES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms
 
 
 def summarise(
-    records: Records, *, warm_up_s: float, duration_s: float, deadline_s: float
+    records: Records,
+    *,
+    warm_up_s: float,
+    duration_s: float,
+    deadline_s: float,
+    kind: int | None = None,
 ) -> Summary:
-    """Return the figures of the transactions that were due after the warm-up.
+    """Return the figures of the work that was due after the warm-up, of one kind or of all.
 
-    Those without an end, as an interrupted run leaves them, are `waiting`, and count in no other.
-    Throughput counts what was committed within the measured time, whenever it was due.
+    What has no end, as an interrupted run leaves it, is `waiting`, and counts in no other figure.
+    Throughput counts what was committed or answered within the measured time, whenever it was due.
     """
     end_s = warm_up_s + duration_s
-    due = [row for row in range(len(records)) if warm_up_s <= records.due_s[row] < end_s]
+    all_rows = [row for row in range(len(records)) if kind is None or records.kind[row] == kind]
+    due = [row for row in all_rows if warm_up_s <= records.due_s[row] < end_s]
     rows = [row for row in due if records.outcome[row] != Ending.WAITING]
     counts = Counter(records.outcome[row] for row in rows)
     latencies, lost = [], 0
     for row in rows:
-        if records.outcome[row] == Ending.COMMITTED:
+        if records.outcome[row] in DONE:
             latencies.append(records.ended_s[row] - records.due_s[row])
         else:
             latencies.append(deadline_s)
             lost += 1
     latencies.sort()
-    committed_s = [
-        records.ended_s[row]
-        for row in range(len(records))
-        if records.outcome[row] == Ending.COMMITTED
-    ]
-    within = sum(warm_up_s <= item < end_s for item in committed_s)
+    done_s = [records.ended_s[row] for row in all_rows if records.outcome[row] in DONE]
+    within = sum(warm_up_s <= item < end_s for item in done_s)
     lags_ms = [
         (records.sent_s[row] - records.due_s[row]) * 1_000
-        for row in range(len(records))
+        for row in all_rows
         if not math.isnan(records.sent_s[row])
     ]
     figures = {
         "scheduled": float(len(rows)),
         "sent": float(sum(not math.isnan(records.sent_s[row]) for row in rows)),
         "committed": float(counts[Ending.COMMITTED]),
+        "answered": float(counts[Ending.ANSWERED]),
         "failed": float(counts[Ending.FAILED]),
         "refused": float(counts[Ending.REFUSED]),
         "timed_out": float(counts[Ending.TIMED_OUT]),
@@ -196,8 +220,8 @@ class Second:
 
     at_s: int
     due: int
-    committed: int
-    """Blocks' transactions that were seen committed in it."""
+    done: int
+    """What was committed or answered in it, whenever it was due."""
     p50_ms: float
     """Of those that were due in it; NaN if none was, the deadline at least if it was not met."""
     p99_ms: float
@@ -206,14 +230,14 @@ class Second:
 def list_seconds(records: Records, deadline_s: float) -> list[Second]:
     """Return a run second by second, the warm-up and what was committed later included."""
     due: dict[int, list[float]] = {}
-    committed: Counter[int] = Counter()
+    done: Counter[int] = Counter()
     for row in range(len(records)):
-        is_committed = records.outcome[row] == Ending.COMMITTED
-        latency = records.ended_s[row] - records.due_s[row] if is_committed else deadline_s
+        is_done = records.outcome[row] in DONE
+        latency = records.ended_s[row] - records.due_s[row] if is_done else deadline_s
         due.setdefault(int(records.due_s[row]), []).append(latency)
-        if is_committed:
-            committed[int(records.ended_s[row])] += 1
-    last = max((*due, *committed), default=-1)
+        if is_done:
+            done[int(records.ended_s[row])] += 1
+    last = max((*due, *done), default=-1)
     found = []
     for at_s in range(last + 1):
         latencies = sorted(due.get(at_s, ()))
@@ -221,7 +245,7 @@ def list_seconds(records: Records, deadline_s: float) -> list[Second]:
             Second(
                 at_s,
                 len(latencies),
-                committed[at_s],
+                done[at_s],
                 percentile(latencies, 0.5) * 1_000,
                 percentile(latencies, 0.99) * 1_000,
             )

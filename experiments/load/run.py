@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +16,12 @@ import psutil
 import trio
 
 from lowu.contracts.account import Account
-from lowu.contracts.registry import Jurisdiction
+from lowu.contracts.registry import (
+    HASH_REGISTRY_ADDRESS,
+    Jurisdiction,
+    Role,
+    encode_register_anchor,
+)
 from lowu.experiments.faults.killed_nodes import wait_for_level
 from lowu.experiments.faults.relays import Relays
 from lowu.experiments.load.fault_driver import (
@@ -26,14 +31,13 @@ from lowu.experiments.load.fault_driver import (
     check_faults,
     needs_relays,
 )
-from lowu.experiments.load.offered.generator import (
-    Generated,
-    GeneratorPlan,
-    GeneratorStatus,
-    SeenBlock,
-)
-from lowu.experiments.load.offered.generator_process import GeneratorProcess, running_generator
-from lowu.experiments.load.offered.workloads import Mix, deploy
+from lowu.experiments.load.offered.block_watch import SeenBlock
+from lowu.experiments.load.offered.generator import Generated, GeneratorPlan, GeneratorStatus
+from lowu.experiments.load.offered.generator_process import Generators, running_generators
+from lowu.experiments.load.offered.journeys import STOCK, stock_anchor
+from lowu.experiments.load.offered.mix import Mix
+from lowu.experiments.load.offered.steps import Sender
+from lowu.experiments.load.offered.workloads import GAS_MAX, deploy
 from lowu.experiments.load.outcomes import (
     Ending,
     Records,
@@ -47,7 +51,7 @@ from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import READY_S, bring_up, read_status, wait_for_block
-from lowu.node.topology.plan import Plan, build_plan
+from lowu.node.topology.plan import Plan, PlannedInstitution, build_plan
 from lowu.node.topology.spec import parse_spec
 
 NO_ADDRESSES: Mapping[str, bytes] = {}
@@ -85,6 +89,8 @@ class LoadRun:
     flaws: list[str]
     """Why the run is not valid; empty if it is."""
     is_complete: bool
+    by_workload: dict[str, Summary] = field(default_factory=dict)
+    """Of each workload of a mix; empty if there is only one."""
 
     @property
     def is_valid(self) -> bool:
@@ -117,21 +123,34 @@ def plan_generator(
     addresses: Mapping[str, bytes] = NO_ADDRESSES,
 ) -> GeneratorPlan:
     """Return what the generator of a run offers; the workloads' contracts have `addresses`."""
-    senders = [item for item in plan.institutions if item.spec.schemas]
-    if not senders:
-        raise ValueError(f"no institution of {plan.spec.settings.name} may register documents")
-    urls = dict.fromkeys(item.node.url for item in senders)
-    keys = tuple((item.account_key, plan.schemas[item.spec.schemas[0]].number) for item in senders)
-    return plan_load(
-        experiment.load, seed, tuple(urls), keys, plan.genesis.web3_chain_id, addresses
+    mix = Mix(experiment.load.workload, seed)
+    used = STOCK if mix.needs_stock else 0
+    senders = tuple(
+        Sender(
+            item.account_key,
+            plan.schemas[item.spec.schemas[0]].number if item.spec.schemas else 0,
+            item.org_id,
+            int(item.spec.side),
+            item.node.url,
+            bool(item.spec.schemas),
+            bool(item.spec.roles & Role.VERIFIER),
+            used if item.spec.schemas else 0,
+        )
+        for item in plan.institutions
+        if item.spec.schemas or (not mix.is_single and item.spec.roles & Role.VERIFIER)
     )
+    if not any(item.is_issuer for item in senders):
+        raise ValueError(f"no institution of {plan.spec.settings.name} may register documents")
+    mix.check(senders)
+    urls = tuple(dict.fromkeys(item.url for item in senders))
+    return plan_load(experiment.load, seed, urls, senders, plan.genesis.web3_chain_id, addresses)
 
 
 def plan_load(
     load: Load,
     seed: int,
     urls: tuple[str, ...],
-    senders: tuple[tuple[bytes, int], ...],
+    senders: tuple[Sender, ...],
     chain_id: int,
     addresses: Mapping[str, bytes] = NO_ADDRESSES,
     price: int = 0,
@@ -150,17 +169,52 @@ def plan_load(
         0 if arrivals.is_open else arrivals.clients,
         load.offered_s,
         price,
+        load.is_signed_ahead,
     )
 
 
 async def set_up(
     experiment: Experiment, plan: Plan, seed: int, client: RpcClient
 ) -> dict[str, bytes]:
-    """Create the contracts of an experiment's workloads; return their addresses."""
-    contracts = Mix(experiment.load.workload, seed).contracts
-    senders = [item.address for item in plan.institutions if item.spec.schemas]
+    """Create the contracts of an experiment's workloads, and register what is to be verified.
+
+    Returns the contracts' addresses, by artifact.
+    """
+    mix = Mix(experiment.load.workload, seed)
+    issuers = [item for item in plan.institutions if item.spec.schemas]
+    if mix.needs_stock:
+        await _register_stock(plan, issuers, client)
     key = Random(f"lowu workload contracts {seed}").randbytes(32)  # noqa: S311  (simulation)
-    return await deploy(client, contracts, senders, Account(key))
+    return await deploy(client, mix.contracts, [item.address for item in issuers], Account(key))
+
+
+async def _register_stock(
+    plan: Plan, issuers: Sequence[PlannedInstitution], client: RpcClient
+) -> None:
+    """Register the stock of each issuer by the first transactions of its account."""
+    last = []
+    for item in issuers:
+        account = Account(item.account_key)
+        schema = plan.schemas[item.spec.schemas[0]].number
+        raws = [
+            account.sign_transaction(
+                to=HASH_REGISTRY_ADDRESS,
+                data=encode_register_anchor(stock_anchor(place), schema=schema),
+                gas=GAS_MAX,
+                nonce=place,
+                chain_id=plan.genesis.web3_chain_id,
+            )[0]
+            for place in range(STOCK)
+        ]
+        answers = await client.call_many(
+            "eth_sendRawTransaction", [["0x" + raw.hex()] for raw in raws]
+        )
+        refused = [answer for answer in answers if isinstance(answer, RemoteError)]
+        if refused:
+            raise refused[0]
+        last.append(answers[-1])
+    for digest in last:
+        await client.wait_for_receipt(digest)
 
 
 async def run_once(
@@ -185,7 +239,7 @@ async def run_once(
         async with RpcClient(plan.nodes[0].url) as client:
             addresses = await set_up(experiment, plan, seed, client)
         offered = plan_generator(experiment, plan, seed, addresses)
-        with running_generator(offered, number) as generator:
+        with running_generators(offered, experiment.load.generators, number) as generator:
             tell("signing what is due")
             await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
             return await _offer(experiment, plan, folder, relays, generator, seed, tell, watch)
@@ -196,7 +250,7 @@ async def _offer(
     plan: Plan,
     folder: Path,
     relays: Relays | None,
-    generator: GeneratorProcess,
+    generator: Generators,
     seed: int,
     tell: Callable[[str], None],
     watch: Callable[[GeneratorStatus], None],
@@ -259,6 +313,17 @@ def conclude(
         duration_s=load.duration_s,
         deadline_s=load.deadline_s,
     )
+    by_workload = {
+        name: summarise(
+            found.records,
+            warm_up_s=load.warm_up_s,
+            duration_s=load.duration_s,
+            deadline_s=load.deadline_s,
+            kind=kind,
+        )
+        for kind, name in enumerate(found.records.names)
+        if len(found.records.names) > 1
+    }
     figures = summary.figures
     figures["view_changes"] = float(view_changes)
     figures["blocks"] = float(sum(0 <= item.at_s < load.offered_s for item in found.blocks))
@@ -278,7 +343,7 @@ def conclude(
         flaws.append(f"the nodes had not the same head {LEVEL_S:.0f} s after the end")
     return LoadRun(
         seed, found.records, found.blocks, faults, summary, hangovers, cpu_s, parts_s, is_healed,
-        flaws, is_complete,
+        flaws, is_complete, by_workload,
     )  # fmt: skip
 
 
@@ -364,15 +429,14 @@ async def _views(plan: Plan) -> int:
 
 def describe_run(result: LoadRun) -> dict[str, Any]:
     """Return a run's figures as a JSON value; NaN is null."""
-    figures = {name: _plain(value) for name, value in result.summary.figures.items()}
     return {
         "seed": result.seed,
         "valid": result.is_valid,
         "complete": result.is_complete,
         "healed": result.is_healed,
         "flaws": result.flaws,
-        "figures": figures,
-        "at_least": sorted(result.summary.is_bounded),
+        **_describe_summary(result.summary),
+        "workloads": {name: _describe_summary(item) for name, item in result.by_workload.items()},
         "faults": [
             {**{key: _plain(value) for key, value in asdict(item).items()}, "hangover_s": _plain(h)}
             for item, h in zip(result.faults, result.hangovers_s, strict=True)
@@ -385,6 +449,13 @@ def describe_run(result: LoadRun) -> dict[str, Any]:
         "endings": {
             item.name: sum(value == item for value in result.records.outcome) for item in Ending
         },
+    }
+
+
+def _describe_summary(summary: Summary) -> dict[str, Any]:
+    return {
+        "figures": {name: _plain(value) for name, value in summary.figures.items()},
+        "at_least": sorted(summary.is_bounded),
     }
 
 

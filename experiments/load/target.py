@@ -17,13 +17,12 @@ import trio
 
 from lowu.contracts.account import Account
 from lowu.experiments.load.offered.generator import GeneratorStatus
-from lowu.experiments.load.offered.generator_process import GeneratorProcess, running_generator
+from lowu.experiments.load.offered.generator_process import Generators, running_generators
+from lowu.experiments.load.offered.mix import ALL_WORKLOADS, REGISTRY_WORKLOADS, Mix
+from lowu.experiments.load.offered.steps import Sender
 from lowu.experiments.load.offered.workloads import (
     DEPLOY_GAS,
     GAS_MAX,
-    REGISTRY_WORKLOADS,
-    WORKLOADS,
-    Mix,
     deploy,
 )
 from lowu.experiments.load.planned.experiment_file import Experiment
@@ -47,7 +46,7 @@ def check_target(experiment: Experiment) -> None:
         )
     own = sorted(experiment.load.workload.keys() & REGISTRY_WORKLOADS)
     if own:
-        others = ", ".join(name for name in WORKLOADS if name not in REGISTRY_WORKLOADS)
+        others = ", ".join(name for name in ALL_WORKLOADS if name not in REGISTRY_WORKLOADS)
         raise ValueError(
             f"{own[0]} is for institutions of a Lowu network; a target can run {others}"
         )
@@ -79,7 +78,7 @@ async def run_on_target(
     async with RpcClient(urls[0]) as client:
         chain_id = int(str(await client.call("eth_chainId")), 16)
         price = PRICE_FACTOR * int(str(await client.call("eth_gasPrice")), 16)
-        senders = tuple((key, 0) for key in keys)
+        senders = tuple(Sender(key) for key in keys)
         plan = plan_load(load, seed, tuple(urls), senders, chain_id, price=price)
         if price:
             tell("paying for the gas of the accounts that send")
@@ -94,7 +93,9 @@ async def run_on_target(
             creator,
             price,
         )
-    with running_generator(replace(plan, addresses=addresses), number) as generator:
+    with running_generators(
+        replace(plan, addresses=addresses), load.generators, number
+    ) as generator:
         tell("signing what is due")
         await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
         return await _offer(experiment, seed, generator, watch)
@@ -103,7 +104,7 @@ async def run_on_target(
 async def _offer(
     experiment: Experiment,
     seed: int,
-    generator: GeneratorProcess,
+    generator: Generators,
     watch: Callable[[GeneratorStatus], None],
 ) -> LoadRun:
     generator.begin(time.monotonic() + HEADWAY_S, watch)

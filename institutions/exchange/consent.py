@@ -225,15 +225,22 @@ def decode_ledger_consent(data: bytes) -> LedgerConsent:
 def sign_for_ledger(
     private_key: bytes, chain_id: int, receipt: ConsentReceipt, *, is_withdrawal: bool
 ) -> LedgerConsent:
-    """Sign a consent or its withdrawal in the form that ConsentLog takes (its `messageOf`)."""
-    consent = receipt.digest
+    """Sign a consent or its withdrawal for the ledger."""
+    digest, expires_at = receipt.digest, receipt.expires_at
+    signature = sign_consent(private_key, chain_id, digest, expires_at, is_withdrawal=is_withdrawal)
+    key = bytes.fromhex(receipt.ledger_key)
+    return LedgerConsent(key, digest, expires_at, *signature, is_withdrawal)
+
+
+def sign_consent(
+    private_key: bytes, chain_id: int, digest: bytes, expires_at: int, *, is_withdrawal: bool
+) -> tuple[int, bytes, bytes]:
+    """Return the signature (v, r, s) that ConsentLog takes for a consent: of its `messageOf`."""
     types = ("string", "uint256", "address", "bytes32", "uint64", "bool")
     address = "0x" + CONSENT_LOG_ADDRESS.hex()
-    parts = ("lowu-consent-2", chain_id, address, consent, receipt.expires_at, is_withdrawal)
-    v, *halves = Account(private_key).sign_digest(keccak(encode(types, parts)))
-    r, s = (item.to_bytes(32, "big") for item in halves)
-    key = bytes.fromhex(receipt.ledger_key)
-    return LedgerConsent(key, consent, receipt.expires_at, 27 + v, r, s, is_withdrawal)
+    parts = ("lowu-consent-2", chain_id, address, digest, expires_at, is_withdrawal)
+    v, r, s = Account(private_key).sign_digest(keccak(encode(types, parts)))
+    return 27 + v, r.to_bytes(32, "big"), s.to_bytes(32, "big")
 
 
 async def log_consent(signer: Signer, item: LedgerConsent) -> TransactionReceipt:

@@ -1,39 +1,26 @@
-"""Offers transactions by a schedule, whether or not the system keeps up, and notes their ends.
+"""Offers work by a schedule, whether or not the system keeps up, and notes how each piece ends.
 
-Each account is a lane: its transactions go to one node in the order of their nonces, as many in a
-request as are due. Lanes behave as issuers' desks do: what a node refuses is sent again, and where
-a node does not answer, the next one is asked. Ends are read from the blocks of two nodes, which are
-polled every `POLL_S`: a block counts as committed when the first of them has it.
+Each account sends in the order of its nonces, as many transactions in a request as are due. Ends
+are read from the blocks of two nodes. What has several steps goes on once a step is committed.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from lowu.contracts.account import Account
-from lowu.experiments.actors.light_client import LightClient, render_calls
-from lowu.experiments.load.offered.workloads import Mix
+from lowu.experiments.actors.light_client import LightClient
+from lowu.experiments.load.offered.block_watch import BlockWatch, SeenBlock
+from lowu.experiments.load.offered.endpoints import Connect, Lane, Readers
+from lowu.experiments.load.offered.mix import Mix
+from lowu.experiments.load.offered.steps import ReadStep, Sender, SendStep, Step
 from lowu.experiments.load.outcomes import Ending, Records
-from lowu.node.client import ClientError
 
-BATCH_MAX = 100
-"""Most transactions in one request."""
-POLL_S = 0.02
-WATCHERS = 2
-AGAIN_S = 0.05
-"""Time before what was refused, or not answered, is sent again."""
-ANSWER_S = 3.0
-"""How long a node is waited for before the next one is asked."""
 WATCHED_S = 10.0
 """How long an answer of any node is waited for before the load."""
 SWEEP_S = 0.1
@@ -41,8 +28,6 @@ ROUNDING_S = 1e-6
 """What is due so soon is due: a wait in virtual time may end a rounding error early."""
 RECEIPTS_S = 120.0
 """How long receipts are read at the end, to find what was reverted."""
-KNOWN = ("already known", "nonce too low")
-"""Refusals of what an earlier request, whose answer was lost, has brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +35,41 @@ class GeneratorPlan:
     """What one generator offers, and where."""
 
     urls: tuple[str, ...]
-    """The nodes' URLs; each lane begins with another one."""
-    senders: tuple[tuple[bytes, int], ...]
-    """The private keys of the accounts that send, each with the number of its schema."""
+    """The nodes' URLs."""
+    senders: tuple[Sender, ...]
     chain_id: int
     due_s: tuple[float, ...]
-    """When each transaction is due, in order; empty for a closed loop."""
+    """When each piece of work is due, in order; empty for a closed loop."""
     deadline_s: float
     shares: Mapping[str, float] = field(default_factory=lambda: {"register": 1.0})
-    """Of each workload."""
+    """Of each kind of work."""
     addresses: Mapping[str, bytes] = field(default_factory=dict)
     """Of the workloads' contracts, by artifact."""
     seed: int = 0
-    """Draws the workloads."""
+    """Draws the work."""
     clients: int = 0
     """In a closed loop: how many clients wait for each other's answers."""
     closed_s: float = 0.0
     """In a closed loop: how long it goes on."""
     price: int = 0
     """Of gas, in wei."""
+    is_signed_ahead: bool = True
+    """Whether all that can be signed in advance is."""
+    share: tuple[int, int] = (0, 1)
+    """Which of how many generators it is; they take turns."""
 
 
-class Client(Protocol):
-    """What a generator needs of a connection to a node; `LightClient` is one."""
-
-    async def post(self, body: bytes) -> bytes:
-        """Return the answer to a body; `ClientError` if there is none."""
-
-
-Connection: TypeAlias = AbstractAsyncContextManager[Client]
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class GeneratorStatus:
     """How a run stands: counts so far, for a live view."""
 
     at_s: float
     due: int
-    committed: int
+    done: int
+    """Committed or answered."""
     ended: int
     height: int
     lag_ms_max: float
-
-
-@dataclass(frozen=True, slots=True)
-class SeenBlock:
-    """A block that a watcher saw."""
-
-    height: int
-    at_s: float
-    """When it was seen, in seconds from the begin of the load."""
-    transactions: int
-    """All of it, those of others included."""
 
 
 @dataclass(slots=True)
@@ -114,21 +82,6 @@ class Generated:
     """CPU time of the generator's process during the load."""
 
 
-@dataclass(slots=True)
-class _Lane:
-    account: Account
-    schema: int
-    urls: list[str]
-    nonce: int = 0
-    queue: deque[tuple[int, bytes]] = field(default_factory=deque)
-    """Rows and their calls, rendered, that are to be sent."""
-    filled: trio.Event = field(default_factory=trio.Event)
-
-    def put(self, row: int, call: bytes) -> None:
-        self.queue.append((row, call))
-        self.filled.set()
-
-
 class Generator:
     """One run of one plan."""
 
@@ -138,64 +91,122 @@ class Generator:
         *,
         drawn_from: int = 0,
         clock: Callable[[], float] = time.monotonic,
-        connect: Callable[[str], Connection] = LightClient,
+        connect: Connect = LightClient,
     ) -> None:
-        """Sign all that is due in advance.
+        """Sign in advance what can be.
 
-        `drawn_from` makes what generators send differ; `clock` and `connect` are others in
-        virtual time.
+        `drawn_from` makes what runs send differ; `clock` and `connect` are others in virtual time.
         """
         self.plan = plan
         self._clock = clock
         self._connect = connect
-        self.records = Records()
-        self.blocks: dict[int, SeenBlock] = {}
-        self._first = drawn_from << 64
         self._mix = Mix(plan.shares, plan.seed)
+        self.records = Records(names=self._mix.names)
+        self._first = drawn_from << 64
+        self._issuers = [place for place, item in enumerate(plan.senders) if item.is_issuer]
+        self._refused: set[int] = set()
+        self._wrong: set[int] = set()
+        """Rows whose last answer, to a read, was not right."""
         self._lanes = [
-            _Lane(Account(key), schema, [*plan.urls[number % len(plan.urls) :], *plan.urls])
-            for number, (key, schema) in enumerate(plan.senders)
+            Lane(Account(item.key), _order_urls(item, place, plan.urls), item.nonce, self._refused)
+            for place, item in enumerate(plan.senders)
         ]
+        self._readers = Readers(plan.urls, self._has_ended, self._go_on, self._wrong, self._refused)
+        self._watch = BlockWatch(plan.urls, connect, lambda: self.now_s, self._note_block)
         self._rows: dict[str, int] = {}
         """By transaction hash: the row."""
-        self._refused: set[int] = set()
-        self._swept = 0
+        self._left: dict[int, list[Step]] = {}
+        """By row: the steps after the present one, the next one last."""
+        self._committed: dict[int, list[str]] = {}
+        """By height: the hashes of own transactions."""
         self._ended: dict[int, trio.Event] = {}
+        self._swept = 0
         self._begin_s = math.inf
         self._is_over = False
         """Whether nothing more is offered."""
         self._all_ended = trio.Event()
-        self._is_watched = trio.Event()
-        self._height: int | None = None
-        """That of the chain before the load."""
         self._scope = trio.CancelScope()
         self._lag_s = 0.0
         self._counts = dict.fromkeys(Ending, 0)
-        self._ready = [self._sign(number) for number in range(len(plan.due_s))]
+        self._ready: list[tuple[int, int, bytes]] = []
+        """What is signed in advance, row by row: its kind, its lane, and the rendered call."""
+        if plan.is_signed_ahead and self._mix.is_single:
+            self._ready = [self._sign_ahead(row) for row in range(len(plan.due_s))]
 
-    # --- transactions -----------------------------------------------------------------------
+    # --- work -------------------------------------------------------------------------------
 
-    def _sign(self, number: int) -> bytes:
-        """Return the rendered call of the next transaction, which is row `number`."""
-        lane = self._lanes[number % len(self._lanes)]
-        _, call = self._mix.build(self._first + number, lane.schema, self.plan.addresses)
+    def _draw(self, row: int) -> tuple[int, tuple[Step, ...]]:
+        """Return the kind and the steps of a row."""
+        place, of = self.plan.share
+        return self._mix.draw(
+            self._first + row * of + place,
+            self._issuers[row % len(self._issuers)],
+            self.plan.senders,
+            self.plan.chain_id,
+            self.plan.addresses,
+        )
+
+    def _sign_ahead(self, row: int) -> tuple[int, int, bytes]:
+        kind, (step,) = self._draw(row)
+        if not isinstance(step, SendStep):
+            raise TypeError(f"{self._mix.names[kind]} is not a transaction")
+        return kind, step.sender, self._sign(row, step)
+
+    def _sign(self, row: int, step: SendStep) -> bytes:
+        """Return the rendered call of a row's transaction."""
+        lane = self._lanes[step.sender]
         raw, digest = lane.account.sign_transaction(
-            to=call.to,
-            data=call.data,
-            gas=call.gas,
+            to=step.call.to,
+            data=step.call.data,
+            gas=step.call.gas,
             nonce=lane.nonce,
             chain_id=self.plan.chain_id,
             price=self.plan.price,
         )
         lane.nonce += 1
-        self._rows["0x" + digest.hex()] = number
+        self._rows["0x" + digest.hex()] = row
         return b'{"jsonrpc":"2.0","id":%d,"method":"eth_sendRawTransaction","params":["0x%s"]}' % (
-            number,
+            row,
             raw.hex().encode(),
         )
 
+    def _begin(self, due_s: float, now_s: float) -> int:
+        """Begin the next piece of work; return its row."""
+        row = len(self.records)
+        if self._ready:
+            kind, lane, rendered = self._ready[row]
+            self.records.add(due_s, kind)
+            self._lanes[lane].put(row, rendered)
+        else:
+            kind, steps = self._draw(row)
+            self.records.add(due_s, kind)
+            self._left[row] = list(reversed(steps))
+            self._go_on(row)
+        self.records.sent_s[row] = max(now_s, due_s)
+        return row
+
+    def _go_on(self, row: int, at_s: float | None = None, height: int = 0) -> None:
+        """Begin the next step of a row, or end it if there is none."""
+        left = self._left.get(row)
+        if self._has_ended(row):
+            self._left.pop(row, None)
+        elif not left:
+            self._left.pop(row, None)
+            ending = Ending.COMMITTED if height else Ending.ANSWERED
+            self._end(row, ending, self.now_s if at_s is None else at_s, height)
+        else:
+            step = left.pop()
+            if isinstance(step, ReadStep):
+                lane = self._lanes[step.sender]
+                self._readers.put(lane.urls[0], row, step)
+            else:
+                self._lanes[step.sender].put(row, self._sign(row, step))
+
+    def _has_ended(self, row: int) -> bool:
+        return self.records.outcome[row] != Ending.WAITING
+
     def _end(self, row: int, outcome: Ending, at_s: float, height: int = 0) -> None:
-        if self.records.outcome[row] != Ending.WAITING:
+        if self._has_ended(row):
             return
         self.records.end(row, outcome, at_s, height)
         self._counts[outcome] += 1
@@ -212,10 +223,10 @@ class Generator:
     def status(self) -> GeneratorStatus:
         """How the run stands."""
         ended = sum(self._counts.values())
-        committed = self._counts[Ending.COMMITTED]
-        height = max(self.blocks, default=0)
+        done = self._counts[Ending.COMMITTED] + self._counts[Ending.ANSWERED]
+        height = max(self._watch.blocks, default=0)
         return GeneratorStatus(
-            self.now_s, len(self.records), committed, ended, height, self._lag_s * 1_000
+            self.now_s, len(self.records), done, ended, height, self._lag_s * 1_000
         )
 
     # --- running ----------------------------------------------------------------------------
@@ -231,23 +242,27 @@ class Generator:
         with self._scope:
             await self._offer_and_watch(tell)
         with trio.move_on_after(RECEIPTS_S):
-            await self._find_failed()
+            for item in await self._watch.find_failed(self._committed):
+                if (row := self._rows.get(item)) is not None:
+                    self.records.outcome[row] = Ending.FAILED
         return self.found
 
     @property
     def found(self) -> Generated:
         """What there is so far."""
-        return Generated(self.records, [self.blocks[height] for height in sorted(self.blocks)])
+        blocks = self._watch.blocks
+        return Generated(self.records, [blocks[height] for height in sorted(blocks)])
 
     async def _offer_and_watch(self, tell: Callable[[GeneratorStatus], None]) -> None:
         async with trio.open_nursery() as nursery:
             for lane in self._lanes:
-                nursery.start_soon(self._send, lane)
-            for number in range(min(WATCHERS, len(self.plan.urls))):
-                nursery.start_soon(self._watch, number)
+                nursery.start_soon(lane.run, self._connect)
+            if not self._mix.is_single:
+                nursery.start_soon(self._readers.run, self._connect)
+            nursery.start_soon(self._watch.run)
             nursery.start_soon(self._sweep, tell)
             with trio.move_on_after(WATCHED_S):  # else the first blocks might be missed
-                await self._is_watched.wait()
+                await self._watch.is_ready.wait()
             await trio.sleep(max(0.0, self._begin_s - self._clock()))
             if self.plan.clients:
                 await self._offer_closed()
@@ -263,7 +278,7 @@ class Generator:
         self._scope.cancel()
 
     async def _offer_open(self) -> None:
-        due, lanes, records = self.plan.due_s, self._lanes, self.records
+        due = self.plan.due_s
         number = 0
         while number < len(due):
             now = self.now_s
@@ -271,97 +286,32 @@ class Generator:
                 await trio.sleep(due[number] - now)
                 now = self.now_s
             while number < len(due) and due[number] <= now + ROUNDING_S:
-                row = records.add(due[number])
-                records.sent_s[row] = max(now, due[number])
-                lanes[row % len(lanes)].put(row, self._ready[row])
+                self._begin(due[number], now)
                 self._lag_s = max(self._lag_s, now - due[number])
                 number += 1
+                if not self._ready:  # drawing and signing take their time
+                    now = self.now_s
             await trio.lowlevel.checkpoint()
 
     async def _offer_closed(self) -> None:
         async def go_on() -> None:
-            while self.now_s < self.plan.closed_s:
-                now = self.now_s
-                row = self.records.add(now)
-                self.records.sent_s[row] = now
+            while (now := self.now_s) < self.plan.closed_s:
+                row = self._begin(now, now)
                 event = self._ended[row] = trio.Event()
-                self._lanes[row % len(self._lanes)].put(row, self._sign(row))
                 await event.wait()
 
         async with trio.open_nursery() as nursery:
             for _ in range(self.plan.clients):
                 nursery.start_soon(go_on)
 
-    # --- sending ----------------------------------------------------------------------------
-
-    async def _send(self, lane: _Lane) -> None:
-        """Send what is in a lane, in order, to one node as long as it answers."""
-        for url in itertools.cycle(lane.urls):
-            try:
-                async with self._connect(url) as client:
-                    while True:
-                        await self._send_some(lane, client)
-            except (ClientError, ValueError, trio.TooSlowError):
-                await trio.sleep(AGAIN_S)
-
-    async def _send_some(self, lane: _Lane, client: Client) -> None:
-        while not lane.queue:
-            lane.filled = trio.Event()
-            await lane.filled.wait()
-        batch = list(itertools.islice(lane.queue, BATCH_MAX))
-        body = b"[%s]" % b",".join(call for _, call in batch)
-        with trio.fail_after(ANSWER_S):
-            answer = await client.post(body)
-        refused = _read_refusals(answer) if b'"error"' in answer else {}
-        self._refused.difference_update(row for row, _ in batch)
-        self._refused.update(refused)
-        for row, _ in batch:
-            if row in refused:
-                await trio.sleep(AGAIN_S)  # it and all after it stay at the head of the queue
-                return
-            lane.queue.popleft()
-
     # --- ends -------------------------------------------------------------------------------
 
-    async def _watch(self, first: int) -> None:
-        """Note the blocks that nodes have, beginning with the `first` of them."""
-        urls = self.plan.urls
-        for url in itertools.cycle([*urls[first:], *urls[:first]]):
-            try:
-                async with self._connect(url) as client:
-                    height = int(str(await self._call(client, "eth_blockNumber")), 16)
-                    if self._height is None:
-                        self._height = height
-                        self._is_watched.set()
-                    seen = max(self.blocks, default=self._height)
-                    while True:
-                        if height > seen:
-                            at_s = self.now_s
-                            for number in range(seen + 1, height + 1):
-                                await self._note_block(client, number, at_s)
-                            seen = height
-                        await trio.sleep(POLL_S)
-                        height = int(str(await self._call(client, "eth_blockNumber")), 16)
-            except (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError):
-                await trio.sleep(AGAIN_S)
-
-    async def _note_block(self, client: Client, number: int, at_s: float) -> None:
-        if number in self.blocks:
-            return
-        block = await self._call(client, "eth_getBlockByNumber", hex(number), False)
-        hashes = block["transactions"]
-        if number in self.blocks:  # the other watcher was faster
-            return
-        self.blocks[number] = SeenBlock(number, at_s, len(hashes))
+    def _note_block(self, block: SeenBlock, hashes: list[str]) -> None:
         for item in hashes:
             row = self._rows.get(item)
             if row is not None and row < len(self.records):
-                self._end(row, Ending.COMMITTED, at_s, number)
-
-    async def _call(self, client: Client, method: str, *params: object) -> Any:
-        with trio.fail_after(ANSWER_S):
-            answer = await client.post(render_calls(method, [params]))
-        return json.loads(answer)["result"]
+                self._committed.setdefault(block.height, []).append(item)
+                self._go_on(row, block.at_s, block.height)
 
     async def _sweep(self, tell: Callable[[GeneratorStatus], None]) -> None:
         """End what is beyond its deadline."""
@@ -371,11 +321,10 @@ class Generator:
             records, deadline = self.records, self.plan.deadline_s
             while self._swept < len(records):
                 row = self._swept
-                if records.outcome[row] == Ending.WAITING:
+                if not self._has_ended(row):
                     if records.due_s[row] + deadline > now:
                         break
-                    outcome = Ending.REFUSED if row in self._refused else Ending.TIMED_OUT
-                    self._end(row, outcome, records.due_s[row] + deadline)
+                    self._end(row, self._judge(row), records.due_s[row] + deadline)
                 self._swept += 1
             if self._is_over and self._swept == len(records):
                 self._all_ended.set()
@@ -384,54 +333,77 @@ class Generator:
                 tell(self.status)
             await trio.sleep(SWEEP_S)
 
-    async def _find_failed(self) -> None:
-        """Find out which of the committed ones were reverted, from the receipts."""
-        heights = sorted({height for height in self.records.height if height})
-        for url in self.plan.urls:
-            try:
-                async with self._connect(url) as client:
-                    while heights:
-                        self._note_receipts(await self._receipts(client, heights[-1]))
-                        heights.pop()
-                return
-            except (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError):
-                continue
-
-    async def _receipts(self, client: Client, height: int) -> list[dict[str, Any]]:
-        """Return the receipts of a block; one by one where the method for all is unknown."""
-        try:
-            return list(await self._call(client, "eth_getBlockReceipts", hex(height)))
-        except KeyError:
-            own = [item for item, row in self._rows.items() if self._height_of(row) == height]
-            return [await self._call(client, "eth_getTransactionReceipt", item) for item in own]
-
-    def _height_of(self, row: int) -> int:
-        return self.records.height[row] if row < len(self.records) else 0
-
-    def _note_receipts(self, receipts: list[dict[str, Any]]) -> None:
-        for receipt in receipts:
-            row = self._rows.get(receipt["transactionHash"])
-            if row is not None and receipt["status"] != "0x1":
-                self.records.outcome[row] = Ending.FAILED
+    def _judge(self, row: int) -> Ending:
+        """Return the end of a row whose deadline has come."""
+        if row in self._wrong:
+            return Ending.FAILED
+        return Ending.REFUSED if row in self._refused else Ending.TIMED_OUT
 
 
-def _read_refusals(answer: bytes) -> dict[int, str]:
-    """Return the refusals in a batch's answer by the rows that their ids are.
+def _order_urls(sender: Sender, place: int, urls: Sequence[str]) -> list[str]:
+    """Return the nodes of an account: its own first, or another one for each."""
+    first = urls.index(sender.url) if sender.url in urls else place % len(urls)
+    return [*urls[first:], *urls[:first]]
 
-    What a node knows already was brought by an earlier request, so it is none.
+
+# --- several generators -------------------------------------------------------------------------
+
+
+def split_plan(plan: GeneratorPlan, count: int) -> list[GeneratorPlan]:
+    """Return the plans of several generators, which take turns; each has accounts of its own.
+
+    Raises:
+        ValueError: there are too few accounts.
     """
-    found = {}
-    value = json.loads(answer)
-    for item in value if isinstance(value, list) else [value]:
-        if "error" in item:
-            text = str(item["error"].get("message", item["error"]))
-            if item.get("id") is None:
-                raise ClientError(f"a request was refused: {text}")
-            if not text.startswith(KNOWN):
-                found[int(item["id"])] = text
+    issuers = [item for item in plan.senders if item.is_issuer]
+    others = [item for item in plan.senders if not item.is_issuer]
+    if count > len(issuers):
+        raise ValueError(f"{count} generators need as many accounts that send, not {len(issuers)}")
+    found = []
+    for place in range(count):
+        senders = (*issuers[place::count], *others[place::count])
+        Mix(plan.shares, plan.seed).check(senders)
+        found.append(
+            replace(
+                plan,
+                senders=senders,
+                due_s=plan.due_s[place::count],
+                clients=len(range(place, plan.clients, count)),
+                share=(place, count),
+            )
+        )
     return found
 
 
-def split_due(due_s: Sequence[float], generators: int) -> list[tuple[float, ...]]:
-    """Return the times of each of several generators, which take turns."""
-    return [tuple(due_s[number::generators]) for number in range(generators)]
+def add_statuses(parts: Sequence[GeneratorStatus]) -> GeneratorStatus:
+    """Return the status of several generators as one."""
+    return GeneratorStatus(
+        max(part.at_s for part in parts),
+        sum(part.due for part in parts),
+        sum(part.done for part in parts),
+        sum(part.ended for part in parts),
+        max(part.height for part in parts),
+        max(part.lag_ms_max for part in parts),
+    )
+
+
+def merge_generated(parts: Sequence[Generated]) -> Generated:
+    """Return the results of several generators as one: rows by due time, each block once."""
+    if len(parts) == 1:
+        return parts[0]
+    records = Records(names=parts[0].records.names)
+    order = sorted(
+        (part.records.due_s[row], number, row)
+        for number, part in enumerate(parts)
+        for row in range(len(part.records))
+    )
+    for _, number, row in order:
+        records.copy(parts[number].records, row)
+    blocks: dict[int, SeenBlock] = {}
+    for part in parts:
+        for block in part.blocks:
+            known = blocks.get(block.height)
+            if known is None or block.at_s < known.at_s:
+                blocks[block.height] = block
+    seen = [blocks[height] for height in sorted(blocks)]
+    return Generated(records, seen, math.fsum(part.cpu_s for part in parts))

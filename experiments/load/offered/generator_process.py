@@ -1,4 +1,4 @@
-"""A generator in a process of its own, so that the nodes' work does not hold up its clock."""
+"""Generators in processes of their own, so that the nodes' work does not hold up their clocks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import ClassVar
 
@@ -19,6 +20,9 @@ from lowu.experiments.load.offered.generator import (
     Generator,
     GeneratorPlan,
     GeneratorStatus,
+    add_statuses,
+    merge_generated,
+    split_plan,
 )
 
 END_S = 10.0
@@ -42,7 +46,7 @@ class GeneratorProcess:
         self._found: Generated | GeneratorLost | None = None
 
     def wait_until_signed(self) -> None:
-        """Return once all that is due is signed."""
+        """Return once all that is signed in advance is."""
         self._receive()
 
     def begin(self, begin_s: float, tell: Callable[[GeneratorStatus], None]) -> None:
@@ -91,8 +95,67 @@ class GeneratorProcess:
             ) from error
 
 
+class Generators:
+    """Several generators as one."""
+
+    def __init__(self, parts: Sequence[GeneratorProcess]) -> None:
+        self._parts = parts
+        self._status: dict[int, GeneratorStatus] = {}
+        self._lock = threading.Lock()
+
+    def wait_until_signed(self) -> None:
+        """Return once all that is signed in advance is."""
+        for part in self._parts:
+            part.wait_until_signed()
+
+    def begin(self, begin_s: float, tell: Callable[[GeneratorStatus], None]) -> None:
+        """Have all begin at a time of `time.monotonic`, which all processes share.
+
+        `tell` gets the status every second, from threads of its own, one at a time.
+        """
+
+        def note(place: int, status: GeneratorStatus) -> None:
+            with self._lock:
+                self._status[place] = status
+                if place == 0:
+                    tell(add_statuses(list(self._status.values())))
+
+        for place, part in enumerate(self._parts):
+            part.begin(begin_s, partial(note, place))
+
+    def stop(self) -> None:
+        """Have them offer nothing more, and end what waits."""
+        for part in self._parts:
+            part.stop()
+
+    def collect(self) -> Generated:
+        """Return the result, once there is one; several threads may wait for it.
+
+        Raises:
+            GeneratorLost: a process has ended without one.
+        """
+        return merge_generated([part.collect() for part in self._parts])
+
+
 @contextmanager
-def running_generator(plan: GeneratorPlan, drawn_from: int = 0) -> Iterator[GeneratorProcess]:
+def running_generators(
+    plan: GeneratorPlan, count: int = 1, drawn_from: int = 0
+) -> Iterator[Generators]:
+    """Start generators, which sign at once; end their processes with the block.
+
+    Raises:
+        ValueError: there are too few accounts for so many.
+    """
+    with ExitStack() as stack:
+        parts = [
+            stack.enter_context(_running_generator(part, drawn_from))
+            for part in split_plan(plan, count)
+        ]
+        yield Generators(parts)
+
+
+@contextmanager
+def _running_generator(plan: GeneratorPlan, drawn_from: int) -> Iterator[GeneratorProcess]:
     """Start a generator, which signs at once; end its process with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

@@ -1,7 +1,4 @@
-"""What transactions do: registrations, and the workloads by which systems are compared.
-
-Each follows from its number and the run's seed alone, so that a run can be repeated.
-"""
+"""Workloads of one transaction each: registrations, and those by which systems are compared."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ from lowu.contracts.registry import (
     encode_register_anchor,
     encode_register_batch,
 )
+from lowu.experiments.load.offered.steps import WorkloadCall
 from lowu.node.client import RpcClient
 
 CUSTOMERS = 10_000
@@ -35,15 +33,6 @@ SUPPLY = 10**24
 DEPLOY_GAS = 5_000_000
 GAS_MAX = 250_000
 """No workload's transaction has a higher limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadCall:
-    """One transaction without its sender and nonce."""
-
-    to: bytes
-    data: bytes
-    gas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +164,6 @@ WORKLOADS = {
 }
 
 
-REGISTRY_WORKLOADS = frozenset(("register", "batch"))
-"""Those that only institutions of a Lowu network may do."""
-
-
 async def deploy(
     client: RpcClient,
     names: Sequence[str],
@@ -224,38 +209,3 @@ async def deploy(
             share = SUPPLY // len(senders)
             await send(found[name], artifact.functions["transfer"].encode_call(sender, share))
     return found
-
-
-class Mix:
-    """Draws the workload of each transaction by its share."""
-
-    def __init__(self, shares: Mapping[str, float], seed: int) -> None:
-        self.names = list(shares)
-        self._bounds = list(accumulate(shares.values()))
-        self._seed = seed
-
-    @property
-    def contracts(self) -> list[str]:
-        """The artifacts that have to be deployed, each once."""
-        return list(dict.fromkeys(filter(None, (WORKLOADS[name].contract for name in self.names))))
-
-    def build(
-        self, number: int, schema: int, addresses: Mapping[str, bytes]
-    ) -> tuple[str, WorkloadCall]:
-        """Return the workload and the call of a transaction."""
-        random = Random(f"lowu workload {self._seed} {number}")  # noqa: S311
-        at = random.random() * self._bounds[-1]
-        name = next(
-            name for name, bound in zip(self.names, self._bounds, strict=True) if at < bound
-        )
-        workload = WORKLOADS[name]
-        address = addresses.get(workload.contract, bytes(19) + b"\xff")
-        return name, workload.build(number, schema, address, random)
-
-
-def tell_shares(shares: Mapping[str, float]) -> str:
-    """Return a mix for people: ``register``, or ``register 80 %, transfer 20 %``."""
-    if len(shares) == 1:
-        return next(iter(shares))
-    total = sum(shares.values())
-    return ", ".join(f"{name} {share / total * 100:.0f} %" for name, share in shares.items())

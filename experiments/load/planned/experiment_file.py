@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowu.contracts.named import tell_unknown
-from lowu.experiments.load.offered.workloads import WORKLOADS
+from lowu.experiments.load.offered.mix import ALL_WORKLOADS
 from lowu.experiments.load.planned.arrivals import (
     KINDS,
     PROFILES,
@@ -45,9 +45,12 @@ POINTS_MAX = 1_000
 """Most combinations of a sweep."""
 RATE_MAX = 1_000_000.0
 PROVIDERS = ("local", "sim")
+GENERATORS_MAX = 64
+SIGNING = ("ahead", "due")
+"""When transactions are signed: before the load, or when they are due."""
 OPERATORS = ("<=", ">=", "==", "<", ">")
 FIGURES = (
-    "scheduled", "sent", "committed", "failed", "refused", "timed_out", "uncommitted",
+    "scheduled", "sent", "committed", "answered", "failed", "refused", "timed_out", "uncommitted",
     "throughput_per_s", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms", "mean_ms",
     "generator_lag_ms_max", "view_changes", "blocks",
 )  # fmt: skip
@@ -67,6 +70,10 @@ class Load:
     """From the time at which a transaction is due: uncommitted after it, it has timed out."""
     lag_bound_ms: float
     """A run whose generator ever lags by more behind its schedule is invalid."""
+    generators: int = 1
+    """How many processes offer it, in turns."""
+    is_signed_ahead: bool = True
+    """Whether what can be signed before the load is; else all is signed when it is due."""
 
     @property
     def offered_s(self) -> float:
@@ -201,7 +208,7 @@ def _read_load(reader: TomlReader, raw: object) -> Load:
     table = FileTable(reader, "load", 0, raw)
     table.only(
         "workload", "arrival", "profile", "speed", "warm_up_s", "duration_s", "deadline_s",
-        "lag_bound_ms",
+        "lag_bound_ms", "generators", "signing",
     )  # fmt: skip
     return Load(
         _read_workload(reader, table),
@@ -210,17 +217,19 @@ def _read_load(reader: TomlReader, raw: object) -> Load:
         table.number("duration_s", 60, 0.1, TIME_MAX_S),
         table.number("deadline_s", 20, 0.1, 86_400),
         table.number("lag_bound_ms", 250, 1, 60_000),
+        int(table.number("generators", 1, 1, GENERATORS_MAX, is_whole=True)),
+        table.choice("signing", SIGNING, SIGNING[0]) == SIGNING[0],
     )
 
 
 def _read_workload(reader: TomlReader, load: FileTable) -> dict[str, float]:
     if not isinstance(load.raw.get("workload"), dict):
-        return {load.choice("workload", tuple(WORKLOADS), "register"): 1.0}
+        return {load.choice("workload", tuple(ALL_WORKLOADS), "register"): 1.0}
     table = FileTable(reader, "load.workload", 0, load.raw["workload"])
     for name in table.raw:
-        if name not in WORKLOADS:
-            table.tell(name, tell_unknown("workload", name, WORKLOADS))
-    shares = {name: table.number(name, 0, 0, 1e6) for name in table.raw if name in WORKLOADS}
+        if name not in ALL_WORKLOADS:
+            table.tell(name, tell_unknown("workload", name, ALL_WORKLOADS))
+    shares = {name: table.number(name, 0, 0, 1e6) for name in table.raw if name in ALL_WORKLOADS}
     found = {name: share for name, share in shares.items() if share > 0}
     if not found:
         table.tell("", "a mix of workloads needs at least one share above 0")

@@ -11,17 +11,24 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-from lowu.experiments.load.offered.workloads import tell_shares
+from lowu.experiments.load.offered.mix import tell_shares
+from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.reported.report_plots import medians_of, plot_sweep, plots_of
 from lowu.experiments.load.reported.results import StoredPoint, StoredResults, StoredRun
 
 FIGURES = (
     ("scheduled", "due", 0), ("sent", "sent", 0), ("committed", "committed", 0),
-    ("failed", "reverted", 0), ("refused", "refused", 0), ("timed_out", "timed out", 0),
+    ("answered", "answered", 0), ("failed", "failed", 0), ("refused", "refused", 0),
+    ("timed_out", "timed out", 0),
     ("throughput_per_s", "throughput, 1/s", 1), ("p50_ms", "p50, ms", 0), ("p90_ms", "p90, ms", 0),
     ("p99_ms", "p99, ms", 0), ("p999_ms", "p99.9, ms", 0), ("max_ms", "max, ms", 0),
     ("generator_lag_ms_max", "generator's lag, ms", 0), ("view_changes", "view changes", 0),
 )  # fmt: skip
+_OF_EACH = (
+    "scheduled", "committed", "answered", "failed", "refused", "timed_out", "throughput_per_s",
+    "p50_ms", "p90_ms", "p99_ms", "max_ms",
+)  # fmt: skip
+"""The figures that are told of each workload of a mix."""
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:68em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}
@@ -86,6 +93,7 @@ def render_report(results: StoredResults) -> str:
             continue
         if point.name:
             body.append(f"<h2>{_escape(point.name)}</h2>")
+        body.append(_tell_workloads(point))
         body.append(_tell_faults(point))
         body.append('<div class="plots">')
         body += [_add(plots, plot) for plot in plots_of(point)]
@@ -206,6 +214,24 @@ def _tell_table(results: StoredResults) -> str:
         "medians of the runs.</p>"
         f"<div style='overflow:auto'><table><tr><th>point{heads}{''.join(rows)}</table></div>"
     )
+
+
+def _tell_workloads(point: StoredPoint) -> str:
+    """Return the figures of each workload, if there are several; of old results, none."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for run in point.runs:
+        for name, told in run.told.get("workloads", {}).items():
+            found.setdefault(name, []).append(told["figures"])
+    shown = [item for item in FIGURES if item[0] in _OF_EACH]
+    rows = []
+    for name, runs in found.items():
+        figures = median_figures(
+            {key: value for key, value in item.items() if value is not None} for item in runs
+        )
+        cells = [_tell(figures[key], digits) if key in figures else "–" for key, _, digits in shown]
+        rows.append(f"<tr><td>{_escape(name)}<td>{'<td>'.join(cells)}")
+    heads = "".join(f"<th>{_escape(label)}" for _, label, _ in shown)
+    return f"<table><tr><th>workload{heads}{''.join(rows)}</table>" if rows else ""
 
 
 def _tell_faults(point: StoredPoint) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowu.experiments.load.outcomes import (
+    DONE,
     SHARES,
-    Ending,
     Records,
     list_seconds,
     median_figures,
@@ -53,9 +53,9 @@ def plots_of(point: StoredPoint) -> list[dict[str, Any]]:
     blocks = sorted((item for item in run.read_blocks() if item[1] >= 0), key=lambda item: item[1])
     return [
         _plot(
-            "Throughput, first run", "s", "transactions per second",
-            [times, [float(i.due) for i in seconds], [float(i.committed) for i in seconds]],
-            ["due", "committed"], bands=bands, dashed=[0],
+            "Throughput, first run", "s", "per second",
+            [times, [float(i.due) for i in seconds], [float(i.done) for i in seconds]],
+            ["due", "done"], bands=bands, dashed=[0],
         ),
         _plot(
             "Latency of what was due, first run", "s", "ms",
@@ -72,16 +72,16 @@ def plots_of(point: StoredPoint) -> list[dict[str, Any]]:
 
 
 def list_latencies_ms(records: Records, warm_up_s: float) -> list[float]:
-    """Return the latencies of what was committed, in order; the rest has none."""
+    """Return the latencies of what was committed or answered, in order; the rest has none."""
     return sorted(
         (records.ended_s[row] - records.due_s[row]) * 1_000
         for row in range(len(records))
-        if records.due_s[row] >= warm_up_s and records.outcome[row] == Ending.COMMITTED
+        if records.due_s[row] >= warm_up_s and records.outcome[row] in DONE
     )
 
 
 def _plot_cdf(point: StoredPoint) -> dict[str, Any]:
-    """Return how many per cent of all that was due were committed within a time, in all runs."""
+    """Return how many per cent of all that was due were done within a time, in all runs."""
     warm_up_s = point.experiment.load.warm_up_s
     latencies: list[float] = []
     due = 0
@@ -93,12 +93,12 @@ def _plot_cdf(point: StoredPoint) -> dict[str, Any]:
     steps = [number / CDF_POINTS for number in range(1, CDF_POINTS + 1)]
     shares = sorted({*steps, *SHARES.values()})
     x: list[float | None] = [max(0.1, percentile(latencies, share)) for share in shares]
-    committed = len(latencies) / due if due else 0.0
-    y: list[float | None] = [share * committed * 100 for share in shares]
+    done = len(latencies) / due if due else 0.0
+    y: list[float | None] = [share * done * 100 for share in shares]
     if not latencies:
         x, y = [], []
     return _plot(
-        "Latency of all that was due, all runs", "ms", "per cent committed", [x, y], ["within"],
+        "Latency of all that was due, all runs", "ms", "per cent done", [x, y], ["within"],
         log_x=True,
     )  # fmt: skip
 

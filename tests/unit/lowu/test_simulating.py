@@ -42,8 +42,9 @@ deadline_s = 5
 """
 
 
-def play(more="", rate=10, duration_s=1, factor=1.0):
+def play(more="", rate=10, duration_s=1, factor=1.0, workload='"register"', load=""):
     text = FILE.format(rate=rate, duration_s=duration_s) + more
+    text = text.replace('"register"', f"{workload}\n{load}")
     (item,) = parse_experiments(text, Path("virtual.toml"))
     costs = {
         work: WorkCost(cost.base_s * factor, cost.item_s * factor)
@@ -62,6 +63,34 @@ def test_all_that_is_due_is_committed():
     assert found.is_healed
     assert set(found.cpu_s) == {"node0", "node1", "node2", "node3", "generator"}
     assert all(found.cpu_s.values())
+
+
+JOURNEYS = "{ register = 1, verify = 1, revoke = 1, consent = 1, flow = 1 }"
+
+
+def test_journeys_end_once_their_last_step_does():
+    found = play(workload=JOURNEYS, rate=30)
+    figures = {name: item.figures for name, item in found.by_workload.items()}
+    assert found.summary.figures["scheduled"] == 30
+    for name, item in figures.items():
+        ending = "answered" if name in ("verify", "flow") else "committed"
+        assert 0 < item["scheduled"] == item[ending], name
+    p50_ms = {name: item["p50_ms"] for name, item in figures.items()}
+    assert p50_ms["verify"] < p50_ms["register"] < p50_ms["revoke"] < p50_ms["flow"]
+    assert 1.5 * p50_ms["register"] < p50_ms["consent"]
+
+
+def test_a_read_whose_answer_stays_wrong_has_failed(monkeypatch):
+    monkeypatch.setattr("lowu.experiments.load.run.stock_anchor", lambda place: bytes(31) + b"\1")
+    figures = play(workload='"verify"', rate=2).summary.figures
+    assert (figures["scheduled"], figures["failed"]) == (2, 2)
+
+
+def test_several_generators_offer_in_turns():
+    found = play(load="generators = 2")
+    figures = found.summary.figures
+    assert (figures["scheduled"], figures["committed"]) == (10, 10)
+    assert all(found.cpu_s[name] for name in ("generator", "generator-2"))
 
 
 def test_dear_work_takes_longer():

@@ -111,6 +111,7 @@ def experiments_folder() -> Path:
 def check_experiments(experiments: tuple[Experiment, ...], path: Path) -> list[Plan]:
     """Return the plan of each experiment's network; `UsageError` if one cannot be run."""
     from lowu.contracts.named import UnknownName
+    from lowu.experiments.load.offered.generator import split_plan
     from lowu.experiments.load.planned.arrivals import ArrivalMistake
     from lowu.experiments.load.run import check, plan_generator
     from lowu.node.errors import ConfigError
@@ -119,7 +120,7 @@ def check_experiments(experiments: tuple[Experiment, ...], path: Path) -> list[P
     for item in experiments:
         try:
             plan = check(item, *read_network(item.network))
-            plan_generator(item, plan, item.seed)
+            split_plan(plan_generator(item, plan, item.seed), item.load.generators)
         except (ConfigError, UnknownName, ArrivalMistake, ValueError) as error:
             where = f" with {_tell_point(item)}" if item.point else ""
             raise click.UsageError(f"{path}{where}: {error}") from error

@@ -8,9 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from lowu.contracts.registry import Jurisdiction
-from lowu.experiments.load.offered.workloads import WORKLOADS
+from lowu.experiments.load.offered.mix import ALL_WORKLOADS
 from lowu.experiments.load.planned.arrivals import KINDS, PROFILES
-from lowu.experiments.load.planned.experiment_file import FIGURES, PROVIDERS
+from lowu.experiments.load.planned.experiment_file import (
+    FIGURES,
+    GENERATORS_MAX,
+    PROVIDERS,
+    SIGNING,
+)
 from lowu.experiments.load.planned.fault_tables import FAULT_KINDS, LINK_PRESETS
 from lowu.node.settings import SETTINGS
 from lowu.node.topology.spec import LIES
@@ -84,7 +89,7 @@ def _network() -> dict[str, Any]:
 
 
 def _load() -> dict[str, Any]:
-    shares = _table(dict.fromkeys(WORKLOADS, _NUMBER))
+    shares = _table(dict.fromkeys(ALL_WORKLOADS, _NUMBER))
     names = sorted({key for keys in KINDS.values() for key in keys} - {"file"})
     arrival = _table(
         {
@@ -97,9 +102,11 @@ def _load() -> dict[str, Any]:
     times = ("warm_up_s", "duration_s", "deadline_s", "lag_bound_ms", "speed")
     return _table(
         {
-            "workload": {"oneOf": [{"enum": list(WORKLOADS)}, shares]},
+            "workload": {"oneOf": [{"enum": list(ALL_WORKLOADS)}, shares]},
             "arrival": arrival,
             "profile": {"enum": list(PROFILES)},
+            "generators": {"type": "integer", "minimum": 1, "maximum": GENERATORS_MAX},
+            "signing": {"enum": list(SIGNING)},
             **dict.fromkeys(times, _NUMBER),
         }
     )

@@ -188,7 +188,7 @@ def restore_provider(described: object) -> Provider:
 def _watch(progress: Progress) -> Any:
     def watch(status: GeneratorStatus) -> None:
         progress(
-            f"{status.at_s:5.0f} s  due {status.due}, committed {status.committed}, "
+            f"{status.at_s:5.0f} s  due {status.due}, done {status.done}, "
             f"waiting {status.due - status.ended}, block {status.height}, "
             f"lag {status.lag_ms_max:.0f} ms"
         )

@@ -26,9 +26,14 @@ from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.output import Progress, print_table
 
 SHOWN = (
-    "scheduled", "sent", "committed", "refused", "timed_out", "throughput_per_s", "p50_ms",
-    "p99_ms", "max_ms", "generator_lag_ms_max", "view_changes",
+    "scheduled", "sent", "committed", "answered", "refused", "timed_out", "throughput_per_s",
+    "p50_ms", "p99_ms", "max_ms", "generator_lag_ms_max", "view_changes",
 )  # fmt: skip
+SHOWN_OF_EACH = (
+    "scheduled", "committed", "answered", "failed", "refused", "timed_out", "throughput_per_s",
+    "p50_ms", "p99_ms", "max_ms",
+)  # fmt: skip
+"""Figures that are told of each workload of a mix."""
 
 
 @dataclass(slots=True)
@@ -145,12 +150,15 @@ def _tell_run(point: Point, number: int, points: int) -> str:
 def _print(points: list[Point], seconds: float) -> None:
     first = points[0].experiment
     rows = []
+    reads = any(point.figures().get("answered") for point in points)
+    shown = [name for name in SHOWN if reads or name != "answered"]
     for point in points:
         figures = point.figures()
         where = ", ".join(f"{value}" for value in point.experiment.point.values()) or "-"
-        rows.append([where, str(len(point.runs)), *(_tell(point, figures, name) for name in SHOWN)])
+        rows.append([where, str(len(point.runs)), *(_tell(point, figures, name) for name in shown)])
     swept = ", ".join(first.point) or "point"
-    print_table(f"{first.name}, medians of the runs", (swept, "runs", *SHOWN), rows)
+    print_table(f"{first.name}, medians of the runs", (swept, "runs", *shown), rows)
+    _print_workloads(points)
     for point in points:
         for number, item in enumerate(point.runs, start=1):
             for flaw in item.flaws:
@@ -166,6 +174,22 @@ def _print(points: list[Point], seconds: float) -> None:
         for miss in point.misses():
             click.echo(f"NOT AS EXPECTED: {miss}")
     click.echo(f"all in {seconds:.0f} s")
+
+
+def _print_workloads(points: list[Point]) -> None:
+    """Print the figures of each workload, if there are several."""
+    rows = []
+    for point in points:
+        where = ", ".join(f"{value}" for value in point.experiment.point.values()) or "-"
+        for name in point.experiment.load.workload:
+            runs = [item.by_workload[name] for item in point.runs if name in item.by_workload]
+            figures = median_figures(item.figures for item in runs)
+            cells = [f"{figures[key]:,.0f}" if key in figures else "-" for key in SHOWN_OF_EACH]
+            if runs:
+                rows.append([where, name, *cells])
+    if rows:
+        swept = ", ".join(points[0].experiment.point) or "point"
+        print_table("by workload", (swept, "workload", *SHOWN_OF_EACH), rows)
 
 
 def _tell(point: Point, figures: dict[str, float], name: str) -> str:

@@ -6,7 +6,7 @@ again, on any machine.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,15 @@ import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.fault_driver import THROTTLE_S, FaultDriver
-from lowu.experiments.load.offered.generator import Generator, GeneratorStatus
+from lowu.experiments.load.offered.generator import (
+    Generated,
+    Generator,
+    GeneratorPlan,
+    GeneratorStatus,
+    add_statuses,
+    merge_generated,
+    split_plan,
+)
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.experiments.load.run import (
@@ -81,13 +89,15 @@ async def _simulate(
     async with open_virtual(plan, seed, machine=machine, shapes=shapes) as network:
         addresses = await set_up(experiment, plan, seed, network.client(plan.nodes[0]))
         tell("signing what is due")
-        generator = Generator(
-            plan_generator(experiment, plan, seed, addresses),
-            drawn_from=number,
-            clock=trio.current_time,
-            connect=partial(SimulatedClient, network, machine),
+        offered = plan_generator(experiment, plan, seed, addresses)
+        generators = SimulatedGenerators(
+            network, machine, split_plan(offered, experiment.load.generators), number
         )
-        processes = [*(node.name for node in plan.nodes), GENERATOR, *([RELAYS] if shapes else [])]
+        processes = [
+            *(node.name for node in plan.nodes),
+            *generators.names,
+            *([RELAYS] if shapes else []),
+        ]
         before = {name: machine.spent_s(name) for name in processes}
         parts_before = _parts_s(network, {})
         views_before = _highest_view(network)
@@ -98,14 +108,14 @@ async def _simulate(
         is_complete = True
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(generator.run, begin_s, watch)
+                nursery.start_soon(generators.run, begin_s, watch)
                 end_s = begin_s + experiment.load.offered_s
                 nursery.start_soon(driver.run, experiment.faults, begin_s, end_s)
         except* KeyboardInterrupt:
             is_complete = False
         spent = {name: machine.spent_s(name) - spent_s for name, spent_s in before.items()}
         return conclude(
-            experiment, seed, generator.found, driver.events,
+            experiment, seed, generators.found, driver.events,
             cpu_s=spent,
             parts_s=_parts_s(network, parts_before),
             view_changes=max(0, _highest_view(network) - views_before),
@@ -114,12 +124,51 @@ async def _simulate(
         )  # fmt: skip
 
 
-class SimulatedClient:
-    """A connection of the generator to a node."""
+class SimulatedGenerators:
+    """The generators of a run, each a process of the machine."""
 
-    def __init__(self, network: VirtualNodes, machine: Machine, url: str) -> None:
+    def __init__(
+        self,
+        network: VirtualNodes,
+        machine: Machine,
+        plans: Sequence[GeneratorPlan],
+        drawn_from: int,
+    ) -> None:
+        self.names = [GENERATOR, *(f"{GENERATOR}-{place}" for place in range(2, len(plans) + 1))]
+        self._parts = [
+            Generator(
+                plan,
+                drawn_from=drawn_from,
+                clock=trio.current_time,
+                connect=partial(SimulatedClient, network, machine, name),
+            )
+            for name, plan in zip(self.names, plans, strict=True)
+        ]
+
+    async def run(self, begin_s: float, tell: Callable[[GeneratorStatus], None]) -> None:
+        """Offer everything from `begin_s` on, a time of the virtual clock."""
+
+        def tell_all(_: GeneratorStatus) -> None:
+            tell(add_statuses([part.status for part in self._parts]))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._parts[0].run, begin_s, tell_all)
+            for part in self._parts[1:]:
+                nursery.start_soon(part.run, begin_s)
+
+    @property
+    def found(self) -> Generated:
+        """What there is so far."""
+        return merge_generated([part.found for part in self._parts])
+
+
+class SimulatedClient:
+    """A connection of a generator, the process `own`, to a node."""
+
+    def __init__(self, network: VirtualNodes, machine: Machine, own: str, url: str) -> None:
         self._network = network
         self._machine = machine
+        self._own = own
         self._name = next(node.name for node in network.plan.nodes if node.url == url)
 
     async def __aenter__(self) -> Self:
@@ -133,7 +182,7 @@ class SimulatedClient:
     async def post(self, body: bytes) -> bytes:
         """Have a node answer a body; `ClientError` if it is down."""
         name, calls = self._name, body.count(b'"method"')
-        await self._machine.spend(GENERATOR, Work.OFFER, calls)
+        await self._machine.spend(self._own, Work.OFFER, calls)
         await trio.sleep(self._machine.model.hop_s)
         node = self._network.nodes.get(name)
         if node is None:

@@ -11,10 +11,16 @@ import trio
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from lowu.experiments.load.offered.generator import Generator, GeneratorPlan, split_due
+from lowu.experiments.load.offered.generator import (
+    Generator,
+    GeneratorPlan,
+    merge_generated,
+    split_plan,
+)
+from lowu.experiments.load.offered.steps import Sender
 from lowu.experiments.load.outcomes import Ending
 
-KEYS = ((b"\1" * 32, 1), (b"\2" * 32, 2))
+SENDERS = (Sender(b"\1" * 32, 1), Sender(b"\2" * 32, 2))
 
 
 class Chain:
@@ -105,7 +111,7 @@ async def commit_every(chain, seconds):
 
 
 def plan(urls, due_s, **more):
-    return GeneratorPlan(tuple(urls), KEYS, 5, tuple(due_s), **{"deadline_s": 5.0, **more})
+    return GeneratorPlan(tuple(urls), SENDERS, 5, tuple(due_s), **{"deadline_s": 5.0, **more})
 
 
 async def generate(chain, due_s, every_s=0.05, **more):
@@ -166,7 +172,7 @@ async def test_what_was_reverted_is_found():
 
 
 async def test_a_node_that_falls_silent_is_left_and_nothing_is_lost(monkeypatch):
-    monkeypatch.setattr("lowu.experiments.load.offered.generator.ANSWER_S", 0.2)
+    monkeypatch.setattr("lowu.experiments.load.offered.endpoints.ANSWER_S", 0.2)
     chain, silent = Chain(), []
     async with trio.open_nursery() as nursery:
         quiet = await open_server(nursery, chain, is_silent=lambda: bool(silent))
@@ -208,7 +214,7 @@ async def test_an_interrupted_run_keeps_what_it_found():
             while len(chain.pending) < 2:
                 await trio.sleep(0.01)
             chain.commit()
-            while generator.status.committed < 2:
+            while generator.status.done < 2:
                 await trio.sleep(0.01)
             generator.stop()
 
@@ -218,8 +224,25 @@ async def test_an_interrupted_run_keeps_what_it_found():
     assert list(found.records.outcome) == [Ending.COMMITTED] * 2
 
 
-def test_several_generators_share_the_times():
-    due = [n / 10 for n in range(10)]
-    parts = split_due(due, 3)
-    assert sorted(item for part in parts for item in part) == due
-    assert {len(part) for part in parts} == {3, 4}
+async def test_several_generators_take_turns_and_their_results_are_one():
+    chain, due = Chain(), [n / 100 for n in range(50)]
+    async with trio.open_nursery() as nursery:
+        urls = [await open_server(nursery, chain) for _ in range(2)]
+        nursery.start_soon(commit_every, chain, 0.05)
+        parts = split_plan(plan(urls, due), 2)
+        generators = [Generator(part) for part in parts]
+        begin_s = time.monotonic()
+        async with trio.open_nursery() as running:
+            for generator in generators:
+                running.start_soon(generator.run, begin_s)
+        nursery.cancel_scope.cancel()
+    found = merge_generated([item.found for item in generators])
+    assert list(found.records.due_s) == due
+    assert set(found.records.outcome) == {Ending.COMMITTED}
+    assert sum(block.transactions for block in found.blocks) == 50
+    assert list(nonces_by_sender(chain).values()) == [list(range(25))] * 2
+
+
+def test_each_generator_needs_an_account():
+    with pytest.raises(ValueError, match="3 generators need as many accounts that send, not 2"):
+        split_plan(plan(["http://127.0.0.1:1"], [0.0]), 3)

@@ -96,7 +96,7 @@ def test_the_first_end_counts():
 
 def test_seconds_have_what_was_due_and_what_was_committed_in_them():
     seconds = list_seconds(make([(0.5, 1.0), (0.9, 0.2), (2.5, None, Ending.TIMED_OUT)]), 5.0)
-    assert [(item.due, item.committed) for item in seconds] == [(2, 0), (0, 2), (1, 0)]
+    assert [(item.due, item.done) for item in seconds] == [(2, 0), (0, 2), (1, 0)]
     assert math.isclose(seconds[0].p99_ms, 1_000) and seconds[2].p50_ms == 5_000
     assert math.isnan(seconds[1].p99_ms)
 

@@ -5,14 +5,23 @@ from collections import Counter
 import pytest
 
 from lowu.contracts.abi import load_artifact
-from lowu.experiments.load.offered.workloads import WORKLOADS, Mix, tell_shares
+from lowu.experiments.load.offered.mix import ALL_WORKLOADS, Mix, tell_shares
+from lowu.experiments.load.offered.steps import Sender
 
 SHARES = {"register": 3.0, "nothing": 1.0}
 
 
+SENDERS = (Sender(b"\1" * 32, 1),)
+
+
+def draw_calls(mix, count):
+    """Return the kinds of what a mix draws, and the calls: one for each."""
+    drawn = [mix.draw(number, 0, SENDERS, 5, {}) for number in range(count)]
+    return [(mix.names[kind], step.call) for kind, (step,) in drawn]
+
+
 def draw(seed):
-    mix = Mix(SHARES, seed)
-    return [mix.build(number, 1, {}) for number in range(4_000)]
+    return draw_calls(Mix(SHARES, seed), 4_000)
 
 
 def test_a_mix_keeps_its_shares_and_follows_from_its_seed():
@@ -24,7 +33,7 @@ def test_a_mix_keeps_its_shares_and_follows_from_its_seed():
 
 
 def test_contracts_are_deployed_once():
-    assert Mix(dict.fromkeys(WORKLOADS, 1.0), 0).contracts == [
+    assert Mix(dict.fromkeys(ALL_WORKLOADS, 1.0), 0).contracts == [
         "Token", "SmallBank", "Performance", "KeyValue",
     ]  # fmt: skip
     assert Mix({"register": 1.0, "nothing": 1.0}, 0).contracts == []
@@ -48,7 +57,7 @@ def test_ycsb_has_the_operations_of_its_workloads(name, wanted):
         ("modify", functions["modify"], b""), ("scan", functions["scan"], 1),
     )}  # fmt: skip
     mix = Mix({name: 1.0}, 3)
-    calls = [mix.build(number, 0, {})[1].data for number in range(2_000)]
+    calls = [call.data for _, call in draw_calls(mix, 2_000)]
     counts = Counter(names[data[:4]] for data in calls)
     assert counts.keys() == wanted.keys()
     for kind, share in wanted.items():
@@ -62,11 +71,11 @@ def test_ycsb_has_the_operations_of_its_workloads(name, wanted):
 
 def test_batches_have_up_to_ten_thousand_documents():
     mix = Mix({"batch": 1.0}, 0)
-    counts = [int.from_bytes(mix.build(n, 1, {})[1].data[36:68], "big") for n in range(500)]
+    counts = [int.from_bytes(call.data[36:68], "big") for _, call in draw_calls(mix, 500)]
     assert min(counts) >= 1
     assert 9_000 < max(counts) <= 10_000
 
 
 def test_no_two_registrations_are_of_one_anchor():
     mix = Mix({"register": 1.0}, 0)
-    assert len({mix.build(number, 1, {})[1].data for number in range(1_000)}) == 1_000
+    assert len({call.data for _, call in draw_calls(mix, 1_000)}) == 1_000

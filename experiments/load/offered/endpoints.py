@@ -1,0 +1,185 @@
+"""Connections of a generator to nodes: accounts that send in order, and readers that ask."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import trio
+
+from lowu.contracts.account import Account
+from lowu.experiments.actors.light_client import render_calls
+from lowu.experiments.load.offered.steps import ReadStep
+from lowu.node.client import ClientError
+
+BATCH_MAX = 100
+"""Most transactions in one request."""
+AGAIN_S = 0.05
+"""Time before what was refused, or not answered, is sent again."""
+ANSWER_S = 3.0
+"""How long a node is waited for before the next one is asked."""
+READERS = 8
+"""Connections to each node for reads, each with one request at a time."""
+KNOWN = ("already known", "nonce too low")
+"""Refusals of what an earlier request, whose answer was lost, has brought."""
+FAULTS = (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError)
+"""What a node that does not answer, or answers something else, leads to."""
+
+
+class Client(Protocol):
+    """What a generator needs of a connection to a node; `LightClient` is one."""
+
+    async def post(self, body: bytes) -> bytes:
+        """Return the answer to a body; `ClientError` if there is none."""
+
+
+Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Client]]
+"""Opens a connection to a URL."""
+
+
+async def call(client: Client, method: str, *params: object) -> Any:
+    """Return the result of a call; one of `FAULTS` if there is none in time."""
+    with trio.fail_after(ANSWER_S):
+        answer = await client.post(render_calls(method, [params]))
+    return json.loads(answer)["result"]
+
+
+@dataclass(slots=True)
+class Lane:
+    """An account, whose transactions go to one node in the order of their nonces.
+
+    It behaves as an issuer's desk does: what a node refuses is sent again, and where a node does
+    not answer, the next one is asked.
+    """
+
+    account: Account
+    urls: Sequence[str]
+    """The node that it sends to, and those after it."""
+    nonce: int
+    refused: set[int]
+    """Rows whose last answer was a refusal, of all lanes."""
+    queue: deque[tuple[int, bytes]] = field(default_factory=deque)
+    """Rows and their calls, rendered, that are to be sent."""
+    filled: trio.Event = field(default_factory=trio.Event)
+
+    def put(self, row: int, rendered: bytes) -> None:
+        """Have a transaction sent."""
+        self.queue.append((row, rendered))
+        self.filled.set()
+
+    async def run(self, connect: Connect) -> None:
+        """Send what is in the queue, in order, to one node as long as it answers."""
+        for url in itertools.cycle(self.urls):
+            try:
+                async with connect(url) as client:
+                    while True:
+                        await self._send_some(client)
+            except (ClientError, ValueError, trio.TooSlowError):
+                await trio.sleep(AGAIN_S)
+
+    async def _send_some(self, client: Client) -> None:
+        while not self.queue:
+            self.filled = trio.Event()
+            await self.filled.wait()
+        batch = list(itertools.islice(self.queue, BATCH_MAX))
+        body = b"[%s]" % b",".join(rendered for _, rendered in batch)
+        with trio.fail_after(ANSWER_S):
+            answer = await client.post(body)
+        refused = _read_refusals(answer) if b'"error"' in answer else {}
+        self.refused.difference_update(row for row, _ in batch)
+        self.refused.update(refused)
+        for row, _ in batch:
+            if row in refused:
+                await trio.sleep(AGAIN_S)  # it and all after it stay at the head of the queue
+                return
+            self.queue.popleft()
+
+
+def _read_refusals(answer: bytes) -> dict[int, str]:
+    """Return the refusals in a batch's answer by the rows that their ids are.
+
+    What a node knows already was brought by an earlier request, so it is none.
+    """
+    found = {}
+    value = json.loads(answer)
+    for item in value if isinstance(value, list) else [value]:
+        if "error" in item:
+            text = str(item["error"].get("message", item["error"]))
+            if item.get("id") is None:
+                raise ClientError(f"a request was refused: {text}")
+            if not text.startswith(KNOWN):
+                found[int(item["id"])] = text
+    return found
+
+
+class Readers:
+    """Ask nodes, several requests to each at a time, until the answers are right."""
+
+    def __init__(
+        self,
+        urls: Iterable[str],
+        is_over: Callable[[int], bool],
+        answered: Callable[[int], None],
+        failed: set[int],
+        refused: set[int],
+    ) -> None:
+        """Begin with nothing to ask.
+
+        `is_over` says whether a row has its end already; `answered` is told of those whose answers
+        are right; rows of wrong answers are in `failed`, refused ones in `refused`.
+        """
+        self._is_over = is_over
+        self._answered = answered
+        self._failed = failed
+        self._refused = refused
+        self._ways = {url: trio.open_memory_channel[tuple[int, ReadStep]](2**20) for url in urls}
+
+    def put(self, url: str, row: int, ask: ReadStep) -> None:
+        """Have a node asked."""
+        self._ways[url][0].send_nowait((row, ask))
+
+    async def run(self, connect: Connect) -> None:
+        """Ask whatever is put, for good."""
+        async with trio.open_nursery() as nursery:
+            for url in self._ways:
+                for _ in range(READERS):
+                    nursery.start_soon(self._ask_all, url, connect)
+
+    async def _ask_all(self, url: str, connect: Connect) -> None:
+        urls = list(self._ways)
+        first = urls.index(url)
+        row, ask = await self._ways[url][1].receive()
+        for place in itertools.cycle([*urls[first:], *urls[:first]]):
+            try:
+                async with connect(place) as client:
+                    while True:
+                        if self._is_over(row) or await self._is_answered(client, row, ask):
+                            row, ask = await self._ways[url][1].receive()
+                        else:
+                            await trio.sleep(AGAIN_S)
+            except FAULTS:
+                await trio.sleep(AGAIN_S)
+
+    async def _is_answered(self, client: Client, row: int, ask: ReadStep) -> bool:
+        params = [
+            ({"to": "0x" + to.hex(), "data": "0x" + data.hex()}, "latest") for to, data in ask.calls
+        ]
+        with trio.fail_after(ANSWER_S):
+            answer = json.loads(await client.post(render_calls("eth_call", params)))
+        items = answer if isinstance(answer, list) else [answer]
+        if any("error" in item for item in items):
+            self._refused.add(row)
+            return False
+        self._refused.discard(row)
+        outputs = {item["id"]: bytes.fromhex(item["result"][2:]) for item in items}
+        if not ask.is_right([outputs[number] for number in range(len(params))]):
+            self._failed.add(row)
+            return False
+        self._failed.discard(row)
+        self._answered(row)
+        return True
