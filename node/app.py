@@ -58,7 +58,7 @@ from lowu.node.ledger.opening import open_chain
 from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import FileTrace, VoteTrace
 from lowu.node.limits.descriptors import DescriptorBudget, divide, raise_limit
-from lowu.node.metrics import CpuTimes
+from lowu.node.metrics import BlockPhases, CpuTimes
 from lowu.node.pool.gossip import Gossip
 from lowu.node.pool.txpool import TxPool
 from lowu.node.rpc.http.access import Access
@@ -213,7 +213,8 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     gossip = Gossip(gateway, pool, clock, cpu)
     reader = ChainReader(genesis, ledger, membership, scheduler.block_context, clock)
     replica = None if driver is None else driver.replica
-    status = NodeStatus(config, ledger, gateway, sync, replica, checker.clock_check, cpu)
+    phases = BlockPhases(clock.elapsed_s) if driver is None else driver.phases
+    status = NodeStatus(config, ledger, gateway, sync, replica, checker.clock_check, cpu, phases)
     waiter = CommitWaiter(pool, reader, clock, cpu)
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
     node = Node(
@@ -260,6 +261,7 @@ def _build_consensus(
         sealer=sealer,
         sync=sync,
         cpu=ledger.cpu,
+        phases=BlockPhases(on.clock.elapsed_s),
     )
     return inbox, sync, sealer, driver
 

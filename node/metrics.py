@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from threading import Lock
@@ -61,6 +62,65 @@ class _Span:
 
     def __exit__(self, *_: object) -> None:
         self._times.add(self._part, time.thread_time() - self._started_s)
+
+
+class BlockPhase(StrEnum):
+    """What a validator notes of a block, in this order."""
+
+    PROPOSED = "proposed"
+    """It proposed the block, or had the proposal."""
+    PREPARED = "prepared"
+    """A quorum had prepared it: this node's commit vote leaves."""
+    ORDERED = "ordered"
+    """A quorum had committed to the order: the block is to be executed."""
+    EXECUTED = "executed"
+    """Its own execution has a result."""
+    CERTIFIED = "certified"
+    """A quorum had the same result."""
+    DURABLE = "durable"
+    """The block is on disk, with its certificate."""
+
+
+PHASES_KEPT = 8_192
+"""Blocks whose phases a node remembers."""
+
+
+class BlockPhases:
+    """When the latest blocks passed each phase at this node. Only the driver's thread notes."""
+
+    def __init__(self, elapsed_s: Callable[[], float]) -> None:
+        self._elapsed_s = elapsed_s
+        self._times: dict[int, dict[BlockPhase, float]] = {}
+        """By height, in the order of the proposals."""
+
+    def note(self, height: int, phase: BlockPhase) -> None:
+        """Note that a block has passed a phase; the first time counts.
+
+        A block is prepared with all before it, as one commit vote is for them all.
+        """
+        if phase is BlockPhase.PROPOSED and height not in self._times:
+            self._times[height] = {}
+            if len(self._times) > PHASES_KEPT:
+                del self._times[next(iter(self._times))]
+        now_s = self._elapsed_s()
+        # A block that sync brings has no proposal, and is left out.
+        while (times := self._times.get(height)) is not None and phase not in times:
+            times[phase] = now_s
+            if phase is not BlockPhase.PREPARED:
+                break
+            height -= 1
+
+    def read(self, first: int, count: int) -> list[tuple[int, tuple[float | None, ...]]]:
+        """Return height and times of at most so many blocks from `first` on, by height.
+
+        Times are those of the node's clock, in seconds, one for each phase; None where a block has
+        not passed it.
+        """
+        heights = sorted(height for height in self._times if height >= first)[:count]
+        return [
+            (height, tuple(self._times[height].get(phase) for phase in BlockPhase))
+            for height in heights
+        ]
 
 
 class DamageCount:

@@ -29,7 +29,7 @@ from lowu.consensus.inputs import (
     TimerFired,
     TimerId,
 )
-from lowu.consensus.messages import Message, PrePrepare
+from lowu.consensus.messages import Commit, Message, PrePrepare
 from lowu.consensus.replica import Replica
 from lowu.node.core.inbox import Inbox
 from lowu.node.core.proposals.bodies import BodyStore
@@ -41,7 +41,7 @@ from lowu.node.errors import BadInput, NodeError
 from lowu.node.gateway.framing import FrameKind
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.ledger.ledger import Ledger
-from lowu.node.metrics import CpuTimes, Part
+from lowu.node.metrics import BlockPhase, BlockPhases, CpuTimes, Part
 
 UNKNOWN_MAX = 512
 HANDLED_AT_ONCE = 8
@@ -75,6 +75,7 @@ class Driver:
         sealer: Sealer,
         sync: Sync,
         cpu: CpuTimes,
+        phases: BlockPhases,
     ) -> None:
         self._node_id = node_id
         self.replica = replica
@@ -89,6 +90,7 @@ class Driver:
         self._sealer = sealer
         self._sync = sync
         self._cpu = cpu
+        self.phases = phases
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._is_linked_up = False
@@ -201,6 +203,7 @@ class Driver:
             case fx.Persist():
                 pass  # already durable: written ahead of every effect of this step
             case fx.Broadcast(message):
+                self._note_vote(message)
                 self._transmit(self._members, message)
             case fx.Send(to, message):
                 self._transmit([self._members[to]], message)
@@ -213,10 +216,13 @@ class Driver:
             case fx.CancelBuild():
                 self._sealer.request(None)
             case fx.VerifyProposal():
+                self.phases.note(effect.proposal.height, BlockPhase.PROPOSED)
                 self._start(self._verify(effect))
             case fx.ExecuteProposal():
+                self.phases.note(effect.proposal.height, BlockPhase.ORDERED)
                 self._start(self._execute(effect))
             case fx.CommitBlock():
+                self.phases.note(effect.certificate.height, BlockPhase.CERTIFIED)
                 self._start(self._commit(effect))
             case fx.RequestSync(height):
                 self._sync.request(height)
@@ -226,6 +232,13 @@ class Driver:
                 log.error("equivocation,peer=%s,kind=%s", accused.hex()[:16], kind)
             case fx.Halt(reason):
                 raise ReplicaHalted(reason)
+
+    def _note_vote(self, message: Message) -> None:
+        match message:
+            case PrePrepare():
+                self.phases.note(message.proposal.height, BlockPhase.PROPOSED)
+            case Commit():
+                self.phases.note(message.height, BlockPhase.PREPARED)
 
     def _start(self, task: Awaitable[None]) -> None:
         async def run() -> None:
@@ -285,9 +298,11 @@ class Driver:
                 raise NodeError(f"bodies of the ordered block {proposal.height} are gone")
         block_hash = await self._scheduler.execute(proposal, digest, transactions)
         if block_hash is not None:
+            self.phases.note(proposal.height, BlockPhase.EXECUTED)
             await self._inbox.deliver(ProposalExecuted(proposal.height, digest, block_hash))
 
     async def _commit(self, effect: fx.CommitBlock) -> None:
         certificate = effect.certificate
         await self._scheduler.commit(certificate)
+        self.phases.note(certificate.height, BlockPhase.DURABLE)
         await self._inbox.deliver(BlockCommitted(certificate.height, certificate.block_hash))

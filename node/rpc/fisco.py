@@ -25,6 +25,9 @@ from lowu.node.rpc.rpc_errors import (
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
 
+PHASES_AT_ONCE = 1_000
+"""Blocks whose phases one answer has."""
+
 
 class FiscoMethods:
     """Handlers of FISCO BCOS's methods; each takes the list of parameters."""
@@ -67,6 +70,17 @@ class FiscoMethods:
         """CPU seconds of the node's process by part (an own method)."""
         self._check(*params)
         return self._status.cpu_times()
+
+    def getBlockPhases(self, first: object, count: object = PHASES_AT_ONCE) -> list[Any]:
+        """When blocks from `first` on passed each phase of consensus here (an own method).
+
+        A row has the height and a list of times, in seconds of the machine's monotonic clock.
+        """
+        if type(first) is not int or type(count) is not int or not 0 <= count <= PHASES_AT_ONCE:
+            raise RpcError(
+                INVALID_PARAMS, f"a height, and how many blocks, at most {PHASES_AT_ONCE}"
+            )
+        return [list(row) for row in self._status.block_phases(first, count)]
 
     def setLies(self, names: object) -> list[str]:
         """Have the node lie so, until told otherwise, if it may (an own method)."""

@@ -12,7 +12,7 @@ from lowu.node.core.sync import Sync
 from lowu.node.errors import BadInput
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.ledger.ledger import Ledger
-from lowu.node.metrics import CpuTimes
+from lowu.node.metrics import BlockPhases, CpuTimes
 from lowu.node.simulation.byzantine import ByzantineGateway
 
 
@@ -41,6 +41,7 @@ class NodeStatus:
         replica: Replica | None,
         clock_check: ClockCheck,
         cpu: CpuTimes,
+        phases: BlockPhases,
     ) -> None:
         """Take the parts; an observer has no replica."""
         self.config = config
@@ -50,6 +51,7 @@ class NodeStatus:
         self._replica = replica
         self._clock_check = clock_check
         self._cpu = cpu
+        self._phases = phases
 
     def set_lies(self, names: list[str]) -> None:
         """Have the node lie so from now on; `BadInput` if it may not, or for an unknown lie."""
@@ -128,3 +130,7 @@ class NodeStatus:
     def cpu_times(self) -> dict[str, float]:
         """Return CPU seconds of the node's process by part."""
         return self._cpu.read()
+
+    def block_phases(self, first: int, count: int) -> list[tuple[int, tuple[float | None, ...]]]:
+        """Return when blocks passed each phase here; see `BlockPhases.read`."""
+        return self._phases.read(first, count)

@@ -12,7 +12,7 @@ from lowu.consensus.messages import ViewChange
 from lowu.node.core.driver import Driver
 from lowu.node.core.inbox import Inbox
 from lowu.node.errors import BadInput
-from lowu.node.metrics import CpuTimes
+from lowu.node.metrics import BlockPhases, CpuTimes
 from tests.unit import consensus_kit as kit
 
 WINDOW = 8
@@ -43,6 +43,7 @@ def make_driver(replica, verifier, sync=None):
         sealer=None,
         sync=sync,
         cpu=CpuTimes(),
+        phases=BlockPhases(lambda: 0.0),
     )
 
 
