@@ -6,13 +6,12 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import psutil
 import trio
 
 from lowu.contracts.account import Account
@@ -31,6 +30,15 @@ from lowu.experiments.load.fault_driver import (
     check_faults,
     needs_relays,
 )
+from lowu.experiments.load.observed import (
+    Observed,
+    Sample,
+    list_phase_times,
+    measure_spent,
+    read_phases,
+    read_views,
+    take_samples,
+)
 from lowu.experiments.load.offered.block_watch import SeenBlock
 from lowu.experiments.load.offered.generator import Generated, GeneratorPlan, GeneratorStatus
 from lowu.experiments.load.offered.generator_process import Generators, running_generators
@@ -44,25 +52,22 @@ from lowu.experiments.load.outcomes import (
     Summary,
     find_hangover,
     list_seconds,
+    percentile,
     summarise,
 )
 from lowu.experiments.load.planned.experiment_file import Experiment, Load
-from lowu.node.client import ClientError, RemoteError, RpcClient
+from lowu.node.client import RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control
-from lowu.node.topology.network import READY_S, bring_up, read_status, wait_for_block
+from lowu.node.topology.network import READY_S, bring_up, wait_for_block
 from lowu.node.topology.plan import Plan, PlannedInstitution, build_plan
 from lowu.node.topology.spec import parse_spec
 
 NO_ADDRESSES: Mapping[str, bytes] = {}
 HEADWAY_S = 0.5
 """Between the order to begin and the begin, so that all processes are ready."""
-MEASURE_S = 2.0
-"""How long a node may take to say what it has spent."""
 GENERATOR, RELAYS = "generator", "relays"
 """The processes besides the nodes', as they are called in results."""
-WHOLE = "process"
-"""The part that is all of a node."""
 LEVEL_S = 30.0
 """How long nodes may take, after the last fault, until all have the same head."""
 
@@ -79,11 +84,7 @@ class LoadRun:
     hangovers_s: list[float]
     """By fault: for how long after its end the p99 stayed above its level before; NaN if it did
     not come back, or there was no level."""
-    cpu_s: dict[str, float]
-    """By process: CPU time during the load; of a node that was restarted, since then. Besides the
-    nodes, the generator, and the relays if there are some."""
-    parts_s: dict[str, dict[str, float]]
-    """By node: its own count of CPU seconds by part."""
+    observed: Observed
     is_healed: bool
     """Whether all nodes had the same head in the end."""
     flaws: list[str]
@@ -91,6 +92,9 @@ class LoadRun:
     is_complete: bool
     by_workload: dict[str, Summary] = field(default_factory=dict)
     """Of each workload of a mix; empty if there is only one."""
+    phase_times: dict[str, list[float]] = field(default_factory=dict)
+    """By phase: how long blocks took to it from the one before, in seconds, in order, over all
+    nodes and the blocks that were proposed in the measured time."""
 
     @property
     def is_valid(self) -> bool:
@@ -255,13 +259,14 @@ async def _offer(
     tell: Callable[[str], None],
     watch: Callable[[GeneratorStatus], None],
 ) -> LoadRun:
-    before = await _measure(plan, folder)
-    views_before = await _views(plan)
+    before = await measure_spent(plan, folder)
+    views_before = await read_views(plan)
     begin_s = time.monotonic() + HEADWAY_S
     generator.begin(begin_s, watch)
     driver = FaultDriver(plan, ProcessFaultMaker(plan, folder, relays), seed, tell)
     end_s = begin_s + experiment.load.offered_s
     collected: list[Generated] = []
+    samples: list[Sample] = []
 
     async def collect() -> None:
         collected.append(await trio.to_thread.run_sync(generator.collect, abandon_on_cancel=True))
@@ -269,25 +274,33 @@ async def _offer(
     is_complete = True
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(collect)
-            nursery.start_soon(driver.run, experiment.faults, begin_s, end_s)
+            nursery.start_soon(take_samples, folder, begin_s, samples)
+            async with trio.open_nursery() as work:
+                work.start_soon(collect)
+                work.start_soon(driver.run, experiment.faults, begin_s, end_s)
+            nursery.cancel_scope.cancel()
     except* KeyboardInterrupt:
         is_complete = False
         generator.stop()
         with trio.CancelScope(shield=True):
             await collect()
-    after = await _measure(plan, folder)
+    after = await measure_spent(plan, folder)
     is_healed = is_complete and await wait_for_level(plan, LEVEL_S) is not None
-    views_after = await _views(plan)
+    views_after = await read_views(plan)
     found = collected[0]
+    first = found.blocks[0].height if found.blocks else 0
     return conclude(
         experiment, seed, found, driver.events,
-        cpu_s={
-            **after.since(before),
-            GENERATOR: found.cpu_s,
-            **({RELAYS: after.own_s - before.own_s} if relays is not None else {}),
-        },
-        parts_s=after.parts_since(before),
+        observed=Observed(
+            {
+                **after.since(before),
+                GENERATOR: found.cpu_s,
+                **({RELAYS: after.own_s - before.own_s} if relays is not None else {}),
+            },
+            after.parts_since(before),
+            samples,
+            await read_phases(plan, begin_s, first),
+        ),
         view_changes=max(0, views_after - views_before),
         is_healed=is_healed, is_complete=is_complete,
     )  # fmt: skip
@@ -299,8 +312,7 @@ def conclude(
     found: Generated,
     faults: list[FaultEvent],
     *,
-    cpu_s: dict[str, float],
-    parts_s: dict[str, dict[str, float]],
+    observed: Observed,
     view_changes: int,
     is_healed: bool,
     is_complete: bool,
@@ -324,6 +336,8 @@ def conclude(
         for kind, name in enumerate(found.records.names)
         if len(found.records.names) > 1
     }
+    times = list_phase_times(observed.phases, lambda at_s: load.warm_up_s <= at_s < load.offered_s)
+    phase_times = {name: sorted(item) for name, item in times.items() if item}
     figures = summary.figures
     figures["view_changes"] = float(view_changes)
     figures["blocks"] = float(sum(0 <= item.at_s < load.offered_s for item in found.blocks))
@@ -342,8 +356,8 @@ def conclude(
     elif not is_healed:
         flaws.append(f"the nodes had not the same head {LEVEL_S:.0f} s after the end")
     return LoadRun(
-        seed, found.records, found.blocks, faults, summary, hangovers, cpu_s, parts_s, is_healed,
-        flaws, is_complete, by_workload,
+        seed, found.records, found.blocks, faults, summary, hangovers, observed, is_healed, flaws,
+        is_complete, by_workload, phase_times,
     )  # fmt: skip
 
 
@@ -366,67 +380,6 @@ async def _relays(
         relays.stop(is_restarting=False)
 
 
-async def _find_pids(folder: Path) -> dict[str, int]:
-    states = await trio.to_thread.run_sync(Control(folder).order, "status")
-    return {item["name"]: int(item["pid"]) for item in states if item["pid"] is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class _Spent:
-    """CPU times at one moment, in seconds since each process began."""
-
-    pids: dict[str, int]
-    nodes_s: dict[str, float]
-    parts_s: dict[str, dict[str, float]]
-    own_s: float
-    """Of this process, in which the relays run."""
-
-    def since(self, before: _Spent) -> dict[str, float]:
-        """Return by node what was spent since then, or since its restart."""
-        return {
-            name: spent_s - (before.nodes_s.get(name, 0.0) if self._is_same(name, before) else 0.0)
-            for name, spent_s in self.nodes_s.items()
-        }
-
-    def parts_since(self, before: _Spent) -> dict[str, dict[str, float]]:
-        """Return the same by part."""
-        found = {}
-        for name, parts in self.parts_s.items():
-            earlier = before.parts_s.get(name, {}) if self._is_same(name, before) else {}
-            found[name] = {
-                part: spent_s - earlier.get(part, 0.0)
-                for part, spent_s in parts.items()
-                if part != WHOLE
-            }
-        return found
-
-    def _is_same(self, name: str, before: _Spent) -> bool:
-        return self.pids.get(name) == before.pids.get(name)
-
-
-async def _measure(plan: Plan, folder: Path) -> _Spent:
-    pids, nodes_s, parts_s = await _find_pids(folder), {}, {}
-    for node in plan.nodes:
-        with suppress(psutil.NoSuchProcess, KeyError):
-            times = psutil.Process(pids[node.name]).cpu_times()
-            nodes_s[node.name] = times.user + times.system
-        with suppress(ClientError, RemoteError):
-            async with RpcClient(node.url, MEASURE_S) as client:
-                parts_s[node.name] = await client.call("getCpuTimes")
-    return _Spent(pids, nodes_s, parts_s, time.process_time())
-
-
-async def _views(plan: Plan) -> int:
-    """Return the highest view of all nodes; 0 if none answers."""
-    highest = 0
-    for node in plan.nodes:
-        try:
-            highest = max(highest, int((await read_status(node))["view"]))
-        except (ClientError, RemoteError):
-            continue
-    return highest
-
-
 def describe_run(result: LoadRun) -> dict[str, Any]:
     """Return a run's figures as a JSON value; NaN is null."""
     return {
@@ -441,10 +394,17 @@ def describe_run(result: LoadRun) -> dict[str, Any]:
             {**{key: _plain(value) for key, value in asdict(item).items()}, "hangover_s": _plain(h)}
             for item, h in zip(result.faults, result.hangovers_s, strict=True)
         ],
-        "cpu_s": {name: round(value, 3) for name, value in result.cpu_s.items()},
+        "cpu_s": {name: round(value, 3) for name, value in result.observed.cpu_s.items()},
         "cpu_parts_s": {
             node: {name: round(value, 3) for name, value in parts.items()}
-            for node, parts in result.parts_s.items()
+            for node, parts in result.observed.parts_s.items()
+        },
+        "phases_ms": {
+            name: {
+                "p50": _plain(percentile(times, 0.5) * 1_000),
+                "p99": _plain(percentile(times, 0.99) * 1_000),
+            }
+            for name, times in result.phase_times.items()
         },
         "endings": {
             item.name: sum(value == item for value in result.records.outcome) for item in Ending

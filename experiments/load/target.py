@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from lowu.contracts.account import Account
+from lowu.experiments.load.observed import Observed
 from lowu.experiments.load.offered.generator import GeneratorStatus
 from lowu.experiments.load.offered.generator_process import Generators, running_generators
 from lowu.experiments.load.offered.mix import ALL_WORKLOADS, REGISTRY_WORKLOADS, Mix
@@ -118,7 +119,7 @@ async def _offer(
             found = await trio.to_thread.run_sync(generator.collect)
     return conclude(
         experiment, seed, found, [],
-        cpu_s={GENERATOR: found.cpu_s}, parts_s={}, view_changes=0, is_healed=True,
+        observed=Observed({GENERATOR: found.cpu_s}), view_changes=0, is_healed=True,
         is_complete=is_complete,
     )  # fmt: skip
 

@@ -9,8 +9,10 @@ import html
 import json
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from statistics import median
 from typing import Any
 
+from lowu.experiments.load.observed import PHASES
 from lowu.experiments.load.offered.mix import tell_shares
 from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.reported.report_plots import medians_of, plot_sweep, plots_of
@@ -96,8 +98,9 @@ def render_report(results: StoredResults) -> str:
         body.append(_tell_workloads(point))
         body.append(_tell_faults(point))
         body.append('<div class="plots">')
-        body += [_add(plots, plot) for plot in plots_of(point)]
+        body += [_add(plots, plot) for plot in plots_of(point).values()]
         body.append("</div>")
+        body.append(_tell_phases(point))
         body.append(_tell_cpu(point.runs[0]))
     body.append(_tell_manifest(results.manifest))
     data = json.dumps(plots, allow_nan=False).replace("<", "\\u003c")
@@ -251,16 +254,38 @@ def _tell_faults(point: StoredPoint) -> str:
     )
 
 
+def _tell_phases(point: StoredPoint) -> str:
+    """Return how long blocks took from phase to phase: medians over the runs."""
+    rows = []
+    told = [run.told.get("phases_ms", {}) for run in point.runs]
+    for name in [name for name in PHASES if any(name in item for item in told)]:
+        cells = [
+            f"{median(item[name][share] for item in told if name in item):,.1f}"
+            for share in ("p50", "p99")
+        ]
+        rows.append(f"<tr><td>{_escape(name)}<td>{'<td>'.join(cells)}")
+    return (
+        f"<table><tr><th>a block, from the phase before<th>p50, ms<th>p99, ms{''.join(rows)}"
+        "</table>"
+        if rows
+        else ""
+    )
+
+
 def _tell_cpu(run: StoredRun) -> str:
     parts_s = run.told.get("cpu_parts_s", {})
     parts = list(dict.fromkeys(part for found in parts_s.values() for part in found))
-    rows = []
+    rows, most = [], dict[str, int]()
+    for item in run.read_samples():
+        if item.memory_bytes:
+            most[item.process] = max(most.get(item.process, 0), item.memory_bytes >> 20)
     for name, spent_s in run.told["cpu_s"].items():
         cells = [parts_s.get(name, {}).get(part, "") for part in parts]
-        told = "".join(f"<td>{_escape(cell)}" for cell in (spent_s, *cells))
+        told = "".join(f"<td>{_escape(cell)}" for cell in (spent_s, most.get(name, ""), *cells))
         rows.append(f"<tr><td>{_escape(name)}{told}")
     heads = "".join(f"<th>{_escape(part)}" for part in parts)
-    return f"<table><tr><th>process<th>CPU time of the first run, s{heads}{''.join(rows)}</table>"
+    heads = f"<th>process<th>CPU time, s<th>most memory, MiB{heads}"
+    return f"<p>The first run's processes.</p><table><tr>{heads}{''.join(rows)}</table>"
 
 
 def _tell_manifest(manifest: Mapping[str, Any]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
+from lowu.experiments.load.observed import BlockTimes, Sample, list_phase_times
 from lowu.experiments.load.outcomes import (
     DONE,
     SHARES,
@@ -43,32 +45,83 @@ def _plot(
     }  # fmt: skip
 
 
-def plots_of(point: StoredPoint) -> list[dict[str, Any]]:
-    """Return the plots of one point: over time of its first run, and the latencies of all."""
+def plots_of(point: StoredPoint) -> dict[str, dict[str, Any]]:
+    """Return the plots of one point by name: of its first run over time, the latencies of all."""
     run = point.runs[0]
     records, load = run.read_records(), point.experiment.load
     seconds = list_seconds(records, load.deadline_s)
     times: list[float | None] = [float(item.at_s) for item in seconds]
     bands = [[item["begins_s"], item["ends_s"], item["kind"]] for item in run.told["faults"]]
     blocks = sorted((item for item in run.read_blocks() if item[1] >= 0), key=lambda item: item[1])
-    return [
-        _plot(
+    found = {
+        "throughput": _plot(
             "Throughput, first run", "s", "per second",
             [times, [float(i.due) for i in seconds], [float(i.done) for i in seconds]],
             ["due", "done"], bands=bands, dashed=[0],
         ),
-        _plot(
+        "latency": _plot(
             "Latency of what was due, first run", "s", "ms",
             [times, [i.p50_ms for i in seconds], [i.p99_ms for i in seconds]],
             ["p50", "p99"], bands=bands,
         ),
-        _plot_cdf(point),
-        _plot(
+        "distribution": _plot_cdf(point),
+        "blocks": _plot(
             "Block size, first run", "s", "transactions",
             [[item[1] for item in blocks], [float(item[2]) for item in blocks]],
             ["in a block"], bands=bands,
         ),
-    ]  # fmt: skip
+        "phases": _plot_phases(run.read_phases(), bands),
+        **_plot_processes(run.read_samples(), bands),
+    }  # fmt: skip
+    return {name: plot for name, plot in found.items() if plot["series"]}
+
+
+def _plot_phases(phases: Sequence[BlockTimes], bands: list[Any]) -> dict[str, Any]:
+    """Return how long blocks took to each phase from the one before: medians by second."""
+    by_second: dict[int, list[BlockTimes]] = {}
+    for item in phases:
+        if item.passed_s[0] is not None:
+            by_second.setdefault(int(item.passed_s[0]), []).append(item)
+    times = sorted(by_second)
+    medians = [
+        {
+            name: median(found) * 1_000 if found else None
+            for name, found in list_phase_times(by_second[at_s]).items()
+        }
+        for at_s in times
+    ]
+    names = list(medians[0]) if medians else []
+    return _plot(
+        "Phases of a block, medians, first run", "s", "ms from the phase before",
+        [[float(at_s) for at_s in times], *([item[name] for item in medians] for name in names)],
+        names, bands=bands,
+    )  # fmt: skip
+
+
+def _plot_processes(samples: Sequence[Sample], bands: list[Any]) -> dict[str, dict[str, Any]]:
+    """Return the cores that each process used, and its memory, over time."""
+    names = list(dict.fromkeys(item.process for item in samples))
+    cores: dict[str, dict[float, float | None]] = {name: {} for name in names}
+    memory: dict[str, dict[float, float | None]] = {name: {} for name in names}
+    last: dict[str, Sample] = {}
+    for item in samples:
+        at_s = round(item.at_s)
+        before = last.get(item.process)
+        if before is not None and item.cpu_s >= before.cpu_s and item.at_s > before.at_s:
+            cores[item.process][at_s] = (item.cpu_s - before.cpu_s) / (item.at_s - before.at_s)
+        memory[item.process][at_s] = item.memory_bytes / 2**20 or None
+        last[item.process] = item
+    times = sorted({at_s for found in memory.values() for at_s in found})
+
+    def draw(title: str, y: str, values: dict[str, dict[float, float | None]]) -> dict[str, Any]:
+        shown = [name for name in names if any(values[name].values())]
+        rows = [[values[name].get(at_s) for at_s in times] for name in shown]
+        return _plot(title, "s", y, [list(times), *rows], shown, bands=bands)
+
+    return {
+        "cpu": draw("CPU by process, first run", "cores", cores),
+        "memory": draw("Memory by process, first run", "MiB", memory),
+    }
 
 
 def list_latencies_ms(records: Records, warm_up_s: float) -> list[float]:

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lowu.experiments.load.observed import (
+    BlockTimes,
+    Sample,
+    read_phases_file,
+    read_samples_file,
+)
 from lowu.experiments.load.outcomes import Records, read_records
 from lowu.experiments.load.planned.experiment_file import Experiment, parse_experiments
 
@@ -44,6 +50,14 @@ class StoredRun:
     def read_records(self) -> Records:
         """Return a row for each transaction."""
         return read_records(self.folder / RECORDS)
+
+    def read_samples(self) -> list[Sample]:
+        """Return CPU time and memory of the processes, second by second; of old runs, none."""
+        return read_samples_file(self.folder / "samples.csv")
+
+    def read_phases(self) -> list[BlockTimes]:
+        """Return when blocks passed each phase at each node; of old runs, nothing."""
+        return read_phases_file(self.folder / "phases.csv")
 
     def read_blocks(self) -> list[tuple[int, float, int]]:
         """Return height, the second at which it was seen, and transactions of each block."""

@@ -178,13 +178,13 @@ def _fit(
             misses.append(abs(told / row.spent_s - 1))
 
     pairs = list(zip(measured, counted, strict=True))
-    nodes = [(run, machine, name) for run, machine in pairs for name in run.parts_s]
+    nodes = [(run, machine, name) for run, machine in pairs for name in run.observed.parts_s]
     for part in PARTS:
         solve([_node_row(*node, (part,), part) for node in nodes], part)
     rest = (Work.LINK, Work.REQUEST, Work.BLOCK, Work.IDLE)
     solve([_node_row(*node, rest, None) for node in nodes], *rest)
     solve([_row(run, machine, GENERATOR, Work.OFFER) for run, machine in pairs], Work.OFFER)
-    relayed = [(run, machine) for run, machine in pairs if RELAYS in run.cpu_s]
+    relayed = [(run, machine) for run, machine in pairs if RELAYS in run.observed.cpu_s]
     solve([_row(run, machine, RELAYS, Work.RELAY) for run, machine in relayed], Work.RELAY)
     return found, fmean(misses)
 
@@ -193,15 +193,17 @@ def _node_row(
     run: LoadRun, machine: Machine, name: str, works: Sequence[Work], part: Work | None
 ) -> _Row:
     """Return a node's row: of one part, or of what no part is."""
-    parts_s = run.parts_s[name]
-    spent_s = run.cpu_s[name] - sum(parts_s.values()) if part is None else parts_s[part.value]
+    parts_s = run.observed.parts_s[name]
+    spent_s = (
+        run.observed.cpu_s[name] - sum(parts_s.values()) if part is None else parts_s[part.value]
+    )
     counts = (float(count) for work in works for count in machine.tally[name, work])
     return _Row(spent_s, tuple(counts))
 
 
 def _row(run: LoadRun, machine: Machine, name: str, work: Work) -> _Row:
     pieces, items = machine.tally[name, work]
-    return _Row(run.cpu_s[name], (float(pieces), float(items)))
+    return _Row(run.observed.cpu_s[name], (float(pieces), float(items)))
 
 
 def fit_costs(counts: Sequence[Sequence[float]], spent: Sequence[float]) -> list[float]:

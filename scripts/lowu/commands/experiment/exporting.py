@@ -69,9 +69,7 @@ def _draw(results: StoredResults, out: Path, form: str) -> Iterator[Path]:
         yield draw_plot(out / f"sweep.{form}", plot_sweep(results.points))
     for place, point in enumerate(results.points, start=1):
         if point.runs:
-            for name, plot in zip(
-                ("throughput", "latency", "distribution", "blocks"), plots_of(point), strict=True
-            ):
+            for name, plot in plots_of(point).items():
                 yield draw_plot(out / f"{place:03d}-{name}.{form}", plot)
 
 
@@ -93,6 +91,7 @@ def _write_parquet(path: Path, run: StoredRun) -> Path:
             "ended_s": pa.array(records.ended_s, pa.float64()),
             "outcome": pa.array([Ending(item).name for item in records.outcome]),
             "height": pa.array([item or None for item in records.height], pa.int64()),
+            "workload": pa.array([records.names[item] for item in records.kind]),
         }
     )
     try:

@@ -16,6 +16,14 @@ import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.fault_driver import THROTTLE_S, FaultDriver
+from lowu.experiments.load.observed import (
+    SAMPLE_S,
+    WHOLE,
+    BlockTimes,
+    Observed,
+    Sample,
+    place_phases,
+)
 from lowu.experiments.load.offered.generator import (
     Generated,
     Generator,
@@ -32,7 +40,6 @@ from lowu.experiments.load.run import (
     HEADWAY_S,
     LEVEL_S,
     RELAYS,
-    WHOLE,
     LoadRun,
     check,
     conclude,
@@ -40,6 +47,7 @@ from lowu.experiments.load.run import (
     set_up,
 )
 from lowu.node.client import ClientError
+from lowu.node.metrics import PHASES_KEPT
 from lowu.node.simulation.byzantine import ByzantineGateway
 from lowu.node.simulation.costs import Work
 from lowu.node.simulation.simulated_machine import Machine
@@ -105,19 +113,23 @@ async def _simulate(
         driver = FaultDriver(
             plan, VirtualFaultMaker(network, machine), seed, tell, trio.current_time
         )
-        is_complete = True
+        is_complete, samples = True, list[Sample]()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(generators.run, begin_s, watch)
+                nursery.start_soon(_take_samples, machine, processes, begin_s, samples)
                 end_s = begin_s + experiment.load.offered_s
-                nursery.start_soon(driver.run, experiment.faults, begin_s, end_s)
+                async with trio.open_nursery() as work:
+                    work.start_soon(generators.run, begin_s, watch)
+                    work.start_soon(driver.run, experiment.faults, begin_s, end_s)
+                nursery.cancel_scope.cancel()
         except* KeyboardInterrupt:
             is_complete = False
         spent = {name: machine.spent_s(name) - spent_s for name, spent_s in before.items()}
         return conclude(
             experiment, seed, generators.found, driver.events,
-            cpu_s=spent,
-            parts_s=_parts_s(network, parts_before),
+            observed=Observed(
+                spent, _parts_s(network, parts_before), samples, _read_phases(network, begin_s)
+            ),
             view_changes=max(0, _highest_view(network) - views_before),
             is_healed=is_complete and await _wait_for_level(network),
             is_complete=is_complete,
@@ -288,6 +300,27 @@ def _parts_s(
             part: max(0.0, read[part] - earlier.get(part, 0.0)) for part in read if part != WHOLE
         }
     return found
+
+
+async def _take_samples(
+    machine: Machine, processes: Sequence[str], begin_s: float, found: list[Sample]
+) -> None:
+    """Add a sample of each process every second, until cancelled."""
+    await trio.sleep(begin_s - trio.current_time())
+    while True:
+        at_s = trio.current_time() - begin_s
+        found += [Sample(at_s, name, machine.spent_s(name), 0) for name in processes]
+        await trio.sleep(SAMPLE_S)
+
+
+def _read_phases(network: VirtualNodes, begin_s: float) -> list[BlockTimes]:
+    return [
+        item
+        for name, node in network.nodes.items()
+        if node.driver is not None
+        for item in place_phases(name, node.driver.phases.read(0, PHASES_KEPT), begin_s)
+        if (item.passed_s[0] or 0.0) >= 0
+    ]
 
 
 def _highest_view(network: VirtualNodes) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lowu.commands.experiment.providers import Provider
+from lowu.experiments.load.observed import write_phases, write_samples
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.reported.report_page import render_report
 from lowu.experiments.load.reported.results import read_results
@@ -74,13 +75,16 @@ def write_manifest(
 
 
 def write_run(folder: Path, result: LoadRun) -> None:
-    """Write a run's figures first, then its blocks and records, which may be large."""
+    """Write a run's figures first, then its blocks, phases and records, which may be large."""
     with _told(folder):
         folder.mkdir(parents=True)
     write_json(folder / "run.json", describe_run(result))
     lines = ["height,at_s,transactions"]
     lines += [f"{item.height},{item.at_s:.6f},{item.transactions}" for item in result.blocks]
     _write(folder / "blocks.csv", "\n".join(lines) + "\n")
+    with _told(folder / "samples.csv"):
+        write_samples(folder / "samples.csv", result.observed.samples)
+        write_phases(folder / "phases.csv", result.observed.phases)
     with _told(folder / "records.csv"):
         result.records.write(folder / "records.csv")
 

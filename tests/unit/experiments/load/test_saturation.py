@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from lowu import cli
 from lowu.commands.experiment import providers
+from lowu.experiments.load.observed import Observed
 from lowu.experiments.load.outcomes import Ending, Records, summarise
 from lowu.experiments.load.reported.results import read_results
 from lowu.experiments.load.run import LoadRun
@@ -77,7 +78,7 @@ def fake_run(knee):
             records.end(row, Ending.COMMITTED, due_s + (0.1 if rate <= knee else 3.0), 1)
         load = item.load
         summary = summarise(records, warm_up_s=0, duration_s=load.duration_s, deadline_s=20)
-        return LoadRun(number, records, [], [], summary, [], {}, {}, True, [], True)
+        return LoadRun(number, records, [], [], summary, [], Observed(), True, [], True)
 
     return play
 
