@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
@@ -68,6 +68,7 @@ from lowu.node.rpc.reader import ChainReader
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
 from lowu.node.simulation.byzantine import ByzantineGateway, CensoringPool
+from lowu.node.simulation.ordered_faults import DelayedStorage, ShiftedClock
 from lowu.node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
@@ -121,6 +122,8 @@ class Environment:
     """Runs CPU and disk work."""
     descriptors: DescriptorBudget = field(default_factory=DescriptorBudget)
     """What may be open of each kind."""
+    disk: DelayedStorage | None = None
+    """The ledger's disk, if it can be slowed to order."""
     make_gateway: Callable[..., Gateway] = Gateway
     """Takes a gateway's arguments; a simulated liar has a gateway of its own."""
 
@@ -136,14 +139,18 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     block = build_genesis(genesis)
     trace = FileTrace(config.folder / vote_trace.NAME)
     is_new = is_first_start(config)
-    ledger = open_chain(
-        config.data_path,
-        lambda storage, lost: open_ledger(
-            genesis, block, storage, trace, is_first_start=is_new, lost=lost
-        ),
-        descriptors.rocksdb_files,
+    disk: DelayedStorage | None = None
+
+    def build(storage: Storage, lost: str) -> Ledger:
+        nonlocal disk
+        if config.allow_lies:
+            storage = disk = DelayedStorage(storage)
+        return open_ledger(genesis, block, storage, trace, is_first_start=is_new, lost=lost)
+
+    ledger = open_chain(config.data_path, build, descriptors.rocksdb_files)
+    environment = Environment(
+        key, ledger, SystemClock(), tap, contexts, descriptors=descriptors, disk=disk
     )
-    environment = Environment(key, ledger, SystemClock(), tap, contexts, descriptors=descriptors)
     node = assemble_node(genesis, config, environment)
     end_first_start(config)
     return node
@@ -170,6 +177,8 @@ def open_ledger(
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -> Node:
     """Connect all parts of a node, each built of those before it; nothing runs yet."""
+    if config.allow_lies:
+        on = replace(on, clock=ShiftedClock(on.clock))
     key, clock, ledger, cpu = on.key, on.clock, on.ledger, on.ledger.cpu
     events, membership = Events(), Membership(genesis.validators, ledger)
     verifier = MessageVerifier(
@@ -214,7 +223,9 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     reader = ChainReader(genesis, ledger, membership, scheduler.block_context, clock)
     replica = None if driver is None else driver.replica
     phases = BlockPhases(clock.elapsed_s) if driver is None else driver.phases
-    status = NodeStatus(config, ledger, gateway, sync, replica, checker.clock_check, cpu, phases)
+    status = NodeStatus(
+        config, ledger, gateway, sync, replica, checker.clock_check, cpu, phases, clock, on.disk
+    )
     waiter = CommitWaiter(pool, reader, clock, cpu)
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
     node = Node(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.node.topology.control import Control
-from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.link_shape import Direction, LinkShape
 from lowu.node.topology.plan import HOST, Plan, PlannedNode
 from lowu.node.topology.tree import node_folder
 
@@ -33,8 +34,6 @@ START_S = 60.0
 
 Link = frozenset[str]
 """The names of the two nodes of a link."""
-Direction = tuple[str, str]
-"""The names of who sends and of who receives."""
 
 
 class Relays:
@@ -51,6 +50,8 @@ class Relays:
         self._free_s: dict[Direction, float] = {}
         """When all that was sent in a direction has left, where not all bytes fit through."""
         self._random = Random(seed)  # noqa: S311  (simulation)
+        self.origin_s = time.monotonic()
+        """When traces of links begin, a time of `monotonic`."""
         self._passed: Counter[Link] = Counter()
         self._ports: dict[tuple[str, str], int] = {}
         """By dialling node and dialled node: the relay's port."""
@@ -63,11 +64,8 @@ class Relays:
     # --- faults -----------------------------------------------------------------------------
 
     @contextmanager
-    def cut(
-        self, first: Jurisdiction, second: Jurisdiction, *, is_one_way: bool = False
-    ) -> Iterator[None]:
-        """Let nothing pass between two sides, or from the first, while in the context."""
-        directions = frozenset(self._directions(first, second, is_one_way=is_one_way))
+    def cut(self, directions: frozenset[Direction]) -> Iterator[None]:
+        """Let nothing pass in some directions while in the context."""
         self._cuts.append(directions)
         try:
             yield
@@ -84,20 +82,18 @@ class Relays:
         finally:
             self._delays_s.remove(item)
 
-    def shape(
-        self,
-        first: Jurisdiction,
-        second: Jurisdiction,
-        shape: LinkShape,
-        *,
-        is_one_way: bool = False,
-    ) -> None:
-        """Let bytes travel so between two sides, or from the first, from now on.
+    @contextmanager
+    def shaped(self, directions: frozenset[Direction], shape: LinkShape) -> Iterator[None]:
+        """Let bytes travel so in some directions while in the context.
 
-        No chunk of bytes overtakes another of its connection.
+        Shapes of one direction add up. No chunk of bytes overtakes another of its connection.
         """
-        directions = frozenset(self._directions(first, second, is_one_way=is_one_way))
-        self._shapes.append((directions, shape))
+        item = (directions, shape)
+        self._shapes.append(item)
+        try:
+            yield
+        finally:
+            self._shapes.remove(item)
 
     def count_passed(self, first: Jurisdiction, second: Jurisdiction) -> int:
         """Return how many bytes have passed between two sides."""
@@ -108,16 +104,6 @@ class Relays:
             for other in self._plan.nodes:
                 if (one.side, other.side) == (first, second) and one is not other:
                     yield frozenset((one.name, other.name))
-
-    def _directions(
-        self, first: Jurisdiction, second: Jurisdiction, *, is_one_way: bool
-    ) -> Iterator[Direction]:
-        for one in self._plan.nodes:
-            for other in self._plan.nodes:
-                if (one.side, other.side) == (first, second) and one is not other:
-                    yield one.name, other.name
-                    if not is_one_way:
-                        yield other.name, one.name
 
     # --- running ----------------------------------------------------------------------------
 
@@ -224,9 +210,11 @@ class Relays:
         slowed_s = max(
             (delay for names, delay in list(self._delays_s) if names & set(way)), default=0.0
         )
-        shapes = [shape for directions, shape in self._shapes if way in directions]
+        shapes = [shape for directions, shape in list(self._shapes) if way in directions]
         taken_s = sum(shape.transmission_s(size) for shape in shapes)
         if taken_s:
             leaves_s = max(leaves_s, self._free_s.get(way, 0.0)) + taken_s
             self._free_s[way] = leaves_s
-        return leaves_s + slowed_s + sum(shape.draw_delay_s(self._random) for shape in shapes)
+        at_s = time.monotonic() - self.origin_s
+        delay_s = sum(shape.draw_delay_s(self._random, at_s) for shape in shapes)
+        return leaves_s + slowed_s + delay_s

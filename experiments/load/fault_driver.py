@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -15,17 +21,21 @@ from typing import Protocol
 import trio
 
 from lowu.contracts.named import UnknownName, tell_unknown
-from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.faults.killed_nodes import find_leader
 from lowu.experiments.faults.relays import Relays
 from lowu.experiments.load.planned.experiment_file import Experiment
-from lowu.experiments.load.planned.fault_tables import PlannedFault
+from lowu.experiments.load.planned.fault_tables import Ends, PlannedFault, tell_end
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.control import Control
+from lowu.node.topology.link_shape import Direction, list_directions
 from lowu.node.topology.plan import Plan
 
 LEADER, RANDOM = "leader", "random"
 POLL_S = 0.05
+ORDERED = {
+    "lie": "a lie needs", "disk": "a slow disk needs", "clock": "a shifted clock needs"
+}  # fmt: skip
+"""Faults that nodes make themselves, when they are told to."""
 THROTTLE_S = 0.1
 """How often a throttled node is stopped."""
 
@@ -36,36 +46,69 @@ class FaultEvent:
 
     kind: str
     nodes: tuple[str, ...]
-    """The nodes that it met; the two sides of a cut."""
+    """The nodes that it met; the two ends of a cut."""
     begins_s: float
     ends_s: float
     """NaN if the run ended before it did."""
 
 
-def needs_relays(experiment: Experiment) -> bool:
+def plan_faults(experiment: Experiment, plan: Plan, seed: int) -> tuple[PlannedFault, ...]:
+    """Return all faults of a run: those of the file, and those that are drawn."""
+    if experiment.random_faults is None:
+        return experiment.faults
+    nodes = [node.name for node in plan.nodes if node.spec.is_validator]
+    sides = sorted({node.side.name for node in plan.nodes})
+    drawn = experiment.random_faults.draw(experiment.load.offered_s, seed, nodes, sides)
+    return (*experiment.faults, *drawn)
+
+
+def needs_relays(experiment: Experiment, faults: Iterable[PlannedFault]) -> bool:
     """Whether the network's links have to lead through relays."""
-    return bool(experiment.links) or any(item.kind in ("cut", "slow") for item in experiment.faults)
+    return bool(experiment.links) or any(item.kind in ("cut", "slow") for item in faults)
+
+
+def find_directions(plan: Plan, ends: Ends, *, is_one_way: bool) -> frozenset[Direction]:
+    """Return the directions of the links between two ends."""
+    one, other = (_list_end(plan, end) for end in ends)
+    return list_directions((one, other), is_one_way=is_one_way)
+
+
+def _list_end(plan: Plan, end: Iterable[str]) -> list[str]:
+    return [node for name in end for node in plan.find_end(name)]
 
 
 def check_faults(experiment: Experiment, plan: Plan) -> None:
     """Raise `ValueError` if a fault or a link names what the network does not have."""
     known = [node.name for node in plan.nodes] + [item.spec.id for item in plan.institutions]
-    sides = sorted({node.side.name for node in plan.nodes})
+    drawn = () if experiment.random_faults is None else experiment.random_faults.kinds
     for fault in experiment.faults:
+        if fault.kind == "cut":
+            _check_ends(plan, fault.ends, known)
+            one, other = (
+                {node for name in end for node in plan.find_end(name)} for end in fault.ends
+            )
+            if one & other:
+                raise ValueError(f"{min(one & other)} stands at both ends of a cut")
+            continue
         for name in fault.targets:
-            if fault.kind == "cut":
-                if name not in sides:
-                    raise UnknownName(tell_unknown("side", name, sides))
-            elif name not in (LEADER, RANDOM) and plan.find_node(name) is None:
+            if name not in (LEADER, RANDOM) and plan.find_node(name) is None:
                 raise UnknownName(tell_unknown("node", name, [*known, LEADER, RANDOM]))
-        if fault.kind == "cut" and fault.targets[0] == fault.targets[1]:
-            raise ValueError(f"a cut is between two sides, not within {fault.targets[0]}")
-        if fault.kind == "lie" and not plan.spec.settings.allow_lies:
-            raise ValueError("a lie needs a network whose nodes can: [network] allow_lies = true")
+    for kind in (*(fault.kind for fault in experiment.faults), *drawn):
+        if kind in ORDERED and not plan.spec.settings.allow_lies:
+            raise ValueError(
+                f"{ORDERED[kind]} a network whose nodes can: [network] allow_lies = true"
+            )
     for link in experiment.links:
-        for name in link.between:
-            if name not in sides:
-                raise UnknownName(tell_unknown("side", name, sides))
+        _check_ends(plan, link.between, known)
+        if not find_directions(plan, link.between, is_one_way=link.is_one_way):
+            raise ValueError(f"there is no link within {tell_end(link.between[0])}")
+
+
+def _check_ends(plan: Plan, ends: Ends, known: Sequence[str]) -> None:
+    sides = sorted({node.side.name for node in plan.nodes})
+    for name in (*ends[0], *ends[1]):
+        if not plan.find_end(name):
+            raise UnknownName(tell_unknown("side or node", name, [*sides, *known]))
 
 
 class FaultMaker(Protocol):
@@ -148,7 +191,9 @@ class ProcessFaultMaker:
     def __init__(self, plan: Plan, folder: Path, relays: Relays | None) -> None:
         self._plan = plan
         self._folder = folder
-        self._relays = relays
+        self.relays = relays
+        self._stops: Counter[int] = Counter()
+        """By process: how many faults keep it stopped now."""
 
     async def find_leader(self) -> str:
         """Return who leads according to the first node, once it answers."""
@@ -181,26 +226,22 @@ class ProcessFaultMaker:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(control.start, nodes)
         elif fault.kind == "pause":
-            pids = await self._pids(nodes)
-            _signal(pids, signal.SIGSTOP)
-            try:
+            with self._stopped(await self._pids(nodes)):
                 yield
-            finally:
-                _signal(pids, signal.SIGCONT)
         elif fault.kind == "throttle":
             async with self._throttled(nodes, fault.share):
                 yield
-        elif fault.kind == "lie":
-            async with self._lying(nodes, fault.how):
+        elif fault.kind in ORDERED:
+            async with self._ordered(nodes, *_order(fault)):
                 yield
-        elif self._relays is None:
+        elif self.relays is None:
             raise RuntimeError("the links of this network do not lead through relays")
         elif fault.kind == "cut":
-            one, other = Jurisdiction[names[0]], Jurisdiction[names[1]]
-            with self._relays.cut(one, other, is_one_way=fault.is_one_way):
+            ways = find_directions(self._plan, fault.ends, is_one_way=fault.is_one_way)
+            with self.relays.cut(ways):
                 yield
         else:
-            with self._relays.slow(fault.delay_ms / 1_000, names):
+            with self.relays.slow(fault.delay_ms / 1_000, names):
                 yield
 
     async def _pids(self, nodes: list[str]) -> list[int]:
@@ -215,34 +256,53 @@ class ProcessFaultMaker:
 
         async def throttle() -> None:
             while True:
-                _signal(pids, signal.SIGSTOP)
-                await trio.sleep(THROTTLE_S * (1 - share))
-                _signal(pids, signal.SIGCONT)
+                with self._stopped(pids):
+                    await trio.sleep(THROTTLE_S * (1 - share))
                 await trio.sleep(THROTTLE_S * share)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(throttle)
-            try:
-                yield
-            finally:
-                nursery.cancel_scope.cancel()
-                _signal(pids, signal.SIGCONT)
+            yield
+            nursery.cancel_scope.cancel()
+
+    @contextmanager
+    def _stopped(self, pids: list[int]) -> Iterator[None]:
+        """Stop processes; each goes on once nothing keeps it stopped."""
+        self._stops.update(pids)
+        _signal(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._stops.subtract(pids)
+            _signal([pid for pid in pids if self._stops[pid] <= 0], signal.SIGCONT)
 
     @asynccontextmanager
-    async def _lying(self, nodes: list[str], how: str) -> AsyncIterator[None]:
-        await self._order_lies(nodes, [how])
+    async def _ordered(
+        self, nodes: list[str], method: str, given: object, end: object
+    ) -> AsyncIterator[None]:
+        """Have nodes do by a method what is given, and at the end what ends it."""
+        await self._tell_nodes(nodes, method, given)
         try:
             yield
         finally:
             with trio.CancelScope(shield=True):
-                await self._order_lies(nodes, [])
+                await self._tell_nodes(nodes, method, end)
 
-    async def _order_lies(self, nodes: list[str], lies: list[str]) -> None:
+    async def _tell_nodes(self, nodes: list[str], method: str, given: object) -> None:
         for node in self._plan.nodes:
             if node.name in nodes:
-                with suppress(ClientError):  # it is down, and tells no lies then
+                with suppress(ClientError):  # it is down, and forgets it then
                     async with RpcClient(node.url) as client:
-                        await client.call("setLies", lies)
+                        await client.call(method, given)
+
+
+def _order(fault: PlannedFault) -> tuple[str, object, object]:
+    """Return the method that makes a fault, what it is given, and what ends the fault."""
+    if fault.kind == "disk":
+        return "slowDisk", round(fault.delay_ms), 0
+    if fault.kind == "clock":
+        return "shiftClock", fault.ahead_ms, 0
+    return "setLies", [fault.how], []
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

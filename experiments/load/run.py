@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,7 +17,6 @@ import trio
 from lowu.contracts.account import Account
 from lowu.contracts.registry import (
     HASH_REGISTRY_ADDRESS,
-    Jurisdiction,
     Role,
     encode_register_anchor,
 )
@@ -28,7 +27,9 @@ from lowu.experiments.load.fault_driver import (
     FaultEvent,
     ProcessFaultMaker,
     check_faults,
+    find_directions,
     needs_relays,
+    plan_faults,
 )
 from lowu.experiments.load.observed import (
     Observed,
@@ -56,6 +57,7 @@ from lowu.experiments.load.outcomes import (
     summarise,
 )
 from lowu.experiments.load.planned.experiment_file import Experiment, Load
+from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.node.client import RemoteError, RpcClient
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control
@@ -239,21 +241,26 @@ async def run_once(
     seed = experiment.seed + number
     up = await bring_up(folder, network_text(experiment, text), origin)
     plan = up.plan
-    async with _relays(experiment, plan, folder, seed) as relays:
+    faults = plan_faults(experiment, plan, seed)
+    async with _relays(experiment, plan, faults, folder, seed) as relays:
         async with RpcClient(plan.nodes[0].url) as client:
             addresses = await set_up(experiment, plan, seed, client)
         offered = plan_generator(experiment, plan, seed, addresses)
         with running_generators(offered, experiment.load.generators, number) as generator:
             tell("signing what is due")
             await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
-            return await _offer(experiment, plan, folder, relays, generator, seed, tell, watch)
+            maker = ProcessFaultMaker(plan, folder, relays)
+            return await _offer(
+                experiment, plan, faults, folder, maker, generator, seed, tell, watch
+            )
 
 
 async def _offer(
     experiment: Experiment,
     plan: Plan,
+    faults: tuple[PlannedFault, ...],
     folder: Path,
-    relays: Relays | None,
+    maker: ProcessFaultMaker,
     generator: Generators,
     seed: int,
     tell: Callable[[str], None],
@@ -263,7 +270,9 @@ async def _offer(
     views_before = await read_views(plan)
     begin_s = time.monotonic() + HEADWAY_S
     generator.begin(begin_s, watch)
-    driver = FaultDriver(plan, ProcessFaultMaker(plan, folder, relays), seed, tell)
+    relays, driver = maker.relays, FaultDriver(plan, maker, seed, tell)
+    if relays is not None:
+        relays.origin_s = begin_s
     end_s = begin_s + experiment.load.offered_s
     collected: list[Generated] = []
     samples: list[Sample] = []
@@ -277,7 +286,7 @@ async def _offer(
             nursery.start_soon(take_samples, folder, begin_s, samples)
             async with trio.open_nursery() as work:
                 work.start_soon(collect)
-                work.start_soon(driver.run, experiment.faults, begin_s, end_s)
+                work.start_soon(driver.run, faults, begin_s, end_s)
             nursery.cancel_scope.cancel()
     except* KeyboardInterrupt:
         is_complete = False
@@ -363,21 +372,26 @@ def conclude(
 
 @asynccontextmanager
 async def _relays(
-    experiment: Experiment, plan: Plan, folder: Path, seed: int
+    experiment: Experiment,
+    plan: Plan,
+    faults: tuple[PlannedFault, ...],
+    folder: Path,
+    seed: int,
 ) -> AsyncIterator[Relays | None]:
-    if not needs_relays(experiment):
+    if not needs_relays(experiment, faults):
         yield None
         return
     relays = Relays(plan, folder, seed)
-    for link in experiment.links:
-        one, other = (Jurisdiction[name] for name in link.between)
-        relays.shape(one, other, link.shape, is_one_way=link.is_one_way)
-    try:
-        await trio.to_thread.run_sync(relays.start)
-        await wait_for_block(plan, Control(folder), folder, READY_S)
-        yield relays
-    finally:
-        relays.stop(is_restarting=False)
+    with ExitStack() as stack:
+        for link in experiment.links:
+            ways = find_directions(plan, link.between, is_one_way=link.is_one_way)
+            stack.enter_context(relays.shaped(ways, link.shape))
+        try:
+            await trio.to_thread.run_sync(relays.start)
+            await wait_for_block(plan, Control(folder), folder, READY_S)
+            yield relays
+        finally:
+            relays.stop(is_restarting=False)
 
 
 def describe_run(result: LoadRun) -> dict[str, Any]:

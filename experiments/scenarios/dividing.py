@@ -20,6 +20,7 @@ from lowu.experiments.faults.relays import Relays
 from lowu.experiments.scenarios.stage import Scenario, Stage
 from lowu.institutions.ledger.registry import Registry
 from lowu.node.client import TransactionTimeout
+from lowu.node.topology.link_shape import list_directions
 from lowu.node.topology.network import read_status
 
 ISSUERS = {"szcredit": "cn.ecr/1", "bea-hk": "grp.kyc/1"}
@@ -96,7 +97,8 @@ async def _cut(stage: Stage, relays: Relays, loads: dict[str, _Load]) -> None:
         for name, load in loads.items():
             nursery.start_soon(_keep_on, actors, name, load)
         await trio.sleep(SETTLE_S)
-        with relays.cut(*BOUNDARY):
+        ends = [actors.plan.find_end(side.name) for side in BOUNDARY]
+        with relays.cut(list_directions((ends[0], ends[1]))):
             before = await _settle(actors)
             passed = relays.count_passed(*BOUNDARY)
             await trio.sleep(stage.cut_s)

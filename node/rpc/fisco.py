@@ -7,7 +7,8 @@ getSyncStatus answer with a JSON document inside a string, as FISCO BCOS does.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from lowu.consensus.codec import encode_message
 from lowu.node.chain.block import encode_header
@@ -25,6 +26,9 @@ from lowu.node.rpc.rpc_errors import (
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
 
+CLOCK_AHEAD_MAX_MS = 86_400_000
+DISK_DELAY_MAX_MS = 10_000
+T = TypeVar("T")
 PHASES_AT_ONCE = 1_000
 """Blocks whose phases one answer has."""
 
@@ -86,11 +90,27 @@ class FiscoMethods:
         """Have the node lie so, until told otherwise, if it may (an own method)."""
         if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
             raise RpcError(INVALID_PARAMS, "the lies are a list of names")
+        self._order(self._status.set_lies, names)
+        return sorted(names)
+
+    def shiftClock(self, ahead_ms: object) -> int:
+        """Have the node's clock be so far ahead, or behind, if it may (an own method)."""
+        if type(ahead_ms) is not int or abs(ahead_ms) > CLOCK_AHEAD_MAX_MS:
+            raise RpcError(INVALID_PARAMS, f"milliseconds, at most {CLOCK_AHEAD_MAX_MS}")
+        return self._order(self._status.shift_clock, ahead_ms)
+
+    def slowDisk(self, delay_ms: object) -> int:
+        """Have each durable write take so much longer, if it may (an own method)."""
+        if type(delay_ms) is not int or not 0 <= delay_ms <= DISK_DELAY_MAX_MS:
+            raise RpcError(INVALID_PARAMS, f"milliseconds, at most {DISK_DELAY_MAX_MS}")
+        return self._order(self._status.slow_disk, delay_ms)
+
+    def _order(self, give: Callable[[T], None], value: T) -> T:
         try:
-            self._status.set_lies(names)
+            give(value)
         except BadInput as error:
             raise RpcError(INVALID_PARAMS, str(error)) from error
-        return sorted(names)
+        return value
 
     def getConsensusEvidence(self, *params: object) -> list[dict[str, Any]]:
         """Stored proofs of equivocation, each with both signed messages (an own method)."""

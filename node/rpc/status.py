@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lowu.consensus.records import EvidenceRecord
 from lowu.consensus.replica import Replica
+from lowu.node.clock import Clock
 from lowu.node.config import NodeConfig
 from lowu.node.core.clock_check import ClockCheck
 from lowu.node.core.sync import Sync
@@ -14,6 +16,7 @@ from lowu.node.gateway.gateway import Gateway
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.metrics import BlockPhases, CpuTimes
 from lowu.node.simulation.byzantine import ByzantineGateway
+from lowu.node.simulation.ordered_faults import DelayedStorage, ShiftedClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class NodeStatus:
         clock_check: ClockCheck,
         cpu: CpuTimes,
         phases: BlockPhases,
+        clock: Clock,
+        disk: DelayedStorage | None = None,
     ) -> None:
         """Take the parts; an observer has no replica."""
         self.config = config
@@ -52,12 +57,26 @@ class NodeStatus:
         self._clock_check = clock_check
         self._cpu = cpu
         self._phases = phases
+        self._clock = clock
+        self._disk = disk
 
-    def set_lies(self, names: list[str]) -> None:
+    def set_lies(self, names: Iterable[str]) -> None:
         """Have the node lie so from now on; `BadInput` if it may not, or for an unknown lie."""
         if not isinstance(self._gateway, ByzantineGateway):
             raise BadInput("this node does not lie: its network has not the setting allow_lies")
         self._gateway.set_lies(names)
+
+    def shift_clock(self, ahead_ms: int) -> None:
+        """Have the node's clock be so far ahead, or behind; `BadInput` if it may not."""
+        if not isinstance(self._clock, ShiftedClock):
+            raise BadInput("this node's clock is not shifted: its network has not allow_lies")
+        self._clock.ahead_ms = ahead_ms
+
+    def slow_disk(self, delay_ms: int) -> None:
+        """Have each durable write take so much longer; `BadInput` if it may not."""
+        if self._disk is None:
+            raise BadInput("this node's disk is not slowed: its network has not allow_lies")
+        self._disk.delay_s = delay_ms / 1_000
 
     @property
     def node_id(self) -> bytes:

@@ -98,11 +98,11 @@ class VirtualClock:
     """Trio's virtual time, with a clock error for each node."""
 
     def __init__(self, skew_ms: int) -> None:
-        self._skew_ms = skew_ms
+        self.skew_ms = skew_ms
 
     def now_ms(self) -> int:
         """Return virtual wall-clock time."""
-        return EPOCH_MS + self._skew_ms + int(trio.current_time() * 1000)
+        return EPOCH_MS + self.skew_ms + int(trio.current_time() * 1000)
 
     def elapsed_s(self) -> float:
         """Return virtual time."""

@@ -70,6 +70,8 @@ class Link:
         self.is_broken = False
         self.shapes = [LinkShape(), LinkShape()]
         """How bytes travel from each side."""
+        self.origin_s = 0.0
+        """When the traces of shapes begin."""
         self.is_silent = [False, False]
         """Whether what a side sends is held back, as in a cut cable."""
         self._free_s = [0.0, 0.0]
@@ -84,7 +86,7 @@ class Link:
         leaves_s = self._free_s[side] = max(now_s, self._free_s[side]) + shape.transmission_s(
             len(data)
         )
-        arrival_s = leaves_s + delay_s + shape.draw_delay_s(self._random)
+        arrival_s = leaves_s + delay_s + shape.draw_delay_s(self._random, now_s - self.origin_s)
         return math.ceil(arrival_s / self._grain_s) * self._grain_s if self._grain_s else arrival_s
 
     def silence(self, side: int, *, is_silent: bool) -> None:

@@ -68,6 +68,8 @@ class Machine:
         self._number = 0
         self.tally: defaultdict[tuple[str, Work], list[int]] = defaultdict(lambda: [0, 0])
         """By process and kind of work: how often, and of how many items."""
+        self.disk_delays_s: dict[str, float] = {}
+        """By process: how much longer each durable write takes."""
         self._wait = trio.CancelScope()
 
     def spent_s(self, name: str) -> float:
@@ -86,7 +88,8 @@ class Machine:
         tally[0] += 1
         tally[1] += items
         cpu_s = cost.of(items)
-        self.submit(name, cpu_s, done, cost.wait_s)
+        slowed_s = self.disk_delays_s.get(name, 0.0) if work is Work.STORAGE else 0.0
+        self.submit(name, cpu_s, done, cost.wait_s + slowed_s)
         return cpu_s
 
     def submit(self, name: str, cpu_s: float, done: Done | None = None, wait_s: float = 0) -> None:

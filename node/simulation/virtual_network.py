@@ -35,7 +35,7 @@ from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.simulation.costs import Work
 from lowu.node.simulation.links import Carriers, Link
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
-from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.traffic_tap import Tap
 
@@ -46,7 +46,8 @@ GRAIN_S = 0.001
 LINKED_S = 30.0
 
 
-Shapes: TypeAlias = Mapping[tuple[Jurisdiction, Jurisdiction], LinkShape]
+PLAIN = LinkShape()
+Shapes: TypeAlias = Mapping[Direction, LinkShape]
 """By the side that sends and the one that receives: how bytes travel."""
 
 
@@ -64,6 +65,7 @@ class LocalClient(RpcClient):
         self._name = planned.name
 
     async def _exchange(self, body: bytes) -> Any:
+        await self._network.wait_while_paused(self._name)
         node = self._network.nodes.get(self._name)
         if node is None:
             raise ClientError(f"{self._name} is down")
@@ -83,8 +85,12 @@ class VirtualNodes:
     ) -> None:
         self.plan = plan
         self.machine = machine
-        self._shapes = shapes or {}
-        self._skews_ms = skews_ms or {}
+        self._shapes = dict(shapes or {})
+        self._is_relayed = bool(shapes)
+        self._origin_s = 0.0
+        """When the traces of links begin."""
+        self._clocks: dict[str, VirtualClock] = {}
+        self._skews_ms = dict(skews_ms or {})
         """Clock errors of nodes, by name."""
         self.nodes: dict[str, Node] = {}
         """Running nodes, by name."""
@@ -94,8 +100,10 @@ class VirtualNodes:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
-        self._silences: Counter[tuple[Jurisdiction, Jurisdiction]] = Counter()
-        """How many faults hold back what one side sends to another."""
+        self._silences: Counter[Direction] = Counter()
+        """How many faults hold back what one node sends to another."""
+        self._paused: Counter[str] = Counter()
+        """How many faults keep a node paused."""
         self._down: Counter[str] = Counter()
         """How many faults keep a node down."""
         self._delays_s: dict[str, float] = {}
@@ -145,8 +153,8 @@ class VirtualNodes:
             self._note()
 
     @asynccontextmanager
-    async def silence(self, *ways: tuple[Jurisdiction, Jurisdiction]) -> AsyncIterator[None]:
-        """Hold back what sides send to others, as in a cut cable, and let it go afterwards."""
+    async def silence(self, ways: frozenset[Direction]) -> AsyncIterator[None]:
+        """Hold back what nodes send to others, as in a cut cable, and let it go afterwards."""
         self._silences.update(ways)
         self._set_silences()
         try:
@@ -155,10 +163,73 @@ class VirtualNodes:
             self._silences.subtract(ways)
             self._set_silences()
 
+    @asynccontextmanager
+    async def shaped(self, ways: frozenset[Direction], shape: LinkShape) -> AsyncIterator[None]:
+        """Let bytes travel so in some directions; shapes of one direction replace each other."""
+        before = dict(self._shapes)
+        self._shapes.update(dict.fromkeys(ways, shape))
+        self._set_shapes()
+        try:
+            yield
+        finally:
+            self._shapes = before
+            self._set_shapes()
+
+    def begin_traces(self, at_s: float) -> None:
+        """Begin the traces of links at a time of the virtual clock."""
+        self._origin_s = at_s
+        self._set_shapes()
+
+    def _set_shapes(self) -> None:
+        for pair, link in self._links.items():
+            self._set_shape(pair, link)
+
+    def _set_shape(self, pair: tuple[str, str], link: Link) -> None:
+        link.origin_s = self._origin_s
+        for side, way in enumerate((pair, pair[::-1])):
+            link.shapes[side] = self._shapes.get(way, PLAIN)
+
+    @asynccontextmanager
+    async def shifted(self, ahead_ms: int, *names: str) -> AsyncIterator[None]:
+        """Have nodes' clocks be so far ahead, or behind, of what they were."""
+        chosen = [self._find(name) for name in names]
+        self._shift(chosen, ahead_ms)
+        try:
+            yield
+        finally:
+            self._shift(chosen, -ahead_ms)
+
+    def _shift(self, names: Iterable[str], by_ms: int) -> None:
+        for name in names:
+            self._skews_ms[name] = self._skews_ms.get(name, 0) + by_ms
+            if name in self._clocks:
+                self._clocks[name].skew_ms = self._skews_ms[name]
+
+    @asynccontextmanager
+    async def paused(self, *names: str) -> AsyncIterator[None]:
+        """Let nothing from or to nodes pass, and no client have an answer; then all goes on.
+
+        That is what others see of a process that is stopped (SIGSTOP). A machine stops it really.
+        """
+        chosen = [self._find(name) for name in names]
+        everybody = [node.name for node in self.plan.nodes]
+        self._paused.update(chosen)
+        try:
+            async with self.silence(list_directions((chosen, everybody))):
+                yield
+        finally:
+            self._paused.subtract(chosen)
+            self._note()
+
+    async def wait_while_paused(self, name: str) -> None:
+        """Return once no fault keeps a node paused."""
+        while self._paused[name]:
+            await self._changed.wait()
+
     def _set_silences(self) -> None:
         for (one, other), link in self._links.items():
-            for side, (sends, receives) in enumerate(((one, other), (other, one))):
-                is_silent = self._silences[self._side_of[sends], self._side_of[receives]] > 0
+            for side, way in enumerate(((one, other), (other, one))):
+                is_silent = self._silences[way] > 0
                 if is_silent != link.is_silent[side]:
                     link.silence(side, is_silent=is_silent)
 
@@ -182,7 +253,7 @@ class VirtualNodes:
     def _set_delay(self, pair: tuple[str, str], link: Link) -> None:
         least_s = max(self._delays_s.get(name, 0.0) for name in pair)
         hop_s = 0.0 if self.machine is None else self.machine.model.hop_s
-        hops = 2 if self._shapes else 1  # by way of a relay
+        hops = 2 if self._is_relayed else 1  # by way of a relay
         link.delay_s_min = least_s + hops * hop_s
 
     def _find(self, name: str) -> str:
@@ -211,7 +282,7 @@ class VirtualNodes:
             is_first_start=self._is_new[name],
             cpu=None if self.machine is None else SimulatedCpu(self.machine, name),
         )
-        clock = VirtualClock(self._skews_ms.get(name, 0))
+        clock = self._clocks[name] = VirtualClock(self._skews_ms.get(name, 0))
         run: Run = run_inline
         if self.machine is not None:
             run = partial(self.machine.run_in_thread, name)
@@ -227,16 +298,12 @@ class VirtualNodes:
 
     def _make_link(self, one: str, other: str) -> Link:
         if self.machine is None:
-            return Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
-        link = Link(
-            self._random,
-            lambda side, data: None,
-            0.0,
-            carriers=Carriers(self.machine, (one, other), is_relayed=bool(self._shapes)),
-        )
-        for side, (sends, receives) in enumerate(((one, other), (other, one))):
-            way = self._side_of[sends], self._side_of[receives]
-            link.shapes[side] = self._shapes.get(way, link.shapes[side])
+            link = Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
+        else:
+            carriers = Carriers(self.machine, (one, other), is_relayed=self._is_relayed)
+            link = Link(self._random, lambda side, data: None, 0.0, carriers=carriers)
+        self._set_shape((one, other), link)
+        for side, way in enumerate(((one, other), (other, one))):
             link.is_silent[side] = self._silences[way] > 0
         return link
 

@@ -136,6 +136,16 @@ class Plan:
         named |= {node.name: node for node in self.nodes}
         return named.get(name)
 
+    def find_end(self, name: str) -> tuple[str, ...]:
+        """Return the names of the nodes at an end of links, which is a side or a node's name.
+
+        None if there is no such end.
+        """
+        node = self.find_node(name)
+        if node is not None:
+            return (node.name,)
+        return tuple(item.name for item in self.nodes if item.side.name == name)
+
     @property
     def node_names(self) -> str:
         """The names that `find_node` knows, as text for people."""

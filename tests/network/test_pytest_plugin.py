@@ -104,6 +104,18 @@ def test_both_fixtures_follow_the_marker_and_have_the_same_faults(pytester):
                         await actors.revoke("szcredit", b"3" * 32)
 
             network.play(play)
+
+        def test_a_paused_node_and_a_link(network):
+            async def play(actors, faults):
+                async with faults.pause("webank"), faults.link("node0", "HK", delay_s=0.05):
+                    with pytest.raises(Exception, match="NOT_FOUND"):
+                        await actors.revoke("szcredit", b"4" * 32)
+                    with actors.horizon.ignored(), trio.move_on_after(1) as limit:
+                        await height(actors, "webank")
+                    assert limit.cancelled_caught
+                assert int(await height(actors, "webank"), 16) > 0
+
+            network.play(play)
         """
     )
-    run(pytester).assert_outcomes(passed=4)
+    run(pytester).assert_outcomes(passed=6)

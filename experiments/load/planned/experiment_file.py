@@ -33,6 +33,7 @@ from lowu.experiments.load.planned.fault_tables import (
     read_link,
 )
 from lowu.experiments.load.planned.file_table import FileTable
+from lowu.experiments.load.planned.random_faults import RandomFaults, read_random_faults
 from lowu.institutions.files import read_given
 from lowu.institutions.package.forms import FormError
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
@@ -124,7 +125,10 @@ class Experiment:
     load: Load
     links: tuple[PlannedLink, ...]
     faults: tuple[PlannedFault, ...]
+    random_faults: RandomFaults | None
     expectations: tuple[Bound, ...]
+    files: tuple[str, ...] = ()
+    """Paths of the files that it names for its load and links, from its own folder on."""
     point: Mapping[str, Any] = field(default_factory=dict)
     """In a sweep: the values that are this combination's, by their paths."""
 
@@ -137,7 +141,9 @@ def parse_experiments(text: str, path: Path) -> tuple[Experiment, ...]:
     """
     raw = parse_toml(text, path)
     reader = TomlReader(path, text)
-    known = {"experiment", "network", "load", "link", "fault", "sweep", "expect"}
+    known = {
+        "experiment", "network", "load", "link", "fault", "random_faults", "sweep", "expect",
+    }  # fmt: skip
     reader.unknown_keys("", 0, raw, known)
     sweep = _read_sweep(reader, raw)
     base = {key: value for key, value in raw.items() if key != "sweep"}
@@ -187,9 +193,24 @@ def _read_experiment(
             read_fault(FileTable(reader, "fault", index, item))
             for index, item in enumerate(_list_tables(reader, raw, "fault", FAULTS_MAX))
         ),
+        read_random_faults(FileTable(reader, "random_faults", 0, raw["random_faults"]))
+        if "random_faults" in raw
+        else None,
         tuple(_read_bounds(FileTable(reader, "expect", 0, raw.get("expect", {})))),
+        tuple(_list_files(raw)),
         point,
     )
+
+
+def _list_files(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths in what has been read without a problem."""
+    load = raw.get("load")
+    arrival = load.get("arrival") if isinstance(load, dict) else None
+    links = raw.get("link")
+    tables = [(arrival, "file"), *((item, "trace") for item in links or ())]
+    for table, key in tables if isinstance(links, (list, type(None))) else ():
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            yield table[key]
 
 
 def _list_tables(
@@ -271,7 +292,7 @@ def _read_arrivals(reader: TomlReader, load: FileTable) -> Arrivals:
 
 
 def _read_trace(reader: TomlReader, table: FileTable) -> tuple[float, ...]:
-    place = reader.path.parent / table.text("file", "")
+    place = table.path("file")
     try:
         return read_offsets(read_given(place, TRACE_BYTES_MAX).decode().splitlines())
     except UnicodeDecodeError as error:

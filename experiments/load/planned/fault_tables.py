@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from lowu.contracts.named import tell_unknown
 from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.planned.file_table import FileTable
+from lowu.institutions.files import read_given
+from lowu.institutions.package.forms import FormError
 from lowu.node.topology.link_shape import LinkShape
 from lowu.node.topology.spec import LIES
 
 TIME_MAX_S = 7 * 86_400.0
 DELAY_MAX_MS = 600_000
 HEIGHT_MAX = 2**53
-FAULT_KINDS = ("kill", "pause", "throttle", "cut", "slow", "lie")
+FAULT_KINDS = ("kill", "pause", "throttle", "cut", "slow", "disk", "clock", "lie")
+AHEAD_MAX_MS = 86_400_000
+TRACE_BYTES_MAX = 16 << 20
 LINK_PRESETS = {
     "city": (0.5, 0.3),
     "line": (2.0, 0.5),
@@ -24,11 +31,20 @@ LINK_PRESETS = {
 line over the boundary, and 10 to 40 over the public network."""
 
 
+Ends: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""What stands at the two ends of some links: sides, institutions or nodes."""
+
+
+def tell_end(end: Iterable[str]) -> str:
+    """Return what stands at an end, for people."""
+    return "+".join(end)
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedLink:
-    """How bytes travel between two sides, or within one."""
+    """How bytes travel between two ends, or within one."""
 
-    between: tuple[str, str]
+    between: Ends
     shape: LinkShape
     is_one_way: bool
     """Whether only bytes from the first to the second do."""
@@ -43,7 +59,7 @@ class PlannedFault:
     """The height of the chain at which it begins; 0 if it begins at a time."""
     kind: str
     targets: tuple[str, ...]
-    """Nodes or institutions, ``leader`` or ``random``; the two sides of a cut."""
+    """Nodes or institutions, ``leader`` or ``random``; of a cut, what stands at its two ends."""
     for_s: float
     """How long it lasts; 0 if until the end of the run."""
     delay_ms: float = 0.0
@@ -52,19 +68,19 @@ class PlannedFault:
     how: str = ""
     """What a node does that lies."""
     is_one_way: bool = False
-    """Whether a cut lets bytes from the second side to the first pass."""
+    """Whether a cut lets bytes from the second end to the first pass."""
+    ends: Ends = ((), ())
+    """Of a cut."""
+    ahead_ms: int = 0
+    """By how much a clock is shifted."""
 
 
 def read_link(table: FileTable) -> PlannedLink:
     """Return what a [[link]] says."""
-    table.only("between", "preset", "delay_ms", "jitter_ms", "loss", "bandwidth_mbit", "one_way")
-    names = table.names("between")
-    if len(names) != 2:
-        table.tell("between", 'between is two sides, such as ["SZ", "HK"]')
-        names = ("SZ", "HK")
-    for name in names:
-        if name not in Jurisdiction.__members__:
-            table.tell("between", tell_unknown("side", name, Jurisdiction.__members__))
+    table.only(
+        "between", "preset", "delay_ms", "jitter_ms", "trace", "loss", "bandwidth_mbit", "one_way"
+    )
+    ends = _read_ends(table, "between")
     delay = table.number("delay_ms", 0, 0, 60_000)
     jitter = table.number("jitter_ms", 0, 0, 60_000)
     if "preset" in table.raw:
@@ -76,21 +92,61 @@ def read_link(table: FileTable) -> PlannedLink:
         jitter / 1_000,
         table.number("loss", 0, 0, 0.5),
         table.number("bandwidth_mbit", 0, 0, 1e6) * 1e6 / 8,
+        _read_trace(table) if "trace" in table.raw else (),
     )
     if not set(table.raw) - {"between", "one_way"}:
-        table.tell("", "a link without delay_ms, jitter_ms, loss or bandwidth_mbit is as it was")
+        table.tell(
+            "", "a link without delay_ms, jitter_ms, trace, loss or bandwidth_mbit is as it was"
+        )
     is_one_way = table.flag("one_way")
-    if is_one_way and names[0] == names[1]:
-        table.tell("one_way", f"a link within {names[0]} has no direction")
-    return PlannedLink((names[0], names[1]), shape, is_one_way)
+    if is_one_way and ends[0] == ends[1]:
+        table.tell("one_way", f"a link within {tell_end(ends[0])} has no direction")
+    return PlannedLink(ends, shape, is_one_way)
+
+
+def _read_trace(table: FileTable) -> tuple[tuple[float, float], ...]:
+    """Return the rows of a trace: seconds, and the delay of one way in ms from then on."""
+    place = table.path("trace")
+    found: list[tuple[float, float]] = []
+    try:
+        lines = read_given(place, TRACE_BYTES_MAX).decode().splitlines()
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            at_s, delay_ms = (float(item) for item in line.split(","))
+            is_later = found[-1][0] < at_s < math.inf if found else at_s == 0
+            if not is_later or not 0 <= delay_ms <= DELAY_MAX_MS:
+                raise ValueError(
+                    f"line {number}: times begin with 0 and grow, and delays are ms up to "
+                    f"{DELAY_MAX_MS}"
+                )
+            found.append((at_s, delay_ms / 1_000))
+    except FormError as error:
+        table.tell("trace", f"{place.parent / str(error)}")
+    except (UnicodeDecodeError, ValueError) as error:
+        table.tell("trace", f"{place}: each line is seconds,milliseconds ({error})")
+    else:
+        if len(found) > 1:
+            return tuple(found)
+        table.tell("trace", f"{place}: a trace has at least two lines, the last of which ends it")
+    return ()
+
+
+def _read_ends(table: FileTable, key: str) -> Ends:
+    """Return two ends; a name in capitals is a side's, and others are known by the network."""
+    ends = table.ends(key)
+    for name in (*ends[0], *ends[1]):
+        if name.isupper() and name not in Jurisdiction.__members__:
+            table.tell(key, tell_unknown("side", name, Jurisdiction.__members__))
+    return ends
 
 
 def read_fault(table: FileTable) -> PlannedFault:
     """Return what a [[fault]] says."""
     kinds = [key for key in FAULT_KINDS if key in table.raw]
     table.only(
-        "at_s", "at_height", "for_s", "restart_after_s", "delay_ms", "share", "how", "one_way",
-        *FAULT_KINDS,
+        "at_s", "at_height", "for_s", "restart_after_s", "delay_ms", "ahead_ms", "share", "how",
+        "one_way", *FAULT_KINDS,
     )  # fmt: skip
     if len(kinds) != 1:
         table.tell("", f"a fault has one of {', '.join(FAULT_KINDS)}")
@@ -99,9 +155,13 @@ def read_fault(table: FileTable) -> PlannedFault:
     kind = kinds[0] if kinds else FAULT_KINDS[0]
     lasting = "restart_after_s" if kind == "kill" else "for_s"
     _check_keys(table, kind, lasting)
-    targets = table.names(kind) if kinds else ()
-    if kind == "cut" and kinds and len(targets) != 2:
-        table.tell("cut", 'cut is two sides, such as ["SZ", "HK"]')
+    ends: Ends = _read_ends(table, "cut") if kind == "cut" else ((), ())
+    if kind == "cut":
+        targets = tuple(map(tell_end, ends))
+        if set(ends[0]) & set(ends[1]):
+            table.tell("cut", f"{tell_end(ends[0])} is not cut off from itself")
+    else:
+        targets = table.names(kind) if kinds else ()
     return PlannedFault(
         table.number("at_s", 0, 0, TIME_MAX_S),
         int(table.number("at_height", 0, 0, HEIGHT_MAX, is_whole=True)),
@@ -112,13 +172,18 @@ def read_fault(table: FileTable) -> PlannedFault:
         table.number("share", 0, 0.01, 0.99) if kind == "throttle" else 0.0,
         table.choice("how", tuple(LIES), next(iter(LIES))) if kind == "lie" else "",
         table.flag("one_way"),
+        ends,
+        int(table.number("ahead_ms", 0, -AHEAD_MAX_MS, AHEAD_MAX_MS, is_whole=True)),
     )
 
 
-_OWN_KEYS = {"slow": "delay_ms", "throttle": "share", "lie": "how"}
+_OWN_KEYS = {
+    "slow": "delay_ms", "disk": "delay_ms", "clock": "ahead_ms", "throttle": "share", "lie": "how"
+}  # fmt: skip
 """By kind: the key that it needs."""
 _MEANINGS = {
-    "delay_ms": "by how much the nodes are slowed",
+    "delay_ms": "by how much the nodes' links, or disks, are slowed",
+    "ahead_ms": "by how much the nodes' clocks are ahead; below 0, behind",
     "share": "how much of a core the nodes keep, such as 0.2",
     "how": f"what the nodes do: {', '.join(LIES)}",
 }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lowu.contracts.named import tell_unknown
 from lowu.contracts.schemas.schema_tables import tell_value
 from lowu.node.topology.toml_reader import TomlReader
+
+ENDS = 2
+"""Of a link."""
 
 
 class FileTable:
@@ -35,6 +39,16 @@ class FileTable:
             self.tell(key, f"{key} must be a text, not {tell_value(value)}")
             return default
         return value
+
+    def path(self, key: str) -> Path:
+        """Return the path of a file that is named from the experiment file's folder on.
+
+        It has to be in that folder, so that results have a copy of both.
+        """
+        name = Path(self.text(key, ""))
+        if name.is_absolute() or ".." in name.parts:
+            self.tell(key, f"{key}: put the file beside this one, or in a folder there")
+        return self._reader.path.parent / name
 
     def choice(self, key: str, choices: Sequence[str], default: str) -> str:
         """Return one of some texts."""
@@ -76,3 +90,20 @@ class FileTable:
             self.tell(key, f"{key} must be a name, or a list of names")
             return ()
         return tuple(value)
+
+    def ends(self, key: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return two ends of links: a name each, or a list of names."""
+        value = self.raw.get(key)
+        found = []
+        for item in value if isinstance(value, list) and len(value) == ENDS else ():
+            names = [item] if isinstance(item, str) else item
+            if isinstance(names, list) and names and all(isinstance(v, str) for v in names):
+                found.append(tuple(names))
+        if len(found) != ENDS:
+            self.tell(
+                key,
+                f'{key} is two ends, such as ["SZ", "HK"]: each a side, an institution or a node, '
+                "or a list of them",
+            )
+            return ("SZ",), ("HK",)
+        return found[0], found[1]

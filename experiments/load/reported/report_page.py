@@ -15,6 +15,7 @@ from typing import Any
 from lowu.experiments.load.observed import PHASES
 from lowu.experiments.load.offered.mix import tell_shares
 from lowu.experiments.load.outcomes import median_figures
+from lowu.experiments.load.planned.fault_tables import tell_end
 from lowu.experiments.load.reported.report_plots import medians_of, plot_sweep, plots_of
 from lowu.experiments.load.reported.results import StoredPoint, StoredResults, StoredRun
 
@@ -136,7 +137,7 @@ def render_summary(results: StoredResults) -> str:
         for item in point.experiment.faults
     )
     links = ", ".join(
-        f"{'-'.join(item.between)} {item.shape.delay_s * 1_000:g} ms"
+        f"{'-'.join(map(tell_end, item.between))} {item.shape.delay_s * 1_000:g} ms"
         + (f", {item.shape.loss:.1%} lost" if item.shape.loss else "")
         for item in point.experiment.links
     )

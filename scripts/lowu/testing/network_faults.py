@@ -1,95 +1,41 @@
-"""Faults of networks under test: what they accept, and the two kinds of them.
-
-A fault that does nothing is worse than none: names, sides and delays that would have no effect are
-errors.
-"""
+"""Faults of networks under test: in virtual time, and of processes."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import psutil
 import trio
 
 from lowu.contracts.named import UnknownName, tell_unknown
-from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.faults.relays import Relays
+from lowu.experiments.load.fault_driver import THROTTLE_S, ProcessFaultMaker
+from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.simulation.virtual_network import VirtualNodes
 from lowu.node.topology.control import Control
+from lowu.node.topology.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.network import read_status
 from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.topology.spec import LIES
+from lowu.testing.fault_arguments import (
+    End,
+    find_nodes,
+    find_sides,
+    read_ahead_ms,
+    read_delay,
+    read_ends,
+    read_shape,
+    read_share,
+)
 
-Side = Jurisdiction | str
-"""A side of the boundary, such as ``Jurisdiction.SZ`` or ``"SZ"``."""
-DELAY_MAX_S = 3_600.0
 LINKED_S = 60.0
-SIDES_OF_A_CUT = 2
 POLL_S = 0.05
-
-
-def find_nodes(plan: Plan, names: tuple[str, ...]) -> list[str]:
-    """Return the nodes' own names; each is named so, or by an institution that uses it.
-
-    Raises:
-        UnknownName: there is no such node.
-        ValueError: none is named.
-    """
-    if not names:
-        raise ValueError('name at least one node, such as "node0" or "webank"')
-    found = []
-    for name in names:
-        planned = plan.find_node(name) if isinstance(name, str) else None
-        if planned is None:
-            users = [item.spec.id for item in plan.institutions]
-            known = [item.name for item in plan.nodes] + users
-            raise UnknownName(tell_unknown("node", name, known))
-        found.append(planned.name)
-    return found
-
-
-def read_sides(plan: Plan, sides: tuple[Side, ...]) -> tuple[Jurisdiction, Jurisdiction]:
-    """Return the two sides of a cut; `ValueError` if nothing would be cut."""
-    if len(sides) != SIDES_OF_A_CUT:
-        told = ", ".join(map(repr, sides))
-        raise ValueError(f'a cut is between two sides: faults.cut("SZ", "HK"), not ({told})')
-    one, other = (_read_side(plan, side) for side in sides)
-    if one is other:
-        raise ValueError(f"a cut is between two sides, not within {one.name}")
-    return one, other
-
-
-def _read_side(plan: Plan, side: Side) -> Jurisdiction:
-    there = {node.side for node in plan.nodes}
-    names = ", ".join(sorted(item.name for item in there))
-    name = side.name if isinstance(side, Jurisdiction) else side
-    found = Jurisdiction.__members__.get(name) if isinstance(name, str) else None
-    if found is None:
-        upper = str(name).upper()
-        close = get_close_matches(upper, Jurisdiction.__members__, 1)
-        mend = f"did you mean {close[0]!r}?" if close else f"this network has {names}"
-        raise ValueError(f"{side!r} is no side of the boundary; {mend}")
-    if found not in there:
-        raise ValueError(f"no node of this network is in {found.name}; it has {names}")
-    return found
-
-
-def read_delay(delay_s: float) -> float:
-    """Return a delay in seconds; `ValueError` if it is none."""
-    is_number = isinstance(delay_s, (int, float)) and not isinstance(delay_s, bool)
-    if not is_number or not math.isfinite(delay_s) or not 0 < delay_s <= DELAY_MAX_S:
-        raise ValueError(
-            f"a delay is a number of seconds up to {DELAY_MAX_S:.0f}, and comes first: "
-            f'slow(0.5, "webank"), not {delay_s!r}'
-        )
-    return float(delay_s)
 
 
 class Fault:
@@ -129,25 +75,27 @@ class _Made:
         self._plan = plan
         self._connect = connect
         self._made: list[Fault] = []
-        self._cuts: set[frozenset[Jurisdiction]] = set()
+        self._cut: set[Direction] = set()
 
     @asynccontextmanager
     async def _once(
-        self,
-        first: Jurisdiction,
-        second: Jurisdiction,
-        effect: AbstractAsyncContextManager[None],
+        self, ways: frozenset[Direction], effect: AbstractAsyncContextManager[None]
     ) -> AsyncIterator[None]:
-        """Cut two sides off from each other, unless they are already."""
-        sides = frozenset((first, second))
-        if sides in self._cuts:
-            raise ValueError(f"{first.name} and {second.name} are cut off from each other already")
-        self._cuts.add(sides)
+        """Cut nodes off from each other, unless some of them are already."""
+        again = sorted(ways & self._cut)
+        if again:
+            raise ValueError(f"{' and '.join(again[0])} are cut off from each other already")
+        self._cut |= ways
         try:
             async with effect:
                 yield
         finally:
-            self._cuts.remove(sides)
+            self._cut -= ways
+
+    def _read_nodes(self, told: str, nodes: tuple[str, ...], *, is_ordered: bool) -> list[str]:
+        if is_ordered and not self._plan.spec.settings.allow_lies:
+            raise ValueError(f"{told} only in a network file with allow_lies = true in [network]")
+        return find_nodes(self._plan, nodes)
 
     def lie(self, how: str, *nodes: str) -> Fault:
         """Have nodes be Byzantine; the network's file has to say ``allow_lies = true``.
@@ -156,9 +104,7 @@ class _Made:
         """
         if how not in LIES:
             raise UnknownName(tell_unknown("lie", how, tuple(LIES)))
-        if not self._plan.spec.settings.allow_lies:
-            raise ValueError("nodes lie only in a network file with allow_lies = true in [network]")
-        chosen = find_nodes(self._plan, nodes)
+        chosen = self._read_nodes("nodes lie", nodes, is_ordered=True)
         return self._make(_tell("lie", how, *nodes), self._lie(how, chosen))
 
     @asynccontextmanager
@@ -207,15 +153,68 @@ class VirtualFaults(_Made):
         seconds, chosen = read_delay(delay_s), find_nodes(self._network.plan, nodes)
         return self._make(_tell("slow", delay_s, *nodes), self._network.slow(seconds, *chosen))
 
-    def cut(self, *sides: Side, one_way: bool = False) -> Fault:
-        """Cut all links between two sides; then they heal.
+    def cut(self, *ends: End, one_way: bool = False) -> Fault:
+        """Cut all links between two ends, such as the sides; then they heal.
 
-        With `one_way`, only what the first sends to the second is held back until then.
+        An end is a side, a node or a list of them. With `one_way`, only what the first sends to
+        the second is held back until then.
         """
-        first, second = read_sides(self._network.plan, sides)
         network = self._network
-        effect = network.silence((first, second)) if one_way else network.cut(first, second)
-        return self._make(_tell("cut", *sides), self._once(first, second, effect))
+        there = read_ends(network.plan, ends)
+        ways = list_directions(there, is_one_way=one_way)
+        sides = find_sides(network.plan, there)
+        effect = network.silence(ways) if one_way or sides is None else network.cut(*sides)
+        return self._make(_tell("cut", *ends), self._once(ways, effect))
+
+    def pause(self, *nodes: str) -> Fault:
+        """Stop nodes; then they go on. Meanwhile nothing passes, and no client has an answer."""
+        chosen = find_nodes(self._network.plan, nodes)
+        return self._make(_tell("pause", *nodes), self._network.paused(*chosen))
+
+    def throttle(self, share: float, *nodes: str) -> Fault:
+        """Let nodes run for a share of the time only, as on a busy machine."""
+        part, chosen = read_share(share), find_nodes(self._network.plan, nodes)
+        return self._make(_tell("throttle", share, *nodes), self._throttle(part, chosen))
+
+    @asynccontextmanager
+    async def _throttle(self, share: float, chosen: list[str]) -> AsyncIterator[None]:
+        async def throttle() -> None:
+            while True:
+                async with self._network.paused(*chosen):
+                    await trio.sleep(THROTTLE_S * (1 - share))
+                await trio.sleep(THROTTLE_S * share)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(throttle)
+            yield
+            nursery.cancel_scope.cancel()
+
+    def clock(self, ahead_s: float, *nodes: str) -> Fault:
+        """Have nodes' clocks be so far ahead, or behind (below 0); needs `allow_lies`."""
+        ahead_ms = read_ahead_ms(ahead_s)
+        chosen = self._read_nodes("clocks are shifted", nodes, is_ordered=True)
+        return self._make(_tell("clock", ahead_s, *nodes), self._network.shifted(ahead_ms, *chosen))
+
+    def disk(self, delay_s: float, *nodes: str) -> NoReturn:
+        """Raise `ValueError`: disks of virtual networks take no time."""
+        raise ValueError(
+            "a virtual network's disks take no time: test a slow disk on processes, or with "
+            "`lowu experiment run --provider sim`"
+        )
+
+    def link(
+        self,
+        *ends: End,
+        delay_s: float = 0.0,
+        jitter_s: float = 0.0,
+        loss: float = 0.0,
+        bandwidth_mbit: float = 0.0,
+        one_way: bool = False,
+    ) -> Fault:
+        """Let bytes travel so between two ends, or from the first; then as before."""
+        shape = read_shape(delay_s, jitter_s, loss, bandwidth_mbit)
+        ways = list_directions(read_ends(self._network.plan, ends), is_one_way=one_way)
+        return self._make(_tell("link", *ends), self._network.shaped(ways, shape))
 
 
 class ProcessFaults(_Made):
@@ -226,6 +225,7 @@ class ProcessFaults(_Made):
         self._folder = folder
         self._route = route
         """Returns the relays of the network, routing its links through them at first."""
+        self._maker = ProcessFaultMaker(plan, folder, None)
         self._down: Counter[str] = Counter()
         """How many faults keep a node down."""
 
@@ -245,16 +245,70 @@ class ProcessFaults(_Made):
         seconds, chosen = read_delay(delay_s), find_nodes(self._plan, nodes)
         return self._make(_tell("slow", delay_s, *nodes), self._slow_down(seconds, chosen))
 
-    def cut(self, *sides: Side, one_way: bool = False) -> Fault:
-        """Let nothing pass between two sides; then they heal, and all nodes are linked again.
+    def cut(self, *ends: End, one_way: bool = False) -> Fault:
+        """Let nothing pass between two ends, such as the sides; then all are linked again.
 
-        With `one_way`, only what the first sends to the second does not pass.
+        An end is a side, a node or a list of them. With `one_way`, only what the first sends to
+        the second does not pass.
         The first time, all nodes are restarted, so that their links lead through relays. If they
         are not all linked again in time afterwards, that is a `TimeoutError`.
         """
-        first, second = read_sides(self._plan, sides)
-        effect = self._once(first, second, self._cut(first, second, is_one_way=one_way))
-        return self._make(_tell("cut", *sides), effect)
+        ways = list_directions(read_ends(self._plan, ends), is_one_way=one_way)
+        return self._make(_tell("cut", *ends), self._once(ways, self._cut_off(ways)))
+
+    def pause(self, *nodes: str) -> Fault:
+        """Stop nodes (SIGSTOP); then they go on."""
+        chosen = find_nodes(self._plan, nodes)
+        return self._make(_tell("pause", *nodes), self._made_by("pause", chosen))
+
+    def throttle(self, share: float, *nodes: str) -> Fault:
+        """Let nodes run for a share of the time only, as on a busy machine."""
+        part, chosen = read_share(share), find_nodes(self._plan, nodes)
+        effect = self._made_by("throttle", chosen, share=part)
+        return self._make(_tell("throttle", share, *nodes), effect)
+
+    def clock(self, ahead_s: float, *nodes: str) -> Fault:
+        """Have nodes' clocks be so far ahead, or behind (below 0); needs `allow_lies`."""
+        ahead_ms = read_ahead_ms(ahead_s)
+        chosen = self._read_nodes("clocks are shifted", nodes, is_ordered=True)
+        effect = self._made_by("clock", chosen, ahead_ms=ahead_ms)
+        return self._make(_tell("clock", ahead_s, *nodes), effect)
+
+    def disk(self, delay_s: float, *nodes: str) -> Fault:
+        """Have each durable write of nodes take so much longer; needs `allow_lies`."""
+        delay_ms = read_delay(delay_s) * 1_000
+        chosen = self._read_nodes("disks are slowed", nodes, is_ordered=True)
+        effect = self._made_by("disk", chosen, delay_ms=delay_ms)
+        return self._make(_tell("disk", delay_s, *nodes), effect)
+
+    def link(
+        self,
+        *ends: End,
+        delay_s: float = 0.0,
+        jitter_s: float = 0.0,
+        loss: float = 0.0,
+        bandwidth_mbit: float = 0.0,
+        one_way: bool = False,
+    ) -> Fault:
+        """Let bytes travel so between two ends, or from the first; then as before.
+
+        The first time, all nodes are restarted, as with `cut`.
+        """
+        shape = read_shape(delay_s, jitter_s, loss, bandwidth_mbit)
+        ways = list_directions(read_ends(self._plan, ends), is_one_way=one_way)
+        return self._make(_tell("link", *ends), self._shape(ways, shape))
+
+    def _made_by(
+        self, kind: str, chosen: list[str], **more: Any
+    ) -> AbstractAsyncContextManager[None]:
+        fault = PlannedFault(0.0, 0, kind, tuple(chosen), 0.0, **more)
+        return self._maker.make(fault, fault.targets)
+
+    @asynccontextmanager
+    async def _shape(self, ways: frozenset[Direction], shape: LinkShape) -> AsyncIterator[None]:
+        relays = await self._get_relays()
+        with relays.shaped(ways, shape):
+            yield
 
     @asynccontextmanager
     async def _keep_down(self, chosen: set[str]) -> AsyncIterator[None]:
@@ -277,11 +331,9 @@ class ProcessFaults(_Made):
             yield
 
     @asynccontextmanager
-    async def _cut(
-        self, first: Jurisdiction, second: Jurisdiction, *, is_one_way: bool
-    ) -> AsyncIterator[None]:
+    async def _cut_off(self, ways: frozenset[Direction]) -> AsyncIterator[None]:
         relays = await self._get_relays()
-        with relays.cut(first, second, is_one_way=is_one_way):
+        with relays.cut(ways):
             yield
         await self._wait_until_linked()
 
@@ -295,12 +347,20 @@ class ProcessFaults(_Made):
         with trio.move_on_after(LINKED_S):
             while True:
                 states = await trio.to_thread.run_sync(Control(self._folder).order, "status")
-                running = {item["name"] for item in states if item["pid"] is not None}
+                running = {item["name"] for item in states if _is_running(item["pid"])}
                 there = [node for node in self._plan.nodes if node.name in running]
                 if all([await _count_links(node) >= len(running) - 1 for node in there]):
                     return
                 await trio.sleep(POLL_S)
         raise TimeoutError(f"the nodes were not all linked within {LINKED_S:.0f} s")
+
+
+def _is_running(pid: int | None) -> bool:
+    """Whether a process is there, and not stopped by a pause."""
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def _count_links(node: PlannedNode) -> int:

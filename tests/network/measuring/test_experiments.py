@@ -84,7 +84,7 @@ def test_an_interrupted_run_keeps_what_it_found_and_leaves_no_process(tmp_path):
     watchdog = threading.Timer(90, running.kill)
     watchdog.start()
     for line in running.stderr:
-        if "committed" in line:
+        if ", done " in line:
             running.send_signal(signal.SIGINT)
             break
     told, _ = running.communicate()
@@ -115,7 +115,7 @@ def test_files_are_checked_before_anything_is_started(tmp_path):
         (
             "[expect]",
             '[[fault]]\nat_s = 1\ncut = ["SZ", "MO"]\nfor_s = 1\n[expect]',
-            "no side 'MO'",
+            "no side or node 'MO'",
         ),
         ("[load]", "[network]\nblock_tx_limit = 5\n[load]", "block_tx_count_limit"),
         ("rate = 200", "rate = 1e6", "more than"),
@@ -147,6 +147,27 @@ delay_ms = 5
 loss = 0.01
 bandwidth_mbit = 100
 
+[[link]]
+between = ["node0", ["node1", "node3"]]
+trace = "delays.csv"
+
+[[fault]]
+at_s = 1
+pause = "node3"  # while it is throttled
+for_s = 1.5
+
+[[fault]]
+at_s = 3
+disk = "node1"
+delay_ms = 20
+for_s = 2
+
+[[fault]]
+at_s = 3
+clock = ["node1", "node2"]
+ahead_ms = 2000
+for_s = 2
+
 [[fault]]
 at_s = 1
 lie = "leader"
@@ -173,9 +194,12 @@ max_ms = ">= 1400"
 
 def test_lies_losses_and_cuts_of_one_way_are_tolerated(tmp_path):
     (tmp_path / "lying.toml").write_text(LYING)
+    (tmp_path / "delays.csv").write_text("0,2\n0.5,8\n2,0\n")
     found = lowu_json("experiment", "run", tmp_path / "lying.toml", "--out", tmp_path / "out")
     (run,) = found["points"][0]["runs"]
     assert run["healed"]
-    assert sorted(fault["kind"] for fault in run["faults"]) == ["cut", "lie", "throttle"]
+    assert sorted(fault["kind"] for fault in run["faults"]) == [
+        "clock", "cut", "disk", "lie", "pause", "throttle",
+    ]  # fmt: skip
     assert found["figures"]["uncommitted"] == 0
     assert found["as_expected"]

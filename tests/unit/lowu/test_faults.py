@@ -17,7 +17,7 @@ from lowu import (
     VirtualNetwork,
 )
 from lowu.options import read_network
-from lowu.testing.network_faults import find_nodes, read_delay, read_sides
+from lowu.testing.fault_arguments import find_nodes, read_delay, read_ends
 from lowu.testing.networks import load_plan
 from lowu.testing.playing import plain_errors
 
@@ -32,26 +32,33 @@ def network():
 
 @pytest.mark.parametrize("sides", [(SZ, HK), ("SZ", "HK"), ("HK", SZ)])
 def test_sides_by_name_or_member(sides):
-    assert set(read_sides(PLAN, sides)) == {SZ, HK}
+    ends = {frozenset(end) for end in read_ends(PLAN, sides)}
+    assert ends == {frozenset(PLAN.find_end("SZ")), frozenset(PLAN.find_end("HK"))}
+
+
+def test_ends_are_nodes_institutions_or_several_of_them_too():
+    assert read_ends(PLAN, ("webank", "HK")) == (("node1",), PLAN.find_end("HK"))
+    assert read_ends(PLAN, (["node0", "webank"], "node3")) == (("node0", "node1"), ("node3",))
 
 
 @pytest.mark.parametrize(
     ("sides", "text"),
     [
-        (("SZ", "SZ"), "not within SZ"),
+        (("SZ", "SZ"), "node0 stands at both"),
+        (("node0", "SZ"), "node0 stands at both"),
         (("sz", "HK"), "'sz' is no side of the boundary; did you mean 'SZ'"),
         (("XX", "HK"), "'XX' is no side of the boundary; this network has HK, SZ"),
         (("SZ", "HKG"), "'HKG' is no side of the boundary; did you mean 'HK'"),
-        (("SZ",), "between two sides"),
-        ((["SZ", "HK"],), "between two sides"),
-        (("webank", "HK"), "'webank' is no side"),
+        (("SZ",), "between two ends"),
+        ((["SZ", "HK"],), "between two ends"),
+        (("webnak", "HK"), "'webnak' is no side"),
         ((1, HK), "1 is no side"),
         (("MO", HK), "no node of this network is in MO"),
     ],
 )
 def test_cuts_that_would_cut_nothing(sides, text):
     with pytest.raises(ValueError, match=text):
-        read_sides(PLAN, sides)
+        read_ends(PLAN, sides)
 
 
 def test_nodes_by_their_name_or_an_institution():
@@ -214,7 +221,7 @@ def test_what_is_no_anchor_no_subject_or_no_receiver_is_told(network):
         with pytest.raises(UnknownName, match=r"^acme has no document 00$"):
             await actors.agree("acme", "00", actors.ask("nova", document, fields=["/summary"]))
         async with faults.cut("SZ", "HK"):
-            with pytest.raises(ValueError, match="SZ and HK are cut off from each other already"):
+            with pytest.raises(ValueError, match="node0 and node2 are cut off"):
                 async with faults.cut("SZ", "HK"):
                     pass
 
@@ -347,3 +354,87 @@ def test_lies_need_a_network_that_allows_them(network, tmp_path):
     with pytest.raises(UnknownName, match="did you mean 'withhold'"):
         lying.play(misname)
     assert len(lying.play(lie)) == 3
+
+
+def test_a_paused_node_says_nothing_until_it_goes_on(network):
+    """Its clients wait as well, as those of a process that is stopped do."""
+
+    async def play(actors, faults):
+        client = actors.clients["webank"]
+        async with faults.pause("webank"):
+            with trio.move_on_after(5) as limit:
+                await client.call("eth_blockNumber")
+            issued = await issue_one(actors, 1)  # the three others are a quorum
+        height = int(await client.call("eth_blockNumber"), 16)
+        async with faults.throttle(0.2, "webank"):
+            again = await issue_one(actors, 2)
+        return limit.cancelled_caught, issued.package.anchors[-1].registered_height, height, again
+
+    is_silent, registered, height, again = network.play(play)
+    assert is_silent and registered > 0 and height > 0 and again.anchor
+
+
+def test_a_bridge_keeps_a_network_that_is_cut_in_two_going(network):
+    """Neither half has a quorum, but each has one with the node that both can reach."""
+
+    async def play(actors, faults):
+        async with faults.cut("node0", "node3"), faults.cut(["node0"], ["node2"]):
+            return await issue_one(actors, 1)
+
+    assert network.play(play).anchor
+
+
+def test_a_link_of_two_nodes_has_a_shape_of_its_own(network):
+    async def play(actors, faults):
+        found = []
+        for ends in (("node1", "node2"), ("node0", ["node1", "node2", "node3"])):
+            async with faults.link(*ends, delay_s=0.4):
+                begun_s = trio.current_time()
+                await issue_one(actors, len(found))
+                found.append(trio.current_time() - begun_s)
+        return found
+
+    of_one, of_all = network.play(play)
+    assert of_one + 0.4 < of_all  # szcredit's node is node0: every vote comes late there
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda faults: faults.throttle("webank", 0.5), "comes first"),
+        (lambda faults: faults.throttle(1, "webank"), "below 1"),
+        (lambda faults: faults.clock(0, "webank"), "some seconds ahead"),
+        (lambda faults: faults.clock(2, "webank"), "allow_lies = true"),
+        (lambda faults: faults.disk(0.1, "webank"), "take no time"),
+        (lambda faults: faults.link("SZ", "HK"), "say how bytes travel"),
+        (lambda faults: faults.link("SZ", "HK", loss=0.9), "loss is the share"),
+        (lambda faults: faults.link("SZ", "SZ", delay_s=1), "stands at both"),
+    ],
+)
+def test_faults_that_would_do_nothing_or_cannot_be(network, make, text):
+    async def play(actors, faults):
+        with pytest.raises(ValueError, match=text):
+            make(faults)
+
+    network.play(play)
+
+
+def test_a_shifted_clock_is_seen_and_goes_back(tmp_path):
+    text = read_network("dev-4")[0].replace("[network]", "[network]\nallow_lies = true")
+    (tmp_path / "network.toml").write_text(text, encoding="utf-8")
+
+    async def play(actors, faults):
+        async def read_ahead_s():
+            block = await actors.clients["webank"].call("eth_getBlockByNumber", "latest", False)
+            return int(block["timestamp"], 16) - actors.now_s()
+
+        found = []
+        async with faults.clock(3, "node0", "node1", "node2"):
+            await issue_one(actors, 1)
+            found.append(await read_ahead_s())
+        await trio.sleep(10)
+        await issue_one(actors, 2)
+        return [*found, await read_ahead_s()]
+
+    ahead, after = VirtualNetwork(str(tmp_path / "network.toml")).play(play)
+    assert ahead >= 2 and after <= 0

@@ -44,9 +44,10 @@ deadline_s = 5
 """
 
 
-def play(more="", rate=10, duration_s=1, factor=1.0, workload='"register"', load=""):
+def play(more="", rate=10, duration_s=1, factor=1.0, workload='"register"', load="", deadline_s=5):
     text = FILE.format(rate=rate, duration_s=duration_s) + more
-    text = text.replace('"register"', f"{workload}\n{load}")
+    text = text.replace('"register"', f"{workload}\n{load}", 1)
+    text = text.replace("deadline_s = 5", f"deadline_s = {deadline_s}")
     (item,) = parse_experiments(text, Path("virtual.toml"))
     costs = {
         work: WorkCost(cost.base_s * factor, cost.item_s * factor)
@@ -103,6 +104,37 @@ def test_blocks_pass_their_phases_in_order_at_every_node():
     assert len(whole) >= 40 and all(sorted(item.passed_s) == list(item.passed_s) for item in whole)
     assert set(found.phase_times) == set(PHASES[1:])
     assert {item.process for item in found.observed.samples} == set(found.observed.cpu_s)
+
+
+ALL_FAULTS = """
+[network]
+allow_lies = true
+
+[[link]]
+between = ["node0", ["node2", "node3"]]
+delay_ms = 3
+
+[random_faults]
+every_s = 0.2
+for_s = 0.3
+kinds = ["pause", "throttle", "cut", "slow", "disk", "clock", "kill"]
+"""
+
+
+def test_random_faults_are_met_and_healed():
+    found = play(ALL_FAULTS, rate=10, duration_s=12, deadline_s=60)
+    assert len({fault.kind for fault in found.faults}) >= 5
+    assert found.is_healed
+    assert found.summary.figures["uncommitted"] == 0
+
+
+def test_a_slow_disk_delays_votes():
+    disk = "[network]\nallow_lies = true\n[[fault]]\nat_s = 0\nfor_s = 9\ndelay_ms = {}\ndisk = {}"
+    quick, one, two = (
+        play(disk.format(delay, nodes)).summary.figures["p50_ms"]
+        for delay, nodes in ((0, '"node1"'), (40, '"node1"'), (40, '["node1", "node2"]'))
+    )
+    assert one < quick + 80 < two  # a quorum does without one
 
 
 def test_dear_work_takes_longer():

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from lowu.node.topology.link_shape import RETRANSMISSION_S, LinkShape
+from lowu.node.topology.link_shape import RETRANSMISSION_S, LinkShape, list_directions
 
 
 def delays(shape, count=20_000):
@@ -40,3 +40,15 @@ def test_the_worst_of_luck_ends():
 
 def test_bytes_take_their_time():
     assert LinkShape(bytes_per_s=1_000_000).transmission_s(250_000) == 0.25
+
+
+def test_a_trace_is_replayed_and_begins_anew():
+    shape = LinkShape(delay_s=0.001, trace=((0.0, 0.01), (1.0, 0.02), (3.0, 0.0)))
+    found = [shape.draw_delay_s(Random(1), at_s) for at_s in (0.0, 0.99, 1.0, 2.9, 3.0, 4.5)]
+    assert found == pytest.approx([0.011, 0.011, 0.021, 0.021, 0.011, 0.021])
+
+
+def test_directions_between_ends():
+    both = list_directions((["a", "b"], ["b", "c"]))
+    assert both == {("a", "b"), ("b", "a"), ("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")}
+    assert list_directions((["a"], ["b"]), is_one_way=True) == {("a", "b")}

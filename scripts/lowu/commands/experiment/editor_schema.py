@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.offered.mix import ALL_WORKLOADS
 from lowu.experiments.load.planned.arrivals import KINDS, PROFILES
 from lowu.experiments.load.planned.experiment_file import (
@@ -17,6 +16,7 @@ from lowu.experiments.load.planned.experiment_file import (
     SIGNING,
 )
 from lowu.experiments.load.planned.fault_tables import FAULT_KINDS, LINK_PRESETS
+from lowu.experiments.load.planned.random_faults import KINDS_DRAWN
 from lowu.node.settings import SETTINGS
 from lowu.node.topology.spec import LIES
 
@@ -24,12 +24,7 @@ _NUMBER = {"type": "number", "minimum": 0}
 _NAMES = {
     "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 }
-_SIDES = {
-    "type": "array",
-    "items": {"enum": list(Jurisdiction.__members__)},
-    "minItems": 2,
-    "maxItems": 2,
-}
+_ENDS = {"type": "array", "items": _NAMES, "minItems": 2, "maxItems": 2}
 
 
 def build_editor_schema() -> dict[str, Any]:
@@ -44,6 +39,7 @@ def build_editor_schema() -> dict[str, Any]:
                 "load": _load(),
                 "link": {"type": "array", "items": _link()},
                 "fault": {"type": "array", "items": _fault()},
+                "random_faults": _random_faults(),
                 "sweep": {"type": "object"},
                 "expect": _table(
                     {name: {"type": ["number", "string"]} for name in FIGURES},
@@ -76,6 +72,11 @@ def _experiment() -> dict[str, Any]:
         },
         "name",
     )
+
+
+def _random_faults() -> dict[str, Any]:
+    kinds = {"type": "array", "items": {"enum": list(KINDS_DRAWN)}, "minItems": 1}
+    return _table({"kinds": kinds, "every_s": _NUMBER, "for_s": _NUMBER})
 
 
 def _network() -> dict[str, Any]:
@@ -115,10 +116,11 @@ def _load() -> dict[str, Any]:
 def _link() -> dict[str, Any]:
     return _table(
         {
-            "between": _SIDES,
+            "between": _ENDS,
             "preset": {"enum": list(LINK_PRESETS)},
             "delay_ms": _NUMBER,
             "jitter_ms": _NUMBER,
+            "trace": {"type": "string", "description": "a file with seconds,milliseconds a line"},
             "loss": {"type": "number", "minimum": 0, "maximum": 0.5},
             "bandwidth_mbit": _NUMBER,
             "one_way": {"type": "boolean"},
@@ -135,9 +137,10 @@ def _fault() -> dict[str, Any]:
             "for_s": _NUMBER,
             "restart_after_s": _NUMBER,
             "delay_ms": _NUMBER,
+            "ahead_ms": {"type": "integer"},
             "share": {"type": "number", "minimum": 0.01, "maximum": 0.99},
             "how": {"enum": list(LIES)},
             "one_way": {"type": "boolean"},
-            **{kind: _SIDES if kind == "cut" else _NAMES for kind in FAULT_KINDS},
+            **{kind: _ENDS if kind == "cut" else _NAMES for kind in FAULT_KINDS},
         }
     )

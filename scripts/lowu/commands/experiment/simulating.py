@@ -14,8 +14,12 @@ from typing import Self
 
 import trio
 
-from lowu.contracts.registry import Jurisdiction
-from lowu.experiments.load.fault_driver import THROTTLE_S, FaultDriver
+from lowu.experiments.load.fault_driver import (
+    THROTTLE_S,
+    FaultDriver,
+    find_directions,
+    plan_faults,
+)
 from lowu.experiments.load.observed import (
     SAMPLE_S,
     WHOLE,
@@ -71,12 +75,11 @@ def simulate_once(
     """Play one run in virtual time, on a machine that has done nothing yet."""
     seed = experiment.seed + number
     plan = check(experiment, text, origin)
-    shapes = {}
-    for link in experiment.links:
-        one, other = (Jurisdiction[name] for name in link.between)
-        shapes[one, other] = link.shape
-        if not link.is_one_way:
-            shapes[other, one] = link.shape
+    shapes = {
+        way: link.shape
+        for link in experiment.links
+        for way in find_directions(plan, link.between, is_one_way=link.is_one_way)
+    }
 
     async def main() -> LoadRun:
         return await _simulate(experiment, plan, machine, shapes, seed, number, tell, watch)
@@ -110,6 +113,8 @@ async def _simulate(
         parts_before = _parts_s(network, {})
         views_before = _highest_view(network)
         begin_s = trio.current_time() + HEADWAY_S
+        network.begin_traces(begin_s)
+        faults = plan_faults(experiment, plan, seed)
         driver = FaultDriver(
             plan, VirtualFaultMaker(network, machine), seed, tell, trio.current_time
         )
@@ -120,7 +125,7 @@ async def _simulate(
                 end_s = begin_s + experiment.load.offered_s
                 async with trio.open_nursery() as work:
                     work.start_soon(generators.run, begin_s, watch)
-                    work.start_soon(driver.run, experiment.faults, begin_s, end_s)
+                    work.start_soon(driver.run, faults, begin_s, end_s)
                 nursery.cancel_scope.cancel()
         except* KeyboardInterrupt:
             is_complete = False
@@ -234,15 +239,20 @@ class VirtualFaultMaker:
             case "kill":
                 return self._network.down(*names)
             case "cut":
-                there = Jurisdiction[names[0]], Jurisdiction[names[1]]
-                ways = (there,) if fault.is_one_way else (there, there[::-1])
-                return self._network.silence(*ways)
+                plan, is_one_way = self._network.plan, fault.is_one_way
+                return self._network.silence(
+                    find_directions(plan, fault.ends, is_one_way=is_one_way)
+                )
             case "slow":
                 return self._network.slow(fault.delay_ms / 1_000, *names)
             case "throttle":
                 return self._throttle(names, fault.share)
             case "lie":
                 return self._lie(names, fault.how)
+            case "disk":
+                return self._slow_disks(names, fault.delay_ms / 1_000)
+            case "clock":
+                return self._network.shifted(fault.ahead_ms, *names)
         return self._pause(names)
 
     async def wait_for_height(self, height: int) -> None:
@@ -279,6 +289,15 @@ class VirtualFaultMaker:
             node = self._network.nodes.get(name)
             if node is not None and isinstance(node.gateway, ByzantineGateway):
                 node.gateway.set_lies(lies)
+
+    @asynccontextmanager
+    async def _slow_disks(self, names: tuple[str, ...], delay_s: float) -> AsyncIterator[None]:
+        self._machine.disk_delays_s.update(dict.fromkeys(names, delay_s))
+        try:
+            yield
+        finally:
+            for name in names:
+                self._machine.disk_delays_s.pop(name, None)
 
     @asynccontextmanager
     async def _pause(self, names: tuple[str, ...]) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,11 +48,16 @@ def write_manifest(
     provider: Provider,
     **more: Any,
 ) -> dict[str, Any]:
-    """Write the experiment's file and what a repetition needs to know; return the latter.
+    """Write the experiment's files and what a repetition needs to know; return the latter.
 
     Of a run in virtual time, that is nothing of the day or of this machine.
     """
     _write(folder / "experiment.toml", text)
+    files = {name: path.parent / name for item in experiments for name in item.files}
+    for name, source in files.items():
+        with _told(folder / name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / name)
     manifest = {
         "lowu": CLIENT_VERSION,
         "file": path.name,
@@ -59,6 +65,9 @@ def write_manifest(
         "networks_sha256": {
             name: hashlib.sha256(read_network(name)[0].encode()).hexdigest()
             for name in dict.fromkeys(item.network for item in experiments)
+        },
+        "files_sha256": {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files
         },
         "seeds": [item.seed for item in experiments],
         "provider": provider.describe(),

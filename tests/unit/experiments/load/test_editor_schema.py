@@ -62,7 +62,7 @@ def test_a_mistake_is_found():
     assert flaws(SCHEMA, tomllib.loads(text.replace('"register"', '"regster"')))
 
 
-@pytest.mark.parametrize("table", ["experiment", "load", "link", "fault"])
+@pytest.mark.parametrize("table", ["experiment", "load", "link", "fault", "random_faults"])
 def test_the_parser_knows_the_same_keys(table):
     schema = SCHEMA["properties"][table]
     properties = schema.get("items", schema)["properties"]

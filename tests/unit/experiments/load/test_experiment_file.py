@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lowu.experiments.load.planned.experiment_file import Bound, parse_experiments
+from lowu.experiments.load.planned.random_faults import KINDS_DRAWN, RandomFaults
 from lowu.node.errors import ConfigError
 from lowu.node.topology.link_shape import LinkShape
 
@@ -99,8 +100,15 @@ def test_what_a_file_says():
         ('cut = ["SZ", "HK"]', 'pause = "node1"\none_way = true', 30, "a pause has no direction"),
         ("restart_after_s = 10", "for_s = 10", 25, "how long a kill lasts is restart_after_s"),
         ("for_s = 5\n", "", 27, "for_s is missing"),
-        ('cut = ["SZ", "HK"]', 'cut = ["SZ"]', 29, "two sides"),
+        ('cut = ["SZ", "HK"]', 'cut = ["SZ"]', 29, "two ends"),
         ('between = ["SZ", "HK"]', 'between = ["SZ", "HKG"]', 18, "did you mean 'HK'?"),
+        ('cut = ["SZ", "HK"]', 'cut = [["SZ"], "SZ"]', 29, "SZ is not cut off from itself"),
+        ('cut = ["SZ", "HK"]', 'cut = [[], "SZ"]', 29, "two ends"),
+        ('cut = ["SZ", "HK"]', 'disk = "node1"', 27, "delay_ms is missing"),
+        ('cut = ["SZ", "HK"]', 'clock = "node1"', 27, "ahead_ms is missing"),
+        ("jitter_ms = 2", 'trace = "none.csv"', 20, "No such file"),
+        ("jitter_ms = 2", 'trace = "../x.csv"', 20, "put the file beside this one"),
+        ("[expect]", '[random_faults]\nkinds = ["kil"]\n[expect]', 33, "did you mean 'kill'"),
         ('p99_ms = "<= 500"', 'p99 = "<= 500"', 33, "no figure 'p99'; did you mean 'p99"),
         ('p99_ms = "<= 500"', 'p99_ms = "about 500"', 33, "a number, or a bound"),
         ("[load]\n", "[lod]\n", 10, "unknown key 'lod'; did you mean 'load'?"),
@@ -183,3 +191,67 @@ def test_a_sweep_is_every_combination():
         (f"experiment.seed = {list(range(1_001))}", "more than 1000 combinations"),
     ):
         assert told in problems(f"{GOOD}\n[sweep]\n{text}\n")
+
+
+def test_ends_are_sides_nodes_or_lists_of_them():
+    text = GOOD.replace('cut = ["SZ", "HK"]', 'cut = ["bank-sz-1", ["node2", "node3"]]')
+    cut = read(text)[0].faults[1]
+    assert cut.ends == (("bank-sz-1",), ("node2", "node3"))
+    assert cut.targets == ("bank-sz-1", "node2+node3")
+
+
+TRACED = GOOD.replace("delay_ms = 40\njitter_ms = 2", 'trace = "delays.csv"')
+
+
+@pytest.mark.parametrize(
+    ("lines", "trace"),
+    [
+        ("0,1\n1,2\n", ((0.0, 0.001), (1.0, 0.002))),
+        ("# rtt / 2\n0,1.5\n\n2.5,0\n", ((0.0, 0.0015), (2.5, 0.0))),
+    ],
+)
+def test_a_trace_of_a_link(tmp_path, lines, trace):
+    (tmp_path / "delays.csv").write_text(lines)
+    (found,) = parse_experiments(TRACED, tmp_path / "x.toml")
+    assert found.links[0].shape.trace == trace
+    assert found.files == ("delays.csv",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("1,1\n2,2\n", "line 1: times begin with 0"),
+        ("0,1\n0,2\n", "line 2: times begin with 0"),
+        ("0,-1\n1,2\n", "line 1: times begin with 0"),
+        ("0,1\nnan,2\n", "line 2: times begin with 0"),
+        ("0,1\ninf,2\n", "line 2: times begin with 0"),
+        ("0;1\n", "seconds,milliseconds"),
+        ("0,1\n", "at least two lines"),
+        ("", "at least two lines"),
+    ],
+)
+def test_traces_that_are_none(tmp_path, lines, told):
+    (tmp_path / "delays.csv").write_text(lines)
+    with pytest.raises(ConfigError) as refused:
+        parse_experiments(TRACED, tmp_path / "x.toml")
+    assert told in str(refused.value)
+
+
+def draw(seed, kinds=KINDS_DRAWN, sides=("HK", "SZ")):
+    return RandomFaults(kinds, 4.0, 2.0).draw(10_000, seed, ("node0", "node1"), sides)
+
+
+def test_random_faults_follow_from_the_seed_and_come_one_at_a_time():
+    found = draw(1)
+    assert found == draw(1) != draw(2)
+    assert {item.kind for item in found} == set(KINDS_DRAWN)
+    ends_s = [item.at_s + item.for_s for item in found]
+    gaps_s = [after.at_s - end_s for after, end_s in zip(found[1:], ends_s, strict=False)]
+    assert min(gaps_s) > -0.002  # times are whole milliseconds
+    assert sum(gaps_s) / len(gaps_s) == pytest.approx(4, rel=0.15)
+    assert sum(item.for_s for item in found) / len(found) == pytest.approx(2, rel=0.15)
+
+
+def test_nothing_is_cut_where_there_is_one_side():
+    assert {item.kind for item in draw(1, ("cut", "kill"), ("SZ",))} == {"kill"}
+    assert draw(1, ("cut",), ("SZ",)) == ()

@@ -87,7 +87,7 @@ def test_a_slow_clock_is_told_by_its_own_node(slow):
                 while not (await behind())[slow]:
                     await commit()
             found = await behind()
-            network.nodes[slow].clock._skew_ms = 0  # a time service has set it
+            network.nodes[slow].clock.skew_ms = 0  # a time service has set it
             with trio.fail_after(600):
                 while (await behind())[slow]:
                     await commit()

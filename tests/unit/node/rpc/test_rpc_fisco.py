@@ -26,7 +26,7 @@ def test_evidence_is_shown_with_both_signed_messages():
     reader = ChainReader(kit.GENESIS, chain.ledger, membership, None, None)
     gateway = SimpleNamespace(node_id=b"\x01" * 64)
     config = SimpleNamespace(name="node0")
-    status = NodeStatus(config, chain.ledger, gateway, None, None, None, None, None)
+    status = NodeStatus(config, chain.ledger, gateway, None, None, None, None, None, None)
     (shown,) = FiscoMethods(reader, status, None).getConsensusEvidence("group0", "")
     accused = kit.GENESIS.validators.validators[2].node_id
     assert shown["nodeID"] == accused.hex() and shown["kind"] == "Prepare"

@@ -1,0 +1,60 @@
+"""A node's clock and disk that can be made worse to order, where the setting `allow_lies` is set.
+
+Experiments and tests shift a clock and slow a disk while a network runs; a node without the setting
+has neither of these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from lowu.node.clock import Clock
+from lowu.node.ledger.storage import Storage
+
+
+class ShiftedClock:
+    """A clock that is ahead of another one, or behind it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.ahead_ms = 0
+
+    def now_ms(self) -> int:
+        """Return the other clock's wall-clock time, shifted."""
+        return self._clock.now_ms() + self.ahead_ms
+
+    def elapsed_s(self) -> float:
+        """Return the other clock's monotonic time, which is never shifted."""
+        return self._clock.elapsed_s()
+
+
+class DelayedStorage:
+    """A store whose durable writes take longer than another one's."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.damage = storage.damage
+        self.delay_s = 0.0
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key."""
+        return self._storage.get(key)
+
+    def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield a range, ascending."""
+        return self._storage.scan(low, high)
+
+    def snapshot(self) -> Callable[[bytes], bytes | None]:
+        """Return a `get` for the store as it is now."""
+        return self._storage.snapshot()
+
+    def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
+        """Write, after the delay: whoever waits for a disk does nothing else meanwhile."""
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        self._storage.write(puts, deletes)
+
+    def close(self) -> None:
+        """Release the store."""
+        self._storage.close()
