@@ -6,7 +6,7 @@ import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,7 @@ import trio
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import read_status
-from lowu.node.topology.plan import Plan
+from lowu.node.topology.plan import Plan, PlannedNode
 
 MEASURE_S = 2.0
 """How long a node may take to say what it has spent."""
@@ -115,6 +115,72 @@ async def measure_spent(plan: Plan, folder: Path) -> Spent:
             async with RpcClient(node.url, MEASURE_S) as client:
                 parts_s[node.name] = await client.call("getCpuTimes")
     return Spent(pids, nodes_s, parts_s, time.process_time())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One node as a live view shows it."""
+
+    name: str
+    is_up: bool
+    cores: float = 0.0
+    """CPU time since the state before, per second."""
+    memory_bytes: int = 0
+    height: int = -1
+    """-1 if it does not answer, as its view."""
+    view: int = -1
+
+
+async def watch_nodes(plan: Plan, folder: Path, note: Callable[[list[NodeState]], None]) -> None:
+    """Tell the states of all nodes every second, until cancelled."""
+    before: dict[str, tuple[int, float, float]] = {}
+    while True:
+        pids, found = await find_pids(folder), dict[str, NodeState]()
+
+        async def read(
+            node: PlannedNode, pids: dict[str, int], found: dict[str, NodeState]
+        ) -> None:
+            found[node.name] = NodeState(node.name, is_up=False)
+            with suppress(psutil.Error, KeyError):
+                process, now_s = psutil.Process(pids[node.name]), time.monotonic()
+                times = process.cpu_times()
+                spent_s, memory = times.user + times.system, process.memory_info().rss
+                pid, last_s, at_s = before.get(node.name, (0, 0.0, 0.0))
+                cores = (spent_s - last_s) / (now_s - at_s) if pid == process.pid else 0.0
+                before[node.name] = process.pid, spent_s, now_s
+                found[node.name] = NodeState(node.name, True, cores, memory)
+            with suppress(ClientError, RemoteError), trio.move_on_after(SAMPLE_S):
+                told = await read_status(node)
+                height, view = int(told["height"]), int(told["view"])
+                found[node.name] = replace(found[node.name], height=height, view=view)
+
+        async with trio.open_nursery() as nursery:
+            for node in plan.nodes:
+                nursery.start_soon(read, node, pids, found)
+        note([found[node.name] for node in plan.nodes])
+        await trio.sleep(SAMPLE_S)
+
+
+async def _read_state(
+    node: PlannedNode,
+    pids: Mapping[str, int],
+    before: dict[str, tuple[int, float, float]],
+    found: dict[str, NodeState],
+) -> None:
+    """Put the state of a node into `found`; `before` has its process, CPU time and when."""
+    found[node.name] = NodeState(node.name, is_up=False)
+    with suppress(psutil.Error, KeyError):
+        process, now_s = psutil.Process(pids[node.name]), time.monotonic()
+        times = process.cpu_times()
+        spent_s, memory = times.user + times.system, process.memory_info().rss
+        pid, last_s, at_s = before.get(node.name, (0, 0.0, 0.0))
+        cores = (spent_s - last_s) / (now_s - at_s) if pid == process.pid else 0.0
+        before[node.name] = process.pid, spent_s, now_s
+        found[node.name] = NodeState(node.name, True, cores, memory)
+    with suppress(ClientError, RemoteError), trio.move_on_after(SAMPLE_S):
+        told = await read_status(node)
+        height, view = int(told["height"]), int(told["view"])
+        found[node.name] = replace(found[node.name], height=height, view=view)
 
 
 async def take_samples(folder: Path, begin_s: float, found: list[Sample]) -> None:

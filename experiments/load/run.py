@@ -32,6 +32,7 @@ from lowu.experiments.load.fault_driver import (
     plan_faults,
 )
 from lowu.experiments.load.observed import (
+    NodeState,
     Observed,
     Sample,
     list_phase_times,
@@ -39,6 +40,7 @@ from lowu.experiments.load.observed import (
     read_phases,
     read_views,
     take_samples,
+    watch_nodes,
 )
 from lowu.experiments.load.offered.block_watch import SeenBlock
 from lowu.experiments.load.offered.generator import Generated, GeneratorPlan, GeneratorStatus
@@ -232,10 +234,12 @@ async def run_once(
     *,
     tell: Callable[[str], None] = lambda text: None,
     watch: Callable[[GeneratorStatus], None] = lambda status: None,
+    watch_all: Callable[[list[NodeState]], None] | None = None,
 ) -> LoadRun:
     """Bring a network up in a folder, offer the load, and return what became of it.
 
-    The network is left running: who made the folder stops it. An interruption (`Cancelled` or
+    `watch_all` is told the states of the nodes every second. The network is left running: who made
+    the folder stops it. An interruption (`Cancelled` or
     `KeyboardInterrupt`) ends the load; what was found until then is in `interrupted`.
     """
     seed = experiment.seed + number
@@ -250,9 +254,14 @@ async def run_once(
             tell("signing what is due")
             await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
             maker = ProcessFaultMaker(plan, folder, relays)
-            return await _offer(
-                experiment, plan, faults, folder, maker, generator, seed, tell, watch
-            )
+            async with trio.open_nursery() as nursery:
+                if watch_all is not None:
+                    nursery.start_soon(watch_nodes, plan, folder, watch_all)
+                found = await _offer(
+                    experiment, plan, faults, folder, maker, generator, seed, tell, watch
+                )
+                nursery.cancel_scope.cancel()
+            return found
 
 
 async def _offer(

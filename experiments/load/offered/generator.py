@@ -70,6 +70,8 @@ class GeneratorStatus:
     ended: int
     height: int
     lag_ms_max: float
+    recent_ms: tuple[float, ...] = ()
+    """Latencies of what has ended since the status before."""
 
 
 @dataclass(slots=True)
@@ -128,6 +130,7 @@ class Generator:
         self._scope = trio.CancelScope()
         self._lag_s = 0.0
         self._counts = dict.fromkeys(Ending, 0)
+        self._recent_ms: list[float] = []
         self._ready: list[tuple[int, int, bytes]] = []
         """What is signed in advance, row by row: its kind, its lane, and the rendered call."""
         if plan.is_signed_ahead and self._mix.is_single:
@@ -210,6 +213,7 @@ class Generator:
             return
         self.records.end(row, outcome, at_s, height)
         self._counts[outcome] += 1
+        self._recent_ms.append((at_s - self.records.due_s[row]) * 1_000)
         event = self._ended.pop(row, None)
         if event is not None:
             event.set()
@@ -219,14 +223,14 @@ class Generator:
         """Seconds since the begin of the load."""
         return self._clock() - self._begin_s
 
-    @property
-    def status(self) -> GeneratorStatus:
-        """How the run stands."""
+    def take_status(self) -> GeneratorStatus:
+        """Return how the run stands, and what has ended since the last call."""
         ended = sum(self._counts.values())
         done = self._counts[Ending.COMMITTED] + self._counts[Ending.ANSWERED]
         height = max(self._watch.blocks, default=0)
+        recent, self._recent_ms = tuple(self._recent_ms), []
         return GeneratorStatus(
-            self.now_s, len(self.records), done, ended, height, self._lag_s * 1_000
+            self.now_s, len(self.records), done, ended, height, self._lag_s * 1_000, recent
         )
 
     # --- running ----------------------------------------------------------------------------
@@ -330,7 +334,7 @@ class Generator:
                 self._all_ended.set()
             if now - told_s >= 1.0:
                 told_s = now
-                tell(self.status)
+                tell(self.take_status())
             await trio.sleep(SWEEP_S)
 
     def _judge(self, row: int) -> Ending:
@@ -384,6 +388,7 @@ def add_statuses(parts: Sequence[GeneratorStatus]) -> GeneratorStatus:
         sum(part.ended for part in parts),
         max(part.height for part in parts),
         max(part.lag_ms_max for part in parts),
+        tuple(item for part in parts for item in part.recent_ms),
     )
 
 

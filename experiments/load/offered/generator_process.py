@@ -116,9 +116,14 @@ class Generators:
 
         def note(place: int, status: GeneratorStatus) -> None:
             with self._lock:
+                before = self._status.get(place)
+                if before is not None:  # not told yet: keep what has ended
+                    status = replace(status, recent_ms=before.recent_ms + status.recent_ms)
                 self._status[place] = status
                 if place == 0:
                     tell(add_statuses(list(self._status.values())))
+                    for number, item in self._status.items():
+                        self._status[number] = replace(item, recent_ms=())
 
         for place, part in enumerate(self._parts):
             part.begin(begin_s, partial(note, place))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,8 @@ from lowu.measuring.plots import Points, check_plot, draw_lines
 from lowu.node.version import CLIENT_VERSION
 from lowu.output import print_table
 
+GIT_S = 5.0
+"""How long git may take."""
 _PACKAGES = ("py-evm", "coincurve", "rocksdict", "trio", "h11", "msgpack", "cryptography")
 
 
@@ -65,6 +68,25 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
     }
+
+
+def find_commit() -> str:
+    """Return the commit of a source checkout, with + if files differ from it; empty elsewhere."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return ""
+
+    def ask(*command: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(root), *command],  # noqa: S607  (as users start it)
+            capture_output=True, encoding="utf-8", check=True, timeout=GIT_S,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    try:
+        return ask("rev-parse", "HEAD") + ("+" if ask("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _cpu_model() -> str:

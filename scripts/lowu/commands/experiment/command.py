@@ -12,7 +12,7 @@ import click
 from lowu.arguments import write_file
 from lowu.cli import emit_json
 from lowu.options import Number, json_option, read_network
-from lowu.output import Progress, print_table, say
+from lowu.output import print_table, say
 
 if TYPE_CHECKING:
     from lowu.experiments.load.planned.experiment_file import Experiment
@@ -226,6 +226,7 @@ def run(
 
     Exits with 1 if a run is not valid, or not as expected. Ctrl-C ends it; what was found is kept.
     """
+    from lowu.commands.experiment.live_view import choose_view
     from lowu.commands.experiment.providers import choose_provider, choose_target
     from lowu.commands.experiment.running import run_experiments
 
@@ -235,8 +236,8 @@ def run(
         chosen = choose_target(found, targets, funder)
     else:
         chosen = choose_provider(found[0], provider, costs)
-    progress = Progress(is_silent=is_json)
-    is_ok = run_experiments(found, text, path, out, progress, chosen, is_json=is_json)
+    view = choose_view(is_silent=is_json)
+    is_ok = run_experiments(found, text, path, out, view, chosen, is_json=is_json)
     sys.exit(0 if is_ok else 1)
 
 
@@ -266,15 +267,16 @@ def saturate(
     A ramp doubles the rate until it is not sustained; a bisection follows, to within 10 %; the rate
     that is found is played three times more. Each run has a fresh network.
     """
+    from lowu.commands.experiment.live_view import choose_view
     from lowu.commands.experiment.providers import choose_provider
     from lowu.commands.experiment.saturating import run_saturation
 
     found, text, path = find_experiments(file)
     check_experiments(found, path)
-    progress = Progress(is_silent=is_json)
+    view = choose_view(is_silent=is_json)
     chosen = choose_provider(found[0], provider, costs)
     is_ok = run_saturation(
-        found, text, path, out, progress, chosen, p99_ms=p99_ms, start=start, highest=highest,
+        found, text, path, out, view, chosen, p99_ms=p99_ms, start=start, highest=highest,
         is_json=is_json,
     )  # fmt: skip
     sys.exit(0 if is_ok else 1)
@@ -338,11 +340,40 @@ def compare(first: Path, second: Path, threshold: float, is_json: bool) -> None:
 
 
 @experiment.command()
+@click.argument(
+    "folders", type=click.Path(path_type=Path, file_okay=False, exists=True), nargs=-1,
+    required=True,
+)  # fmt: skip
+@click.option(
+    "--figure", "figures", multiple=True, metavar="NAME",
+    default=("throughput_per_s", "p50_ms", "p99_ms"), show_default=True,
+    help="The figure to look at; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--threshold", type=Number(0, 1_000), default=5.0, show_default=True,
+    help="Smallest change that matters, in per cent.",
+)  # fmt: skip
+@json_option
+def history(
+    folders: tuple[Path, ...], figures: tuple[str, ...], threshold: float, is_json: bool
+) -> None:
+    """Say where the figures of experiments changed, over all results in FOLDERS.
+
+    Each result is one value, the median of its valid runs, in order of time; in virtual time, in
+    order of the folders' names. Changes are found by E-divisive, at a p-value of 0.01.
+    """
+    from lowu.commands.experiment.telling_history import tell_history
+
+    tell_history(folders, figures, threshold / 100, is_json=is_json)
+
+
+@experiment.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @out_option
 @json_option
 def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
     """Run the experiment in FOLDER again, with the same file and seeds."""
+    from lowu.commands.experiment.live_view import choose_view
     from lowu.commands.experiment.providers import restore_provider
     from lowu.commands.experiment.running import run_experiments
     from lowu.experiments.load.reported.results import read_results
@@ -351,10 +382,10 @@ def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
     found = tuple(point.experiment for point in stored.points)
     path = folder / "experiment.toml"
     check_experiments(found, path)
-    progress = Progress(is_silent=is_json)
+    view = choose_view(is_silent=is_json)
     provider = restore_provider(stored.manifest.get("provider"))
     name = Path(str(stored.manifest.get("file", path)))
-    is_ok = run_experiments(found, stored.text, name, out, progress, provider, is_json=is_json)
+    is_ok = run_experiments(found, stored.text, name, out, view, provider, is_json=is_json)
     if not is_json:
         click.echo(f"next: lowu experiment compare {folder} FOLDER")
     sys.exit(0 if is_ok else 1)

@@ -10,9 +10,9 @@ import click
 import trio
 
 from lowu.commands.experiment.command import experiments_folder
+from lowu.commands.experiment.live_view import RunView
 from lowu.contracts.account import Account
 from lowu.contracts.named import printable
-from lowu.experiments.load.offered.generator import GeneratorStatus
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, run_once
 from lowu.experiments.load.target import check_target, run_on_target
@@ -24,7 +24,6 @@ from lowu.node.simulation.costs import CostModel, parse_costs
 from lowu.node.simulation.simulated_machine import Machine
 from lowu.node.topology.toml_reader import FILE_BYTES_MAX
 from lowu.options import read_network
-from lowu.output import Progress
 from lowu.temporary import temporary_network_folder
 
 LOCAL, SIM, TARGET = "local", "sim", "target"
@@ -37,7 +36,7 @@ class Provider(Protocol):
     is_virtual: bool
     """Whether the same run gives the same files, whenever and wherever it is played."""
 
-    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+    def play(self, item: Experiment, number: int, view: RunView) -> LoadRun:
         """Play one run."""
         ...
 
@@ -51,15 +50,22 @@ class LocalProvider:
 
     is_virtual = False
 
-    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+    def play(self, item: Experiment, number: int, view: RunView) -> LoadRun:
         """Start a network, offer the load, and stop it."""
         text, origin = read_network(item.network)
-        progress("starting the network")
+        view.tell("starting the network")
         with temporary_network_folder("experiment") as folder:
 
             async def main() -> LoadRun:
                 return await run_once(
-                    item, text, origin, folder, number, tell=progress, watch=_watch(progress)
+                    item,
+                    text,
+                    origin,
+                    folder,
+                    number,
+                    tell=view.tell,
+                    watch=view.note,
+                    watch_all=view.note_nodes if view.watches_nodes else None,
                 )
 
             return trio.run(main)
@@ -77,13 +83,13 @@ class SimulatedProvider:
     def __init__(self, model: CostModel) -> None:
         self.model = model
 
-    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+    def play(self, item: Experiment, number: int, view: RunView) -> LoadRun:
         """Play a run in virtual time."""
         from lowu.commands.experiment.simulating import simulate_once
 
         text, origin = read_network(item.network)
         return simulate_once(
-            item, text, origin, Machine(self.model), number, tell=progress, watch=_watch(progress)
+            item, text, origin, Machine(self.model), number, tell=view.tell, watch=view.note
         )
 
     def describe(self) -> dict[str, Any]:
@@ -100,12 +106,12 @@ class TargetProvider:
         self._urls = urls
         self._funder = funder
 
-    def play(self, item: Experiment, number: int, progress: Progress) -> LoadRun:
+    def play(self, item: Experiment, number: int, view: RunView) -> LoadRun:
         """Offer the load to it."""
 
         async def main() -> LoadRun:
             return await run_on_target(
-                item, self._urls, self._funder, number, tell=progress, watch=_watch(progress)
+                item, self._urls, self._funder, number, tell=view.tell, watch=view.note
             )
 
         try:
@@ -183,14 +189,3 @@ def restore_provider(described: object) -> Provider:
             "experiment.toml, with --target"
         )
     return SimulatedProvider(parse_costs(json.dumps(told.get("costs")), "manifest.json: costs"))
-
-
-def _watch(progress: Progress) -> Any:
-    def watch(status: GeneratorStatus) -> None:
-        progress(
-            f"{status.at_s:5.0f} s  due {status.due}, done {status.done}, "
-            f"waiting {status.due - status.ended}, block {status.height}, "
-            f"lag {status.lag_ms_max:.0f} ms"
-        )
-
-    return watch

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from lowu.cli import emit_json
+from lowu.commands.experiment.live_view import RunView
 from lowu.commands.experiment.providers import Provider
 from lowu.commands.experiment.storing import (
     make_folder,
@@ -23,17 +24,21 @@ from lowu.commands.experiment.storing import (
 from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, describe_run
-from lowu.output import Progress, print_table
+from lowu.output import print_table
 
-SHOWN = (
-    "scheduled", "sent", "committed", "answered", "refused", "timed_out", "throughput_per_s",
-    "p50_ms", "p99_ms", "max_ms", "generator_lag_ms_max", "view_changes",
-)  # fmt: skip
-SHOWN_OF_EACH = (
-    "scheduled", "committed", "answered", "failed", "refused", "timed_out", "throughput_per_s",
-    "p50_ms", "p99_ms", "max_ms",
-)  # fmt: skip
-"""Figures that are told of each workload of a mix."""
+SHOWN = {
+    "scheduled": "due", "sent": "sent", "committed": "committed", "answered": "answered",
+    "refused": "refused", "timed_out": "timed out", "throughput_per_s": "done/s",
+    "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms", "generator_lag_ms_max": "lag ms",
+    "view_changes": "view changes",
+}  # fmt: skip
+"""Figures that are told, with the heads of their columns."""
+SHOWN_OF_EACH = {
+    "scheduled": "due", "committed": "committed", "answered": "answered", "failed": "failed",
+    "refused": "refused", "timed_out": "timed out", "throughput_per_s": "done/s",
+    "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms",
+}  # fmt: skip
+"""Those that are told of each workload of a mix."""
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ def run_experiments(
     text: str,
     path: Path,
     out: Path | None,
-    progress: Progress,
+    view: RunView,
     provider: Provider,
     *,
     is_json: bool,
@@ -79,7 +84,8 @@ def run_experiments(
     started = time.monotonic()
     manifest = write_manifest(folder, text, path, experiments, provider)
     try:
-        is_complete = _play_all(points, folder, progress, provider)
+        with view.shown():
+            is_complete = _play_all(points, folder, view, provider)
     except BaseException:
         with suppress(click.ClickException):
             summary = _describe(points, is_ok=False, is_complete=False)
@@ -103,14 +109,14 @@ def run_experiments(
     return is_ok
 
 
-def _play_all(points: list[Point], folder: Path, progress: Progress, provider: Provider) -> bool:
+def _play_all(points: list[Point], folder: Path, view: RunView, provider: Provider) -> bool:
     """Play all runs, in turns, and write each down; return whether none was interrupted."""
     for number in range(max(point.experiment.repetitions for point in points)):
         for place, point in enumerate(points):
             if number >= point.experiment.repetitions:
                 continue
-            progress(_tell_run(point, number, len(points)))
-            result = provider.play(point.experiment, number, progress)
+            view.tell(_tell_run(point, number, len(points)))
+            result = provider.play(point.experiment, number, view)
             point.runs.append(result)
             write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
             if not result.is_complete:
@@ -157,7 +163,11 @@ def _print(points: list[Point], seconds: float) -> None:
         where = ", ".join(f"{value}" for value in point.experiment.point.values()) or "-"
         rows.append([where, str(len(point.runs)), *(_tell(point, figures, name) for name in shown)])
     swept = ", ".join(first.point) or "point"
-    print_table(f"{first.name}, medians of the runs", (swept, "runs", *shown), rows)
+    print_table(
+        f"{first.name}, medians of the runs",
+        (swept, "runs", *(SHOWN[name] for name in shown)),
+        rows,
+    )
     _print_workloads(points)
     for point in points:
         for number, item in enumerate(point.runs, start=1):
@@ -189,7 +199,7 @@ def _print_workloads(points: list[Point]) -> None:
                 rows.append([where, name, *cells])
     if rows:
         swept = ", ".join(points[0].experiment.point) or "point"
-        print_table("by workload", (swept, "workload", *SHOWN_OF_EACH), rows)
+        print_table("by workload", (swept, "workload", *SHOWN_OF_EACH.values()), rows)
 
 
 def _tell(point: Point, figures: dict[str, float], name: str) -> str:

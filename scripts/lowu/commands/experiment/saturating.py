@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from lowu.cli import emit_json
+from lowu.commands.experiment.live_view import RunView
 from lowu.commands.experiment.providers import Provider
 from lowu.commands.experiment.running import Point
 from lowu.commands.experiment.storing import (
@@ -22,7 +23,7 @@ from lowu.commands.experiment.storing import (
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import describe_run
 from lowu.experiments.load.saturation import SaturationSearch, is_sustained
-from lowu.output import Progress, print_table
+from lowu.output import print_table
 
 WITH_A_RATE = ("constant", "poisson")
 SHOWN = ("throughput_per_s", "p50_ms", "p99_ms", "uncommitted")
@@ -33,7 +34,7 @@ def run_saturation(
     text: str,
     path: Path,
     out: Path | None,
-    progress: Progress,
+    view: RunView,
     provider: Provider,
     *,
     p99_ms: float,
@@ -42,11 +43,7 @@ def run_saturation(
     is_json: bool,
 ) -> bool:
     """Search, print and write what was found. Return whether a sustained rate was found."""
-    item = experiments[0]
-    if len(experiments) > 1:
-        raise click.UsageError(f"{path} has a [sweep]; a search varies the rate alone")
-    if item.load.arrivals.kind not in WITH_A_RATE:
-        raise click.UsageError(f"{path}: an arrival of kind {' or '.join(WITH_A_RATE)} is needed")
+    item = _find_only(experiments, path)
     folder = make_folder(item, out)
     write_manifest(
         folder, text, path, experiments, provider, saturation="the search was not finished"
@@ -57,8 +54,9 @@ def run_saturation(
         load = replace(item.load, arrivals=replace(item.load.arrivals, rate=rate))
         point = points.setdefault(rate, Point(replace(item, load=load)))
         number = len(point.runs)
-        progress(f"{rate:g} a second, run {number + 1}: starting the network")
-        result = provider.play(point.experiment, number, progress)
+        view.tell(f"{rate:g} a second, run {number + 1}: starting the network")
+        with view.shown():
+            result = provider.play(point.experiment, number, view)
         point.runs.append(result)
         place = list(points).index(rate) + 1
         write_run(folder / "runs" / f"{place:03d}-{number + 1:03d}", result)
@@ -70,7 +68,7 @@ def run_saturation(
             is_valid=result.is_valid,
         )
         search.note(rate, is_sustained=kept_up)
-        progress(f"{rate:g} a second: {'sustained' if kept_up else 'NOT sustained'}")
+        view.tell(f"{rate:g} a second: {'sustained' if kept_up else 'NOT sustained'}")
     told = _tell(search, p99_ms) if is_complete else "interrupted"
     sweep = f'\n\n[sweep]\n"load.arrival.rate" = {json.dumps(list(points))}\n'
     write_manifest(folder, text.rstrip() + sweep, path, experiments, provider, saturation=told)
@@ -88,6 +86,16 @@ def run_saturation(
     _print(search, points)
     click.echo(f"{told}\nall in {time.monotonic() - started:.0f} s; report: {page}")
     return is_ok
+
+
+def _find_only(experiments: tuple[Experiment, ...], path: Path) -> Experiment:
+    """Return the experiment of a file whose rate can be searched; `UsageError` if it cannot."""
+    item = experiments[0]
+    if len(experiments) > 1:
+        raise click.UsageError(f"{path} has a [sweep]; a search varies the rate alone")
+    if item.load.arrivals.kind not in WITH_A_RATE:
+        raise click.UsageError(f"{path}: an arrival of kind {' or '.join(WITH_A_RATE)} is needed")
+    return item
 
 
 def _tell(search: SaturationSearch, p99_ms: float) -> str:

@@ -165,8 +165,8 @@ class SimulatedGenerators:
     async def run(self, begin_s: float, tell: Callable[[GeneratorStatus], None]) -> None:
         """Offer everything from `begin_s` on, a time of the virtual clock."""
 
-        def tell_all(_: GeneratorStatus) -> None:
-            tell(add_statuses([part.status for part in self._parts]))
+        def tell_all(first: GeneratorStatus) -> None:
+            tell(add_statuses([first, *(part.take_status() for part in self._parts[1:])]))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._parts[0].run, begin_s, tell_all)

@@ -20,7 +20,7 @@ from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.reported.report_page import render_report
 from lowu.experiments.load.reported.results import read_results
 from lowu.experiments.load.run import LoadRun, describe_run
-from lowu.measuring.bench_report import describe_machine
+from lowu.measuring.bench_report import describe_machine, find_commit
 from lowu.node.version import CLIENT_VERSION
 from lowu.options import read_network
 
@@ -60,6 +60,7 @@ def write_manifest(
             shutil.copyfile(source, folder / name)
     manifest = {
         "lowu": CLIENT_VERSION,
+        "commit": find_commit(),
         "file": path.name,
         "file_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "networks_sha256": {

@@ -214,7 +214,7 @@ async def test_an_interrupted_run_keeps_what_it_found():
             while len(chain.pending) < 2:
                 await trio.sleep(0.01)
             chain.commit()
-            while generator.status.done < 2:
+            while generator.take_status().done < 2:
                 await trio.sleep(0.01)
             generator.stop()
 
