@@ -43,6 +43,7 @@ from lowu.experiments.load.observed import (
     watch_nodes,
 )
 from lowu.experiments.load.offered.block_watch import SeenBlock
+from lowu.experiments.load.offered.dialects import Dialect, EthDialect
 from lowu.experiments.load.offered.generator import Generated, GeneratorPlan, GeneratorStatus
 from lowu.experiments.load.offered.generator_process import Generators, running_generators
 from lowu.experiments.load.offered.journeys import STOCK, stock_anchor
@@ -161,7 +162,7 @@ def plan_load(
     senders: tuple[Sender, ...],
     chain_id: int,
     addresses: Mapping[str, bytes] = NO_ADDRESSES,
-    price: int = 0,
+    dialect: Dialect | None = None,
 ) -> GeneratorPlan:
     """Return what a generator offers of a load to some nodes; see `GeneratorPlan`."""
     arrivals = load.arrivals
@@ -176,7 +177,7 @@ def plan_load(
         seed,
         0 if arrivals.is_open else arrivals.clients,
         load.offered_s,
-        price,
+        dialect,
         load.is_signed_ahead,
     )
 
@@ -193,7 +194,9 @@ async def set_up(
     if mix.needs_stock:
         await _register_stock(plan, issuers, client)
     key = Random(f"lowu workload contracts {seed}").randbytes(32)  # noqa: S311  (simulation)
-    return await deploy(client, mix.contracts, [item.address for item in issuers], Account(key))
+    dialect = EthDialect(plan.genesis.web3_chain_id)
+    senders = [item.address for item in issuers]
+    return await deploy(client, mix.contracts, senders, Account(key), dialect)
 
 
 async def _register_stock(

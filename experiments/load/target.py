@@ -1,6 +1,8 @@
-"""Runs of an experiment against a system that is there already, at any Ethereum JSON-RPC endpoint.
+"""Runs of an experiment against a system that is there already.
 
-Transactions are legacy ones with an explicit gas limit and price, which every such system takes.
+It speaks Ethereum's JSON-RPC, or that of FISCO BCOS 2.x or 3.x; which of them is found out.
+
+Transactions for Ethereum's are legacy ones with an explicit gas limit and price, which all take.
 They are sent by fresh accounts, whose keys nobody else can have; where gas has a price, a funder
 pays for it.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +20,13 @@ import trio
 
 from lowu.contracts.account import Account
 from lowu.experiments.load.observed import Observed
+from lowu.experiments.load.offered.dialects import (
+    Dialect,
+    EthDialect,
+    Fisco2Dialect,
+    Fisco3Dialect,
+    read_number,
+)
 from lowu.experiments.load.offered.generator import GeneratorStatus
 from lowu.experiments.load.offered.generator_process import Generators, running_generators
 from lowu.experiments.load.offered.mix import ALL_WORKLOADS, REGISTRY_WORKLOADS, Mix
@@ -77,10 +87,11 @@ async def run_on_target(
     keys = [secrets.token_bytes(32) for _ in range(SENDERS)]
     creator = Account(secrets.token_bytes(32))
     async with RpcClient(urls[0]) as client:
-        chain_id = int(str(await client.call("eth_chainId")), 16)
-        price = PRICE_FACTOR * int(str(await client.call("eth_gasPrice")), 16)
+        dialect = await find_dialect(client)
+        chain_id = dialect.chain_id if isinstance(dialect, EthDialect) else 0
+        price = dialect.price if isinstance(dialect, EthDialect) else 0
         senders = tuple(Sender(key) for key in keys)
-        plan = plan_load(load, seed, tuple(urls), senders, chain_id, price=price)
+        plan = plan_load(load, seed, tuple(urls), senders, chain_id, dialect=dialect)
         if price:
             tell("paying for the gas of the accounts that send")
             count = len(plan.due_s) // SENDERS + 1 if plan.due_s else CLOSED_COUNT
@@ -92,7 +103,7 @@ async def run_on_target(
             Mix(load.workload, seed).contracts,
             [Account(key).address for key in keys],
             creator,
-            price,
+            dialect,
         )
     with running_generators(
         replace(plan, addresses=addresses), load.generators, number
@@ -100,6 +111,35 @@ async def run_on_target(
         tell("signing what is due")
         await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
         return await _offer(experiment, seed, generator, watch)
+
+
+async def find_dialect(client: RpcClient) -> Dialect:
+    """Return how a system is spoken to: of FISCO BCOS, its first group.
+
+    Raises:
+        ClientError: it does not answer.
+        ValueError: it is none that Lowu knows, or it uses SM2.
+    """
+    with suppress(RemoteError):
+        chain_id = read_number(await client.call("eth_chainId"))
+        price = PRICE_FACTOR * read_number(await client.call("eth_gasPrice"))
+        return EthDialect(chain_id, price)
+    try:
+        groups = await client.call("getGroupList")
+        if isinstance(groups, list):
+            told = await client.call("getClientVersion")
+            if "gm" in str(told.get("FISCO-BCOS Version", "")):
+                raise ValueError("this chain uses SM2 and SM3, for which there is no load yet")
+            return Fisco2Dialect(int(told["Chain Id"]), int(groups[0]))
+        group = groups["groupList"][0]
+        told = await client.call("getGroupInfo", group)
+        if told.get("smCryptoType"):
+            raise ValueError("this chain uses SM2 and SM3, for which there is no load yet")
+        return Fisco3Dialect(str(told["chainID"]), str(group))
+    except (RemoteError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"neither Ethereum's JSON-RPC nor that of FISCO BCOS answers there ({error})"
+        ) from error
 
 
 async def _offer(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
+from lowu.experiments.load.offered.dialects import (
+    Dialect,
+    has_failed,
+    read_hashes,
+    read_number,
+)
 from lowu.experiments.load.offered.endpoints import AGAIN_S, FAULTS, Client, Connect, call
 
 POLL_S = 0.02
@@ -36,16 +43,20 @@ class BlockWatch:
         connect: Connect,
         now_s: Callable[[], float],
         note: Callable[[SeenBlock, list[str]], None],
+        dialect: Dialect,
     ) -> None:
         """`note` is told of each block, once, with the hashes of its transactions."""
         self._urls = urls
         self._connect = connect
         self._now_s = now_s
         self._note = note
+        self._dialect = dialect
         self.blocks: dict[int, SeenBlock] = {}
         self.is_ready = trio.Event()
         self._height: int | None = None
         """That of the chain at the first look."""
+        self.highest = 0
+        """The highest block that any node had."""
 
     async def run(self) -> None:
         """Watch for good."""
@@ -58,7 +69,7 @@ class BlockWatch:
         for url in itertools.cycle([*self._urls[first:], *self._urls[:first]]):
             try:
                 async with self._connect(url) as client:
-                    height = int(str(await call(client, "eth_blockNumber")), 16)
+                    height = await self._ask_height(client)
                     if self._height is None:
                         self._height = height
                         self.is_ready.set()
@@ -70,15 +81,19 @@ class BlockWatch:
                                 await self._read(client, number, at_s)
                             seen = height
                         await trio.sleep(POLL_S)
-                        height = int(str(await call(client, "eth_blockNumber")), 16)
+                        height = await self._ask_height(client)
             except FAULTS:
                 await trio.sleep(AGAIN_S)
+
+    async def _ask_height(self, client: Client) -> int:
+        height = read_number(await call(client, self._dialect.ask_height()))
+        self.highest = max(self.highest, height)
+        return height
 
     async def _read(self, client: Client, number: int, at_s: float) -> None:
         if number in self.blocks:
             return
-        block = await call(client, "eth_getBlockByNumber", hex(number), False)
-        hashes = block["transactions"]
+        hashes = read_hashes(await call(client, self._dialect.ask_block(number)))
         if number in self.blocks:  # the other watcher was faster
             return
         self.blocks[number] = SeenBlock(number, at_s, len(hashes))
@@ -94,7 +109,9 @@ class BlockWatch:
                     while heights:
                         receipts = await self._receipts(client, heights[-1], own[heights[-1]])
                         found |= {
-                            item["transactionHash"] for item in receipts if item["status"] != "0x1"
+                            tx_hash
+                            for tx_hash, item in receipts.items()
+                            if has_failed(item, self._dialect)
                         }
                         heights.pop()
                 break
@@ -102,9 +119,13 @@ class BlockWatch:
                 continue
         return found
 
-    async def _receipts(self, client: Client, height: int, own: list[str]) -> list[dict[str, Any]]:
+    async def _receipts(
+        self, client: Client, height: int, own: list[str]
+    ) -> dict[str, dict[str, Any]]:
         """Return the receipts of a block; one by one where the method for all is unknown."""
-        try:
-            return list(await call(client, "eth_getBlockReceipts", hex(height)))
-        except KeyError:
-            return [await call(client, "eth_getTransactionReceipt", item) for item in own]
+        request = self._dialect.ask_receipts(height)
+        if request is not None:
+            with suppress(KeyError):
+                found = await call(client, request)
+                return {item["transactionHash"]: item for item in found}
+        return {item: await call(client, self._dialect.ask_receipt(item)) for item in own}

@@ -14,6 +14,7 @@ import trio
 
 from lowu.contracts.account import Account
 from lowu.experiments.actors.light_client import render_calls
+from lowu.experiments.load.offered.dialects import Dialect, Request
 from lowu.experiments.load.offered.steps import ReadStep
 from lowu.node.client import ClientError
 
@@ -25,8 +26,8 @@ ANSWER_S = 3.0
 """How long a node is waited for before the next one is asked."""
 READERS = 8
 """Connections to each node for reads, each with one request at a time."""
-KNOWN = ("already known", "nonce too low")
-"""Refusals of what an earlier request, whose answer was lost, has brought."""
+LOOSE_MAX = 64
+"""Most connections of an account whose transactions need no order, each with one of them."""
 FAULTS = (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError)
 """What a node that does not answer, or answers something else, leads to."""
 
@@ -42,11 +43,19 @@ Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Client]]
 """Opens a connection to a URL."""
 
 
-async def call(client: Client, method: str, *params: object) -> Any:
+async def call(client: Client, request: Request) -> Any:
     """Return the result of a call; one of `FAULTS` if there is none in time."""
+    method, params = request
     with trio.fail_after(ANSWER_S):
         answer = await client.post(render_calls(method, [params]))
     return json.loads(answer)["result"]
+
+
+def render_call(row: int, request: Request) -> bytes:
+    """Return the JSON of a call whose id is a row."""
+    method, params = request
+    told = json.dumps(params, separators=(",", ":")).encode()
+    return b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}' % (row, method.encode(), told)
 
 
 @dataclass(slots=True)
@@ -63,6 +72,7 @@ class Lane:
     nonce: int
     refused: set[int]
     """Rows whose last answer was a refusal, of all lanes."""
+    dialect: Dialect
     queue: deque[tuple[int, bytes]] = field(default_factory=deque)
     """Rows and their calls, rendered, that are to be sent."""
     filled: trio.Event = field(default_factory=trio.Event)
@@ -73,6 +83,13 @@ class Lane:
         self.filled.set()
 
     async def run(self, connect: Connect) -> None:
+        """Send what is put, for good."""
+        if self.dialect.is_ordered:
+            await self._send_in_order(connect)
+        else:
+            await self._send_loosely(connect)
+
+    async def _send_in_order(self, connect: Connect) -> None:
         """Send what is in the queue, in order, to one node as long as it answers."""
         for url in itertools.cycle(self.urls):
             try:
@@ -90,7 +107,7 @@ class Lane:
         body = b"[%s]" % b",".join(rendered for _, rendered in batch)
         with trio.fail_after(ANSWER_S):
             answer = await client.post(body)
-        refused = _read_refusals(answer) if b'"error"' in answer else {}
+        refused = _read_refusals(answer, self.dialect) if b'"error"' in answer else {}
         self.refused.difference_update(row for row, _ in batch)
         self.refused.update(refused)
         for row, _ in batch:
@@ -99,8 +116,56 @@ class Lane:
                 return
             self.queue.popleft()
 
+    async def _send_loosely(self, connect: Connect) -> None:
+        """Send each of the queue by a connection that has nothing else to do."""
+        idle = 0
 
-def _read_refusals(answer: bytes) -> dict[int, str]:
+        async def send_all(nursery: trio.Nursery) -> None:
+            nonlocal idle
+            for url in itertools.cycle(self.urls):
+                try:
+                    async with connect(url) as client:
+                        while True:
+                            idle += 1
+                            try:
+                                while not self.queue:
+                                    await self.filled.wait()
+                            finally:
+                                idle -= 1
+                            await self._send_one(client)
+                except (ClientError, ValueError, trio.TooSlowError):
+                    await trio.sleep(AGAIN_S)
+
+        async with trio.open_nursery() as nursery:
+            connections = 0
+            while True:
+                while not self.queue:
+                    self.filled = trio.Event()
+                    await self.filled.wait()
+                if len(self.queue) > idle and connections < LOOSE_MAX:
+                    connections += 1
+                    nursery.start_soon(send_all, nursery)
+                await trio.lowlevel.checkpoint()
+                if connections == LOOSE_MAX or idle:
+                    await trio.sleep(AGAIN_S / 10)
+
+    async def _send_one(self, client: Client) -> None:
+        row, rendered = self.queue.popleft()
+        try:
+            with trio.fail_after(ANSWER_S):
+                answer = await client.post(rendered)
+        except BaseException:
+            self.queue.append((row, rendered))
+            raise
+        refused = _read_refusals(answer, self.dialect) if b'"error"' in answer else {}
+        self.refused.discard(row)
+        if refused:
+            self.refused.add(row)
+            await trio.sleep(AGAIN_S)
+            self.queue.append((row, rendered))
+
+
+def _read_refusals(answer: bytes, dialect: Dialect) -> dict[int, str]:
     """Return the refusals in a batch's answer by the rows that their ids are.
 
     What a node knows already was brought by an earlier request, so it is none.
@@ -112,7 +177,7 @@ def _read_refusals(answer: bytes) -> dict[int, str]:
             text = str(item["error"].get("message", item["error"]))
             if item.get("id") is None:
                 raise ClientError(f"a request was refused: {text}")
-            if not text.startswith(KNOWN):
+            if not dialect.is_known(item["error"]):
                 found[int(item["id"])] = text
     return found
 

@@ -16,7 +16,8 @@ import trio
 from lowu.contracts.account import Account
 from lowu.experiments.actors.light_client import LightClient
 from lowu.experiments.load.offered.block_watch import BlockWatch, SeenBlock
-from lowu.experiments.load.offered.endpoints import Connect, Lane, Readers
+from lowu.experiments.load.offered.dialects import Dialect, EthDialect
+from lowu.experiments.load.offered.endpoints import Connect, Lane, Readers, render_call
 from lowu.experiments.load.offered.mix import Mix
 from lowu.experiments.load.offered.steps import ReadStep, Sender, SendStep, Step
 from lowu.experiments.load.outcomes import Ending, Records
@@ -51,8 +52,8 @@ class GeneratorPlan:
     """In a closed loop: how many clients wait for each other's answers."""
     closed_s: float = 0.0
     """In a closed loop: how long it goes on."""
-    price: int = 0
-    """Of gas, in wei."""
+    dialect: Dialect | None = None
+    """How the system is spoken to; Ethereum's, with gas for nothing, if none is given."""
     is_signed_ahead: bool = True
     """Whether all that can be signed in advance is."""
     share: tuple[int, int] = (0, 1)
@@ -102,6 +103,7 @@ class Generator:
         self.plan = plan
         self._clock = clock
         self._connect = connect
+        self._dialect = plan.dialect or EthDialect(plan.chain_id)
         self._mix = Mix(plan.shares, plan.seed)
         self.records = Records(names=self._mix.names)
         self._first = drawn_from << 64
@@ -110,11 +112,19 @@ class Generator:
         self._wrong: set[int] = set()
         """Rows whose last answer, to a read, was not right."""
         self._lanes = [
-            Lane(Account(item.key), _order_urls(item, place, plan.urls), item.nonce, self._refused)
+            Lane(
+                Account(item.key),
+                _order_urls(item, place, plan.urls),
+                item.nonce,
+                self._refused,
+                self._dialect,
+            )
             for place, item in enumerate(plan.senders)
         ]
         self._readers = Readers(plan.urls, self._has_ended, self._go_on, self._wrong, self._refused)
-        self._watch = BlockWatch(plan.urls, connect, lambda: self.now_s, self._note_block)
+        self._watch = BlockWatch(
+            plan.urls, connect, lambda: self.now_s, self._note_block, self._dialect
+        )
         self._rows: dict[str, int] = {}
         """By transaction hash: the row."""
         self._left: dict[int, list[Step]] = {}
@@ -133,7 +143,7 @@ class Generator:
         self._recent_ms: list[float] = []
         self._ready: list[tuple[int, int, bytes]] = []
         """What is signed in advance, row by row: its kind, its lane, and the rendered call."""
-        if plan.is_signed_ahead and self._mix.is_single:
+        if plan.is_signed_ahead and self._mix.is_single and self._dialect.is_ordered:
             self._ready = [self._sign_ahead(row) for row in range(len(plan.due_s))]
 
     # --- work -------------------------------------------------------------------------------
@@ -158,20 +168,10 @@ class Generator:
     def _sign(self, row: int, step: SendStep) -> bytes:
         """Return the rendered call of a row's transaction."""
         lane = self._lanes[step.sender]
-        raw, digest = lane.account.sign_transaction(
-            to=step.call.to,
-            data=step.call.data,
-            gas=step.call.gas,
-            nonce=lane.nonce,
-            chain_id=self.plan.chain_id,
-            price=self.plan.price,
-        )
+        raw, tx_hash = self._dialect.sign(lane.account, step.call, lane.nonce, self._watch.highest)
         lane.nonce += 1
-        self._rows["0x" + digest.hex()] = row
-        return b'{"jsonrpc":"2.0","id":%d,"method":"eth_sendRawTransaction","params":["0x%s"]}' % (
-            row,
-            raw.hex().encode(),
-        )
+        self._rows[tx_hash] = row
+        return render_call(row, self._dialect.send(raw))
 
     def _begin(self, due_s: float, now_s: float) -> int:
         """Begin the next piece of work; return its row."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from random import Random
 from typing import Any
+
+import trio
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.account import Account
@@ -17,8 +20,9 @@ from lowu.contracts.registry import (
     encode_register_anchor,
     encode_register_batch,
 )
+from lowu.experiments.load.offered.dialects import Dialect, has_failed, read_created, read_number
 from lowu.experiments.load.offered.steps import WorkloadCall
-from lowu.node.client import RpcClient
+from lowu.node.client import ClientError, RemoteError, RpcClient
 
 CUSTOMERS = 10_000
 """Of SmallBank."""
@@ -31,6 +35,9 @@ YCSB_SCAN_MAX = 20
 AMOUNT_MAX = 100
 SUPPLY = 10**24
 DEPLOY_GAS = 5_000_000
+RECEIPT_S = 60.0
+"""How long the transaction that sets something up is waited for."""
+POLL_S = 0.05
 GAS_MAX = 250_000
 """No workload's transaction has a higher limit."""
 
@@ -169,32 +176,30 @@ async def deploy(
     names: Sequence[str],
     senders: Sequence[str],
     account: Account,
-    price: int = 0,
+    dialect: Dialect,
 ) -> dict[str, bytes]:
     """Create the contracts of workloads by a fresh account; return their addresses.
 
     Tokens are handed out to the senders.
 
     Raises:
-        ClientError: the node does not answer, or commits nothing.
+        ClientError, RemoteError: the node does not answer, refuses, or commits nothing.
         ValueError: a contract could not be created.
     """
-    if not names:
-        return {}
     found: dict[str, bytes] = {}
-    chain_id = int(str(await client.call("eth_chainId")), 16)
     nonce = 0
 
     async def send(to: bytes, data: bytes) -> Any:
         nonlocal nonce
-        raw, _ = account.sign_transaction(
-            to=to, data=data, gas=DEPLOY_GAS, nonce=nonce, chain_id=chain_id, price=price
-        )
+        method, params = dialect.ask_height()
+        height = read_number(await client.call(method, *params))
+        call = WorkloadCall(to, data, DEPLOY_GAS)
+        raw, tx_hash = dialect.sign(account, call, nonce, height)
         nonce += 1
-        receipt = await client.wait_for_receipt(
-            await client.call("eth_sendRawTransaction", "0x" + raw.hex())
-        )
-        if receipt["status"] != "0x1":
+        method, params = dialect.send(raw)
+        await client.call(method, *params)
+        receipt = await _wait_for_receipt(client, dialect, tx_hash)
+        if has_failed(receipt, dialect):
             raise ValueError("a workload's contract could not be set up: its transaction reverted")
         return receipt
 
@@ -203,9 +208,20 @@ async def deploy(
         creation = artifact.bytecode
         if name == "Token":
             creation = artifact.encode_deploy(["uint256"], [SUPPLY])
-        receipt = await send(b"", creation)
-        found[name] = bytes.fromhex(receipt["contractAddress"][2:])
+        found[name] = read_created(await send(b"", creation))
         for sender in senders if name == "Token" else ():
             share = SUPPLY // len(senders)
             await send(found[name], artifact.functions["transfer"].encode_call(sender, share))
     return found
+
+
+async def _wait_for_receipt(client: RpcClient, dialect: Dialect, tx_hash: str) -> Any:
+    method, params = dialect.ask_receipt(tx_hash)
+    with trio.move_on_after(RECEIPT_S):
+        while True:
+            with suppress(ClientError, RemoteError):  # FISCO BCOS 3.x refuses what is not there
+                receipt = await client.call(method, *params)
+                if receipt is not None:
+                    return receipt
+            await trio.sleep(POLL_S)
+    raise ClientError(f"{client.url}: no receipt of {tx_hash} within {RECEIPT_S:.0f} s")
