@@ -26,6 +26,11 @@ QUANTUM_S = 0.005
 """How long one piece of work keeps a core, or a node, before others have a turn: CPython's switch
 interval, and about what Linux grants a process among others."""
 
+TICK_S = 0.0001
+"""The machine's own events have exact times, but the nodes see them at the next tick, many at once:
+a network of many nodes needs far fewer steps of the scheduler so."""
+ROUNDING_S = 1e-9
+
 T = TypeVar("T")
 Done = Callable[[], None]
 
@@ -71,6 +76,8 @@ class Machine:
         self.disk_delays_s: dict[str, float] = {}
         """By process: how much longer each durable write takes."""
         self._wait = trio.CancelScope()
+        self._event_s: float | None = None
+        """The time of the event that is being handled; None while none is."""
 
     def spent_s(self, name: str) -> float:
         """Return the CPU seconds that a process has spent."""
@@ -181,7 +188,7 @@ class Machine:
         job = agent.loop[0] if agent.loop else agent.thread[0]
         slice_s = min(job.cpu_s, QUANTUM_S)
         agent.spent_s += slice_s
-        self.at(trio.current_time() + slice_s, partial(self._end, agent, job, slice_s))
+        self.at(self._now_s() + slice_s, partial(self._end, agent, job, slice_s))
 
     def at(self, time_s: float, callback: Done) -> None:
         """Call back at a time; what is due at the same time is called in order."""
@@ -189,7 +196,11 @@ class Machine:
         self._number += 1
         heapq.heappush(self._timers, (time_s, self._number, callback))
         if is_first:
-            self._wait.deadline = time_s
+            self._wait.deadline = _find_tick(time_s)
+
+    def _now_s(self) -> float:
+        """Return the time of what is being done now, or the clock's."""
+        return trio.current_time() if self._event_s is None else self._event_s
 
     def _end(self, agent: _Agent, job: _Job, slice_s: float) -> None:
         """A slice of a job has ended: free its core."""
@@ -197,7 +208,7 @@ class Machine:
         job.cpu_s -= slice_s
         if job.cpu_s <= 0 and job.wait_s > 0:
             wait_s, job.wait_s = job.wait_s, 0.0
-            self.at(trio.current_time() + wait_s, partial(self._go_on, agent, job))
+            self.at(self._now_s() + wait_s, partial(self._go_on, agent, job))
         else:
             self._go_on(agent, job)
         self._hand_out()
@@ -212,12 +223,19 @@ class Machine:
     async def run(self) -> None:
         """Do work for ever."""
         while True:
-            now_s = trio.current_time()
+            now_s = trio.current_time() + ROUNDING_S
             while self._timers and self._timers[0][0] <= now_s:
-                heapq.heappop(self._timers)[2]()
+                self._event_s, _, callback = heapq.heappop(self._timers)
+                callback()
+            self._event_s = None
             first_s = self._timers[0][0] if self._timers else math.inf
-            with trio.CancelScope(deadline=first_s) as self._wait:
+            with trio.CancelScope(deadline=_find_tick(first_s)) as self._wait:
                 await trio.sleep_forever()
+
+
+def _find_tick(time_s: float) -> float:
+    """Return when what happens at a time is seen: at the next tick."""
+    return math.ceil(time_s / TICK_S - 1e-6) * TICK_S if time_s < math.inf else time_s
 
 
 def _remove(agent: _Agent, job: _Job) -> None:

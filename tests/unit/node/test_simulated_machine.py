@@ -8,7 +8,7 @@ import trio
 from lowu.node.errors import ConfigError
 from lowu.node.metrics import Part
 from lowu.node.simulation.costs import CostModel, Work, WorkCost, parse_costs
-from lowu.node.simulation.simulated_machine import QUANTUM_S, Machine, SimulatedCpu
+from lowu.node.simulation.simulated_machine import QUANTUM_S, TICK_S, Machine, SimulatedCpu
 from lowu.node.simulation.virtual_time import run_virtual
 
 
@@ -204,3 +204,12 @@ def test_a_damaged_model_is_refused(change, told):
 def test_what_is_no_json_is_refused():
     with pytest.raises(ConfigError, match=r"costs\.json: .*lowu calibrate"):
         parse_costs("[" * 100_000, "costs.json")
+
+
+def test_what_is_shorter_than_a_tick_adds_up_exactly():
+    """Only when the end of work is seen is rounded, not how long it takes."""
+
+    async def script(machine):
+        return await ends(machine, *[("a", TICK_S / 3)] * 9)
+
+    assert play(1, script) == [round(TICK_S * count, 6) for count in (1, 1, 1, 2, 2, 2, 3, 3, 3)]
