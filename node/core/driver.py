@@ -49,6 +49,9 @@ HANDLED_AT_ONCE = 8
 LINK_GRACE_S = 3.0
 """How long a starting node may take to link up before a missing link counts as gone."""
 
+LAG_TOLD_S = 0.2
+"""How long a node lags before it says so: most lags end sooner than a change of the view takes."""
+
 log = logging.getLogger("CONSENSUS")
 
 
@@ -94,6 +97,8 @@ class Driver:
         self._timers: dict[TimerId, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._is_linked_up = False
+        self._lag = trio.Event()
+        """Set when the replica begins to lag, or has caught up."""
         self._unknown: dict[bytes, tuple[int, int]] = {}
         """By member: our height, and how much was not taken from it at that height."""
         self.on_send: Callable[[Message], None] = lambda message: None
@@ -164,6 +169,7 @@ class Driver:
             self._nursery = nursery
             self._perform(self._first_effects)
             nursery.start_soon(self._end_link_grace)
+            nursery.start_soon(self._watch_lag)
             nursery.start_soon(self._inbox.deliver_notes)
             while True:
                 self._handle(await self._inbox.receive())
@@ -173,6 +179,7 @@ class Driver:
 
     def _handle(self, event: Input) -> None:
         view_before = self.replica.view, self.replica.to_view
+        was_lagging = self._lags
         try:
             with self._cpu.measure(Part.CONSENSUS):
                 effects = self.replica.step(event)
@@ -182,6 +189,35 @@ class Driver:
             log.info("message refused,reason=%s", error)
         else:
             self._log_view(view_before)
+        if self._lags is not was_lagging:
+            self._lag.set()
+
+    @property
+    def _lags(self) -> bool:
+        return self.replica.phase == "lagging"
+
+    async def _watch_lag(self) -> None:
+        """Tell the others when this node has lagged for a while, and when it has caught up.
+
+        A node that lags neither proposes nor votes (R-LAG-1): when its turn to lead comes, the
+        others need not wait for it.
+        """
+        while True:
+            while not self._lags:
+                await self._lag_changed()
+            with trio.move_on_after(LAG_TOLD_S):
+                while self._lags:
+                    await self._lag_changed()
+            if not self._lags:
+                continue
+            self._sync.tell_lag(is_lagging=True)
+            while self._lags:
+                await self._lag_changed()
+            self._sync.tell_lag(is_lagging=False)
+
+    async def _lag_changed(self) -> None:
+        self._lag = trio.Event()
+        await self._lag.wait()
 
     def _log_view(self, before: tuple[int, int]) -> None:
         view, to_view = self.replica.view, self.replica.to_view

@@ -83,6 +83,8 @@ class Sync:
         self._membership = membership
         self._inbox = inbox
         self._is_abstaining = is_abstaining
+        self._is_lagging = False
+        """Whether the others are told that this node lags."""
         self._wanted_height = 0
         self._changed = trio.Event()
         self.peer_heights: dict[bytes, tuple[int, bytes]] = {}
@@ -106,6 +108,11 @@ class Sync:
         """Tell all peers where this node stands."""
         self._announce_to(self._gateway.connected)
 
+    def tell_lag(self, *, is_lagging: bool) -> None:
+        """Tell all peers that this node lags, and does not vote; or that it does again."""
+        self._is_lagging = is_lagging
+        self.announce()
+
     def announce_to_observers(self) -> None:
         """Tell the peers that see no CHECKPOINTs."""
         voters = {item.node_id for item in self._membership.next_validators.validators}
@@ -113,7 +120,8 @@ class Sync:
 
     def _announce_to(self, node_ids: frozenset[bytes]) -> None:
         head = self._ledger.head.number
-        status = [head, self._ledger.header(head).hash, self._is_abstaining()]
+        is_out = self._is_abstaining() or self._is_lagging
+        status = [head, self._ledger.header(head).hash, is_out]
         self._gateway.broadcast(node_ids, FrameKind.SYNC_STATUS, status)
 
     async def handle_status(self, node_id: bytes, value: Any) -> None:

@@ -137,6 +137,14 @@ def test_a_slow_disk_delays_votes():
     assert one < quick + 80 < two  # a quorum does without one
 
 
+def test_a_leader_that_returns_and_lags_is_not_waited_for():
+    """It has blocks to fetch when its turn comes; the others waited for their time-out."""
+    crash = '[[fault]]\nat_s = 0.5\nkill = "leader"\nrestart_after_s = 3\n'
+    found = play(crash, rate=40, duration_s=6, factor=2.5, deadline_s=20)
+    assert found.is_healed and found.summary.figures["uncommitted"] == 0
+    assert found.summary.figures["max_ms"] < 600  # it was 1,007
+
+
 def test_dear_work_takes_longer():
     cheap, dear = (play(factor=factor).summary.figures["p50_ms"] for factor in (0.1, 3.0))
     assert dear > 2 * cheap
