@@ -26,6 +26,8 @@ ANSWER_S = 3.0
 """How long a node is waited for before the next one is asked."""
 READERS = 8
 """Connections to each node for reads, each with one request at a time."""
+LOST_S = 5.0
+"""How long nothing of an account is committed before what nodes have accepted is sent again."""
 LOOSE_MAX = 64
 """Most connections of an account whose transactions need no order, each with one of them."""
 FAULTS = (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError)
@@ -59,11 +61,23 @@ def render_call(row: int, request: Request) -> bytes:
 
 
 @dataclass(slots=True)
+class Signed:
+    """A transaction that is ready to be sent."""
+
+    row: int
+    tx_hash: str
+    rendered: bytes
+    """The call that sends it, as JSON."""
+    is_committed: bool = False
+
+
+@dataclass(slots=True)
 class Lane:
     """An account, whose transactions go to one node in the order of their nonces.
 
-    It behaves as an issuer's desk does: what a node refuses is sent again, and where a node does
-    not answer, the next one is asked.
+    It behaves as an issuer's desk does: what a node refuses is sent again, where a node does not
+    answer, the next one is asked, and what a node has accepted is kept until it is committed: one
+    that crashes loses its pool.
     """
 
     account: Account
@@ -73,21 +87,54 @@ class Lane:
     refused: set[int]
     """Rows whose last answer was a refusal, of all lanes."""
     dialect: Dialect
-    queue: deque[tuple[int, bytes]] = field(default_factory=deque)
-    """Rows and their calls, rendered, that are to be sent."""
+    queue: deque[Signed] = field(default_factory=deque)
+    """What is to be sent, in order."""
+    accepted: dict[str, Signed] = field(default_factory=dict)
+    """What a node has accepted, and is not known to be committed, in order; by hash."""
     filled: trio.Event = field(default_factory=trio.Event)
+    _moved_s: float = 0.0
+    """When something was committed last, or was sent again."""
 
-    def put(self, row: int, rendered: bytes) -> None:
+    def put(self, item: Signed) -> None:
         """Have a transaction sent."""
-        self.queue.append((row, rendered))
+        self.queue.append(item)
         self.filled.set()
+
+    def note_committed(self, tx_hash: str) -> None:
+        """Forget a transaction: it is committed."""
+        self._moved_s = trio.current_time()
+        item = self.accepted.pop(tx_hash, None)
+        if item is not None:
+            item.is_committed = True
+
+    def _accept(self, item: Signed) -> None:
+        if not item.is_committed:
+            if not self.accepted:
+                self._moved_s = trio.current_time()
+            self.accepted[item.tx_hash] = item
+
+    def _send_again(self, count: int | None = None) -> None:
+        """Put so many of what was accepted, or all of it, before what is to be sent."""
+        chosen = list(itertools.islice(self.accepted.values(), count))
+        for item in chosen:
+            del self.accepted[item.tx_hash]
+        self.queue.extendleft(reversed(chosen))
+        self._moved_s = trio.current_time()
+        self.filled.set()
+
+    async def _find_lost(self) -> None:
+        """Send some again, whenever nothing was committed for a while."""
+        while True:
+            await trio.sleep(LOST_S)
+            if self.accepted and trio.current_time() - self._moved_s >= LOST_S:
+                self._send_again(BATCH_MAX)
 
     async def run(self, connect: Connect) -> None:
         """Send what is put, for good."""
-        if self.dialect.is_ordered:
-            await self._send_in_order(connect)
-        else:
-            await self._send_loosely(connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._find_lost)
+            send = self._send_in_order if self.dialect.is_ordered else self._send_loosely
+            await send(connect)
 
     async def _send_in_order(self, connect: Connect) -> None:
         """Send what is in the queue, in order, to one node as long as it answers."""
@@ -97,6 +144,7 @@ class Lane:
                     while True:
                         await self._send_some(client)
             except (ClientError, ValueError, trio.TooSlowError):
+                self._send_again()
                 await trio.sleep(AGAIN_S)
 
     async def _send_some(self, client: Client) -> None:
@@ -104,17 +152,19 @@ class Lane:
             self.filled = trio.Event()
             await self.filled.wait()
         batch = list(itertools.islice(self.queue, BATCH_MAX))
-        body = b"[%s]" % b",".join(rendered for _, rendered in batch)
+        body = b"[%s]" % b",".join(item.rendered for item in batch)
         with trio.fail_after(ANSWER_S):
             answer = await client.post(body)
         refused = _read_refusals(answer, self.dialect) if b'"error"' in answer else {}
-        self.refused.difference_update(row for row, _ in batch)
+        self.refused.difference_update(item.row for item in batch)
         self.refused.update(refused)
-        for row, _ in batch:
-            if row in refused:
+        for item in batch:
+            if item.row in refused:
                 await trio.sleep(AGAIN_S)  # it and all after it stay at the head of the queue
                 return
-            self.queue.popleft()
+            if not self.queue or self.queue[0] is not item:
+                return  # something else was put before it meanwhile
+            self._accept(self.queue.popleft())
 
     async def _send_loosely(self, connect: Connect) -> None:
         """Send each of the queue by a connection that has nothing else to do."""
@@ -134,6 +184,7 @@ class Lane:
                                 idle -= 1
                             await self._send_one(client)
                 except (ClientError, ValueError, trio.TooSlowError):
+                    self._send_again()
                     await trio.sleep(AGAIN_S)
 
         async with trio.open_nursery() as nursery:
@@ -150,19 +201,21 @@ class Lane:
                     await trio.sleep(AGAIN_S / 10)
 
     async def _send_one(self, client: Client) -> None:
-        row, rendered = self.queue.popleft()
+        item = self.queue.popleft()
         try:
             with trio.fail_after(ANSWER_S):
-                answer = await client.post(rendered)
+                answer = await client.post(item.rendered)
         except BaseException:
-            self.queue.append((row, rendered))
+            self.queue.append(item)
             raise
         refused = _read_refusals(answer, self.dialect) if b'"error"' in answer else {}
-        self.refused.discard(row)
+        self.refused.discard(item.row)
         if refused:
-            self.refused.add(row)
+            self.refused.add(item.row)
             await trio.sleep(AGAIN_S)
-            self.queue.append((row, rendered))
+            self.queue.append(item)
+        else:
+            self._accept(item)
 
 
 def _read_refusals(answer: bytes, dialect: Dialect) -> dict[int, str]:

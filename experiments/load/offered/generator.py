@@ -17,7 +17,7 @@ from lowu.contracts.account import Account
 from lowu.experiments.actors.light_client import LightClient
 from lowu.experiments.load.offered.block_watch import BlockWatch, SeenBlock
 from lowu.experiments.load.offered.dialects import Dialect, EthDialect
-from lowu.experiments.load.offered.endpoints import Connect, Lane, Readers, render_call
+from lowu.experiments.load.offered.endpoints import Connect, Lane, Readers, Signed, render_call
 from lowu.experiments.load.offered.mix import Mix
 from lowu.experiments.load.offered.steps import ReadStep, Sender, SendStep, Step
 from lowu.experiments.load.outcomes import Ending, Records
@@ -125,12 +125,14 @@ class Generator:
         self._watch = BlockWatch(
             plan.urls, connect, lambda: self.now_s, self._note_block, self._dialect
         )
-        self._rows: dict[str, int] = {}
-        """By transaction hash: the row."""
+        self._sent: dict[str, tuple[int, int]] = {}
+        """By the hash of a transaction that is not committed: its row and its lane."""
         self._left: dict[int, list[Step]] = {}
         """By row: the steps after the present one, the next one last."""
         self._committed: dict[int, list[str]] = {}
         """By height: the hashes of own transactions."""
+        self._rows: dict[str, int] = {}
+        """By the hash of one that is committed: its row."""
         self._ended: dict[int, trio.Event] = {}
         self._swept = 0
         self._begin_s = math.inf
@@ -141,8 +143,8 @@ class Generator:
         self._lag_s = 0.0
         self._counts = dict.fromkeys(Ending, 0)
         self._recent_ms: list[float] = []
-        self._ready: list[tuple[int, int, bytes]] = []
-        """What is signed in advance, row by row: its kind, its lane, and the rendered call."""
+        self._ready: list[tuple[int, int, Signed]] = []
+        """What is signed in advance, row by row: its kind, its lane, and itself."""
         if plan.is_signed_ahead and self._mix.is_single and self._dialect.is_ordered:
             self._ready = [self._sign_ahead(row) for row in range(len(plan.due_s))]
 
@@ -159,27 +161,27 @@ class Generator:
             self.plan.addresses,
         )
 
-    def _sign_ahead(self, row: int) -> tuple[int, int, bytes]:
+    def _sign_ahead(self, row: int) -> tuple[int, int, Signed]:
         kind, (step,) = self._draw(row)
         if not isinstance(step, SendStep):
             raise TypeError(f"{self._mix.names[kind]} is not a transaction")
         return kind, step.sender, self._sign(row, step)
 
-    def _sign(self, row: int, step: SendStep) -> bytes:
-        """Return the rendered call of a row's transaction."""
+    def _sign(self, row: int, step: SendStep) -> Signed:
+        """Return a row's transaction, signed."""
         lane = self._lanes[step.sender]
         raw, tx_hash = self._dialect.sign(lane.account, step.call, lane.nonce, self._watch.highest)
         lane.nonce += 1
-        self._rows[tx_hash] = row
-        return render_call(row, self._dialect.send(raw))
+        self._sent[tx_hash] = row, step.sender
+        return Signed(row, tx_hash, render_call(row, self._dialect.send(raw)))
 
     def _begin(self, due_s: float, now_s: float) -> int:
         """Begin the next piece of work; return its row."""
         row = len(self.records)
         if self._ready:
-            kind, lane, rendered = self._ready[row]
+            kind, lane, signed = self._ready[row]
             self.records.add(due_s, kind)
-            self._lanes[lane].put(row, rendered)
+            self._lanes[lane].put(signed)
         else:
             kind, steps = self._draw(row)
             self.records.add(due_s, kind)
@@ -203,7 +205,7 @@ class Generator:
                 lane = self._lanes[step.sender]
                 self._readers.put(lane.urls[0], row, step)
             else:
-                self._lanes[step.sender].put(row, self._sign(row, step))
+                self._lanes[step.sender].put(self._sign(row, step))
 
     def _has_ended(self, row: int) -> bool:
         return self.records.outcome[row] != Ending.WAITING
@@ -312,10 +314,13 @@ class Generator:
 
     def _note_block(self, block: SeenBlock, hashes: list[str]) -> None:
         for item in hashes:
-            row = self._rows.get(item)
-            if row is not None and row < len(self.records):
-                self._committed.setdefault(block.height, []).append(item)
-                self._go_on(row, block.at_s, block.height)
+            if item not in self._sent:
+                continue
+            row, lane = self._sent.pop(item)
+            self._rows[item] = row
+            self._committed.setdefault(block.height, []).append(item)
+            self._lanes[lane].note_committed(item)
+            self._go_on(row, block.at_s, block.height)
 
     async def _sweep(self, tell: Callable[[GeneratorStatus], None]) -> None:
         """End what is beyond its deadline."""

@@ -191,6 +191,41 @@ async def test_a_node_that_falls_silent_is_left_and_nothing_is_lost(monkeypatch)
     assert len(chain.known) == 100
 
 
+@pytest.mark.parametrize("is_silent", [False, True], ids=["crash", "without a word"])
+async def test_what_a_node_accepted_and_lost_is_sent_again(monkeypatch, is_silent):
+    """A node that is killed loses its pool: all later ones of the account would wait for ever."""
+    monkeypatch.setattr("lowu.experiments.load.offered.endpoints.LOST_S", 0.3)
+    chain = Chain()
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def serve_until_crash(*, task_status):
+            with scope:
+                async with trio.open_nursery() as inner:
+                    task_status.started(await open_server(inner, chain))
+
+        first = await nursery.start(serve_until_crash)
+        second = await open_server(nursery, chain)
+        generator = Generator(plan([first, second], [0.0] * 30))
+
+        async def lose():
+            while len(chain.pending) < 30:
+                await trio.sleep(0.01)
+            lost = [raw for raw, digest in chain.known.items() if digest in chain.pending[:10]]
+            for raw in lost:
+                chain.pending.remove(chain.known.pop(raw))
+            if not is_silent:
+                scope.cancel()
+            await commit_every(chain, 0.05)
+
+        nursery.start_soon(lose)
+        found = await generator.run(time.monotonic())
+        nursery.cancel_scope.cancel()
+    assert list(found.records.outcome) == [Ending.COMMITTED] * 30
+    assert len(chain.known) == 30
+    assert all(not lane.accepted for lane in generator._lanes)
+
+
 async def test_a_closed_loop_waits_for_each_answer():
     chain = Chain()
     found = await generate(chain, [], clients=3, closed_s=0.6)
