@@ -62,6 +62,18 @@ def plan_faults(experiment: Experiment, plan: Plan, seed: int) -> tuple[PlannedF
     return (*experiment.faults, *drawn)
 
 
+def tell_drawn(experiment: Experiment, faults: Sequence[PlannedFault]) -> str:
+    """Return which faults were drawn, for people; empty if none were to be."""
+    if experiment.random_faults is None:
+        return ""
+    drawn = faults[len(experiment.faults) :]
+    told = ", ".join(
+        f"{item.kind} {' '.join(item.targets)} at {item.at_s:.1f} s for {item.for_s:.1f} s"
+        for item in drawn
+    )
+    return f"drawn from the seed: {told or 'no fault'}"
+
+
 def needs_relays(experiment: Experiment, faults: Iterable[PlannedFault]) -> bool:
     """Whether the network's links have to lead through relays."""
     return bool(experiment.links) or any(item.kind in ("cut", "slow") for item in faults)

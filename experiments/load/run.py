@@ -30,6 +30,7 @@ from lowu.experiments.load.fault_driver import (
     find_directions,
     needs_relays,
     plan_faults,
+    tell_drawn,
 )
 from lowu.experiments.load.observed import (
     NodeState,
@@ -62,6 +63,7 @@ from lowu.experiments.load.outcomes import (
 from lowu.experiments.load.planned.experiment_file import Experiment, Load
 from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.node.client import RemoteError, RpcClient
+from lowu.node.errors import ConfigError
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import READY_S, bring_up, wait_for_block
@@ -110,7 +112,10 @@ class LoadRun:
 def network_text(experiment: Experiment, text: str) -> str:
     """Return a network file's text with the experiment's changes; `ConfigError` if they cannot."""
     pairs = [f"{key}={json.dumps(value)}" for key, value in experiment.changes.items()]
-    return set_values(text, pairs)
+    try:
+        return set_values(text, pairs)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--set ", "[network] ", 1)) from error
 
 
 def check(experiment: Experiment, text: str, origin: Path) -> Plan:
@@ -249,6 +254,8 @@ async def run_once(
     up = await bring_up(folder, network_text(experiment, text), origin)
     plan = up.plan
     faults = plan_faults(experiment, plan, seed)
+    if told := tell_drawn(experiment, faults):
+        tell(told)
     async with _relays(experiment, plan, faults, folder, seed) as relays:
         async with RpcClient(plan.nodes[0].url) as client:
             addresses = await set_up(experiment, plan, seed, client)

@@ -166,12 +166,15 @@ def _read_experiment(
     table = FileTable(reader, "experiment", 0, raw.get("experiment"))
     table.only("name", "network", "provider", "costs", "repetitions", "seed")
     name = table.text("name", "")
-    if not NAME.match(name):
+    if "name" not in table.raw:
+        table.tell("", 'name is missing; add name = "first"')
+    elif not NAME.match(name):
         table.tell("name", "name must be 1 to 64 letters, digits, spaces, '.', '_' and '-'")
     provider = table.choice("provider", PROVIDERS, PROVIDERS[0])
     costs = table.text("costs", "")
     if costs and provider != "sim":
         table.tell("costs", 'costs are for provider = "sim": processes cost what they cost')
+    load = _read_load(reader, raw.get("load"))
     changes = raw.get("network", {})
     if not isinstance(changes, dict):
         reader.problem("", 0, "network", "[network] is a table of settings that differ")
@@ -184,13 +187,13 @@ def _read_experiment(
         int(table.number("seed", 1, 0, 2**32, is_whole=True)),
         provider,
         reader.path.parent / costs if costs else None,
-        _read_load(reader, raw.get("load")),
+        load,
         tuple(
             read_link(FileTable(reader, "link", index, item))
             for index, item in enumerate(_list_tables(reader, raw, "link", LINKS_MAX))
         ),
         tuple(
-            read_fault(FileTable(reader, "fault", index, item))
+            read_fault(FileTable(reader, "fault", index, item), load.offered_s)
             for index, item in enumerate(_list_tables(reader, raw, "fault", FAULTS_MAX))
         ),
         read_random_faults(FileTable(reader, "random_faults", 0, raw["random_faults"]))

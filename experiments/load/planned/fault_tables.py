@@ -96,7 +96,7 @@ def read_link(table: FileTable) -> PlannedLink:
     )
     if not set(table.raw) - {"between", "one_way"}:
         table.tell(
-            "", "a link without delay_ms, jitter_ms, trace, loss or bandwidth_mbit is as it was"
+            "", "a link needs at least one of delay_ms, jitter_ms, trace, loss and bandwidth_mbit"
         )
     is_one_way = table.flag("one_way")
     if is_one_way and ends[0] == ends[1]:
@@ -141,8 +141,8 @@ def _read_ends(table: FileTable, key: str) -> Ends:
     return ends
 
 
-def read_fault(table: FileTable) -> PlannedFault:
-    """Return what a [[fault]] says."""
+def read_fault(table: FileTable, end_s: float) -> PlannedFault:
+    """Return what a [[fault]] says; the load ends at `end_s`."""
     kinds = [key for key in FAULT_KINDS if key in table.raw]
     table.only(
         "at_s", "at_height", "for_s", "restart_after_s", "delay_ms", "ahead_ms", "share", "how",
@@ -152,6 +152,9 @@ def read_fault(table: FileTable) -> PlannedFault:
         table.tell("", f"a fault has one of {', '.join(FAULT_KINDS)}")
     if ("at_s" in table.raw) == ("at_height" in table.raw):
         table.tell("", "a fault begins at_s seconds, or at_height: give one of them")
+    at_s = table.number("at_s", 0, 0, TIME_MAX_S)
+    if at_s >= end_s:
+        table.tell("at_s", f"at_s = {at_s:g} is after the end of the load, at {end_s:g} s")
     kind = kinds[0] if kinds else FAULT_KINDS[0]
     lasting = "restart_after_s" if kind == "kill" else "for_s"
     _check_keys(table, kind, lasting)
@@ -163,7 +166,7 @@ def read_fault(table: FileTable) -> PlannedFault:
     else:
         targets = table.names(kind) if kinds else ()
     return PlannedFault(
-        table.number("at_s", 0, 0, TIME_MAX_S),
+        at_s,
         int(table.number("at_height", 0, 0, HEIGHT_MAX, is_whole=True)),
         kind,
         targets,
@@ -192,7 +195,7 @@ _MEANINGS = {
 def _check_keys(table: FileTable, kind: str, lasting: str) -> None:
     other = "for_s" if kind == "kill" else "restart_after_s"
     if other in table.raw:
-        table.tell(other, f"how long a {kind} lasts is {lasting}")
+        table.tell(other, f"use {lasting}, not {other}, with {kind}")
     if kind != "kill" and lasting not in table.raw:
         table.tell("", f"{lasting} is missing: how long the {kind} lasts")
     own = _OWN_KEYS.get(kind)

@@ -56,7 +56,7 @@ def compare_figures(
     """
     one, two = (fmean(values) if values else math.nan for values in (first, second))
     if min(len(first), len(second)) < RUNS_MIN:
-        ratio = two / one if one else math.nan
+        ratio = _divide(two, one)
         return FigureComparison(figure, one, two, ratio, math.nan, math.nan, "too few runs")
     if one == two == 0:
         return FigureComparison(figure, one, two, 1.0, 1.0, 1.0, "no change shown")

@@ -15,6 +15,7 @@ from typing import Any
 from lowu.experiments.load.observed import PHASES
 from lowu.experiments.load.offered.mix import tell_shares
 from lowu.experiments.load.outcomes import median_figures
+from lowu.experiments.load.planned.arrivals import Arrivals
 from lowu.experiments.load.planned.fault_tables import tell_end
 from lowu.experiments.load.reported.report_plots import medians_of, plot_sweep, plots_of
 from lowu.experiments.load.reported.results import StoredPoint, StoredResults, StoredRun
@@ -32,6 +33,8 @@ _OF_EACH = (
     "p50_ms", "p90_ms", "p99_ms", "max_ms",
 )  # fmt: skip
 """The figures that are told of each workload of a mix."""
+_IF_ANY = ("answered", "failed", "refused", "timed_out", "view_changes")
+"""Figures that are told only where one of them is not 0."""
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:68em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}
@@ -139,21 +142,27 @@ def render_summary(results: StoredResults) -> str:
     links = ", ".join(
         f"{'-'.join(map(tell_end, item.between))} {item.shape.delay_s * 1_000:g} ms"
         + (f", {item.shape.loss:.1%} lost" if item.shape.loss else "")
+        + (", a trace" if item.shape.trace else "")
         for item in point.experiment.links
     )
+    if point.experiment.random_faults is not None:
+        drawn = point.experiment.random_faults
+        told = f"random ({', '.join(drawn.kinds)}), every {drawn.every_s:g} s for {drawn.for_s:g} s"
+        faults = f"{faults}, {told}" if faults else told
     rows = [
         "-----------------------------------------",
         " SUMMARY:",
         "-----------------------------------------",
         " + CONFIG:",
         f" Network: {point.experiment.network}",
-        f" Workload: {tell_shares(load.workload)}; {load.arrivals.kind}",
+        f" Workload: {tell_shares(load.workload)}; {_tell_arrivals(load.arrivals)}",
         f" Links: {links or 'as they are'}",
         f" Faults: {faults or 'none'}",
         f" Warm-up: {load.warm_up_s:g} s",
         f" Duration: {load.duration_s:g} s",
         f" Deadline: {load.deadline_s:g} s",
         f" Runs: {len(point.runs)} (figures are medians)",
+        *_tell_sweep(results),
         "",
         " + RESULTS:",
     ]
@@ -163,6 +172,21 @@ def render_summary(results: StoredResults) -> str:
         if name in figures
     ]
     return "\n".join([*rows, "-----------------------------------------"])
+
+
+def _tell_arrivals(arrivals: Arrivals) -> str:
+    if not arrivals.is_open:
+        return f"closed, {arrivals.clients} clients"
+    if arrivals.kind == "replay":
+        return "replay"
+    to = f" to {arrivals.to_rate:g}" if arrivals.kind == "ramp" else ""
+    return f"{arrivals.kind}, {arrivals.rate:g}{to} per second"
+
+
+def _tell_sweep(results: StoredResults) -> list[str]:
+    if len(results.points) == 1:
+        return []
+    return [f" Point: {results.points[0].name}; the first of {len(results.points)} of a sweep"]
 
 
 def _tell(value: float, digits: int) -> str:
@@ -204,11 +228,15 @@ def _tell_verdict(results: StoredResults) -> str:
 
 
 def _tell_table(results: StoredResults) -> str:
-    heads = "".join(f"<th>{_escape(label)}" for _, label, _ in FIGURES)
+    known = [medians_of(point) for point in results.points]
+    shown = [
+        item for item in FIGURES if item[0] not in _IF_ANY or any(f.get(item[0]) for f in known)
+    ]
+    heads = "".join(f"<th>{_escape(label)}" for _, label, _ in shown)
     rows = []
-    for point in results.points:
-        figures, cells = medians_of(point), []
-        for name, _, digits in FIGURES:
+    for point, figures in zip(results.points, known, strict=True):
+        cells = []
+        for name, _, digits in shown:
             least = "≥ " if _tell_least(point.runs, name) else ""
             cells.append(f"{least}{_tell(figures[name], digits)}" if name in figures else "–")
         first = point.name or ("one run" if len(point.runs) == 1 else f"{len(point.runs)} runs")
@@ -225,14 +253,21 @@ def _tell_workloads(point: StoredPoint) -> str:
     found: dict[str, list[Mapping[str, Any]]] = {}
     for run in point.runs:
         for name, told in run.told.get("workloads", {}).items():
-            found.setdefault(name, []).append(told["figures"])
+            found.setdefault(name, []).append(told)
     shown = [item for item in FIGURES if item[0] in _OF_EACH]
     rows = []
     for name, runs in found.items():
         figures = median_figures(
-            {key: value for key, value in item.items() if value is not None} for item in runs
+            {key: value for key, value in told["figures"].items() if value is not None}
+            for told in runs
         )
-        cells = [_tell(figures[key], digits) if key in figures else "–" for key, _, digits in shown]
+        bounded = {key for told in runs for key in told["at_least"]}
+        cells = [
+            f"{'≥ ' if key in bounded else ''}{_tell(figures[key], digits)}"
+            if key in figures
+            else "–"
+            for key, _, digits in shown
+        ]
         rows.append(f"<tr><td>{_escape(name)}<td>{'<td>'.join(cells)}")
     heads = "".join(f"<th>{_escape(label)}" for _, label, _ in shown)
     return f"<table><tr><th>workload{heads}{''.join(rows)}</table>" if rows else ""
@@ -243,7 +278,7 @@ def _tell_faults(point: StoredPoint) -> str:
     for number, run in enumerate(point.runs, start=1):
         for fault in run.told["faults"]:
             hangover = fault["hangover_s"]
-            back = "did not come back" if hangover is None else f"{hangover:.0f} s"
+            back = "not by the end" if hangover is None else f"{hangover:.0f} s"
             rows.append(
                 f"<tr><td>{number}<td>{_escape(fault['kind'])} {_escape(' '.join(fault['nodes']))}"
                 f"<td>{fault['begins_s']:.1f}<td>{fault['ends_s']:.1f}<td>{back}"
@@ -282,10 +317,14 @@ def _tell_cpu(run: StoredRun) -> str:
             most[item.process] = max(most.get(item.process, 0), item.memory_bytes >> 20)
     for name, spent_s in run.told["cpu_s"].items():
         cells = [parts_s.get(name, {}).get(part, "") for part in parts]
-        told = "".join(f"<td>{_escape(cell)}" for cell in (spent_s, most.get(name, ""), *cells))
+        told = "".join(
+            f"<td>{_escape(cell)}"
+            for cell in (spent_s, *([most.get(name, "")] if most else []), *cells)
+        )
         rows.append(f"<tr><td>{_escape(name)}{told}")
     heads = "".join(f"<th>{_escape(part)}" for part in parts)
-    heads = f"<th>process<th>CPU time, s<th>most memory, MiB{heads}"
+    head = "<th>most memory, MiB" if most else ""
+    heads = f"<th>process<th>CPU time, s{head}{heads}"
     return f"<p>The first run's processes.</p><table><tr>{heads}{''.join(rows)}</table>"
 
 

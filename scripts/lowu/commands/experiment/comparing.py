@@ -46,6 +46,9 @@ def compare_results(first: Path, second: Path, threshold: float, *, is_json: boo
     print_table(f"{two.name}: {second} against {first}", columns, rows)
     if one.text != two.text:
         click.echo("note: the experiments' files differ")
+    providers = [item.manifest.get("provider", {}).get("name", "local") for item in (one, two)]
+    if providers[0] != providers[1]:
+        click.echo(f"note: one is of {providers[0]}, the other of {providers[1]}")
 
 
 def _compare(first: StoredPoint, second: StoredPoint, threshold: float) -> list[FigureComparison]:

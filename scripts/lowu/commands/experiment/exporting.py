@@ -30,6 +30,8 @@ def export_results(folder: Path, out: Path, forms: tuple[str, ...]) -> list[Path
         _load_parquet()
     try:
         out.mkdir(parents=True)
+    except FileExistsError as error:
+        raise click.UsageError(f"{out} is there already; name a new folder with --out") from error
     except OSError as error:
         raise click.UsageError(f"{out}: cannot be made ({error.strerror})") from error
     found: list[Path] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,6 +88,9 @@ class SimulatedProvider:
         """Play a run in virtual time."""
         from lowu.commands.experiment.simulating import simulate_once
 
+        root = logging.getLogger()
+        if not root.handlers:  # nodes' warnings, of which faults make many, are not the user's
+            root.addHandler(logging.NullHandler())
         text, origin = read_network(item.network)
         return simulate_once(
             item, text, origin, Machine(self.model), number, tell=view.tell, watch=view.note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,18 +22,20 @@ from lowu.commands.experiment.storing import (
     write_report,
     write_run,
 )
-from lowu.experiments.load.outcomes import median_figures
+from lowu.experiments.load.outcomes import Summary, median_figures
 from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.output import print_table
 
 SHOWN = {
     "scheduled": "due", "sent": "sent", "committed": "committed", "answered": "answered",
-    "refused": "refused", "timed_out": "timed out", "throughput_per_s": "done/s",
-    "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms", "generator_lag_ms_max": "lag ms",
-    "view_changes": "view changes",
+    "failed": "failed", "refused": "refused", "timed_out": "timed out",
+    "throughput_per_s": "done/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms",
+    "generator_lag_ms_max": "lag ms", "view_changes": "view changes",
 }  # fmt: skip
 """Figures that are told, with the heads of their columns."""
+SHOWN_IF_ANY = ("answered", "failed")
+"""Those that are told only where they are not 0."""
 SHOWN_OF_EACH = {
     "scheduled": "due", "committed": "committed", "answered": "answered", "failed": "failed",
     "refused": "refused", "timed_out": "timed out", "throughput_per_s": "done/s",
@@ -115,7 +118,8 @@ def _play_all(points: list[Point], folder: Path, view: RunView, provider: Provid
         for place, point in enumerate(points):
             if number >= point.experiment.repetitions:
                 continue
-            view.tell(_tell_run(point, number, len(points)))
+            done = sum(len(item.runs) for item in points)
+            view.tell(f"{_tell_run(point, number, len(points))}{_tell_total(points, done)}")
             result = provider.play(point.experiment, number, view)
             point.runs.append(result)
             write_run(folder / "runs" / f"{place + 1:03d}-{number + 1:03d}", result)
@@ -153,11 +157,19 @@ def _tell_run(point: Point, number: int, points: int) -> str:
     return f"run {number + 1} of {point.experiment.repetitions}{of}"
 
 
+def _tell_total(points: list[Point], done: int) -> str:
+    total = sum(point.experiment.repetitions for point in points)
+    return f" ({done + 1} of {total} in all)" if len(points) > 1 else ""
+
+
 def _print(points: list[Point], seconds: float) -> None:
     first = points[0].experiment
     rows = []
-    reads = any(point.figures().get("answered") for point in points)
-    shown = [name for name in SHOWN if reads or name != "answered"]
+    shown = [
+        name
+        for name in SHOWN
+        if name not in SHOWN_IF_ANY or any(point.figures().get(name) for point in points)
+    ]
     for point in points:
         figures = point.figures()
         where = ", ".join(f"{value}" for value in point.experiment.point.values()) or "-"
@@ -175,7 +187,9 @@ def _print(points: list[Point], seconds: float) -> None:
                 click.echo(f"INVALID run {number}: {flaw}")
             for fault, hangover in zip(item.faults, item.hangovers_s, strict=True):
                 back = (
-                    "did not come back" if math.isnan(hangover) else f"back after {hangover:.0f} s"
+                    "was not back by the end"
+                    if math.isnan(hangover)
+                    else f"back after {hangover:.0f} s"
                 )
                 click.echo(
                     f"run {number}: {fault.kind} {', '.join(fault.nodes)} from "
@@ -194,7 +208,7 @@ def _print_workloads(points: list[Point]) -> None:
         for name in point.experiment.load.workload:
             runs = [item.by_workload[name] for item in point.runs if name in item.by_workload]
             figures = median_figures(item.figures for item in runs)
-            cells = [f"{figures[key]:,.0f}" if key in figures else "-" for key in SHOWN_OF_EACH]
+            cells = [_tell_value(runs, figures, key) for key in SHOWN_OF_EACH]
             if runs:
                 rows.append([where, name, *cells])
     if rows:
@@ -203,7 +217,11 @@ def _print_workloads(points: list[Point]) -> None:
 
 
 def _tell(point: Point, figures: dict[str, float], name: str) -> str:
+    return _tell_value([item.summary for item in point.runs], figures, name)
+
+
+def _tell_value(runs: Sequence[Summary], figures: Mapping[str, float], name: str) -> str:
     if name not in figures:
         return "-"
-    is_least = any(name in item.summary.is_bounded for item in point.runs)
+    is_least = any(name in item.is_bounded for item in runs)
     return f"{'≥ ' if is_least else ''}{figures[name]:,.0f}"

@@ -19,6 +19,7 @@ from lowu.experiments.load.fault_driver import (
     FaultDriver,
     find_directions,
     plan_faults,
+    tell_drawn,
 )
 from lowu.experiments.load.observed import (
     SAMPLE_S,
@@ -115,6 +116,8 @@ async def _simulate(
         begin_s = trio.current_time() + HEADWAY_S
         network.begin_traces(begin_s)
         faults = plan_faults(experiment, plan, seed)
+        if told := tell_drawn(experiment, faults):
+            tell(told)
         driver = FaultDriver(
             plan, VirtualFaultMaker(network, machine), seed, tell, trio.current_time
         )

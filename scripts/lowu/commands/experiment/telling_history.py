@@ -13,12 +13,14 @@ from lowu.cli import emit_json
 from lowu.contracts.named import tell_unknown
 from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.planned.experiment_file import FIGURES
-from lowu.experiments.load.reported.history import PART_MIN, ChangePoint, find_changes
+from lowu.experiments.load.reported.history import ChangePoint, find_changes
 from lowu.experiments.load.reported.results import ResultsError, StoredPoint, read_results
 from lowu.output import print_table
 
 DEPTH_MAX = 4
 """How deep in folders results are looked for."""
+RESULTS_MIN = 10
+"""Fewer cannot show a change at the p-value of 0.01: there are too few orders of them."""
 MOST_SHOWN = 12
 """How many characters of a commit are shown."""
 
@@ -31,6 +33,8 @@ class _Entry:
     begun: str
     """When it was run; empty in virtual time, where the day does not matter."""
     commit: str
+    file: str
+    """The hash of the experiment's file."""
     figures: dict[str, float]
 
 
@@ -105,8 +109,14 @@ def _print(
     for name, point in dict.fromkeys((item[0], item[1]) for item in found):
         counts = {len(item[3]) for item in found if (item[0], item[1]) == (name, point)}
         where = f"{name}, {point}" if point else name
-        few = f"; {2 * PART_MIN} are needed" if max(counts) < 2 * PART_MIN else ""
-        click.echo(f"{where}: {max(counts)} results{few}")
+        few = (
+            f"; a change needs {RESULTS_MIN} at least to show" if max(counts) < RESULTS_MIN else ""
+        )
+        count = f"{max(counts)} result{'s' if max(counts) > 1 else ''}"
+        click.echo(f"{where}: {count}{few}")
+        files = {entry.file for item in found if item[:2] == (name, point) for entry in item[3]}
+        if len(files) > 1:
+            click.echo(f"note: their files differ, in {len(files)} ways")
     if not rows:
         click.echo("no change shown")
 
@@ -137,6 +147,7 @@ def _read_entries(folder: Path) -> Iterator[tuple[str, str, _Entry]]:
                 str(folder),
                 str(manifest.get("begun", "")),
                 str(manifest.get("commit") or ""),
+                str(manifest.get("file_sha256", "")),
                 median_figures(runs),
             )
             yield name, point.name, entry

@@ -65,7 +65,7 @@ def test_a_page_asks_for_nothing_and_runs_nothing_of_others(folder):
     page = render_report(read_results(folder))
     assert not re.search(r"""(src|href)\s*=|@import|url\(|fetch\(|XMLHttp|<link""", page)
     assert page.count("<script") == page.count("</script>") == 3
-    assert "≥ 20,000" in page and "uPlot" in page and "did not come back" in page
+    assert "≥ 20,000" in page and "uPlot" in page and "not by the end" in page
     data = re.search(r"<script id=plots type=application/json>(.*?)</script>", page, re.DOTALL)[1]
     plots = json.loads(data)
     assert len(plots) == 1 + 2 * 4
