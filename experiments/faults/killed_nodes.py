@@ -74,9 +74,9 @@ class SteadyLoad:
         return max((later - earlier for earlier, later in pairs), default=0.0)
 
 
-async def find_leader(plan: Plan) -> PlannedNode:
-    """Return the node that leads the next height, according to the first node."""
-    async with RpcClient(plan.nodes[0].url) as client:
+async def find_leader(plan: Plan, asked: int = 0) -> PlannedNode:
+    """Return the node that leads the next height, according to the first node, or another."""
+    async with RpcClient(plan.nodes[asked].url) as client:
         status = json.loads(await client.call("getConsensusStatus"))
     node_id = status["consensusNodeList"][status["leaderIndex"]]["nodeID"]
     return next(node for node in plan.nodes if node.key.node_id.hex() == node_id)

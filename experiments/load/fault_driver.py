@@ -16,7 +16,7 @@ from contextlib import (
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -32,6 +32,8 @@ from lowu.node.topology.plan import Plan
 
 LEADER, RANDOM = "leader", "random"
 POLL_S = 0.05
+ASKED_S = 1.0
+"""How long a node is waited for that is asked who leads."""
 ORDERED = {
     "lie": "a lie needs", "disk": "a slow disk needs", "clock": "a shifted clock needs"
 }  # fmt: skip
@@ -123,6 +125,36 @@ def _check_ends(plan: Plan, ends: Ends, known: Sequence[str]) -> None:
             raise UnknownName(tell_unknown("side or node", name, [*sides, *known]))
 
 
+class Orders:
+    """What faults have ordered of nodes, as several may last at one time."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, str], list[Any]] = {}
+
+    @contextmanager
+    def given(
+        self,
+        kind: str,
+        names: Iterable[str],
+        value: object,
+        order: Callable[[str, list[Any]], None],
+    ) -> Iterator[None]:
+        """Give an order to nodes while in the context.
+
+        `order` is called with each node and all values of that kind that are in force there.
+        """
+        chosen = [(name, self._given.setdefault((kind, name), [])) for name in names]
+        for name, values in chosen:
+            values.append(value)
+            order(name, values)
+        try:
+            yield
+        finally:
+            for name, values in chosen:
+                values.remove(value)
+                order(name, values)
+
+
 class FaultMaker(Protocol):
     """Makes faults of a network: of processes, or in virtual time."""
 
@@ -167,11 +199,17 @@ class FaultDriver:
 
     async def _carry_out(self, fault: PlannedFault, begin_s: float, end_s: float) -> None:
         await self._sleep_until(begin_s + fault.at_s)
-        if fault.at_height:
-            await self._maker.wait_for_height(fault.at_height)
-        names = fault.targets
-        if fault.kind != "cut":
-            names = tuple([await self._find(name) for name in fault.targets])
+        names: tuple[str, ...] | None = None
+        with trio.move_on_after(max(0.0, end_s - self._clock())):
+            if fault.at_height:
+                await self._maker.wait_for_height(fault.at_height)
+            names = fault.targets
+            if fault.kind != "cut":
+                names = tuple([await self._find(name) for name in fault.targets])
+        if names is None:
+            why = f"height {fault.at_height}" if fault.at_height else "anybody who leads"
+            self._tell(f"no {fault.kind}: the load ended before {why} was there")
+            return
         begins_s = self._clock() - begin_s
         told = f"{fault.kind} {', '.join(names)}"
         self._tell(f"{begins_s:.1f} s: {told}")
@@ -206,14 +244,17 @@ class ProcessFaultMaker:
         self.relays = relays
         self._stops: Counter[int] = Counter()
         """By process: how many faults keep it stopped now."""
+        self._downs: Counter[str] = Counter()
+        """By node: how many faults keep it down."""
+        self._orders = Orders()
 
     async def find_leader(self) -> str:
-        """Return who leads according to the first node, once it answers."""
+        """Return who leads according to the first node that answers."""
         while True:
-            try:
-                return (await find_leader(self._plan)).name
-            except (ClientError, RemoteError):
-                await trio.sleep(POLL_S)
+            for place in range(len(self._plan.nodes)):
+                with suppress(ClientError, RemoteError), trio.move_on_after(ASKED_S):
+                    return (await find_leader(self._plan, place)).name
+            await trio.sleep(POLL_S)
 
     async def wait_for_height(self, height: int) -> None:
         """Return once a node has so many blocks."""
@@ -229,14 +270,10 @@ class ProcessFaultMaker:
     @asynccontextmanager
     async def make(self, fault: PlannedFault, names: tuple[str, ...]) -> AsyncIterator[None]:
         """Make a fault of any kind."""
-        control, nodes = Control(self._folder), list(names)
+        nodes = list(names)
         if fault.kind == "kill":
-            await trio.to_thread.run_sync(control.order, "kill", nodes)
-            try:
+            async with self._down(nodes):
                 yield
-            finally:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(control.start, nodes)
         elif fault.kind == "pause":
             with self._stopped(await self._pids(nodes)):
                 yield
@@ -244,7 +281,7 @@ class ProcessFaultMaker:
             async with self._throttled(nodes, fault.share):
                 yield
         elif fault.kind in ORDERED:
-            async with self._ordered(nodes, *_order(fault)):
+            async with self._ordered(fault, nodes):
                 yield
         elif self.relays is None:
             raise RuntimeError("the links of this network do not lead through relays")
@@ -289,32 +326,67 @@ class ProcessFaultMaker:
             _signal([pid for pid in pids if self._stops[pid] <= 0], signal.SIGCONT)
 
     @asynccontextmanager
-    async def _ordered(
-        self, nodes: list[str], method: str, given: object, end: object
-    ) -> AsyncIterator[None]:
-        """Have nodes do by a method what is given, and at the end what ends it."""
-        await self._tell_nodes(nodes, method, given)
+    async def _down(self, nodes: list[str]) -> AsyncIterator[None]:
+        """Kill nodes; each starts again once nothing keeps it down."""
+        control = Control(self._folder)
+        self._downs.update(nodes)
         try:
+            await trio.to_thread.run_sync(control.order, "kill", nodes)
             yield
         finally:
+            self._downs.subtract(nodes)
+            ended = [name for name in nodes if self._downs[name] <= 0]
             with trio.CancelScope(shield=True):
-                await self._tell_nodes(nodes, method, end)
+                if ended:
+                    await trio.to_thread.run_sync(control.start, ended)
 
-    async def _tell_nodes(self, nodes: list[str], method: str, given: object) -> None:
+    @asynccontextmanager
+    async def _ordered(self, fault: PlannedFault, nodes: list[str]) -> AsyncIterator[None]:
+        """Have nodes make a fault themselves."""
+        due: list[tuple[str, object]] = []
+
+        def note(name: str, values: list[Any]) -> None:
+            due.append((name, _combine(fault.kind, values)))
+
+        try:
+            with self._orders.given(fault.kind, nodes, _value_of(fault), note):
+                await self._tell_nodes(fault.kind, due)
+                due.clear()
+                yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._tell_nodes(fault.kind, due)
+
+    async def _tell_nodes(self, kind: str, due: list[tuple[str, object]]) -> None:
+        wanted = dict(due)
         for node in self._plan.nodes:
-            if node.name in nodes:
+            if node.name in wanted:
                 with suppress(ClientError):  # it is down, and forgets it then
                     async with RpcClient(node.url) as client:
-                        await client.call(method, given)
+                        await client.call(_METHODS[kind], wanted[node.name])
 
 
-def _order(fault: PlannedFault) -> tuple[str, object, object]:
-    """Return the method that makes a fault, what it is given, and what ends the fault."""
-    if fault.kind == "disk":
-        return "slowDisk", round(fault.delay_ms), 0
-    if fault.kind == "clock":
-        return "shiftClock", fault.ahead_ms, 0
-    return "setLies", [fault.how], []
+_METHODS = {"lie": "setLies", "disk": "slowDisk", "clock": "shiftClock"}
+"""How a node is told to make a fault."""
+
+
+def _value_of(fault: PlannedFault) -> object:
+    match fault.kind:
+        case "disk":
+            return round(fault.delay_ms)
+        case "clock":
+            return fault.ahead_ms
+    return fault.how
+
+
+def _combine(kind: str, values: list[Any]) -> object:
+    """Return what a node is told that several faults of a kind meet at one time."""
+    match kind:
+        case "disk":
+            return max(values, default=0)
+        case "clock":
+            return sum(values)
+    return sorted(set(values))
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

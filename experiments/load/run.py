@@ -63,7 +63,6 @@ from lowu.experiments.load.outcomes import (
 from lowu.experiments.load.planned.experiment_file import Experiment, Load
 from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.node.client import RemoteError, RpcClient
-from lowu.node.errors import ConfigError
 from lowu.node.topology.changes import set_values
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import READY_S, bring_up, wait_for_block
@@ -112,10 +111,7 @@ class LoadRun:
 def network_text(experiment: Experiment, text: str) -> str:
     """Return a network file's text with the experiment's changes; `ConfigError` if they cannot."""
     pairs = [f"{key}={json.dumps(value)}" for key, value in experiment.changes.items()]
-    try:
-        return set_values(text, pairs)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("--set ", "[network] ", 1)) from error
+    return set_values(text, pairs)
 
 
 def check(experiment: Experiment, text: str, origin: Path) -> Plan:
@@ -378,6 +374,11 @@ def conclude(
         flaws.append(
             f"the generator lagged {figures['generator_lag_ms_max']:.0f} ms behind its schedule, "
             f"more than lag_bound_ms = {load.lag_bound_ms:.0f}: the machine is too busy for it"
+        )
+    if found.unread:
+        flaws.append(
+            f"the receipts of {found.unread} committed transactions could not be read: any of them "
+            "may have failed"
         )
     if not is_complete:
         flaws.append("the run was interrupted")

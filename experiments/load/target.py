@@ -51,9 +51,10 @@ CLOSED_COUNT = 10_000
 
 def check_target(experiment: Experiment) -> None:
     """Raise `ValueError` if an experiment cannot run on a system that Lowu has not started."""
-    if experiment.faults or experiment.links or experiment.changes:
+    if experiment.faults or experiment.links or experiment.changes or experiment.random_faults:
         raise ValueError(
-            "a target's network cannot be changed: leave out [network], [[link]] and [[fault]]"
+            "a target's network cannot be changed: leave out [network], [[link]], [[fault]] "
+            "and [random_faults]"
         )
     own = sorted(experiment.load.workload.keys() & REGISTRY_WORKLOADS)
     if own:
@@ -88,6 +89,8 @@ async def run_on_target(
     creator = Account(secrets.token_bytes(32))
     async with RpcClient(urls[0]) as client:
         dialect = await find_dialect(client)
+        method, params = dialect.ask_height()
+        read_number(await client.call(method, *params))  # else nothing could be followed
         chain_id = dialect.chain_id if isinstance(dialect, EthDialect) else 0
         price = dialect.price if isinstance(dialect, EthDialect) else 0
         senders = tuple(Sender(key) for key in keys)
@@ -126,12 +129,14 @@ async def find_dialect(client: RpcClient) -> Dialect:
         return EthDialect(chain_id, price)
     try:
         groups = await client.call("getGroupList")
-        if isinstance(groups, list):
+        if isinstance(groups, list) and type(groups[0]) is int:
             told = await client.call("getClientVersion")
             if "gm" in str(told.get("FISCO-BCOS Version", "")):
                 raise ValueError("this chain uses SM2 and SM3, for which there is no load yet")
-            return Fisco2Dialect(int(told["Chain Id"]), int(groups[0]))
-        group = groups["groupList"][0]
+            return Fisco2Dialect(read_number(told["Chain Id"], 10), groups[0])
+        (group, *_) = groups["groupList"]
+        if not isinstance(groups, dict) or not isinstance(group, str):
+            raise TypeError("getGroupList names no group")
         told = await client.call("getGroupInfo", group)
         if told.get("smCryptoType"):
             raise ValueError("this chain uses SM2 and SM3, for which there is no load yet")
@@ -201,7 +206,7 @@ class _Purse:
             unlocked = await self._client.call("eth_accounts")
         except RemoteError:
             unlocked = []
-        if not unlocked:
+        if not isinstance(unlocked, list) or not unlocked:
             raise ValueError(
                 "gas has a price there, and no account is unlocked: give the key file of one that "
                 "pays with --funder"

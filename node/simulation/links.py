@@ -68,8 +68,8 @@ class Link:
         self._on_bytes = on_bytes
         self.delay_s_min = 0.0
         self.is_broken = False
-        self.shapes = [LinkShape(), LinkShape()]
-        """How bytes travel from each side."""
+        self.shapes: list[tuple[LinkShape, ...]] = [(), ()]
+        """How bytes travel from each side; several shapes add up."""
         self.origin_s = 0.0
         """When the traces of shapes begin."""
         self.is_silent = [False, False]
@@ -82,11 +82,13 @@ class Link:
         """Note bytes in transit; return their arrival time."""
         self._on_bytes(side, data)
         delay_s = self.delay_s_min + self._random.random() * self._delay_s_max
-        shape, now_s = self.shapes[side], trio.current_time()
-        leaves_s = self._free_s[side] = max(now_s, self._free_s[side]) + shape.transmission_s(
-            len(data)
-        )
-        arrival_s = leaves_s + delay_s + shape.draw_delay_s(self._random, now_s - self.origin_s)
+        shapes, leaves_s = self.shapes[side], trio.current_time()
+        if shapes:
+            at_s = leaves_s - self.origin_s
+            taken_s = sum(shape.transmission_s(len(data)) for shape in shapes)
+            leaves_s = self._free_s[side] = max(leaves_s, self._free_s[side]) + taken_s
+            delay_s += sum(shape.draw_delay_s(self._random, at_s) for shape in shapes)
+        arrival_s = leaves_s + delay_s
         return math.ceil(arrival_s / self._grain_s) * self._grain_s if self._grain_s else arrival_s
 
     def silence(self, side: int, *, is_silent: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -46,8 +46,8 @@ GRAIN_S = 0.001
 LINKED_S = 30.0
 
 
-PLAIN = LinkShape()
-Shapes: TypeAlias = Mapping[Direction, LinkShape]
+Shapes: TypeAlias = Mapping[Direction, Sequence[LinkShape]]
+"""By direction: how bytes travel there; several shapes add up."""
 """By the side that sends and the one that receives: how bytes travel."""
 
 
@@ -85,7 +85,7 @@ class VirtualNodes:
     ) -> None:
         self.plan = plan
         self.machine = machine
-        self._shapes = dict(shapes or {})
+        self._shapes = {way: list(items) for way, items in (shapes or {}).items()}
         self._is_relayed = bool(shapes)
         self._origin_s = 0.0
         """When the traces of links begin."""
@@ -106,7 +106,8 @@ class VirtualNodes:
         """How many faults keep a node paused."""
         self._down: Counter[str] = Counter()
         """How many faults keep a node down."""
-        self._delays_s: dict[str, float] = {}
+        self._delays_s: list[tuple[frozenset[str], float]] = []
+        """By how much faults delay all bytes from and to some nodes; the most counts."""
         self._side_of = {item.name: item.side for item in plan.nodes}
         self._is_new = {item.name: True for item in plan.nodes}
         self._changed = trio.Event()
@@ -165,14 +166,15 @@ class VirtualNodes:
 
     @asynccontextmanager
     async def shaped(self, ways: frozenset[Direction], shape: LinkShape) -> AsyncIterator[None]:
-        """Let bytes travel so in some directions; shapes of one direction replace each other."""
-        before = dict(self._shapes)
-        self._shapes.update(dict.fromkeys(ways, shape))
+        """Let bytes travel so in some directions; shapes of one direction add up."""
+        for way in ways:
+            self._shapes.setdefault(way, []).append(shape)
         self._set_shapes()
         try:
             yield
         finally:
-            self._shapes = before
+            for way in ways:
+                self._shapes[way].remove(shape)
             self._set_shapes()
 
     def begin_traces(self, at_s: float) -> None:
@@ -187,7 +189,7 @@ class VirtualNodes:
     def _set_shape(self, pair: tuple[str, str], link: Link) -> None:
         link.origin_s = self._origin_s
         for side, way in enumerate((pair, pair[::-1])):
-            link.shapes[side] = self._shapes.get(way, PLAIN)
+            link.shapes[side] = tuple(self._shapes.get(way, ()))
 
     @asynccontextmanager
     async def shifted(self, ahead_ms: int, *names: str) -> AsyncIterator[None]:
@@ -236,14 +238,13 @@ class VirtualNodes:
     @asynccontextmanager
     async def slow(self, delay_s: float, *names: str) -> AsyncIterator[None]:
         """Delay all bytes from and to nodes by at least `delay_s`, so that these nodes lag."""
-        chosen = [self._find(name) for name in names]
-        before = {name: self._delays_s.get(name, 0.0) for name in chosen}
-        self._delays_s.update(dict.fromkeys(chosen, delay_s))
+        item = (frozenset(self._find(name) for name in names), delay_s)
+        self._delays_s.append(item)
         self._set_delays()
         try:
             yield
         finally:
-            self._delays_s.update(before)
+            self._delays_s.remove(item)
             self._set_delays()
 
     def _set_delays(self) -> None:
@@ -251,7 +252,8 @@ class VirtualNodes:
             self._set_delay(pair, link)
 
     def _set_delay(self, pair: tuple[str, str], link: Link) -> None:
-        least_s = max(self._delays_s.get(name, 0.0) for name in pair)
+        slowed = (delay_s for names, delay_s in self._delays_s if names & set(pair))
+        least_s = max(slowed, default=0.0)
         hop_s = 0.0 if self.machine is None else self.machine.model.hop_s
         hops = 2 if self._is_relayed else 1  # by way of a relay
         link.delay_s_min = least_s + hops * hop_s

@@ -55,6 +55,8 @@ class BlockWatch:
         self.is_ready = trio.Event()
         self._height: int | None = None
         """That of the chain at the first look."""
+        self.unread = 0
+        """How many transactions' receipts could not be read."""
         self.highest = 0
         """The highest block that any node had."""
 
@@ -103,6 +105,7 @@ class BlockWatch:
         """Return those of some transactions, by height, whose receipts say that they failed."""
         found: set[str] = set()
         heights = sorted(own)
+        self.unread = sum(map(len, own.values()))
         for url in self._urls:
             try:
                 async with self._connect(url) as client:
@@ -113,7 +116,7 @@ class BlockWatch:
                             for tx_hash, item in receipts.items()
                             if has_failed(item, self._dialect)
                         }
-                        heights.pop()
+                        self.unread -= len(own[heights.pop()])
                 break
             except FAULTS:
                 continue

@@ -24,6 +24,7 @@ LIMIT_AHEAD = 500
 FISCO_PRICE = 30_000_000
 """Of gas, in transactions of FISCO BCOS 2.x: its SDKs all send this, and nobody pays it."""
 RANDOM_BITS = 250
+NUMBER_MAX = 2**62
 FISCO3_VERSION = 0
 EVM_ABI = 1
 """The attribute that says how a transaction's input is encoded."""
@@ -68,9 +69,19 @@ class Dialect(Protocol):
         ...
 
 
-def read_number(value: object) -> int:
-    """Return a number of an answer, which is hex or an integer."""
-    return int(value, 16) if isinstance(value, str) else int(str(value))
+def read_number(value: object, base: int = 16) -> int:
+    """Return a number of an answer, which is a text, hex if nothing else is said, or an integer.
+
+    Raises:
+        ValueError: it is no number from 0 to `NUMBER_MAX`.
+    """
+    try:
+        found = int(value, base) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if type(found) is not int or not 0 <= found <= NUMBER_MAX:
+        raise ValueError(f"an answer is no number: {str(value)[:40]!r}")
+    return found
 
 
 def read_hashes(block: dict[str, Any]) -> list[str]:

@@ -30,7 +30,9 @@ LOST_S = 5.0
 """How long nothing of an account is committed before what nodes have accepted is sent again."""
 LOOSE_MAX = 64
 """Most connections of an account whose transactions need no order, each with one of them."""
-FAULTS = (ClientError, ValueError, KeyError, TypeError, trio.TooSlowError)
+FAULTS = (
+    ClientError, ValueError, KeyError, TypeError, AttributeError, trio.TooSlowError,
+)  # fmt: skip
 """What a node that does not answer, or answers something else, leads to."""
 
 

@@ -83,6 +83,8 @@ class Generated:
     blocks: list[SeenBlock]
     cpu_s: float = 0.0
     """CPU time of the generator's process during the load."""
+    unread: int = 0
+    """How many committed transactions have no receipt that could be read: any may have failed."""
 
 
 class Generator:
@@ -257,7 +259,8 @@ class Generator:
     def found(self) -> Generated:
         """What there is so far."""
         blocks = self._watch.blocks
-        return Generated(self.records, [blocks[height] for height in sorted(blocks)])
+        seen = [blocks[height] for height in sorted(blocks)]
+        return Generated(self.records, seen, unread=self._watch.unread)
 
     async def _offer_and_watch(self, tell: Callable[[GeneratorStatus], None]) -> None:
         async with trio.open_nursery() as nursery:
@@ -416,4 +419,5 @@ def merge_generated(parts: Sequence[Generated]) -> Generated:
             if known is None or block.at_s < known.at_s:
                 blocks[block.height] = block
     seen = [blocks[height] for height in sorted(blocks)]
-    return Generated(records, seen, math.fsum(part.cpu_s for part in parts))
+    cpu_s = math.fsum(part.cpu_s for part in parts)
+    return Generated(records, seen, cpu_s, sum(part.unread for part in parts))

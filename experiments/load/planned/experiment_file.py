@@ -45,6 +45,7 @@ TRACE_BYTES_MAX = 256 << 20
 POINTS_MAX = 1_000
 """Most combinations of a sweep."""
 RATE_MAX = 1_000_000.0
+BOUND_MAX = 1e18
 PROVIDERS = ("local", "sim")
 GENERATORS_MAX = 64
 SIGNING = ("ahead", "due")
@@ -210,8 +211,8 @@ def _list_files(raw: Mapping[str, Any]) -> Iterator[str]:
     load = raw.get("load")
     arrival = load.get("arrival") if isinstance(load, dict) else None
     links = raw.get("link")
-    tables = [(arrival, "file"), *((item, "trace") for item in links or ())]
-    for table, key in tables if isinstance(links, (list, type(None))) else ():
+    shaped = links if isinstance(links, list) else []
+    for table, key in ((arrival, "file"), *((item, "trace") for item in shaped)):
         if isinstance(table, dict) and isinstance(table.get(key), str):
             yield table[key]
 
@@ -313,6 +314,9 @@ def _read_bounds(table: FileTable) -> Iterator[Bound]:
             table.tell(figure, tell_unknown("figure", figure, FIGURES))
             continue
         if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not abs(value) <= BOUND_MAX:
+                table.tell(figure, f"{figure} is a number up to {BOUND_MAX:g}, or a bound")
+                continue
             yield Bound(figure, "==", float(value))
             continue
         text = value.strip() if isinstance(value, str) else ""
@@ -347,6 +351,10 @@ def _read_sweep(reader: TomlReader, raw: Mapping[str, Any]) -> dict[str, list[An
             )  # fmt: skip
         else:
             found[place] = values
+    for place in found:
+        if any(other.startswith(f"{place}.") for other in found):
+            reader.problem("sweep", 0, place, f"{place} holds another path of the sweep")
+            return {}
     if math.prod(len(values) for values in found.values()) > POINTS_MAX:
         reader.problem("sweep", 0, "", f"more than {POINTS_MAX} combinations")
         return {}
@@ -384,9 +392,9 @@ def _put(raw: dict[str, Any], place: str, value: Any) -> None:
     here: Any = raw
     for step in above:
         here = _step(here, step)
-    if isinstance(here, list):
+    if isinstance(here, list) and last.isdecimal() and int(last) < len(here):
         here[int(last)] = value
-    else:
+    elif isinstance(here, dict):
         here[last] = value
 
 

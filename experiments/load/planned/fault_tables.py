@@ -20,6 +20,9 @@ DELAY_MAX_MS = 600_000
 HEIGHT_MAX = 2**53
 FAULT_KINDS = ("kill", "pause", "throttle", "cut", "slow", "disk", "clock", "lie")
 AHEAD_MAX_MS = 86_400_000
+LASTS_LEAST_S = 0.01
+_DELAYS = {"slow": (0.01, DELAY_MAX_MS), "disk": (1, 10_000)}
+"""The least and the most delay of a kind of fault, in ms."""
 TRACE_BYTES_MAX = 16 << 20
 LINK_PRESETS = {
     "city": (0.5, 0.3),
@@ -170,14 +173,21 @@ def read_fault(table: FileTable, end_s: float) -> PlannedFault:
         int(table.number("at_height", 0, 0, HEIGHT_MAX, is_whole=True)),
         kind,
         targets,
-        table.number(lasting, 0, 0, TIME_MAX_S),
-        table.number("delay_ms", 0, 0, DELAY_MAX_MS),
+        table.number(lasting, 0, 0 if kind == "kill" else LASTS_LEAST_S, TIME_MAX_S),
+        table.number("delay_ms", 0, *_DELAYS.get(kind, (0, DELAY_MAX_MS))),
         table.number("share", 0, 0.01, 0.99) if kind == "throttle" else 0.0,
         table.choice("how", tuple(LIES), next(iter(LIES))) if kind == "lie" else "",
         table.flag("one_way"),
         ends,
-        int(table.number("ahead_ms", 0, -AHEAD_MAX_MS, AHEAD_MAX_MS, is_whole=True)),
+        _read_ahead(table) if kind == "clock" else 0,
     )
+
+
+def _read_ahead(table: FileTable) -> int:
+    found = int(table.number("ahead_ms", 0, -AHEAD_MAX_MS, AHEAD_MAX_MS, is_whole=True))
+    if found == 0 and "ahead_ms" in table.raw:
+        table.tell("ahead_ms", "a clock that is 0 ms ahead is as it was")
+    return found
 
 
 _OWN_KEYS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ class FileTable:
             what = "a whole number" if is_whole else "a number"
             self.tell(key, f"{key} must be {what}, not {tell_value(value)}")
             return default
-        if math.isnan(value) or not low <= value <= high:
+        if not low <= value <= high:  # NaN is not either
             self.tell(key, f"{key} must be in {low:g}..{high:g}, not {tell_value(value)}")
             return default
         return value if is_whole else float(value)

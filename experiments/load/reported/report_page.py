@@ -18,7 +18,12 @@ from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.planned.arrivals import Arrivals
 from lowu.experiments.load.planned.fault_tables import tell_end
 from lowu.experiments.load.reported.report_plots import medians_of, plot_sweep, plots_of
-from lowu.experiments.load.reported.results import StoredPoint, StoredResults, StoredRun
+from lowu.experiments.load.reported.results import (
+    StoredPoint,
+    StoredResults,
+    StoredRun,
+    reading,
+)
 
 FIGURES = (
     ("scheduled", "due", 0), ("sent", "sent", 0), ("committed", "committed", 0),
@@ -80,7 +85,16 @@ for (const plot of JSON.parse(document.getElementById("plots").textContent)) {
 
 
 def render_report(results: StoredResults) -> str:
-    """Return the report as a page of HTML."""
+    """Return the report as a page of HTML.
+
+    Raises:
+        ResultsError: the results are damaged.
+    """
+    with reading(results.folder):
+        return _render(results)
+
+
+def _render(results: StoredResults) -> str:
     assets = resources.files("lowu.experiments.load.reported").joinpath("assets")
     library = assets.joinpath("uPlot.min.js").read_text(encoding="utf-8")
     style = assets.joinpath("uPlot.min.css").read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,8 +19,11 @@ from lowu.experiments.load.observed import (
 )
 from lowu.experiments.load.outcomes import Records, read_records
 from lowu.experiments.load.planned.experiment_file import Experiment, parse_experiments
+from lowu.institutions.files import read_given
+from lowu.institutions.package.forms import FormError
 
 RECORDS = "records.csv"
+TEXT_BYTES_MAX = 64 << 20
 
 
 class ResultsError(Exception):
@@ -61,6 +65,8 @@ class StoredRun:
 
     def read_blocks(self) -> list[tuple[int, float, int]]:
         """Return height, the second at which it was seen, and transactions of each block."""
+        if not (self.folder / "blocks.csv").is_file():
+            raise ValueError("blocks.csv is missing")
         with (self.folder / "blocks.csv").open(encoding="utf-8", newline="") as file:
             return [
                 (int(row["height"]), float(row["at_s"]), int(row["transactions"]))
@@ -92,9 +98,37 @@ class StoredResults:
     """The experiment's file."""
 
     @property
+    def provider(self) -> str:
+        """What it ran on; those of old do not say that it was processes."""
+        described = self.manifest.get("provider")
+        return str(described.get("name")) if isinstance(described, dict) else "local"
+
+    @property
     def name(self) -> str:
         """The experiment's name."""
         return self.points[0].experiment.name
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Say of anything that the files of a folder cannot be that they are damaged.
+
+    Raises:
+        ResultsError: so it is.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+    ) as error:
+        told = f"{folder}: damaged ({type(error).__name__}: {error})"
+        raise ResultsError(told) from error
 
 
 def read_results(folder: Path) -> StoredResults:
@@ -103,23 +137,36 @@ def read_results(folder: Path) -> StoredResults:
     Raises:
         ResultsError: it holds none, or they are damaged.
     """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        text = (folder / "experiment.toml").read_text(encoding="utf-8")
+    with reading(folder):
+        if not (folder / "manifest.json").exists():
+            raise ResultsError(
+                f"{folder}: no results of an experiment here (manifest.json is missing)"
+            )
+        manifest = _read_json(folder / "manifest.json")
+        text = _read_text(folder / "experiment.toml")
         found = []
         for place, item in enumerate(parse_experiments(text, folder / "experiment.toml"), start=1):
             runs = [
-                StoredRun(run, json.loads((run / "run.json").read_text(encoding="utf-8")))
+                StoredRun(run, _read_json(run / "run.json"))
                 for run in sorted((folder / "runs").glob(f"{place:03d}-*"))
                 if (run / RECORDS).is_file()  # the last one to be written
             ]
             for run in runs:
                 _ = run.figures, run.is_valid
             found.append(StoredPoint(item, tuple(runs)))
-    except FileNotFoundError as error:
-        raise ResultsError(
-            f"{folder}: no results of an experiment here ({error.filename} is missing)"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(f"{folder}: damaged ({type(error).__name__}: {error})") from error
     return StoredResults(folder, manifest, tuple(found), text)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_given(path, TEXT_BYTES_MAX).decode()
+    except FormError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; `ValueError` if it holds none."""
+    value = json.loads(_read_text(path))
+    if not isinstance(value, dict):
+        raise TypeError(f"{path.name} holds no object")
+    return value

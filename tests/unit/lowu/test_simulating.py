@@ -132,9 +132,56 @@ def test_a_slow_disk_delays_votes():
     disk = "[network]\nallow_lies = true\n[[fault]]\nat_s = 0\nfor_s = 9\ndelay_ms = {}\ndisk = {}"
     quick, one, two = (
         play(disk.format(delay, nodes)).summary.figures["p50_ms"]
-        for delay, nodes in ((0, '"node1"'), (40, '"node1"'), (40, '["node1", "node2"]'))
+        for delay, nodes in ((1, '"node1"'), (40, '"node1"'), (40, '["node1", "node2"]'))
     )
     assert one < quick + 80 < two  # a quorum does without one
+
+
+OVERLAPS = """
+[network]
+allow_lies = true
+[[fault]]
+at_s = 0
+for_s = 9
+{kind} = ["node1", "node2"]
+delay_ms = {long}
+[[fault]]
+at_s = 0.1
+for_s = {ends_s}
+{kind} = ["node1", "node2"]
+delay_ms = {short}
+"""
+
+
+@pytest.mark.parametrize("kind", ["disk", "slow"])
+def test_of_faults_that_overlap_the_worst_counts_until_it_ends(kind):
+    """The end of one ended the other as well, or brought back what had ended."""
+    alone, both = (
+        play(OVERLAPS.format(kind=kind, long=60, short=5, ends_s=ends_s)).summary.figures["p50_ms"]
+        for ends_s in (9, 0.2)
+    )
+    assert 0.6 * alone < both < 1.6 * alone
+    brief = OVERLAPS.format(kind=kind, long=5, short=60, ends_s=0.1)
+    assert play(brief).summary.figures["p50_ms"] < 0.6 * alone
+
+
+def test_links_of_one_direction_add_up():
+    link = '[[link]]\nbetween = ["SZ", "HK"]\n{}\n'
+    one = play(link.format("delay_ms = 30\nbandwidth_mbit = 50"))
+    two = play(link.format("delay_ms = 30") + link.format("bandwidth_mbit = 50"))
+    assert two.summary.figures["p50_ms"] == pytest.approx(one.summary.figures["p50_ms"], rel=0.1)
+
+
+def test_a_fault_whose_height_never_comes_does_not_hold_the_run_up():
+    found = play('[[fault]]\nat_height = 10000\nkill = "node1"\nrestart_after_s = 1\n')
+    assert found.faults == [] and found.is_valid
+
+
+def test_who_leads_is_known_while_the_first_node_is_down():
+    down = '[[fault]]\nat_s = 0\nkill = "node0"\n'
+    found = play(down + '[[fault]]\nat_s = 0.5\npause = "leader"\nfor_s = 0.2\n')
+    (pause,) = [fault for fault in found.faults if fault.kind == "pause"]
+    assert pause.begins_s < 0.6 and pause.nodes != ("node0",)
 
 
 def test_a_leader_that_returns_and_lags_is_not_waited_for():

@@ -123,7 +123,8 @@ def check_experiments(experiments: tuple[Experiment, ...], path: Path) -> list[P
             split_plan(plan_generator(item, plan, item.seed), item.load.generators)
         except (ConfigError, UnknownName, ArrivalMistake, ValueError) as error:
             where = f" with {_tell_point(item)}" if item.point else ""
-            raise click.UsageError(f"{path}{where}: {error}") from error
+            told = str(error).replace("--set ", "[network] ", 1)
+            raise click.UsageError(f"{path}{where}: {told}") from error
         plans.append(plan)
     return plans
 

@@ -10,7 +10,7 @@ import click
 
 from lowu.cli import emit_json
 from lowu.experiments.load.reported.comparison import COMPARED, FigureComparison, compare_figures
-from lowu.experiments.load.reported.results import StoredPoint, read_results
+from lowu.experiments.load.reported.results import StoredPoint, read_results, reading
 from lowu.output import print_table
 
 
@@ -21,7 +21,8 @@ def compare_results(first: Path, second: Path, threshold: float, *, is_json: boo
     pairs = [(point, others[point.name]) for point in one.points if point.name in others]
     if not pairs:
         raise click.UsageError(f"{first} and {second} have no point of a sweep in common")
-    found = [(point.name, _compare(point, other, threshold)) for point, other in pairs]
+    with reading(second):
+        found = [(point.name, _compare(point, other, threshold)) for point, other in pairs]
     changed = sum(item.verdict in ("better", "worse") for _, figures in found for item in figures)
     if is_json:
         points = [
@@ -46,7 +47,7 @@ def compare_results(first: Path, second: Path, threshold: float, *, is_json: boo
     print_table(f"{two.name}: {second} against {first}", columns, rows)
     if one.text != two.text:
         click.echo("note: the experiments' files differ")
-    providers = [item.manifest.get("provider", {}).get("name", "local") for item in (one, two)]
+    providers = [item.provider for item in (one, two)]
     if providers[0] != providers[1]:
         click.echo(f"note: one is of {providers[0]}, the other of {providers[1]}")
 

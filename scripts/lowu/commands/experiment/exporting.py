@@ -12,7 +12,12 @@ from lowu.experiments.load.outcomes import Ending
 from lowu.experiments.load.reported.exports import render_hgrm, render_latex
 from lowu.experiments.load.reported.report_page import render_summary
 from lowu.experiments.load.reported.report_plots import list_latencies_ms, plot_sweep, plots_of
-from lowu.experiments.load.reported.results import StoredResults, StoredRun, read_results
+from lowu.experiments.load.reported.results import (
+    StoredResults,
+    StoredRun,
+    read_results,
+    reading,
+)
 from lowu.measuring.plots import draw_plot
 from lowu.node.errors import ConfigError
 
@@ -34,6 +39,11 @@ def export_results(folder: Path, out: Path, forms: tuple[str, ...]) -> list[Path
         raise click.UsageError(f"{out} is there already; name a new folder with --out") from error
     except OSError as error:
         raise click.UsageError(f"{out}: cannot be made ({error.strerror})") from error
+    with reading(folder):
+        return _export(results, out, forms)
+
+
+def _export(results: StoredResults, out: Path, forms: tuple[str, ...]) -> list[Path]:
     found: list[Path] = []
     for form in forms:
         if form == "latex":

@@ -120,7 +120,7 @@ class TargetProvider:
 
         try:
             return trio.run(main)
-        except (ClientError, RemoteError, ValueError) as error:
+        except (ClientError, RemoteError, ValueError, TypeError, KeyError) as error:
             raise click.ClickException(f"{self._urls[0]}: {error}") from error
 
     def describe(self) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import trio
 
 from lowu.experiments.load.fault_driver import (
     THROTTLE_S,
     FaultDriver,
+    Orders,
     find_directions,
     plan_faults,
     tell_drawn,
@@ -58,6 +59,7 @@ from lowu.node.simulation.costs import Work
 from lowu.node.simulation.simulated_machine import Machine
 from lowu.node.simulation.virtual_network import Shapes, VirtualNodes, open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.link_shape import Direction, LinkShape
 from lowu.node.topology.plan import Plan
 
 POLL_S = 0.01
@@ -76,11 +78,10 @@ def simulate_once(
     """Play one run in virtual time, on a machine that has done nothing yet."""
     seed = experiment.seed + number
     plan = check(experiment, text, origin)
-    shapes = {
-        way: link.shape
-        for link in experiment.links
-        for way in find_directions(plan, link.between, is_one_way=link.is_one_way)
-    }
+    shapes: dict[Direction, list[LinkShape]] = {}
+    for link in experiment.links:
+        for way in find_directions(plan, link.between, is_one_way=link.is_one_way):
+            shapes.setdefault(way, []).append(link.shape)
 
     async def main() -> LoadRun:
         return await _simulate(experiment, plan, machine, shapes, seed, number, tell, watch)
@@ -222,14 +223,16 @@ class VirtualFaultMaker:
     def __init__(self, network: VirtualNodes, machine: Machine) -> None:
         self._network = network
         self._machine = machine
+        self._orders = Orders()
 
     async def find_leader(self) -> str:
-        """Return who leads according to the first node, once it runs."""
+        """Return who leads according to the first node that runs."""
         plan, nodes = self._network.plan, self._network.nodes
         while True:
-            first = nodes.get(plan.nodes[0].name)
-            if first is not None and first.driver is not None:
-                replica = first.driver.replica
+            running = [nodes[node.name] for node in plan.nodes if node.name in nodes]
+            driver = next((node.driver for node in running if node.driver is not None), None)
+            if driver is not None:
+                replica = driver.replica
                 node_id = replica.validators.validators[replica.next_leader].node_id
                 return next(node.name for node in plan.nodes if node.key.node_id == node_id)
             await trio.sleep(POLL_S)
@@ -281,26 +284,21 @@ class VirtualFaultMaker:
 
     @asynccontextmanager
     async def _lie(self, names: tuple[str, ...], how: str) -> AsyncIterator[None]:
-        self._order_lies(names, [how])
-        try:
+        with self._orders.given("lie", names, how, self._order_lies):
             yield
-        finally:
-            self._order_lies(names, [])
 
-    def _order_lies(self, names: tuple[str, ...], lies: list[str]) -> None:
-        for name in names:
-            node = self._network.nodes.get(name)
-            if node is not None and isinstance(node.gateway, ByzantineGateway):
-                node.gateway.set_lies(lies)
+    def _order_lies(self, name: str, lies: list[Any]) -> None:
+        node = self._network.nodes.get(name)
+        if node is not None and isinstance(node.gateway, ByzantineGateway):
+            node.gateway.set_lies(lies)
 
     @asynccontextmanager
     async def _slow_disks(self, names: tuple[str, ...], delay_s: float) -> AsyncIterator[None]:
-        self._machine.disk_delays_s.update(dict.fromkeys(names, delay_s))
-        try:
+        with self._orders.given("disk", names, delay_s, self._order_delay):
             yield
-        finally:
-            for name in names:
-                self._machine.disk_delays_s.pop(name, None)
+
+    def _order_delay(self, name: str, delays_s: list[Any]) -> None:
+        self._machine.disk_delays_s[name] = max(delays_s, default=0.0)
 
     @asynccontextmanager
     async def _pause(self, names: tuple[str, ...]) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from lowu.experiments.load.outcomes import median_figures
 from lowu.experiments.load.planned.experiment_file import FIGURES
 from lowu.experiments.load.reported.history import ChangePoint, find_changes
 from lowu.experiments.load.reported.results import ResultsError, StoredPoint, read_results
+from lowu.node.errors import ConfigError
 from lowu.output import print_table
 
 DEPTH_MAX = 4
@@ -134,15 +135,15 @@ def _read_entries(folder: Path) -> Iterator[tuple[str, str, _Entry]]:
     """Yield the points of a result that has valid runs, each with its experiment."""
     try:
         results = read_results(folder)
-    except ResultsError as error:
+    except (ResultsError, ConfigError) as error:
         click.echo(f"left out: {error}", err=True)
         return
     manifest = results.manifest
-    provider = manifest.get("provider", {}).get("name", "local")
     for point in results.points:
         runs = _valid_figures(point)
         if runs:
-            name = results.name if provider == "local" else f"{results.name} ({provider})"
+            is_local = results.provider == "local"
+            name = results.name if is_local else f"{results.name} ({results.provider})"
             entry = _Entry(
                 str(folder),
                 str(manifest.get("begun", "")),

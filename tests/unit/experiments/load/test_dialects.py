@@ -247,6 +247,15 @@ class OneAnswer:
         (OneAnswer(), "neither Ethereum's JSON-RPC nor"),
         (OneAnswer(getGroupList=7), "neither Ethereum's"),
         (OneAnswer(getGroupList=[]), "neither Ethereum's"),
+        (OneAnswer(getGroupList=[1.5]), "neither Ethereum's"),
+        (OneAnswer(getGroupList={"groupList": "abc"}), "neither Ethereum's"),
+        (OneAnswer(eth_chainId="zz", eth_gasPrice="0x1"), "no number: 'zz'"),
+        (OneAnswer(eth_chainId="-0x1", eth_gasPrice="0x1"), "no number: '-0x1'"),
+        (OneAnswer(eth_chainId=None, eth_gasPrice="0x1"), "no number: 'None'"),
+        (
+            OneAnswer(getGroupList=[1], getClientVersion={"Chain Id": "-7"}),
+            "no number: '-7'",
+        ),
         (
             OneAnswer(getGroupList=[1], getClientVersion={"FISCO-BCOS Version": "2.9.1 gm"}),
             "uses SM2",

@@ -83,7 +83,7 @@ def test_a_folder_that_is_there_is_not_overwritten(results, tmp_path):
     command = ["experiment", "export", str(results), "--out", str(tmp_path)]
     done = CliRunner().invoke(cli.cli, command)
     assert done.exit_code == 2
-    assert "cannot be made (File exists)" in done.output
+    assert "is there already; name a new folder" in done.output
 
 
 @pytest.mark.parametrize(("form", "library"), [("svg", "matplotlib"), ("parquet", "pyarrow")])

@@ -171,6 +171,15 @@ async def test_what_was_reverted_is_found():
     assert sorted(found.records.outcome) == [Ending.COMMITTED, Ending.COMMITTED, Ending.FAILED]
 
 
+async def test_receipts_that_cannot_be_read_are_counted():
+    chain = Chain()
+    answer = chain.answer
+    chain.answer = lambda call: {"result": 5} if "Receipt" in call["method"] else answer(call)
+    found = await generate(chain, [0.0] * 7)
+    assert found.unread == 7
+    assert (await generate(Chain(), [0.0] * 7)).unread == 0
+
+
 async def test_a_node_that_falls_silent_is_left_and_nothing_is_lost(monkeypatch):
     monkeypatch.setattr("lowu.experiments.load.offered.endpoints.ANSWER_S", 0.2)
     chain, silent = Chain(), []
