@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lowu.consensus.window import fit_window
 from lowu.contracts.named import Named
 from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.bundled import SCHEMAS
@@ -218,7 +219,8 @@ class Plan:
             peers=tuple((HOST, other.ports.p2p) for other in self.nodes),
             min_seal_time_ms=settings.min_seal_time_ms,
             consensus_timeout_ms=settings.consensus_timeout_ms,
-            pipeline_size=settings.pipeline_size,
+            # Of many validators, a NEW-VIEW holds fewer blocks.
+            pipeline_size=fit_window(settings.pipeline_size, len(self.genesis.sealers)),
             pool_limit=settings.pool_limit,
             rpc_hosts=settings.rpc_hosts,
             rpc_origins=settings.rpc_origins,

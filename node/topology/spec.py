@@ -23,7 +23,7 @@ from lowu.node.config import parse_rpc_host, parse_rpc_origin
 from lowu.node.settings import SETTINGS
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
 
-NODES_MAX = 64
+NODES_MAX = 128
 INSTITUTIONS_MAX = 200
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}\Z")
 SCHEMAS_MAX = 200

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from lowu.consensus.window import compute_window_max
 from lowu.experiments.actors.light_client import LightClient, render_calls
 from lowu.experiments.load.offering import LoadError, build_network, offer, sign_registrations
 from lowu.measuring.bench_network import Shares, plan_load
@@ -16,6 +17,7 @@ from lowu.node.chain.transaction import decode_transaction
 from lowu.node.client import ClientError
 from lowu.node.errors import ConfigError
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.topology.plan import build_plan
 from lowu.node.topology.spec import parse_spec
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -27,6 +29,15 @@ def test_networks_for_load_span_the_boundary():
     assert len(spec.nodes) == 7 and spec.settings.block_tx_count_limit == 50
     sides = [item.side.name for item in spec.institutions]
     assert (sides.count("SZ"), sides.count("HK")) == (4, 3)
+
+
+def test_a_network_of_many_nodes_has_as_many_blocks_under_way_as_they_can():
+    """With the default of 50, networks of 48 nodes and more did not start."""
+    plan = build_plan(parse_spec(build_network(100), Path("load")))
+    window = plan.node_config(plan.nodes[0], Path()).pipeline_size
+    assert window == compute_window_max(100) < 50
+    with pytest.raises(ConfigError, match="more than 128"):
+        parse_spec(build_network(129), Path("load"))
 
 
 def test_registrations_have_their_nonces_in_order():
