@@ -28,6 +28,8 @@ READERS = 8
 """Connections to each node for reads, each with one request at a time."""
 LOST_S = 5.0
 """How long nothing of an account is committed before what nodes have accepted is sent again."""
+SPREAD_S = 0.005
+"""Time between two looks whether one more connection is needed."""
 LOOSE_MAX = 64
 """Most connections of an account whose transactions need no order, each with one of them."""
 FAULTS = (
@@ -102,12 +104,11 @@ class Lane:
         self.queue.append(item)
         self.filled.set()
 
-    def note_committed(self, tx_hash: str) -> None:
-        """Forget a transaction: it is committed."""
+    def note_committed(self, item: Signed) -> None:
+        """Forget a transaction: it is committed, perhaps before its own answer came."""
         self._moved_s = trio.current_time()
-        item = self.accepted.pop(tx_hash, None)
-        if item is not None:
-            item.is_committed = True
+        item.is_committed = True
+        self.accepted.pop(item.tx_hash, None)
 
     def _accept(self, item: Signed) -> None:
         if not item.is_committed:
@@ -150,7 +151,10 @@ class Lane:
                 await trio.sleep(AGAIN_S)
 
     async def _send_some(self, client: Client) -> None:
-        while not self.queue:
+        while not self.queue or self.queue[0].is_committed:
+            if self.queue:
+                self.queue.popleft()
+                continue
             self.filled = trio.Event()
             await self.filled.wait()
         batch = list(itertools.islice(self.queue, BATCH_MAX))
@@ -172,7 +176,7 @@ class Lane:
         """Send each of the queue by a connection that has nothing else to do."""
         idle = 0
 
-        async def send_all(nursery: trio.Nursery) -> None:
+        async def send_all() -> None:
             nonlocal idle
             for url in itertools.cycle(self.urls):
                 try:
@@ -197,10 +201,8 @@ class Lane:
                     await self.filled.wait()
                 if len(self.queue) > idle and connections < LOOSE_MAX:
                     connections += 1
-                    nursery.start_soon(send_all, nursery)
-                await trio.lowlevel.checkpoint()
-                if connections == LOOSE_MAX or idle:
-                    await trio.sleep(AGAIN_S / 10)
+                    nursery.start_soon(send_all)
+                await trio.sleep(SPREAD_S)
 
     async def _send_one(self, client: Client) -> None:
         item = self.queue.popleft()

@@ -127,8 +127,8 @@ class Generator:
         self._watch = BlockWatch(
             plan.urls, connect, lambda: self.now_s, self._note_block, self._dialect
         )
-        self._sent: dict[str, tuple[int, int]] = {}
-        """By the hash of a transaction that is not committed: its row and its lane."""
+        self._sent: dict[str, tuple[Signed, int]] = {}
+        """By the hash of a transaction that is not committed: itself and its lane."""
         self._left: dict[int, list[Step]] = {}
         """By row: the steps after the present one, the next one last."""
         self._committed: dict[int, list[str]] = {}
@@ -174,8 +174,9 @@ class Generator:
         lane = self._lanes[step.sender]
         raw, tx_hash = self._dialect.sign(lane.account, step.call, lane.nonce, self._watch.highest)
         lane.nonce += 1
-        self._sent[tx_hash] = row, step.sender
-        return Signed(row, tx_hash, render_call(row, self._dialect.send(raw)))
+        signed = Signed(row, tx_hash, render_call(row, self._dialect.send(raw)))
+        self._sent[tx_hash] = signed, step.sender
+        return signed
 
     def _begin(self, due_s: float, now_s: float) -> int:
         """Begin the next piece of work; return its row."""
@@ -319,11 +320,11 @@ class Generator:
         for item in hashes:
             if item not in self._sent:
                 continue
-            row, lane = self._sent.pop(item)
-            self._rows[item] = row
+            signed, lane = self._sent.pop(item)
+            self._rows[item] = signed.row
             self._committed.setdefault(block.height, []).append(item)
-            self._lanes[lane].note_committed(item)
-            self._go_on(row, block.at_s, block.height)
+            self._lanes[lane].note_committed(signed)
+            self._go_on(signed.row, block.at_s, block.height)
 
     async def _sweep(self, tell: Callable[[GeneratorStatus], None]) -> None:
         """End what is beyond its deadline."""

@@ -11,6 +11,7 @@ import trio
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from lowu.experiments.actors.light_client import LightClient
 from lowu.experiments.load.offered.generator import (
     Generator,
     GeneratorPlan,
@@ -169,6 +170,38 @@ async def test_what_was_reverted_is_found():
         found = await generator.run(time.monotonic())
         nursery.cancel_scope.cancel()
     assert sorted(found.records.outcome) == [Ending.COMMITTED, Ending.COMMITTED, Ending.FAILED]
+
+
+async def test_what_is_committed_before_it_is_answered_is_not_sent_again(monkeypatch):
+    """The block was seen before the answer came; the lane kept it, and sent it for ever."""
+    monkeypatch.setattr("lowu.experiments.load.offered.endpoints.LOST_S", 0.1)
+    chain = Chain()
+    take, offered = chain.answer, []
+
+    def answer(call):
+        found = take(call)
+        if call["method"] == "eth_sendRawTransaction":
+            offered.append(call["params"][0])
+            chain.commit()
+        return found
+
+    chain.answer = answer
+    async with trio.open_nursery() as nursery:
+        urls = [await open_server(nursery, chain) for _ in range(2)]
+        generator = Generator(plan(urls, [n / 50 for n in range(30)] + [1.5]))
+        post = LightClient.post
+
+        async def post_slowly(client, body):
+            found = await post(client, body)
+            if b"sendRaw" in body:
+                await trio.sleep(0.1)
+            return found
+
+        monkeypatch.setattr(LightClient, "post", post_slowly)
+        found = await generator.run(time.monotonic())
+        nursery.cancel_scope.cancel()
+    assert set(found.records.outcome) == {Ending.COMMITTED}
+    assert len(offered) == 31 and not any(lane.accepted for lane in generator._lanes)
 
 
 async def test_receipts_that_cannot_be_read_are_counted():
