@@ -90,8 +90,8 @@ class GeneratorProcess:
         except (EOFError, OSError) as error:
             self._process.join(END_S)
             raise GeneratorLost(
-                f"the generator ended with {self._process.exitcode} before its work was done; is "
-                "there enough memory?"
+                f"the generator ended with {self._process.exitcode} before its work was done. Its "
+                "error, if it printed one, is above; if not, is there enough memory?"
             ) from error
 
 

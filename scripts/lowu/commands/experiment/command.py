@@ -183,6 +183,8 @@ def schema() -> None:
 @json_option
 def validate(file: str, is_json: bool) -> None:
     """Check an experiment FILE, and say what running it would take."""
+    from lowu.experiments.load.fault_driver import plan_faults, tell_drawn
+
     found, _, path = find_experiments(file)
     plans = check_experiments(found, path)
     runs = sum(item.repetitions for item in found)
@@ -200,9 +202,11 @@ def validate(file: str, is_json: bool) -> None:
         return
     first = found[0]
     click.echo(
-        f"{first.name}: {runs} runs on {first.network} ({len(plans[0].nodes)} nodes), about "
-        f"{seconds / 60:.0f} min and {told}"
+        f"{first.name}: {runs} run{'s' if runs > 1 else ''} on {first.network} "
+        f"({len(plans[0].nodes)} nodes), about {max(1, round(seconds / 60))} min and {told}"
     )
+    if drawn := tell_drawn(first, plan_faults(first, plans[0], first.seed)):
+        click.echo(f"faults of the first run, {drawn}")
 
 
 @experiment.command()
