@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
@@ -91,7 +92,9 @@ class BlockPhases:
     def __init__(self, elapsed_s: Callable[[], float]) -> None:
         self._elapsed_s = elapsed_s
         self._times: dict[int, dict[BlockPhase, float]] = {}
-        """By height, in the order of the proposals."""
+        """By height."""
+        self._heights: list[int] = []
+        """The same heights in order: whoever asks for some makes nobody sort them all."""
 
     def note(self, height: int, phase: BlockPhase) -> None:
         """Note that a block has passed a phase; the first time counts.
@@ -100,8 +103,9 @@ class BlockPhases:
         """
         if phase is BlockPhase.PROPOSED and height not in self._times:
             self._times[height] = {}
-            if len(self._times) > PHASES_KEPT:
-                del self._times[next(iter(self._times))]
+            insort(self._heights, height)
+            if len(self._heights) > PHASES_KEPT:
+                del self._times[self._heights.pop(0)]
         now_s = self._elapsed_s()
         # A block that sync brings has no proposal, and is left out.
         while (times := self._times.get(height)) is not None and phase not in times:
@@ -116,10 +120,10 @@ class BlockPhases:
         Times are those of the node's clock, in seconds, one for each phase; None where a block has
         not passed it.
         """
-        heights = sorted(height for height in self._times if height >= first)[:count]
+        place = bisect_left(self._heights, first)
         return [
             (height, tuple(self._times[height].get(phase) for phase in BlockPhase))
-            for height in heights
+            for height in self._heights[place : place + count]
         ]
 
 

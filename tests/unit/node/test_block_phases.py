@@ -1,9 +1,14 @@
 """The times at which a node's latest blocks passed the phases of consensus."""
 
 from itertools import count
+from types import SimpleNamespace
+
+import pytest
 
 from lowu.node import metrics
 from lowu.node.metrics import BlockPhase, BlockPhases
+from lowu.node.rpc.fisco import FiscoMethods
+from lowu.node.rpc.rpc_errors import RpcError
 
 
 def note_all(phases, height):
@@ -38,3 +43,17 @@ def test_what_sync_brings_has_no_row_and_the_oldest_are_forgotten(monkeypatch):
         note_all(phases, height)
     assert [height for height, _ in phases.read(0, 10)] == [6, 7, 8]
     assert [height for height, _ in phases.read(7, 1)] == [7]
+
+
+def test_a_call_for_phases_costs_no_more_than_its_own_rows():
+    """A batch of 200 calls for a thousand blocks each, 15 kB, held a node up for four seconds."""
+    phases = BlockPhases(lambda: 0.5)
+    for height in (3, 1, 2, *range(4, 2_000)):
+        note_all(phases, height)
+    methods = FiscoMethods(None, SimpleNamespace(block_phases=phases.read), None)
+    answer = methods.getBlockPhases(0)
+    assert [row[0] for row in answer] == list(range(1, 51))
+    assert methods.getBlockPhases(2, 1)[0][0] == 2
+    for params in ((0, 51), (0, -1), (0.0,), (0, True), ("0",)):
+        with pytest.raises(RpcError, match="at most 50"):
+            methods.getBlockPhases(*params)
