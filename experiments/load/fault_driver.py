@@ -98,9 +98,7 @@ def check_faults(experiment: Experiment, plan: Plan) -> None:
     for fault in experiment.faults:
         if fault.kind == "cut":
             _check_ends(plan, fault.ends, known)
-            one, other = (
-                {node for name in end for node in plan.find_end(name)} for end in fault.ends
-            )
+            one, other = ({*_list_end(plan, end)} for end in fault.ends)
             if one & other:
                 raise ValueError(f"{min(one & other)} stands at both ends of a cut")
             continue
@@ -235,6 +233,24 @@ class FaultDriver:
         await trio.sleep(max(0.0, time_s - self._clock()))
 
 
+@asynccontextmanager
+async def throttled(
+    pause: Callable[[], AbstractAsyncContextManager[None]], share: float
+) -> AsyncIterator[None]:
+    """Pause nodes again and again, so that they run for a share of the time."""
+
+    async def throttle() -> None:
+        while True:
+            async with pause():
+                await trio.sleep(THROTTLE_S * (1 - share))
+            await trio.sleep(THROTTLE_S * share)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(throttle)
+        yield
+        nursery.cancel_scope.cancel()
+
+
 class ProcessFaultMaker:
     """Makes faults of a network of processes."""
 
@@ -303,16 +319,13 @@ class ProcessFaultMaker:
         """Stop and continue nodes in turn, so that they run for a share of the time."""
         pids = await self._pids(nodes)
 
-        async def throttle() -> None:
-            while True:
-                with self._stopped(pids):
-                    await trio.sleep(THROTTLE_S * (1 - share))
-                await trio.sleep(THROTTLE_S * share)
+        @asynccontextmanager
+        async def pause() -> AsyncIterator[None]:
+            with self._stopped(pids):
+                yield
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(throttle)
+        async with throttled(pause, share):
             yield
-            nursery.cancel_scope.cancel()
 
     @contextmanager
     def _stopped(self, pids: list[int]) -> Iterator[None]:

@@ -24,7 +24,6 @@ WHOLE = "process"
 """The part that is all of a node."""
 PHASES = ("proposed", "prepared", "ordered", "executed", "certified", "durable")
 """Those that a validator notes of a block, in order; `node/metrics.py` says what they are."""
-PHASES_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,13 @@ async def find_pids(folder: Path) -> dict[str, int]:
     return {item["name"]: int(item["pid"]) for item in states if item["pid"] is not None}
 
 
+def _read_process(pid: int) -> tuple[float, int]:
+    """Return a process's CPU seconds since its begin, and its resident bytes."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    return times.user + times.system, int(process.memory_info().rss)
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """CPU times at one moment, in seconds since each process began."""
@@ -109,8 +115,7 @@ async def measure_spent(plan: Plan, folder: Path) -> Spent:
     pids, nodes_s, parts_s = await find_pids(folder), {}, {}
     for node in plan.nodes:
         with suppress(psutil.NoSuchProcess, KeyError):
-            times = psutil.Process(pids[node.name]).cpu_times()
-            nodes_s[node.name] = times.user + times.system
+            nodes_s[node.name], _ = _read_process(pids[node.name])
         with suppress(ClientError, RemoteError):
             async with RpcClient(node.url, MEASURE_S) as client:
                 parts_s[node.name] = await client.call("getCpuTimes")
@@ -137,26 +142,9 @@ async def watch_nodes(plan: Plan, folder: Path, note: Callable[[list[NodeState]]
     while True:
         pids, found = await find_pids(folder), dict[str, NodeState]()
 
-        async def read(
-            node: PlannedNode, pids: dict[str, int], found: dict[str, NodeState]
-        ) -> None:
-            found[node.name] = NodeState(node.name, is_up=False)
-            with suppress(psutil.Error, KeyError):
-                process, now_s = psutil.Process(pids[node.name]), time.monotonic()
-                times = process.cpu_times()
-                spent_s, memory = times.user + times.system, process.memory_info().rss
-                pid, last_s, at_s = before.get(node.name, (0, 0.0, 0.0))
-                cores = (spent_s - last_s) / (now_s - at_s) if pid == process.pid else 0.0
-                before[node.name] = process.pid, spent_s, now_s
-                found[node.name] = NodeState(node.name, True, cores, memory)
-            with suppress(ClientError, RemoteError), trio.move_on_after(SAMPLE_S):
-                told = await read_status(node)
-                height, view = int(told["height"]), int(told["view"])
-                found[node.name] = replace(found[node.name], height=height, view=view)
-
         async with trio.open_nursery() as nursery:
             for node in plan.nodes:
-                nursery.start_soon(read, node, pids, found)
+                nursery.start_soon(_read_state, node, pids, before, found)
         note([found[node.name] for node in plan.nodes])
         await trio.sleep(SAMPLE_S)
 
@@ -170,12 +158,11 @@ async def _read_state(
     """Put the state of a node into `found`; `before` has its process, CPU time and when."""
     found[node.name] = NodeState(node.name, is_up=False)
     with suppress(psutil.Error, KeyError):
-        process, now_s = psutil.Process(pids[node.name]), time.monotonic()
-        times = process.cpu_times()
-        spent_s, memory = times.user + times.system, process.memory_info().rss
-        pid, last_s, at_s = before.get(node.name, (0, 0.0, 0.0))
-        cores = (spent_s - last_s) / (now_s - at_s) if pid == process.pid else 0.0
-        before[node.name] = process.pid, spent_s, now_s
+        pid, now_s = pids[node.name], time.monotonic()
+        spent_s, memory = _read_process(pid)
+        last_pid, last_s, at_s = before.get(node.name, (0, 0.0, 0.0))
+        cores = (spent_s - last_s) / (now_s - at_s) if pid == last_pid else 0.0
+        before[node.name] = pid, spent_s, now_s
         found[node.name] = NodeState(node.name, True, cores, memory)
     with suppress(ClientError, RemoteError), trio.move_on_after(SAMPLE_S):
         told = await read_status(node)
@@ -189,12 +176,8 @@ async def take_samples(folder: Path, begin_s: float, found: list[Sample]) -> Non
     while True:
         for name, pid in (await find_pids(folder)).items():
             with suppress(psutil.Error):
-                process = psutil.Process(pid)
-                times = process.cpu_times()
-                at_s = time.monotonic() - begin_s
-                found.append(
-                    Sample(at_s, name, times.user + times.system, process.memory_info().rss)
-                )
+                spent_s, memory = _read_process(pid)
+                found.append(Sample(time.monotonic() - begin_s, name, spent_s, memory))
         await trio.sleep(SAMPLE_S)
 
 
@@ -205,7 +188,7 @@ async def read_phases(plan: Plan, begin_s: float, first: int) -> list[BlockTimes
         with suppress(ClientError, RemoteError):
             async with RpcClient(node.url, MEASURE_S) as client:
                 start = first
-                while rows := await client.call("getBlockPhases", start, PHASES_AT_ONCE):
+                while rows := await client.call("getBlockPhases", start):
                     found += place_phases(node.name, rows, begin_s)
                     start = rows[-1][0] + 1
     return found

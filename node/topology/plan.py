@@ -140,7 +140,7 @@ class Plan:
     def find_end(self, name: str) -> tuple[str, ...]:
         """Return the names of the nodes at an end of links, which is a side or a node's name.
 
-        None if there is no such end.
+        It is empty if there is no such end.
         """
         node = self.find_node(name)
         if node is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +101,7 @@ class BlockWatch:
         self.blocks[number] = SeenBlock(number, at_s, len(hashes))
         self._note(self.blocks[number], hashes)
 
-    async def find_failed(self, own: dict[int, list[str]]) -> set[str]:
+    async def find_failed(self, own: Mapping[int, Collection[str]]) -> set[str]:
         """Return those of some transactions, by height, whose receipts say that they failed."""
         found: set[str] = set()
         heights = sorted(own)
@@ -116,14 +116,14 @@ class BlockWatch:
                             for tx_hash, item in receipts.items()
                             if has_failed(item, self._dialect)
                         }
-                        self.unread -= len(own[heights.pop()])
+                        self.unread -= sum(item in receipts for item in own[heights.pop()])
                 break
             except FAULTS:
                 continue
         return found
 
     async def _receipts(
-        self, client: Client, height: int, own: list[str]
+        self, client: Client, height: int, own: Collection[str]
     ) -> dict[str, dict[str, Any]]:
         """Return the receipts of a block; one by one where the method for all is unknown."""
         request = self._dialect.ask_receipts(height)

@@ -131,10 +131,8 @@ class Generator:
         """By the hash of a transaction that is not committed: itself and its lane."""
         self._left: dict[int, list[Step]] = {}
         """By row: the steps after the present one, the next one last."""
-        self._committed: dict[int, list[str]] = {}
-        """By height: the hashes of own transactions."""
-        self._rows: dict[str, int] = {}
-        """By the hash of one that is committed: its row."""
+        self._committed: dict[int, dict[str, int]] = {}
+        """By height: the rows of own transactions, by hash."""
         self._ended: dict[int, trio.Event] = {}
         self._swept = 0
         self._begin_s = math.inf
@@ -251,9 +249,10 @@ class Generator:
         with self._scope:
             await self._offer_and_watch(tell)
         with trio.move_on_after(RECEIPTS_S):
-            for item in await self._watch.find_failed(self._committed):
-                if (row := self._rows.get(item)) is not None:
-                    self.records.outcome[row] = Ending.FAILED
+            failed = await self._watch.find_failed(self._committed)
+            for rows in self._committed.values():
+                for tx_hash in failed & rows.keys():
+                    self.records.outcome[rows[tx_hash]] = Ending.FAILED
         return self.found
 
     @property
@@ -321,8 +320,7 @@ class Generator:
             if item not in self._sent:
                 continue
             signed, lane = self._sent.pop(item)
-            self._rows[item] = signed.row
-            self._committed.setdefault(block.height, []).append(item)
+            self._committed.setdefault(block.height, {})[item] = signed.row
             self._lanes[lane].note_committed(signed)
             self._go_on(signed.row, block.at_s, block.height)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ import trio
 
 from lowu.contracts.named import UnknownName, tell_unknown
 from lowu.experiments.faults.relays import Relays
-from lowu.experiments.load.fault_driver import THROTTLE_S, ProcessFaultMaker
+from lowu.experiments.load.fault_driver import ProcessFaultMaker, throttled
 from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.simulation.virtual_network import VirtualNodes
@@ -174,20 +174,8 @@ class VirtualFaults(_Made):
     def throttle(self, share: float, *nodes: str) -> Fault:
         """Let nodes run for a share of the time only, as on a busy machine."""
         part, chosen = read_share(share), find_nodes(self._network.plan, nodes)
-        return self._make(_tell("throttle", share, *nodes), self._throttle(part, chosen))
-
-    @asynccontextmanager
-    async def _throttle(self, share: float, chosen: list[str]) -> AsyncIterator[None]:
-        async def throttle() -> None:
-            while True:
-                async with self._network.paused(*chosen):
-                    await trio.sleep(THROTTLE_S * (1 - share))
-                await trio.sleep(THROTTLE_S * share)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(throttle)
-            yield
-            nursery.cancel_scope.cancel()
+        effect = throttled(partial(self._network.paused, *chosen), part)
+        return self._make(_tell("throttle", share, *nodes), effect)
 
     def clock(self, ahead_s: float, *nodes: str) -> Fault:
         """Have nodes' clocks be so far ahead, or behind (below 0); needs `allow_lies`."""
@@ -226,8 +214,6 @@ class ProcessFaults(_Made):
         self._route = route
         """Returns the relays of the network, routing its links through them at first."""
         self._maker = ProcessFaultMaker(plan, folder, None)
-        self._down: Counter[str] = Counter()
-        """How many faults keep a node down."""
 
     def down(self, *nodes: str) -> Fault:
         """Kill nodes (SIGKILL), by ``nodeN`` or by institution; then start them again.
@@ -235,7 +221,7 @@ class ProcessFaults(_Made):
         Afterwards they answer, but may still fetch blocks that they missed.
         """
         chosen = find_nodes(self._plan, nodes)
-        return self._make(_tell("down", *nodes), self._keep_down(set(chosen)))
+        return self._make(_tell("down", *nodes), self._made_by("kill", chosen))
 
     def slow(self, delay_s: float, *nodes: str) -> Fault:
         """Delay all bytes from and to nodes by `delay_s`, so that they lag behind.
@@ -301,7 +287,7 @@ class ProcessFaults(_Made):
     def _made_by(
         self, kind: str, chosen: list[str], **more: Any
     ) -> AbstractAsyncContextManager[None]:
-        fault = PlannedFault(0.0, 0, kind, tuple(chosen), 0.0, **more)
+        fault = PlannedFault(0.0, 0, kind, tuple(dict.fromkeys(chosen)), 0.0, **more)
         return self._maker.make(fault, fault.targets)
 
     @asynccontextmanager
@@ -309,20 +295,6 @@ class ProcessFaults(_Made):
         relays = await self._get_relays()
         with relays.shaped(ways, shape):
             yield
-
-    @asynccontextmanager
-    async def _keep_down(self, chosen: set[str]) -> AsyncIterator[None]:
-        control = Control(self._folder)
-        self._down.update(chosen)
-        try:
-            await trio.to_thread.run_sync(control.order, "kill", sorted(chosen))
-            yield
-        finally:
-            self._down.subtract(chosen)
-            ended = sorted(name for name in chosen if not self._down[name])
-            with trio.CancelScope(shield=True):
-                if ended:
-                    await trio.to_thread.run_sync(control.start, ended)
 
     @asynccontextmanager
     async def _slow_down(self, seconds: float, chosen: list[str]) -> AsyncIterator[None]:

@@ -15,12 +15,12 @@ from typing import Any, Self
 import trio
 
 from lowu.experiments.load.fault_driver import (
-    THROTTLE_S,
     FaultDriver,
     Orders,
     find_directions,
     plan_faults,
     tell_drawn,
+    throttled,
 )
 from lowu.experiments.load.observed import (
     SAMPLE_S,
@@ -252,7 +252,7 @@ class VirtualFaultMaker:
             case "slow":
                 return self._network.slow(fault.delay_ms / 1_000, *names)
             case "throttle":
-                return self._throttle(names, fault.share)
+                return throttled(partial(self._pause, names), fault.share)
             case "lie":
                 return self._lie(names, fault.how)
             case "disk":
@@ -268,19 +268,6 @@ class VirtualFaultMaker:
             if max(heads, default=0) >= height:
                 return
             await trio.sleep(POLL_S)
-
-    @asynccontextmanager
-    async def _throttle(self, names: tuple[str, ...], share: float) -> AsyncIterator[None]:
-        async def throttle() -> None:
-            while True:
-                async with self._pause(names):
-                    await trio.sleep(THROTTLE_S * (1 - share))
-                await trio.sleep(THROTTLE_S * share)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(throttle)
-            yield
-            nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _lie(self, names: tuple[str, ...], how: str) -> AsyncIterator[None]:

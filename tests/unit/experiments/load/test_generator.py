@@ -204,10 +204,13 @@ async def test_what_is_committed_before_it_is_answered_is_not_sent_again(monkeyp
     assert len(offered) == 31 and not any(lane.accepted for lane in generator._lanes)
 
 
-async def test_receipts_that_cannot_be_read_are_counted():
+@pytest.mark.parametrize("receipts", [5, []], ids=["no list", "of others only"])
+async def test_receipts_that_cannot_be_read_are_counted(receipts):
     chain = Chain()
     answer = chain.answer
-    chain.answer = lambda call: {"result": 5} if "Receipt" in call["method"] else answer(call)
+    chain.answer = lambda call: (
+        {"result": receipts} if "Receipt" in call["method"] else answer(call)
+    )
     found = await generate(chain, [0.0] * 7)
     assert found.unread == 7
     assert (await generate(Chain(), [0.0] * 7)).unread == 0
