@@ -35,6 +35,8 @@ class ValidatorSet:
     fault_threshold: int = field(init=False)
     quorum: int = field(init=False)
     total_weight: int = field(init=False)
+    _indices: dict[bytes, NodeIndex] = field(init=False, repr=False, compare=False)
+    """By node id."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.validators) <= VALIDATORS_MAX:
@@ -50,6 +52,8 @@ class ValidatorSet:
         total = sum(validator.weight for validator in ordered)
         object.__setattr__(self, "validators", ordered)
         object.__setattr__(self, "total_weight", total)
+        indices = {validator.node_id: index for index, validator in enumerate(ordered)}
+        object.__setattr__(self, "_indices", indices)
         object.__setattr__(self, "fault_threshold", compute_fault_threshold(total))
         object.__setattr__(self, "quorum", compute_quorum(total))
 
@@ -74,10 +78,7 @@ class ValidatorSet:
 
     def index_of(self, node_id: bytes) -> NodeIndex | None:
         """Return the index of a node id, or None for a node that does not vote."""
-        for index, validator in enumerate(self.validators):
-            if validator.node_id == node_id:
-                return index
-        return None
+        return self._indices.get(node_id)
 
     def weight_of(self, indices: Iterable[NodeIndex]) -> int:
         """Return the summed weight of distinct indices."""

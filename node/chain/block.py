@@ -6,7 +6,7 @@ header, never in its hash (B30).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lowu.consensus.codec import decode_commit_certificate, encode_commit_certificate
 from lowu.consensus.errors import InvalidMessage
@@ -39,11 +39,16 @@ class Header:
     sealer_list: tuple[bytes, ...]
     weights: tuple[int, ...]
     extra_data: bytes
+    _hash: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """Empty until somebody asks: a block's hash is asked for a dozen times."""
 
     @property
     def hash(self) -> bytes:
         """The block hash."""
-        return keccak256(b"lowu/1/header" + encode_header(self))
+        if not self._hash:
+            computed = keccak256(b"lowu/1/header" + encode_header(self))
+            object.__setattr__(self, "_hash", computed)
+        return self._hash
 
     @property
     def time_s(self) -> int:
