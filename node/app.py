@@ -398,7 +398,6 @@ def _on_arrival(
 
     def on_links(connected: frozenset[bytes]) -> None:
         node.gossip.on_links(connected)
-        sync.announce()
         if driver is not None:
             driver.note_links(connected)
 
@@ -413,6 +412,7 @@ def _on_arrival(
 
     pool.on_added = on_added
     gateway.on_links_changed = on_links
+    gateway.on_linked = sync.announce_to
     gateway.respond_with(respond)
     gateway.route(FrameKind.SYNC_STATUS, sync.handle_status)
     gateway.route(FrameKind.TRANSACTIONS, node.gossip.handle)

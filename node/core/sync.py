@@ -108,6 +108,10 @@ class Sync:
         """Tell all peers where this node stands."""
         self._announce_to(self._gateway.connected)
 
+    def announce_to(self, node_id: bytes) -> None:
+        """Tell one peer where this node stands."""
+        self._announce_to(frozenset({node_id}))
+
     def tell_lag(self, *, is_lagging: bool) -> None:
         """Tell all peers that this node lags, and does not vote; or that it does again."""
         self._is_lagging = is_lagging

@@ -67,6 +67,8 @@ class Gateway:
         self._banned_until: dict[bytes, float] = {}
         self._refusals_logged: set[str] = set()
         self.on_links_changed: Callable[[frozenset[bytes]], None] = lambda links: None
+        self.on_linked: Callable[[bytes], None] = lambda node_id: None
+        """Told of each node once it is linked, also of one whose earlier link is replaced."""
 
     # --- what the rest of the node uses -----------------------------------------------------
 
@@ -273,6 +275,7 @@ class Gateway:
                     count = len(self._peers)
                     log.info("link up,peer=%s,count=%d", peer.node_id.hex()[:16], count)
                     self.on_links_changed(self.connected)
+                    self.on_linked(peer.node_id)
                 return
             await self._handle_frame(source.node_id, frame.kind, value)
 
