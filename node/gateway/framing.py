@@ -91,6 +91,14 @@ def decode_payload(frame: Frame) -> Any:
         raise BadInput(f"{frame.kind.name} frame is not msgpack") from error
 
 
+def decode_frame(data: bytes) -> Frame:
+    """Return the one frame that these bytes are, or `BadInput`."""
+    frames = FrameDecoder().receive(data)
+    if len(frames) != 1:
+        raise BadInput(f"{len(data)} bytes are not one frame")
+    return frames[0]
+
+
 class FrameDecoder:
     """Cuts a byte stream into frames. Holds at most one incomplete frame."""
 

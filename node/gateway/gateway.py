@@ -19,7 +19,7 @@ import trio
 from lowu.node.errors import BadInput, ConfigError, raise_if_fatal
 from lowu.node.gateway.entrance import GREETING_S, Entrance
 from lowu.node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
-from lowu.node.gateway.peer import Peer
+from lowu.node.gateway.peer import LinkedPeer, Peer
 from lowu.node.gateway.requests import PeerRequest, decode_request, encode_request
 from lowu.node.gateway.tls import read_node_id
 from lowu.node.gateway.tls_stream import TlsStream
@@ -58,7 +58,7 @@ class Gateway:
         self._genesis_hash = genesis_hash
         self._contexts = contexts
         self._tap = tap
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[bytes, LinkedPeer] = {}
         self._routes: dict[FrameKind, Route] = {}
         self._responder: Responder | None = None
         self._pending: dict[int, tuple[bytes, trio.MemorySendChannel[Any]]] = {}
@@ -213,8 +213,15 @@ class Gateway:
         Raises:
             BadInput: the peer may not link to this node, or broke a rule.
         """
-        self._admit(node_id)
-        peer = Peer(stream, node_id, is_dialer=is_dialer)
+        await self.serve_peer(Peer(stream, node_id, is_dialer=is_dialer))
+
+    async def serve_peer(self, peer: LinkedPeer) -> None:
+        """Run a link to its end, if this node takes it.
+
+        Raises:
+            BadInput: the peer may not link to this node, or broke a rule.
+        """
+        self._admit(peer.node_id)
         if self._adopt(peer):
             try:
                 await self._run_peer(peer)
@@ -240,7 +247,7 @@ class Gateway:
         if trio.current_time() < self._banned_until.get(node_id, 0):
             raise BadInput(f"node {node_id.hex()[:16]} is banned for now")
 
-    def _adopt(self, peer: Peer) -> bool:
+    def _adopt(self, peer: LinkedPeer) -> bool:
         """Take a new link, or keep the old one if that one was dialled by the smaller id."""
         old = self._peers.get(peer.node_id)
         if old is not None:
@@ -251,7 +258,7 @@ class Gateway:
         self._peers[peer.node_id] = peer
         return True
 
-    def _forget(self, peer: Peer) -> None:
+    def _forget(self, peer: LinkedPeer) -> None:
         if self._peers.get(peer.node_id) is peer:
             del self._peers[peer.node_id]
             log.info("link down,peer=%s,count=%d", peer.node_id.hex()[:16], len(self._peers))
@@ -260,11 +267,11 @@ class Gateway:
             if node_id == peer.node_id:
                 channel.close()
 
-    async def _run_peer(self, peer: Peer) -> None:
+    async def _run_peer(self, peer: LinkedPeer) -> None:
         peer.send(FrameKind.HELLO, [PROTOCOL_VERSION, self._genesis_hash])
         has_greeted = False
 
-        async def handle(source: Peer, frame: Frame) -> None:
+        async def handle(source: LinkedPeer, frame: Frame) -> None:
             nonlocal has_greeted
             self._tap.received(frame.payload)
             value = decode_payload(frame)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -39,8 +39,29 @@ STEPS_AT_ONCE = 8
 PING_S = 5.0
 SILENCE_S = 20.0
 
-Handler: TypeAlias = Callable[["Peer", Frame], Awaitable[None]]
+Handler: TypeAlias = Callable[["LinkedPeer", Frame], Awaitable[None]]
 Stream: TypeAlias = trio.abc.HalfCloseableStream | trio.abc.Stream
+
+
+class LinkedPeer(Protocol):
+    """A node that this one is linked to, over whatever carries its frames."""
+
+    node_id: bytes
+    is_dialer: bool
+    closed: trio.Event
+    dropped_frames: int
+
+    def send(self, kind: FrameKind, value: object) -> None:
+        """Queue a value as a frame; never blocks."""
+
+    def send_encoded(self, kind: FrameKind, data: bytes) -> None:
+        """Send a frame, or queue it; never blocks."""
+
+    async def run(self, handle: Handler) -> None:
+        """Serve the link until it fails or is closed; `BadInput` if the peer is to blame."""
+
+    def close(self) -> None:
+        """End the link soon."""
 
 
 class Peer:

@@ -44,7 +44,7 @@ from lowu.node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOT
 from lowu.node.ledger.storage import Storage
 from lowu.node.simulation.disk import FaultyStorage, FaultyTrace
 from lowu.node.simulation.liar import LyingGateway
-from lowu.node.simulation.links import Link
+from lowu.node.simulation.links import StreamLink
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.simulation.vote_watch import VoteWatch
 from lowu.node.traffic_tap import Tap
@@ -189,7 +189,7 @@ class Cluster:
     is_faulty: bool = True
     trace: list[str] | None = None
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
-    _links: dict[tuple[int, int], Link] = field(default_factory=dict)
+    _links: dict[tuple[int, int], StreamLink] = field(default_factory=dict)
     _blocks: dict[int, bytes] = field(default_factory=dict)
     _cut_until_s: dict[tuple[int, int], float] = field(default_factory=dict)
     _votes: VoteWatch = field(default_factory=lambda: VoteWatch(DOMAIN))
@@ -345,14 +345,14 @@ class Cluster:
             is_cut = self.is_faulty and trio.current_time() < self._cut_until_s.get(pair, 0)
             if first.node is None or second.node is None or is_cut:
                 continue
-            link = Link(random, partial(self._on_bytes, pair))
+            link = StreamLink(random, partial(self._on_bytes, pair))
             self._links[pair] = link
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve, first.node, link, 0, first, second)
                 nursery.start_soon(self._serve, second.node, link, 1, second, first)
 
     async def _serve(
-        self, node: Node, link: Link, side: int, own: SimulatedMember, other: SimulatedMember
+        self, node: Node, link: StreamLink, side: int, own: SimulatedMember, other: SimulatedMember
     ) -> None:
         try:
             await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)

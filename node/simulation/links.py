@@ -1,7 +1,8 @@
-"""Links in memory: ordered byte streams with delays, which a fault can break.
+"""Links in memory, with delays, which a fault can break, and their ends as byte streams.
 
-Both ends are trio streams, so the gateway's own peers, frames and queues run over them. The
-simulation supplies the other side's node id, which TLS would have proved.
+Where the ends are trio streams, the gateway's own peers, frames and queues run over them;
+`frame_links` hands whole frames over instead. The simulation supplies the other side's node id,
+which TLS would have proved.
 """
 
 from __future__ import annotations
@@ -9,52 +10,31 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 import trio
 
-from lowu.node.simulation.costs import Work
-from lowu.node.simulation.simulated_machine import Machine
 from lowu.node.topology.link_shape import LinkShape
 
-RELAYS = "relays"
-"""The process of all relays, on a machine."""
 DELAY_S_MAX = (0.002, 0.02, 0.2)
 
 
-@dataclass(frozen=True, slots=True)
-class Carriers:
-    """Who spends time on the bytes of a link: its two nodes, and the relays if it has some."""
+class LinkEnd(Protocol):
+    """One end of a link, as the link sees it."""
 
-    machine: Machine
-    names: tuple[str, str]
-    is_relayed: bool
+    def let_go(self) -> None:
+        """Put what was held back on the link."""
 
-    def send(self, side: int, size: int, done: Callable[[], None]) -> None:
-        """Have a node send so many bytes; `done` is called once they have left."""
-
-        def relay() -> None:
-            self.machine.charge(RELAYS, Work.RELAY, size, done)
-
-        self.machine.charge(self.names[side], Work.LINK, size, relay if self.is_relayed else done)
-
-    def receive(self, side: int, size: int, done: Callable[[], None]) -> None:
-        """Have a node receive bytes; `done` is called once it has them."""
-        self.machine.charge(self.names[side], Work.LINK, size, done)
+    def wake(self) -> None:
+        """Notice that the link is broken."""
 
 
 class Link:
     """Two ends, with a delay for each chunk of bytes."""
 
     def __init__(
-        self,
-        random: Random,
-        on_bytes: Callable[[int, bytes], None],
-        delay_s_max: float | None = None,
-        *,
-        grain_s: float = 0.0,
-        carriers: Carriers | None = None,
+        self, random: Random, delay_s_max: float | None = None, *, grain_s: float = 0.0
     ) -> None:
         """Draw the link's greatest delay, unless it is given.
 
@@ -64,8 +44,6 @@ class Link:
         self._random = random
         self._delay_s_max = random.choice(DELAY_S_MAX) if delay_s_max is None else delay_s_max
         self._grain_s = grain_s
-        self.carriers = carriers
-        self._on_bytes = on_bytes
         self.delay_s_min = 0.0
         self.is_broken = False
         self.shapes: list[tuple[LinkShape, ...]] = [(), ()]
@@ -76,11 +54,10 @@ class Link:
         """Whether what a side sends is held back, as in a cut cable."""
         self._free_s = [0.0, 0.0]
         """When all that each side has sent has left."""
-        self.ends = (End(self, 0), End(self, 1))
+        self.both: tuple[LinkEnd, ...] = ()
 
     def carry(self, side: int, data: bytes) -> float:
-        """Note bytes in transit; return their arrival time."""
-        self._on_bytes(side, data)
+        """Return when bytes arrive that leave now."""
         delay_s = self.delay_s_min + self._random.random() * self._delay_s_max
         shapes, leaves_s = self.shapes[side], trio.current_time()
         if shapes:
@@ -95,27 +72,41 @@ class Link:
         """Hold back what a side sends, or let it go, with all that was held."""
         self.is_silent[side] = is_silent
         if not is_silent:
-            self.ends[side].let_go()
+            self.both[side].let_go()
 
     def break_off(self) -> None:
         """Break the link: both ends fail from now on."""
         self.is_broken = True
-        for end in self.ends:
+        for end in self.both:
             end.wake()
 
 
-class End(trio.abc.Stream):
-    """One end of a link."""
+class StreamLink(Link):
+    """A link whose ends are byte streams."""
 
-    def __init__(self, link: Link, side: int) -> None:
+    def __init__(self, random: Random, on_bytes: Callable[[int, bytes], None]) -> None:
+        """Draw the link's greatest delay; all bytes in transit are told to `on_bytes`."""
+        super().__init__(random)
+        self._on_bytes = on_bytes
+        self.ends = (End(self, 0), End(self, 1))
+        self.both = self.ends
+
+    def carry(self, side: int, data: bytes) -> float:
+        """Tell of bytes that leave now; return when they arrive."""
+        self._on_bytes(side, data)
+        return super().carry(side, data)
+
+
+class End(trio.abc.Stream):
+    """One end of a link, as a byte stream."""
+
+    def __init__(self, link: StreamLink, side: int) -> None:
         self._link = link
         self._side = side
         self.arriving: deque[tuple[float, bytes]] = deque()
         self._wait: trio.CancelScope | None = None
         """Where a reader waits; its deadline is when the next bytes arrive."""
         self.is_closed = False
-        self._unread: list[bytes] = []
-        """What has come, and is not yet read."""
         self._held: list[bytes] = []
         """What was sent while this side was silent."""
         self._last_s = 0.0
@@ -133,11 +124,7 @@ class End(trio.abc.Stream):
             raise trio.ClosedResourceError
         if self._link.is_broken:
             raise trio.BrokenResourceError
-        sent, carriers = bytes(data), self._link.carriers
-        if carriers is None:
-            self._dispatch(sent)
-        else:
-            carriers.send(self._side, len(sent), lambda: self._dispatch(sent))
+        self._dispatch(bytes(data))
 
     def _dispatch(self, data: bytes) -> None:
         """Put bytes on the link, if it is still there."""
@@ -148,23 +135,7 @@ class End(trio.abc.Stream):
             self._held.append(data)
             return
         self._last_s = max(self._last_s, link.carry(self._side, data))  # none overtakes another
-        other = link.ends[1 - self._side]
-        if link.carriers is None:
-            other.expect(self._last_s, data)
-        else:
-            link.carriers.machine.at(self._last_s, lambda: other.arrive(data))
-
-    def arrive(self, data: bytes) -> None:
-        """Take bytes from the link; what comes until they are read is read with them."""
-        self._unread.append(data)
-        carriers = self._link.carriers
-        if len(self._unread) == 1 and carriers is not None:
-            carriers.receive(self._side, len(data), self._read)
-
-    def _read(self) -> None:
-        data = b"".join(self._unread)
-        self._unread.clear()
-        self.expect(trio.current_time(), data)
+        link.ends[1 - self._side].expect(self._last_s, data)
 
     def let_go(self) -> None:
         """Put what was held back on the link."""

@@ -8,9 +8,8 @@ events, so a run can be repeated to the byte.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -20,19 +19,15 @@ from typing import TypeVar
 import trio
 
 from lowu.node.metrics import CpuTimes, Part
+from lowu.node.simulation.agenda import Agenda, Done
 from lowu.node.simulation.costs import CostModel, Work
 
+WORK_OF = {part: Work(part.value) for part in Part}
 QUANTUM_S = 0.005
 """How long one piece of work keeps a core, or a node, before others have a turn: CPython's switch
 interval, and about what Linux grants a process among others."""
 
-TICK_S = 0.0001
-"""The machine's own events have exact times, but the nodes see them at the next tick, many at once:
-a network of many nodes needs far fewer steps of the scheduler so."""
-ROUNDING_S = 1e-9
-
 T = TypeVar("T")
-Done = Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -58,6 +53,8 @@ class _Agent:
     is_in_thread: bool = False
     """Whether the work that is being done now is a thread's."""
     spent_s: float = 0.0
+    tally: dict[Work, list[int]] = field(default_factory=lambda: {work: [0, 0] for work in Work})
+    """By kind of work: how often, and of how many items."""
 
 
 class Machine:
@@ -68,47 +65,53 @@ class Machine:
         self._idle = model.cores or math.inf
         self._agents: dict[str, _Agent] = {}
         self._ready: deque[_Agent] = deque()
-        self._timers: list[tuple[float, int, Done]] = []
-        """What is to be done when, in order."""
-        self._number = 0
-        self.tally: defaultdict[tuple[str, Work], list[int]] = defaultdict(lambda: [0, 0])
-        """By process and kind of work: how often, and of how many items."""
+        self.agenda = Agenda()
         self.disk_delays_s: dict[str, float] = {}
         """By process: how much longer each durable write takes."""
-        self._wait = trio.CancelScope()
-        self._event_s: float | None = None
-        """The time of the event that is being handled; None while none is."""
 
     def spent_s(self, name: str) -> float:
         """Return the CPU seconds that a process has spent."""
         return self._agent(name).spent_s
 
+    def count(self, name: str, work: Work) -> tuple[int, int]:
+        """Return how often a process has done work of a kind, and of how many items."""
+        pieces, items = self._agent(name).tally[work]
+        return pieces, items
+
     def _agent(self, name: str) -> _Agent:
-        return self._agents.setdefault(name, _Agent(name))
+        agent = self._agents.get(name)
+        if agent is None:
+            agent = self._agents[name] = _Agent(name)
+        return agent
 
     # --- work -------------------------------------------------------------------------------
 
     def charge(self, name: str, work: Work, items: int = 1, done: Done | None = None) -> float:
         """Give a process work, and return its CPU seconds; see `submit`."""
-        cost = self.model.costs[work]
-        tally = self.tally[name, work]
+        agent = self._agent(name)
+        tally = agent.tally[work]
         tally[0] += 1
         tally[1] += items
-        cpu_s = cost.of(items)
-        slowed_s = self.disk_delays_s.get(name, 0.0) if work is Work.STORAGE else 0.0
-        self.submit(name, cpu_s, done, cost.wait_s + slowed_s)
+        cost = self.model.costs[work]
+        cpu_s, wait_s = cost.of(items), cost.wait_s
+        if work is Work.STORAGE:
+            wait_s += self.disk_delays_s.get(name, 0.0)
+        self._submit(agent, cpu_s, done, wait_s)
         return cpu_s
 
     def submit(self, name: str, cpu_s: float, done: Done | None = None, wait_s: float = 0) -> None:
         """Give a process work to do after what it has already; `done` is called at its end."""
-        agent = self._agent(name)
+        self._submit(self._agent(name), cpu_s, done, wait_s)
+
+    def _submit(self, agent: _Agent, cpu_s: float, done: Done | None, wait_s: float) -> None:
         queue = agent.thread if agent.is_in_thread else agent.loop
         if queue and queue[-1].done is None and (agent.is_busy or agent.pauses):
             last = queue[-1]
             last.cpu_s, last.wait_s, last.done = last.cpu_s + cpu_s, last.wait_s + wait_s, done
         else:
             queue.append(_Job(cpu_s, wait_s, done))
-        self._offer(agent)
+        if not agent.is_busy:
+            self._offer(agent)
 
     async def spend(self, name: str, work: Work, items: int = 1) -> None:
         """Return once a process has done some work, and all that it had to do before."""
@@ -188,19 +191,7 @@ class Machine:
         job = agent.loop[0] if agent.loop else agent.thread[0]
         slice_s = min(job.cpu_s, QUANTUM_S)
         agent.spent_s += slice_s
-        self.at(self._now_s() + slice_s, partial(self._end, agent, job, slice_s))
-
-    def at(self, time_s: float, callback: Done) -> None:
-        """Call back at a time; what is due at the same time is called in order."""
-        is_first = not self._timers or time_s < self._timers[0][0]
-        self._number += 1
-        heapq.heappush(self._timers, (time_s, self._number, callback))
-        if is_first:
-            self._wait.deadline = _find_tick(time_s)
-
-    def _now_s(self) -> float:
-        """Return the time of what is being done now, or the clock's."""
-        return trio.current_time() if self._event_s is None else self._event_s
+        self.agenda.at(self.agenda.now_s() + slice_s, partial(self._end, agent, job, slice_s))
 
     def _end(self, agent: _Agent, job: _Job, slice_s: float) -> None:
         """A slice of a job has ended: free its core."""
@@ -208,7 +199,7 @@ class Machine:
         job.cpu_s -= slice_s
         if job.cpu_s <= 0 and job.wait_s > 0:
             wait_s, job.wait_s = job.wait_s, 0.0
-            self.at(self._now_s() + wait_s, partial(self._go_on, agent, job))
+            self.agenda.at(self.agenda.now_s() + wait_s, partial(self._go_on, agent, job))
         else:
             self._go_on(agent, job)
         self._hand_out()
@@ -219,23 +210,6 @@ class Machine:
         if job.cpu_s <= 0:
             _remove(agent, job)
         self._offer(agent)
-
-    async def run(self) -> None:
-        """Do work for ever."""
-        while True:
-            now_s = trio.current_time() + ROUNDING_S
-            while self._timers and self._timers[0][0] <= now_s:
-                self._event_s, _, callback = heapq.heappop(self._timers)
-                callback()
-            self._event_s = None
-            first_s = self._timers[0][0] if self._timers else math.inf
-            with trio.CancelScope(deadline=_find_tick(first_s)) as self._wait:
-                await trio.sleep_forever()
-
-
-def _find_tick(time_s: float) -> float:
-    """Return when what happens at a time is seen: at the next tick."""
-    return math.ceil(time_s / TICK_S - 1e-6) * TICK_S if time_s < math.inf else time_s
 
 
 def _remove(agent: _Agent, job: _Job) -> None:
@@ -256,9 +230,26 @@ class SimulatedCpu(CpuTimes):
 
     def measure(self, part: Part, items: int = 1) -> AbstractContextManager[None]:
         """Let the node spend the cost of so many transactions, or messages, after the body."""
-        return self._spend(part, items)
+        return _Charge(self, part, items)
 
-    @contextmanager
-    def _spend(self, part: Part, items: int) -> Iterator[None]:
-        yield
-        self.add(part, self._machine.charge(self._name, Work(part.value), items))
+    def charge(self, part: Part, items: int) -> None:
+        """Let the node spend the cost of so many transactions, or messages, now."""
+        self.add(part, self._machine.charge(self._name, WORK_OF[part], items))
+
+
+class _Charge:
+    """A class rather than a generator: it opens around every message."""
+
+    __slots__ = ("_cpu", "_items", "_part")
+
+    def __init__(self, cpu: SimulatedCpu, part: Part, items: int) -> None:
+        self._cpu = cpu
+        self._part = part
+        self._items = items
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self._cpu.charge(self._part, self._items)

@@ -31,9 +31,11 @@ from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger.storage import MemoryStorage
 from lowu.node.ledger.vote_trace import MemoryTrace
+from lowu.node.simulation.agenda import Agenda
 from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.simulation.costs import Work
-from lowu.node.simulation.links import Carriers, Link
+from lowu.node.simulation.frame_links import Carriers, FrameEnd, FrameLink, Reception
+from lowu.node.simulation.links import Link
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
 from lowu.node.topology.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.plan import Plan, PlannedNode
@@ -85,6 +87,9 @@ class VirtualNodes:
     ) -> None:
         self.plan = plan
         self.machine = machine
+        self.agenda = Agenda() if machine is None else machine.agenda
+        self._receptions: dict[str, Reception] = {}
+        """Of running nodes, by name."""
         self._shapes = {way: list(items) for way, items in (shapes or {}).items()}
         self._is_relayed = bool(shapes)
         self._origin_s = 0.0
@@ -98,7 +103,7 @@ class VirtualNodes:
         self._storages = {item.name: MemoryStorage() for item in plan.nodes}
         self._traces = {item.name: MemoryTrace() for item in plan.nodes}
         self._scopes: dict[str, trio.CancelScope] = {}
-        self._links: dict[tuple[str, str], Link] = {}
+        self._links: dict[tuple[str, str], FrameLink] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
         self._silences: Counter[Direction] = Counter()
         """How many faults hold back what one node sends to another."""
@@ -298,12 +303,22 @@ class VirtualNodes:
         if self.machine is not None:
             self.machine.charge(name, Work.BLOCK, len(event.block.transactions))
 
-    def _make_link(self, one: str, other: str) -> Link:
-        if self.machine is None:
-            link = Link(self._random, lambda side, data: None, DELAY_S, grain_s=GRAIN_S)
-        else:
+    def _make_link(self, one: str, other: str) -> FrameLink:
+        first, second = (
+            (self.nodes[name].gateway.node_id, self._receptions[name]) for name in (one, other)
+        )
+        delays_s, carriers = (DELAY_S, GRAIN_S), None
+        if self.machine is not None:
+            delays_s = (0.0, 0.0)
             carriers = Carriers(self.machine, (one, other), is_relayed=self._is_relayed)
-            link = Link(self._random, lambda side, data: None, 0.0, carriers=carriers)
+        link = FrameLink(
+            self._random,
+            self.agenda,
+            (first, second),
+            delay_s_max=delays_s[0],
+            grain_s=delays_s[1],
+            carriers=carriers,
+        )
         self._set_shape((one, other), link)
         for side, way in enumerate(((one, other), (other, one))):
             link.is_silent[side] = self._silences[way] > 0
@@ -316,12 +331,14 @@ class VirtualNodes:
             while self._down[name]:
                 await self._changed.wait()
             self.nodes[name] = self._assemble(planned)
+            reception = self._receptions[name] = Reception()
             self._note()
             try:
                 with trio.CancelScope() as self._scopes[name]:
                     async with trio.open_nursery() as nursery:
                         if self.machine is not None:
                             nursery.start_soon(self.machine.idle, name)
+                        nursery.start_soon(reception.run)
                         await run_services(self.nodes[name])
             finally:
                 del self.nodes[name], self._scopes[name]
@@ -342,8 +359,8 @@ class VirtualNodes:
             link = self._links[pair] = self._make_link(*pair)
             self._set_delay(pair, link)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_serve, one, link, 0, second)
-                nursery.start_soon(_serve, other, link, 1, first)
+                for node, end in zip((one, other), link.ends, strict=True):
+                    nursery.start_soon(_serve, node, link, end)
             await trio.sleep(RELINK_S)
 
     async def wait_until_linked(self) -> None:
@@ -357,11 +374,11 @@ class VirtualNodes:
         return min((len(node.gateway.connected) for node in self.nodes.values()), default=0)
 
 
-async def _serve(node: Node, link: Link, side: int, other: PlannedNode) -> None:
+async def _serve(node: Node, link: FrameLink, end: FrameEnd) -> None:
     try:
-        await node.gateway.serve_link(link.ends[side], other.key.node_id, is_dialer=side == 0)
-    except (BadInput, trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # refused for now, or broken by a fault
+        await node.gateway.serve_peer(end)
+    except BadInput:
+        pass  # refused for now
     finally:
         link.break_off()
 
@@ -386,8 +403,7 @@ async def open_virtual(
     """
     network = VirtualNodes(plan, seed, skews_ms, machine, shapes)
     async with trio.open_nursery() as nursery:
-        if machine is not None:
-            nursery.start_soon(machine.run)
+        nursery.start_soon(network.agenda.run)
         for planned in plan.nodes:
             nursery.start_soon(network.live, planned)
         await trio.testing.wait_all_tasks_blocked()

@@ -21,7 +21,7 @@ from lowu.node.ledger.votes import VoteRecords
 from lowu.node.simulation import cluster
 from lowu.node.simulation.cluster import Cluster, run_stack
 from lowu.node.simulation.disk import FaultyStorage
-from lowu.node.simulation.links import Link
+from lowu.node.simulation.links import StreamLink
 from lowu.node.simulation.virtual_time import check_private_names, run_virtual
 from tests.simulation.kit import output_under_another_hash_seed, simulate
 
@@ -194,7 +194,7 @@ def test_failed_writes_raise_and_leave_everything_or_nothing():
 def test_links_keep_order_and_break_at_both_ends():
     async def main():
         carried = []
-        link = Link(Random(1), lambda side, data: carried.append((side, data)))
+        link = StreamLink(Random(1), lambda side, data: carried.append((side, data)))
         left, right = link.ends
         for number in range(50):
             await left.send_all(b"%03d" % number)

@@ -197,12 +197,12 @@ def _node_row(
     spent_s = (
         run.observed.cpu_s[name] - sum(parts_s.values()) if part is None else parts_s[part.value]
     )
-    counts = (float(count) for work in works for count in machine.tally[name, work])
+    counts = (float(count) for work in works for count in machine.count(name, work))
     return _Row(spent_s, tuple(counts))
 
 
 def _row(run: LoadRun, machine: Machine, name: str, work: Work) -> _Row:
-    pieces, items = machine.tally[name, work]
+    pieces, items = machine.count(name, work)
     return _Row(run.observed.cpu_s[name], (float(pieces), float(items)))
 
 

@@ -7,8 +7,9 @@ import trio
 
 from lowu.node.errors import ConfigError
 from lowu.node.metrics import Part
+from lowu.node.simulation.agenda import TICK_S
 from lowu.node.simulation.costs import CostModel, Work, WorkCost, parse_costs
-from lowu.node.simulation.simulated_machine import QUANTUM_S, TICK_S, Machine, SimulatedCpu
+from lowu.node.simulation.simulated_machine import QUANTUM_S, Machine, SimulatedCpu
 from lowu.node.simulation.virtual_time import run_virtual
 
 
@@ -23,7 +24,7 @@ def play(cores, script, **costs):
     async def main():
         machine = Machine(model(cores, **costs))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(machine.run)
+            nursery.start_soon(machine.agenda.run)
             found = await script(machine)
             nursery.cancel_scope.cancel()
         return found
