@@ -47,13 +47,18 @@ def _read(stream):
 
 
 def _be_command(arguments, cwd, environment, files):
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(environment)
     for number, name in enumerate((os.devnull, *files)):
         opened = os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_APPEND)
         os.dup2(opened, number)
         os.close(opened)
+    be_command(arguments, cwd, environment)
+
+
+def be_command(arguments, cwd, environment):
+    """Be the `lowu` command, with the streams that this process has; never returns."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.stdin, sys.stdout, sys.stderr = (
         io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8")
         for number, mode in enumerate("rww")

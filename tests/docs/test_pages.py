@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm_command import warm_lowu
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,6 +72,13 @@ def test_a_wrong_command_is_noticed(tmp_path, line, code):
     assert (line.strip() in done.stdout) is bool(code)
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A folder for PATH with a `lowu` that need not import anything first."""
+    with warm_lowu(tmp_path_factory.mktemp("warm")) as tools:
+        yield tools
+
+
 PAGE_S = 300
 """How long a page's commands may take before they are taken to hang."""
 EXECUTED = [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(page))]
@@ -79,9 +88,12 @@ EXECUTED = [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(pag
     PAGE_S + 30
 )  # a page has dozens of commands; beside other tests, it takes long
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
-def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path):
+def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path, warm):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LOWU_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    tools = [str(Path(sys.executable).parent), environment["PATH"]]
+    if page.name != "README.md":  # whose commands are started as a user starts them
+        tools.insert(0, str(warm))
+    environment["PATH"] = os.pathsep.join(tools)
     try:
         done = subprocess.run(
             ["sh", "-c", to_script(page)], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
