@@ -1,7 +1,7 @@
 """A supervisor for `lowu up` in tests, forked from a process that has imported the node's code.
 
 Most of what a new network computes is the imports of its supervisor. Networks that tests start with
-their own Python, and those of demos and benches, have a supervisor that starts as a user's does.
+their own Python, and those of demos, have a supervisor that starts as a user's does.
 """
 
 import os
