@@ -88,6 +88,25 @@ class CostModel:
         }
 
 
+def average_models(first: CostModel, second: CostModel) -> CostModel:
+    """Return the model halfway between two of one machine; `ConfigError` if the cores differ."""
+    if first.cores != second.cores:
+        raise ConfigError(
+            f"costs for {first.cores} cores and for {second.cores} cannot be averaged: "
+            "calibrate both on one machine"
+        )
+    costs = {
+        work: WorkCost(
+            (one.base_s + other.base_s) / 2,
+            (one.item_s + other.item_s) / 2,
+            (one.wait_s + other.wait_s) / 2,
+        )
+        for work, one in first.costs.items()
+        for other in (second.costs[work],)
+    }
+    return CostModel(second.cores, costs, (first.hop_s + second.hop_s) / 2, second.machine)
+
+
 def parse_costs(text: str, where: str) -> CostModel:
     """Return the model in a file's text; `ConfigError` says what is wrong with it."""
     try:

@@ -17,29 +17,40 @@ from lowu.output import Progress, print_table
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("costs.json"),
     show_default=True, help="File for the cost model.",
 )  # fmt: skip
+@click.option(
+    "--average-with", "earlier", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Costs measured before: write the mean of them and the new ones.",
+)  # fmt: skip
 @json_option
-def calibrate(out: Path, is_json: bool) -> None:
+def calibrate(out: Path, earlier: Path | None, is_json: bool) -> None:
     """Measure what work costs on this machine; write it to a file.
 
     Six loads are offered to networks of processes, and the same in virtual time; the costs are
     those that explain best what the processes have spent. It takes about ten minutes, on a machine
     that has nothing else to do. Name the file as `costs` in an experiment, for runs with
     `provider = "sim"`.
+
+    The speed of a shared machine changes. To hold runs on processes against virtual time,
+    calibrate before them, and after them again with `--average-with`.
     """
     import json
 
+    from lowu.commands.experiment.providers import read_costs
     from lowu.measuring.calibration import measure_costs
+    from lowu.node.simulation.costs import average_models
 
+    before = None if earlier is None else read_costs(earlier)
     found = measure_costs(Progress(is_silent=is_json))
-    text = json.dumps(found.model.to_json(), indent=1) + "\n"
+    model = found.model if before is None else average_models(before, found.model)
+    text = json.dumps(model.to_json(), indent=1) + "\n"
     write_file(out, text.encode())
     figures = {
-        "cores": found.model.cores,
-        "hop_us": round(found.model.hop_s * 1e6),
+        "cores": model.cores,
+        "hop_us": round(model.hop_s * 1e6),
         "cpu_miss": round(found.cpu_miss, 4),
     }
     if is_json:
-        emit_json(True, figures, file=str(out), costs=found.model.to_json())
+        emit_json(True, figures, file=str(out), costs=model.to_json())
         return
     rows = [
         (
@@ -48,11 +59,9 @@ def calibrate(out: Path, is_json: bool) -> None:
             f"{cost.item_s * 1e6:,.4f}",
             f"{cost.wait_s * 1e6:,.0f}",
         )
-        for work, cost in found.model.costs.items()
+        for work, cost in model.costs.items()
     ]
-    print_table(
-        f"Costs on {found.model.machine}, µs", ("work", "each", "an item of it", "wait"), rows
-    )
+    print_table(f"Costs on {model.machine}, µs", ("work", "each", "an item of it", "wait"), rows)
     checks = [
         (
             check.told,
@@ -70,7 +79,7 @@ def calibrate(out: Path, is_json: bool) -> None:
         checks,
     )
     click.echo(
-        f"a process runs {found.model.hop_s * 1e6:,.0f} µs after something has come for it\n"
+        f"a process runs {model.hop_s * 1e6:,.0f} µs after something has come for it\n"
         f"on average, the model misses CPU times by {found.cpu_miss:.0%}\n"
         f"written: {out}\nnext: lowu experiment run FILE --provider sim --costs {out}"
     )

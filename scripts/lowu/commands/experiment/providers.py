@@ -163,10 +163,14 @@ def choose_provider(item: Experiment, name: str | None, costs: Path | None) -> P
         if costs is not None:
             raise click.UsageError("--costs is for runs in virtual time: add --provider sim")
         return LocalProvider()
-    path = costs or item.costs or experiments_folder() / "costs.json"
+    return SimulatedProvider(read_costs(costs or item.costs or experiments_folder() / "costs.json"))
+
+
+def read_costs(path: Path) -> CostModel:
+    """Return the cost model in a file; `click.UsageError` if there is none."""
     try:
         text = read_given(path, FILE_BYTES_MAX).decode()
-        return SimulatedProvider(parse_costs(text, str(path)))
+        return parse_costs(text, str(path))
     except FormError as error:
         told = f"{path.parent / str(error)}; `lowu calibrate` writes a cost model"
         raise click.UsageError(told) from error

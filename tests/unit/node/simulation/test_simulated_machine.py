@@ -1,6 +1,7 @@
 """The machine of a virtual network: who gets a core when, and what that takes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import trio
@@ -8,7 +9,13 @@ import trio
 from lowu.node.errors import ConfigError
 from lowu.node.metrics import Part
 from lowu.node.simulation.agenda import TICK_S
-from lowu.node.simulation.costs import CostModel, Work, WorkCost, parse_costs
+from lowu.node.simulation.costs import (
+    CostModel,
+    Work,
+    WorkCost,
+    average_models,
+    parse_costs,
+)
 from lowu.node.simulation.simulated_machine import QUANTUM_S, Machine, SimulatedCpu
 from lowu.node.simulation.virtual_time import run_virtual
 
@@ -182,6 +189,17 @@ def test_the_work_of_a_killed_process_ends_at_once():
 def test_a_model_can_be_written_and_read():
     wanted = model(4, storage=WorkCost(1.5e-4, 2e-6, 3e-3))
     assert parse_costs(json.dumps(wanted.to_json()), "costs.json") == wanted
+
+
+def test_two_models_of_one_machine_have_a_mean():
+    first = model(4, storage=WorkCost(1e-4, 2e-6, 3e-3), link=WorkCost(1e-5))
+    second = replace(model(4, storage=WorkCost(3e-4, 0.0, 1e-3)), hop_s=0.002)
+    mean = average_models(first, second)
+    assert mean.costs[Work.STORAGE] == WorkCost(pytest.approx(2e-4), 1e-6, 2e-3)
+    assert mean.costs[Work.LINK] == WorkCost(5e-6) and mean.costs.keys() == first.costs.keys()
+    assert (mean.cores, mean.hop_s) == (4, 0.001)
+    with pytest.raises(ConfigError, match="4 cores and for 2 cannot be averaged"):
+        average_models(first, model(2))
 
 
 @pytest.mark.parametrize(
