@@ -11,6 +11,8 @@ from lowu.cli import emit_json
 from lowu.options import json_option
 from lowu.output import Progress, print_table
 
+CHECKED = ("per s", "sim", "p50, ms", "sim", "p99, ms", "sim", "blocks", "sim")
+
 
 @click.command()
 @click.option(
@@ -73,11 +75,7 @@ def calibrate(out: Path, earlier: Path | None, is_json: bool) -> None:
         )
         for check in found.loads
     ]
-    print_table(
-        "The loads, measured and simulated",
-        ("load", "per s", "sim", "p50, ms", "sim", "p99, ms", "sim", "blocks", "sim"),
-        checks,
-    )
+    print_table("The loads, measured and simulated", ("load", *CHECKED), checks)
     click.echo(
         f"a process runs {model.hop_s * 1e6:,.0f} µs after something has come for it\n"
         f"on average, the model misses CPU times by {found.cpu_miss:.0%}\n"
