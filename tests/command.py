@@ -60,14 +60,7 @@ def _be_command(arguments, cwd, environment, files):
 
 def be_command(arguments, cwd, environment):
     """Be the `lowu` command, with the streams that this process has; never returns."""
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.stdin, sys.stdout, sys.stderr = (
-        io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8")
-        for number, mode in enumerate("rww")
-    )
-    sys.argv = ["lowu", *arguments]
+    become(["lowu", *arguments], cwd, environment)
     from lowu.cli import main
     from lowu.node.topology import control
 
@@ -80,3 +73,15 @@ def be_command(arguments, cwd, environment):
 
     control.launch_supervisor = launch
     sys.exit(main())
+
+
+def become(called, cwd, environment):
+    """Be a process that was called so, with the streams that this one has."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdin, sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8")
+        for number, mode in enumerate("rww")
+    )
+    sys.argv = list(called)

@@ -5,6 +5,7 @@ import gc
 import pytest
 
 from tests.store_kit import close_stores
+from tests.warm_command import warm_commands
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +14,10 @@ def _collect_after():
     yield
     close_stores()
     gc.collect(0)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """A folder for PATH with a `lowu` and a `pytest` that have imported everything."""
+    with warm_commands(tmp_path_factory.mktemp("warm")) as tools:
+        yield tools

@@ -1,7 +1,7 @@
-"""A `lowu` for the shell scripts of tests, as fast as a command that is forked.
+"""`lowu` and `pytest` for the scripts of tests, as fast as commands that are forked.
 
-On PATH lies a small client; it hands its arguments, folder, environment and open streams to a
-server that has imported the command, which forks one process for each call.
+On PATH lie small clients; they hand their arguments, folder, environment and open streams to a
+server that has imported both, which forks one process for each call.
 """
 
 import gc
@@ -15,13 +15,15 @@ import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 ORDER_BYTES_MAX = 256 * 1024
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({path!r})
-    order = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    order = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(order).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(order)
     sys.exit(server.recv(1)[0])
@@ -29,14 +31,15 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextmanager
-def warm_lowu(folder):
-    """Serve while the block runs; yields a folder for PATH, in which `lowu` lies."""
+def warm_commands(folder):
+    """Serve while the block runs; yields a folder for PATH, in which the two commands lie."""
     tools = folder / "tools"
     tools.mkdir()
     path = str(folder / "server")
-    client = tools / "lowu"
-    client.write_text(CLIENT.format(python=sys.executable, path=path), "utf-8")
-    client.chmod(0o755)
+    for name in ("lowu", "pytest"):
+        client = tools / name
+        client.write_text(CLIENT.format(python=sys.executable, path=path), "utf-8")
+        client.chmod(0o755)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -78,15 +81,20 @@ def _answer(connection):
     os._exit(0)
 
 
-def _be_command(arguments, cwd, environment, streams):
-    from tests.command import be_command
+def _be_command(called, cwd, environment, streams):
+    from tests.command import be_command, become
 
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     code = 1
     try:
-        be_command(arguments, cwd, environment)
+        program, *arguments = called
+        if Path(program).name == "lowu":
+            be_command(arguments, cwd, environment)
+        become(called, cwd, environment)
+        sys.path.insert(0, cwd)  # as with `python -m pytest`
+        sys.exit(pytest.console_main())
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:

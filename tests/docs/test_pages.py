@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm_command import warm_lowu
-
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,13 +68,6 @@ def test_a_wrong_command_is_noticed(tmp_path, line, code):
     done = subprocess.run(["sh", "-c", to_script(page)], capture_output=True, text=True)
     assert done.returncode == code
     assert (line.strip() in done.stdout) is bool(code)
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory):
-    """A folder for PATH with a `lowu` that need not import anything first."""
-    with warm_lowu(tmp_path_factory.mktemp("warm")) as tools:
-        yield tools
 
 
 PAGE_S = 300

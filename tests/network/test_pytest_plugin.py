@@ -10,18 +10,22 @@ pytest_plugins = ["pytester"]
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
-def run(pytester, *arguments):
-    """Run the project's tests as its owner would, without the plugins of our own tests."""
-    return pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
+def run(pytester, warm, *arguments):
+    """Run the project's tests as its owner would, without the plugins of our own tests.
+
+    In a process that has imported Lowu; tests/network/test_wheel.py starts one that has not.
+    """
+    own = f"--basetemp={pytester.path}/own", "-p", "no:randomly", "-p", "no:cacheprovider"
+    return pytester.run(warm / "pytest", *own, *arguments)
 
 
 @pytest.mark.parametrize(("name", "count"), [("bank", 7), ("research", 3), ("load", 2)])
-def test_the_examples_from_the_docs(pytester, name, count):
+def test_the_examples_from_the_docs(pytester, warm, name, count):
     pytester.makepyfile(**{f"test_{name}": (EXAMPLES / f"test_{name}.py").read_text()})
-    run(pytester).assert_outcomes(passed=count)
+    run(pytester, warm).assert_outcomes(passed=count)
 
 
-def test_failures_tell_what_helps(pytester):
+def test_failures_tell_what_helps(pytester, warm):
     pytester.makepyfile(
         """
         import pytest
@@ -37,16 +41,16 @@ def test_failures_tell_what_helps(pytester):
             lowu_processes.play(fail)
         """
     )
-    result = run(pytester, "--lowu-network", "dev-4", "--lowu-seed", "7")
+    result = run(pytester, warm, "--lowu-network", "dev-4", "--lowu-seed", "7")
     result.assert_outcomes(failed=2)
     text = result.stdout.str()
     assert "--lowu-seed 7 repeats this run" in text
     assert "Lowu logs, merged" in text and "link up" in text
 
 
-def test_a_network_that_does_not_exist(pytester):
+def test_a_network_that_does_not_exist(pytester, warm):
     pytester.makepyfile("def test_it(lowu_virtual): pass")
-    result = run(pytester, "--lowu-network", "nowhere")
+    result = run(pytester, warm, "--lowu-network", "nowhere")
     result.assert_outcomes(errors=1)
     assert "nowhere" in result.stdout.str() and "seed-7" in result.stdout.str()
 
@@ -61,12 +65,12 @@ def test_nothing_is_imported_unless_asked_for():
 
 
 @pytest.mark.parametrize("name", ["lowu_virtual", "lowu_processes"])
-def test_fixtures_are_described(pytester, name):
-    result = run(pytester, "--fixtures")
+def test_fixtures_are_described(pytester, warm, name):
+    result = run(pytester, warm, "--fixtures")
     assert name in result.stdout.str()
 
 
-def test_both_fixtures_follow_the_marker_and_have_the_same_faults(pytester):
+def test_both_fixtures_follow_the_marker_and_have_the_same_faults(pytester, warm):
     pytester.makepyfile(
         """
         import pytest
@@ -118,4 +122,4 @@ def test_both_fixtures_follow_the_marker_and_have_the_same_faults(pytester):
             network.play(play)
         """
     )
-    run(pytester).assert_outcomes(passed=6)
+    run(pytester, warm).assert_outcomes(passed=6)

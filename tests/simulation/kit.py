@@ -4,15 +4,12 @@ import os
 import subprocess
 import sys
 
+from tests.command import run_command
+
 
 def simulate(*arguments):
     """Run ``lowu simulate``; return the finished process with its output as text."""
-    return subprocess.run(
-        [sys.executable, "-m", "lowu", "simulate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(["simulate", *arguments])
 
 
 def output_under_another_hash_seed(code):
