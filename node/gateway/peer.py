@@ -49,7 +49,6 @@ class LinkedPeer(Protocol):
     node_id: bytes
     is_dialer: bool
     closed: trio.Event
-    dropped_frames: int
 
     def send(self, kind: FrameKind, value: object) -> None:
         """Queue a value as a frame; never blocks."""

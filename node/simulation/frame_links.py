@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 
 import trio
@@ -72,7 +72,7 @@ class Reception:
             await self._wake.wait()
 
 
-class FrameLink(Link):
+class FrameLink(Link["FrameEnd"]):
     """A link between two running nodes."""
 
     def __init__(
@@ -91,7 +91,11 @@ class FrameLink(Link):
         self.carriers = carriers
         (first, takes), (second, takes_too) = nodes
         self.ends = (FrameEnd(self, 0, second, takes), FrameEnd(self, 1, first, takes_too))
-        self.both = self.ends
+
+    def deliver(self, side: int, arrival_s: float, data: bytes) -> None:
+        """Hand a frame to the other end at a time."""
+        other = self.ends[1 - side]
+        self.agenda.at(arrival_s, lambda: other.arrive(data))
 
 
 class FrameEnd:
@@ -101,7 +105,6 @@ class FrameEnd:
         """Make the end of the node on a side, to which the other one is known by its node id."""
         self.node_id = node_id
         self.is_dialer = side == 0
-        self.dropped_frames = 0
         self.closed = trio.Event()
         self._link = link
         self._side = side
@@ -111,14 +114,10 @@ class FrameEnd:
         self._fault: BadInput | None = None
         """Why the peer is to blame for the end of the link."""
         self._heard_s = 0.0
-        self._last_s = 0.0
-        """When the last frame that this end has sent arrives."""
         self._unread: list[bytes] = []
         """What has come, and is not yet read."""
         self._early: list[bytes] = []
         """What came before this node served the link."""
-        self._held: list[bytes] = []
-        """What was sent while this side was silent."""
 
     # --- for the gateway --------------------------------------------------------------------
 
@@ -128,13 +127,13 @@ class FrameEnd:
 
     def send_encoded(self, kind: FrameKind, data: bytes) -> None:
         """Send a frame; it leaves once the node has done the work before it."""
-        carriers = self._link.carriers
-        if self._link.is_broken:
+        link = self._link
+        if link.is_broken:
             return
-        if carriers is None:
-            self._dispatch(data)
+        if link.carriers is None:
+            link.put(self._side, data)
         else:
-            carriers.send(self._side, len(data), lambda: self._dispatch(data))
+            link.carriers.send(self._side, len(data), partial(link.put, self._side, data))
 
     async def run(self, handle: Handler) -> None:
         """Serve the link until it breaks or is closed; `BadInput` if the peer is to blame."""
@@ -163,24 +162,6 @@ class FrameEnd:
     def wake(self) -> None:
         """Notice that the link is broken."""
         self.close()
-
-    def let_go(self) -> None:
-        """Put what was held back on the link."""
-        held, self._held = self._held, []
-        for data in held:
-            self._dispatch(data)
-
-    def _dispatch(self, data: bytes) -> None:
-        """Put a frame on the link, if it is still there."""
-        link = self._link
-        if link.is_broken:
-            return
-        if link.is_silent[self._side]:
-            self._held.append(data)
-            return
-        self._last_s = max(self._last_s, link.carry(self._side, data))  # none overtakes another
-        other = link.ends[1 - self._side]
-        link.agenda.at(self._last_s, lambda: other.arrive(data))
 
     def arrive(self, data: bytes) -> None:
         """Take a frame from the link; what comes until it is read is read with it."""

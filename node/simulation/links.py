@@ -8,10 +8,11 @@ which TLS would have proved.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -23,15 +24,17 @@ DELAY_S_MAX = (0.002, 0.02, 0.2)
 class LinkEnd(Protocol):
     """One end of a link, as the link sees it."""
 
-    def let_go(self) -> None:
-        """Put what was held back on the link."""
-
     def wake(self) -> None:
         """Notice that the link is broken."""
 
 
-class Link:
+E = TypeVar("E", bound=LinkEnd)
+
+
+class Link(ABC, Generic[E]):
     """Two ends, with a delay for each chunk of bytes."""
+
+    ends: tuple[E, E]
 
     def __init__(
         self, random: Random, delay_s_max: float | None = None, *, grain_s: float = 0.0
@@ -54,7 +57,25 @@ class Link:
         """Whether what a side sends is held back, as in a cut cable."""
         self._free_s = [0.0, 0.0]
         """When all that each side has sent has left."""
-        self.both: tuple[LinkEnd, ...] = ()
+        self._last_s = [0.0, 0.0]
+        """When the last bytes of each side arrive."""
+        self._held: tuple[list[bytes], list[bytes]] = ([], [])
+        """What each side has sent while it was silent."""
+
+    def put(self, side: int, data: bytes) -> None:
+        """Put what a side sends on the link, if it is still there."""
+        if self.is_broken:
+            return
+        if self.is_silent[side]:
+            self._held[side].append(data)
+            return
+        arrival_s = max(self._last_s[side], self.carry(side, data))  # none overtakes another
+        self._last_s[side] = arrival_s
+        self.deliver(side, arrival_s, data)
+
+    @abstractmethod
+    def deliver(self, side: int, arrival_s: float, data: bytes) -> None:
+        """Let bytes of a side arrive at the other one, at a time."""
 
     def carry(self, side: int, data: bytes) -> float:
         """Return when bytes arrive that leave now."""
@@ -72,16 +93,19 @@ class Link:
         """Hold back what a side sends, or let it go, with all that was held."""
         self.is_silent[side] = is_silent
         if not is_silent:
-            self.both[side].let_go()
+            held = self._held[side][:]
+            self._held[side].clear()
+            for data in held:
+                self.put(side, data)
 
     def break_off(self) -> None:
         """Break the link: both ends fail from now on."""
         self.is_broken = True
-        for end in self.both:
+        for end in self.ends:
             end.wake()
 
 
-class StreamLink(Link):
+class StreamLink(Link["End"]):
     """A link whose ends are byte streams."""
 
     def __init__(self, random: Random, on_bytes: Callable[[int, bytes], None]) -> None:
@@ -89,12 +113,15 @@ class StreamLink(Link):
         super().__init__(random)
         self._on_bytes = on_bytes
         self.ends = (End(self, 0), End(self, 1))
-        self.both = self.ends
 
     def carry(self, side: int, data: bytes) -> float:
         """Tell of bytes that leave now; return when they arrive."""
         self._on_bytes(side, data)
         return super().carry(side, data)
+
+    def deliver(self, side: int, arrival_s: float, data: bytes) -> None:
+        """Let the other end have bytes to read from a time on."""
+        self.ends[1 - side].expect(arrival_s, data)
 
 
 class End(trio.abc.Stream):
@@ -107,10 +134,6 @@ class End(trio.abc.Stream):
         self._wait: trio.CancelScope | None = None
         """Where a reader waits; its deadline is when the next bytes arrive."""
         self.is_closed = False
-        self._held: list[bytes] = []
-        """What was sent while this side was silent."""
-        self._last_s = 0.0
-        """When the last bytes that this end has sent arrive."""
 
     def wake(self) -> None:
         """Wake a waiting reader."""
@@ -124,24 +147,7 @@ class End(trio.abc.Stream):
             raise trio.ClosedResourceError
         if self._link.is_broken:
             raise trio.BrokenResourceError
-        self._dispatch(bytes(data))
-
-    def _dispatch(self, data: bytes) -> None:
-        """Put bytes on the link, if it is still there."""
-        link = self._link
-        if link.is_broken:
-            return
-        if link.is_silent[self._side]:
-            self._held.append(data)
-            return
-        self._last_s = max(self._last_s, link.carry(self._side, data))  # none overtakes another
-        link.ends[1 - self._side].expect(self._last_s, data)
-
-    def let_go(self) -> None:
-        """Put what was held back on the link."""
-        held, self._held = self._held, []
-        for data in held:
-            self._dispatch(data)
+        self._link.put(self._side, bytes(data))
 
     def expect(self, arrival_s: float, data: bytes) -> None:
         """Let bytes arrive at a time, after those before them."""

@@ -110,8 +110,7 @@ class Machine:
             last.cpu_s, last.wait_s, last.done = last.cpu_s + cpu_s, last.wait_s + wait_s, done
         else:
             queue.append(_Job(cpu_s, wait_s, done))
-        if not agent.is_busy:
-            self._offer(agent)
+        self._offer(agent)
 
     async def spend(self, name: str, work: Work, items: int = 1) -> None:
         """Return once a process has done some work, and all that it had to do before."""

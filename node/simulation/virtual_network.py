@@ -35,7 +35,6 @@ from lowu.node.simulation.agenda import Agenda
 from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.simulation.costs import Work
 from lowu.node.simulation.frame_links import Carriers, FrameEnd, FrameLink, Reception
-from lowu.node.simulation.links import Link
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
 from lowu.node.topology.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.plan import Plan, PlannedNode
@@ -50,7 +49,6 @@ LINKED_S = 30.0
 
 Shapes: TypeAlias = Mapping[Direction, Sequence[LinkShape]]
 """By direction: how bytes travel there; several shapes add up."""
-"""By the side that sends and the one that receives: how bytes travel."""
 
 
 @lru_cache(maxsize=8)
@@ -191,7 +189,7 @@ class VirtualNodes:
         for pair, link in self._links.items():
             self._set_shape(pair, link)
 
-    def _set_shape(self, pair: tuple[str, str], link: Link) -> None:
+    def _set_shape(self, pair: tuple[str, str], link: FrameLink) -> None:
         link.origin_s = self._origin_s
         for side, way in enumerate((pair, pair[::-1])):
             link.shapes[side] = tuple(self._shapes.get(way, ()))
@@ -256,7 +254,7 @@ class VirtualNodes:
         for pair, link in self._links.items():
             self._set_delay(pair, link)
 
-    def _set_delay(self, pair: tuple[str, str], link: Link) -> None:
+    def _set_delay(self, pair: tuple[str, str], link: FrameLink) -> None:
         slowed = (delay_s for names, delay_s in self._delays_s if names & set(pair))
         least_s = max(slowed, default=0.0)
         hop_s = 0.0 if self.machine is None else self.machine.model.hop_s
@@ -307,16 +305,16 @@ class VirtualNodes:
         first, second = (
             (self.nodes[name].gateway.node_id, self._receptions[name]) for name in (one, other)
         )
-        delays_s, carriers = (DELAY_S, GRAIN_S), None
-        if self.machine is not None:
-            delays_s = (0.0, 0.0)
+        delay_s, grain_s, carriers = DELAY_S, GRAIN_S, None
+        if self.machine is not None:  # only shapes delay what travels between its nodes
+            delay_s, grain_s = 0.0, 0.0
             carriers = Carriers(self.machine, (one, other), is_relayed=self._is_relayed)
         link = FrameLink(
             self._random,
             self.agenda,
             (first, second),
-            delay_s_max=delays_s[0],
-            grain_s=delays_s[1],
+            delay_s_max=delay_s,
+            grain_s=grain_s,
             carriers=carriers,
         )
         self._set_shape((one, other), link)
