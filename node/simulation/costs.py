@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
+from statistics import fmean
 from typing import Any
 
 from lowu.contracts.named import tell_unknown
@@ -96,13 +97,8 @@ def average_models(first: CostModel, second: CostModel) -> CostModel:
             "calibrate both on one machine"
         )
     costs = {
-        work: WorkCost(
-            (one.base_s + other.base_s) / 2,
-            (one.item_s + other.item_s) / 2,
-            (one.wait_s + other.wait_s) / 2,
-        )
-        for work, one in first.costs.items()
-        for other in (second.costs[work],)
+        work: WorkCost(*map(fmean, zip(astuple(cost), astuple(second.costs[work]), strict=True)))
+        for work, cost in first.costs.items()
     }
     return CostModel(second.cores, costs, (first.hop_s + second.hop_s) / 2, second.machine)
 

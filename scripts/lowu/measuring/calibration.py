@@ -104,7 +104,7 @@ def measure_costs(progress: Progress) -> Calibration:
         measured.append(_play(item))
     here = describe_machine()
     told = f"{here['cpu']}, {here['cores']} cores, Python {here['python']}"
-    model = CostModel(_count_cores(), _with_wait(FIRST_COSTS, wait_s), FIRST_HOP_S, told)
+    model = CostModel(count_cores(), _with_wait(FIRST_COSTS, wait_s), FIRST_HOP_S, told)
     cpu_miss, figures = math.nan, [run.summary.figures for run in measured]
     simulated: list[dict[str, float]] = []
     for _ in range(ROUNDS):
@@ -138,7 +138,8 @@ def _play(item: Experiment) -> LoadRun:
         return trio.run(run_once, item, text, origin, folder)
 
 
-def _count_cores() -> int:
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

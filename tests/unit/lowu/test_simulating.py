@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from lowu.commands.experiment.calibrating import calibrate
 from lowu.commands.experiment.command import experiment
 from lowu.commands.experiment.simulating import simulate_once
 from lowu.consensus.codec import decode_message, encode_message, signing_digest
@@ -15,6 +16,7 @@ from lowu.consensus.messages import Checkpoint
 from lowu.consensus.types import Domain
 from lowu.experiments.load.observed import PHASES
 from lowu.experiments.load.planned.experiment_file import parse_experiments
+from lowu.measuring import calibration
 from lowu.measuring.calibration import FIRST_COSTS, fit_costs
 from lowu.node.client import RemoteError
 from lowu.node.crypto import is_signed_by
@@ -395,3 +397,18 @@ def test_a_node_lies_only_where_that_is_allowed():
             await actors.clients["nova"].call("setLies", ["delay"])
 
     VirtualNetwork("dev-4").play(play)
+
+
+def test_costs_of_another_machine_are_refused_before_anything_is_measured(monkeypatch, tmp_path):
+    """Averaging told so after ten minutes of measuring, and wrote nothing."""
+
+    def measure(progress):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(calibration, "measure_costs", measure)
+    told = CostModel(calibration.count_cores() + 1, FIRST_COSTS).to_json()
+    (tmp_path / "earlier.json").write_text(json.dumps(told))
+    options = ["--average-with", str(tmp_path / "earlier.json"), "--out", str(tmp_path / "new")]
+    done = CliRunner().invoke(calibrate, options)
+    assert done.exit_code == 2 and "calibrate both times on one machine" in done.output
+    assert not (tmp_path / "new").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from lowu.arguments import write_file
 from lowu.cli import emit_json
 from lowu.options import json_option
 from lowu.output import Progress, print_table
+
+if TYPE_CHECKING:
+    from lowu.node.simulation.costs import CostModel
 
 CHECKED = ("per s", "sim", "p50, ms", "sim", "p99, ms", "sim", "blocks", "sim")
 
@@ -37,11 +41,10 @@ def calibrate(out: Path, earlier: Path | None, is_json: bool) -> None:
     """
     import json
 
-    from lowu.commands.experiment.providers import read_costs
     from lowu.measuring.calibration import measure_costs
     from lowu.node.simulation.costs import average_models
 
-    before = None if earlier is None else read_costs(earlier)
+    before = None if earlier is None else _read_earlier(earlier)
     found = measure_costs(Progress(is_silent=is_json))
     model = found.model if before is None else average_models(before, found.model)
     text = json.dumps(model.to_json(), indent=1) + "\n"
@@ -81,3 +84,15 @@ def calibrate(out: Path, earlier: Path | None, is_json: bool) -> None:
         f"on average, the model misses CPU times by {found.cpu_miss:.0%}\n"
         f"written: {out}\nnext: lowu experiment run FILE --provider sim --costs {out}"
     )
+
+
+def _read_earlier(path: Path) -> CostModel:
+    """Return costs to average with, before anything is measured."""
+    from lowu.commands.experiment.providers import read_costs
+    from lowu.measuring.calibration import count_cores
+
+    model, cores = read_costs(path), count_cores()
+    if model.cores != cores:
+        told = f"{path}: costs for {model.cores} cores, and there are {cores} here"
+        raise click.UsageError(f"{told}; calibrate both times on one machine")
+    return model
