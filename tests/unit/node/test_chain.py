@@ -1,12 +1,13 @@
 """Transactions, receipts, headers, blocks, Merkle trees: encodings and hostile bytes."""
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
 import rlp
 from eth_account import Account
+from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,27 @@ HEADER = Header(
     1, 7, b"p" * 32, b"d" * 32, b"t" * 32, b"r" * 32, b"s" * 32,
     21000, 99, 2, (b"n" * 64,), (1,), b"",
 )  # fmt: skip
+
+
+def test_the_hash_of_a_header_follows_each_field_also_once_it_was_asked_for():
+    """Held against the rlp library and eth-hash, as a hash is computed once and kept."""
+
+    def compute(header):
+        values = (getattr(header, item.name) for item in fields(header) if item.init)
+        return keccak(b"lowu/1/header" + rlp.encode([rlp_value(value) for value in values]))
+
+    def rlp_value(value):
+        if isinstance(value, tuple):
+            return [rlp_value(item) for item in value]
+        return rlp.sedes.big_endian_int.serialize(value) if isinstance(value, int) else value
+
+    assert HEADER.hash == HEADER.hash == compute(HEADER)
+    for item in fields(HEADER):
+        if item.init:
+            old = getattr(HEADER, item.name)
+            new = old + 1 if isinstance(old, int) else old + type(old)(old[:1] or b"x")
+            changed = replace(HEADER, **{item.name: new})
+            assert changed.hash == compute(changed) != HEADER.hash, item.name
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
