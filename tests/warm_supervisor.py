@@ -1,4 +1,4 @@
-"""A supervisor for `lowu up` in tests, forked from a process that has imported the node's code.
+"""A supervisor for commands of tests, forked from a process that has imported the node's code.
 
 Most of what a new network computes is the imports of its supervisor. Networks that tests start with
 their own Python, and those of demos, have a supervisor that starts as a user's does.
