@@ -68,7 +68,15 @@ from lowu.node.rpc.reader import ChainReader
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
 from lowu.node.simulation.byzantine import ByzantineGateway, CensoringPool
+from lowu.node.simulation.failpoints import (
+    FailingStorage,
+    FailingTrace,
+    Failpoints,
+    find_situation,
+    read_failpoints,
+)
 from lowu.node.simulation.ordered_faults import DelayedStorage, ShiftedClock
+from lowu.node.topology.faults.fail_order import Failpoint
 from lowu.node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
@@ -124,6 +132,8 @@ class Environment:
     """What may be open of each kind."""
     disk: DelayedStorage | None = None
     """The ledger's disk, if it can be slowed to order."""
+    failpoints: Failpoints | None = None
+    """Where the node may be told to fail, if it may be."""
     make_gateway: Callable[..., Gateway] = Gateway
     """Takes a gateway's arguments; a simulated liar has a gateway of its own."""
 
@@ -137,22 +147,33 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
     block = build_genesis(genesis)
-    trace = FileTrace(config.folder / vote_trace.NAME)
+    trace_path = config.folder / vote_trace.NAME
+    trace: VoteTrace = FileTrace(trace_path)
     is_new = is_first_start(config)
     disk: DelayedStorage | None = None
+    failpoints = read_failpoints(config)
+    if failpoints is not None:
+        trace = FailingTrace(trace, failpoints, trace_path)
 
     def build(storage: Storage, lost: str) -> Ledger:
         nonlocal disk
-        if config.allow_lies:
-            storage = disk = DelayedStorage(storage)
+        if failpoints is not None:
+            failing = FailingStorage(storage, failpoints, config.data_path)
+            storage = disk = DelayedStorage(failing)
         return open_ledger(genesis, block, storage, trace, is_first_start=is_new, lost=lost)
 
-    ledger = open_chain(config.data_path, build, descriptors.rocksdb_files)
-    environment = Environment(
-        key, ledger, SystemClock(), tap, contexts, descriptors=descriptors, disk=disk
+    def step(point: Failpoint, write: Callable[[], None]) -> None:
+        write() if failpoints is None else failpoints.step(point, write)
+
+    ledger = open_chain(
+        config.data_path, build, descriptors.rocksdb_files, partial(step, Failpoint.SET_ASIDE)
     )
+    environment = Environment(
+        key, ledger, SystemClock(), tap, contexts,
+        descriptors=descriptors, disk=disk, failpoints=failpoints,
+    )  # fmt: skip
     node = assemble_node(genesis, config, environment)
-    end_first_start(config)
+    step(Failpoint.FIRST_START, partial(end_first_start, config))
     return node
 
 
@@ -190,7 +211,6 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     )
     make_gateway = on.make_gateway
     if config.allow_lies:
-        log.warning("this node may be told to lie: its network has allow_lies")
         make_gateway = partial(ByzantineGateway, key, verifier.domain)
     gateway = make_gateway(
         node_id=key.node_id,
@@ -224,8 +244,9 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     replica = None if driver is None else driver.replica
     phases = BlockPhases(clock.elapsed_s) if driver is None else driver.phases
     status = NodeStatus(
-        config, ledger, gateway, sync, replica, checker.clock_check, cpu, phases, clock, on.disk
-    )
+        config, ledger, gateway, sync, replica, checker.clock_check, cpu, phases, clock, on.disk,
+        on.failpoints,
+    )  # fmt: skip
     waiter = CommitWaiter(pool, reader, clock, cpu)
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
     node = Node(
@@ -258,6 +279,8 @@ def _build_consensus(
     abstains = partial(_is_abstaining, replica)
     sync = Sync(ledger, gateway, scheduler, membership, inbox, abstains)
     sealer = Sealer(genesis, config, verifier.domain, pool, bodies, inbox.deliver, on.clock)
+    if on.failpoints is not None:
+        on.failpoints.find_situation = partial(find_situation, replica)
     driver = Driver(
         node_id=on.key.node_id,
         replica=replica,

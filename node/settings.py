@@ -83,8 +83,8 @@ SETTINGS = {
                 ini="rpc.allowed_origins"),
         Setting("tap", bool, "whether nodes copy all their traffic, unencrypted, to log/tap.bin",
                 ini="others.tap"),
-        Setting("allow_lies", bool, "whether clients may have nodes lie, slow their disks and "
-                "shift their clocks, for experiments only",
+        Setting("allow_lies", bool, "whether clients may have nodes lie, slow their disks, shift "
+                "their clocks and fail at durable steps, for experiments only",
                 ini="others.allow_lies"),
     )
 }  # fmt: skip

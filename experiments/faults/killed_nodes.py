@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class SteadyLoad:
         """Register new anchors until cancelled."""
         signer = Signer(client, self.issuer.account_key)
         schema = SCHEMAS[self.issuer.spec.schemas[0]].number
-        self.times_s.append(time.monotonic())
+        self.times_s.append(trio.current_time())
         while True:
             anchor = secrets.token_bytes(32)
             call = encode_register_anchor(anchor, schema=schema)
@@ -57,7 +56,7 @@ class SteadyLoad:
                 await trio.sleep(POLL_S)
                 continue
             self.acknowledged.append(anchor)
-            self.times_s.append(time.monotonic())
+            self.times_s.append(trio.current_time())
             self._acknowledgement.set()
             self._acknowledgement = trio.Event()
 

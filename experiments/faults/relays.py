@@ -22,7 +22,7 @@ import trio
 
 from lowu.contracts.registry import Jurisdiction
 from lowu.node.topology.control import Control
-from lowu.node.topology.link_shape import Direction, LinkShape
+from lowu.node.topology.faults.link_shape import Direction, LinkShape
 from lowu.node.topology.plan import HOST, Plan, PlannedNode
 from lowu.node.topology.tree import node_folder
 

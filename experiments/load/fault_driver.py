@@ -27,7 +27,7 @@ from lowu.experiments.load.planned.experiment_file import Experiment
 from lowu.experiments.load.planned.fault_tables import Ends, PlannedFault, tell_end
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.topology.control import Control
-from lowu.node.topology.link_shape import Direction, list_directions
+from lowu.node.topology.faults.link_shape import Direction, list_directions
 from lowu.node.topology.plan import Plan
 
 LEADER, RANDOM = "leader", "random"

@@ -20,7 +20,7 @@ from lowu.experiments.faults.relays import Relays
 from lowu.experiments.scenarios.stage import Scenario, Stage
 from lowu.institutions.ledger.registry import Registry
 from lowu.node.client import TransactionTimeout
-from lowu.node.topology.link_shape import list_directions
+from lowu.node.topology.faults.link_shape import list_directions
 from lowu.node.topology.network import read_status
 
 ISSUERS = {"szcredit": "cn.ecr/1", "bea-hk": "grp.kyc/1"}

@@ -33,12 +33,20 @@ noticing, the gap is among them."""
 log = logging.getLogger("STORAGE")
 
 
+def _make(step: Callable[[], None]) -> None:
+    step()
+
+
 def open_chain(
-    path: Path, build: Callable[[Storage, str], Ledger], files_max: int = ROCKSDB_FILES[1]
+    path: Path,
+    build: Callable[[Storage, str], Ledger],
+    files_max: int = ROCKSDB_FILES[1],
+    make_step: Callable[[Callable[[], None]], None] = _make,
 ) -> Ledger:
     """Open a node's database; if it is damaged, set it aside and start with an empty one.
 
-    `build` makes the ledger from the storage and the reason why votes may be lost.
+    `build` makes the ledger from the storage and the reason why votes may be lost; `make_step`
+    makes the durable step of moving a database out of the way, which it may let fail.
 
     Raises:
         ConfigError: it cannot be opened, or `KEPT_MAX` damaged databases are kept already.
@@ -55,7 +63,7 @@ def open_chain(
         log.error("log of the database damaged, opened up to the damage,reason=%s", damage)
         ledger.damage.note(damage)
         return ledger
-    kept = _set_aside(path)
+    kept = _set_aside(path, make_step)
     log.error("database damaged,reason=%s,kept=%s", damage, kept)
     return _open(path, build, files_max, f"{damage}, and is kept in {kept.name}")
 
@@ -89,15 +97,19 @@ def _check_recent_blocks(storage: RocksStorage, head: int) -> None:
             raise DamagedData(f"the database is damaged (it lacks blocks {missing})")
 
 
-def _set_aside(path: Path) -> Path:
+def _set_aside(path: Path, make_step: Callable[[Callable[[], None]], None]) -> Path:
     """Move a database out of the way, durably; return where it is."""
+
+    def move() -> None:
+        path.rename(kept)
+        sync_folder(path.parent)
+
     for number in range(1, KEPT_MAX + 1):
         kept = path.with_name(f"{path.name}.damaged-{number}")
         if kept.exists():
             continue
         try:
-            path.rename(kept)
-            sync_folder(path.parent)
+            make_step(move)
         except OSError as error:
             raise ConfigError(
                 f"{path}: the database is damaged and cannot be moved aside: "

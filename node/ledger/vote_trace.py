@@ -204,6 +204,18 @@ def _write_at(file: int, data: bytes, offset: int) -> None:
         raise OSError(0, f"only {written} of {len(data)} bytes could be written")
 
 
+def write_torn_slot(path: Path, mark: Mark, share: float) -> None:
+    """Write a share of a mark into its slot, as a torn write leaves it (for failpoints)."""
+    data = _encode_slot(mark)[: _BODY_BYTES + _CHECKSUM_BYTES]
+    count = min(max(1, int(len(data) * share)), len(data) - 1)
+    file = os.open(path, os.O_WRONLY)
+    try:
+        _write_at(file, data[:count], mark.number % SLOTS * SLOT_BYTES)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def _encode_slot(mark: Mark) -> bytes:
     body = _MAGIC + mark.number.to_bytes(_NUMBER_BYTES, "big") + mark.digest
     return (body + _checksum(body)).ljust(SLOT_BYTES, b"\0")

@@ -105,6 +105,12 @@ class FiscoMethods:
             raise RpcError(INVALID_PARAMS, f"milliseconds, at most {DISK_DELAY_MAX_MS}")
         return self._order(self._status.slow_disk, delay_ms)
 
+    def failAt(self, order: object) -> str:
+        """Have the node fail once, if it may, at a durable step; "" for no more (an own method)."""
+        if not isinstance(order, str):
+            raise RpcError(INVALID_PARAMS, "an order is a text, as vote:torn-half:leading")
+        return self._order(self._status.fail, order)
+
     def _order(self, give: Callable[[T], None], value: T) -> T:
         try:
             give(value)

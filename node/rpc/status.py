@@ -16,7 +16,9 @@ from lowu.node.gateway.gateway import Gateway
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.metrics import BlockPhases, CpuTimes
 from lowu.node.simulation.byzantine import ByzantineGateway
+from lowu.node.simulation.failpoints import Failpoints
 from lowu.node.simulation.ordered_faults import DelayedStorage, ShiftedClock
+from lowu.node.topology.faults.fail_order import parse_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class NodeStatus:
         phases: BlockPhases,
         clock: Clock,
         disk: DelayedStorage | None = None,
+        failpoints: Failpoints | None = None,
     ) -> None:
         """Take the parts; an observer has no replica."""
         self.config = config
@@ -59,6 +62,7 @@ class NodeStatus:
         self._phases = phases
         self._clock = clock
         self._disk = disk
+        self._failpoints = failpoints
 
     def set_lies(self, names: Iterable[str]) -> None:
         """Have the node lie so from now on; `BadInput` if it may not, or for an unknown lie."""
@@ -77,6 +81,12 @@ class NodeStatus:
         if self._disk is None:
             raise BadInput("this node's disk is not slowed: its network has not allow_lies")
         self._disk.delay_s = delay_ms / 1_000
+
+    def fail(self, order: str) -> None:
+        """Have the node fail at a durable step, once; `BadInput` if it may not."""
+        if self._failpoints is None:
+            raise BadInput("this node does not fail to order: its network has not allow_lies")
+        self._failpoints.arm(parse_order(order) if order else None)
 
     @property
     def node_id(self) -> bytes:

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.faults.link_shape import LinkShape
 
 DELAY_S_MAX = (0.002, 0.02, 0.2)
 

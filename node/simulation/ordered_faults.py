@@ -29,13 +29,12 @@ class ShiftedClock:
         return self._clock.elapsed_s()
 
 
-class DelayedStorage:
-    """A store whose durable writes take longer than another one's."""
+class StorageAround:
+    """A store that hands everything on to another one."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.damage = storage.damage
-        self.delay_s = 0.0
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""
@@ -50,11 +49,23 @@ class DelayedStorage:
         return self._storage.snapshot()
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
-        """Write, after the delay: whoever waits for a disk does nothing else meanwhile."""
-        if self.delay_s:
-            time.sleep(self.delay_s)
+        """Write all or nothing, durably."""
         self._storage.write(puts, deletes)
 
     def close(self) -> None:
         """Release the store."""
         self._storage.close()
+
+
+class DelayedStorage(StorageAround):
+    """A store whose durable writes take longer than another one's."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self.delay_s = 0.0
+
+    def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
+        """Write, after the delay: whoever waits for a disk does nothing else meanwhile."""
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        super().write(puts, deletes)

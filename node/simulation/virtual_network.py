@@ -26,17 +26,25 @@ from lowu.node.client import ClientError, RpcClient
 from lowu.node.config import GenesisConfig
 from lowu.node.core.events import BlockCommittedEvent
 from lowu.node.core.scheduler import Run
-from lowu.node.errors import BadInput
+from lowu.node.errors import BadInput, StorageError
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.genesis import build_genesis
-from lowu.node.ledger.storage import MemoryStorage
-from lowu.node.ledger.vote_trace import MemoryTrace
+from lowu.node.ledger.storage import MemoryStorage, Storage
+from lowu.node.ledger.vote_trace import MemoryTrace, VoteTrace
 from lowu.node.simulation.agenda import Agenda
 from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.simulation.costs import Work
+from lowu.node.simulation.failpoints import (
+    FailingStorage,
+    FailingTrace,
+    Failpoints,
+    SimulatedDeath,
+    die_simulated,
+)
 from lowu.node.simulation.frame_links import Carriers, FrameEnd, FrameLink, Reception
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
-from lowu.node.topology.link_shape import Direction, LinkShape, list_directions
+from lowu.node.topology.faults.fail_order import FailOrder, Failpoint
+from lowu.node.topology.faults.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.traffic_tap import Tap
 
@@ -100,6 +108,10 @@ class VirtualNodes:
         self._random = Random(f"virtual/{seed}")  # noqa: S311  (repeatable)
         self._storages = {item.name: MemoryStorage() for item in plan.nodes}
         self._traces = {item.name: MemoryTrace() for item in plan.nodes}
+        self.failpoints: dict[str, Failpoints] = {}
+        """By name; only where nodes may be told to fail."""
+        if plan.spec.settings.allow_lies:
+            self.failpoints = {item.name: Failpoints(die=die_simulated) for item in plan.nodes}
         self._scopes: dict[str, trio.CancelScope] = {}
         self._links: dict[tuple[str, str], FrameLink] = {}
         self._cuts: list[frozenset[Jurisdiction]] = []
@@ -141,6 +153,25 @@ class VirtualNodes:
         finally:
             self._down.subtract(chosen)
             self._note()
+
+    async def stop(self, name: str) -> None:
+        """Keep a node down until it is started."""
+        self._down[name] += 1
+        if name in self._scopes:
+            self._scopes[name].cancel()
+        while name in self.nodes:
+            await trio.lowlevel.checkpoint()
+
+    async def start(self, name: str) -> None:
+        """Start a node that has been stopped, or has failed; return once it runs, or has failed."""
+        self._down[name] -= 1
+        self._note()
+        while name not in self.nodes and not self._down[name]:
+            await self._changed.wait()
+
+    def lose_trace(self, name: str) -> None:
+        """Lose the trace of a stopped node's last vote."""
+        self._traces[name].slots = None
 
     @asynccontextmanager
     async def cut(self, first: Jurisdiction, second: Jurisdiction) -> AsyncIterator[None]:
@@ -279,11 +310,17 @@ class VirtualNodes:
     def _assemble(self, planned: PlannedNode) -> Node:
         name = planned.name
         genesis = self.plan.genesis
+        storage: Storage = self._storages[name]
+        trace: VoteTrace = self._traces[name]
+        failpoints = self.failpoints.get(name)
+        if failpoints is not None:
+            storage = FailingStorage(storage, failpoints, None)
+            trace = FailingTrace(trace, failpoints, None)
         ledger = open_ledger(
             genesis,
             _build_genesis(genesis),
-            self._storages[name],
-            self._traces[name],
+            storage,
+            trace,
             is_first_start=self._is_new[name],
             cpu=None if self.machine is None else SimulatedCpu(self.machine, name),
         )
@@ -291,10 +328,16 @@ class VirtualNodes:
         run: Run = run_inline
         if self.machine is not None:
             run = partial(self.machine.run_in_thread, name)
-        environment = Environment(planned.key, ledger, clock, Tap(None), None, run)
-        self._is_new[name] = False
+        environment = Environment(
+            planned.key, ledger, clock, Tap(None), None, run, failpoints=failpoints
+        )
         node = assemble_node(genesis, self.plan.node_config(planned, Path()), environment)
         node.events.subscribe(partial(self._on_block, name))
+        end_first_start = partial(self._is_new.__setitem__, name, False)
+        if failpoints is None:
+            end_first_start()
+        else:
+            failpoints.step(Failpoint.FIRST_START, end_first_start)
         return node
 
     def _on_block(self, name: str, event: BlockCommittedEvent) -> None:
@@ -328,23 +371,34 @@ class VirtualNodes:
         while True:
             while self._down[name]:
                 await self._changed.wait()
-            self.nodes[name] = self._assemble(planned)
-            reception = self._receptions[name] = Reception()
-            self._note()
             try:
-                with trio.CancelScope() as self._scopes[name]:
-                    async with trio.open_nursery() as nursery:
-                        if self.machine is not None:
-                            nursery.start_soon(self.machine.idle, name)
-                        nursery.start_soon(reception.run)
-                        await run_services(self.nodes[name])
-            finally:
-                del self.nodes[name], self._scopes[name]
-                for pair, link in self._links.items():
-                    if name in pair:
-                        link.break_off()
-                if self.machine is not None:
-                    self.machine.forget(name)
+                await self._run_node(planned)
+            except* (SimulatedDeath, StorageError):
+                if name not in self.failpoints or not self.failpoints[name].has_failed:
+                    raise
+                self._down[name] += 1
+                self._note()
+
+    async def _run_node(self, planned: PlannedNode) -> None:
+        """Run a node until it is stopped, or fails."""
+        name = planned.name
+        self.nodes[name] = self._assemble(planned)
+        reception = self._receptions[name] = Reception()
+        self._note()
+        try:
+            with trio.CancelScope() as self._scopes[name]:
+                async with trio.open_nursery() as nursery:
+                    if self.machine is not None:
+                        nursery.start_soon(self.machine.idle, name)
+                    nursery.start_soon(reception.run)
+                    await run_services(self.nodes[name])
+        finally:
+            del self.nodes[name], self._scopes[name]
+            for pair, link in self._links.items():
+                if name in pair:
+                    link.break_off()
+            if self.machine is not None:
+                self.machine.forget(name)
 
     async def keep_link(self, first: PlannedNode, second: PlannedNode) -> None:
         """Link two nodes whenever both run and no cut separates them."""
@@ -362,10 +416,9 @@ class VirtualNodes:
             await trio.sleep(RELINK_S)
 
     async def wait_until_linked(self) -> None:
-        """Return once every node is linked to all others."""
-        others = len(self.plan.nodes) - 1
+        """Return once every running node is linked to all others."""
         with trio.fail_after(LINKED_S):
-            while self._least_links() < others:  # noqa: ASYNC110  (virtual time: no cost)
+            while self._least_links() < len(self.nodes) - 1:  # noqa: ASYNC110  (virtual time: no cost)
                 await trio.sleep(0.01)
 
     def _least_links(self) -> int:
@@ -394,12 +447,16 @@ async def open_virtual(
     skews_ms: Mapping[str, int] | None = None,
     machine: Machine | None = None,
     shapes: Shapes | None = None,
+    orders: Mapping[str, FailOrder] | None = None,
 ) -> AsyncIterator[VirtualNodes]:
     """Run a plan's nodes for the duration of the block; use it inside `run_virtual`.
 
-    With a machine, work takes time, and links have the delays of their `shapes` only.
+    With a machine, work takes time, and links have the delays of their `shapes` only. `orders` are
+    for nodes that fail at their first start, by name.
     """
     network = VirtualNodes(plan, seed, skews_ms, machine, shapes)
+    for name, order in (orders or {}).items():
+        network.failpoints[name].arm(order)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(network.agenda.run)
         for planned in plan.nodes:

@@ -65,8 +65,13 @@ class Control:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
 
-    def order(self, do: str, nodes: list[str] | None = None) -> list[dict[str, Any]]:
+    def order(
+        self, do: str, nodes: list[str] | None = None, fail: str = ""
+    ) -> list[dict[str, Any]]:
         """Send an order and return the states of the nodes in it.
+
+        Nodes that are started with `fail` fail once at the durable step that it names
+        (`node/simulation/failpoints.py`), if their network has `allow_lies`.
 
         Raises:
             NotRunning: there is no supervisor.
@@ -81,7 +86,7 @@ class Control:
                 ended = f"Its last supervisor, process {pid}, ended without stopping it."
                 raise NotRunning(f"{not_running}. {ended}")
             with socket.create_connection((HOST, port), timeout=ORDER_S) as connection:
-                request = {"token": token, "do": do, "nodes": nodes}
+                request = {"token": token, "do": do, "nodes": nodes, "fail": fail}
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 answer = json.loads(connection.makefile("rb").readline() or b"{}")
         except TimeoutError as error:

@@ -29,6 +29,7 @@ from typing import Any
 from lowu.node.execution.warm_up import warm_up
 from lowu.node.limits.json_limits import load_json
 from lowu.node.process import node_main, redirect_output
+from lowu.node.topology.faults.fail_order import VARIABLE
 from lowu.node.topology.plan import HOST, Plan
 from lowu.node.topology.supervisor_files import control_file, supervisor_lock
 from lowu.node.topology.tree import load_tree, node_folder
@@ -72,8 +73,8 @@ class Supervisor:
 
     # --- children ---------------------------------------------------------------------------
 
-    def start(self, name: str) -> None:
-        """Fork a node."""
+    def start(self, name: str, fail: str = "") -> None:
+        """Fork a node, which fails at a step if its network lets it be told so (`Failpoints`)."""
         child = self._children[name]
         node = self._plan.find_node(name)
         if child.pid is not None or node is None:
@@ -82,6 +83,8 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             os.close(ready_read)
+            if fail:
+                os.environ[VARIABLE] = f"{name}={fail}"
             self._run_child(node_folder(self._directory, node), ready_write)
         os.close(ready_write)
         os.set_blocking(ready_read, False)
@@ -168,7 +171,7 @@ class Supervisor:
                 pass
             case "start":
                 for name in names:
-                    self.start(name)
+                    self.start(name, str(request.get("fail", "")))
             case "stop":
                 self.stop(names)
             case "kill":

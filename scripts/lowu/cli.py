@@ -68,6 +68,8 @@ _COMMANDS = {
     "org": ("org.command", "Propose changes, vote on them, replace accounts and keys."),
     "scenarios": ("scenarios", "Play scenarios of the pilot and beyond on a real network."),
     "attack": ("attack.command", "Try an attack, and say what the attacker learns or gains."),
+    "crash-matrix": ("crash.command", "Let nodes fail at each durable step, and check what holds."),
+    "crash-test": ("crash.command", "Kill nodes at random under load, and check what holds."),
     "state-tests": ("state_tests", "Run the official state tests in both EVM engines."),
     "bench": (
         "bench.command",

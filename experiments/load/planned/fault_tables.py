@@ -12,7 +12,7 @@ from lowu.contracts.registry import Jurisdiction
 from lowu.experiments.load.planned.file_table import FileTable
 from lowu.institutions.files import read_given
 from lowu.institutions.package.forms import FormError
-from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.faults.link_shape import LinkShape
 from lowu.node.topology.spec import LIES
 
 TIME_MAX_S = 7 * 86_400.0

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 from lowu.contracts.named import UnknownName, tell_unknown
 from lowu.contracts.registry import Jurisdiction
-from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.faults.link_shape import LinkShape
 from lowu.node.topology.plan import Plan
 
 Side = Jurisdiction | str

@@ -19,7 +19,7 @@ from lowu.experiments.load.planned.fault_tables import PlannedFault
 from lowu.node.client import ClientError, RemoteError, RpcClient
 from lowu.node.simulation.virtual_network import VirtualNodes
 from lowu.node.topology.control import Control
-from lowu.node.topology.link_shape import Direction, LinkShape, list_directions
+from lowu.node.topology.faults.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.network import read_status
 from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.topology.spec import LIES

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from lowu.node.topology.link_shape import RETRANSMISSION_S, LinkShape, list_directions
+from lowu.node.topology.faults.link_shape import RETRANSMISSION_S, LinkShape, list_directions
 
 
 def delays(shape, count=20_000):

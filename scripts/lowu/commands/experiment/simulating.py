@@ -59,7 +59,7 @@ from lowu.node.simulation.costs import Work
 from lowu.node.simulation.simulated_machine import Machine
 from lowu.node.simulation.virtual_network import Shapes, VirtualNodes, open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
-from lowu.node.topology.link_shape import Direction, LinkShape
+from lowu.node.topology.faults.link_shape import Direction, LinkShape
 from lowu.node.topology.plan import Plan
 
 POLL_S = 0.01

@@ -7,7 +7,7 @@ import pytest
 from lowu.experiments.load.planned.experiment_file import Bound, parse_experiments
 from lowu.experiments.load.planned.random_faults import KINDS_DRAWN, RandomFaults
 from lowu.node.errors import ConfigError
-from lowu.node.topology.link_shape import LinkShape
+from lowu.node.topology.faults.link_shape import LinkShape
 
 GOOD = """\
 [experiment]

@@ -1,0 +1,252 @@
+"""The crash matrix: one node fails at one durable step, while the others serve their clients.
+
+After each cell, the same must hold: the node has failed where it was told to; the others have gone
+on meanwhile; it starts again without any repair, catches up and votes; it has every acknowledged
+registration; all have the same block; and nobody holds proof that anybody has voted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from lowu.contracts.registry import AnchorState
+from lowu.experiments.crashes.cells import Cell, Occasion
+from lowu.experiments.crashes.consortium import Consortium, read_consensus
+from lowu.experiments.faults.killed_nodes import SteadyLoad
+from lowu.institutions.ledger.registry import Registry
+from lowu.node.client import ClientError, RemoteError
+from lowu.node.topology.faults.fail_order import FailMode
+from lowu.node.topology.plan import PlannedNode
+
+REACHED_S = 30.0
+"""How long a node may take to the step at which it is to fail."""
+STALL_S = 10.0
+"""How long the others may take for their next registrations while it is down."""
+LEVEL_S = 30.0
+"""How long all may take, after it has started again, to one head and to full votes."""
+POLL_S = 0.05
+GO_ON = 3
+"""Registrations that the others have to make while the node is down."""
+MISSED = 8
+"""Registrations that a node misses, besides those of the count, before it fetches blocks."""
+LOADS = 2
+
+
+@dataclass(slots=True)
+class PlayedCell:
+    """What came of a cell."""
+
+    name: str
+    victim: str = ""
+    problems: list[str] = field(default_factory=list)
+    """Why it is not as it must be; empty if it is."""
+    is_reached: bool = False
+    """Whether the node failed where it was told to."""
+    acknowledged: int = 0
+    longest_gap_s: float = 0.0
+    """The longest time in which no registration was acknowledged."""
+    seconds: float = 0.0
+
+
+async def play_cell(consortium: Consortium, cell: Cell, number: int) -> PlayedCell:
+    """Play a cell of a node that runs, or starts again; nodes take turns by the number."""
+    played, started = PlayedCell(cell.name), trio.current_time()
+    try:
+        await _play(consortium, cell, number, played)
+    except (ClientError, RemoteError) as error:
+        played.problems.append(f"a node does not answer: {error}")
+    played.seconds = trio.current_time() - started
+    return played
+
+
+async def play_first_start(consortium: Consortium, cell: Cell, victim: PlannedNode) -> PlayedCell:
+    """Play a cell of a node that was to fail at its first start, in a network that has begun."""
+    played, started = PlayedCell(cell.name, victim.name), trio.current_time()
+    async with _loads(consortium, {victim.name}, played) as loads:
+        await _recover(consortium, cell, victim, played, loads)
+    await _check(consortium, victim, played, loads)
+    played.seconds = trio.current_time() - started
+    return played
+
+
+async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedCell) -> None:
+    nodes = consortium.plan.nodes
+    leader = await find_leader(consortium, nodes[0])
+    if cell.occasion is Occasion.CHANGING:
+        victim = nodes[(nodes.index(leader) + cell.place) % len(nodes)]
+        avoided = {victim.name, leader.name}
+    else:
+        victim = nodes[number % len(nodes)]
+        avoided = {victim.name}
+    played.victim = victim.name
+    async with _loads(consortium, avoided, played) as loads:
+        order = str(cell.order)
+        match cell.occasion:
+            case Occasion.LEADING | Occasion.FOLLOWING:
+                await _arm(consortium, victim, order)
+                await _wait_until_down(consortium, victim)
+            case Occasion.CHANGING:
+                await _arm(consortium, victim, order)
+                async with consortium.paused(leader.name):
+                    await _wait_until_down(consortium, victim)
+            case Occasion.SYNCING:
+                await consortium.stop(victim.name)
+                await loads.wait_for(MISSED + 2 * cell.order.count)
+                await consortium.start(victim.name, order)
+            case Occasion.LOST_TRACE:
+                await consortium.stop(victim.name)
+                await consortium.lose_trace(victim.name)
+                await consortium.start(victim.name, order)
+            case Occasion.DAMAGED:
+                await consortium.stop(victim.name)
+                await consortium.damage(victim.name)
+                await consortium.start(victim.name, order)
+            case _:
+                raise ValueError(f"{cell.occasion} is for a new network")
+        await _recover(consortium, cell, victim, played, loads)
+    await _check(consortium, victim, played, loads)
+
+
+async def _arm(consortium: Consortium, victim: PlannedNode, order: str) -> None:
+    async with consortium.client(victim) as client:
+        await client.call("failAt", order)
+
+
+async def find_leader(consortium: Consortium, asked: PlannedNode) -> PlannedNode:
+    """Return the node that leads the next height, as one of them sees it."""
+    status = await read_consensus(consortium, asked)
+    node_id = status["consensusNodeList"][status["leaderIndex"]]["nodeID"]
+    return next(node for node in consortium.plan.nodes if node.key.node_id.hex() == node_id)
+
+
+async def _wait_until_down(consortium: Consortium, victim: PlannedNode) -> bool:
+    async def is_down() -> bool:
+        return not await consortium.is_up(victim.name)
+
+    return await holds_within(REACHED_S, is_down)
+
+
+async def holds_within(seconds: float, ask: Callable[[], Awaitable[bool]]) -> bool:
+    """Return whether something holds within some seconds."""
+    with trio.move_on_after(seconds):
+        while not await ask():  # noqa: ASYNC110  (the answer is in another process)
+            await trio.sleep(POLL_S)
+        return True
+    return False
+
+
+# --- load, and what must hold -------------------------------------------------------------------
+
+
+class _Loads:
+    """Registrations of some issuers, through nodes that do not fail."""
+
+    def __init__(self, loads: Sequence[SteadyLoad]) -> None:
+        self.loads = loads
+
+    async def wait_for(self, count: int) -> None:
+        """Return once one of the issuers has had `count` more acknowledgements."""
+        async with trio.open_nursery() as nursery:
+
+            async def wait(load: SteadyLoad) -> None:
+                await load.wait_for(count)
+                nursery.cancel_scope.cancel()
+
+            for load in self.loads:
+                nursery.start_soon(wait, load)
+
+
+@asynccontextmanager
+async def _loads(
+    consortium: Consortium, avoided: set[str], played: PlayedCell
+) -> AsyncIterator[_Loads]:
+    issuers = [item for item in consortium.plan.institutions if item.spec.schemas][:LOADS]
+    asked = [node for node in consortium.plan.nodes if node.name not in avoided]
+    loads = [SteadyLoad(issuer) for issuer in issuers]
+    async with trio.open_nursery() as nursery:
+
+        async def register(load: SteadyLoad, node: PlannedNode) -> None:
+            async with consortium.client(node) as client:
+                await load.run(client)
+
+        for place, load in enumerate(loads):
+            nursery.start_soon(register, load, asked[place % len(asked)])
+        yield _Loads(loads)
+        nursery.cancel_scope.cancel()
+    played.acknowledged = sum(len(load.acknowledged) for load in loads)
+    played.longest_gap_s = max(load.longest_gap_s for load in loads)
+
+
+async def _recover(
+    consortium: Consortium, cell: Cell, victim: PlannedNode, played: PlayedCell, loads: _Loads
+) -> None:
+    """Check that the node has failed, start it again, and check what must hold."""
+    played.is_reached = await _wait_until_down(consortium, victim)
+    if not played.is_reached:
+        played.problems.append(f"the node did not fail within {REACHED_S:.0f} s")
+        await _arm(consortium, victim, "")
+        return
+    words = await consortium.find_last_words(victim.name)
+    if cell.order.mode in (FailMode.ERROR, FailMode.LATE_ERROR) and "as ordered" not in words:
+        played.problems.append(f"the node did not say why it ended: {words!r}")
+    with trio.move_on_after(STALL_S) as limit:
+        await loads.wait_for(GO_ON)
+    if limit.cancelled_caught:
+        played.problems.append(f"the others committed nothing for {STALL_S:.0f} s")
+    await consortium.start(victim.name)
+    if not await holds_within(LEVEL_S, partial(is_voting, consortium, victim)):
+        played.problems.append(f"the node does not vote {LEVEL_S:.0f} s after its start")
+
+
+async def is_voting(consortium: Consortium, node: PlannedNode) -> bool:
+    """Whether a node takes part in consensus, and is up to date."""
+    try:
+        return bool((await read_consensus(consortium, node))["phase"] == "normal")
+    except (ClientError, RemoteError):
+        return False
+
+
+async def _check(
+    consortium: Consortium, victim: PlannedNode, played: PlayedCell, loads: _Loads
+) -> None:
+    lost, proofs = await list_broken_promises(consortium, [victim], loads.loads)
+    played.problems += [*lost, *proofs]
+
+
+async def list_broken_promises(
+    consortium: Consortium, asked: Sequence[PlannedNode], loads: Sequence[SteadyLoad]
+) -> tuple[list[str], list[str]]:
+    """Return what some nodes lack of what was acknowledged, and all proofs of two votes.
+
+    There must be no load any more. If the nodes do not come to the same block, that is all that is
+    told.
+    """
+    if not await holds_within(LEVEL_S, partial(_are_level, consortium)):
+        return [f"the nodes have not the same block within {LEVEL_S:.0f} s"], []
+    lost, proofs = [], []
+    for node in asked:
+        async with consortium.client(node) as client:
+            registry = Registry(client)
+            for load in loads:
+                for anchor in load.acknowledged:
+                    record = await registry.get_record(load.issuer.org_id, anchor)
+                    if record.state is AnchorState.NONE:
+                        lost.append(f"{node.name} lacks the acknowledged {anchor.hex()}")
+    for node in consortium.plan.nodes:
+        async with consortium.client(node) as client:
+            found = await client.call("getConsensusEvidence")
+            proofs += [f"{node.name} has proof of two votes: {item}" for item in found]
+    return lost, proofs
+
+
+async def _are_level(consortium: Consortium) -> bool:
+    try:
+        states = [await read_consensus(consortium, node) for node in consortium.plan.nodes]
+    except (ClientError, RemoteError):
+        return False
+    return len({state["hash"] for state in states}) == 1

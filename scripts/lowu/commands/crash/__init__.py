@@ -1,0 +1,1 @@
+"""``lowu crash-matrix`` and ``lowu crash-test``."""

@@ -1,0 +1,85 @@
+"""Cells of the crash matrix in virtual time, and controls: each check finds what it is for."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lowu.commands.crash.virtual_consortium import open_in_virtual_time, play_in_virtual_time
+from lowu.experiments.crashes import matrix
+from lowu.experiments.crashes.campaign import prepare_text
+from lowu.experiments.crashes.cells import Cell, Occasion, choose_some, list_cells
+from lowu.experiments.crashes.matrix import list_broken_promises, play_cell
+from lowu.experiments.faults.killed_nodes import SteadyLoad
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.faults.fail_order import FailMode, Failpoint, parse_order
+from lowu.node.topology.plan import build_plan
+from lowu.node.topology.spec import parse_spec
+from lowu.options import read_network
+
+TEXT = read_network("dev-4")[0]
+PLAN = build_plan(parse_spec(prepare_text(TEXT), Path("crashes")))
+IN_MEMORY = [cell for cell in list_cells() if cell.occasion is not Occasion.DAMAGED]
+
+
+def test_the_matrix_has_each_step_and_each_way_to_fail():
+    cells = list_cells()
+    assert len(cells) >= 480 and len({cell.name for cell in cells}) == len(cells)
+    assert {cell.order.point for cell in cells} == set(Failpoint)
+    assert {cell.order.mode for cell in cells} == set(FailMode)
+    assert {cell.occasion for cell in cells} == set(Occasion)
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_cells_in_virtual_time(draw):
+    cells, found = choose_some(IN_MEMORY, 8, draw), []
+    play_in_virtual_time(TEXT, cells, found.append, draw)
+    assert {item.name: item.problems for item in found} == {cell.name: [] for cell in cells}
+    assert all(item.is_reached and item.acknowledged for item in found)
+
+
+def play(cell, prepare=None):
+    """Play one cell in virtual time, after something has been done to the consortium."""
+
+    async def main():
+        async with open_in_virtual_time(PLAN, {}) as consortium:
+            if prepare is not None:
+                await prepare(consortium)
+            return await play_cell(consortium, cell, 1)
+
+    return run_virtual(0, main)
+
+
+def test_a_step_that_is_never_made_is_told(monkeypatch):
+    monkeypatch.setattr(matrix, "REACHED_S", 1.0)
+    played = play(Cell(Occasion.FOLLOWING, parse_order("forget:before")))
+    assert not played.is_reached and played.problems == ["the node did not fail within 1 s"]
+
+
+def test_others_that_stand_still_are_told():
+    async def stop_another(consortium):
+        await consortium.stop("node3")
+
+    played = play(Cell(Occasion.FOLLOWING, parse_order("vote:before")), stop_another)
+    assert "the others committed nothing for 10 s" in played.problems
+
+
+def test_votes_for_two_blocks_are_told():
+    async def lie(consortium):
+        async with consortium.client(consortium.plan.nodes[3]) as client:
+            await client.call("setLies", ["equivocate"])
+
+    played = play(Cell(Occasion.FOLLOWING, parse_order("vote:before:following:9")), lie)
+    assert any("has proof of two votes" in problem for problem in played.problems)
+
+
+def test_what_was_acknowledged_and_is_not_there_is_told():
+    load = SteadyLoad(next(item for item in PLAN.institutions if item.spec.schemas))
+    load.acknowledged.append(bytes(range(32)))
+
+    async def main():
+        async with open_in_virtual_time(PLAN, {}) as consortium:
+            return await list_broken_promises(consortium, consortium.plan.nodes, [load])
+
+    lost, proofs = run_virtual(0, partial(main))
+    assert len(lost) == 4 and bytes(range(32)).hex() in lost[0] and proofs == []
