@@ -13,7 +13,9 @@ import tempfile
 
 from tests.warm_supervisor import WarmSupervisor
 
-NETWORKS = {"up": 1, "experiment": 2, "scenarios": 12, "bench": 3}
+NETWORKS = {
+    "up": 1, "experiment": 2, "scenarios": 12, "bench": 3, "crash-matrix": 2, "crash-test": 1,
+}  # fmt: skip
 """Commands that start networks, and for how many of them a supervisor waits that has imported its
 code. What a start takes, imports included, `lowu bench start` tells outside of tests only."""
 

@@ -61,8 +61,13 @@ class KillTest:
     """One run of random kills on a network of processes."""
 
     def __init__(
-        self, consortium: ProcessConsortium, seed: int, tell: Callable[[str], None]
+        self,
+        consortium: ProcessConsortium,
+        seed: int,
+        report: KillReport,
+        tell: Callable[[str], None],
     ) -> None:
+        """Take where the kills strike, and where what they show is written down."""
         self._consortium = consortium
         self._random = Random(f"kills {seed}")  # noqa: S311  (repeatable)
         self._tell = tell
@@ -72,9 +77,9 @@ class KillTest:
         self._fine_since_s = 0.0
         """Since when at most f nodes are down."""
         self._loads: list[SteadyLoad] = []
-        self.report = KillReport()
+        self.report = report
 
-    async def run(self, kills: int) -> KillReport:
+    async def run(self, kills: int) -> None:
         """Deal blows until so many processes have been killed, and check what must hold."""
         self._fine_since_s = trio.current_time()
         while self.report.kills < kills and not self.report.problems:
@@ -89,7 +94,6 @@ class KillTest:
                 f"{self.report.kills} of {kills} kills, {self.report.acknowledged} registrations "
                 f"acknowledged, longest stall {self.report.longest_stall_s:.1f} s"
             )
-        return self.report
 
     # --- blows ------------------------------------------------------------------------------
 

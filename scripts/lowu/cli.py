@@ -194,9 +194,7 @@ def main() -> int:
 def _run() -> int:
     _Answer.is_given = False
     try:
-        cli.main(prog_name="lowu", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
+        code = cli.main(prog_name="lowu", standalone_mode=False)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)
@@ -209,7 +207,7 @@ def _run() -> int:
         if code < 0:
             raise
         return code
-    return 0
+    return int(code or 0)  # click returns the code of its Exit, and commands return nothing
 
 
 def _explain(error: BaseException) -> int:

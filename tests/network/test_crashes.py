@@ -23,6 +23,8 @@ def test_kills_at_random():
 
 
 def test_what_cannot_be_played_is_said(tmp_path):
+    done = lowu("crash-test", "--keep", tmp_path, check=False)
+    assert done.returncode == 2 and "makes a new folder" in done.stderr
     done = lowu("crash-matrix", "--only", "nothing of that name", check=False)
     assert done.returncode == 2 and "--list lists them" in done.stderr
     listed = lowu("crash-matrix", "--list", "--only", "sync").stdout.splitlines()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -15,6 +17,21 @@ folder_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="New folder for the networks, which stay there.  [default: a temporary one]",
 )
+
+
+@contextmanager
+def open_folder(keep: Path | None, purpose: str) -> Iterator[Path]:
+    """Make the folder of the networks: one that stays, or one that goes at the end."""
+    if keep is None:
+        from lowu.temporary import temporary_network_folder
+
+        with temporary_network_folder(purpose) as folder:
+            yield folder
+        return
+    if keep.exists():
+        raise click.UsageError(f"{keep} exists; --keep makes a new folder")
+    keep.mkdir(parents=True)
+    yield keep
 
 
 @click.command()

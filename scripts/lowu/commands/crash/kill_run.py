@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
 import trio
 
 from lowu.cli import emit_json
+from lowu.commands.crash.command import open_folder
 from lowu.experiments.crashes.consortium import open_processes
 from lowu.experiments.crashes.kills import KillReport, KillTest
 from lowu.options import read_network
 from lowu.output import Progress
-from lowu.temporary import temporary_network_folder
 
 
 def run_kill_test(kills: int, seed: int, network: str, keep: Path | None, *, is_json: bool) -> None:
@@ -23,15 +22,21 @@ def run_kill_test(kills: int, seed: int, network: str, keep: Path | None, *, is_
     text, _ = read_network(network)
     started = time.monotonic()
 
-    async def main(folder: Path) -> KillReport:
+    report = KillReport()
+    is_interrupted = False
+
+    async def main(folder: Path) -> None:
         progress(f"starting {network}")
         async with open_processes(text, folder / "network", {}) as consortium:
-            return await KillTest(consortium, seed, progress).run(kills)
+            await KillTest(consortium, seed, report, progress).run(kills)
 
-    if keep is not None:
-        keep.mkdir(parents=True)
-    with nullcontext(keep) if keep is not None else temporary_network_folder("kills") as folder:
-        report = trio.run(main, folder)
+    try:
+        with open_folder(keep, "kills") as folder:
+            trio.run(main, folder)
+    except* KeyboardInterrupt:
+        if not report.checked:
+            raise
+        is_interrupted = True
     figures = {
         "kills": report.kills,
         "pauses": report.pauses,
@@ -44,7 +49,10 @@ def run_kill_test(kills: int, seed: int, network: str, keep: Path | None, *, is_
     }
     is_ok = not report.problems
     if is_json:
-        emit_json(is_ok, figures, seed=seed, blows=report.blows, problems=report.problems)
+        emit_json(
+            is_ok, figures, seed=seed, blows=report.blows, problems=report.problems,
+            is_interrupted=is_interrupted,
+        )  # fmt: skip
     else:
         for problem in report.problems:
             click.echo(problem)
@@ -56,5 +64,7 @@ def run_kill_test(kills: int, seed: int, network: str, keep: Path | None, *, is_
             f"at most {report.longest_stall_s:.1f} s without a registration while few enough were "
             f"down; {figures['seconds']:.0f} s"
         )
+    if is_interrupted:
+        raise click.exceptions.Exit(130)
     if not is_ok:
         raise click.exceptions.Exit(1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from lowu.cli import emit_json
-from lowu.commands.crash.command import NETWORK
+from lowu.commands.crash.command import NETWORK, open_folder
 from lowu.commands.crash.virtual_consortium import play_in_virtual_time
 from lowu.experiments.crashes.campaign import play_on_processes
 from lowu.experiments.crashes.cells import Cell, Occasion, choose_some, list_cells
@@ -20,7 +20,6 @@ from lowu.experiments.crashes.matrix import PlayedCell
 from lowu.node.topology.faults.fail_order import FailMode, Failpoint
 from lowu.options import read_network
 from lowu.output import Progress, print_table
-from lowu.temporary import temporary_network_folder
 
 
 def _choose(only: str) -> list[Cell]:
@@ -61,15 +60,18 @@ def run_matrix(
         )
 
     text, _ = read_network(NETWORK)
-    if provider == "sim":
-        logging.disable(logging.CRITICAL)
-        play_in_virtual_time(text, cells, note, seed)
-    elif keep is not None:
-        keep.mkdir(parents=True)
-        play_on_processes(text, keep, cells, note)
-    else:
-        with temporary_network_folder("crashes") as folder:
-            play_on_processes(text, folder, cells, note)
+    is_interrupted = False
+    try:
+        if provider == "sim":
+            logging.disable(logging.CRITICAL)
+            play_in_virtual_time(text, cells, note, seed)
+        else:
+            with open_folder(keep, "crashes") as folder:
+                play_on_processes(text, folder, cells, note)
+    except* KeyboardInterrupt:
+        if not played:
+            raise
+        is_interrupted = True
     figures = {
         "cells": len(played),
         "reached": sum(item.is_reached for item in played),
@@ -81,9 +83,13 @@ def run_matrix(
     is_ok = figures["violations"] == 0 and figures["reached"] == len(cells)
     if is_json:
         wrong = [asdict(item) for item in played if item.problems]
-        emit_json(is_ok, figures, provider=provider, violations=wrong)
+        emit_json(
+            is_ok, figures, provider=provider, violations=wrong, is_interrupted=is_interrupted
+        )
     else:
         _print(cells, played, figures)
+    if is_interrupted:
+        raise click.exceptions.Exit(130)
     if not is_ok:
         raise click.exceptions.Exit(1)
 
