@@ -58,6 +58,10 @@ class Consortium(Protocol):
         """Return what a node that has failed has said last."""
         ...
 
+    def take_violations(self) -> list[str]:
+        """Return what nodes have sent since the last call that they must not, if that is seen."""
+        ...
+
     def paused(self, name: str) -> AbstractAsyncContextManager[None]:
         """Have a node do nothing while in the context."""
         ...
@@ -108,6 +112,10 @@ class ProcessConsortium:
         """Return the last lines that a node's process has printed."""
         text = (self._path(name) / "nohup.out").read_text(encoding="utf-8", errors="replace")
         return " ".join(text.splitlines()[-2:])
+
+    def take_violations(self) -> list[str]:
+        """Return nothing: what processes send is not seen, but by one another."""
+        return []
 
     @asynccontextmanager
     async def paused(self, name: str) -> AsyncIterator[None]:

@@ -215,7 +215,7 @@ async def _check(
     consortium: Consortium, victim: PlannedNode, played: PlayedCell, loads: _Loads
 ) -> None:
     lost, proofs = await list_broken_promises(consortium, [victim], loads.loads)
-    played.problems += [*lost, *proofs]
+    played.problems += [*lost, *proofs, *consortium.take_violations()]
 
 
 async def list_broken_promises(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -125,6 +125,8 @@ class VirtualNodes:
         """By how much faults delay all bytes from and to some nodes; the most counts."""
         self._side_of = {item.name: item.side for item in plan.nodes}
         self._is_new = {item.name: True for item in plan.nodes}
+        self.on_node: Callable[[str, Node], None] = lambda name, node: None
+        """Told of each node that is about to run, by name."""
         self._changed = trio.Event()
 
     @staticmethod
@@ -338,6 +340,7 @@ class VirtualNodes:
             end_first_start()
         else:
             failpoints.step(Failpoint.FIRST_START, end_first_start)
+        self.on_node(name, node)
         return node
 
     def _on_block(self, name: str, event: BlockCommittedEvent) -> None:
@@ -448,13 +451,15 @@ async def open_virtual(
     machine: Machine | None = None,
     shapes: Shapes | None = None,
     orders: Mapping[str, FailOrder] | None = None,
+    on_node: Callable[[str, Node], None] | None = None,
 ) -> AsyncIterator[VirtualNodes]:
     """Run a plan's nodes for the duration of the block; use it inside `run_virtual`.
 
     With a machine, work takes time, and links have the delays of their `shapes` only. `orders` are
-    for nodes that fail at their first start, by name.
+    for nodes that fail at their first start, by name; `on_node` is told of each that will run.
     """
     network = VirtualNodes(plan, seed, skews_ms, machine, shapes)
+    network.on_node = on_node or network.on_node
     for name, order in (orders or {}).items():
         network.failpoints[name].arm(order)
     async with trio.open_nursery() as nursery:

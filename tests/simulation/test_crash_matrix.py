@@ -11,6 +11,7 @@ from lowu.experiments.crashes.campaign import prepare_text
 from lowu.experiments.crashes.cells import Cell, Occasion, choose_some, list_cells
 from lowu.experiments.crashes.matrix import list_broken_promises, play_cell
 from lowu.experiments.faults.killed_nodes import SteadyLoad
+from lowu.node.ledger.votes import VoteRecords
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.topology.faults.fail_order import FailMode, Failpoint, parse_order
 from lowu.node.topology.plan import build_plan
@@ -71,6 +72,15 @@ def test_votes_for_two_blocks_are_told():
 
     played = play(Cell(Occasion.FOLLOWING, parse_order("vote:before:following:9")), lie)
     assert any("has proof of two votes" in problem for problem in played.problems)
+
+
+def test_votes_that_are_not_durable_are_told(monkeypatch):
+    def save(votes, records, head):
+        votes._settled, votes.lost = head, ""
+
+    monkeypatch.setattr(VoteRecords, "save", save)
+    played = play(Cell(Occasion.FOLLOWING, parse_order("block:before:following")))
+    assert any(problem.startswith("P14") for problem in played.problems)
 
 
 def test_what_was_acknowledged_and_is_not_there_is_told():
