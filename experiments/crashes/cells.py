@@ -22,6 +22,9 @@ class Occasion(StrEnum):
 
     LEADING = "leading"
     FOLLOWING = "following"
+    NEEDED = "needed"
+    """It leads, and another node is paused until it is back: without it there is no quorum, so that
+    it has to vote again where it has voted."""
     CHANGING = "view change"
     """Another node, which leads, is paused until the others change the view."""
     SYNCING = "sync"
@@ -37,6 +40,7 @@ class Occasion(StrEnum):
 SITUATIONS = {
     Occasion.LEADING: Situation.LEADING,
     Occasion.FOLLOWING: Situation.FOLLOWING,
+    Occasion.NEEDED: Situation.LEADING,
     Occasion.CHANGING: Situation.CHANGING,
     Occasion.SYNCING: Situation.SYNCING,
 }
@@ -45,12 +49,14 @@ SITUATIONS = {
 _COUNTS = {
     Occasion.LEADING: (1, 2, 3, 5, 8, 13, 21),
     Occasion.FOLLOWING: (1, 2, 3, 5, 8, 13, 21),
+    Occasion.NEEDED: (1, 2, 3),
     Occasion.SYNCING: (1, 2, 3, 5, 8, 13),
 }
 """At which of the steps the node fails; elsewhere at the first."""
 _POINTS = {
     Occasion.LEADING: (Failpoint.PROPOSAL, Failpoint.VOTE, Failpoint.TRACE, Failpoint.BLOCK),
     Occasion.FOLLOWING: (Failpoint.PROPOSAL, Failpoint.VOTE, Failpoint.TRACE, Failpoint.BLOCK),
+    Occasion.NEEDED: (Failpoint.PROPOSAL, Failpoint.VOTE, Failpoint.TRACE, Failpoint.BLOCK),
     Occasion.CHANGING: (Failpoint.VOTE, Failpoint.TRACE),
     Occasion.SYNCING: (Failpoint.BLOCK,),
     Occasion.FIRST_START: (Failpoint.GENESIS, Failpoint.NEW_TRACE, Failpoint.FIRST_START),

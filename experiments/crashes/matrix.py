@@ -83,6 +83,9 @@ async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedC
     else:
         victim = nodes[number % len(nodes)]
         avoided = {victim.name}
+    other = nodes[(nodes.index(victim) + 1) % len(nodes)]
+    if cell.occasion is Occasion.NEEDED:
+        avoided.add(other.name)
     played.victim = victim.name
     async with _loads(consortium, avoided, played) as loads:
         order = str(cell.order)
@@ -90,6 +93,11 @@ async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedC
             case Occasion.LEADING | Occasion.FOLLOWING:
                 await _arm(consortium, victim, order)
                 await _wait_until_down(consortium, victim)
+            case Occasion.NEEDED:
+                await _arm(consortium, victim, order)
+                async with consortium.paused(other.name):
+                    await _wait_until_down(consortium, victim)
+                    await _recover(consortium, cell, victim, played, loads)
             case Occasion.CHANGING:
                 await _arm(consortium, victim, order)
                 async with consortium.paused(leader.name):
@@ -108,7 +116,8 @@ async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedC
                 await consortium.start(victim.name, order)
             case _:
                 raise ValueError(f"{cell.occasion} is for a new network")
-        await _recover(consortium, cell, victim, played, loads)
+        if cell.occasion is not Occasion.NEEDED:
+            await _recover(consortium, cell, victim, played, loads)
     await _check(consortium, victim, played, loads)
 
 
@@ -194,11 +203,15 @@ async def _recover(
     words = await consortium.find_last_words(victim.name)
     if cell.order.mode in (FailMode.ERROR, FailMode.LATE_ERROR) and "as ordered" not in words:
         played.problems.append(f"the node did not say why it ended: {words!r}")
+    is_needed = cell.occasion is Occasion.NEEDED
+    if is_needed:
+        await consortium.start(victim.name)
     with trio.move_on_after(STALL_S) as limit:
         await loads.wait_for(GO_ON)
     if limit.cancelled_caught:
         played.problems.append(f"the others committed nothing for {STALL_S:.0f} s")
-    await consortium.start(victim.name)
+    if not is_needed:
+        await consortium.start(victim.name)
     if not await holds_within(LEVEL_S, partial(is_voting, consortium, victim)):
         played.problems.append(f"the node does not vote {LEVEL_S:.0f} s after its start")
 
