@@ -48,6 +48,8 @@ class KillReport:
     """Acknowledged registrations that have been looked for at all nodes."""
     longest_stall_s: float = 0.0
     """The longest time without an acknowledgement while at most f nodes were down."""
+    stalled_after: str = ""
+    """What was being dealt then: a kind of blow and its nodes."""
     blows: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """Everything that must not have happened; empty if all is well."""
@@ -77,6 +79,7 @@ class KillTest:
         self._fine_since_s = 0.0
         """Since when at most f nodes are down."""
         self._loads: list[SteadyLoad] = []
+        self._blow = ""
         self.report = report
 
     async def run(self, kills: int) -> None:
@@ -102,6 +105,7 @@ class KillTest:
         (kind,) = self._random.choices(list(BLOWS), list(BLOWS.values()))
         self.report.blows[kind] = self.report.blows.get(kind, 0) + 1
         chosen = (await self._choose(kind))[:most]
+        self._blow = f"{kind}: {', '.join(node.name for node in chosen)}"
         if kind == "pause":
             self.report.pauses += len(chosen)
             async with AsyncExitStack() as stack, self._counted_as_down(chosen):
@@ -169,7 +173,9 @@ class KillTest:
                 continue
             last_s = max((load.times_s[-1] for load in self._loads if load.times_s), default=0.0)
             stall_s = trio.current_time() - max(last_s, self._fine_since_s)
-            self.report.longest_stall_s = max(self.report.longest_stall_s, stall_s)
+            if stall_s > self.report.longest_stall_s:
+                self.report.longest_stall_s = stall_s
+                self.report.stalled_after = self._blow
 
     async def _come_back(self) -> None:
         for node in self._nodes:

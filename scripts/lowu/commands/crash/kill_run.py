@@ -51,6 +51,7 @@ def run_kill_test(kills: int, seed: int, network: str, keep: Path | None, *, is_
     if is_json:
         emit_json(
             is_ok, figures, seed=seed, blows=report.blows, problems=report.problems,
+            stalled_after=report.stalled_after,
             is_interrupted=is_interrupted,
         )  # fmt: skip
     else:
@@ -62,7 +63,7 @@ def run_kill_test(kills: int, seed: int, network: str, keep: Path | None, *, is_
             f"{report.acknowledged} registrations acknowledged, {report.lost} lost, "
             f"{report.equivocations} equivocations, {report.repairs} nodes that did not come back, "
             f"at most {report.longest_stall_s:.1f} s without a registration while few enough were "
-            f"down; {figures['seconds']:.0f} s"
+            f"down (after {report.stalled_after}); {figures['seconds']:.0f} s"
         )
     if is_interrupted:
         raise click.exceptions.Exit(130)
