@@ -201,7 +201,8 @@ async def _recover(
         await _arm(consortium, victim, "")
         return
     words = await consortium.find_last_words(victim.name)
-    if cell.order.mode in (FailMode.ERROR, FailMode.LATE_ERROR) and "as ordered" not in words:
+    is_told = f"as ordered ({cell.order})" in words
+    if cell.order.mode in (FailMode.ERROR, FailMode.LATE_ERROR) and not is_told:
         played.problems.append(f"the node did not say why it ended: {words!r}")
     is_needed = cell.occasion is Occasion.NEEDED
     if is_needed:

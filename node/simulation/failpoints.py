@@ -60,8 +60,8 @@ class Failpoints:
         self._passed = 0
         """How many steps of the order's kind have been made."""
         self._lock = threading.RLock()
-        self.has_failed = False
-        """Whether the node has failed as ordered."""
+        self.last_failure: FailOrder | None = None
+        """By which order the node has failed last."""
         self.find_situation: Callable[[], Situation | None] = lambda: None
 
     def arm(self, order: FailOrder | None) -> None:
@@ -87,7 +87,7 @@ class Failpoints:
             if order is None:
                 write()
                 return
-            self.has_failed = True
+            self.last_failure = order
             if order.mode in TORN_SHARES and tear is not None:
                 tear(TORN_SHARES[order.mode])
             elif order.mode in (FailMode.AFTER, FailMode.LATE_ERROR):

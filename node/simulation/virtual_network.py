@@ -377,7 +377,7 @@ class VirtualNodes:
             try:
                 await self._run_node(planned)
             except* (SimulatedDeath, StorageError):
-                if name not in self.failpoints or not self.failpoints[name].has_failed:
+                if name not in self.failpoints or self.failpoints[name].last_failure is None:
                     raise
                 self._down[name] += 1
                 self._note()

@@ -80,7 +80,7 @@ class VirtualConsortium:
 
     async def find_last_words(self, name: str) -> str:
         """Return why a node ended: here, only an order ends one."""
-        return "as ordered" if self.network.failpoints[name].has_failed else ""
+        return f"as ordered ({self.network.failpoints[name].last_failure})"
 
     def paused(self, name: str) -> AbstractAsyncContextManager[None]:
         """Have a node hear nothing, and nobody hear of it."""

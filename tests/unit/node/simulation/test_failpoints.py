@@ -88,7 +88,7 @@ def test_what_has_happened_when_a_step_fails(mode):
         FailMode.ERROR: [],
     }
     assert happened == ["block", *done.get(mode, [TORN_SHARES.get(mode)])]
-    assert failpoints.has_failed
+    assert failpoints.last_failure == FailOrder(Failpoint.VOTE, mode)
     failpoints.step(Failpoint.VOTE, lambda: happened.append("again"))  # an order means one step
     assert happened[-1] == "again"
 
