@@ -17,6 +17,8 @@ from lowu.node.errors import BadInput
 VARIABLE = "LOWU_FAIL"
 """The environment variable with orders for nodes that start, as ``node1=vote:after,node2=…``."""
 COUNT_MAX = 1_000_000
+SHOWN = 80
+"""How much of a wrong order is repeated in the error."""
 
 
 class Failpoint(StrEnum):
@@ -112,17 +114,18 @@ def parse_order(text: str) -> FailOrder:
         situation = Situation(more.pop(0))
     if more:
         number = more.pop(0)
-        if not number.isdecimal() or not 1 <= int(number) <= COUNT_MAX:
-            raise BadInput(f"{text!r}: the count must be in 1..{COUNT_MAX:,}")
+        is_short = number.isascii() and len(number) <= len(str(COUNT_MAX))
+        if not (is_short and number.isdecimal() and 1 <= int(number) <= COUNT_MAX):
+            raise BadInput(f"{text[:SHOWN]!r}: the count must be in 1..{COUNT_MAX:,}")
         count = int(number)
     if more:
-        raise BadInput(f"{text!r}: an order is point:mode[:situation][:count]")
+        raise BadInput(f"{text[:SHOWN]!r}: an order is point:mode[:situation][:count]")
     return FailOrder(Failpoint(point), FailMode(mode), situation, count)
 
 
 def _check_known(what: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
-        raise BadInput(tell_unknown(what, name, known))
+        raise BadInput(tell_unknown(what, name[:SHOWN], known))
 
 
 def find_order(text: str, node: str) -> FailOrder | None:

@@ -54,6 +54,8 @@ def test_an_order_is_read_as_it_is_written(text, order):
         ("vote:before:sleeping", "situation"),
         ("vote:before:leading:0", "1..1,000,000"),
         ("vote:before:leading:x", "the count"),
+        ("vote:before:" + "9" * 5_000, "the count"),  # int() takes no more than 4,300 digits
+        ("vote:before:\u0663", "the count"),
         ("vote:before:3:leading", "point:mode[:situation][:count]"),
         ("set-aside:torn-half", "wholly or not at all"),
         ("", "failpoint"),
