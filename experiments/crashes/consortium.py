@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,7 +135,7 @@ class ProcessConsortium:
     async def damage(self, name: str) -> None:
         """Overwrite the file that names the engine's tables; drop what earlier damage left."""
         for kept in self._path(name).glob("data.damaged-*"):
-            await trio.to_thread.run_sync(partial(_remove, kept))
+            await trio.to_thread.run_sync(shutil.rmtree, kept)
         (self._path(name) / "data" / "CURRENT").write_bytes(b"damaged")
 
     def _path(self, name: str) -> Path:
@@ -145,12 +145,6 @@ class ProcessConsortium:
     async def _order(self, do: str, name: str) -> dict[str, Any]:
         (state,) = await trio.to_thread.run_sync(self._control.order, do, [name])
         return state
-
-
-def _remove(folder: Path) -> None:
-    for item in folder.iterdir():
-        item.unlink()
-    folder.rmdir()
 
 
 @asynccontextmanager

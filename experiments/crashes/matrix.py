@@ -8,17 +8,15 @@ registration; all have the same block; and nobody holds proof that anybody has v
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
-from lowu.contracts.registry import AnchorState
 from lowu.experiments.crashes.cells import Cell, Occasion
 from lowu.experiments.crashes.consortium import Consortium, read_consensus
-from lowu.experiments.faults.killed_nodes import SteadyLoad
-from lowu.institutions.ledger.registry import Registry
+from lowu.experiments.faults.killed_nodes import SteadyLoad, leader_of, list_missing
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.topology.faults.fail_order import FailMode
 from lowu.node.topology.plan import PlannedNode
@@ -76,32 +74,20 @@ async def play_first_start(consortium: Consortium, cell: Cell, victim: PlannedNo
 
 async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedCell) -> None:
     nodes = consortium.plan.nodes
-    leader = await find_leader(consortium, nodes[0])
+    paused: PlannedNode | None = None
+    victim = nodes[number % len(nodes)]
     if cell.occasion is Occasion.CHANGING:
-        victim = nodes[(nodes.index(leader) + cell.place) % len(nodes)]
-        avoided = {victim.name, leader.name}
-    else:
-        victim = nodes[number % len(nodes)]
-        avoided = {victim.name}
-    other = nodes[(nodes.index(victim) + 1) % len(nodes)]
-    if cell.occasion is Occasion.NEEDED:
-        avoided.add(other.name)
+        paused = await find_leader(consortium, nodes[0])
+        victim = nodes[(nodes.index(paused) + cell.place) % len(nodes)]
+    elif cell.occasion is Occasion.NEEDED:
+        paused = nodes[(number + 1) % len(nodes)]
     played.victim = victim.name
+    avoided = {node.name for node in (victim, paused) if node is not None}
     async with _loads(consortium, avoided, played) as loads:
         order = str(cell.order)
         match cell.occasion:
-            case Occasion.LEADING | Occasion.FOLLOWING:
+            case Occasion.LEADING | Occasion.FOLLOWING | Occasion.NEEDED | Occasion.CHANGING:
                 await _arm(consortium, victim, order)
-                await _wait_until_down(consortium, victim)
-            case Occasion.NEEDED:
-                await _arm(consortium, victim, order)
-                async with consortium.paused(other.name):
-                    await _wait_until_down(consortium, victim)
-                    await _recover(consortium, cell, victim, played, loads)
-            case Occasion.CHANGING:
-                await _arm(consortium, victim, order)
-                async with consortium.paused(leader.name):
-                    await _wait_until_down(consortium, victim)
             case Occasion.SYNCING:
                 await consortium.stop(victim.name)
                 await loads.wait_for(MISSED + 2 * cell.order.count)
@@ -116,7 +102,12 @@ async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedC
                 await consortium.start(victim.name, order)
             case _:
                 raise ValueError(f"{cell.occasion} is for a new network")
-        if cell.occasion is not Occasion.NEEDED:
+        async with AsyncExitStack() as stack:
+            if paused is not None:
+                await stack.enter_async_context(consortium.paused(paused.name))
+            if cell.occasion is Occasion.CHANGING:
+                await _wait_until_down(consortium, victim)
+                await stack.aclose()
             await _recover(consortium, cell, victim, played, loads)
     await _check(consortium, victim, played, loads)
 
@@ -128,9 +119,7 @@ async def _arm(consortium: Consortium, victim: PlannedNode, order: str) -> None:
 
 async def find_leader(consortium: Consortium, asked: PlannedNode) -> PlannedNode:
     """Return the node that leads the next height, as one of them sees it."""
-    status = await read_consensus(consortium, asked)
-    node_id = status["consensusNodeList"][status["leaderIndex"]]["nodeID"]
-    return next(node for node in consortium.plan.nodes if node.key.node_id.hex() == node_id)
+    return leader_of(consortium.plan, await read_consensus(consortium, asked))
 
 
 async def _wait_until_down(consortium: Consortium, victim: PlannedNode) -> bool:
@@ -245,12 +234,9 @@ async def list_broken_promises(
     lost, proofs = [], []
     for node in asked:
         async with consortium.client(node) as client:
-            registry = Registry(client)
             for load in loads:
-                for anchor in load.acknowledged:
-                    record = await registry.get_record(load.issuer.org_id, anchor)
-                    if record.state is AnchorState.NONE:
-                        lost.append(f"{node.name} lacks the acknowledged {anchor.hex()}")
+                missing = await list_missing(client, load.issuer, load.acknowledged)
+                lost += [f"{node.name} lacks the acknowledged {item.hex()}" for item in missing]
     for node in consortium.plan.nodes:
         async with consortium.client(node) as client:
             found = await client.call("getConsensusEvidence")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -76,7 +78,11 @@ class SteadyLoad:
 async def find_leader(plan: Plan, asked: int = 0) -> PlannedNode:
     """Return the node that leads the next height, according to the first node, or another."""
     async with RpcClient(plan.nodes[asked].url) as client:
-        status = json.loads(await client.call("getConsensusStatus"))
+        return leader_of(plan, json.loads(await client.call("getConsensusStatus")))
+
+
+def leader_of(plan: Plan, status: Mapping[str, Any]) -> PlannedNode:
+    """Return the node that leads the next height, from what `getConsensusStatus` answers."""
     node_id = status["consensusNodeList"][status["leaderIndex"]]["nodeID"]
     return next(node for node in plan.nodes if node.key.node_id.hex() == node_id)
 
@@ -123,8 +129,15 @@ async def count_missing(plan: Plan, issuer: PlannedInstitution, anchors: list[by
     missing = 0
     for node in plan.nodes:
         async with RpcClient(node.url) as client:
-            registry = Registry(client)
-            for anchor in anchors:
-                record = await registry.get_record(issuer.org_id, anchor)
-                missing += record.state is AnchorState.NONE
+            missing += len(await list_missing(client, issuer, anchors))
     return missing
+
+
+async def list_missing(
+    client: RpcClient, issuer: PlannedInstitution, anchors: Sequence[bytes]
+) -> list[bytes]:
+    """Return those of an issuer's anchors for which a client's node lacks the record."""
+    registry = Registry(client)
+    records = [await registry.get_record(issuer.org_id, anchor) for anchor in anchors]
+    pairs = zip(anchors, records, strict=True)
+    return [anchor for anchor, record in pairs if record.state is AnchorState.NONE]
