@@ -55,6 +55,7 @@ from lowu.node.ledger import vote_trace
 from lowu.node.ledger.first_start import end_first_start, is_first_start
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.opening import open_chain
+from lowu.node.ledger.past_state import HISTORY_BLOCKS
 from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import FileTrace, VoteTrace
 from lowu.node.limits.descriptors import DescriptorBudget, divide, raise_limit
@@ -160,7 +161,8 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         if failpoints is not None:
             failing = FailingStorage(storage, failpoints, config.data_path)
             storage = disk = DelayedStorage(failing)
-        return open_ledger(genesis, block, storage, trace, is_first_start=is_new, lost=lost)
+        kept = config.history_blocks
+        return open_ledger(genesis, block, storage, trace, kept, is_first_start=is_new, lost=lost)
 
     def step(point: Failpoint, write: Callable[[], None]) -> None:
         write() if failpoints is None else failpoints.step(point, write)
@@ -182,6 +184,7 @@ def open_ledger(
     block: ExecutedBlock,
     storage: Storage,
     trace: VoteTrace,
+    history_blocks: int = HISTORY_BLOCKS,
     *,
     is_first_start: bool,
     lost: str = "",
@@ -193,7 +196,7 @@ def open_ledger(
     """
     first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
     first_records = [first_view] if is_first_start else ()
-    return Ledger(storage, block, trace, first_records, cpu, lost)
+    return Ledger(storage, block, trace, first_records, cpu, lost, history_blocks)
 
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -> Node:

@@ -144,6 +144,8 @@ class NodeConfig:
     pipeline_size: int = 50
     pool_limit: int = 15_000
     tx_expiration_s: int = 600
+    history_blocks: int = 256
+    """Blocks below the head whose state can be read."""
     evm: Engine = Engine.COMPILED
     rpc_hosts: tuple[str, ...] = ()
     """Names, besides those of this machine, under which JSON-RPC is served."""
@@ -199,10 +201,10 @@ class _Section:
             raise self.error(key, f"{value} is outside {low}..{high}")
         return value
 
-    def setting(self, name: str) -> int:
-        """Return a setting, as `SETTINGS` describes it."""
+    def setting(self, name: str, default: int | None = None) -> int:
+        """Return a setting, as `SETTINGS` describes it; the default, if the file is older."""
         known = SETTINGS[name]
-        return self.integer(known.ini.partition(".")[2], known.low, known.high)
+        return self.integer(known.ini.partition(".")[2], known.low, known.high, default)
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key, "true" if default else "false")
@@ -379,6 +381,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         pipeline_size=consensus.setting("pipeline_size"),
         pool_limit=pool.setting("pool_limit"),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
+        history_blocks=_Section(path, parser, "storage").setting("history_blocks", 256),
         evm=Engine(engine),
         rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),
         rpc_origins=rpc.names("allowed_origins", parse_rpc_origin),
@@ -427,6 +430,9 @@ def dump_node_config(config: NodeConfig) -> str:
         "[txpool]",
         f"limit={config.pool_limit}",
         f"txs_expiration_time={config.tx_expiration_s}",
+        "",
+        "[storage]",
+        f"history_blocks={config.history_blocks}",
         "",
         "[executor]",
         f"evm={config.evm}",

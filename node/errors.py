@@ -6,7 +6,8 @@ NodeError
 │       └── PortTaken
 ├── CallAborted       a contract call that has used up its time
 ├── BadInput          a peer's or a client's: refused, nothing changed
-│   └── InvalidTransaction
+│   ├── InvalidTransaction
+│   └── StateNotKept      a past block whose state is gone
 └── FatalError        this node cannot continue; the process stops
     ├── StorageError      the disk's: a write or read that failed
     │   └── DamagedData       written data cannot be read back
@@ -58,6 +59,16 @@ class InvalidTransaction(BadInput):
     def __init__(self, reason: str, *, code: int = -32003) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class StateNotKept(BadInput):
+    """The state after a block is not kept, or not known yet."""
+
+    def __init__(self, number: int, lowest: int, highest: int) -> None:
+        super().__init__(
+            f"state of block {number} is not kept; this node has that of blocks {lowest} to "
+            f"{highest} (history_blocks in [network] says how many it keeps)"
+        )
 
 
 class FatalError(NodeError):

@@ -71,6 +71,8 @@ SETTINGS = {
                 ini="consensus.pipeline_size"),
         Setting("pool_limit", int, "transactions that a node's pool holds", 1, 10_000_000,
                 ini="txpool.limit"),
+        Setting("history_blocks", int, "blocks below the last one whose state a node still answers "
+                "for; 0 for the last block only", 0, 1_000_000, ini="storage.history_blocks"),
         Setting("p2p_port", int, "first port of nodes among themselves; node i has this plus i",
                 *_PORTS, ini="p2p.listen_port"),
         Setting("rpc_port", int, "first port of FISCO BCOS's JSON-RPC", *_PORTS,

@@ -84,7 +84,7 @@ class MemoryLedger:
         block = self._world["block"]
         return {"number": block["height"], "hash": "0xb", "time": block["time_s"]}
 
-    async def read_facts(self, query: Query) -> Facts:
+    async def read_facts(self, query: Query, block_hash: str) -> Facts:
         """Return all that a verification needs."""
         world = self._world
         row = world["records"].get((query.org, query.anchor.hex()))

@@ -95,11 +95,11 @@ class Registry:
         self.client = client
 
     async def _read_many(
-        self, calls: Sequence[tuple[bytes, bytes]]
+        self, calls: Sequence[tuple[bytes, bytes]], block: object = "latest"
     ) -> list[bytes | RegistryRefused]:
         """Make calls in one request; return each answer, or the refusal in its place."""
         messages = [
-            [{"to": "0x" + address.hex(), "data": "0x" + data.hex()}, "latest"]
+            [{"to": "0x" + address.hex(), "data": "0x" + data.hex()}, block]
             for address, data in calls
         ]
         answers = await self.client.call_many("eth_call", messages)
@@ -129,14 +129,20 @@ class Registry:
         """Return an organisation; its status is UNKNOWN if there is none."""
         return await self.read_as(decode_org, *org_call("getOrg", org))
 
-    async def read_facts(self, query: Query) -> Facts:
+    async def read_facts(self, query: Query, block_hash: str) -> Facts:
         """Return everything that a verification needs, read in one request.
+
+        All of it is the state of one block, the one with this hash, or, where the node does not
+        keep the state of blocks (it has `history_blocks = 0`, or is not Lowu), of its latest.
 
         Raises:
             ClientError: the node could not be asked.
             RegistryRefused: a contract refused a read.
         """
-        answers = await self._read_many(facts_calls(query))
+        calls = facts_calls(query)
+        answers = await self._read_many(calls, {"blockHash": block_hash})
+        if any(isinstance(item, RegistryRefused) and item.code is None for item in answers):
+            answers = await self._read_many(calls)
         with answers_of(self.client.url):
             return decode_facts(query, answers)
 

@@ -47,7 +47,7 @@ async def read_view(
         route=(number_of(header.jurisdiction), number_of(verifier.side)),
         as_of=use,
     )
-    # The block first: the facts are at least as new as it.
+    # The block first: the facts are of it, or at least as new.
     block = await registry.get_latest_block()
-    facts = await registry.read_facts(query)
+    facts = await registry.read_facts(query, block["hash"])
     return LedgerView(registry.client.url, block["number"], block["hash"], block["time"], facts)

@@ -18,6 +18,7 @@ from lowu.node.errors import DamagedData, StorageError
 from lowu.node.execution.executor import ExecutedBlock, Parent
 from lowu.node.execution.flat_state import StateReader
 from lowu.node.ledger import schema
+from lowu.node.ledger.past_state import HISTORY_BLOCKS, History
 from lowu.node.ledger.schema import Head, height_key, state_key
 from lowu.node.ledger.state_cache import StateCache
 from lowu.node.ledger.storage import Storage
@@ -39,13 +40,15 @@ class Ledger:
         first_records: Sequence[Record] = (),
         cpu: CpuTimes | None = None,
         lost: str = "",
+        history_blocks: int = HISTORY_BLOCKS,
     ) -> None:
         """Open a chain, or start it with its genesis block and the first consensus records.
 
         Only a node's first start passes first records; `lost` says why any other start begins
-        with an empty database.
+        with an empty database. The state of `history_blocks` blocks below the head is kept.
         """
         self._storage = storage
+        self._history = History(storage, history_blocks)
         self._votes = VoteRecords(storage, trace)
         self.cpu = cpu or CpuTimes()
         self._cache = StateCache()
@@ -64,6 +67,7 @@ class Ledger:
             self.head = schema.decode_head(stored)
             self._check_start()
             self._votes.open(is_first_start=bool(first_records))
+        self._history.open(self.head.number)
 
     def _check_start(self) -> None:
         """Refuse a database of another format or chain, or one whose head block is missing."""
@@ -90,7 +94,9 @@ class Ledger:
 
     def get(self, table: bytes, key: bytes) -> bytes:
         """Return a value of the committed state, or b""."""
-        wanted = state_key(table, key)
+        return self._read(state_key(table, key))
+
+    def _read(self, wanted: bytes) -> bytes:
         value = self._cache.get(wanted)
         if value is None:
             commits = self._cache.commits
@@ -101,6 +107,14 @@ class Ledger:
     def snapshot(self) -> StateReader:
         """Return a view of the committed state that later commits do not change."""
         return _Snapshot(self._storage.snapshot())
+
+    def state_at(self, number: int) -> StateReader:
+        """Return the state after a block, which later commits do not change.
+
+        Raises:
+            StateNotKept: the block is too old, or above the head.
+        """
+        return self._history.state_at(number)
 
     def parent(self) -> Parent:
         """Return the committed tip as the parent of the next block."""
@@ -190,8 +204,9 @@ class Ledger:
         )
         state = _state_records(executed)
         with self.cpu.measure(Part.STORAGE, len(executed.transactions)):
-            puts = {**state, **self._block_records(executed, certificate, head)}
-            self._storage.write(puts, self._settled_keys(header.number))
+            past, deletes = self._history.extend(header.number, state, self._read)
+            puts = {**state, **past, **self._block_records(executed, certificate, head)}
+            self._storage.write(puts, [*deletes, *self._settled_keys(header.number)])
         self._cache.on_commit(state)
         self._remember(header.number, (header, certificate))
         self.head = head
@@ -216,7 +231,7 @@ class Ledger:
     def _settled_keys(self, number: int) -> list[bytes]:
         """Return the keys of the proposals that a block makes obsolete."""
         start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
-        return [key for key, _ in self._storage.scan(start, end)]
+        return list(self._storage.keys(start, end))
 
     # --- consensus records and proposal bodies ----------------------------------------------
 

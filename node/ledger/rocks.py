@@ -24,7 +24,7 @@ from rocksdict import (
 
 from lowu.node.errors import DamagedData, StorageError
 from lowu.node.ledger.disk_errors import explain_open_error, explain_read_error, explain_write_error
-from lowu.node.ledger.storage import open_record, seal_record
+from lowu.node.ledger.storage import OrderedSnapshot, open_record, seal_record
 from lowu.node.limits.descriptors import ROCKSDB_FILES
 from lowu.node.metrics import DamageCount
 
@@ -131,6 +131,10 @@ class RocksStorage:
 
         return get
 
+    def ordered_snapshot(self) -> OrderedSnapshot:
+        """Return the store as an iterator of now sees it: those of a snapshot see later writes."""
+        return _FixedRows(self._db.iter(), self._unreadable)
+
     def _unreadable(self, error: Exception) -> StorageError:
         """Return the error for a failed read; count damage."""
         if isinstance(error, DamagedData):  # its checksum does not match
@@ -163,3 +167,28 @@ class RocksStorage:
         except Exception as error:  # rocksdict raises plain Exception
             if self._failure is None:
                 raise explain_write_error(self._path, error) from error
+
+
+class _FixedRows:
+    """A database as it was when an iterator over it was made."""
+
+    def __init__(self, rows: RdictIter, explain: Callable[[Exception], StorageError]) -> None:
+        self._rows = rows
+        self._explain = explain
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+        return self.first(key, key + b"\0")
+
+    def first(self, low: bytes, high: bytes) -> bytes | None:
+        """Return the value of the first key of a range, or None."""
+        rows = self._rows
+        try:
+            rows.seek(low)
+            if not rows.valid():
+                rows.status()
+                return None
+            key = rows.key()
+            return open_record(key, rows.value()) if key < high else None
+        except Exception as error:  # rocksdict raises plain Exception
+            raise self._explain(error) from error

@@ -1,13 +1,15 @@
 """Keys and values of the ledger's records.
 
 M<name>                      head height and totals, data format, last step with votes, reason
-                             why votes were lost
+                             why votes were lost, blocks whose state is kept
 H<height>                    header, commit certificate
 B<height>                    transactions' bytes
 R<height>                    receipts
 N<block hash>                height
 T<tx hash>                   height, index
 S<table><key>                state
+U<size><state key><height>   value of a state entry before a block that changed it
+D<height>                    state keys that a block changed; with U, of the last blocks only
 V<record key>                consensus vote records
 P<height><digest>            bodies of a proposal that this node has voted for
 """
@@ -27,6 +29,7 @@ from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
 from lowu.node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
+KEY_HISTORY = b"Mhistory"
 KEY_FORMAT = b"Mformat"
 FORMAT = b"8"
 """Raised whenever records, the bytes that signatures cover, or the contracts of genesis change;

@@ -17,6 +17,18 @@ from lowu.node.metrics import DamageCount
 CHECKSUM_BYTES = 4
 
 
+class OrderedSnapshot(Protocol):
+    """A store as it was at one moment, whatever is written later. One thread at a time uses it."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+        ...
+
+    def first(self, low: bytes, high: bytes) -> bytes | None:
+        """Return the value of the first key with low ≤ key < high, or None."""
+        ...
+
+
 class Storage(Protocol):
     """What the ledger needs from a disk. A damaged record raises `DamagedData`, and is counted."""
 
@@ -30,8 +42,16 @@ class Storage(Protocol):
         """Yield keys and values with low ≤ key < high, ascending."""
         ...
 
+    def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
+        """Yield the keys with low ≤ key < high, ascending, without reading their values."""
+        ...
+
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Return a `get` for the store as it is now, whatever is written later."""
+        ...
+
+    def ordered_snapshot(self) -> OrderedSnapshot:
+        """Return the store as it is now, to be searched too."""
         ...
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
@@ -74,8 +94,17 @@ class MemoryStorage:
 
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield a range, ascending."""
-        for key in sorted(key for key in self.records if low <= key < high):
+        for key in self.keys(low, high):
             yield key, self._open(key, self.records[key])
+
+    def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
+        """Yield the keys of a range, ascending."""
+        yield from sorted(key for key in self.records if low <= key < high)
+
+    def first(self, low: bytes, high: bytes) -> bytes | None:
+        """Return the first value of a range, or None."""
+        key = min((key for key in self.records if low <= key < high), default=None)
+        return None if key is None else self._open(key, self.records[key])
 
     def _open(self, key: bytes, stored: bytes) -> bytes:
         try:
@@ -86,9 +115,13 @@ class MemoryStorage:
 
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Copy the records."""
+        return self.ordered_snapshot().get
+
+    def ordered_snapshot(self) -> OrderedSnapshot:
+        """Copy the records."""
         copy = MemoryStorage()
         copy.records, copy.damage = dict(self.records), self.damage
-        return copy.get
+        return copy
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
         """Apply a batch."""

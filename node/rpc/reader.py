@@ -21,7 +21,12 @@ from lowu.node.core.membership import Membership
 from lowu.node.execution.account_db import Account, decode_account, encode_slot
 from lowu.node.execution.evm import BlockContext, Outcome
 from lowu.node.execution.executor import CALL_GAS_MAX, call, estimate_gas
-from lowu.node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE
+from lowu.node.execution.flat_state import (
+    TABLE_ACCOUNT,
+    TABLE_CODE,
+    TABLE_STORAGE,
+    StateReader,
+)
 from lowu.node.execution.machine import Watch
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.schema import Head
@@ -134,17 +139,28 @@ class ChainReader:
 
     # --- state ------------------------------------------------------------------------------
 
-    def account(self, address: bytes) -> Account:
+    # `at` is the block whose state is meant, and None the last one. `StateNotKept` is raised for
+    # a block that is too old.
+
+    def _state(self, at: int | None) -> StateReader:
+        return self._ledger if at is None else self._ledger.state_at(at)
+
+    def account(self, address: bytes, at: int | None = None) -> Account:
         """Return nonce, balance and code hash of an account."""
-        return decode_account(self._ledger.get(TABLE_ACCOUNT, address))
+        return decode_account(self._state(at).get(TABLE_ACCOUNT, address))
 
-    def code(self, address: bytes) -> bytes:
+    def code(self, address: bytes, at: int | None = None) -> bytes:
         """Return an account's code."""
-        return self._ledger.get(TABLE_CODE, self.account(address)[2])
+        state = self._state(at)
+        return state.get(TABLE_CODE, decode_account(state.get(TABLE_ACCOUNT, address))[2])
 
-    def storage_at(self, address: bytes, slot: int) -> bytes:
+    def storage_at(self, address: bytes, slot: int, at: int | None = None) -> bytes:
         """Return a storage slot, 32 bytes."""
-        return self._ledger.get(TABLE_STORAGE, encode_slot(address, slot)).rjust(32, b"\0")
+        return self._state(at).get(TABLE_STORAGE, encode_slot(address, slot)).rjust(32, b"\0")
+
+    def _block_of(self, number: int) -> BlockContext:
+        """Return what a contract may see of a committed block."""
+        return self._block_context(number, self.header(number).timestamp_ms)
 
     def _block_of_now(self, *, is_next: bool) -> BlockContext:
         """Return what a contract may see: of the head or of the next block, but the time of now.
@@ -156,17 +172,26 @@ class ChainReader:
         return self._block_context(head.number + is_next, now_ms)
 
     def call(
-        self, template: Transaction, *, is_next: bool = False
+        self, template: Transaction, at: int | None = None, *, is_next: bool = False
     ) -> Callable[[Watch | None], Outcome]:
         """Return the work that runs an unsigned transaction on the committed state of now.
 
         NUMBER is the head's, as callers in a batch expect it (case N-R12), or the next block's.
+        At a block, the call has this block's time and state, whatever is committed since.
         """
-        block, state = self._block_of_now(is_next=is_next), self._ledger.snapshot()
+        if at is None:
+            block, state = self._block_of_now(is_next=is_next), self._ledger.snapshot()
+        else:
+            block, state = self._block_of(at), self._ledger.state_at(at)
         return lambda watch: call(state, block, template, watch)
 
-    def estimate_gas(self, template: Transaction) -> Callable[[Watch | None], tuple[int, Outcome]]:
+    def estimate_gas(
+        self, template: Transaction, at: int | None = None
+    ) -> Callable[[Watch | None], tuple[int, Outcome]]:
         """Return the work that finds the gas a transaction needs, and how it ran."""
-        block, state = self._block_of_now(is_next=True), self._ledger.snapshot()
+        if at is None:
+            block, state = self._block_of_now(is_next=True), self._ledger.snapshot()
+        else:
+            block, state = self._block_of(at), self._ledger.state_at(at)
         gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
         return lambda watch: estimate_gas(state, block, template, gas_max, watch)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lowu.node.clock import Clock
-from lowu.node.ledger.storage import Storage
+from lowu.node.ledger.storage import OrderedSnapshot, Storage
 
 
 class ShiftedClock:
@@ -44,9 +44,17 @@ class StorageAround:
         """Yield a range, ascending."""
         return self._storage.scan(low, high)
 
+    def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
+        """Yield the keys of a range, ascending."""
+        return self._storage.keys(low, high)
+
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Return a `get` for the store as it is now."""
         return self._storage.snapshot()
+
+    def ordered_snapshot(self) -> OrderedSnapshot:
+        """Return the store as it is now."""
+        return self._storage.ordered_snapshot()
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
         """Write all or nothing, durably."""

@@ -222,6 +222,7 @@ class Plan:
             # Of many validators, a NEW-VIEW holds fewer blocks.
             pipeline_size=fit_window(settings.pipeline_size, len(self.genesis.sealers)),
             pool_limit=settings.pool_limit,
+            history_blocks=settings.history_blocks,
             rpc_hosts=settings.rpc_hosts,
             rpc_origins=settings.rpc_origins,
             tap=settings.tap,

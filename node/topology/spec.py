@@ -83,6 +83,7 @@ class Settings:
     min_seal_time_ms: int = 50
     pipeline_size: int = 50
     pool_limit: int = 15_000
+    history_blocks: int = 256
     p2p_port: int = 30_300
     rpc_port: int = 20_200
     web3_port: int = 8_545

@@ -111,9 +111,18 @@ def test_refused_transactions_say_why(w3):
         w3.eth.get_transaction("0x" + "12" * 32)
 
 
-def test_state_of_old_blocks_is_not_invented(w3):
-    with pytest.raises(Exception, match="is not kept"):
-        w3.eth.get_balance("0x" + "00" * 20, 0)
+def test_state_of_past_blocks(w3):
+    account = Account.create()
+    base = {"to": account.address, "value": 0, "gas": 21_000, "gasPrice": 0}
+    base |= {"chainId": w3.eth.chain_id}
+    receipts = [send(w3, account, base | {"nonce": nonce}) for nonce in range(3)]
+    for count, receipt in enumerate(receipts, 1):
+        for block in (receipt.blockNumber, receipt.blockHash):
+            assert w3.eth.get_transaction_count(account.address, block) == count
+            assert w3.eth.call(base | {"from": account.address}, block) == b""
+    assert w3.eth.get_transaction_count(account.address, receipts[0].blockNumber - 1) == 0
+    with pytest.raises(Exception, match="no such block here"):
+        w3.eth.get_balance(account.address, receipts[-1].blockNumber + 1_000)
 
 
 async def test_websocket_subscriptions(shared):

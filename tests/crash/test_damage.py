@@ -90,25 +90,12 @@ def test_a_peer_that_asks_for_a_damaged_block_asks_another_node():
     play(scene)
 
 
-@pytest.mark.parametrize("table", ["state", "next proposal"])
-def test_a_node_whose_own_work_meets_damage_stops_and_says_which_record(table, monkeypatch):
+def test_a_node_whose_own_work_meets_damage_stops_and_says_which_record(monkeypatch):
     """The node cannot know its state, so it must not vote."""
     monkeypatch.setattr(StateCache, "get", lambda self, key: None)
 
     async def scene(network):
-        storage = network._storages["node1"]
-        if table == "state":
-            flip(storage, state_key(TABLE_ACCOUNT, STRANGERS_ADDRESS))
-        else:
-            real = storage.write
-
-            def write(puts, deletes=()):
-                real(puts, deletes)
-                for key in puts:
-                    if key.startswith(b"P"):
-                        flip(storage, key)
-
-            storage.write = write
+        flip(network._storages["node1"], state_key(TABLE_ACCOUNT, STRANGERS_ADDRESS))
         await commit(network, 2)
         raise AssertionError("it goes on")
 
@@ -117,3 +104,24 @@ def test_a_node_whose_own_work_meets_damage_stops_and_says_which_record(table, m
     causes = root_causes(caught.value)
     assert all(isinstance(cause, DamagedData) for cause in causes), causes
     assert "is damaged" in str(causes[0])
+
+
+def test_damage_that_goes_with_its_record_stops_nobody():
+    """A proposal's bodies are dropped with the block that settles it; nobody reads them again."""
+
+    async def scene(network):
+        storage = network._storages["node1"]
+        real = storage.write
+
+        def write(puts, deletes=()):
+            real(puts, deletes)
+            for key in puts:
+                if key.startswith(b"P"):
+                    flip(storage, key)
+
+        storage.write = write
+        await commit(network, 2)
+        head = network.nodes["node1"].ledger.head.number
+        assert list(storage.keys(b"P", height_key(b"P", head + 1))) == []
+
+    play(scene)

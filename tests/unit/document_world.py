@@ -109,7 +109,7 @@ class Ledger:
     async def get_use_height(self, verifier, presentation):
         return self.consumed.get((verifier, presentation), 0)
 
-    async def read_facts(self, query):
+    async def read_facts(self, query, block_hash):
         none = AnchorRecord(*[0] * 4, AnchorState.NONE, *[0] * 10, bytes(32))
         record = self.records.get(query.anchor, none) if query.org == 1 else none
         state, reason = record.state, record.reason

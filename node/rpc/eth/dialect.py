@@ -1,11 +1,15 @@
 """The eth dialect: the methods that web3.py, ethers, viem, cast and MetaMask call.
 
-There are no fees: gas price and priority fee are zero and any offered fee is ignored. State is
-kept for the latest block only; a request for older state is an error, not a wrong answer.
+There are no fees: gas price and priority fee are zero and any offered fee is ignored. State can
+be asked of the last blocks (`history_blocks`); a request for older state is an error, not a wrong
+answer. "latest" is the last block's state at the time of now; a block by number or hash is seen
+with its own time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from eth_abi.abi import decode as abi_decode
@@ -21,7 +25,7 @@ from lowu.node.chain.transaction import (
     compute_intrinsic_gas,
 )
 from lowu.node.crypto import keccak256
-from lowu.node.errors import InvalidTransaction
+from lowu.node.errors import InvalidTransaction, StateNotKept
 from lowu.node.execution.evm import Outcome
 from lowu.node.execution.machine import Watch
 from lowu.node.rpc.call_runner import Offloaded
@@ -147,23 +151,24 @@ class EthMethods:
     # --- accounts ---------------------------------------------------------------------------
 
     def eth_getBalance(self, address: object, tag: object = "latest") -> str:
-        self._check_latest(tag)
-        return to_quantity(self._chain.account(parse_address(address))[1])
+        with _refused_as_gone():
+            return to_quantity(self._chain.account(parse_address(address), self._place(tag))[1])
 
     def eth_getTransactionCount(self, address: object, tag: object = "latest") -> str:
-        self._check_latest(tag)
         account = parse_address(address)
         if tag == "pending":
             return to_quantity(self._waiter.pending_nonce(account))
-        return to_quantity(self._chain.account(account)[0])
+        with _refused_as_gone():
+            return to_quantity(self._chain.account(account, self._place(tag))[0])
 
     def eth_getCode(self, address: object, tag: object = "latest") -> str:
-        self._check_latest(tag)
-        return to_data(self._chain.code(parse_address(address)))
+        with _refused_as_gone():
+            return to_data(self._chain.code(parse_address(address), self._place(tag)))
 
     def eth_getStorageAt(self, address: object, slot: object, tag: object = "latest") -> str:
-        self._check_latest(tag)
-        return to_data(self._chain.storage_at(parse_address(address), parse_quantity(slot, "slot")))
+        account, place = parse_address(address), parse_quantity(slot, "slot")
+        with _refused_as_gone():
+            return to_data(self._chain.storage_at(account, place, self._place(tag)))
 
     # --- transactions -------------------------------------------------------------------------
 
@@ -187,11 +192,11 @@ class EthMethods:
     def eth_call(
         self, message: object, tag: object = "latest", overrides: object = None
     ) -> Offloaded:
-        self._check_latest(tag)
         if overrides:
             raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
         template = _parse_message(message)
-        run = self._chain.call(template, is_next=tag == "pending")
+        with _refused_as_gone():
+            run = self._chain.call(template, self._place(tag), is_next=tag == "pending")
 
         def work(watch: Watch | None) -> str:
             outcome = run(watch)
@@ -202,9 +207,9 @@ class EthMethods:
         return Offloaded(work)
 
     def eth_estimateGas(self, message: object, tag: object = "latest") -> Offloaded:
-        self._check_latest(tag)
         template = _parse_message(message)
-        run = self._chain.estimate_gas(template)
+        with _refused_as_gone():
+            run = self._chain.estimate_gas(template, self._place(tag))
 
         def work(watch: Watch | None) -> str:
             gas, outcome = run(watch)
@@ -319,18 +324,23 @@ class EthMethods:
     def _find_hash(self, block_hash: object) -> int | None:
         return self._chain.find_block(parse_data(block_hash, "block hash", 32))
 
-    def _check_latest(self, tag: object) -> None:
-        """Refuse any block but the latest."""
+    def _place(self, tag: object) -> int | None:
+        """Return the block whose state is asked for; None for the last one as it is now."""
         if tag is None or tag in LATEST_TAGS:
-            return
+            return None
         number = self._find_number(tag)
         if number is None:
             raise RpcError(RESOURCE_NOT_FOUND, f"no such block here: {show(tag)}")
-        if number < self._chain.height:
-            raise RpcError(
-                NOT_SUPPORTED,
-                f"state of block {number} is not kept; ask for latest (block {self._chain.height})",
-            )
+        return number
+
+
+@contextmanager
+def _refused_as_gone() -> Iterator[None]:
+    """Answer a question about state that is not kept with the blocks whose state is."""
+    try:
+        yield
+    except StateNotKept as error:
+        raise RpcError(NOT_SUPPORTED, str(error)) from error
 
 
 def _parse_message(raw: object) -> Transaction:

@@ -734,7 +734,7 @@ async def test_sides_that_disagree(world, monkeypatch):
 class Hanging(Ledger):
     """A node that accepts a request and never answers."""
 
-    async def read_facts(self, query):
+    async def read_facts(self, query, block_hash):
         await trio.sleep_forever()
 
 
