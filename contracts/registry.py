@@ -19,12 +19,15 @@ HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002"
 CONSENT_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a003")
 VERIFICATION_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a004")
 GOVERNANCE_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a005")
+CONSENSUS_ADDRESS = (0x1003).to_bytes(20, "big")
+"""Where FISCO BCOS has this contract in Solidity's form."""
 ADDRESSES = {
     "OrgRegistry": ORG_REGISTRY_ADDRESS,
     "HashRegistry": HASH_REGISTRY_ADDRESS,
     "ConsentLog": CONSENT_LOG_ADDRESS,
     "VerificationLog": VERIFICATION_LOG_ADDRESS,
     "Governance": GOVERNANCE_ADDRESS,
+    "Consensus": CONSENSUS_ADDRESS,
 }
 """The contracts of genesis, by the names of their artifacts."""
 """Addresses at which genesis deploys the contracts."""
@@ -158,6 +161,8 @@ class RegistryErrorCode(IntEnum):
     SCHEMA_PAUSED = 4004
     NO_SUCH_PROPOSAL = 5001
     ALREADY_VOTED = 5002
+    QUORUM_NOT_BOUNDARY_SAFE = 5003
+    LAST_SEALER = 5004
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.flat_state import TABLE_ACCOUNT
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.execution.group_state import has_vote
 from lowu.node.gateway.framing import FrameKind
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.gateway.requests import (
@@ -81,6 +82,8 @@ from lowu.node.topology.faults.fail_order import Failpoint
 from lowu.node.traffic_tap import Tap
 
 EXPIRE_EVERY_S = 30.0
+NEWCOMERS = 8
+"""Nodes that may join while a node runs, for which it has descriptors."""
 
 log = logging.getLogger("INITIALIZER")
 
@@ -99,22 +102,20 @@ class Node:
     gossip: Gossip
     scheduler: Scheduler
     sync: Sync
-    driver: Driver | None
-    sealer: Sealer | None
+    driver: Driver
+    sealer: Sealer
     rpc: RpcServer
     clock: Clock
 
 
-def _list_members(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> list[bytes]:
-    """Return the node ids of the group; `ConfigError` if this node is not among them."""
-    members = [bytes.fromhex(node) for node, _ in genesis.sealers]
-    members += [bytes.fromhex(node) for node in genesis.observers]
-    if key.node_id not in members:
+def _check_member(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> None:
+    """Raise `ConfigError` if this node is not of the group, and does not wait to be added to it."""
+    is_first = any(item.node_id == key.node_id for item in genesis.nodes)
+    if not is_first and not config.is_newcomer:
         raise ConfigError(
             f"{config.folder}: node id {key.node_id.hex()[:16]}… is in no list of "
             "config.genesis; take the node.pem and config.genesis of one network"
         )
-    return members
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
     """Open a node's folder and connect all parts; nothing runs yet."""
     key = load_node_key(config.conf_path / "node.pem")
     limit = raise_limit()
-    descriptors = divide(limit, len(_list_members(genesis, config, key)))
+    _check_member(genesis, config, key)
+    descriptors = divide(limit, max(len(genesis.nodes), len(config.peers)) + NEWCOMERS)
     log.info("descriptors,limit=%d,parts=%s", limit, descriptors)
     tap = Tap(config.log_path / "tap.bin" if config.tap else None)
     contexts = build_contexts(config.conf_path)
@@ -217,7 +219,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         make_gateway = partial(ByzantineGateway, key, verifier.domain)
     gateway = make_gateway(
         node_id=key.node_id,
-        members=_list_members(genesis, config, key),
+        members=lambda: membership.roster.node_ids,
         genesis_hash=ledger.genesis_hash,
         contexts=on.contexts,
         tap=on.tap,
@@ -233,6 +235,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
         lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[1],
+        partial(has_vote, ledger),
     )
     bodies = BodyStore(ledger)
     exchange = BodyExchange(bodies, pool, gateway, membership, genesis.block_tx_count_limit)
@@ -244,11 +247,9 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     )
     gossip = Gossip(gateway, pool, clock, cpu)
     reader = ChainReader(genesis, ledger, membership, scheduler.block_context, clock)
-    replica = None if driver is None else driver.replica
-    phases = BlockPhases(clock.elapsed_s) if driver is None else driver.phases
     status = NodeStatus(
-        config, ledger, gateway, sync, replica, checker.clock_check, cpu, phases, clock, on.disk,
-        on.failpoints,
+        config, ledger, gateway, sync, driver.replica, checker.clock_check, cpu, driver.phases,
+        clock, on.disk, on.failpoints,
     )  # fmt: skip
     waiter = CommitWaiter(pool, reader, clock, cpu)
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
@@ -272,12 +273,10 @@ def _build_consensus(
     pool: TxPool,
     bodies: BodyStore,
     checker: ProposalChecker,
-) -> tuple[Inbox | None, Sync, Sealer | None, Driver | None]:
-    """Build the parts that follow the chain and vote; an observer has block sync only."""
+) -> tuple[Inbox, Sync, Sealer, Driver]:
+    """Build the parts that follow the chain and vote; those of an observer wait for its vote."""
     ledger = on.ledger
     recovered = _recover_replica(config, on.key, ledger, verifier, genesis.block_tx_count_limit)
-    if recovered is None:
-        return None, Sync(ledger, gateway, scheduler, membership, None), None, None
     inbox, (replica, first_effects) = Inbox(), recovered
     abstains = partial(_is_abstaining, replica)
     sync = Sync(ledger, gateway, scheduler, membership, inbox, abstains)
@@ -297,6 +296,7 @@ def _build_consensus(
         checker=checker,
         sealer=sealer,
         sync=sync,
+        membership=membership,
         cpu=ledger.cpu,
         phases=BlockPhases(on.clock.elapsed_s),
     )
@@ -322,16 +322,14 @@ def _build_rpc(
 
 def _recover_replica(
     config: NodeConfig, key: NodeKey, ledger: Ledger, verifier: MessageVerifier, tx_hashes_max: int
-) -> tuple[Replica, Sequence[Effect]] | None:
-    """Recover the replica from disk, with the effects of that; None for an observer."""
-    epoch = verifier.epochs.latest
-    if epoch.validators.index_of(key.node_id) is None:
-        return None
-    window_max = compute_window_max(len(epoch.validators))
+) -> tuple[Replica, Sequence[Effect]]:
+    """Recover the replica from disk, with the effects of that."""
+    epoch, first = verifier.epochs.latest, verifier.epochs.at(1)
+    window_max = compute_window_max(len(first.validators))  # later ones fit it by themselves
     if config.pipeline_size > window_max:
         raise ConfigError(
             f"{config.folder}: [consensus] pipeline_size {config.pipeline_size} is too large for "
-            f"{len(epoch.validators)} validators; at most {window_max}"
+            f"{len(first.validators)} validators; at most {window_max}"
         )
     replica_config = ReplicaConfig(
         verifier.domain,
@@ -344,7 +342,7 @@ def _recover_replica(
     head = ledger.head.number
     records = ledger.load_records()
     is_memory_lost = not any(isinstance(item, ViewRecord) for item in records)
-    if is_memory_lost:
+    if is_memory_lost and epoch.validators.index_of(key.node_id) is not None:
         log.warning(
             "abstaining: %s; it votes again when the chain has outgrown what it may have signed,"
             "height=%d",
@@ -369,23 +367,17 @@ def _on_block(
     node: Node,
     membership: Membership,
     bodies: BodyStore,
-    inbox: Inbox | None,
+    inbox: Inbox,
     waiter: CommitWaiter,
 ) -> list[Subscriber]:
     """Return what follows on a committed block, in this order."""
     pool, sealer = node.pool, node.sealer
-    subscribers: list[Subscriber] = [
+    return [
         lambda event: membership.on_block(event.block.header.number),
         lambda event: pool.on_block(event.block.transactions),
         lambda event: bodies.on_block(event.block.header.number),
-    ]
-    if inbox is not None and sealer is not None:
-        subscribers += [
-            lambda event: inbox.note_pending(pool.has_ready),
-            lambda event: sealer.on_block(len(event.block.transactions)),
-        ]
-    return [
-        *subscribers,
+        lambda event: inbox.note_pending(pool.has_ready),
+        lambda event: sealer.on_block(len(event.block.transactions)),
         lambda event: node.sync.announce_to_observers(),
         waiter.on_block,
         _log_block,
@@ -406,9 +398,7 @@ def _log_block(event: BlockCommittedEvent) -> None:
     )
 
 
-def _on_arrival(
-    node: Node, exchange: BodyExchange, inbox: Inbox | None, waiter: CommitWaiter
-) -> None:
+def _on_arrival(node: Node, exchange: BodyExchange, inbox: Inbox, waiter: CommitWaiter) -> None:
     """Say which part handles what arrives: transactions, links, frames and requests of peers."""
     gateway, pool, driver, sealer, sync = (
         node.gateway, node.pool, node.driver, node.sealer, node.sync,
@@ -418,14 +408,12 @@ def _on_arrival(
         if is_local:
             node.gossip.offer(transaction)
         waiter.on_added(transaction)
-        if inbox is not None and sealer is not None:
-            sealer.notice()
-            inbox.note_pending(pool.has_ready)
+        sealer.notice()
+        inbox.note_pending(pool.has_ready)
 
     def on_links(connected: frozenset[bytes]) -> None:
         node.gossip.on_links(connected)
-        if driver is not None:
-            driver.note_links(connected)
+        driver.note_links(connected)
 
     def respond(request: PeerRequest) -> object:
         match request:
@@ -442,9 +430,8 @@ def _on_arrival(
     gateway.respond_with(respond)
     gateway.route(FrameKind.SYNC_STATUS, sync.handle_status)
     gateway.route(FrameKind.TRANSACTIONS, node.gossip.handle)
-    if driver is not None:
-        sync.on_abstaining = lambda: driver.note_links(gateway.connected)
-        gateway.route(FrameKind.CONSENSUS, driver.handle_frame)
+    sync.on_abstaining = lambda: driver.note_links(gateway.connected)
+    gateway.route(FrameKind.CONSENSUS, driver.handle_frame)
 
 
 async def _expire_for_ever(node: Node) -> None:
@@ -463,9 +450,8 @@ async def run_services(node: Node) -> None:
         nursery.start_soon(_expire_for_ever, node)
         if isinstance(node.gateway, ByzantineGateway):
             nursery.start_soon(node.gateway.send_late_ones)
-        if node.driver is not None and node.sealer is not None:
-            nursery.start_soon(node.sealer.run)
-            nursery.start_soon(node.driver.run)
+        nursery.start_soon(node.sealer.run)
+        nursery.start_soon(node.driver.run)
 
 
 async def _listen(config: NodeConfig, port: int) -> list[trio.SocketListener]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lowu.consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
+from lowu.contracts.group import GroupNode, NodeKind
+from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
@@ -109,12 +111,27 @@ class GenesisConfig:
     """Those that an organisation is accredited for must be among them."""
     routes: tuple[tuple[int, int], ...] = ()
     """Jurisdictions, from and to, between which documents may be used."""
+    sides: tuple[tuple[str, int], ...] = ()
+    """Node id, and jurisdiction of the institution that runs the node, as far as known."""
+    allow_one_side_quorum: bool = False
+    """Whether one jurisdiction's validators may be a quorum alone, until the group decides."""
 
     @property
     def validators(self) -> ValidatorSet:
         """The validator set of the chain."""
         members = tuple(Validator(bytes.fromhex(node), weight) for node, weight in self.sealers)
         return ValidatorSet(members, self.leader_period)
+
+    @property
+    def nodes(self) -> list[GroupNode]:
+        """The nodes of the group, as the ledger has them."""
+        sides = {node: Jurisdiction(side) for node, side in self.sides}
+        listed = [(node, NodeKind.SEALER, weight) for node, weight in self.sealers]
+        listed += [(node, NodeKind.OBSERVER, 0) for node in self.observers]
+        return [
+            GroupNode(bytes.fromhex(node), kind, sides.get(node), weight)
+            for node, kind, weight in listed
+        ]
 
     @property
     def governor_address(self) -> bytes:
@@ -155,6 +172,8 @@ class NodeConfig:
     """Copy all bytes sent or received, unencrypted, to log/tap.bin."""
     allow_lies: bool = False
     """Whether clients may have this node lie, for experiments."""
+    is_newcomer: bool = False
+    """Whether the node is not in config.genesis, and waits until the group adds it."""
     log_level: str = "info"
 
     @property
@@ -278,6 +297,11 @@ def _parse_schema(text: str) -> SchemaEntry:
     return SchemaEntry(**json.loads(text))
 
 
+def _parse_side(text: str) -> tuple[str, int]:
+    node, side = json.loads(text)
+    return _parse_node_id(node), int(Jurisdiction(side))
+
+
 def _parse_route(text: str) -> tuple[int, int]:
     start, end = json.loads(text)
     return int(start), int(end)
@@ -305,6 +329,8 @@ def load_genesis(path: Path) -> GenesisConfig:
         sealers=consensus.listed("node", _parse_sealer),
         observers=consensus.listed("observer", _parse_node_id),
         governor=registry.text("governor"),
+        sides=registry.listed("side", _parse_side),
+        allow_one_side_quorum=registry.flag("allow_one_side_quorum", False),
         orgs=registry.listed("org", _parse_org),
         schemas=registry.listed("schema", _parse_schema),
         routes=registry.listed("route", _parse_route),
@@ -346,6 +372,8 @@ def dump_genesis(genesis: GenesisConfig) -> str:
         "",
         "[registry]",
         f"governor={genesis.governor}",
+        f"allow_one_side_quorum={'true' if genesis.allow_one_side_quorum else 'false'}",
+        *_dump_list("side", genesis.sides),
         *_dump_list("org", map(asdict, genesis.orgs)),
         *_dump_list("schema", map(asdict, genesis.schemas)),
         *_dump_list("route", genesis.routes),
@@ -387,6 +415,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         rpc_origins=rpc.names("allowed_origins", parse_rpc_origin),
         tap=_Section(path, parser, "others").flag("tap", False),
         allow_lies=_Section(path, parser, "others").flag("allow_lies", False),
+        is_newcomer=_Section(path, parser, "others").flag("newcomer", False),
         log_level=level,
     )
 
@@ -443,5 +472,6 @@ def dump_node_config(config: NodeConfig) -> str:
         "[others]",
         f"tap={'true' if config.tap else 'false'}",
         *(["allow_lies=true"] if config.allow_lies else []),
+        *(["newcomer=true"] if config.is_newcomer else []),
     ]
     return "\n".join(lines) + "\n"

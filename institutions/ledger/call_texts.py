@@ -13,6 +13,7 @@ from eth_utils.crypto import keccak
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.registry import (
+    CONSENSUS_ADDRESS,
     GOVERNANCE_ADDRESS,
     ORG_REGISTRY_ADDRESS,
     Jurisdiction,
@@ -25,7 +26,11 @@ from lowu.institutions.ledger.governance import Call
 
 HEX_MAX = 2_000
 """Most digits that are shown of a call that cannot be read."""
-_CONTRACTS = {ORG_REGISTRY_ADDRESS: "OrgRegistry", GOVERNANCE_ADDRESS: "Governance"}
+_CONTRACTS = {
+    ORG_REGISTRY_ADDRESS: "OrgRegistry",
+    GOVERNANCE_ADDRESS: "Governance",
+    CONSENSUS_ADDRESS: "Consensus",
+}
 
 
 def describe_call(call: Call) -> str:

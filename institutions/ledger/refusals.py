@@ -29,6 +29,8 @@ _HINTS = {
     ),
     "NO_SUCH_PROPOSAL": "`lowu org proposals` lists all proposals.",
     "ALREADY_VOTED": "An organisation can vote only once.",
+    "QUORUM_NOT_BOUNDARY_SAFE": "The validators of one side would be a quorum without the other.",
+    "LAST_SEALER": "A chain without a validator would end.",
 }
 """Explanation or next step for each refusal, by its name."""
 _OTHERWISE = "docs/REGISTRY.md explains these names."

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
+from lowu.contracts.registry import GOVERNANCE_ADDRESS
 from lowu.node.chain.rlp_codec import decode_rlp_list, encode_rlp, encode_rlp_list
 from lowu.node.crypto import compute_address, keccak256, recover_public_key
 from lowu.node.errors import BadInput, InvalidTransaction
@@ -24,6 +25,8 @@ INIT_CODE_BYTES_MAX = 49_152
 
 SYSTEM_CONTRACTS = frozenset(number.to_bytes(20, "big") for number in (0x1000, 0x1003))
 """FISCO BCOS's SystemConfig and Consensus: calls may change how later blocks are decided."""
+VOTE_SELECTOR = keccak256(b"vote(uint256,bool)")[:4]
+"""Of Governance: a vote may pass a proposal that changes the group."""
 
 AccessList: TypeAlias = tuple[tuple[bytes, tuple[int, ...]], ...]
 
@@ -54,10 +57,17 @@ class Transaction(NamedTuple):
     def is_system(self, governor: bytes) -> bool:
         """Whether its block must be a barrier (rule R-BAR-1).
 
-        Only the governor's calls can change anything; barriers for others' calls would only slow
-        the chain down.
+        The governor's calls can change how later blocks are decided, and the consortium's votes;
+        barriers for others' calls would only slow the chain down.
         """
+        if self.is_vote:
+            return True
         return self.to in SYSTEM_CONTRACTS and self.sender == governor
+
+    @property
+    def is_vote(self) -> bool:
+        """Whether it is a vote on a proposal, whoever sends it."""
+        return self.to == GOVERNANCE_ADDRESS and self.data[:4] == VOTE_SELECTOR
 
 
 def _uint(value: object, value_max: int, what: str) -> int:

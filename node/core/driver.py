@@ -32,6 +32,7 @@ from lowu.consensus.inputs import (
 from lowu.consensus.messages import Commit, Message, PrePrepare
 from lowu.consensus.replica import Replica
 from lowu.node.core.inbox import Inbox
+from lowu.node.core.membership import Membership
 from lowu.node.core.proposals.bodies import BodyStore
 from lowu.node.core.proposals.checks import ProposalChecker
 from lowu.node.core.scheduler import Scheduler
@@ -77,6 +78,7 @@ class Driver:
         checker: ProposalChecker,
         sealer: Sealer,
         sync: Sync,
+        membership: Membership,
         cpu: CpuTimes,
         phases: BlockPhases,
     ) -> None:
@@ -92,6 +94,7 @@ class Driver:
         self._checker = checker
         self._sealer = sealer
         self._sync = sync
+        self._membership = membership
         self._cpu = cpu
         self.phases = phases
         self._timers: dict[TimerId, trio.CancelScope] = {}
@@ -341,4 +344,5 @@ class Driver:
         certificate = effect.certificate
         await self._scheduler.commit(certificate)
         self.phases.note(certificate.height, BlockPhase.DURABLE)
-        await self._inbox.deliver(BlockCommitted(certificate.height, certificate.block_hash))
+        height, changed = certificate.height, self._membership.change_at(certificate.height)
+        await self._inbox.deliver(BlockCommitted(height, certificate.block_hash, changed))

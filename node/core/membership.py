@@ -1,20 +1,25 @@
-"""The validators of each height, asked of one place by every part of a node."""
+"""The validators and nodes of each height, asked of one place by every part of a node."""
 
 from __future__ import annotations
 
 from lowu.consensus.epochs import Epochs
 from lowu.consensus.validators import ValidatorSet
+from lowu.node.chain.roster import Roster
 from lowu.node.ledger.ledger import Ledger
 
 
 class Membership:
-    """Who decides which height, as far as this node's chain tells."""
+    """Who takes part at which height, as far as this node's chain tells."""
 
     def __init__(self, validators: ValidatorSet, ledger: Ledger) -> None:
-        """Begin with the validators of genesis, at the chain's head."""
+        """Begin with the validators of genesis, and follow the chain to its head."""
         self.epochs = Epochs(validators)
         """As the consensus core keeps them: it is advanced here only."""
         self._ledger = ledger
+        self._leader_period = validators.leader_period
+        self._seen = 0
+        """Number of the ledger's rosters that the epochs follow."""
+        self._follow()
         self.epochs.on_commit(ledger.head.number, None)
 
     def validators_at(self, height: int) -> ValidatorSet:
@@ -26,10 +31,30 @@ class Membership:
         """The validators that decide the height above the head."""
         return self.validators_at(self._ledger.head.number + 1)
 
+    @property
+    def roster(self) -> Roster:
+        """The group's nodes from the height above the head on."""
+        return self._ledger.rosters[-1][1]
+
     def epoch_at(self, height: int) -> int:
         """Return the first height of the validators that decide a height."""
         return self.epochs.at(height).first_height
 
     def on_block(self, height: int) -> None:
-        """Note a committed block. No block changes the validators yet."""
+        """Note a committed block, and the validators that it has named, if any."""
+        self._follow()
         self.epochs.on_commit(height, None)
+
+    def change_at(self, height: int) -> ValidatorSet | None:
+        """Return the validators above a committed block, if it has changed them."""
+        epoch = self.epochs.at(height + 1)
+        return epoch.validators if epoch.first_height == height + 1 > 1 else None
+
+    def _follow(self) -> None:
+        """Take over what the ledger has noted; changes of observers alone begin no epoch."""
+        rosters = self._ledger.rosters
+        for first_height, roster in rosters[self._seen :]:
+            validators = roster.validators(self._leader_period)
+            if validators != self.epochs.latest.validators:
+                self.epochs.on_commit(first_height - 1, validators)
+        self._seen = len(rosters)

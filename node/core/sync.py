@@ -70,13 +70,10 @@ class Sync:
         gateway: Gateway,
         scheduler: Scheduler,
         membership: Membership,
-        inbox: Inbox | None,
+        inbox: Inbox,
         is_abstaining: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take the parts; an observer has no inbox.
-
-        `is_abstaining` says whether this node abstains from voting.
-        """
+        """Take the parts; `is_abstaining` says whether this node abstains from voting."""
         self._ledger = ledger
         self._gateway = gateway
         self._scheduler = scheduler
@@ -97,7 +94,7 @@ class Sync:
         self._asking: tuple[bytes, trio.CancelScope] | None = None
         self._heard: dict[bytes, int] = {}
         """Who has told which height since the start, until a quorum is not ahead."""
-        self._is_caught_up = inbox is None
+        self._is_caught_up = False
 
     def request(self, height: int) -> None:
         """Fetch up to `height` now: consensus knows that it exists."""
@@ -118,8 +115,9 @@ class Sync:
         self.announce()
 
     def announce_to_observers(self) -> None:
-        """Tell the peers that see no CHECKPOINTs."""
-        voters = {item.node_id for item in self._membership.next_validators.validators}
+        """Tell the peers that saw no CHECKPOINTs of the head, those voted in by it among them."""
+        validators = self._membership.validators_at(self._ledger.head.number)
+        voters = {item.node_id for item in validators.validators}
         self._announce_to(self._gateway.connected - voters)
 
     def _announce_to(self, node_ids: frozenset[bytes]) -> None:
@@ -205,8 +203,7 @@ class Sync:
             await self._tell_replica(CaughtUp(head))
 
     async def _tell_replica(self, event: Synced | CaughtUp) -> None:
-        if self._inbox is not None:
-            await self._inbox.deliver(event)
+        await self._inbox.deliver(event)
 
     def _is_behind(self) -> bool:
         return max(self.known_highest, self._wanted_height) > self._ledger.head.number
@@ -214,7 +211,8 @@ class Sync:
     async def _is_worth_fetching(self) -> bool:
         """Leave a validator that is only just behind to consensus for a moment."""
         head = self._ledger.head.number
-        if self._inbox is None or self._wanted_height > head or self.known_highest > head + 8:
+        is_voting = self._membership.next_validators.index_of(self._gateway.node_id) is not None
+        if not is_voting or self._wanted_height > head or self.known_highest > head + 8:
             return True
         await trio.sleep(GRACE_S)
         return self._ledger.head.number == head
@@ -223,6 +221,7 @@ class Sync:
         while True:
             self.announce()
             await trio.sleep(ANNOUNCE_S)
+            self._gateway.close_strangers()  # by now a removed node knows of its removal
 
     async def _fetch_round(self) -> None:
         head = self._ledger.head.number

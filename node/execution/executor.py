@@ -14,10 +14,12 @@ from lowu.consensus.validators import ValidatorSet
 from lowu.node.chain.block import VERSION, Header
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.receipt import Receipt, ReceiptStatus, encode_receipt
+from lowu.node.chain.roster import Roster
 from lowu.node.chain.transaction import Transaction
 from lowu.node.errors import BadInput
 from lowu.node.execution.evm import BlockContext, Evm, Outcome
 from lowu.node.execution.flat_state import LayeredState, StateReader, WriteSet, compute_state_root
+from lowu.node.execution.group_state import read_roster
 from lowu.node.execution.machine import Watch
 
 CALL_GAS_MAX = 30_000_000
@@ -36,6 +38,8 @@ class ExecutedBlock:
     receipt_records: tuple[bytes, ...]
     """The encoded receipts, as stored and as leaves of the receipt tree."""
     writes: WriteSet
+    roster: Roster | None = None
+    """The nodes of the group from the next block on, after a block that may have changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,10 @@ def execute_block(
         weights=tuple(item.weight for item in validators.validators),
         extra_data=b"",
     )
-    return ExecutedBlock(header, transactions, receipts, receipt_records, writes)
+    # A change in any other block, by a contract that calls another, waits for the next barrier.
+    is_barrier = proposal.is_barrier
+    roster = read_roster(LayeredState(parent.state, writes), block) if is_barrier else None
+    return ExecutedBlock(header, transactions, receipts, receipt_records, writes, roster)
 
 
 def call(

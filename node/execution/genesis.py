@@ -10,7 +10,9 @@ from __future__ import annotations
 from functools import partial
 
 from lowu.contracts.abi import load_artifact
+from lowu.contracts.group import encode_begin
 from lowu.contracts.registry import (
+    CONSENSUS_ADDRESS,
     CONSENT_LOG_ADDRESS,
     GOVERNANCE_ADDRESS,
     HASH_REGISTRY_ADDRESS,
@@ -23,6 +25,7 @@ from lowu.contracts.registry import (
 from lowu.node.chain.block import VERSION, Header
 from lowu.node.chain.merkle import EMPTY_ROOT
 from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.chain.roster import Roster
 from lowu.node.config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
@@ -53,6 +56,8 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
         _govern(evm, governor, f"route {start} to {end}", "setRoute", start, end, True)
     for org in genesis.orgs:
         _enrol(evm, governor, org)
+    first = encode_begin(genesis.nodes, is_one_side_allowed=genesis.allow_one_side_quorum)
+    _check(evm.call(governor, CONSENSUS_ADDRESS, 0, first, GENESIS_GAS), "the list of nodes")
     writes = evm.writes()
     validators = genesis.validators
     header = Header(
@@ -70,7 +75,7 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
         weights=tuple(item.weight for item in validators.validators),
         extra_data=b"",
     )
-    return ExecutedBlock(header, (), (), (), writes)
+    return ExecutedBlock(header, (), (), (), writes, Roster.of(genesis.nodes))
 
 
 def _check(outcome: Outcome, what: str) -> None:
@@ -86,6 +91,7 @@ _CONTRACTS = (
     ("ConsentLog", CONSENT_LOG_ADDRESS, (ORG_REGISTRY_ADDRESS,)),
     ("VerificationLog", VERIFICATION_LOG_ADDRESS, (ORG_REGISTRY_ADDRESS, CONSENT_LOG_ADDRESS)),
     ("Governance", GOVERNANCE_ADDRESS, (ORG_REGISTRY_ADDRESS,)),
+    ("Consensus", CONSENSUS_ADDRESS, (ORG_REGISTRY_ADDRESS, GOVERNANCE_ADDRESS)),
 )
 """Name, address and constructor's arguments, all addresses; None stands for the governor."""
 

@@ -47,14 +47,14 @@ class Gateway:
         self,
         *,
         node_id: bytes,
-        members: Iterable[bytes],
+        members: Callable[[], frozenset[bytes]],
         genesis_hash: bytes,
         contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None,
         tap: Tap,
         entrants_max: int,
     ) -> None:
         self.node_id = node_id
-        self._members = frozenset(members)
+        self._members = members
         self._genesis_hash = genesis_hash
         self._contexts = contexts
         self._tap = tap
@@ -129,6 +129,12 @@ class Gateway:
         peer = self._peers.get(node_id)
         if peer is not None:
             peer.close()
+
+    def close_strangers(self) -> None:
+        """Close the links to nodes that are no longer of the group."""
+        for node_id in self.connected - self._members():
+            log.info("no longer a member,peer=%s", node_id.hex()[:16])
+            self._peers[node_id].close()
 
     # --- listening and dialling ---------------------------------------------------------------
 
@@ -240,7 +246,7 @@ class Gateway:
             log.warning("refused,peer=%s,reason=%s", what, reason)
 
     def _admit(self, node_id: bytes) -> None:
-        if node_id not in self._members:
+        if node_id not in self._members():
             raise BadInput(f"node {node_id.hex()[:16]} is not a member of the group")
         if node_id == self.node_id:
             raise BadInput("link to this node itself, or another node with the same node id")

@@ -14,6 +14,7 @@ from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.records import Record
 from lowu.node.chain.block import Block, Header
 from lowu.node.chain.receipt import Receipt, decode_receipt
+from lowu.node.chain.roster import Roster, decode_roster, encode_roster
 from lowu.node.errors import DamagedData, StorageError
 from lowu.node.execution.executor import ExecutedBlock, Parent
 from lowu.node.execution.flat_state import StateReader
@@ -55,6 +56,8 @@ class Ledger:
         self._headers: OrderedDict[int, tuple[Header, CommitCertificate]] = OrderedDict()
         self.genesis_hash = genesis.header.hash
         self.genesis_certificate = build_genesis_certificate(genesis.header)
+        self.rosters: list[tuple[int, Roster]] = []
+        """The group's nodes, each list with the first height to which it applies."""
         stored = storage.get(schema.KEY_HEAD)
         if stored is None:
             self.head = Head(0, 0, 0)
@@ -63,9 +66,12 @@ class Ledger:
             form = {schema.KEY_FORMAT: schema.FORMAT}
             storage.write({**_state_records(genesis), **records, **signed, **form})
             self._votes.begun()
+            self._note_roster(genesis)
         else:
             self.head = schema.decode_head(stored)
             self._check_start()
+            for key, data in storage.scan(schema.PREFIX_ROSTER, schema.PREFIX_ROSTER_END):
+                self.rosters.append((int.from_bytes(key[1:], "big"), decode_roster(data)))
             self._votes.open(is_first_start=bool(first_records))
         self._history.open(self.head.number)
 
@@ -210,6 +216,17 @@ class Ledger:
         self._cache.on_commit(state)
         self._remember(header.number, (header, certificate))
         self.head = head
+        self._note_roster(executed)
+
+    def _find_change(self, executed: ExecutedBlock) -> Roster | None:
+        """Return the group's nodes after a block, if it has changed them."""
+        known = self.rosters[-1][1] if self.rosters else None
+        return executed.roster if executed.roster != known else None
+
+    def _note_roster(self, executed: ExecutedBlock) -> None:
+        changed = self._find_change(executed)
+        if changed is not None:
+            self.rosters.append((executed.header.number + 1, changed))
 
     def _block_records(
         self, executed: ExecutedBlock, certificate: CommitCertificate, head: Head
@@ -225,6 +242,9 @@ class Ledger:
         puts[height_key(b"B", number)] = schema.encode_list(bodies)
         puts[height_key(b"R", number)] = schema.encode_list(executed.receipt_records)
         puts[b"N" + header.hash] = number.to_bytes(8, "big")
+        changed = self._find_change(executed)
+        if changed is not None:
+            puts[height_key(schema.PREFIX_ROSTER, number + 1)] = encode_roster(changed)
         puts[schema.KEY_HEAD] = schema.encode_head(head)
         return puts
 

@@ -12,6 +12,7 @@ U<size><state key><height>   value of a state entry before a block that changed 
 D<height>                    state keys that a block changed; with U, of the last blocks only
 V<record key>                consensus vote records
 P<height><digest>            bodies of a proposal that this node has voted for
+E<height>                    the group's nodes from this height on
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from lowu.node.errors import BadInput, DamagedData
 KEY_HEAD = b"Mhead"
 KEY_HISTORY = b"Mhistory"
 KEY_FORMAT = b"Mformat"
-FORMAT = b"8"
+PREFIX_ROSTER, PREFIX_ROSTER_END = b"E", b"F"
+FORMAT = b"9"
 """Raised whenever records, the bytes that signatures cover, or the contracts of genesis change;
 data of any other format is refused."""
 KEY_VOTES = b"Mvotes"

@@ -38,6 +38,7 @@ class TxPool:
         get_nonce: Callable[[bytes], int],
         is_committed: Callable[[bytes], bool],
         get_balance: Callable[[bytes], int] | None = None,
+        has_vote: Callable[[bytes], bool] = lambda account: True,
     ) -> None:
         """Create a pool.
 
@@ -47,12 +48,14 @@ class TxPool:
             get_nonce: returns an account's nonce in the committed state.
             is_committed: whether a transaction, by hash, is in the chain.
             get_balance: returns an account's balance there; without it, balances are not looked at.
+            has_vote: whether an account votes on proposals in the committed state.
         """
         self._genesis = genesis
         self._limit = limit
         self._get_nonce = get_nonce
         self._is_committed = is_committed
         self._get_balance = get_balance
+        self._has_vote = has_vote
         self._by_hash: OrderedDict[bytes, tuple[Transaction, float]] = OrderedDict()
         self._by_sender: dict[bytes, dict[int, Transaction]] = {}
         self._ready_senders: set[bytes] = set()
@@ -105,6 +108,10 @@ class TxPool:
         """Admit a transaction, or raise `InvalidTransaction` with the reason."""
         transaction = self.validate(raw)
         nonce = self._check_place(transaction)
+        if transaction.is_vote and not self._has_vote(transaction.sender):
+            # It could only fail, but its block would hold up those above it (R-BAR-1).
+            sender = "0x" + transaction.sender.hex()
+            raise InvalidTransaction(f"{sender} has no vote: it lacks the role GOVERNOR")
         if is_local:
             self._check_funds(transaction)
         self._by_hash[transaction.hash] = (transaction, now_s)

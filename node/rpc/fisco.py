@@ -141,7 +141,7 @@ class FiscoMethods:
 
     def getObserverList(self, *params: object) -> list[str]:
         self._check(*params)
-        return list(self._chain.genesis.observers)
+        return [node.hex() for node in self._chain.roster.observers]
 
     def getGroupList(self, *params: object) -> dict[str, Any]:
         return {"code": 0, "msg": "success", "groupList": [self._chain.genesis.group_id]}

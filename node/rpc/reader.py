@@ -14,6 +14,7 @@ from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.validators import ValidatorSet
 from lowu.node.chain.block import Header, encode_block
 from lowu.node.chain.receipt import Receipt
+from lowu.node.chain.roster import Roster
 from lowu.node.chain.transaction import Transaction, decode_transaction
 from lowu.node.clock import Clock
 from lowu.node.config import GenesisConfig
@@ -88,6 +89,11 @@ class ChainReader:
     def validators(self) -> ValidatorSet:
         """The validators that decide the next block."""
         return self._membership.next_validators
+
+    @property
+    def roster(self) -> Roster:
+        """The group's nodes from the next block on."""
+        return self._membership.roster
 
     def header(self, number: int) -> Header:
         """Return a committed header."""

@@ -43,7 +43,7 @@ class NodeStatus:
         ledger: Ledger,
         gateway: Gateway,
         sync: Sync,
-        replica: Replica | None,
+        replica: Replica,
         clock_check: ClockCheck,
         cpu: CpuTimes,
         phases: BlockPhases,
@@ -51,7 +51,7 @@ class NodeStatus:
         disk: DelayedStorage | None = None,
         failpoints: Failpoints | None = None,
     ) -> None:
-        """Take the parts; an observer has no replica."""
+        """Take the parts."""
         self.config = config
         self._ledger = ledger
         self._gateway = gateway
@@ -102,7 +102,7 @@ class NodeStatus:
     def consensus(self) -> ConsensusStatus:
         """Where the node stands in consensus now."""
         replica = self._replica
-        if replica is None:
+        if replica.validators.index_of(self.node_id) is None:
             return ConsensusStatus(is_validator=False)
         return ConsensusStatus(
             is_validator=True,

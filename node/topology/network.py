@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,19 @@ class NotReady(NodeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Votes:
+    """Who votes in a network now."""
+
+    weights: Mapping[str, int]
+    """By name of the node."""
+    quorum: int
+
+    def weigh(self, names: Iterable[str]) -> int:
+        """Return the weight of the validators among some nodes."""
+        return sum(self.weights.get(name, 0) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class UpResult:
     """Result of bringing a network up."""
 
@@ -57,6 +70,7 @@ class UpResult:
     """Seconds from the start of `bring_up` until a quorum had committed a block."""
     height: int
     was_running: bool
+    votes: Votes
 
 
 def prepare(
@@ -90,7 +104,7 @@ def _move_to_free_ports(plan: Plan, report: Callable[[str], None]) -> tuple[Plan
         f"{name_ports(taken)} taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
         f"web3 {ports.web3} and up instead"
     )
-    return build_plan(plan.spec, ports), True
+    return build_plan(plan.spec, ports, plan.joined), True
 
 
 def _start(
@@ -171,7 +185,8 @@ async def bring_up(
     for state in states:
         if state["pid"] is None:
             report(describe_end(nodes[state["name"]], state["exit_code"], directory))
-    return UpResult(plan, time.monotonic() - started, height, was_running)
+    votes = await read_votes(plan)
+    return UpResult(plan, time.monotonic() - started, height, was_running, votes)
 
 
 async def wait_for_block(plan: Plan, control: Control, directory: Path, ready_s: float) -> int:
@@ -197,10 +212,9 @@ async def wait_for_block(plan: Plan, control: Control, directory: Path, ready_s:
 
 async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
     """Return why no block can come, once the supervisor or a quorum of validators is gone."""
-    weights = {node.name: node.spec.weight for node in plan.nodes if node.spec.is_validator}
-    quorum = plan.genesis.validators.quorum
     while True:
         await trio.sleep(HOPE_POLL_S)
+        votes = await read_votes(plan)
         try:
             states = await trio.to_thread.run_sync(control.order, "status")
         except NotRunning:
@@ -208,9 +222,9 @@ async def _wait_until_hopeless(plan: Plan, control: Control) -> str:
         except NodeError:
             continue  # it is busy; the time-out bounds this
         running = {item["name"] for item in states if item["pid"] is not None}
-        weight = sum(weights[name] for name in weights.keys() & running)
-        if weight < quorum:
-            return f"validators of weight {weight} are running, {quorum} are needed"
+        weight = votes.weigh(running)
+        if weight < votes.quorum:
+            return f"validators of weight {weight} are running, {votes.quorum} are needed"
 
 
 def build_probe(plan: Plan, data: bytes = b"") -> bytes:
@@ -248,24 +262,40 @@ async def _send_probe(plan: Plan) -> str:
 
 async def _wait_for_quorum(plan: Plan, tx_hash: str) -> int:
     """Return the height of a transaction once a quorum of validators has committed it."""
-    voters = [node for node in plan.nodes if node.spec.is_validator]
     reached: dict[str, int] = {}
-    quorum = plan.genesis.validators.quorum
+    votes = await read_votes(plan)
     done = trio.Event()
 
     async def watch(node: PlannedNode) -> None:
         async with RpcClient(node.url) as client:
             receipt = await client.wait_for_receipt(tx_hash, timeout_s=math.inf)
         reached[node.name] = int(receipt["blockNumber"], 16)
-        if sum(item.spec.weight for item in voters if item.name in reached) >= quorum:
+        if votes.weigh(reached) >= votes.quorum:
             done.set()
 
     async with trio.open_nursery() as nursery:
-        for node in voters:
-            nursery.start_soon(watch, node)
+        for node in plan.nodes:
+            if node.name in votes.weights:
+                nursery.start_soon(watch, node)
         await done.wait()
         nursery.cancel_scope.cancel()
     return max(reached.values())
+
+
+async def read_votes(plan: Plan) -> Votes:
+    """Return who votes, as the first node that answers has it; without one, as in block 0."""
+    names = {node.key.node_id.hex(): node.name for node in plan.nodes}
+    for node in plan.nodes:
+        async with RpcClient(node.url, timeout_s=3) as client:
+            with suppress(ClientError, RemoteError, ValueError, KeyError):
+                status = load_json((await client.call("getConsensusStatus")).encode())
+                listed = status["consensusNodeList"]
+                weights = {
+                    names.get(item["nodeID"], item["nodeID"]): item["weight"] for item in listed
+                }
+                return Votes(weights, status["minRequiredQuorum"])
+    weights = {node.name: node.spec.weight for node in plan.first_nodes if node.spec.is_validator}
+    return Votes(weights, plan.genesis.validators.quorum)
 
 
 async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
@@ -339,6 +369,9 @@ async def read_status(node: PlannedNode) -> dict[str, Any]:
         "damaged_reads": damage["reads"],
         "damage": damage["first"],
         "clock_behind_ms": consensus.get("clockBehindMs", 0),
+        "is_validator": consensus["isConsensusNode"],
+        "quorum": consensus["minRequiredQuorum"],
+        "weights": {item["nodeID"]: item["weight"] for item in consensus["consensusNodeList"]},
         "leader": consensus["leaderIndex"],
         "index": consensus["index"],
         "peers": peers,

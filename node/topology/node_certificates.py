@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from lowu.node.errors import ConfigError
 from lowu.node.gateway.tls import NODE_URN
 
 VALID_DAYS = 3_650
@@ -39,6 +41,20 @@ class IssuedCertificate:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+
+
+def read_certificate(certificate: Path, key: Path) -> IssuedCertificate:
+    """Read a certificate and its key; ConfigError if they are not there or not readable."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{certificate} or {key}: is no certificate or key ({error})") from error
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{key}: is not a key on an elliptic curve")
+    return IssuedCertificate(found, private)
 
 
 def _name(common_name: str, unit: str) -> x509.Name:

@@ -56,6 +56,14 @@ class PortBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedNode:
+    """A node that has joined the network since block 0."""
+
+    institution: str
+    side: Jurisdiction
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedNode:
     """One node: its owner, key, ports and folder name."""
 
@@ -64,6 +72,8 @@ class PlannedNode:
     side: Jurisdiction
     key: NodeKey
     ports: PortBlock
+    is_joined: bool = False
+    """Whether it has joined since block 0."""
 
     @property
     def name(self) -> str:
@@ -99,27 +109,37 @@ class Plan:
 
     spec: NetworkSpec
     ports: PortBlock
+    joined: tuple[JoinedNode, ...] = ()
 
     def __repr__(self) -> str:
         """Return its name and size: in full it fills pages of a failed test."""
-        return f"<Plan {self.spec.settings.name}: {len(self.spec.nodes)} nodes>"
+        return f"<Plan {self.spec.settings.name}: {len(self.nodes)} nodes>"
 
     @cached_property
     def nodes(self) -> tuple[PlannedNode, ...]:
-        """All nodes in the order of the file."""
+        """All nodes in the order of the file, then those that have joined, in that order."""
         seed = self.spec.settings.seed
         found = []
         for index, item in enumerate(self.spec.nodes):
             key = NodeKey.from_private(derive_key(seed, f"node/{item.institution}"))
             side = self.spec.institution(item.institution).side
             found.append(PlannedNode(index, item, side, key, self.ports.shifted(index)))
+        for index, new in enumerate(self.joined, start=len(found)):
+            key = NodeKey.from_private(derive_key(seed, f"node/{new.institution}/{index}"))
+            spec, ports = NodeSpec(new.institution, False, 1), self.ports.shifted(index)
+            found.append(PlannedNode(index, spec, new.side, key, ports, is_joined=True))
         return tuple(found)
+
+    @property
+    def first_nodes(self) -> tuple[PlannedNode, ...]:
+        """The nodes of block 0."""
+        return self.nodes[: len(self.spec.nodes)]
 
     @cached_property
     def institutions(self) -> tuple[PlannedInstitution, ...]:
         """All institutions in the order of the file; on-chain numbers begin with 1."""
         seed = self.spec.settings.seed
-        nodes = {node.spec.institution: node for node in self.nodes}
+        nodes = {node.spec.institution: node for node in self.first_nodes}
         return tuple(
             PlannedInstitution(
                 item,
@@ -170,13 +190,15 @@ class Plan:
             leader_period=settings.leader_period,
             sealers=tuple(
                 (node.key.node_id.hex(), node.spec.weight)
-                for node in self.nodes
+                for node in self.first_nodes
                 if node.spec.is_validator
             ),
             observers=tuple(
-                node.key.node_id.hex() for node in self.nodes if not node.spec.is_validator
+                node.key.node_id.hex() for node in self.first_nodes if not node.spec.is_validator
             ),
             governor="0x" + compute_address(compute_public_key(governor)).hex(),
+            sides=tuple((node.key.node_id.hex(), int(node.side)) for node in self.first_nodes),
+            allow_one_side_quorum=settings.allow_one_side_quorum,
             orgs=tuple(self._org_entry(item) for item in self.institutions),
             schemas=tuple(SchemaEntry.of(schema) for schema in self._registered),
             routes=tuple((int(start), int(end)) for start, end in self.spec.routes),
@@ -227,11 +249,14 @@ class Plan:
             rpc_origins=settings.rpc_origins,
             tap=settings.tap,
             allow_lies=settings.allow_lies,
+            is_newcomer=node.is_joined,
         )
 
 
-def build_plan(spec: NetworkSpec, ports: PortBlock | None = None) -> Plan:
+def build_plan(
+    spec: NetworkSpec, ports: PortBlock | None = None, joined: tuple[JoinedNode, ...] = ()
+) -> Plan:
     """Return the plan of a network, on `ports` or on those of the spec."""
     settings = spec.settings
     own = PortBlock(settings.p2p_port, settings.rpc_port, settings.web3_port)
-    return Plan(spec, ports if ports is not None else own)
+    return Plan(spec, ports if ports is not None else own, joined)

@@ -35,7 +35,8 @@ def choose(plan: Plan, statuses: Mapping[str, Mapping[str, Any]]) -> list[Planne
     Raises:
         ConfigError: it is not needed, or not everything that can be known is known.
     """
-    validators = [node for node in plan.nodes if node.spec.is_validator]
+    weights, quorum = _read_votes(plan, statuses)
+    validators = [node for node in plan.nodes if node.key.node_id.hex() in weights]
     silent = [node.name for node in validators if node.name not in statuses]
     if silent:
         raise ConfigError(
@@ -46,8 +47,7 @@ def choose(plan: Plan, statuses: Mapping[str, Mapping[str, Any]]) -> list[Planne
     voting = [node for node in validators if node not in abstaining]
     if not abstaining:
         raise ConfigError("no validator abstains: there is nobody to readmit")
-    quorum = plan.genesis.validators.quorum
-    weight = sum(node.spec.weight for node in voting)
+    weight = sum(weights[node.key.node_id.hex()] for node in voting)
     if weight >= quorum:
         raise ConfigError(
             f"those that vote have weight {weight} of {quorum} needed: the chain goes on, and "
@@ -60,6 +60,16 @@ def choose(plan: Plan, statuses: Mapping[str, Mapping[str, Any]]) -> list[Planne
             "`lowu status`"
         )
     return abstaining
+
+
+def _read_votes(
+    plan: Plan, statuses: Mapping[str, Mapping[str, Any]]
+) -> tuple[Mapping[str, int], int]:
+    """Return the weights by node id, and the quorum, of the highest block; else of block 0."""
+    highest = max(statuses.values(), key=lambda item: int(item["height"]), default=None)
+    if highest is None:
+        return dict(plan.genesis.sealers), plan.genesis.validators.quorum
+    return highest["weights"], highest["quorum"]
 
 
 def forget_votes(directory: Path, nodes: Sequence[PlannedNode]) -> list[Path]:

@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lowu.node.errors import ConfigError
 from lowu.node.execution.warm_up import warm_up
 from lowu.node.limits.json_limits import load_json
 from lowu.node.process import node_main, redirect_output
 from lowu.node.topology.faults.fail_order import VARIABLE
 from lowu.node.topology.plan import HOST, Plan
-from lowu.node.topology.supervisor_files import control_file, supervisor_lock
+from lowu.node.topology.supervisor_files import control_file, joined_file, supervisor_lock
 from lowu.node.topology.tree import load_tree, node_folder
 
 STOP_S = 5.0
@@ -70,6 +71,8 @@ class Supervisor:
         self._token = secrets.token_hex(16)
         self._listener = socket.create_server((HOST, 0))
         self._is_stopping = False
+        self._joined_ns = 0
+        """When the list of joined nodes was last changed, as far as it has been taken over."""
 
     # --- children ---------------------------------------------------------------------------
 
@@ -157,11 +160,25 @@ class Supervisor:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
+    def _look_for_newcomers(self) -> None:
+        """Take over the nodes that have joined since the supervisor looked last."""
+        try:
+            changed_ns = joined_file(self._directory).stat().st_mtime_ns
+        except OSError:
+            return
+        if changed_ns == self._joined_ns:
+            return
+        with suppress(ConfigError):
+            self._plan, self._joined_ns = load_tree(self._directory), changed_ns
+        for node in self._plan.nodes:
+            self._children.setdefault(node.name, Child(node.name))
+
     # --- orders -----------------------------------------------------------------------------
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order."""
         self.reap()
+        self._look_for_newcomers()
         names = request.get("nodes") or list(self._children)
         unknown = [name for name in names if name not in self._children]
         if unknown:

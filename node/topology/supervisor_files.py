@@ -22,6 +22,11 @@ def supervisor_lock(directory: Path) -> Path:
     return directory / META / "supervisor.lock"
 
 
+def joined_file(directory: Path) -> Path:
+    """Return the list of the nodes that have joined since block 0, which need not exist."""
+    return directory / META / "joined.json"
+
+
 def supervisor_log(directory: Path) -> Path:
     """Return the supervisor's own log."""
     return directory / META / "supervisor.log"

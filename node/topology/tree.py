@@ -4,6 +4,7 @@
     DIR/127.0.0.1/nodeN/{config.ini,config.genesis,nodes.json,conf/…,start.sh,stop.sh}
     DIR/127.0.0.1/{start_all.sh,stop_all.sh,sdk/…}
     DIR/.lowu/{network.toml,ports.json}     the input that the tree was made from
+    DIR/.lowu/joined.json                   the nodes that have joined since
 
 The tree is complete or absent: it is built in a temporary folder and renamed into place.
 """
@@ -18,6 +19,7 @@ import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from lowu.contracts.registry import Jurisdiction
 from lowu.node.config import Engine, dump_genesis, dump_node_config, load_node_config
 from lowu.node.errors import ConfigError, MachineRefuses
 from lowu.node.ledger.first_start import TEXT as FIRST_START_TEXT
@@ -29,10 +31,18 @@ from lowu.node.topology.node_certificates import (
     issue_consortium_ca,
     issue_node_certificate,
     issue_sdk_certificate,
+    read_certificate,
 )
-from lowu.node.topology.plan import HOST, Plan, PlannedNode, PortBlock, build_plan
+from lowu.node.topology.plan import (
+    HOST,
+    JoinedNode,
+    Plan,
+    PlannedNode,
+    PortBlock,
+    build_plan,
+)
 from lowu.node.topology.spec import parse_spec
-from lowu.node.topology.supervisor_files import META
+from lowu.node.topology.supervisor_files import META, joined_file
 
 _SCRIPT = """#!/bin/sh
 # {comment}
@@ -154,7 +164,6 @@ def _write_sdk(folder: Path, root: IssuedCertificate, agency: IssuedCertificate)
 
 def write_ports(plan: Plan, directory: Path) -> None:
     """Write the files that depend on ports: config.ini and nodes.json of each node."""
-    peers = {"nodes": [f"{HOST}:{node.ports.p2p}" for node in plan.nodes]}
     for node in plan.nodes:
         folder = node_folder(directory, node)
         config = plan.node_config(node, folder)
@@ -167,8 +176,51 @@ def write_ports(plan: Plan, directory: Path) -> None:
                 web3_port=ports.web3,
             )
         _write(folder / "config.ini", dump_node_config(config))
-        _write(folder / "nodes.json", json.dumps(peers, indent=2) + "\n")
+        _write(folder / "nodes.json", _dump_peers(plan))
     _write(directory / META / "ports.json", json.dumps(asdict(plan.ports)) + "\n")
+
+
+def write_joined_node(plan: Plan, node: PlannedNode, directory: Path) -> None:
+    """Write the folder of a node that joins, with certificates of the network's own CAs."""
+    ca, institution = directory / "ca", node.spec.institution
+    root = read_certificate(ca / "ca.crt", ca / "ca.key")
+    own = ca / institution
+    if not own.exists():
+        agency = issue_agency_ca(root, institution)
+        _make_private(own)
+        _write(own / "agency.crt", agency.certificate_pem)
+        _write(own / "agency.key", agency.key_pem, 0o600)
+    agency = read_certificate(own / "agency.crt", own / "agency.key")
+    folder = node_folder(directory, node)
+    _write_node(plan, node, folder, root, agency)
+    config = plan.node_config(node, folder)
+    _write(folder / "config.ini", dump_node_config(config))
+    _write(folder / "nodes.json", _dump_peers(plan))
+
+
+def write_joined(plan: Plan, directory: Path) -> None:
+    """List the nodes that have joined, and tell all nodes their addresses for the next start."""
+    rows = [[item.institution, item.side.name] for item in plan.joined]
+    path = joined_file(directory)
+    staging = path.with_suffix(".tmp")
+    _write(staging, json.dumps(rows) + "\n")
+    staging.replace(path)
+    for node in plan.nodes:
+        _write(node_folder(directory, node) / "nodes.json", _dump_peers(plan))
+
+
+def _read_joined(directory: Path) -> tuple[JoinedNode, ...]:
+    path = joined_file(directory)
+    if not path.exists():
+        return ()
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(JoinedNode(name, Jurisdiction[side]) for name, side in rows)
+
+
+def _dump_peers(plan: Plan) -> str:
+    return (
+        json.dumps({"nodes": [f"{HOST}:{node.ports.p2p}" for node in plan.nodes]}, indent=2) + "\n"
+    )
 
 
 def write_engine(plan: Plan, directory: Path, engine: Engine) -> None:
@@ -189,7 +241,8 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
     chain_id = held.spec.settings.web3_chain_id
     text = set_values(spec_text, [f"web3_chain_id={chain_id}"])
     first, asked = build_plan(held.spec).ports, build_plan(wanted).ports
-    plan = build_plan(parse_spec(text, origin), held.ports if first == asked else asked)
+    ports = held.ports if first == asked else asked
+    plan = build_plan(parse_spec(text, origin), ports, held.joined)
     written: dict[Path, str] = {}  # first everything that may fail
     for node in plan.nodes:
         folder = node_folder(directory, node)
@@ -223,6 +276,7 @@ def load_tree(directory: Path) -> Plan:
         ports = PortBlock(
             **json.loads((directory / META / "ports.json").read_text(encoding="utf-8"))
         )
-    except (OSError, ValueError, TypeError) as error:
+        joined = _read_joined(directory)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
-    return build_plan(spec, ports)
+    return build_plan(spec, ports, joined)

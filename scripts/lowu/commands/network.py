@@ -23,18 +23,13 @@ def note_fragile(plan: Plan) -> None:
         click.echo("note: no fault tolerance; if any validator stops, the chain halts", err=True)
 
 
-def kind_of(node: Any) -> str:
-    """Return what a node is."""
-    return "validator" if node.spec.is_validator else "observer"
-
-
 def node_entry(node: Any) -> dict[str, Any]:
     """Return a node as a JSON value."""
     return {
         "name": node.name,
         "institution": node.spec.institution,
         "side": node.side.name,
-        "kind": kind_of(node),
+        "kind": "validator" if node.spec.is_validator else "observer",
         "url": node.url,
         "rpc_port": node.ports.rpc,
         "p2p_port": node.ports.p2p,
@@ -73,7 +68,8 @@ def status(directory: Path, is_json: bool) -> None:
     states = {item["name"]: item for item in Control(directory).order("status")}
     found = trio.run(_read_all, plan.nodes)
     entries = [
-        {**node_entry(node), **states[node.name], **found.get(node.name, {})} for node in plan.nodes
+        {**node_entry(node), **states[node.name], **_read_by(found.get(node.name))}
+        for node in plan.nodes
     ]
     if is_json:
         heights = [entry["height"] for entry in entries if "height" in entry]
@@ -101,16 +97,25 @@ def status(directory: Path, is_json: bool) -> None:
         click.echo(line)
 
 
+def _read_by(answer: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a node says of itself; it may have joined, or been promoted, since block 0."""
+    if answer is None:
+        return {}
+    return {**answer, "kind": "validator" if answer["is_validator"] else "observer"}
+
+
 def _quorum_notes(plan: Plan, entries: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the reason why no block can be committed, if too few validators vote."""
-    validators = plan.genesis.validators
-    voting = {item["name"] for item in entries if "height" in item and not item["is_abstaining"]}
-    found = {validators.index_of(node.key.node_id) for node in plan.nodes if node.name in voting}
-    weight = validators.weight_of([index for index in found if index is not None])
-    if weight < validators.quorum:
+    answering = [item for item in entries if "height" in item]
+    highest = max(answering, key=lambda item: int(item["height"]), default=None)
+    weights = dict(plan.genesis.sealers) if highest is None else highest["weights"]
+    quorum = plan.genesis.validators.quorum if highest is None else highest["quorum"]
+    voting = [item["node_id"] for item in answering if not item["is_abstaining"]]
+    weight = sum(weights.get(node_id, 0) for node_id in voting)
+    if weight < quorum:
         yield (
-            f"no block can be committed: of the genesis validators, those that run and vote have "
-            f"weight {weight}, but {validators.quorum} is needed"
+            f"no block can be committed: the validators that run and vote have weight {weight}, "
+            f"but {quorum} is needed"
         )
         if any(item.get("is_abstaining") for item in entries):
             yield "those that abstain wait for blocks: `lowu readmit` is a way on"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lowu.cli import emit_json
-from lowu.commands.network import kind_of, node_entry, note_fragile
+from lowu.commands.network import node_entry, note_fragile
 from lowu.options import (
     DEFAULT_NETWORK,
     Number,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lowu.node.topology.changes import Difference
     from lowu.node.topology.network import UpResult
+    from lowu.node.topology.plan import PlannedNode
 
 
 @click.command()
@@ -199,13 +200,18 @@ def _list(differences: Sequence[Difference]) -> str:
     return "\n".join(f"  {item}" for item in differences)
 
 
+def _kind(result: UpResult, node: PlannedNode) -> str:
+    """Return what a node is now, whatever it was in block 0."""
+    return "validator" if node.name in result.votes.weights else "observer"
+
+
 def _tell_up(result: UpResult, directory: Path, *, is_json: bool) -> None:
     if is_json:
         emit_json(
             True,
             {"first_block_seconds": round(result.first_block_s, 3), "height": result.height},
             network=result.plan.spec.settings.name,
-            nodes=[node_entry(node) for node in result.plan.nodes],
+            nodes=[{**node_entry(node), "kind": _kind(result, node)} for node in result.plan.nodes],
             was_running=result.was_running,
         )
         return
@@ -214,7 +220,7 @@ def _tell_up(result: UpResult, directory: Path, *, is_json: bool) -> None:
             node.name,
             node.spec.institution,
             node.side.name,
-            kind_of(node),
+            _kind(result, node),
             node.url,
             node.ports.rpc,
             node.ports.p2p,

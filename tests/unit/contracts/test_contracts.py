@@ -70,6 +70,12 @@ FROZEN = {
     },
     "ConsentLog": {"grant": "be40e66b", "isLive": "fddb1bf4", "withdraw": "f045506f"},
     "VerificationLog": {"consume": "542e6d6e", "getConsumption": "8998a65d"},
+    "Consensus": {
+        "addObserver": "2800efc0",
+        "addSealer": "35916856",
+        "remove": "80599e4b",
+        "setWeight": "ce6fa5c5",
+    },
     "Governance": {"propose": "6d51dfa4", "setWeight": "166b6000", "vote": "c9d27afe"},
 }
 SIZE_MAX = 24_576

@@ -339,7 +339,7 @@ def test_a_wrong_result_leaves_with_a_valid_signature(monkeypatch):
     monkeypatch.setattr(Gateway, "broadcast", lambda self, ids, kind, value: sent.append(value))
     key, domain = NodeKey.from_private(b"\1" * 32), Domain("chain", "group")
     gateway = ByzantineGateway(
-        key, domain, node_id=key.node_id, members=[], genesis_hash=bytes(32), contexts=None,
+        key, domain, node_id=key.node_id, members=frozenset, genesis_hash=bytes(32), contexts=None,
         tap=Tap(None), entrants_max=1,
     )  # fmt: skip
     honest = Checkpoint(5, b"d" * 32, b"h" * 32, 0)

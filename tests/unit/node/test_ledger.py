@@ -156,7 +156,7 @@ def test_data_of_another_format_is_refused():
 
     chain = Chain()
     chain.storage.write({schema.KEY_FORMAT: b"1"})
-    with pytest.raises(StorageError, match="format 1, this Lowu writes 8"):
+    with pytest.raises(StorageError, match="format 1, this Lowu writes 9"):
         Chain(chain.storage)
     chain.storage.records.pop(schema.KEY_FORMAT)
     with pytest.raises(DamagedData, match="lacks its first records"):

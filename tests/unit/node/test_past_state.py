@@ -37,6 +37,7 @@ class Written:
     def __init__(self, header, writes):
         self.header, self.writes = header, writes
         self.transactions = self.receipts = self.receipt_records = ()
+        self.roster = None
 
 
 class WrittenChain:

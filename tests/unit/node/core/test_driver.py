@@ -42,6 +42,7 @@ def make_driver(replica, verifier, sync=None):
         checker=None,
         sealer=None,
         sync=sync,
+        membership=None,
         cpu=CpuTimes(),
         phases=BlockPhases(lambda: 0.0),
     )

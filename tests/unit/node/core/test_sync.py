@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import trio
 
+from lowu.node.chain.roster import Roster
+from lowu.node.core.inbox import Inbox
 from lowu.node.core.membership import Membership
 from lowu.node.core.sync import DOUBT_S_MAX, DOUBT_S_MIN, Sync
 from lowu.node.errors import BadInput
@@ -62,6 +64,9 @@ class Gateway:
     def ban(self, node_id, reason):
         self.banned.append(node_id)
 
+    def close_strangers(self):
+        pass
+
     def broadcast(self, node_ids, kind, value):
         self.sent.append(value)
 
@@ -71,6 +76,7 @@ class Chain:
 
     def __init__(self):
         self.height = 0
+        self.rosters = [(1, Roster.of(kit.GENESIS.nodes))]
 
     @property
     def head(self):
@@ -91,7 +97,7 @@ class NumberSync(Sync):
 def connect(gateway, is_abstaining=lambda: False):
     chain = Chain()
     membership = Membership(kit.GENESIS.validators, chain)
-    return NumberSync(chain, gateway, None, membership, None, is_abstaining)
+    return NumberSync(chain, gateway, None, membership, Inbox(), is_abstaining)
 
 
 def status(height, abstains=False):

@@ -27,7 +27,7 @@ def contexts(tmp_path_factory):
 def build(contexts, index, places):
     return Gateway(
         node_id=NODES[index],
-        members=NODES,
+        members=lambda: frozenset(NODES),
         genesis_hash=bytes(32),
         contexts=contexts[index],
         tap=Tap(None),

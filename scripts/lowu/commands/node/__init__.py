@@ -1,0 +1,1 @@
+"""``lowu node``: the nodes of a running network, added, removed and given votes."""

@@ -1,0 +1,242 @@
+"""Deciding on the group: what a change would leave, and the consortium's votes for it.
+
+All keys of a simulation are in one place, so the command has the institutions vote that it takes:
+those with the role GOVERNOR, of the sides in turn, until the proposal has passed. A network without
+such institutions is governed by the account that genesis names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from lowu.consensus.quorum import compute_quorum
+from lowu.contracts.group import (
+    ConsensusCode,
+    GroupNode,
+    NodeKind,
+    consensus_function,
+    decode_nodes,
+)
+from lowu.contracts.registry import CONSENSUS_ADDRESS, GOVERNANCE_ADDRESS, ProposalStatus, Role
+from lowu.institutions.ledger.governance import Call, Voter, read_proposal
+from lowu.institutions.ledger.registry import Registry, read_refusal
+from lowu.institutions.ledger.transactor import Signer
+from lowu.node.client import ClientError, RemoteError
+from lowu.node.errors import ConfigError, NodeError
+from lowu.node.topology.network import NotReady, read_status
+from lowu.node.topology.plan import PlannedNode, derive_key
+
+if TYPE_CHECKING:
+    from lowu.office import Office
+
+BEHIND_MAX = 20
+"""Blocks by which a node may be behind and be given a vote: it has them in a moment."""
+LEVEL_S = 600.0
+"""Longest wait for a new node to fetch the chain, as long as it gets on."""
+EFFECT_S = 30.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, and how."""
+
+    height: int
+    """The block of the change; it holds from the next one on."""
+    proposal: int | None
+    voters: tuple[str, ...]
+
+    def tell(self) -> str:
+        """Return it as a sentence."""
+        if self.proposal is None:
+            return f"decided by the network's governor in block {self.height}"
+        return (
+            f"proposal {self.proposal}, passed by {', '.join(self.voters)} in block {self.height}"
+        )
+
+
+async def read_group(office: Office) -> dict[str, GroupNode]:
+    """Return the nodes of the group by node id, as the first node that answers has them."""
+    data = consensus_function("getNodes").encode_call()
+    for node in office.plan.nodes:
+        async with office.open_client(node.url) as client:
+            try:
+                answer = await Registry(client).read(CONSENSUS_ADDRESS, data)
+            except ClientError:
+                continue
+            return {item.node_id.hex(): item for item in decode_nodes(answer)}
+    raise NotReady("no node answers; start the network with `lowu up`")
+
+
+async def read_statuses(nodes: Sequence[PlannedNode]) -> dict[str, dict[str, Any]]:
+    """Return what each running node says of itself, by name."""
+    found: dict[str, dict[str, Any]] = {}
+
+    async def read(node: PlannedNode) -> None:
+        try:
+            found[node.name] = await read_status(node)
+        except (ClientError, RemoteError):
+            return
+
+    async with trio.open_nursery() as nursery:
+        for node in nodes:
+            nursery.start_soon(read, node)
+    return found
+
+
+async def check_change(office: Office, node_id: str, weight: int) -> None:
+    """Refuse a change after which no block could be committed.
+
+    `weight` is the node's afterwards; 0 if it has no vote then.
+
+    Raises:
+        ConfigError: too few validators run and vote, or the node is not ready to.
+    """
+    group, statuses = await read_group(office), await read_statuses(office.plan.nodes)
+    weights = {key: item.weight for key, item in group.items() if item.kind is NodeKind.SEALER}
+    weights = {**weights, node_id: weight}
+    quorum = compute_quorum(sum(weights.values()))
+    head = max((item["height"] for item in statuses.values()), default=0)
+    voting = 0
+    for node in office.plan.nodes:
+        status = statuses.get(node.name)
+        if status is None or status["is_abstaining"]:
+            continue
+        if status["height"] >= head - BEHIND_MAX:
+            voting += weights.get(node.key.node_id.hex(), 0)
+    if voting < quorum:
+        raise ConfigError(
+            f"afterwards the validators that run, are level and vote would have weight {voting} "
+            f"of the {quorum} needed: no block could be committed, and nothing undone. Start the "
+            "others and wait until `lowu status` shows them level, or give --force"
+        )
+
+
+def list_needed(weights: Mapping[str, int]) -> list[str]:
+    """Return the validators without whom the others are no quorum."""
+    total = sum(weights.values())
+    quorum = compute_quorum(total)
+    return [key for key, weight in weights.items() if total - weight < quorum]
+
+
+async def decide(office: Office, calls: Sequence[Call]) -> Decision:
+    """Have the consortium make calls of Consensus.
+
+    Raises:
+        RegistryRefused: the contract refuses one of them; nothing was proposed.
+        NodeError: the votes were not enough.
+    """
+    voters = _list_voters(office)
+    if not voters:
+        return await _order(office, calls)
+    async with office.connect(voters[0]) as signer:
+        await _try(signer, calls)
+        number = await Voter(signer).propose(calls)
+    voted: list[str] = []
+    for name in voters:
+        async with office.connect(name) as signer:
+            height = await Voter(signer).vote(number)
+            voted.append(name)
+            found = await read_proposal(signer.registry, number)
+        if found is not None and found.status is ProposalStatus.PASSED:
+            return Decision(height, number, tuple(voted))
+    raise NodeError(
+        f"proposal {number} has not passed, although {', '.join(voted)} voted for it; "
+        f"`lowu org proposals` shows what is missing"
+    )
+
+
+def _list_voters(office: Office) -> list[str]:
+    """Return the institutions that vote, of the sides in turn."""
+    by_side: dict[str, list[str]] = {}
+    for item in office.list_institutions():
+        if Role.GOVERNOR in item.spec.roles:
+            by_side.setdefault(item.spec.side.name, []).append(item.spec.id)
+    return [name for row in zip_longest(*by_side.values()) for name in row if name is not None]
+
+
+async def _try(signer: Signer, calls: Sequence[Call]) -> None:
+    """Ask the node whether the contract would take the first call, as a passed proposal makes it.
+
+    The others depend on it, and are seen when the proposal is decided.
+    """
+    address, data = calls[0]
+    message = {
+        "from": "0x" + GOVERNANCE_ADDRESS.hex(),
+        "to": "0x" + address.hex(),
+        "data": "0x" + data.hex(),
+    }
+    try:
+        await signer.registry.client.call("eth_call", message, "latest")
+    except RemoteError as error:
+        raise read_refusal(error) from error
+
+
+async def _order(office: Office, calls: Sequence[Call]) -> Decision:
+    """Make the calls with the account that governs the network."""
+    key = derive_key(office.plan.spec.settings.seed, "governor")
+    async with office.open_client(office.plan.nodes[0].url) as client:
+        signer = Signer(client, key)
+        await _try(signer, calls)
+        height = 0
+        for address, data in calls:
+            message = {
+                "from": signer.address,
+                "to": "0x" + address.hex(),
+                "data": "0x" + data.hex(),
+            }
+            answer = str(await client.call("eth_call", message, "latest"))
+            code = ConsensusCode(int.from_bytes(bytes.fromhex(answer[2:]), "big", signed=True))
+            if code is not ConsensusCode.DONE:
+                raise NodeError(f"the ledger refuses the governor's call: {code.name} ({code})")
+            height = (await signer.send(address, data)).height
+    return Decision(height, None, ())
+
+
+async def wait_until_level(office: Office, node: PlannedNode, report: Any) -> int:
+    """Wait until a node has what the others have; return its height.
+
+    Raises:
+        NotReady: it does not get on.
+    """
+    height, said = -1, 0
+    with trio.move_on_after(LEVEL_S) as scope:
+        while True:
+            statuses = await read_statuses(office.plan.nodes)
+            own = statuses.pop(node.name, None)
+            highest = max((item["height"] for item in statuses.values()), default=0)
+            if own is not None:
+                if own["height"] > height:
+                    height, scope.deadline = own["height"], trio.current_time() + LEVEL_S
+                if height >= highest - 1:
+                    return height
+                if height // 1_000 > said:
+                    said = height // 1_000
+                    report(f"{node.name} is at block {height} of {highest}")
+            await trio.sleep(POLL_S)
+    raise NotReady(
+        f"{node.name} is at block {max(height, 0)} and does not get on; see `lowu logs {node.name}`"
+    )
+
+
+async def wait_for_effect(
+    office: Office, name: str, weights: Mapping[str, int], height: int
+) -> None:
+    """Wait until a node, and all that have a block, know the validators above it.
+
+    Not for ever: a node that is removed, or not in touch, does not learn of it.
+    """
+    with trio.move_on_after(EFFECT_S):
+        while True:
+            statuses = await read_statuses(office.plan.nodes)
+            known = {
+                name: item["weights"] for name, item in statuses.items() if item["height"] >= height
+            }
+            if name in known and all(item == weights for item in known.values()):
+                return
+            await trio.sleep(POLL_S)

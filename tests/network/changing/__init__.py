@@ -1,0 +1,1 @@
+"""Networks of processes whose nodes change while they run."""
