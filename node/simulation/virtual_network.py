@@ -32,7 +32,6 @@ from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger.storage import MemoryStorage, Storage
 from lowu.node.ledger.vote_trace import MemoryTrace, VoteTrace
 from lowu.node.simulation.agenda import Agenda
-from lowu.node.simulation.cluster import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.simulation.costs import Work
 from lowu.node.simulation.failpoints import (
     FailingStorage,
@@ -43,6 +42,7 @@ from lowu.node.simulation.failpoints import (
 )
 from lowu.node.simulation.frame_links import Carriers, FrameEnd, FrameLink, Reception
 from lowu.node.simulation.simulated_machine import Machine, SimulatedCpu
+from lowu.node.simulation.virtual_time import EPOCH_MS, VirtualClock, run_inline
 from lowu.node.topology.faults.fail_order import FailOrder, Failpoint
 from lowu.node.topology.faults.link_shape import Direction, LinkShape, list_directions
 from lowu.node.topology.plan import Plan, PlannedNode

@@ -19,6 +19,8 @@ from trio.testing import MockClock
 from lowu.node.errors import NodeError
 
 T = TypeVar("T")
+EPOCH_MS = 1_750_000_000_000
+"""The wall-clock time, in ms since 1970, at which virtual time begins."""
 _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
 """Makes trio sort the tasks of a batch before it shuffles them."""
 _SOURCE = "_r"
@@ -72,3 +74,24 @@ def check_private_names() -> None:
         raise NodeError(f"trio {trio.__version__} no longer schedules by seed")
     if first[1] != second[1]:
         raise NodeError(f"trio {trio.__version__}: virtual time is not the same in two runs")
+
+
+class VirtualClock:
+    """Trio's virtual time, with a clock error for each node."""
+
+    def __init__(self, skew_ms: int) -> None:
+        self.skew_ms = skew_ms
+
+    def now_ms(self) -> int:
+        """Return virtual wall-clock time."""
+        return EPOCH_MS + self.skew_ms + int(trio.current_time() * 1000)
+
+    def elapsed_s(self) -> float:
+        """Return virtual time."""
+        return trio.current_time()
+
+
+async def run_inline(work: Callable[[], T], /) -> T:
+    """Run work in the event loop, since virtual time cannot include threads."""
+    await trio.lowlevel.checkpoint()
+    return work()

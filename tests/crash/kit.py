@@ -15,9 +15,9 @@ from lowu.node.ledger import first_start, rocks, vote_trace
 from lowu.node.ledger.opening import open_chain
 from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.vote_trace import FileTrace
+from lowu.node.simulation.stack.vote_watch import VoteWatch
 from lowu.node.simulation.virtual_network import open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
-from lowu.node.simulation.vote_watch import VoteWatch
 from lowu.node.topology.network import build_probe
 from lowu.testing.networks import load_plan
 

@@ -11,6 +11,7 @@ import trio
 from lowu.consensus.effects import Persist
 from lowu.node.chain.receipt import ReceiptStatus
 from lowu.node.core.driver import Driver
+from lowu.node.core.membership import Membership
 from lowu.node.errors import StorageError
 from lowu.node.execution.compiler import runtime
 from lowu.node.execution.evm import BlockContext, Evm
@@ -18,10 +19,11 @@ from lowu.node.execution.flat_state import EmptyState, LayeredState
 from lowu.node.ledger import votes
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.votes import VoteRecords
-from lowu.node.simulation import cluster
-from lowu.node.simulation.cluster import Cluster, run_stack
-from lowu.node.simulation.disk import FaultyStorage
 from lowu.node.simulation.links import StreamLink
+from lowu.node.simulation.stack import cluster
+from lowu.node.simulation.stack.chain_inputs import make_genesis, sign_registrations
+from lowu.node.simulation.stack.cluster import Cluster, run_stack
+from lowu.node.simulation.stack.disk import FaultyStorage
 from lowu.node.simulation.virtual_time import check_private_names, run_virtual
 from tests.simulation.kit import output_under_another_hash_seed, simulate
 
@@ -48,7 +50,7 @@ def test_seeds(chunk):
 
 def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     code = (
-        "from lowu.node.simulation.cluster import Cluster, run_stack;"
+        "from lowu.node.simulation.stack.cluster import Cluster, run_stack;"
         "print([run_stack(0).trace_hash])"
     )
     assert run_stack(0).trace_hash in output_under_another_hash_seed(code)
@@ -68,10 +70,10 @@ def first_violation(seeds=12, first=0):
 
 
 def test_registrations_succeed_and_are_compiled():
-    genesis, block = cluster._genesis(4, 0)
+    genesis, block = make_genesis(4, 0)
     context = BlockContext(1, 1, genesis.tx_gas_limit, genesis.web3_chain_id, lambda number: None)
     evm = Evm(LayeredState(EmptyState(), block.writes), context)
-    outcomes = {evm.execute(item).status for item in cluster._transactions()}
+    outcomes = {evm.execute(item).status for item in sign_registrations()}
     assert outcomes == {ReceiptStatus.SUCCESS}
     run_stack(1)
     assert cluster._EAGER_CACHE.operations > 500
@@ -146,6 +148,25 @@ def test_control_a_trace_that_is_written_first(monkeypatch):
 
     monkeypatch.setattr(VoteRecords, "save", save)
     assert "abstains and has lost nothing" in first_violation(40, first=5)
+
+
+def test_control_a_change_of_validators_that_replicas_are_not_told(monkeypatch):
+    monkeypatch.setattr(Membership, "change_at", lambda self, height: None)
+    monkeypatch.setattr(cluster, "LIVENESS_S", 20.0)
+    assert first_violation(2, first=1).startswith("P17 not settled")
+
+
+def test_control_a_change_of_validators_that_is_not_on_disk(monkeypatch):
+    """After a restart, a node judges by the validators of before."""
+    real = Ledger._block_records
+
+    def records(self, executed, certificate, head):
+        puts = real(self, executed, certificate, head)
+        is_first = executed.header.number == 0
+        return {key: value for key, value in puts.items() if is_first or key[:1] != b"E"}
+
+    monkeypatch.setattr(Ledger, "_block_records", records)
+    assert first_violation(2, first=1).startswith("P12")
 
 
 def test_disks_lose_what_they_had_written():

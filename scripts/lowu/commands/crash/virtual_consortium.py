@@ -18,9 +18,9 @@ from lowu.experiments.crashes.matrix import PlayedCell
 from lowu.node.app import Node
 from lowu.node.client import RpcClient
 from lowu.node.ledger.ledger import Ledger
+from lowu.node.simulation.stack.vote_watch import VoteWatch
 from lowu.node.simulation.virtual_network import VirtualNodes, open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
-from lowu.node.simulation.vote_watch import VoteWatch
 from lowu.node.topology.faults.fail_order import parse_order
 from lowu.node.topology.plan import Plan, PlannedNode, build_plan
 from lowu.node.topology.spec import parse_spec

@@ -18,7 +18,7 @@ from lowu.commands.simulate.campaign import (
     run_parallel,
 )
 from lowu.node.errors import root_causes
-from lowu.node.simulation.cluster import StackResult, run_stack
+from lowu.node.simulation.stack.cluster import StackResult, run_stack
 from lowu.node.simulation.virtual_time import check_private_names
 from lowu.output import Progress
 

@@ -21,21 +21,22 @@ class VoteWatch:
         self._votes: dict[tuple[int, VoteKind, int, int], tuple[bytes, bytes]] = {}
         self._lost: dict[int, int] = {}
         """Highest height that a node had voted at when its disk was lost."""
-        self._asked: dict[int, int] = {}
-        """Highest view that a node has sent a VIEW-CHANGE for."""
+        self._asked: dict[int, tuple[int, int]] = {}
+        """Highest view that a node has sent a VIEW-CHANGE for, after its epoch."""
 
-    def on_send(self, node: int, ledger: Ledger, message: Message) -> None:
-        """Check a message that a node is about to send."""
+    def on_send(self, node: int, ledger: Ledger, message: Message, epoch: int = 1) -> None:
+        """Check a message that a node is about to send in an epoch, named by its first height."""
         if isinstance(message, ViewChange):
             views = [item for item in ledger.load_records() if isinstance(item, ViewRecord)]
-            if not views or views[0].to_view < message.view:
+            asked = epoch, message.view
+            if not views or (views[0].epoch, views[0].to_view) < asked:
                 raise Violation(f"P14 node {node} sends VIEW-CHANGE {message.view}: not durable")
-            self._asked[node] = max(message.view, self._asked.get(node, 0))
+            self._asked[node] = max(asked, self._asked.get(node, (0, 0)))
             return
         digest = ZERO_HASH
         if isinstance(message, PrePrepare):
             digest = compute_digest(self._domain, message.proposal)
-        vote = vote_of(1, message, digest)
+        vote = vote_of(epoch, message, digest)
         if vote is None:
             return
         if vote.height <= self._lost.get(node, 0):
@@ -60,10 +61,11 @@ class VoteWatch:
         """Whether a node's disk lacks the record of any vote or view change that it has sent."""
         known = list(records)
         votes = {(item.kind, item.height): item for item in known if isinstance(item, VoteRecord)}
-        asked = max((item.to_view for item in known if isinstance(item, ViewRecord)), default=-1)
+        views = [item for item in known if isinstance(item, ViewRecord)]
+        asked = max(((item.epoch, item.to_view) for item in views), default=(0, -1))
         for at, kind, height, view in self._votes:
             if at == node and height > head:
                 vote = votes.get((kind, height))
                 if vote is None or vote.view < view:
                     return True
-        return asked < self._asked.get(node, 0)
+        return asked < self._asked.get(node, (0, 0))

@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TypeVar
 
 import trio
 
@@ -27,35 +26,41 @@ from lowu.consensus.records import Record, decode_record
 from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.types import Domain
 from lowu.contracts.account import Account
-from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
-from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
-from lowu.node.chain.transaction import Transaction, decode_transaction
-from lowu.node.config import Engine, GenesisConfig, NodeConfig, OrgEntry, SchemaEntry
-from lowu.node.crypto import compute_public_key
+from lowu.node.chain.transaction import Transaction
+from lowu.node.config import Engine, NodeConfig
 from lowu.node.errors import BadInput, StorageError
+from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
 from lowu.node.execution.executor import ExecutedBlock
-from lowu.node.execution.genesis import build_genesis
+from lowu.node.execution.flat_state import TABLE_ACCOUNT
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.identity import NodeKey
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOTE_END, decode_head
 from lowu.node.ledger.storage import Storage
-from lowu.node.simulation.disk import FaultyStorage, FaultyTrace
-from lowu.node.simulation.liar import LyingGateway
 from lowu.node.simulation.links import StreamLink
-from lowu.node.simulation.virtual_time import run_virtual
-from lowu.node.simulation.vote_watch import VoteWatch
+from lowu.node.simulation.stack.chain_inputs import (
+    CHAIN_ID,
+    TRANSACTIONS_MAX,
+    derive_node_key,
+    make_genesis,
+    sign_registrations,
+)
+from lowu.node.simulation.stack.disk import FaultyStorage, FaultyTrace
+from lowu.node.simulation.stack.group_changes import (
+    GOVERNOR_KEY,
+    GroupChanges,
+    mix,
+    sign_changes,
+)
+from lowu.node.simulation.stack.liar import LyingGateway
+from lowu.node.simulation.stack.vote_watch import VoteWatch
+from lowu.node.simulation.virtual_time import VirtualClock, run_inline, run_virtual
 from lowu.node.traffic_tap import Tap
 
-T = TypeVar("T")
-EPOCH_MS = 1_750_000_000_000
 LIVENESS_S = 200.0
-TRANSACTIONS_MAX = 12
-CHAIN_ID = 20_200
 DOMAIN = Domain("sim", "group0")
-ISSUER = int(Role.ISSUER)
 _EAGER_CACHE = CodeCache(gas_an_operation=0, join_every=1)
 """Compiles contracts at once, since runs are short; results are compared with py-evm's."""
 DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
@@ -94,82 +99,6 @@ class SimulatedMember:
     scope: trio.CancelScope | None = None
 
 
-class VirtualClock:
-    """Trio's virtual time, with a clock error for each node."""
-
-    def __init__(self, skew_ms: int) -> None:
-        self.skew_ms = skew_ms
-
-    def now_ms(self) -> int:
-        """Return virtual wall-clock time."""
-        return EPOCH_MS + self.skew_ms + int(trio.current_time() * 1000)
-
-    def elapsed_s(self) -> float:
-        """Return virtual time."""
-        return trio.current_time()
-
-
-async def run_inline(work: Callable[[], T], /) -> T:
-    """Run work in the event loop, since virtual time cannot include threads."""
-    await trio.lowlevel.checkpoint()
-    return work()
-
-
-@lru_cache
-def _genesis(nodes: int, observers: int) -> tuple[GenesisConfig, ExecutedBlock]:
-    keys = [_private_key(index) for index in range(nodes)]
-    watching = [_private_key(index) for index in range(nodes, nodes + observers)]
-    genesis = GenesisConfig(
-        chain_id="sim",
-        group_id="group0",
-        web3_chain_id=CHAIN_ID,
-        timestamp_ms=EPOCH_MS - 1_000,
-        tx_gas_limit=30_000_000,
-        block_tx_count_limit=4,
-        leader_period=1,
-        sealers=tuple((compute_public_key(key).hex(), 1) for key in keys),
-        observers=tuple(compute_public_key(key).hex() for key in watching),
-        governor="0x" + "99" * 20,
-        orgs=tuple(
-            OrgEntry(number + 1, f"org{number}", 1 + number % 2, ISSUER, address, "11" * 64, (1,))
-            for number, address in enumerate(_account_addresses())
-        ),
-        schemas=(SchemaEntry.of(SCHEMAS["cn.ecr/1"]),),
-    )
-    return genesis, build_genesis(genesis)
-
-
-def _private_key(index: int) -> bytes:
-    return hashlib.sha256(b"lowu/sim/node/%d" % index).digest()
-
-
-def _account_key(number: int) -> bytes:
-    return hashlib.sha256(b"lowu/sim/%d" % number).digest()
-
-
-@lru_cache
-def _account_addresses() -> tuple[str, ...]:
-    return tuple(Account(_account_key(number)).address.lower() for number in range(3))
-
-
-@lru_cache
-def _transactions() -> tuple[Transaction, ...]:
-    """Return registrations by three issuers, each in nonce order."""
-    found = []
-    for position in range(TRANSACTIONS_MAX):
-        account = Account(_account_key(position % 3))
-        anchor = hashlib.sha256(b"anchor %d" % position).digest()
-        raw, _ = account.sign_transaction(
-            to=HASH_REGISTRY_ADDRESS,
-            data=encode_register_anchor(anchor, schema=1),
-            gas=250_000,
-            nonce=position // 3,
-            chain_id=CHAIN_ID,
-        )
-        found.append(decode_transaction(raw))
-    return tuple(found)
-
-
 @dataclass(slots=True)
 class Cluster:
     """One run."""
@@ -206,7 +135,7 @@ class Cluster:
         self.members = [
             SimulatedMember(
                 index,
-                NodeKey.from_private(_private_key(index)),
+                NodeKey.from_private(derive_node_key(index)),
                 FaultyStorage(Random(f"disk/{self.seed}/{index}"), rate),  # noqa: S311
                 FaultyTrace(Random(f"trace/{self.seed}/{index}"), rate),  # noqa: S311
                 self.random.choice(skews),
@@ -224,7 +153,7 @@ class Cluster:
     # --- nodes ------------------------------------------------------------------------------
 
     def _assemble(self, member: SimulatedMember) -> Node:
-        genesis, block = _genesis(self.nodes, len(self.members) - self.nodes)
+        genesis, block = make_genesis(self.nodes, len(self.members) - self.nodes)
         config = NodeConfig(
             f"node{member.index}",
             Path(),
@@ -251,14 +180,16 @@ class Cluster:
         member.is_first_start = False
         self._check_abstention(member, node)
         node.events.subscribe(lambda event: self._on_block(member, event.block))
-        if node.driver is not None:
-            node.driver.on_send = lambda message: self._on_send(member, ledger, message)
+        replica = node.driver.replica
+
+        def on_send(message: Message) -> None:
+            self._on_send(member, ledger, replica.epoch.first_height, message)
+
+        node.driver.on_send = on_send
         return node
 
     def _check_abstention(self, member: SimulatedMember, node: Node) -> None:
         """Check that a validator abstains if, and only if, it has lost votes (R-SAFE-3)."""
-        if node.driver is None:
-            return
         is_abstaining = node.driver.replica.phase == "abstaining"
         if member.must_abstain and not is_abstaining:
             raise Violation(f"P05 node {member.index} has lost votes and does not abstain")
@@ -266,9 +197,11 @@ class Cluster:
             raise Violation(f"P17 node {member.index} abstains and has lost nothing")
         member.must_abstain = False
 
-    def _on_send(self, member: SimulatedMember, ledger: Ledger, message: Message) -> None:
+    def _on_send(
+        self, member: SimulatedMember, ledger: Ledger, epoch: int, message: Message
+    ) -> None:
         """Check a vote; sometimes make its sender lose its disk right then, when it hurts most."""
-        self._votes.on_send(member.index, ledger, message)
+        self._votes.on_send(member.index, ledger, message, epoch)
         is_vote = not isinstance(message, Status)
         if member.scope is None or not is_vote or member.index != self._wiped:
             return
@@ -398,6 +331,19 @@ class Cluster:
                 if member.node is not None and self.random.random() < 0.6:
                     self._give(member.node, transaction)
 
+    def _add_changes(self, registrations: Sequence[Transaction]) -> tuple[Transaction, ...]:
+        """Return registrations with the run's changes of the group among them."""
+        random = Random(f"group/{self.seed}/{self.nodes}")  # noqa: S311
+        observers = len(self.members) - self.nodes
+        suspect = max(self._wiped, self._liar)
+        changes = GroupChanges(random, self.nodes, observers, suspect).draw()
+        self.faults["group"] += len(changes)
+        _, block = make_genesis(self.nodes, observers)
+        governor = bytes.fromhex(Account(GOVERNOR_KEY).address[2:])
+        nonce = decode_account(block.writes[TABLE_ACCOUNT, governor])[0]
+        node_ids = [member.key.node_id for member in self.members]
+        return tuple(mix(random, registrations, sign_changes(changes, node_ids, nonce, CHAIN_ID)))
+
     @staticmethod
     def _give(node: Node, transaction: Transaction) -> None:
         with suppress(BadInput, StorageError):
@@ -422,7 +368,8 @@ class Cluster:
 
     async def run(self) -> StackResult:
         """Run both phases; raise `Violation` if a property is broken."""
-        transactions = _transactions()[: self.random.choice((3, 6, TRANSACTIONS_MAX))]
+        registrations = sign_registrations()[: self.random.choice((3, 6, TRANSACTIONS_MAX))]
+        transactions = self._add_changes(registrations)
         async with trio.open_nursery() as nursery:
             for member in self.members:
                 nursery.start_soon(self._live, member)

@@ -1,0 +1,1 @@
+"""Whole nodes under random faults in virtual time: `lowu simulate --stack full`."""
