@@ -91,7 +91,12 @@ def test_hash_and_root_are_of_one_block(monkeypatch):
 def test_too_few_voters_are_told():
     """If two of four validators abstain, the chain stops for good; nothing reported that."""
     plan = load_plan("dev-4")
-    entries = [{"name": node.name, "height": 5, "is_abstaining": False} for node in plan.nodes]
+    ids = [node.key.node_id.hex() for node in plan.nodes]
+    of_all = {"height": 5, "is_abstaining": False, "quorum": 3, "weights": dict.fromkeys(ids, 1)}
+    entries = [
+        {**of_all, "name": node.name, "node_id": node_id}
+        for node, node_id in zip(plan.nodes, ids, strict=True)
+    ]
     assert list(_quorum_notes(plan, entries)) == []
     entries[0] = {"name": "node0"}  # it is down
     assert list(_quorum_notes(plan, entries)) == []
