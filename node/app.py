@@ -24,9 +24,9 @@ from lowu.consensus.types import Domain
 from lowu.consensus.window import compute_window_max
 from lowu.node.chain.transaction import Transaction
 from lowu.node.clock import Clock, SystemClock
-from lowu.node.config import GenesisConfig, NodeConfig
+from lowu.node.config import GenesisConfig, Kept, NodeConfig
 from lowu.node.core.driver import Driver
-from lowu.node.core.events import BlockCommittedEvent, Events, Subscriber
+from lowu.node.core.events import Events, Subscriber, log_block
 from lowu.node.core.inbox import Inbox
 from lowu.node.core.membership import Membership
 from lowu.node.core.proposals.bodies import BodyStore
@@ -34,6 +34,7 @@ from lowu.node.core.proposals.checks import ProposalChecker
 from lowu.node.core.proposals.fetch import BodyExchange
 from lowu.node.core.scheduler import Run, Scheduler, run_in_thread
 from lowu.node.core.sealer import Sealer
+from lowu.node.core.snapshots import SnapshotClient, SnapshotServer
 from lowu.node.core.sync import Sync
 from lowu.node.crypto import is_signed_by
 from lowu.node.errors import ConfigError, PortTaken
@@ -47,7 +48,9 @@ from lowu.node.gateway.gateway import Gateway
 from lowu.node.gateway.requests import (
     BlocksRequest,
     BodyRequest,
+    ChunkRequest,
     PeerRequest,
+    SnapshotRequest,
     TransactionsRequest,
 )
 from lowu.node.gateway.tls import build_contexts
@@ -56,7 +59,6 @@ from lowu.node.ledger import vote_trace
 from lowu.node.ledger.first_start import end_first_start, is_first_start
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.opening import open_chain
-from lowu.node.ledger.past_state import HISTORY_BLOCKS
 from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import FileTrace, VoteTrace
 from lowu.node.limits.descriptors import DescriptorBudget, divide, raise_limit
@@ -106,6 +108,7 @@ class Node:
     sealer: Sealer
     rpc: RpcServer
     clock: Clock
+    snapshots: SnapshotServer
 
 
 def _check_member(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> None:
@@ -163,7 +166,7 @@ def build_node(genesis: GenesisConfig, config: NodeConfig) -> Node:
         if failpoints is not None:
             failing = FailingStorage(storage, failpoints, config.data_path)
             storage = disk = DelayedStorage(failing)
-        kept = config.history_blocks
+        kept = config.kept
         return open_ledger(genesis, block, storage, trace, kept, is_first_start=is_new, lost=lost)
 
     def step(point: Failpoint, write: Callable[[], None]) -> None:
@@ -186,7 +189,7 @@ def open_ledger(
     block: ExecutedBlock,
     storage: Storage,
     trace: VoteTrace,
-    history_blocks: int = HISTORY_BLOCKS,
+    kept: Kept | None = None,
     *,
     is_first_start: bool,
     lost: str = "",
@@ -198,7 +201,7 @@ def open_ledger(
     """
     first_view = ViewRecord(Epochs(genesis.validators).latest.first_height, 0, 0)
     first_records = [first_view] if is_first_start else ()
-    return Ledger(storage, block, trace, first_records, cpu, lost, history_blocks)
+    return Ledger(storage, block, trace, first_records, cpu, lost, kept or Kept())
 
 
 def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -> Node:
@@ -255,7 +258,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
     node = Node(
         genesis, config, key, ledger, events, gateway, pool, gossip, scheduler, sync, driver,
-        sealer, rpc, clock,
+        sealer, rpc, clock, SnapshotServer(ledger, on.run),
     )  # fmt: skip
     events.subscribe(*_on_block(node, membership, bodies, inbox, waiter))
     _on_arrival(node, exchange, inbox, waiter)
@@ -279,10 +282,21 @@ def _build_consensus(
     recovered = _recover_replica(config, on.key, ledger, verifier, genesis.block_tx_count_limit)
     inbox, (replica, first_effects) = Inbox(), recovered
     abstains = partial(_is_abstaining, replica)
-    sync = Sync(ledger, gateway, scheduler, membership, inbox, abstains)
+    snapshots = SnapshotClient(
+        genesis.validators, ledger, gateway, scheduler, verifier, on.run,
+        config.kept.snapshot_blocks,
+    )  # fmt: skip
+    sync = Sync(ledger, gateway, scheduler, membership, inbox, abstains, snapshots)
     sealer = Sealer(genesis, config, verifier.domain, pool, bodies, inbox.deliver, on.clock)
     if on.failpoints is not None:
         on.failpoints.find_situation = partial(find_situation, replica)
+
+    def on_loaded(height: int) -> None:
+        membership.on_block(height)
+        pool.on_block(pool.transactions())
+        bodies.on_block(height)
+
+    snapshots.on_loaded = on_loaded
     driver = Driver(
         node_id=on.key.node_id,
         replica=replica,
@@ -380,22 +394,8 @@ def _on_block(
         lambda event: sealer.on_block(len(event.block.transactions)),
         lambda event: node.sync.announce_to_observers(),
         waiter.on_block,
-        _log_block,
+        log_block,
     ]
-
-
-def _log_block(event: BlockCommittedEvent) -> None:
-    header = event.block.header
-    logging.getLogger("CONSENSUS").info(
-        "[PBFT][METRIC]^^^^^^^^Report,sealer=%d,txs=%d,committedIndex=%d,committedHash=%s,"
-        "stateRoot=%s,synced=%s",
-        header.sealer,
-        len(event.block.transactions),
-        header.number,
-        header.hash.hex()[:16],
-        header.state_root.hex()[:16],
-        str(event.is_synced).lower(),
-    )
 
 
 def _on_arrival(node: Node, exchange: BodyExchange, inbox: Inbox, waiter: CommitWaiter) -> None:
@@ -415,7 +415,7 @@ def _on_arrival(node: Node, exchange: BodyExchange, inbox: Inbox, waiter: Commit
         node.gossip.on_links(connected)
         driver.note_links(connected)
 
-    def respond(request: PeerRequest) -> object:
+    async def respond(request: PeerRequest) -> object:
         match request:
             case BlocksRequest():
                 return sync.answer_blocks(request)
@@ -423,6 +423,10 @@ def _on_arrival(node: Node, exchange: BodyExchange, inbox: Inbox, waiter: Commit
                 return exchange.answer_body(request)
             case TransactionsRequest():
                 return exchange.answer_transactions(request)
+            case SnapshotRequest():
+                return node.snapshots.answer_offer()
+            case ChunkRequest():
+                return await node.snapshots.answer_chunk(request)
 
     pool.on_added = on_added
     gateway.on_links_changed = on_links
@@ -447,6 +451,7 @@ async def run_services(node: Node) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(node.gossip.run)
         nursery.start_soon(node.sync.run)
+        nursery.start_soon(node.snapshots.run)
         nursery.start_soon(_expire_for_ever, node)
         if isinstance(node.gateway, ByzantineGateway):
             nursery.start_soon(node.gateway.send_late_ones)

@@ -11,7 +11,7 @@ import configparser
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -146,6 +146,16 @@ class GenesisConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a node keeps besides the chain."""
+
+    history_blocks: int = 256
+    """Blocks below the head whose state can be read."""
+    snapshot_blocks: int = 1_000
+    """Blocks between two states that are kept for nodes that are far behind; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """The configuration of one node. Times are in milliseconds."""
 
@@ -161,8 +171,7 @@ class NodeConfig:
     pipeline_size: int = 50
     pool_limit: int = 15_000
     tx_expiration_s: int = 600
-    history_blocks: int = 256
-    """Blocks below the head whose state can be read."""
+    kept: Kept = field(default_factory=Kept)
     evm: Engine = Engine.COMPILED
     rpc_hosts: tuple[str, ...] = ()
     """Names, besides those of this machine, under which JSON-RPC is served."""
@@ -389,6 +398,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
     rpc = _Section(path, parser, "rpc")
     consensus = _Section(path, parser, "consensus")
     pool = _Section(path, parser, "txpool")
+    storage = _Section(path, parser, "storage")
     executor = _Section(path, parser, "executor")
     engine = executor.text("evm")
     if engine not in list(Engine):
@@ -409,7 +419,10 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         pipeline_size=consensus.setting("pipeline_size"),
         pool_limit=pool.setting("pool_limit"),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
-        history_blocks=_Section(path, parser, "storage").setting("history_blocks", 256),
+        kept=Kept(
+            storage.setting("history_blocks", Kept().history_blocks),
+            storage.setting("snapshot_blocks", Kept().snapshot_blocks),
+        ),
         evm=Engine(engine),
         rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),
         rpc_origins=rpc.names("allowed_origins", parse_rpc_origin),
@@ -461,7 +474,8 @@ def dump_node_config(config: NodeConfig) -> str:
         f"txs_expiration_time={config.tx_expiration_s}",
         "",
         "[storage]",
-        f"history_blocks={config.history_blocks}",
+        f"history_blocks={config.kept.history_blocks}",
+        f"snapshot_blocks={config.kept.snapshot_blocks}",
         "",
         "[executor]",
         f"evm={config.evm}",

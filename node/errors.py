@@ -7,6 +7,8 @@ NodeError
 ├── CallAborted       a contract call that has used up its time
 ├── BadInput          a peer's or a client's: refused, nothing changed
 │   ├── InvalidTransaction
+│   │   └── StateLoading      nothing can be said before a snapshot is loaded
+│   ├── BlockNotKept      a block below those that the node has
 │   └── StateNotKept      a past block whose state is gone
 └── FatalError        this node cannot continue; the process stops
     ├── StorageError      the disk's: a write or read that failed
@@ -59,6 +61,25 @@ class InvalidTransaction(BadInput):
     def __init__(self, reason: str, *, code: int = -32003) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class StateLoading(InvalidTransaction):
+    """The state is being replaced by a snapshot: no read or transaction can be judged now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the node loads a snapshot of the state; try again in a moment", code=-32000
+        )
+
+
+class BlockNotKept(BadInput):
+    """A block that this node never had, or has dropped."""
+
+    def __init__(self, number: int, base: int) -> None:
+        super().__init__(
+            f"block {number} is not kept: the blocks of this node begin with {base}; ask another "
+            "node"
+        )
 
 
 class StateNotKept(BadInput):

@@ -73,6 +73,9 @@ SETTINGS = {
                 ini="txpool.limit"),
         Setting("history_blocks", int, "blocks below the last one whose state a node still answers "
                 "for; 0 for the last block only", 0, 1_000_000, ini="storage.history_blocks"),
+        Setting("snapshot_blocks", int, "blocks between two states that a node keeps for others; "
+                "one that is so far behind loads such a state; 0 for never", 0, 1_000_000,
+                ini="storage.snapshot_blocks"),
         Setting("p2p_port", int, "first port of nodes among themselves; node i has this plus i",
                 *_PORTS, ini="p2p.listen_port"),
         Setting("rpc_port", int, "first port of FISCO BCOS's JSON-RPC", *_PORTS,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lowu.consensus.validators import Validator, ValidatorSet
 from lowu.contracts.group import GroupNode, NodeKind
 from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.crypto import keccak256
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class Roster:
         return cls(tuple(sorted(sealers)), tuple(sorted(observers)))
 
     @property
+    def digest(self) -> bytes:
+        """The digest that the header of a barrier has of the group after it."""
+        return keccak256(encode_roster(self))
+
+    @property
     def node_ids(self) -> frozenset[bytes]:
         """The ids of all nodes."""
         return frozenset(node_id for node_id, _ in self.sealers) | frozenset(self.observers)
@@ -41,7 +47,7 @@ def encode_roster(roster: Roster) -> bytes:
 
 
 def decode_roster(data: bytes) -> Roster:
-    """Return a stored roster."""
+    """Return a roster that is stored, or whose digest has been checked."""
     sealers, observers = decode_rlp(data)
     found = ((node_id, int.from_bytes(weight, "big")) for node_id, weight in sealers)
     return Roster(tuple(found), tuple(observers))

@@ -6,12 +6,15 @@ must not raise.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from lowu.consensus.messages import CommitCertificate
 from lowu.node.execution.executor import ExecutedBlock
+
+log = logging.getLogger("CONSENSUS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,18 @@ class Events:
         """Tell everybody."""
         for subscriber in self._subscribers:
             subscriber(event)
+
+
+def log_block(event: BlockCommittedEvent) -> None:
+    """Log a block as FISCO BCOS does, for tools that read its logs."""
+    header = event.block.header
+    log.info(
+        "[PBFT][METRIC]^^^^^^^^Report,sealer=%d,txs=%d,committedIndex=%d,committedHash=%s,"
+        "stateRoot=%s,synced=%s",
+        header.sealer,
+        len(event.block.transactions),
+        header.number,
+        header.hash.hex()[:16],
+        header.state_root.hex()[:16],
+        str(event.is_synced).lower(),
+    )

@@ -191,6 +191,10 @@ class Scheduler:
                 del self._executed[digest]
         self._events.block_committed(BlockCommittedEvent(executed, certificate, is_synced))
 
+    def forget(self) -> None:
+        """Drop what was executed: the chain goes on from another block."""
+        self._executed.clear()
+
     # --- blocks fetched from peers ----------------------------------------------------------
 
     async def import_block(self, block: Block) -> bool:

@@ -21,12 +21,14 @@ from typing import Any
 import trio
 
 from lowu.consensus.inputs import CaughtUp, Synced
+from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.types import HEIGHT_MAX
-from lowu.node.chain.block import decode_block, encode_block
+from lowu.node.chain.block import Header, decode_block, encode_block
 from lowu.node.core.inbox import Inbox
 from lowu.node.core.membership import Membership
 from lowu.node.core.scheduler import Scheduler
-from lowu.node.errors import BadInput, DamagedData
+from lowu.node.core.snapshots import SnapshotClient
+from lowu.node.errors import BadInput, BlockNotKept, DamagedData
 from lowu.node.gateway.framing import MIB, FrameKind
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.gateway.requests import BlocksRequest
@@ -72,8 +74,10 @@ class Sync:
         membership: Membership,
         inbox: Inbox,
         is_abstaining: Callable[[], bool] = lambda: False,
+        snapshots: SnapshotClient | None = None,
     ) -> None:
         """Take the parts; `is_abstaining` says whether this node abstains from voting."""
+        self._snapshots = snapshots
         self._ledger = ledger
         self._gateway = gateway
         self._scheduler = scheduler
@@ -225,11 +229,15 @@ class Sync:
 
     async def _fetch_round(self) -> None:
         head = self._ledger.head.number
-        ahead = sorted(node for node, (height, _) in self._claims().items() if height > head)
-        ahead = [node for node in ahead if node not in self._doubts] or ahead
+        ahead = self._list_ahead()
         if not ahead:
             await self._ask_for_heights(head)
             return
+        if self._snapshots is not None and self._snapshots.is_due(self.known_highest):
+            loaded = await self._snapshots.fetch(self._list_ahead)
+            if loaded is not None:
+                await self._tell_synced(loaded.certificate, loaded.header)
+                return
         self._attempts += 1
         node_id = ahead[self._attempts % len(ahead)]  # never the same silent peer for ever
         try:
@@ -244,6 +252,12 @@ class Sync:
         elif self._ledger.head.number == head:
             self._doubt(node_id)
             await trio.sleep(0.05)
+
+    def _list_ahead(self) -> list[bytes]:
+        """Return the peers that have more blocks; those in doubt only if there is no other."""
+        head = self._ledger.head.number
+        ahead = sorted(node for node, (height, _) in self._claims().items() if height > head)
+        return [node for node in ahead if node not in self._doubts] or ahead
 
     async def _ask_for_heights(self, head: int) -> None:
         """Have those tell their heights who have more: what consensus asks for is new.
@@ -290,10 +304,12 @@ class Sync:
             block = decode_block(data)
             imported += await self._scheduler.import_block(block)
             if block.header.number == self._ledger.head.number:
-                epoch = self._membership.epochs.at(block.header.number + 1)
-                synced = Synced(block.certificate, block.header.timestamp_ms, epoch)
-                await self._tell_replica(synced)
+                await self._tell_synced(block.certificate, block.header)
         return imported
+
+    async def _tell_synced(self, certificate: CommitCertificate, header: Header) -> None:
+        epoch = self._membership.epochs.at(header.number + 1)
+        await self._tell_replica(Synced(certificate, header.timestamp_ms, epoch))
 
     def answer_blocks(self, request: BlocksRequest) -> list[bytes]:
         """Return a bounded range of our blocks for a peer (B40)."""
@@ -304,6 +320,8 @@ class Sync:
                 break
             try:
                 blocks.append(encode_block(self._ledger.block(number)))
+            except BlockNotKept:
+                break
             except DamagedData:
                 log.exception("block damaged,height=%d", number)
                 break  # the peer asks another one

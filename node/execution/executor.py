@@ -100,6 +100,9 @@ def execute_block(
     receipts, gas_used = execute_transactions(evm, transactions)
     receipt_records = tuple(encode_receipt(receipt) for receipt in receipts)
     writes = evm.writes()
+    # A change in any other block, by a contract that calls another, waits for the next barrier.
+    is_barrier = proposal.is_barrier
+    roster = read_roster(LayeredState(parent.state, writes), block) if is_barrier else None
     header = Header(
         version=VERSION,
         number=proposal.height,
@@ -113,11 +116,8 @@ def execute_block(
         sealer=proposal.proposer,
         sealer_list=tuple(item.node_id for item in validators.validators),
         weights=tuple(item.weight for item in validators.validators),
-        extra_data=b"",
+        extra_data=b"" if roster is None else roster.digest,
     )
-    # A change in any other block, by a contract that calls another, waits for the next barrier.
-    is_barrier = proposal.is_barrier
-    roster = read_roster(LayeredState(parent.state, writes), block) if is_barrier else None
     return ExecutedBlock(header, transactions, receipts, receipt_records, writes, roster)
 
 

@@ -35,7 +35,7 @@ BAN_S = 10.0
 PROTOCOL_VERSION = 3
 
 Route: TypeAlias = Callable[[bytes, Any], Awaitable[None]]
-Responder: TypeAlias = Callable[[PeerRequest], object]
+Responder: TypeAlias = Callable[[PeerRequest], Awaitable[object]]
 
 log = logging.getLogger("GATEWAY")
 
@@ -313,7 +313,7 @@ class Gateway:
         if kind is FrameKind.REQUEST:
             request_id, what = _pair(value)
             if self._responder is not None:
-                answer = self._responder(decode_request(what))
+                answer = await self._responder(decode_request(what))
                 self.send(node_id, FrameKind.RESPONSE, [request_id, answer])
             return
         route = self._routes.get(kind)

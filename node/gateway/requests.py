@@ -38,7 +38,22 @@ class TransactionsRequest:
     hashes: tuple[bytes, ...]
 
 
-PeerRequest: TypeAlias = BlocksRequest | BodyRequest | TransactionsRequest
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """The newest pinned state: its block with the proof of it, and what it is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRequest:
+    """A chunk of the state that was pinned after a block."""
+
+    height: int
+    place: int
+
+
+PeerRequest: TypeAlias = (
+    BlocksRequest | BodyRequest | TransactionsRequest | SnapshotRequest | ChunkRequest
+)
 
 
 def encode_request(request: PeerRequest) -> list[object]:
@@ -50,6 +65,10 @@ def encode_request(request: PeerRequest) -> list[object]:
             return ["proposal", height, digest]
         case TransactionsRequest(hashes):
             return ["txs", list(hashes)]
+        case SnapshotRequest():
+            return ["snapshot"]
+        case ChunkRequest(height, place):
+            return ["chunk", height, place]
 
 
 def decode_request(value: object) -> PeerRequest:
@@ -69,4 +88,8 @@ def decode_request(value: object) -> PeerRequest:
             return TransactionsRequest(tuple(hashes))
         case ["txs", _]:
             raise BadInput("malformed transaction request")
+        case ["snapshot"]:
+            return SnapshotRequest()
+        case ["chunk", height, place] if type(height) is int and type(place) is int:
+            return ChunkRequest(height, place)
     raise BadInput("unknown request")

@@ -8,26 +8,32 @@ crash leaves the chain at one block or the next, never in between.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.records import Record
 from lowu.node.chain.block import Block, Header
 from lowu.node.chain.receipt import Receipt, decode_receipt
 from lowu.node.chain.roster import Roster, decode_roster, encode_roster
-from lowu.node.errors import DamagedData, StorageError
+from lowu.node.config import Kept
+from lowu.node.errors import BlockNotKept, DamagedData, StateLoading, StorageError
 from lowu.node.execution.executor import ExecutedBlock, Parent
 from lowu.node.execution.flat_state import StateReader
-from lowu.node.ledger import schema
-from lowu.node.ledger.past_state import HISTORY_BLOCKS, History
+from lowu.node.ledger import schema, state_import
+from lowu.node.ledger.past_state import History
 from lowu.node.ledger.schema import Head, height_key, state_key
 from lowu.node.ledger.state_cache import StateCache
+from lowu.node.ledger.state_import import SnapshotBlock
+from lowu.node.ledger.state_snapshot import PinnedState
 from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import VoteTrace
 from lowu.node.ledger.votes import VoteRecords
 from lowu.node.metrics import CpuTimes, DamageCount, Part
 
 HEADER_CACHE_MAX = 512
+KEPT = Kept()
+PINNED_MAX = 2
+"""Pinned states: whoever fetches one has the time to the one after the next."""
 
 
 class Ledger:
@@ -41,15 +47,16 @@ class Ledger:
         first_records: Sequence[Record] = (),
         cpu: CpuTimes | None = None,
         lost: str = "",
-        history_blocks: int = HISTORY_BLOCKS,
+        kept: Kept = KEPT,
     ) -> None:
         """Open a chain, or start it with its genesis block and the first consensus records.
 
         Only a node's first start passes first records; `lost` says why any other start begins
-        with an empty database. The state of `history_blocks` blocks below the head is kept.
+        with an empty database. `kept` says what it keeps besides the chain.
         """
         self._storage = storage
-        self._history = History(storage, history_blocks)
+        self._genesis = genesis
+        self._history = History(storage, kept.history_blocks)
         self._votes = VoteRecords(storage, trace)
         self.cpu = cpu or CpuTimes()
         self._cache = StateCache()
@@ -58,8 +65,18 @@ class Ledger:
         self.genesis_certificate = build_genesis_certificate(genesis.header)
         self.rosters: list[tuple[int, Roster]] = []
         """The group's nodes, each list with the first height to which it applies."""
+        self.base = int.from_bytes(storage.get(schema.KEY_BASE) or b"", "big")
+        """The blocks from this one on are kept."""
+        self.pinned: list[PinnedState] = []
+        """The last states that were pinned, the newest last."""
+        self._snapshot_blocks = kept.snapshot_blocks
+        self.is_loading = False
+        """Whether the state is being replaced by a snapshot, and cannot be read."""
         stored = storage.get(schema.KEY_HEAD)
-        if stored is None:
+        if state_import.is_unfinished(storage):
+            self._begin_again()
+            self._votes.open(is_first_start=bool(first_records))
+        elif stored is None:
             self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
             signed = self._votes.begin(first_records, lost)
@@ -103,6 +120,8 @@ class Ledger:
         return self._read(state_key(table, key))
 
     def _read(self, wanted: bytes) -> bytes:
+        if self.is_loading:
+            raise StateLoading
         value = self._cache.get(wanted)
         if value is None:
             commits = self._cache.commits
@@ -112,6 +131,8 @@ class Ledger:
 
     def snapshot(self) -> StateReader:
         """Return a view of the committed state that later commits do not change."""
+        if self.is_loading:
+            raise StateLoading
         return _Snapshot(self._storage.snapshot())
 
     def state_at(self, number: int) -> StateReader:
@@ -120,6 +141,8 @@ class Ledger:
         Raises:
             StateNotKept: the block is too old, or above the head.
         """
+        if self.is_loading:
+            raise StateLoading
         return self._history.state_at(number)
 
     def parent(self) -> Parent:
@@ -169,9 +192,11 @@ class Ledger:
             raise self._missing(number)
         return schema.decode_list(data)
 
-    def _missing(self, number: int) -> StorageError:
+    def _missing(self, number: int) -> Exception:
         if number > self.head.number:
             return StorageError(f"block {number} is above the head {self.head.number}")
+        if number < self.base:
+            return BlockNotKept(number, self.base)
         error = DamagedData(f"block {number} is missing from the data")
         self.damage.note(str(error))
         return error
@@ -217,6 +242,9 @@ class Ledger:
         self._remember(header.number, (header, certificate))
         self.head = head
         self._note_roster(executed)
+        if self._snapshot_blocks and head.number % self._snapshot_blocks == 0:
+            view = self._storage.ordered_snapshot()
+            self.pinned = [*self.pinned, PinnedState(head, header.hash, view)][-PINNED_MAX:]
 
     def _find_change(self, executed: ExecutedBlock) -> Roster | None:
         """Return the group's nodes after a block, if it has changed them."""
@@ -252,6 +280,48 @@ class Ledger:
         """Return the keys of the proposals that a block makes obsolete."""
         start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
         return list(self._storage.keys(start, end))
+
+    # --- a snapshot instead of blocks -------------------------------------------------------
+
+    def begin_import(self) -> None:
+        """Drop the state: one of another node follows. Until then nothing can be read."""
+        self.is_loading, self.pinned = True, []
+        state_import.begin(self._storage)
+
+    def import_state(self, entries: Mapping[bytes, bytes]) -> None:
+        """Write entries of the new state."""
+        state_import.add(self._storage, entries)
+
+    def end_import(self, block: SnapshotBlock) -> None:
+        """Make a snapshot's block the head. Its proof must have been checked."""
+        first = self.rosters[0][1]
+        state_import.finish(self._storage, block, first)
+        self.head = block.head
+        self.base = block.head.number
+        self._cache, self._headers = StateCache(), OrderedDict()
+        self.rosters = [
+            (1, first),
+            *((item.header.number + 1, item.roster) for item in block.changes),
+        ]
+        self._history.open(self.head.number)
+        self.is_loading = False
+
+    def abandon_import(self) -> None:
+        """Begin at block 0 again, as after a crash in the middle."""
+        self._begin_again()
+        self._history.open(0)
+        self.is_loading = False
+
+    def _begin_again(self) -> None:
+        """Drop what was loaded of a snapshot, and write block 0; votes stay as they are."""
+        genesis = self._genesis
+        state_import.clear(self._storage)
+        self.base, self.head, self.rosters = 0, Head(0, 0, 0), []
+        self._cache, self._headers = StateCache(), OrderedDict()
+        records = self._block_records(genesis, self.genesis_certificate, self.head)
+        dropped = [schema.KEY_IMPORT, schema.KEY_BASE]
+        self._storage.write({**_state_records(genesis), **records}, dropped)
+        self._note_roster(genesis)
 
     # --- consensus records and proposal bodies ----------------------------------------------
 

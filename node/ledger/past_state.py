@@ -21,8 +21,6 @@ from lowu.node.ledger import schema
 from lowu.node.ledger.schema import height_key, state_key
 from lowu.node.ledger.storage import OrderedSnapshot, Storage
 
-HISTORY_BLOCKS = 256
-"""Blocks below the head whose state is kept, if the configuration does not say."""
 FORGOTTEN_AT_ONCE = 2
 """Blocks forgotten with each new one: history shrinks where the setting has become smaller."""
 

@@ -192,3 +192,15 @@ class _FixedRows:
             return open_record(key, rows.value()) if key < high else None
         except Exception as error:  # rocksdict raises plain Exception
             raise self._explain(error) from error
+
+    def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield a range, ascending."""
+        rows = self._rows
+        try:
+            rows.seek(low)
+            while rows.valid() and (key := rows.key()) < high:
+                yield key, open_record(key, rows.value())
+                rows.next()
+            rows.status()
+        except Exception as error:  # rocksdict raises plain Exception
+            raise self._explain(error) from error

@@ -1,7 +1,8 @@
 """Keys and values of the ledger's records.
 
 M<name>                      head height and totals, data format, last step with votes, reason
-                             why votes were lost, blocks whose state is kept
+                             why votes were lost, blocks whose state is kept, lowest block that
+                             is kept, whether a snapshot is being loaded
 H<height>                    header, commit certificate
 B<height>                    transactions' bytes
 R<height>                    receipts
@@ -31,6 +32,8 @@ from lowu.node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
 KEY_HISTORY = b"Mhistory"
+KEY_BASE = b"Mbase"
+KEY_IMPORT = b"Mimport"
 KEY_FORMAT = b"Mformat"
 PREFIX_ROSTER, PREFIX_ROSTER_END = b"E", b"F"
 FORMAT = b"9"

@@ -28,6 +28,10 @@ class OrderedSnapshot(Protocol):
         """Return the value of the first key with low ≤ key < high, or None."""
         ...
 
+    def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values of a range, ascending."""
+        ...
+
 
 class Storage(Protocol):
     """What the ledger needs from a disk. A damaged record raises `DamagedData`, and is counted."""

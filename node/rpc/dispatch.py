@@ -14,7 +14,15 @@ from typing import Any, TypeAlias
 
 import trio
 
-from lowu.node.errors import BadInput, CallAborted, DamagedData, FatalError
+from lowu.node.errors import (
+    BadInput,
+    BlockNotKept,
+    CallAborted,
+    DamagedData,
+    FatalError,
+    StateLoading,
+    StateNotKept,
+)
 from lowu.node.limits.json_limits import load_json
 from lowu.node.rpc.call_runner import Call, CallRunner, InlineRunner, Offloaded
 from lowu.node.rpc.methods import Method, Methods
@@ -24,7 +32,9 @@ from lowu.node.rpc.rpc_errors import (
     INVALID_REQUEST,
     LIMIT_EXCEEDED,
     METHOD_NOT_FOUND,
+    NOT_SUPPORTED,
     PARSE_ERROR,
+    PRUNED,
     SERVER_ERROR,
     RpcError,
 )
@@ -185,6 +195,12 @@ def _explain(name: str, error: Exception | None) -> RpcError:
             return RpcError(SERVER_ERROR, str(error))
         case trio.TooSlowError():
             return RpcError(LIMIT_EXCEEDED, f"no result within {REQUEST_S:.0f} s")
+        case StateNotKept():
+            return RpcError(NOT_SUPPORTED, str(error))
+        case BlockNotKept():
+            return RpcError(PRUNED, str(error))
+        case StateLoading():
+            return RpcError(SERVER_ERROR, str(error))
         case BadInput():
             return RpcError(INVALID_PARAMS, str(error))
         case DamagedData():  # no client may stop the node by asking for it

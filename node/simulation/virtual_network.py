@@ -323,7 +323,7 @@ class VirtualNodes:
             _build_genesis(genesis),
             storage,
             trace,
-            self.plan.spec.settings.history_blocks,
+            self.plan.node_config(planned, Path()).kept,
             is_first_start=self._is_new[name],
             cpu=None if self.machine is None else SimulatedCpu(self.machine, name),
         )

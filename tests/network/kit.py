@@ -92,9 +92,10 @@ class Network:
     Once it is created, all running nodes are linked to each other and have the block of `up`.
     """
 
-    def __init__(self, directory, network="dev-4"):
+    def __init__(self, directory, network="dev-4", settings=()):
         self.directory = Path(directory)
-        self.up_result = lowu_json("up", network, "--dir", directory)
+        options = [part for setting in settings for part in ("--set", setting)]
+        self.up_result = lowu_json("up", network, *options, "--dir", directory)
         self.nodes = self.up_result["nodes"]
         self.wait_until_level()
 

@@ -8,8 +8,6 @@ with its own time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from eth_abi.abi import decode as abi_decode
@@ -25,7 +23,7 @@ from lowu.node.chain.transaction import (
     compute_intrinsic_gas,
 )
 from lowu.node.crypto import keccak256
-from lowu.node.errors import InvalidTransaction, StateNotKept
+from lowu.node.errors import InvalidTransaction
 from lowu.node.execution.evm import Outcome
 from lowu.node.execution.machine import Watch
 from lowu.node.rpc.call_runner import Offloaded
@@ -151,24 +149,20 @@ class EthMethods:
     # --- accounts ---------------------------------------------------------------------------
 
     def eth_getBalance(self, address: object, tag: object = "latest") -> str:
-        with _refused_as_gone():
-            return to_quantity(self._chain.account(parse_address(address), self._place(tag))[1])
+        return to_quantity(self._chain.account(parse_address(address), self._place(tag))[1])
 
     def eth_getTransactionCount(self, address: object, tag: object = "latest") -> str:
         account = parse_address(address)
         if tag == "pending":
             return to_quantity(self._waiter.pending_nonce(account))
-        with _refused_as_gone():
-            return to_quantity(self._chain.account(account, self._place(tag))[0])
+        return to_quantity(self._chain.account(account, self._place(tag))[0])
 
     def eth_getCode(self, address: object, tag: object = "latest") -> str:
-        with _refused_as_gone():
-            return to_data(self._chain.code(parse_address(address), self._place(tag)))
+        return to_data(self._chain.code(parse_address(address), self._place(tag)))
 
     def eth_getStorageAt(self, address: object, slot: object, tag: object = "latest") -> str:
         account, place = parse_address(address), parse_quantity(slot, "slot")
-        with _refused_as_gone():
-            return to_data(self._chain.storage_at(account, place, self._place(tag)))
+        return to_data(self._chain.storage_at(account, place, self._place(tag)))
 
     # --- transactions -------------------------------------------------------------------------
 
@@ -195,8 +189,7 @@ class EthMethods:
         if overrides:
             raise RpcError(NOT_SUPPORTED, "state overrides are not supported")
         template = _parse_message(message)
-        with _refused_as_gone():
-            run = self._chain.call(template, self._place(tag), is_next=tag == "pending")
+        run = self._chain.call(template, self._place(tag), is_next=tag == "pending")
 
         def work(watch: Watch | None) -> str:
             outcome = run(watch)
@@ -208,8 +201,7 @@ class EthMethods:
 
     def eth_estimateGas(self, message: object, tag: object = "latest") -> Offloaded:
         template = _parse_message(message)
-        with _refused_as_gone():
-            run = self._chain.estimate_gas(template, self._place(tag))
+        run = self._chain.estimate_gas(template, self._place(tag))
 
         def work(watch: Watch | None) -> str:
             gas, outcome = run(watch)
@@ -332,15 +324,6 @@ class EthMethods:
         if number is None:
             raise RpcError(RESOURCE_NOT_FOUND, f"no such block here: {show(tag)}")
         return number
-
-
-@contextmanager
-def _refused_as_gone() -> Iterator[None]:
-    """Answer a question about state that is not kept with the blocks whose state is."""
-    try:
-        yield
-    except StateNotKept as error:
-        raise RpcError(NOT_SUPPORTED, str(error)) from error
 
 
 def _parse_message(raw: object) -> Transaction:

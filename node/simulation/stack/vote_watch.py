@@ -18,7 +18,8 @@ class VoteWatch:
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
-        self._votes: dict[tuple[int, VoteKind, int, int], tuple[bytes, bytes]] = {}
+        self._votes: dict[tuple[int, VoteKind, int, int, int], tuple[bytes, bytes]] = {}
+        """By node, kind, height, epoch and view: votes of earlier epochs bind nobody."""
         self._lost: dict[int, int] = {}
         """Highest height that a node had voted at when its disk was lost."""
         self._asked: dict[int, tuple[int, int]] = {}
@@ -41,7 +42,7 @@ class VoteWatch:
             return
         if vote.height <= self._lost.get(node, 0):
             raise Violation(f"P05 node {node} votes at {vote.height}, where its votes are lost")
-        key = (node, vote.kind, vote.height, vote.view)
+        key = (node, vote.kind, vote.height, epoch, vote.view)
         if self._votes.setdefault(key, (vote.digest, vote.block_hash)) != (
             vote.digest,
             vote.block_hash,
@@ -54,7 +55,7 @@ class VoteWatch:
 
     def on_wipe(self, node: int) -> None:
         """Note that a node has lost its votes: it must not vote at those heights (R-WIPE-1)."""
-        heights = [height for at, _, height, _ in self._votes if at == node]
+        heights = [height for at, _, height, _, _ in self._votes if at == node]
         self._lost[node] = max(heights, default=0)
 
     def has_lost(self, node: int, head: int, records: Iterable[Record]) -> bool:
@@ -63,9 +64,9 @@ class VoteWatch:
         votes = {(item.kind, item.height): item for item in known if isinstance(item, VoteRecord)}
         views = [item for item in known if isinstance(item, ViewRecord)]
         asked = max(((item.epoch, item.to_view) for item in views), default=(0, -1))
-        for at, kind, height, view in self._votes:
+        for at, kind, height, epoch, view in self._votes:
             if at == node and height > head:
                 vote = votes.get((kind, height))
-                if vote is None or vote.view < view:
+                if vote is None or (vote.epoch, vote.view) < (epoch, view):
                     return True
         return asked < self._asked.get(node, (0, 0))

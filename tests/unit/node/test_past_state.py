@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from lowu.consensus.messages import CommitCertificate
+from lowu.node.config import Kept
 from lowu.node.errors import DamagedData, StateNotKept
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger import schema
@@ -51,7 +52,7 @@ class WrittenChain:
 
     def open(self, history_blocks):
         genesis = build_genesis(kit.GENESIS)
-        self.ledger = Ledger(self.storage, genesis, self.trace, history_blocks=history_blocks)
+        self.ledger = Ledger(self.storage, genesis, self.trace, kept=Kept(history_blocks, 0))
 
     def commit(self):
         count = self.random.randrange(len(KEYS))

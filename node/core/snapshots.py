@@ -1,0 +1,344 @@
+"""A state instead of blocks: what a node offers of it, and how another one fetches it.
+
+A node that is far behind asks its peers for the newest state that they have pinned. It checks the
+block of it by a chain of proofs from block 0: a barrier's header has the digest of the group after
+it, and the validators before have signed that. The state is the one that peers of more than f
+weight of those validators have, so that one of them is honest; its chunks then come from any of
+them. If that fails, blocks are fetched as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import trio
+
+from lowu.consensus.certificates import MessageVerifier
+from lowu.consensus.codec import decode_commit_certificate, encode_commit_certificate
+from lowu.consensus.epochs import Epochs
+from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import CommitCertificate
+from lowu.consensus.validators import ValidatorSet
+from lowu.node.chain.block import Header, decode_header, encode_header
+from lowu.node.chain.rlp_codec import Item, encode_rlp
+from lowu.node.chain.roster import decode_roster, encode_roster
+from lowu.node.core.scheduler import Run, Scheduler
+from lowu.node.crypto import keccak256
+from lowu.node.errors import BadInput
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.gateway.requests import ChunkRequest, SnapshotRequest
+from lowu.node.ledger.ledger import Ledger
+from lowu.node.ledger.state_import import RosterChange, SnapshotBlock
+from lowu.node.ledger.state_snapshot import (
+    Manifest,
+    PinnedState,
+    decode_chunk,
+    decode_manifest,
+    encode_manifest,
+    read_rlp,
+)
+
+OFFERS_S = 30.0
+"""How long a node waits for equal offers: peers may have to read their state first."""
+LINKING_S = 5.0
+"""How long more peers may link up and tell their heights, at a start."""
+ASK_AGAIN_S = 0.5
+FETCHERS_MAX = 4
+"""Peers that chunks are asked of at once."""
+CHUNK_IN_BLOCKS = 2
+"""Blocks that are executed in the time in which a chunk is loaded, about."""
+RETRY_S = 120.0
+"""How long no state is asked for after that failed."""
+
+log = logging.getLogger("SYNC")
+
+
+class SnapshotServer:
+    """Offers the states that a ledger has pinned."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._reading = trio.Lock()
+        self._wanted = trio.Event()
+        self._manifests: list[tuple[PinnedState, Manifest]] = []
+
+    async def run(self) -> None:
+        """Read the newest pinned state whenever somebody has asked for it first."""
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            pinned = self._ledger.pinned[-1:]
+            if not pinned or any(item is pinned[0] for item, _ in self._manifests):
+                continue
+            async with self._reading:
+                manifest = await self._run(pinned[0].build_manifest)
+            self._manifests = [*self._manifests, (pinned[0], manifest)][-2:]
+            log.info("state pinned,height=%d,chunks=%d", manifest.head.number, len(manifest.chunks))
+
+    def answer_offer(self) -> bytes | None:
+        """Return the newest state that is pinned, with its proof; None if it is not ready."""
+        pinned = self._ledger.pinned[-1:]
+        if not pinned:
+            return None
+        for item, manifest in self._manifests:
+            if item is pinned[0]:
+                return self._encode(manifest)
+        self._wanted.set()
+        return None
+
+    async def answer_chunk(self, request: ChunkRequest) -> bytes | None:
+        """Return a chunk; None if it is not here any more, or cannot be read now."""
+        for item, _ in self._manifests:
+            if item.head.number == request.height:
+                try:
+                    self._reading.acquire_nowait()
+                except trio.WouldBlock:
+                    return None
+                try:
+                    return await self._run(partial(item.read_chunk, request.place))
+                finally:
+                    self._reading.release()
+        return None
+
+    def _encode(self, manifest: Manifest) -> bytes:
+        ledger = self._ledger
+        number = manifest.head.number
+        changes: list[Item] = []
+        for first_height, roster in ledger.rosters[1:]:
+            if first_height <= number + 1:
+                proof = _encode_sealed(ledger, first_height - 1)
+                changes.append([*proof, encode_roster(roster)])
+        return encode_rlp([encode_manifest(manifest), *_encode_sealed(ledger, number), changes])
+
+
+def _encode_sealed(ledger: Ledger, number: int) -> list[Item]:
+    header, certificate = ledger.header(number), ledger.certificate(number)
+    return [encode_header(header), encode_commit_certificate(certificate)]
+
+
+@dataclass(slots=True)
+class _Offer:
+    """A state that peers have."""
+
+    manifest: Manifest
+    block: SnapshotBlock
+    validators: ValidatorSet
+    """Those of the height above the block."""
+    peers: set[bytes] = field(default_factory=set)
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether an honest validator is among those who have it."""
+        found = map(self.validators.index_of, self.peers)
+        return self.validators.has_honest([index for index in found if index is not None])
+
+
+class SnapshotClient:
+    """Replaces a ledger's state by that of its peers."""
+
+    def __init__(
+        self,
+        validators: ValidatorSet,
+        ledger: Ledger,
+        gateway: Gateway,
+        scheduler: Scheduler,
+        verifier: MessageVerifier,
+        run: Run,
+        blocks_behind: int,
+    ) -> None:
+        """Take the parts; states are worth it that are so many blocks above the head.
+
+        `validators` are those of block 0.
+        """
+        self._validators = validators
+        self._ledger = ledger
+        self._gateway = gateway
+        self._scheduler = scheduler
+        self._verifier = verifier
+        self._run = run
+        self._blocks_behind = blocks_behind
+        self._not_before_s = 0.0
+        self.on_loaded: Callable[[int], None] = lambda height: None
+        """Told of the height of a state that was loaded."""
+
+    def is_due(self, highest: int) -> bool:
+        """Whether to look for a state, if a peer is at this height."""
+        is_far = highest - self._ledger.head.number >= self._blocks_behind > 0
+        return is_far and trio.current_time() >= self._not_before_s
+
+    async def fetch(self, list_peers: Callable[[], Sequence[bytes]]) -> SnapshotBlock | None:
+        """Load the newest state that enough peers have; return its block, None if none was.
+
+        `list_peers` returns the peers that are ahead now.
+        """
+        offer = await self._find_offer(list_peers)
+        if offer is None:
+            self._not_before_s = trio.current_time() + RETRY_S
+            log.info("no state to load: fetching blocks,peers=%d", len(list_peers()))
+            return None
+        log.info(
+            "loading a state,height=%d,chunks=%d,peers=%d",
+            offer.block.head.number,
+            len(offer.manifest.chunks),
+            len(offer.peers),
+        )
+        async with self._scheduler.lock:
+            await self._run(self._ledger.begin_import)
+            if not await self._load(offer):
+                await self._run(self._ledger.abandon_import)
+                self._not_before_s = trio.current_time() + RETRY_S
+                log.warning("state not loaded,height=%d", offer.block.head.number)
+                return None
+            await self._run(lambda: self._ledger.end_import(offer.block))
+            self._scheduler.forget()
+            self.on_loaded(offer.block.head.number)
+        return offer.block
+
+    # --- which state --------------------------------------------------------------------------
+
+    async def _find_offer(self, list_peers: Callable[[], Sequence[bytes]]) -> _Offer | None:
+        offers: dict[bytes, _Offer] = {}
+        refused: set[bytes] = set()
+        few_until_s = trio.current_time() + LINKING_S
+        with trio.move_on_after(OFFERS_S):
+            while True:
+                peers = list_peers()
+                async with trio.open_nursery() as nursery:
+                    for node_id in peers:
+                        if node_id not in refused:
+                            nursery.start_soon(self._ask, node_id, offers, refused)
+                vouched = [item for item in offers.values() if item.is_vouched]
+                if vouched:
+                    return max(vouched, key=lambda item: item.block.head.number)
+                if refused >= set(peers) and trio.current_time() >= few_until_s:
+                    return None
+                await trio.sleep(ASK_AGAIN_S)
+        return None
+
+    async def _ask(self, node_id: bytes, offers: dict[bytes, _Offer], refused: set[bytes]) -> None:
+        try:
+            answer = await self._gateway.request(node_id, SnapshotRequest())
+        except BadInput:
+            refused.add(node_id)
+            return
+        if answer is None:
+            return
+        try:
+            offer = self._check(answer)
+        except BadInput as error:
+            refused.add(node_id)
+            self._gateway.ban(node_id, f"snapshot: {error}")
+            return
+        saved = offer.block.head.number - self._ledger.head.number
+        if saved < max(self._blocks_behind, CHUNK_IN_BLOCKS * len(offer.manifest.chunks)):
+            refused.add(node_id)
+            return
+        for other in offers.values():
+            other.peers.discard(node_id)
+        offers.setdefault(offer.manifest.digest, offer).peers.add(node_id)
+
+    def _check(self, data: object) -> _Offer:
+        """Return what a peer offers, with its block and group proven."""
+        if not isinstance(data, bytes):
+            raise BadInput("an offer is not bytes")
+        match read_rlp(data):
+            case [bytes(manifest_data), bytes(header), bytes(certificate), list(changes)]:
+                manifest = decode_manifest(manifest_data)
+                sealed = _decode_sealed(header, certificate)
+            case _:
+                raise BadInput("malformed offer of a state")
+        epochs = Epochs(self._validators)
+        verifier = replace(self._verifier, epochs=epochs)
+        proven = [_check_change(item, verifier) for item in changes]
+        _verify(verifier, *sealed)
+        if (sealed[0].number, sealed[0].hash) != (manifest.head.number, manifest.block_hash):
+            raise BadInput("the manifest is of another block")
+        block = SnapshotBlock(*sealed, manifest.head, proven)
+        return _Offer(manifest, block, epochs.latest.validators)
+
+    # --- its chunks ---------------------------------------------------------------------------
+
+    async def _load(self, offer: _Offer) -> bool:
+        """Fetch and write all chunks; return whether that was done."""
+        left = list(range(len(offer.manifest.chunks)))[::-1]
+        done = 0
+        writing = trio.Lock()
+
+        async def work(node_id: bytes) -> None:
+            nonlocal done
+            while left:
+                place = left.pop()
+                data = await self._fetch_chunk(node_id, offer, place)
+                if data is None:
+                    left.append(place)
+                    return
+                async with writing:
+                    await self._run(partial(self._ledger.import_state, decode_chunk(data)))
+                done += 1
+
+        async with trio.open_nursery() as nursery:
+            for node_id in sorted(offer.peers)[:FETCHERS_MAX]:
+                nursery.start_soon(work, node_id)
+        for node_id in sorted(offer.peers):  # what failed at one may be at another
+            await work(node_id)
+        return done == len(offer.manifest.chunks)
+
+    async def _fetch_chunk(self, node_id: bytes, offer: _Offer, place: int) -> bytes | None:
+        """Return a chunk from a peer; None if it does not give it."""
+        request = ChunkRequest(offer.block.head.number, place)
+        for _ in range(10):
+            try:
+                answer = await self._gateway.request(node_id, request)
+            except BadInput as error:
+                log.info("no chunk,peer=%s,reason=%s", node_id.hex()[:16], error)
+                return None
+            if answer is not None:
+                break
+            await trio.sleep(ASK_AGAIN_S)  # it reads something else
+        else:
+            return None
+        if not isinstance(answer, bytes) or keccak256(answer) != offer.manifest.chunks[place]:
+            self._gateway.ban(node_id, "snapshot: a chunk does not fit its digest")
+            return None
+        return answer
+
+
+def _decode_sealed(header: bytes, certificate: bytes) -> tuple[Header, CommitCertificate]:
+    try:
+        return decode_header(header), decode_commit_certificate(certificate)
+    except (InvalidMessage, ValueError) as error:
+        raise BadInput(f"malformed header or certificate: {error}") from error
+
+
+def _verify(verifier: MessageVerifier, header: Header, certificate: CommitCertificate) -> None:
+    expected = (header.number, header.proposal_digest, header.hash)
+    if (certificate.height, certificate.digest, certificate.block_hash) != expected:
+        raise BadInput(f"certificate does not belong to block {header.number}")
+    try:
+        verifier.verify_commit(certificate)
+    except InvalidMessage as error:
+        raise BadInput(f"block {header.number}: {error}") from error
+
+
+def _check_change(item: object, verifier: MessageVerifier) -> RosterChange:
+    """Check a change of the group by those before it; the verifier goes on with those after."""
+    match item:
+        case [bytes(header_data), bytes(certificate_data), bytes(roster_data)]:
+            header, certificate = _decode_sealed(header_data, certificate_data)
+        case _:
+            raise BadInput("malformed change of the group")
+    latest = verifier.epochs.latest
+    if header.number < latest.first_height:
+        raise BadInput("changes of the group out of order")
+    _verify(verifier, header, certificate)
+    if keccak256(roster_data) != header.extra_data:
+        raise BadInput(f"block {header.number} has another group")
+    roster = decode_roster(roster_data)
+    validators = roster.validators(latest.validators.leader_period)
+    changed = validators if validators != latest.validators else None
+    verifier.epochs.on_commit(header.number, changed)
+    return RosterChange(header, certificate, roster)

@@ -1,0 +1,244 @@
+"""A newcomer takes a state instead of all blocks, and takes nothing that is not proven."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.core.snapshots import SnapshotClient
+from lowu.node.errors import BadInput
+from lowu.node.gateway.requests import ChunkRequest
+from lowu.node.ledger import schema, state_import, state_snapshot
+from lowu.node.ledger.state_snapshot import decode_manifest
+from lowu.node.simulation.virtual_network import open_virtual
+from lowu.node.simulation.virtual_time import run_virtual
+from lowu.node.topology.changes import set_values
+from lowu.node.topology.plan import build_plan
+from lowu.node.topology.spec import parse_spec
+from lowu.options import read_network
+from tests.simulation.test_changing_group import Governor, node_ids
+
+PERIOD = 8
+
+
+def play(act, network="seed-7"):
+    text = set_values(read_network(network)[0], [f"snapshot_blocks={PERIOD}"])
+
+    async def main():
+        async with open_virtual(build_plan(parse_spec(text, Path(network)))) as running:
+            return await act(Governor(running))
+
+    return run_virtual(0, main)
+
+
+async def wipe(network, name):
+    """Take a node's disk away, and start it again."""
+    await network.stop(name)
+    network._storages[name].records.clear()
+    await network.start(name)
+
+
+def state_of(network, name):
+    records = network._storages[name].records
+    return {key: value for key, value in records.items() if key[:1] == b"S"}
+
+
+def test_a_wiped_node_takes_the_state_and_the_rest_as_blocks():
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(3 * PERIOD + 3)
+        await governor.level(*names)
+        await wipe(network, "node6")
+        await governor.level(*names)
+        node = network.nodes["node6"]
+        assert node.ledger.base == 3 * PERIOD, "the newest state, and blocks above it only"
+        assert state_of(network, "node6") == state_of(network, "node0")
+        head = network.nodes["node0"].ledger.head
+        assert node.ledger.head == head, "with the totals"
+        told = await asked_of(network, "node6", "eth_getBlockByNumber", "0x3", True)
+        assert "the blocks of this node begin with 24" in told["error"]["message"]
+        assert node.driver.replica.phase == "abstaining"  # its votes went with the disk
+        await governor.fill(2 * PERIOD)
+        await governor.level(*names)
+        # It can be asked for states in turn, and a restart finds all as it was.
+        base = node.ledger.base
+        await network.stop("node6")
+        await network.start("node6")
+        await governor.level(*names)
+        assert network.nodes["node6"].ledger.base == base
+        await wipe(network, "node7")
+        await governor.level(*names)
+        assert network.nodes["node7"].ledger.base >= 4 * PERIOD
+
+    play(act)
+
+
+async def asked_of(network, node, method, *params):
+    body = json.dumps({"id": 1, "method": method, "params": params}).encode()
+    return json.loads(await network.nodes[node].rpc.dispatcher.answer(body, {}))
+
+
+def test_the_group_of_a_state_is_proven_from_block_0():
+    async def act(governor):
+        network, names, ids = governor.network, list(governor.network.nodes), node_ids(governor)
+        await governor.change("addSealer", ids["node7"], 2)
+        await governor.fill(3)
+        await governor.change("addObserver", ids["node5"])
+        await governor.fill(3 * PERIOD)
+        await governor.level(*names)
+        await wipe(network, "node6")
+        await governor.level(*names)
+        node = network.nodes["node6"]
+        assert node.ledger.base > PERIOD
+        assert node.ledger.rosters == network.nodes["node0"].ledger.rosters
+        assert len(node.driver.replica.validators) == 7
+        return network.nodes["node0"].snapshots.answer_offer(), node.sync._snapshots
+
+    offer, client = play(act)
+    assert isinstance(client, SnapshotClient)
+    assert client._check(offer).block.head.number % PERIOD == 0
+    manifest, header, certificate, changes = decode_rlp(offer)
+    (first, second) = changes
+    wrong = [
+        [manifest, header, certificate, []],  # by the validators of block 0
+        [manifest, header, certificate, [second]],
+        [manifest, header, certificate, [second, first]],
+        [manifest, header, certificate, [[*first[:2], second[2]], second]],
+        [manifest, first[0], first[1], changes],
+        [manifest, header, first[1], changes],
+        [manifest[:-1] + b"x", b"", certificate, changes],
+        [manifest, header, certificate],
+        [],
+    ]
+    for item in wrong:
+        with pytest.raises(BadInput):
+            client._check(encode_rlp(item))
+    for item in (None, 3, b"", b"\xc0", [b""]):
+        with pytest.raises(BadInput):
+            client._check(item)
+
+
+def test_a_state_that_one_peer_alone_has_is_not_taken():
+    """Two of seven may lie: both together vouch for nothing."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(2 * PERIOD + 1)
+        await governor.level(*names)
+        for name in names:
+            server = network.nodes[name].snapshots
+            real = server.answer_offer
+
+            def answer(name=name, real=real):
+                offer = real()
+                if offer is None or name not in ("node0", "node1"):
+                    return None  # the honest are slow
+                manifest, *rest = decode_rlp(offer)
+                height, txs, failed, block_hash, _ = decode_rlp(manifest)
+                forged = encode_rlp([height, txs, failed, block_hash, [b"\x66" * 32]])
+                return encode_rlp([forged, *rest])
+
+            server.answer_offer = answer
+        await wipe(network, "node6")
+        with trio.fail_after(120):
+            await level_later(governor, names)
+        assert network.nodes["node6"].ledger.base == 0, "it fetched the blocks"
+
+    play(act)
+
+
+async def level_later(governor, names):
+    while len({governor.network.nodes[name].ledger.head.number for name in names}) > 1:
+        await trio.sleep(0.5)
+
+
+@pytest.mark.parametrize("wrong", [b"another chunk", None])
+def test_a_peer_with_wrong_chunks_is_left_and_others_are_asked(wrong, monkeypatch):
+    monkeypatch.setattr(state_snapshot, "CHUNK_BYTES", 4_000)
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(2 * PERIOD + 1)
+        await governor.level(*names)
+        liar = network.nodes[min(names[:6], key=lambda name: network.nodes[name].key.node_id)]
+
+        async def answer(request):
+            return wrong
+
+        liar.snapshots.answer_chunk = answer
+        await wipe(network, "node6")
+        with trio.fail_after(120):
+            await level_later(governor, names)
+        assert network.nodes["node6"].ledger.base == 2 * PERIOD
+        assert state_of(network, "node6") == state_of(network, "node1")
+
+    play(act)
+
+
+def test_a_crash_while_a_state_is_loaded_leaves_no_mixture(monkeypatch):
+    """The next start begins at block 0, and loads it then."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(2 * PERIOD + 1)
+        await governor.level(*names)
+        await network.stop("node6")
+        storage = network._storages["node6"]
+        votes = {key: value for key, value in storage.records.items() if key[:1] == b"V"}
+        state_import.begin(storage)
+        state_import.add(storage, {b"S" + b"a" * 21: b"half of it"})
+        assert storage.get(schema.KEY_HEAD) is None
+        await network.start("node6")
+        node = network.nodes["node6"]
+        assert b"S" + b"a" * 21 not in storage.records
+        assert node.driver.replica.phase != "abstaining", "its votes are where they were"
+        assert {key: storage.records.get(key) for key in votes} == votes
+        await governor.level(*names)
+        assert state_of(network, "node6") == state_of(network, "node0")
+
+    play(act)
+
+
+def test_nothing_is_read_while_a_state_is_loaded():
+    async def act(governor):
+        await governor.fill(1)
+        await governor.level(*governor.network.nodes)
+        ledger = governor.network.nodes["node8"].ledger
+        ledger.is_loading = True
+        account = governor.account.address
+        for method, params in (
+            ("eth_getBalance", [account, "latest"]),
+            ("eth_call", [{"to": account}, "latest"]),
+            ("eth_getTransactionCount", [account, "0x1"]),
+            ("eth_sendRawTransaction", ["0x" + governor.sign(b"", b"\xee" * 20).hex()]),
+        ):
+            answer = await asked_of(governor.network, "node8", method, *params)
+            assert "loads a snapshot" in answer["error"]["message"], method
+        ledger.is_loading = False
+
+    play(act)
+
+
+def test_manifests_are_equal_whatever_was_deleted_or_written_in_between():
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(PERIOD)
+        await governor.level(*names)
+        found = set()
+        for name in names:
+            server = network.nodes[name].snapshots
+            while (offer := server.answer_offer()) is None:
+                await trio.sleep(0.1)
+            found.add(decode_manifest(decode_rlp(offer)[0]).digest)
+        await governor.fill(3)
+        server = network.nodes["node0"].snapshots
+        chunk = await server.answer_chunk(ChunkRequest(PERIOD, 0))
+        assert chunk is not None
+        assert await server.answer_chunk(ChunkRequest(PERIOD + 1, 0)) is None
+        with pytest.raises(BadInput):
+            await server.answer_chunk(ChunkRequest(PERIOD, 99))
+        return found
+
+    assert len(play(act)) == 1
