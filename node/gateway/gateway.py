@@ -20,7 +20,12 @@ from lowu.node.errors import BadInput, ConfigError, raise_if_fatal
 from lowu.node.gateway.entrance import GREETING_S, Entrance
 from lowu.node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
 from lowu.node.gateway.peer import LinkedPeer, Peer
-from lowu.node.gateway.requests import PeerRequest, decode_request, encode_request
+from lowu.node.gateway.requests import (
+    PeerRequest,
+    decode_request,
+    encode_request,
+    oldest_version,
+)
 from lowu.node.gateway.tls import read_node_id
 from lowu.node.gateway.tls_stream import TlsStream
 from lowu.node.traffic_tap import Tap
@@ -32,7 +37,10 @@ RETRY_S_MAX = 2.0
 REQUEST_S = 10.0
 REQUESTS_MAX = 256
 BAN_S = 10.0
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
+"""What this node speaks: 4 has requests for states and their chunks."""
+PROTOCOL_OLDEST = 3
+"""The oldest version that it speaks to others: a network is upgraded node by node."""
 
 Route: TypeAlias = Callable[[bytes, Any], Awaitable[None]]
 Responder: TypeAlias = Callable[[PeerRequest], Awaitable[object]]
@@ -65,6 +73,8 @@ class Gateway:
         self._request_id = 0
         self._entrance = Entrance(entrants_max)
         self._banned_until: dict[bytes, float] = {}
+        self._versions: dict[bytes, int] = {}
+        """By linked node, what it speaks."""
         self._refusals_logged: set[str] = set()
         self.on_links_changed: Callable[[frozenset[bytes]], None] = lambda links: None
         self.on_linked: Callable[[bytes], None] = lambda node_id: None
@@ -107,6 +117,8 @@ class Gateway:
         """
         if node_id not in self._peers or len(self._pending) >= REQUESTS_MAX:
             raise BadInput("no link to ask")
+        if self._versions.get(node_id, PROTOCOL_OLDEST) < oldest_version(request):
+            raise BadInput("the peer speaks an older protocol, without that request")
         self._request_id += 1
         request_id = self._request_id
         send, receive = trio.open_memory_channel[Any](1)
@@ -282,7 +294,7 @@ class Gateway:
             self._tap.received(frame.payload)
             value = decode_payload(frame)
             if not has_greeted:
-                self._check_hello(frame.kind, value)
+                self._versions[peer.node_id] = self._check_hello(frame.kind, value)
                 has_greeted = True
                 if self._peers.get(peer.node_id) is peer:
                     count = len(self._peers)
@@ -294,13 +306,18 @@ class Gateway:
 
         await peer.run(handle)
 
-    def _check_hello(self, kind: FrameKind, value: object) -> None:
+    def _check_hello(self, kind: FrameKind, value: object) -> int:
+        """Return the version that a peer speaks; of two nodes, the newer one adapts itself."""
         if kind is not FrameKind.HELLO or not isinstance(value, list) or len(value) != 2:
             raise BadInput("first frame is not a HELLO")
-        if value[0] != PROTOCOL_VERSION:
-            raise BadInput(f"peer speaks protocol {value[0]}, this node {PROTOCOL_VERSION}")
+        if type(value[0]) is not int or value[0] < PROTOCOL_OLDEST:
+            raise BadInput(
+                f"peer speaks protocol {value[0]!r:.20}, this node {PROTOCOL_OLDEST} to "
+                f"{PROTOCOL_VERSION}"
+            )
         if value[1] != self._genesis_hash:
             raise BadInput("peer has another genesis: its config.genesis differs from ours")
+        return value[0]
 
     async def _handle_frame(self, node_id: bytes, kind: FrameKind, value: Any) -> None:
         if kind is FrameKind.RESPONSE:

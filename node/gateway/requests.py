@@ -71,6 +71,11 @@ def encode_request(request: PeerRequest) -> list[object]:
             return ["chunk", height, place]
 
 
+def oldest_version(request: PeerRequest) -> int:
+    """Return the first version of the protocol that has a request."""
+    return 4 if isinstance(request, (SnapshotRequest, ChunkRequest)) else 3
+
+
 def decode_request(value: object) -> PeerRequest:
     """Return the request in a frame; `BadInput` says what is wrong with it."""
     match value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from lowu.cli import emit_json
 from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
-from lowu.output import print_table, say
+from lowu.output import Progress, print_table, say
 
 if TYPE_CHECKING:
     from lowu.node.topology.plan import Plan, PlannedInstitution
@@ -243,12 +244,40 @@ def kill(node: str, directory: Path, is_json: bool) -> None:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", default="")
+@click.option("--all", "is_all", is_flag=True, help="All nodes, one after the other.")
+@click.option("--force", "is_forced", is_flag=True, help="With --all: also if the chain stands.")
 @directory_option
 @json_option
-def restart(node: str, directory: Path, is_json: bool) -> None:
-    """Stop NODE and start it again; it continues from its data."""
-    _order(directory, "restart", node, "restarted", is_json)
+def restart(node: str, is_all: bool, is_forced: bool, directory: Path, is_json: bool) -> None:
+    """Stop NODE and start it again; it continues from its data.
+
+    With --all, each node is restarted once the one before is level and votes, so that the network
+    goes on: for a new version of Lowu, or settings that nodes read at their start.
+    """
+    if is_all == bool(node):
+        raise click.UsageError("give either NODE or --all")
+    if not is_all:
+        _order(directory, "restart", node, "restarted", is_json)
+        return
+    import trio
+
+    from lowu.commands.node.rolling import restart_all
+    from lowu.node.topology.tree import load_tree
+
+    progress = Progress(is_silent=is_json)
+    plan = load_tree(directory)
+    run = partial(restart_all, directory, plan, progress, is_forced=is_forced)
+    took = trio.run(run)
+    longest = max(took.values(), default=0.0)
+    if is_json:
+        rounded = {name: round(seconds, 3) for name, seconds in took.items()}
+        figures = {"restarted": len(took), "longest_seconds": round(longest, 3)}
+        emit_json(True, figures, nodes=rounded)
+    else:
+        click.echo(
+            f"{len(took)} nodes restarted, one after the other, {longest:.1f} s at most each"
+        )
 
 
 @click.command()
