@@ -79,6 +79,7 @@ from lowu.consensus.records import (
     PreparedRecord,
     ProposalRecord,
     Record,
+    VoteKind,
 )
 from lowu.consensus.safety import Safety
 from lowu.consensus.state import ReplicaConfig, ReplicaState, effective_window
@@ -377,6 +378,16 @@ class Replica:
     def next_leader(self) -> NodeIndex:
         """The leader of the lowest height that has no proposal yet."""
         return current_leader(self._state, next_height(self._state))
+
+    @property
+    def checkpoint_height(self) -> Height:
+        """The highest block that this replica has signed a CHECKPOINT of, or has committed.
+
+        Whatever was acknowledged to anybody has CHECKPOINTs of a quorum (R-CERT-2).
+        """
+        votes = self._state.safety.votes
+        signed = (height for height, kind in votes if kind is VoteKind.CHECKPOINT)
+        return max([self._state.stable.height, *signed])
 
     @property
     def passed_over(self) -> Mapping[NodeIndex, Height]:

@@ -17,6 +17,7 @@ from lowu.node.client import RpcClient
 from lowu.node.topology.control import Control
 from lowu.node.topology.network import prepare
 from lowu.node.topology.plan import Plan, PlannedNode
+from lowu.node.topology.ports import reserve_ports
 from lowu.node.topology.tree import node_folder
 
 NETWORK_SETTINGS = {
@@ -29,6 +30,8 @@ NETWORK_SETTINGS = {
 short pipeline, so that a node that has lost its votes abstains for a few blocks only."""
 TRACE = "last_vote"
 """The file of the trace, in a node's folder (`node/ledger/vote_trace.py`)."""
+STUTTER_S = 0.08, 0.02
+"""For how long a slowed process stands, and goes, in turn."""
 CALL_S = 5.0
 """How long a client waits for an answer."""
 
@@ -64,6 +67,10 @@ class Consortium(Protocol):
 
     def paused(self, name: str) -> AbstractAsyncContextManager[None]:
         """Have a node do nothing while in the context."""
+        ...
+
+    def slowed(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Have a node be behind the others while in the context, and answer."""
         ...
 
     async def lose_trace(self, name: str) -> None:
@@ -128,6 +135,20 @@ class ProcessConsortium:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
+    @asynccontextmanager
+    async def slowed(self, name: str) -> AsyncIterator[None]:
+        """Stop a node's process most of the time."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stutter, name)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _stutter(self, name: str) -> None:
+        while True:
+            async with self.paused(name):
+                await trio.sleep(STUTTER_S[0])
+            await trio.sleep(STUTTER_S[1])
+
     async def lose_trace(self, name: str) -> None:
         """Remove the file of a stopped node's trace."""
         (self._path(name) / TRACE).unlink()
@@ -155,14 +176,19 @@ async def open_processes(
 
     `fails` are orders for nodes' first starts, by name.
     """
-    plan = await trio.to_thread.run_sync(prepare, folder, text, Path("crashes"), _say_nothing)
     control = Control(folder)
+
+    def start() -> Plan:
+        """Start the nodes that have no orders, on ports that no other network takes."""
+        with reserve_ports(_say_nothing):
+            plan = prepare(folder, text, Path("crashes"), _say_nothing)
+            control.start_supervisor()
+            control.order("start", [item.name for item in plan.nodes if item.name not in fails])
+            return plan
+
     try:
-        await trio.to_thread.run_sync(control.start_supervisor)
+        plan = await trio.to_thread.run_sync(start)
         consortium = ProcessConsortium(plan, folder)
-        await trio.to_thread.run_sync(
-            control.order, "start", [node.name for node in plan.nodes if node.name not in fails]
-        )
         for name, order in fails.items():
             await consortium.start(name, order)
         await trio.to_thread.run_sync(control.wait_until_settled)

@@ -264,6 +264,7 @@ class FiscoMethods:
             "minRequiredQuorum": validators.quorum,
             "isConsensusNode": consensus.is_validator,
             "blockNumber": head,
+            "checkpointHeight": consensus.checkpoint_height,
             "hash": self._chain.header(head).hash.hex(),
             "timeout": consensus.phase == "changing",
             "changeCycle": consensus.failed_attempts,

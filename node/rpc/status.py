@@ -32,6 +32,8 @@ class ConsensusStatus:
     """Index of the validator that leads the next height; -1 at an observer."""
     failed_attempts: int = 0
     """View time-outs since the last committed block."""
+    checkpoint_height: int = 0
+    """The highest block that it has signed a CHECKPOINT of, or has committed."""
 
 
 class NodeStatus:
@@ -103,13 +105,15 @@ class NodeStatus:
         """Where the node stands in consensus now."""
         replica = self._replica
         if replica.validators.index_of(self.node_id) is None:
-            return ConsensusStatus(is_validator=False)
+            height = self._ledger.head.number
+            return ConsensusStatus(is_validator=False, checkpoint_height=height)
         return ConsensusStatus(
             is_validator=True,
             view=replica.view,
             phase=replica.phase,
             next_leader=replica.next_leader,
             failed_attempts=replica.failed_attempts,
+            checkpoint_height=replica.checkpoint_height,
         )
 
     @property

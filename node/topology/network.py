@@ -86,7 +86,7 @@ def prepare(
         parse_spec(spec_text, origin)  # whose lines are those of the file
         spec_text = with_chain_id(spec_text)
     plan = build_plan(parse_spec(spec_text, origin)) if is_new else load_tree(directory)
-    plan, _ = _move_to_free_ports(plan, report)
+    plan, _ = _move_to_free_ports(plan, directory, report)
     if is_new:
         write_tree(plan, spec_text, directory)
     else:
@@ -96,8 +96,10 @@ def prepare(
     return plan
 
 
-def _move_to_free_ports(plan: Plan, report: Callable[[str], None]) -> tuple[Plan, bool]:
-    ports, taken = find_free_block(plan.ports, len(plan.nodes))
+def _move_to_free_ports(
+    plan: Plan, directory: Path, report: Callable[[str], None]
+) -> tuple[Plan, bool]:
+    ports, taken = find_free_block(plan.ports, len(plan.nodes), directory)
     if not taken:
         return plan, False
     report(
@@ -128,7 +130,7 @@ def _start(
         report(f"{len(plan.nodes)} nodes planned in {directory}")
         control.start_supervisor()
         for _ in range(PORT_ATTEMPTS):
-            plan, has_moved = _move_to_free_ports(plan, report)
+            plan, has_moved = _move_to_free_ports(plan, directory, report)
             if has_moved:
                 write_ports(plan, directory)
             control.order("start")

@@ -32,6 +32,7 @@ from lowu.node.limits.json_limits import load_json
 from lowu.node.process import node_main, redirect_output
 from lowu.node.topology.faults.fail_order import VARIABLE
 from lowu.node.topology.plan import HOST, Plan
+from lowu.node.topology.ports import KeptPorts, ports_of
 from lowu.node.topology.supervisor_files import control_file, joined_file, supervisor_lock
 from lowu.node.topology.tree import load_tree, node_folder
 
@@ -71,6 +72,8 @@ class Supervisor:
         self._token = secrets.token_hex(16)
         self._listener = socket.create_server((HOST, 0))
         self._is_stopping = False
+        self._ports = KeptPorts(directory)
+        self._keep_ports()
         self._joined_ns = 0
         """When the list of joined nodes was last changed, as far as it has been taken over."""
 
@@ -160,6 +163,12 @@ class Supervisor:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
+    def _keep_ports(self) -> None:
+        """Keep the network's ports, also while a node is down."""
+        with suppress(ConfigError):  # a network may have moved since
+            plan = load_tree(self._directory)
+            self._ports.keep(ports_of(plan.ports, len(plan.nodes)))
+
     def _look_for_newcomers(self) -> None:
         """Take over the nodes that have joined since the supervisor looked last."""
         try:
@@ -187,6 +196,7 @@ class Supervisor:
             case "status":
                 pass
             case "start":
+                self._keep_ports()
                 for name in names:
                     self.start(name, str(request.get("fail", "")))
             case "stop":
@@ -251,6 +261,7 @@ class Supervisor:
                         self._serve(self._listener.accept()[0])
                 self.reap()
         self.stop(list(self._children))
+        self._ports.give_up()
         control_file(self._directory).unlink(missing_ok=True)
 
     def _on_signal(self, number: int, frame: object) -> None:

@@ -71,6 +71,7 @@ _COMMANDS = {
     "attack": ("attack.command", "Try an attack, and say what the attacker learns or gains."),
     "crash-matrix": ("crash.command", "Let nodes fail at each durable step, and check what holds."),
     "crash-test": ("crash.command", "Kill nodes at random under load, and check what holds."),
+    "consistency": ("consistency.command", "Record what clients see under faults, and check it."),
     "state-tests": ("state_tests", "Run the official state tests in both EVM engines."),
     "bench": (
         "bench.command",

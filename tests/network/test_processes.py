@@ -108,9 +108,9 @@ def test_a_port_lost_between_search_and_use_moves_the_network(tmp_path, monkeypa
     """Regression: a node without its port did not start; with two of four, `up` waited a minute."""
     real, searches, lines = network_module.find_free_block, [], []
 
-    def search(block, nodes):
+    def search(block, nodes, folder):
         searches.append(block)
-        return (block, []) if len(searches) <= 2 else real(block, nodes)
+        return (block, []) if len(searches) <= 2 else real(block, nodes, folder)
 
     monkeypatch.setattr(network_module, "find_free_block", search)
     with socket.socket() as thief:

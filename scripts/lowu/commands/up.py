@@ -153,7 +153,7 @@ def _recreate(text: str, origin: Path, directory: Path, progress: Callable[[str]
     if place == Path.cwd().resolve():
         raise click.UsageError("--recreate deletes the folder, so it cannot be the current one")
     Control(directory).down()
-    find_free_block(plan.ports, len(plan.nodes))
+    find_free_block(plan.ports, len(plan.nodes), directory)
     aside = place.with_name(f".{place.name}.deleted-{os.getpid()}")
     try:
         place.rename(aside)

@@ -1,5 +1,7 @@
 """Network files, plans, trees and configuration."""
 
+import os
+import tempfile
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -14,7 +16,7 @@ from lowu.node.errors import PORT_TAKEN_EXIT, ConfigError
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.topology import control, network
 from lowu.node.topology.plan import PortBlock, build_plan
-from lowu.node.topology.ports import find_free_block
+from lowu.node.topology.ports import KeptPorts, find_free_block, ports_of
 from lowu.node.topology.spec import load_spec, parse_spec
 from lowu.node.topology.toml_reader import FILE_BYTES_MAX
 from lowu.node.topology.tree import is_tree, load_tree, node_folder, write_engine, write_tree
@@ -285,9 +287,34 @@ def test_the_evm_of_all_nodes_is_chosen(tree, engine):
     assert configs[0].peers == plan.node_config(plan.nodes[0], directory).peers
 
 
-def test_free_ports_are_found():
-    block, taken = find_free_block(PortBlock(43_000, 44_000, 45_000), 4)
+def test_free_ports_are_found(tmp_path):
+    block, taken = find_free_block(PortBlock(43_000, 44_000, 45_000), 4, tmp_path)
     assert taken == [] or block != PortBlock(43_000, 44_000, 45_000)
+
+
+def test_ports_of_a_network_whose_nodes_are_down_are_left_alone(tmp_path, monkeypatch):
+    """Another network took the port of a node that was killed, which then could not come back."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    wanted = PortBlock(21_000, 22_000, 23_000)
+    kept = KeptPorts(tmp_path / "one")
+    kept.keep(ports_of(wanted, 4))
+    block, taken = find_free_block(PortBlock(21_003, 22_003, 23_003), 4, tmp_path / "other")
+    assert {21_003, 22_003, 23_003} <= set(taken) and block.p2p > 21_003
+    own, taken = find_free_block(wanted, 4, tmp_path / "one")
+    assert not set(taken) & set(ports_of(wanted, 4)) or own != wanted, "its own are its own"
+    kept.keep(ports_of(PortBlock(24_000, 25_000, 26_000), 4))  # it has moved
+    _, taken = find_free_block(PortBlock(21_003, 22_003, 23_003), 4, tmp_path / "other")
+    assert not {21_003, 22_003, 23_003} & set(taken)
+    (path,) = (tmp_path / f"lowu-ports-{os.getuid()}.d").glob("*.json")
+    path.unlink()  # somebody took it for one that was left
+    kept.keep(ports_of(wanted, 4))
+    _, taken = find_free_block(wanted, 4, tmp_path / "other")
+    assert set(ports_of(wanted, 4)) <= set(taken)
+    kept.give_up()
+    _, taken = find_free_block(wanted, 4, tmp_path / "other")
+    assert taken == []
+    path.write_text("[21000]")  # left by a supervisor that was killed
+    assert find_free_block(wanted, 4, tmp_path / "other")[1] == [] and not path.exists()
 
 
 @pytest.mark.parametrize("network", ["pilot-2", "gba-13"])

@@ -26,6 +26,8 @@ from lowu.node.topology.plan import Plan, PlannedNode, build_plan
 from lowu.node.topology.spec import parse_spec
 
 STARTED_S = 30.0
+SLOW_S = 0.3
+"""Delay of all that a slowed node sends and hears."""
 
 
 class _SentVotes:
@@ -85,6 +87,10 @@ class VirtualConsortium:
     def paused(self, name: str) -> AbstractAsyncContextManager[None]:
         """Have a node hear nothing, and nobody hear of it."""
         return self.network.paused(name)
+
+    def slowed(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Have a node's links be slow."""
+        return self.network.slow(SLOW_S, name)
 
     async def lose_trace(self, name: str) -> None:
         """Lose the trace of a stopped node's last vote."""

@@ -1,0 +1,1 @@
+"""``lowu consistency``: histories of clients under faults, checked."""
