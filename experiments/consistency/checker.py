@@ -16,10 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lowu.experiments.consistency.recorded import Kind, Operation, Value
+from lowu.experiments.consistency.recorded import AnchorValue, Operation, OperationKind
 
-ORDERED = (Kind.REGISTER, Kind.REVOKE, Kind.FRESH_READ)
-WRITES = {Kind.REGISTER: Value.ACTIVE, Kind.REVOKE: Value.REVOKED}
+ORDERED = (OperationKind.REGISTER, OperationKind.REVOKE, OperationKind.FRESH_READ)
+WRITES = {OperationKind.REGISTER: AnchorValue.ACTIVE, OperationKind.REVOKE: AnchorValue.REVOKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def count_stale(operations: Iterable[Operation]) -> int:
     for item in operations:
         if item.kind in WRITES and item.value is not None:
             writes[item.key].append(item)
-        elif item.kind is Kind.LOCAL_READ:
+        elif item.kind is OperationKind.LOCAL_READ:
             reads.append(item)
     return sum(
         any(
@@ -72,8 +72,8 @@ def is_linearizable(operations: Sequence[Operation]) -> bool:
     """Whether the operations on one anchor can be put in an order that explains them."""
     items = sorted(operations, key=lambda item: item.start_s)
     must = sum(1 << place for place, item in enumerate(items) if not math.isinf(item.end_s))
-    seen: set[tuple[int, Value]] = set()
-    stack = [(0, Value.NONE)]
+    seen: set[tuple[int, AnchorValue]] = set()
+    stack = [(0, AnchorValue.NONE)]
     while stack:
         done, value = stack.pop()
         if done & must == must:
@@ -93,27 +93,28 @@ def is_linearizable(operations: Sequence[Operation]) -> bool:
     return False
 
 
-def _apply(item: Operation, value: Value) -> Value | None:
+def _apply(item: Operation, value: AnchorValue) -> AnchorValue | None:
     """Return the value after an operation; None if it would have been told something else."""
     written = WRITES.get(item.kind)
     if written is None:
         return value if item.value is value else None
-    is_refused = value is not Value.ACTIVE
-    if written is Value.ACTIVE:
-        is_refused = value is Value.REVOKED
+    is_refused = value is not AnchorValue.ACTIVE
+    if written is AnchorValue.ACTIVE:
+        is_refused = value is AnchorValue.REVOKED
     is_open = item.value is None
     if is_refused:
         return value if item.is_refused or is_open else None
     return None if item.is_refused else written
 
 
-def _known(item: Operation) -> Value:
-    return Value.NONE if item.value is None else item.value
+def _known(item: Operation) -> AnchorValue:
+    return AnchorValue.NONE if item.value is None else item.value
 
 
 def _check_local(key: int, own: Sequence[Operation]) -> list[Anomaly]:
     reads = sorted(
-        (item for item in own if item.kind is Kind.LOCAL_READ), key=lambda item: item.start_s
+        (item for item in own if item.kind is OperationKind.LOCAL_READ),
+        key=lambda item: item.start_s,
     )
     writes = [item for item in own if item.kind in WRITES]
     found = []
@@ -125,7 +126,7 @@ def _check_local(key: int, own: Sequence[Operation]) -> list[Anomaly]:
                 text = "a node has forgotten what it acknowledged"
                 found.append(Anomaly(text, key, (write, read)))
         begun = [item.start_s for item in writes if WRITES[item.kind] is told]
-        if told is not Value.NONE and min(begun, default=math.inf) > read.end_s:
+        if told is not AnchorValue.NONE and min(begun, default=math.inf) > read.end_s:
             found.append(Anomaly("a value from the future", key, (read,)))
         for later in reads[place + 1 :]:
             is_after = later.node == read.node and later.start_s > read.end_s

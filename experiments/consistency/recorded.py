@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
-class Value(IntEnum):
+class AnchorValue(IntEnum):
     """What the ledger has of an anchor. It only ever grows."""
 
     NONE = 0
@@ -20,7 +20,7 @@ class Value(IntEnum):
     REVOKED = 2
 
 
-class Kind(StrEnum):
+class OperationKind(StrEnum):
     """What a client did."""
 
     REGISTER = "register"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 class Operation:
     """One operation of a client."""
 
-    kind: Kind
+    kind: OperationKind
     key: int
     """The anchor, by its number in the run."""
     client: str
@@ -44,7 +44,7 @@ class Operation:
     start_s: float
     end_s: float = math.inf
     """When the answer came; infinite of an open operation."""
-    value: Value | None = None
+    value: AnchorValue | None = None
     """What a read returned, or a write left; None of an open operation."""
     is_refused: bool = False
     """Whether a write was refused, as of what is not active, and changed nothing."""

@@ -19,7 +19,8 @@ from lowu.contracts.registry import (
     encode_revoke,
 )
 from lowu.contracts.schemas.bundled import SCHEMAS
-from lowu.experiments.consistency.recorded import Kind, Operation, Value
+from lowu.experiments.consistency.checker import WRITES
+from lowu.experiments.consistency.recorded import AnchorValue, Operation, OperationKind
 from lowu.experiments.crashes.consortium import Consortium
 from lowu.institutions.ledger.fresh_reads import FreshReads
 from lowu.institutions.ledger.registry import Registry
@@ -37,10 +38,11 @@ FAULT_S = 2.0
 """Longest time that a node is down, paused or fine before the next fault."""
 THINK_S = 0.1
 """Longest time between two operations of a client."""
+READS = (OperationKind.LOCAL_READ, OperationKind.LOCAL_READ, OperationKind.FRESH_READ)
 _STATES = {
-    AnchorState.NONE: Value.NONE,
-    AnchorState.ACTIVE: Value.ACTIVE,
-    AnchorState.REVOKED: Value.REVOKED,
+    AnchorState.NONE: AnchorValue.NONE,
+    AnchorState.ACTIVE: AnchorValue.ACTIVE,
+    AnchorState.REVOKED: AnchorValue.REVOKED,
 }
 
 
@@ -127,14 +129,14 @@ class Recorder:
             await trio.sleep(random.uniform(0, THINK_S))
             if own and random.random() < 0.4:
                 key = own.pop(random.randrange(len(own)))
-                kind, call = Kind.REVOKE, encode_revoke(self._anchors[key][1], _REASON)
+                kind, call = OperationKind.REVOKE, encode_revoke(self._anchors[key][1], _REASON)
             else:
                 key = len(self._anchors)
                 anchor = random.randbytes(32)
                 self._anchors.append((issuer.org_id, anchor))
                 own.append(key)
                 self._recent.append(key)
-                kind, call = Kind.REGISTER, encode_register_anchor(anchor, schema=schema)
+                kind, call = OperationKind.REGISTER, encode_register_anchor(anchor, schema=schema)
             raw, tx_hash = account.sign_transaction(
                 to=HASH_REGISTRY_ADDRESS,
                 data=call,
@@ -161,12 +163,16 @@ class Recorder:
                 receipt = await self._try(node, raw, tx_hash)
             if receipt is not None:
                 is_done = receipt["status"] == "0x1"
-                written = Value.ACTIVE if started.kind is Kind.REGISTER else Value.REVOKED
+                written = (
+                    AnchorValue.ACTIVE
+                    if started.kind is OperationKind.REGISTER
+                    else AnchorValue.REVOKED
+                )
                 self._recording.operations[place] = replace(
                     started,
                     node=node.name,
                     end_s=trio.current_time(),
-                    value=written,
+                    value=WRITES[started.kind],
                     is_refused=not is_done,
                 )
                 return
@@ -203,7 +209,9 @@ class Recorder:
             if not self._recent:
                 continue
             key = random.choice(self._recent)
-            kind = random.choice((Kind.LOCAL_READ, Kind.LOCAL_READ, Kind.FRESH_READ))
+            kind = random.choice(
+                (OperationKind.LOCAL_READ, OperationKind.LOCAL_READ, OperationKind.FRESH_READ)
+            )
             started = Operation(kind, key, name, node.name, trio.current_time())
             with trio.move_on_after(GIVE_UP_S):
                 try:
@@ -214,10 +222,10 @@ class Recorder:
                 self._recording.operations.append(done)
 
     async def _read_once(
-        self, node: PlannedNode, others: list[PlannedNode], kind: Kind, key: int
-    ) -> Value:
+        self, node: PlannedNode, others: list[PlannedNode], kind: OperationKind, key: int
+    ) -> AnchorValue:
         own = self._consortium.client(node)
-        if kind is Kind.FRESH_READ:
+        if kind is OperationKind.FRESH_READ:
             rest = [self._consortium.client(other) for other in others]
             try:
                 await FreshReads(own, rest).catch_up()

@@ -9,8 +9,12 @@ import pytest
 import trio
 
 from lowu.commands.consistency.command import _record
-from lowu.experiments.consistency.checker import check_history, count_stale, is_linearizable
-from lowu.experiments.consistency.recorded import Kind, Operation, Value
+from lowu.experiments.consistency.checker import (
+    check_history,
+    count_stale,
+    is_linearizable,
+)
+from lowu.experiments.consistency.recorded import AnchorValue, Operation, OperationKind
 from lowu.experiments.consistency.recorder import Recording
 from lowu.institutions.ledger import fresh_reads
 from lowu.institutions.ledger.fresh_reads import FreshReads
@@ -18,7 +22,7 @@ from lowu.node.client import ClientError
 from lowu.options import read_network
 from tests.command import run_command
 
-NONE, ACTIVE, REVOKED = Value
+NONE, ACTIVE, REVOKED = AnchorValue
 
 
 def op(kind, start, end=math.inf, value=None, node="node0", is_refused=False):
@@ -26,20 +30,20 @@ def op(kind, start, end=math.inf, value=None, node="node0", is_refused=False):
 
 
 def register(start, end=math.inf, node="node0"):
-    return op(Kind.REGISTER, start, end, None if math.isinf(end) else ACTIVE, node)
+    return op(OperationKind.REGISTER, start, end, None if math.isinf(end) else ACTIVE, node)
 
 
 def revoke(start, end=math.inf, node="node0", is_refused=False):
     value = None if math.isinf(end) else REVOKED
-    return op(Kind.REVOKE, start, end, value, node, is_refused)
+    return op(OperationKind.REVOKE, start, end, value, node, is_refused)
 
 
 def fresh(start, end, value, node="node1"):
-    return op(Kind.FRESH_READ, start, end, value, node)
+    return op(OperationKind.FRESH_READ, start, end, value, node)
 
 
 def local(start, end, value, node="node1"):
-    return op(Kind.LOCAL_READ, start, end, value, node)
+    return op(OperationKind.LOCAL_READ, start, end, value, node)
 
 
 @pytest.mark.parametrize(
@@ -111,15 +115,15 @@ def explains(order, history):
             return False
     value = NONE
     for item in order:
-        if item.kind is Kind.FRESH_READ:
+        if item.kind is OperationKind.FRESH_READ:
             if item.value is not value:
                 return False
             continue
-        can = value is ACTIVE if item.kind is Kind.REVOKE else value is not REVOKED
+        can = value is ACTIVE if item.kind is OperationKind.REVOKE else value is not REVOKED
         if item.value is not None and item.is_refused is can:
             return False
         if can:
-            value = REVOKED if item.kind is Kind.REVOKE else ACTIVE
+            value = REVOKED if item.kind is OperationKind.REVOKE else ACTIVE
     return True
 
 
@@ -140,12 +144,14 @@ def test_the_checker_finds_what_all_orders_find(seed):
     for _ in range(random.randint(1, 6)):
         start = random.randrange(8)
         end = math.inf if random.random() < 0.2 else start + random.randrange(1, 5)
-        kind = random.choice((Kind.REGISTER, Kind.REVOKE, Kind.FRESH_READ))
-        if kind is Kind.FRESH_READ:
+        kind = random.choice(
+            (OperationKind.REGISTER, OperationKind.REVOKE, OperationKind.FRESH_READ)
+        )
+        if kind is OperationKind.FRESH_READ:
             if math.isinf(end):
                 continue
-            history.append(fresh(start, end, random.choice(list(Value))))
-        elif kind is Kind.REGISTER:
+            history.append(fresh(start, end, random.choice(list(AnchorValue))))
+        elif kind is OperationKind.REGISTER:
             history.append(register(start, end))
         else:
             refused = not math.isinf(end) and random.random() < 0.4

@@ -48,7 +48,7 @@ def consistency(
     must be linearizable; what one node says must never go back.
     """
     from lowu.experiments.consistency.checker import WRITES, check_history, count_stale
-    from lowu.experiments.consistency.recorded import Kind
+    from lowu.experiments.consistency.recorded import OperationKind
     from lowu.experiments.consistency.recorder import Recording
 
     progress = Progress(is_silent=is_json)
@@ -64,8 +64,8 @@ def consistency(
     figures = {
         "operations": len(kinds),
         "writes": sum(item in WRITES for item in kinds),
-        "fresh_reads": kinds.count(Kind.FRESH_READ),
-        "local_reads": kinds.count(Kind.LOCAL_READ),
+        "fresh_reads": kinds.count(OperationKind.FRESH_READ),
+        "local_reads": kinds.count(OperationKind.LOCAL_READ),
         "stale_local_reads": count_stale(recording.operations),
         "violations": len(found),
         "seconds": round(time.monotonic() - started, 1),
