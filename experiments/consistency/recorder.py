@@ -163,11 +163,6 @@ class Recorder:
                 receipt = await self._try(node, raw, tx_hash)
             if receipt is not None:
                 is_done = receipt["status"] == "0x1"
-                written = (
-                    AnchorValue.ACTIVE
-                    if started.kind is OperationKind.REGISTER
-                    else AnchorValue.REVOKED
-                )
                 self._recording.operations[place] = replace(
                     started,
                     node=node.name,
