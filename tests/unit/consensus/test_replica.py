@@ -415,3 +415,20 @@ def test_what_a_replica_holds_is_bounded_whatever_arrives(nodes):
                     assert replica.size() <= bound
     assert replica.size() > bound // 4, "the flood reached what is bounded"
     assert bound == 4 * (3 * nodes + 2) + nodes + 4 * 4 + 2 + 9 * nodes
+
+
+def test_the_highest_block_that_it_has_signed_a_checkpoint_of():
+    """Fresh reads rest on it: before the block is stable, and after a restart."""
+    replica, (first, second) = kit.replica(), kit.chain(2)
+    assert replica.checkpoint_height == 0
+    kit.commit(replica, first)
+    effects = kit.order(replica, second)
+    assert (replica.checkpoint_height, replica.stable.height) == (1, 1)
+    digest = kit.digest_of(second)
+    effects += replica.step(ProposalExecuted(2, digest, hash_bytes(digest)))
+    assert (replica.checkpoint_height, replica.stable.height) == (2, 1)
+    records = [
+        item for effect in effects if isinstance(effect, fx.Persist) for item in effect.records
+    ]
+    again, _ = kit.recovered(replica.index, [ViewRecord(1, 0, 0), *records], kit.committed(first))
+    assert again.checkpoint_height == 2
