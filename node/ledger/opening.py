@@ -63,7 +63,7 @@ def open_chain(
         log.error("log of the database damaged, opened up to the damage,reason=%s", damage)
         ledger.damage.note(damage)
         return ledger
-    kept = _set_aside(path, make_step)
+    kept = set_aside(path, make_step)
     log.error("database damaged,reason=%s,kept=%s", damage, kept)
     return _open(path, build, files_max, f"{damage}, and is kept in {kept.name}")
 
@@ -97,8 +97,12 @@ def _check_recent_blocks(storage: RocksStorage, head: int) -> None:
             raise DamagedData(f"the database is damaged (it lacks blocks {missing})")
 
 
-def _set_aside(path: Path, make_step: Callable[[Callable[[], None]], None]) -> Path:
-    """Move a database out of the way, durably; return where it is."""
+def set_aside(path: Path, make_step: Callable[[Callable[[], None]], None] = _make) -> Path:
+    """Move a database out of the way, durably; return where it is.
+
+    Raises:
+        ConfigError: it cannot be moved, or `KEPT_MAX` are kept already.
+    """
 
     def move() -> None:
         path.rename(kept)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     DBCompressionType,
     DBRecoveryMode,
@@ -54,9 +55,16 @@ class RocksStorage:
     """A RocksDB database in a directory, opened by one process at a time."""
 
     def __init__(
-        self, path: Path, files_max: int = ROCKSDB_FILES[1], *, is_salvage: bool = False
+        self,
+        path: Path,
+        files_max: int = ROCKSDB_FILES[1],
+        *,
+        is_salvage: bool = False,
+        is_read_only: bool = False,
     ) -> None:
         """Open a database, or create one in an empty folder.
+
+        With `is_read_only`, it is what it was at the opening, and may be open elsewhere.
 
         At most `files_max` of its tables are open at a time. With `is_salvage`, a damaged log is
         replayed up to the damage, and the rest is lost.
@@ -75,7 +83,8 @@ class RocksStorage:
             path.mkdir(parents=True, exist_ok=True)
             # If only CURRENT were missing, the engine would create a new database amid the old.
             options.create_if_missing(not any(path.iterdir()))
-            self._db = Rdict(str(path), options)
+            access = AccessType.read_only() if is_read_only else AccessType.read_write()
+            self._db = Rdict(str(path), options, access_type=access)
         except Exception as error:  # rocksdict raises plain Exception
             raise explain_open_error(path, error) from error
         self._write_options = WriteOptions()
@@ -96,6 +105,43 @@ class RocksStorage:
                 yield key, open_record(key, rows.value())
             except DamagedData as error:
                 raise self._unreadable(error) from error
+
+    def scan_damaged(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield all records that can be read, and None as the value of one that is damaged.
+
+        Where the engine cannot read on, None is yielded once, with the last key before that.
+        """
+        rows: RdictIter | None = self._db.iter()
+        if rows is not None:
+            rows.seek_to_first()
+        last = b""
+        while rows is not None:
+            while rows.valid():
+                last = rows.key()
+                try:
+                    value: bytes | None = open_record(last, rows.value())
+                except DamagedData:
+                    value = None
+                yield last, value
+                rows.next()
+            try:
+                rows.status()
+            except Exception:  # noqa: BLE001  (rocksdict raises plain Exception)
+                yield last, None
+                rows = self._find_readable(last)
+            else:
+                return
+
+    def _find_readable(self, after: bytes) -> RdictIter | None:
+        """Return an iterator at a later key that can be read; None if there is none."""
+        for place in range(len(after) - 1, -1, -1):
+            if after[place] == 255:
+                continue
+            rows = self._db.iter()
+            rows.seek(after[:place] + bytes((after[place] + 1,)))
+            if rows.valid():
+                return rows
+        return None
 
     def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
         """Yield the keys of a range, ascending, without reading their values."""

@@ -73,7 +73,7 @@ class VoteRecords:
         rows = dict(self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
         for key, value in rows.items():
             self._put(key, value)
-        self._memory = _decode_memory(self._storage.get(schema.KEY_VOTES))
+        self._memory = decode_memory(self._storage.get(schema.KEY_VOTES))
         self.lost = (self._storage.get(schema.KEY_LOST) or b"").decode()
         slots = self._trace.read()
         if slots is None and is_first_start and self._memory.before == NO_MARK:
@@ -131,7 +131,7 @@ class VoteRecords:
             self._put(key, value)
         mark = Mark(self._memory.last.number + 1, _pack(self._digest))
         self._memory = Memory(mark, self._memory.last)
-        return {schema.KEY_VOTES: _encode_memory(self._memory)}
+        return {schema.KEY_VOTES: encode_memory(self._memory)}
 
     def _put(self, key: bytes, value: bytes) -> None:
         new = _hash(key, value)
@@ -164,13 +164,15 @@ def _pack(digest: int) -> bytes:
     return digest.to_bytes(DIGEST_BYTES, "big")
 
 
-def _encode_memory(memory: Memory) -> bytes:
+def encode_memory(memory: Memory) -> bytes:
+    """Return the stored bytes of the last two steps with votes."""
     marks = memory.last.number, memory.last.digest, memory.before.number, memory.before.digest
     packed: bytes = msgpack.packb(marks)
     return packed
 
 
-def _decode_memory(data: bytes | None) -> Memory:
+def decode_memory(data: bytes | None) -> Memory:
+    """Return the last two steps with votes; `DamagedData` if they are not there."""
     try:
         number, digest, number_before, digest_before = msgpack.unpackb(data or b"")
     except (ValueError, TypeError) as error:

@@ -34,6 +34,7 @@ _COMMANDS = {
     "kill": ("network", "Kill one node at once (SIGKILL)."),
     "restart": ("network", "Stop one node and start it again."),
     "node": ("node.command", "Add, remove and list nodes; give them votes."),
+    "doctor": ("doctor.command", "Look for damage in the nodes' databases, and mend it."),
     "readmit": ("network", "Let validators vote again that have lost their votes."),
     "logs": ("logs", "Show the logs of all nodes, merged by time."),
     "env": ("network", "Print the addresses and the chain id for clients."),

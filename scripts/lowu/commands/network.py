@@ -162,8 +162,8 @@ def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
     if entry.get("damage"):
         yield (
             f"storage damaged ({entry['damaged_reads']} reads failed, the first: "
-            f"{entry['damage']}). Stop it, move its data folder away and start it: it fetches the "
-            "chain again, and abstains for a while because its votes go with the data"
+            f"{entry['damage']}). `lowu doctor {entry['name']} --repair` gives it the chain of a "
+            "sound node and keeps its votes"
         )
 
 

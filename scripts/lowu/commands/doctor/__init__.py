@@ -1,0 +1,1 @@
+"""``lowu doctor``: what is wrong with the nodes of a network, and mending it."""
