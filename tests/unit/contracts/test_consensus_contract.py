@@ -20,6 +20,7 @@ from lowu.contracts.registry import (
     decode_registry_error,
 )
 from lowu.node.chain.receipt import ReceiptStatus
+from lowu.node.config import Engine
 from lowu.node.execution.evm import Evm
 from lowu.node.execution.flat_state import EmptyState, LayeredState
 from lowu.node.execution.genesis import build_genesis
@@ -58,8 +59,11 @@ class GroupWorld(World):
         return ConsensusCode(code)
 
     def nodes(self):
+        """Return the nodes, from the faster engine: what was written is the same in both."""
+        state = LayeredState(self._state, self._evm.writes())
         data = consensus_function("getNodes").encode_call()
-        outcome = self._evm.call(bytes(20), CONSENSUS_ADDRESS, 0, data, 100_000_000)
+        context = replace(kit.context(self.height), engine=Engine.COMPILED)
+        outcome = Evm(state, context).call(bytes(20), CONSENSUS_ADDRESS, 0, data, 100_000_000)
         return {item.node_id: item for item in decode_nodes(outcome.output)}
 
 
@@ -199,12 +203,12 @@ def is_safe(nodes):
     return True
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_changes_are_those_of_a_model(seed):
     random, world = Random(seed), GroupWorld()
     nodes, codes = world.nodes(), ConsensusCode
     known = [*FIRST, *(random.randbytes(64) for _ in range(4))]
-    for _ in range(60):
+    for _ in range(40):
         node, weight = random.choice(known), random.choice((0, 1, 1, 2, 3))
         act = random.choice(("addSealer", "addObserver", "addObserverOf", "remove", "setWeight"))
         before, after = nodes.get(node), dict(nodes)

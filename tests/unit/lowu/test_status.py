@@ -43,7 +43,9 @@ def test_a_node_whose_storage_is_damaged_shows_it_with_count_and_file():
     entry = ENTRY | {"damaged_reads": 4, "damage": "checksum mismatch in 000009.sst"}
     assert "pid 7, damaged" in _status_row(entry)
     (note,) = _status_notes(entry)
-    assert "4 reads failed" in note and "000009.sst" in note and "lowu doctor node3 --repair" in note
+    assert (
+        "4 reads failed" in note and "000009.sst" in note and "lowu doctor node3 --repair" in note
+    )
 
 
 def test_a_node_that_is_down_has_nothing_to_say():
