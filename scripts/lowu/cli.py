@@ -35,6 +35,7 @@ _COMMANDS = {
     "restart": ("network", "Stop one node and start it again."),
     "node": ("node.command", "Add, remove and list nodes; give them votes."),
     "doctor": ("doctor.command", "Look for damage in the nodes' databases, and mend it."),
+    "snapshot": ("snapshot.command", "Save a whole network in one file, and begin from one."),
     "readmit": ("network", "Let validators vote again that have lost their votes."),
     "logs": ("logs", "Show the logs of all nodes, merged by time."),
     "env": ("network", "Print the addresses and the chain id for clients."),

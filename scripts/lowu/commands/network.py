@@ -296,8 +296,8 @@ def readmit(is_accepted: bool, directory: Path, is_json: bool) -> None:
     import trio
 
     from lowu.node.topology.control import Control
-    from lowu.node.topology.readmission import RISK, choose, forget_votes
     from lowu.node.topology.tree import load_tree
+    from lowu.node.topology.upkeep.readmission import RISK, choose, forget_votes
 
     plan = load_tree(directory)
     chosen = choose(plan, trio.run(_read_all, plan.nodes))

@@ -137,7 +137,7 @@ def add(
 
     from lowu.commands.node.deciding import decide, wait_until_level
     from lowu.node.topology.control import Control
-    from lowu.node.topology.growth import add_node, plan_node
+    from lowu.node.topology.upkeep.growth import add_node, plan_node
 
     office = Office(directory)
     Control(directory).order("status")  # it must run

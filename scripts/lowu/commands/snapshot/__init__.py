@@ -1,0 +1,1 @@
+"""``lowu snapshot``: a whole network in one file."""
