@@ -37,6 +37,11 @@ class Epochs:
         self.settled_height: Height = 1
         """The validators are certain up to this height; above it a change may be in flight."""
 
+    def restart(self, validators: ValidatorSet) -> None:
+        """Forget all epochs: the chain is known anew, by a state that was loaded."""
+        self._epochs = [Epoch(1, validators)]
+        self.settled_height = 1
+
     @property
     def latest(self) -> Epoch:
         """The newest epoch known."""

@@ -292,7 +292,7 @@ def _build_consensus(
         on.failpoints.find_situation = partial(find_situation, replica)
 
     def on_loaded(height: int) -> None:
-        membership.on_block(height)
+        membership.restart()
         pool.on_block(pool.transactions())
         bodies.on_block(height)
 

@@ -46,8 +46,7 @@ class Header:
     def hash(self) -> bytes:
         """The block hash."""
         if not self._hash:
-            computed = keccak256(b"lowu/1/header" + encode_header(self))
-            object.__setattr__(self, "_hash", computed)
+            object.__setattr__(self, "_hash", hash_header(encode_header(self)))
         return self._hash
 
     @property
@@ -63,6 +62,11 @@ class Block:
     header: Header
     transactions: tuple[bytes, ...]
     certificate: CommitCertificate
+
+
+def hash_header(data: bytes) -> bytes:
+    """Return the block hash of a header's bytes."""
+    return keccak256(b"lowu/1/header" + data)
 
 
 def encode_header(header: Header) -> bytes:

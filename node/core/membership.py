@@ -16,6 +16,7 @@ class Membership:
         self.epochs = Epochs(validators)
         """As the consensus core keeps them: it is advanced here only."""
         self._ledger = ledger
+        self._first = validators
         self._leader_period = validators.leader_period
         self._seen = 0
         """Number of the ledger's rosters that the epochs follow."""
@@ -44,6 +45,13 @@ class Membership:
         """Note a committed block, and the validators that it has named, if any."""
         self._follow()
         self.epochs.on_commit(height, None)
+
+    def restart(self) -> None:
+        """Follow the ledger anew: another state was loaded into it."""
+        self._seen = 0
+        self.epochs.restart(self._first)
+        self._follow()
+        self.epochs.on_commit(self._ledger.head.number, None)
 
     def change_at(self, height: int) -> ValidatorSet | None:
         """Return the validators above a committed block, if it has changed them."""

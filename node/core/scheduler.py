@@ -23,7 +23,7 @@ from lowu.node.chain.transaction import Transaction, decode_transaction
 from lowu.node.config import Engine, GenesisConfig
 from lowu.node.core.events import BlockCommittedEvent, Events
 from lowu.node.core.membership import Membership
-from lowu.node.errors import BadInput, StorageError
+from lowu.node.errors import BadInput, BlockNotKept, DamagedData, StorageError
 from lowu.node.execution.evm import BlockContext
 from lowu.node.execution.executor import ExecutedBlock, Parent, execute_block
 from lowu.node.ledger.ledger import Ledger
@@ -80,7 +80,10 @@ class Scheduler:
         def block_hash(wanted: int) -> bytes | None:
             if not 0 <= wanted <= self._ledger.head.number:
                 return None
-            return self._ledger.header(wanted).hash
+            try:
+                return self._ledger.header(wanted).hash
+            except BlockNotKept as error:  # nobody else is to blame for it
+                raise DamagedData(f"BLOCKHASH needs block {wanted}: {error}") from error
 
         return BlockContext(
             number,

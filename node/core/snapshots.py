@@ -10,6 +10,7 @@ them. If that fails, blocks are fetched as ever.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,12 +23,13 @@ from lowu.consensus.epochs import Epochs
 from lowu.consensus.errors import InvalidMessage
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.validators import ValidatorSet
-from lowu.node.chain.block import Header, decode_header, encode_header
-from lowu.node.chain.rlp_codec import Item, encode_rlp
+from lowu.node.chain.block import Header, decode_header, encode_header, hash_header
 from lowu.node.chain.roster import decode_roster, encode_roster
 from lowu.node.core.scheduler import Run, Scheduler
 from lowu.node.crypto import keccak256
-from lowu.node.errors import BadInput
+from lowu.node.errors import BadInput, BlockNotKept, DamagedData
+from lowu.node.execution.evm import BLOCK_HASHES_MAX
+from lowu.node.gateway.framing import ITEMS_MAX
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.gateway.requests import ChunkRequest, SnapshotRequest
 from lowu.node.ledger.ledger import Ledger
@@ -37,8 +39,8 @@ from lowu.node.ledger.state_snapshot import (
     PinnedState,
     decode_chunk,
     decode_manifest,
+    digest_rosters,
     encode_manifest,
-    read_rlp,
 )
 
 OFFERS_S = 30.0
@@ -46,6 +48,11 @@ OFFERS_S = 30.0
 LINKING_S = 5.0
 """How long more peers may link up and tell their heights, at a start."""
 ASK_AGAIN_S = 0.5
+FIXED_ITEMS = 4
+"""Items of an offer: its manifest, its block's header and certificate, the number of changes."""
+OFFER_ITEMS_MAX = ITEMS_MAX - 8
+ITEM_BYTES_MAX = 64 * 1024
+"""A header, certificate or group of the most validators has less than a third of it."""
 FETCHERS_MAX = 4
 """Peers that chunks are asked of at once."""
 CHUNK_IN_BLOCKS = 2
@@ -65,6 +72,8 @@ class SnapshotServer:
         self._reading = trio.Lock()
         self._wanted = trio.Event()
         self._manifests: list[tuple[PinnedState, Manifest]] = []
+        self._damaged: PinnedState | None = None
+        """A state that could not be read as a whole."""
 
     async def run(self) -> None:
         """Read the newest pinned state whenever somebody has asked for it first."""
@@ -74,48 +83,64 @@ class SnapshotServer:
             pinned = self._ledger.pinned[-1:]
             if not pinned or any(item is pinned[0] for item, _ in self._manifests):
                 continue
-            async with self._reading:
+            if pinned[0] is self._damaged:
+                continue
+            try:
                 manifest = await self._run(pinned[0].build_manifest)
+            except DamagedData:
+                log.exception("state damaged, and not offered,height=%d", pinned[0].head.number)
+                self._damaged = pinned[0]
+                continue
             self._manifests = [*self._manifests, (pinned[0], manifest)][-2:]
             log.info("state pinned,height=%d,chunks=%d", manifest.head.number, len(manifest.chunks))
 
-    def answer_offer(self) -> bytes | None:
+    def answer_offer(self) -> list[bytes | int] | None:
         """Return the newest state that is pinned, with its proof; None if it is not ready."""
         pinned = self._ledger.pinned[-1:]
         if not pinned:
             return None
         for item, manifest in self._manifests:
             if item is pinned[0]:
-                return self._encode(manifest)
+                try:
+                    offer = self._encode(manifest)
+                except (BlockNotKept, DamagedData) as error:
+                    log.warning("no offer,height=%d,reason=%s", manifest.head.number, error)
+                    return None
+                return offer if len(offer) < OFFER_ITEMS_MAX else None
         self._wanted.set()
         return None
 
     async def answer_chunk(self, request: ChunkRequest) -> bytes | None:
-        """Return a chunk; None if it is not here any more, or cannot be read now."""
+        """Return a chunk; None if it is not here any more, or damaged.
+
+        One is read at a time, in the order of the requests; a peer waits for its own before the
+        next one is looked at.
+        """
         for item, _ in self._manifests:
-            if item.head.number == request.height:
-                try:
-                    self._reading.acquire_nowait()
-                except trio.WouldBlock:
-                    return None
+            if item.head.number != request.height:
+                continue
+            async with self._reading:
                 try:
                     return await self._run(partial(item.read_chunk, request.place))
-                finally:
-                    self._reading.release()
+                except DamagedData:
+                    log.exception("chunk damaged,height=%d", request.height)
         return None
 
-    def _encode(self, manifest: Manifest) -> bytes:
-        ledger = self._ledger
-        number = manifest.head.number
-        changes: list[Item] = []
+    def _encode(self, manifest: Manifest) -> list[bytes | int]:
+        """Return a flat list: manifest, block, number of changes, each change, headers below."""
+        ledger, number = self._ledger, manifest.head.number
+        changes: list[bytes] = []
         for first_height, roster in ledger.rosters[1:]:
             if first_height <= number + 1:
-                proof = _encode_sealed(ledger, first_height - 1)
-                changes.append([*proof, encode_roster(roster)])
-        return encode_rlp([encode_manifest(manifest), *_encode_sealed(ledger, number), changes])
+                changes += (*_encode_sealed(ledger, first_height - 1), encode_roster(roster))
+        below: list[bytes] = []
+        for height in range(number - 1, max(0, number - BLOCK_HASHES_MAX - 1), -1):
+            below += _encode_sealed(ledger, height)
+        block = _encode_sealed(ledger, number)
+        return [encode_manifest(manifest), *block, len(changes) // 3, *changes, *below]
 
 
-def _encode_sealed(ledger: Ledger, number: int) -> list[Item]:
+def _encode_sealed(ledger: Ledger, number: int) -> list[bytes]:
     header, certificate = ledger.header(number), ledger.certificate(number)
     return [encode_header(header), encode_commit_certificate(certificate)]
 
@@ -186,11 +211,18 @@ class SnapshotClient:
             len(offer.manifest.chunks),
             len(offer.peers),
         )
+        for node_id in sorted(offer.peers):  # nothing is given up before somebody gives something
+            if await self._fetch_chunk(node_id, offer, 0) is not None:
+                break
+        else:
+            self._not_before_s = trio.current_time() + RETRY_S
+            return None
         async with self._scheduler.lock:
             await self._run(self._ledger.begin_import)
             if not await self._load(offer):
                 await self._run(self._ledger.abandon_import)
-                self._not_before_s = trio.current_time() + RETRY_S
+                self.on_loaded(0)
+                self._not_before_s = math.inf  # blocks lead there too, and cannot be taken back
                 log.warning("state not loaded,height=%d", offer.block.head.number)
                 return None
             await self._run(lambda: self._ledger.end_import(offer.block))
@@ -228,7 +260,7 @@ class SnapshotClient:
         if answer is None:
             return
         try:
-            offer = self._check(answer)
+            offer = await self._run(partial(self._check, answer))
         except BadInput as error:
             refused.add(node_id)
             self._gateway.ban(node_id, f"snapshot: {error}")
@@ -241,24 +273,34 @@ class SnapshotClient:
             other.peers.discard(node_id)
         offers.setdefault(offer.manifest.digest, offer).peers.add(node_id)
 
-    def _check(self, data: object) -> _Offer:
-        """Return what a peer offers, with its block and group proven."""
-        if not isinstance(data, bytes):
-            raise BadInput("an offer is not bytes")
-        match read_rlp(data):
-            case [bytes(manifest_data), bytes(header), bytes(certificate), list(changes)]:
-                manifest = decode_manifest(manifest_data)
-                sealed = _decode_sealed(header, certificate)
-            case _:
-                raise BadInput("malformed offer of a state")
-        epochs = Epochs(self._validators)
-        verifier = replace(self._verifier, epochs=epochs)
-        proven = [_check_change(item, verifier) for item in changes]
-        _verify(verifier, *sealed)
-        if (sealed[0].number, sealed[0].hash) != (manifest.head.number, manifest.block_hash):
+    def _check(self, answer: object) -> _Offer:
+        """Return what a peer offers, with its block, its groups and the headers below proven.
+
+        Nothing is decoded before its size is bounded, and nothing after the first flaw.
+        """
+        if not isinstance(answer, list) or len(answer) < FIXED_ITEMS:
+            raise BadInput("an offer is a list")
+        manifest_data, header_data, certificate_data, count, *rest = answer
+        if type(count) is not int or not 0 <= 3 * count <= len(rest):
+            raise BadInput("malformed offer of a state")
+        if not isinstance(manifest_data, bytes):
+            raise BadInput("malformed offer of a state")
+        manifest = decode_manifest(manifest_data)
+        verifier = replace(self._verifier, epochs=Epochs(self._validators))
+        block = _decode_sealed(header_data, certificate_data)
+        if (block[0].number, block[0].hash) != (manifest.head.number, manifest.block_hash):
             raise BadInput("the manifest is of another block")
-        block = SnapshotBlock(*sealed, manifest.head, proven)
-        return _Offer(manifest, block, epochs.latest.validators)
+        changes = [
+            _check_change(rest[at : at + 3], verifier, block[0].number)
+            for at in range(0, 3 * count, 3)
+        ]
+        rosters = [(item.header.number + 1, item.roster) for item in changes]
+        if digest_rosters([self._ledger.rosters[0], *rosters]) != manifest.rosters:
+            raise BadInput("the groups are not those of the manifest")
+        _verify(verifier, *block)
+        below = _check_below(block[0], rest[3 * count :], verifier)
+        found = SnapshotBlock(*block, manifest.head, changes, below)
+        return _Offer(manifest, found, verifier.epochs.latest.validators)
 
     # --- its chunks ---------------------------------------------------------------------------
 
@@ -290,16 +332,12 @@ class SnapshotClient:
     async def _fetch_chunk(self, node_id: bytes, offer: _Offer, place: int) -> bytes | None:
         """Return a chunk from a peer; None if it does not give it."""
         request = ChunkRequest(offer.block.head.number, place)
-        for _ in range(10):
-            try:
-                answer = await self._gateway.request(node_id, request)
-            except BadInput as error:
-                log.info("no chunk,peer=%s,reason=%s", node_id.hex()[:16], error)
-                return None
-            if answer is not None:
-                break
-            await trio.sleep(ASK_AGAIN_S)  # it reads something else
-        else:
+        try:
+            answer = await self._gateway.request(node_id, request)
+        except BadInput as error:
+            log.info("no chunk,peer=%s,reason=%s", node_id.hex()[:16], error)
+            return None
+        if answer is None:
             return None
         if not isinstance(answer, bytes) or keccak256(answer) != offer.manifest.chunks[place]:
             self._gateway.ban(node_id, "snapshot: a chunk does not fit its digest")
@@ -307,11 +345,21 @@ class SnapshotClient:
         return answer
 
 
-def _decode_sealed(header: bytes, certificate: bytes) -> tuple[Header, CommitCertificate]:
+def _decode_sealed(header: object, certificate: object) -> tuple[Header, CommitCertificate]:
+    return decode_header(_bounded(header)), _decode_certificate(certificate)
+
+
+def _decode_certificate(data: object) -> CommitCertificate:
     try:
-        return decode_header(header), decode_commit_certificate(certificate)
+        return decode_commit_certificate(_bounded(data))
     except (InvalidMessage, ValueError) as error:
-        raise BadInput(f"malformed header or certificate: {error}") from error
+        raise BadInput(f"malformed certificate: {error}") from error
+
+
+def _bounded(item: object) -> bytes:
+    if not isinstance(item, bytes) or len(item) > ITEM_BYTES_MAX:
+        raise BadInput("malformed or too large item in the offer of a state")
+    return item
 
 
 def _verify(verifier: MessageVerifier, header: Header, certificate: CommitCertificate) -> None:
@@ -324,21 +372,35 @@ def _verify(verifier: MessageVerifier, header: Header, certificate: CommitCertif
         raise BadInput(f"block {header.number}: {error}") from error
 
 
-def _check_change(item: object, verifier: MessageVerifier) -> RosterChange:
+def _check_change(item: list[object], verifier: MessageVerifier, height: int) -> RosterChange:
     """Check a change of the group by those before it; the verifier goes on with those after."""
-    match item:
-        case [bytes(header_data), bytes(certificate_data), bytes(roster_data)]:
-            header, certificate = _decode_sealed(header_data, certificate_data)
-        case _:
-            raise BadInput("malformed change of the group")
+    header, certificate = _decode_sealed(item[0], item[1])
     latest = verifier.epochs.latest
-    if header.number < latest.first_height:
-        raise BadInput("changes of the group out of order")
+    if not latest.first_height <= header.number <= height:
+        raise BadInput("changes of the group out of order, or above the block")
     _verify(verifier, header, certificate)
-    if keccak256(roster_data) != header.extra_data:
+    if keccak256(_bounded(item[2])) != header.extra_data:
         raise BadInput(f"block {header.number} has another group")
-    roster = decode_roster(roster_data)
+    roster = decode_roster(_bounded(item[2]))
     validators = roster.validators(latest.validators.leader_period)
     changed = validators if validators != latest.validators else None
     verifier.epochs.on_commit(header.number, changed)
     return RosterChange(header, certificate, roster)
+
+
+def _check_below(
+    header: Header, rest: list[object], verifier: MessageVerifier
+) -> list[tuple[Header, CommitCertificate]]:
+    """Check the headers below a block, each by its hash in the one above, and what signed them."""
+    if len(rest) != 2 * min(header.number - 1, BLOCK_HASHES_MAX):
+        raise BadInput("the headers below the block are not all there")
+    found = []
+    for at in range(0, len(rest), 2):
+        data = _bounded(rest[at])
+        if hash_header(data) != header.parent_hash:
+            raise BadInput(f"another block stands below block {header.number}")
+        header = decode_header(data)
+        certificate = _decode_certificate(rest[at + 1])
+        _verify(verifier, header, certificate)
+        found.append((header, certificate))
+    return found

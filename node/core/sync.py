@@ -37,6 +37,7 @@ from lowu.node.ledger.ledger import Ledger
 RANGE_BLOCKS_MAX = 64
 RANGE_BYTES_MAX = 16 * MIB
 ANNOUNCE_S = 3.0
+LOOK_AGAIN_S = 0.1
 GRACE_S = 1.0
 """How long a validator waits for consensus to deliver a block that a peer already has."""
 
@@ -78,6 +79,8 @@ class Sync:
     ) -> None:
         """Take the parts; `is_abstaining` says whether this node abstains from voting."""
         self._snapshots = snapshots
+        self._linking_until_s = 0.0
+        """Until when, after a start, others may still link up and tell their heights."""
         self._ledger = ledger
         self._gateway = gateway
         self._scheduler = scheduler
@@ -177,6 +180,7 @@ class Sync:
 
     async def run(self) -> None:
         """Announce regularly and fetch whenever this node is behind."""
+        self._linking_until_s = trio.current_time() + ANNOUNCE_S
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce_for_ever)
             while True:
@@ -233,8 +237,14 @@ class Sync:
         if not ahead:
             await self._ask_for_heights(head)
             return
-        if self._snapshots is not None and self._snapshots.is_due(self.known_highest):
-            loaded = await self._snapshots.fetch(self._list_ahead)
+        snapshots = self._snapshots
+        is_far = snapshots is not None and snapshots.is_due(self.known_highest)
+        is_vouched = snapshots is not None and snapshots.is_due(self._vouched_height())
+        if is_far and not is_vouched and trio.current_time() < self._linking_until_s:
+            await trio.sleep(LOOK_AGAIN_S)  # others have not told their heights yet
+            return
+        if snapshots is not None and is_vouched:
+            loaded = await snapshots.fetch(self._list_ahead)
             if loaded is not None:
                 await self._tell_synced(loaded.certificate, loaded.header)
                 return
@@ -252,6 +262,19 @@ class Sync:
         elif self._ledger.head.number == head:
             self._doubt(node_id)
             await trio.sleep(0.05)
+
+    def _vouched_height(self) -> int:
+        """Return the highest height that validators of more than f weight claim to have."""
+        validators = self._membership.next_validators
+        claimed = ((height, node) for node, (height, _) in self._claims().items())
+        found: list[int] = []
+        for height, node in sorted(claimed, reverse=True):
+            index = validators.index_of(node)
+            if index is not None:
+                found.append(index)
+            if validators.has_honest(found):
+                return height
+        return 0
 
     def _list_ahead(self) -> list[bytes]:
         """Return the peers that have more blocks; those in doubt only if there is no other."""

@@ -24,7 +24,7 @@ from lowu.node.ledger.past_state import History
 from lowu.node.ledger.schema import Head, height_key, state_key
 from lowu.node.ledger.state_cache import StateCache
 from lowu.node.ledger.state_import import SnapshotBlock
-from lowu.node.ledger.state_snapshot import PinnedState
+from lowu.node.ledger.state_snapshot import PinnedState, digest_rosters
 from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import VoteTrace
 from lowu.node.ledger.votes import VoteRecords
@@ -244,7 +244,8 @@ class Ledger:
         self._note_roster(executed)
         if self._snapshot_blocks and head.number % self._snapshot_blocks == 0:
             view = self._storage.ordered_snapshot()
-            self.pinned = [*self.pinned, PinnedState(head, header.hash, view)][-PINNED_MAX:]
+            pinned = PinnedState(head, header.hash, digest_rosters(self.rosters), view)
+            self.pinned = [*self.pinned, pinned][-PINNED_MAX:]
 
     def _find_change(self, executed: ExecutedBlock) -> Roster | None:
         """Return the group's nodes after a block, if it has changed them."""

@@ -41,6 +41,8 @@ class SnapshotBlock:
     certificate: CommitCertificate
     head: Head
     changes: Sequence[RosterChange]
+    below: Sequence[tuple[Header, CommitCertificate]]
+    """The headers before it, as far back as BLOCKHASH sees."""
 
 
 def is_unfinished(storage: Storage) -> bool:
@@ -77,6 +79,10 @@ def finish(storage: Storage, block: SnapshotBlock, first_roster: Roster) -> None
         schema.KEY_BASE: number.to_bytes(8, "big"),
         schema.KEY_HISTORY: msgpack.packb((number, number)),
     }
+    for header, certificate in block.below:
+        sealed = schema.encode_sealed_header(header, certificate)
+        puts[height_key(b"H", header.number)] = sealed
+        puts[b"N" + header.hash] = header.number.to_bytes(8, "big")
     for change in block.changes:
         at = change.header.number
         puts[height_key(schema.PREFIX_ROSTER, at + 1)] = encode_roster(change.roster)

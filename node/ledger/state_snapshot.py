@@ -8,10 +8,11 @@ commit to the history of all writes, not to the state by itself (docs/adr/0020).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.chain.roster import Roster
 from lowu.node.crypto import keccak256
 from lowu.node.errors import BadInput
 from lowu.node.ledger import schema
@@ -31,6 +32,8 @@ class Manifest:
     head: Head
     """The block after which it is the state, with the totals up to it."""
     block_hash: bytes
+    rosters: bytes
+    """The digest of all groups that there were up to the block, with their first heights."""
     chunks: tuple[bytes, ...]
     """The digest of each chunk."""
 
@@ -40,41 +43,43 @@ class Manifest:
         return keccak256(encode_manifest(self))
 
 
+_TOTALS = struct.Struct(">QQQ")
+_FIXED_BYTES = _TOTALS.size + 64
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest."""
     head = manifest.head
-    totals: list[bytes | int | list[bytes]] = [head.number, head.tx_count, head.failed_tx_count]
-    return encode_rlp([*totals, manifest.block_hash, list(manifest.chunks)])
-
-
-def read_rlp(data: bytes) -> object:
-    """Return what a peer has encoded; `BadInput` if malformed."""
-    try:
-        return decode_rlp(data)
-    except ValueError as error:
-        raise BadInput(f"malformed RLP: {error}") from error
+    totals = _TOTALS.pack(head.number, head.tx_count, head.failed_tx_count)
+    return b"".join((totals, manifest.block_hash, manifest.rosters, *manifest.chunks))
 
 
 def decode_manifest(data: bytes) -> Manifest:
     """Return the manifest in bytes of a peer; `BadInput` if malformed."""
-    match read_rlp(data):
-        case [bytes(number), bytes(txs), bytes(failed), bytes(block_hash), list(chunks)] if (
-            all(len(item) <= 8 for item in (number, txs, failed))
-            and len(block_hash) == 32
-            and 1 <= len(chunks) <= CHUNKS_MAX
-            and all(isinstance(item, bytes) and len(item) == 32 for item in chunks)
-        ):
-            totals = (int.from_bytes(item, "big") for item in (number, txs, failed))
-            return Manifest(Head(*totals), block_hash, tuple(chunks))
-    raise BadInput("malformed manifest of a state")
+    count, rest = divmod(len(data) - _FIXED_BYTES, 32)
+    if rest or not 1 <= count <= CHUNKS_MAX:
+        raise BadInput("malformed manifest of a state")
+    start = _TOTALS.size
+    hashes = [data[at : at + 32] for at in range(start, len(data), 32)]
+    return Manifest(Head(*_TOTALS.unpack(data[:start])), hashes[0], hashes[1], tuple(hashes[2:]))
+
+
+def digest_rosters(rosters: Iterable[tuple[int, Roster]]) -> bytes:
+    """Return the digest of groups with their first heights."""
+    parts = [first.to_bytes(8, "big") + roster.digest for first, roster in rosters]
+    return keccak256(b"".join(parts))
 
 
 class PinnedState:
     """The state after a block, kept from being overwritten. One thread at a time reads it."""
 
-    def __init__(self, head: Head, block_hash: bytes, view: OrderedSnapshot) -> None:
+    def __init__(
+        self, head: Head, block_hash: bytes, rosters: bytes, view: OrderedSnapshot
+    ) -> None:
+        """Take the block, the digest of the groups up to it, and the store as it is after it."""
         self.head = head
         self.block_hash = block_hash
+        self.rosters = rosters
         self._view = view
         self._starts: list[bytes] = []
         """The first key of each chunk."""
@@ -87,7 +92,7 @@ class PinnedState:
             digests.append(keccak256(chunk))
             start = after
         self._starts = starts
-        return Manifest(self.head, self.block_hash, tuple(digests))
+        return Manifest(self.head, self.block_hash, self.rosters, tuple(digests))
 
     def read_chunk(self, place: int) -> bytes:
         """Return a chunk's bytes, once the manifest has been built; `BadInput` if there is none."""

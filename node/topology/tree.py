@@ -213,8 +213,16 @@ def _read_joined(directory: Path) -> tuple[JoinedNode, ...]:
     path = joined_file(directory)
     if not path.exists():
         return ()
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return tuple(JoinedNode(name, Jurisdiction[side]) for name, side in rows)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        found = tuple(JoinedNode(name, Jurisdiction[side]) for name, side in rows)
+        if not all(isinstance(item.institution, str) and item.institution for item in found):
+            raise ValueError("an institution is not a name")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f'{path}: damaged ({error}); it lists nodes that have joined, as [["name", "SZ"], …]'
+        ) from error
+    return found
 
 
 def _dump_peers(plan: Plan) -> str:

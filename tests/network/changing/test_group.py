@@ -87,8 +87,13 @@ def test_what_would_stop_the_chain_is_refused(network):
     assert "node8 observes already" in refuse(network, "demote", "node8")
     assert "no node 'node99'" in refuse(network, "remove", "node99")
     assert "no institution 'nobody'" in refuse(network, "add", "nobody")
+    assert "node1 is of the group already" in refuse(network, "add", "node1")
+    assert "node8 has no vote" in refuse(network, "weight", "node8", "3")
     network.order("start", "node7")
     network.wait_until_level()
+    network.order("start", "node5")
+    network.wait_until_level()
+    network.order("stop", "node0")  # the node of whoever proposes
     found = node(network, "promote", "node7")
     assert found["voters"] == ["qianhai-ix", "hkstp", "webank"]
-    assert consensus(network.url)["minRequiredQuorum"] == 6
+    assert consensus(network.nodes[1]["url"])["minRequiredQuorum"] == 6

@@ -58,6 +58,8 @@ def consistency(
     def tell(count: int) -> None:
         progress(f"{count} of {operations} operations recorded")
 
+    if provider == "sim":
+        logging.disable(logging.CRITICAL)  # of all nodes, which are this process
     _record(text, provider, seed, operations, recording, tell)
     found = check_history(recording.operations)
     kinds = [item.kind for item in recording.operations]
@@ -110,7 +112,6 @@ def _record(
             await Recorder(consortium, seed, recording).run(operations, tell)
 
     if provider == "sim":
-        logging.disable(logging.CRITICAL)
         run_virtual(seed, in_virtual_time)
         return
     with open_folder(None, "consistency") as folder:

@@ -133,15 +133,44 @@ def add(
 
     It gets keys, certificates and ports of its own, starts as an observer, and fetches the chain.
     """
+    from lowu.institutions.files import hold_lock
+    from lowu.node.topology.control import Control
+
+    Control(directory).order("status")  # it must run
+    with hold_lock(directory / ".lowu" / "node.lock", _say_that_it_waits):
+        _add(Office(directory), name, weight, is_validator, is_forced, is_json)
+
+
+def _say_that_it_waits() -> None:
+    click.echo("  waiting for another `lowu node add`", err=True)
+
+
+def _refuse_member(office: Office, found: PlannedNode) -> None:
+    """Refuse to add a node that is of the group: it would lose its vote."""
+    from lowu.commands.node.deciding import read_group
+
+    group: Any = run_steps(lambda: read_group(office))
+    if found.key.node_id.hex() in group:
+        raise click.ClickException(
+            f"{found.name} is of the group already; `lowu start {found.name}` starts it, `lowu "
+            f"node promote {found.name}` gives it a vote"
+        )
+
+
+def _add(
+    office: Office, name: str, weight: int, is_validator: bool, is_forced: bool, is_json: bool
+) -> None:
+    """Add a node; one command at a time: two would take one place."""
     import trio
 
     from lowu.commands.node.deciding import decide, wait_until_level
     from lowu.node.topology.control import Control
     from lowu.node.topology.upkeep.growth import add_node, plan_node
 
-    office = Office(directory)
-    Control(directory).order("status")  # it must run
+    directory = office.directory
     again = next((item for item in office.plan.nodes if item.name == name), None)
+    if again is not None:
+        _refuse_member(office, again)
     owner = office.find(name if again is None else again.spec.institution)
     new = plan_node(directory, owner.spec.id, owner.spec.side) if again is None else again
 
@@ -206,9 +235,21 @@ def set_weight(name: str, weight: int, is_forced: bool, directory: Path, is_json
     """Change the WEIGHT of the vote of NODE."""
     office = Office(directory)
     found = _find(office, name)
+    _require_vote(office, found)
     calls = [_call("setWeight", found.key.node_id.hex(), weight)]
     decision = _change(office, found, calls, weight, is_forced=is_forced)
     _tell(found, f"votes with weight {weight}", decision, is_json=is_json)
+
+
+def _require_vote(office: Office, found: PlannedNode) -> None:
+    from lowu.commands.node.deciding import read_group
+
+    group: Any = run_steps(lambda: read_group(office))
+    known = group.get(found.key.node_id.hex())
+    if known is not None and not known.weight:
+        raise click.ClickException(
+            f"{found.name} has no vote; `lowu node promote {found.name} --weight N` gives it one"
+        )
 
 
 @node.command()

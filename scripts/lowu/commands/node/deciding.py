@@ -7,7 +7,8 @@ such institutions is governed by the account that genesis names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -131,15 +132,15 @@ async def decide(office: Office, calls: Sequence[Call]) -> Decision:
         RegistryRefused: the contract refuses one of them; nothing was proposed.
         NodeError: the votes were not enough.
     """
-    voters = _list_voters(office)
+    voters, url = _list_voters(office), await _find_url(office)
     if not voters:
-        return await _order(office, calls)
-    async with office.connect(voters[0]) as signer:
+        return await _order(office, calls, url)
+    async with _connect(office, voters[0], url) as signer:
         await _try(signer, calls)
         number = await Voter(signer).propose(calls)
     voted: list[str] = []
     for name in voters:
-        async with office.connect(name) as signer:
+        async with _connect(office, name, url) as signer:
             height = await Voter(signer).vote(number)
             voted.append(name)
             found = await read_proposal(signer.registry, number)
@@ -149,6 +150,22 @@ async def decide(office: Office, calls: Sequence[Call]) -> Decision:
         f"proposal {number} has not passed, although {', '.join(voted)} voted for it; "
         f"`lowu org proposals` shows what is missing"
     )
+
+
+async def _find_url(office: Office) -> str:
+    """Return the URL of the node with the most blocks: a voter's own may be down, or removed."""
+    statuses = await read_statuses(office.plan.nodes)
+    if not statuses:
+        raise NotReady("no node answers; start the network with `lowu up`")
+    highest = max(statuses, key=lambda name: (statuses[name]["peers"], statuses[name]["height"]))
+    return next(node.url for node in office.plan.nodes if node.name == highest)
+
+
+@asynccontextmanager
+async def _connect(office: Office, name: str, url: str) -> AsyncIterator[Signer]:
+    """Connect an institution's account to a node."""
+    async with office.open_client(url) as client:
+        yield Signer(client, office.unlock(name).account_key)
 
 
 def _list_voters(office: Office) -> list[str]:
@@ -177,10 +194,10 @@ async def _try(signer: Signer, calls: Sequence[Call]) -> None:
         raise read_refusal(error) from error
 
 
-async def _order(office: Office, calls: Sequence[Call]) -> Decision:
+async def _order(office: Office, calls: Sequence[Call], url: str) -> Decision:
     """Make the calls with the account that governs the network."""
     key = derive_key(office.plan.spec.settings.seed, "governor")
-    async with office.open_client(office.plan.nodes[0].url) as client:
+    async with office.open_client(url) as client:
         signer = Signer(client, key)
         await _try(signer, calls)
         height = 0

@@ -61,7 +61,10 @@ async def _check(plan: Plan, nodes: Sequence[PlannedNode]) -> None:
     spare = sum(weights.get(key, 0) for key in voting) - highest["quorum"]
     needed = [names.get(key, key[:16]) for key in voting if weights.get(key, 0) > spare]
     if needed:
-        why = f"{', '.join(missing)} do not vote now" if missing else "it has no fault tolerance"
+        verb = "does" if len(missing) == 1 else "do"
+        why = (
+            f"{', '.join(missing)} {verb} not vote now" if missing else "it has no fault tolerance"
+        )
         raise ConfigError(
             f"without {', '.join(sorted(needed))} no block can be committed, as {why}; give "
             "--force to restart all the same"

@@ -1,14 +1,17 @@
 """A newcomer takes a state instead of all blocks, and takes nothing that is not proven."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 import trio
 
-from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.consensus.codec import encode_commit_certificate
+from lowu.node.chain.block import encode_header
+from lowu.node.chain.roster import encode_roster
 from lowu.node.core.snapshots import SnapshotClient
-from lowu.node.errors import BadInput
+from lowu.node.errors import BadInput, DamagedData
 from lowu.node.gateway.requests import ChunkRequest
 from lowu.node.ledger import schema, state_import, state_snapshot
 from lowu.node.ledger.state_snapshot import decode_manifest
@@ -99,25 +102,133 @@ def test_the_group_of_a_state_is_proven_from_block_0():
     offer, client = play(act)
     assert isinstance(client, SnapshotClient)
     assert client._check(offer).block.head.number % PERIOD == 0
-    manifest, header, certificate, changes = decode_rlp(offer)
-    (first, second) = changes
+    manifest, header, certificate, count, *rest = offer
+    assert count == 2
+    first, second, below = rest[:3], rest[3:6], rest[6:]
+    block = [manifest, header, certificate]
+    cut = manifest[:88] + bytes(32)
     wrong = [
-        [manifest, header, certificate, []],  # by the validators of block 0
-        [manifest, header, certificate, [second]],
-        [manifest, header, certificate, [second, first]],
-        [manifest, header, certificate, [[*first[:2], second[2]], second]],
-        [manifest, first[0], first[1], changes],
-        [manifest, header, first[1], changes],
-        [manifest[:-1] + b"x", b"", certificate, changes],
-        [manifest, header, certificate],
+        [*block, 0, *below],  # by the validators of block 0
+        [*block, 1, *first, *below],
+        [*block, 1, *second, *below],
+        [*block, 2, *second, *first, *below],
+        [*block, 2, *first[:2], second[2], *second, *below],
+        [*block, 2, *first, *second],  # without the headers below
+        [*block, 2, *first, *second, *below[2:]],
+        [*block, 2, *first, *second, *below[2:4], *below[2:]],
+        [*block, 2, *first, *second, *below[:-2], below[-2], below[1]],
+        [manifest, *first[:2], 2, *first, *second, *below],
+        [manifest, header, first[1], 2, *first, *second, *below],
+        [manifest[:-1], header, certificate, 2, *first, *second, *below],
+        [manifest[:56] + bytes(32) + manifest[88:], header, certificate, 2, *rest],
+        [cut[:24], header, certificate, 2, *rest],
+        [*block, 2_000, *rest],
+        [*block, -1, *rest],
+        [*block, "2", *rest],
+        [*block, 2, *first, None, *second[1:], *below],
+        [manifest, b"\1" * 9_000_000, certificate, 2, *rest],
+        [b"\1" * 9_000_000, header, certificate, 2, *rest],
         [],
     ]
     for item in wrong:
+        started = time.process_time()
         with pytest.raises(BadInput):
-            client._check(encode_rlp(item))
+            client._check(item)
+        assert time.process_time() - started < 2, "a flaw is found before much is decoded"
     for item in (None, 3, b"", b"\xc0", [b""]):
         with pytest.raises(BadInput):
             client._check(item)
+
+
+def test_blockhash_sees_below_the_state():
+    """A free contract reads the hash of a block that a wiped node never had."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(3 * PERIOD + 1)
+        await governor.level(*names)
+        await wipe(network, "node6")
+        await governor.level(*names)
+        assert network.nodes["node6"].ledger.base == 3 * PERIOD
+        for back in (2, 5, 3 * PERIOD):  # SSTORE(0, BLOCKHASH(NUMBER - back))
+            code = bytes.fromhex(f"60{back:02x}43034060005500")
+            await governor.send(code, to=b"")
+        head = await governor.level(*names)
+        assert len({network.nodes[name].ledger.header(head).hash for name in names}) == 1
+
+    play(act)
+
+
+def test_changes_of_observers_alone_cannot_be_left_out_nor_come_early():
+    """No certificate shows them: the manifest that several vouch for has their digest."""
+
+    async def act(governor):
+        network, names, ids = governor.network, list(governor.network.nodes), node_ids(governor)
+        await governor.fill(2)
+        await governor.change("remove", ids["node7"])
+        await governor.fill(2 * PERIOD)
+        rest = [name for name in names if name != "node7"]
+        await governor.level(*rest)
+        node = network.nodes["node0"]
+        height = node.ledger.head.number // PERIOD * PERIOD
+        while (offer := node.snapshots.answer_offer()) is None:
+            await trio.sleep(0.1)
+        client = network.nodes["node1"].sync._snapshots
+        assert client._check(offer).block.head.number == height
+        block, tail = offer[:3], offer[7:]
+        with pytest.raises(BadInput, match="not those of the manifest"):
+            client._check([*block, 0, *tail])
+        await governor.change("addObserver", ids["node7"])
+        later, _ = node.ledger.rosters[-1]
+        proof = [encode_header(node.ledger.header(later - 1))]
+        proof.append(encode_commit_certificate(node.ledger.certificate(later - 1)))
+        proof.append(encode_roster(node.ledger.rosters[-1][1]))
+        with pytest.raises(BadInput, match="above the block"):
+            client._check([*block, 2, *offer[4:7], *proof, *tail])
+
+    play(act)
+
+
+def test_a_group_that_was_known_in_part_is_known_whole_after_a_state():
+    """Epochs were counted by their place in the list, which the state replaces."""
+
+    async def act(governor):
+        network, names, ids = governor.network, list(governor.network.nodes), node_ids(governor)
+        await governor.change("remove", ids["node8"])
+        await governor.fill(1)
+        rest = [name for name in names if name != "node8"]
+        await governor.level(*rest)
+        await network.stop("node6")
+        await governor.change("setWeight", ids["node0"], 2)
+        await governor.fill(3 * PERIOD)
+        await network.start("node6")
+        await governor.level(*rest)
+        node = network.nodes["node6"]
+        assert node.ledger.base > PERIOD
+        epochs = [network.nodes[name].scheduler._membership.epochs._epochs for name in rest]
+        assert all(item == epochs[0] for item in epochs) and len(epochs[0]) == 2
+
+    play(act)
+
+
+def test_a_damaged_state_is_not_offered_and_ends_nobody(monkeypatch):
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(PERIOD)
+        await governor.level(*names)
+        server = network.nodes["node0"].snapshots
+        (pinned,) = network.nodes["node0"].ledger.pinned
+
+        def damaged():
+            raise DamagedData("record is damaged")
+
+        monkeypatch.setattr(pinned, "build_manifest", damaged)
+        for _ in range(3):
+            assert server.answer_offer() is None
+            await trio.sleep(0.2)
+        await governor.fill(2)
+
+    play(act)
 
 
 def test_a_state_that_one_peer_alone_has_is_not_taken():
@@ -135,10 +246,7 @@ def test_a_state_that_one_peer_alone_has_is_not_taken():
                 offer = real()
                 if offer is None or name not in ("node0", "node1"):
                     return None  # the honest are slow
-                manifest, *rest = decode_rlp(offer)
-                height, txs, failed, block_hash, _ = decode_rlp(manifest)
-                forged = encode_rlp([height, txs, failed, block_hash, [b"\x66" * 32]])
-                return encode_rlp([forged, *rest])
+                return [offer[0][:88] + b"\x66" * 32, *offer[1:]]
 
             server.answer_offer = answer
         await wipe(network, "node6")
@@ -231,7 +339,7 @@ def test_manifests_are_equal_whatever_was_deleted_or_written_in_between():
             server = network.nodes[name].snapshots
             while (offer := server.answer_offer()) is None:
                 await trio.sleep(0.1)
-            found.add(decode_manifest(decode_rlp(offer)[0]).digest)
+            found.add(decode_manifest(offer[0]).digest)
         await governor.fill(3)
         server = network.nodes["node0"].snapshots
         chunk = await server.answer_chunk(ChunkRequest(PERIOD, 0))
