@@ -78,7 +78,7 @@ class Sync:
         snapshots: SnapshotClient | None = None,
     ) -> None:
         """Take the parts; `is_abstaining` says whether this node abstains from voting."""
-        self._snapshots = snapshots
+        self.snapshots = snapshots
         self._linking_until_s = 0.0
         """Until when, after a start, others may still link up and tell their heights."""
         self._ledger = ledger
@@ -237,7 +237,7 @@ class Sync:
         if not ahead:
             await self._ask_for_heights(head)
             return
-        snapshots = self._snapshots
+        snapshots = self.snapshots
         is_far = snapshots is not None and snapshots.is_due(self.known_highest)
         is_vouched = snapshots is not None and snapshots.is_due(self._vouched_height())
         if is_far and not is_vouched and trio.current_time() < self._linking_until_s:

@@ -28,7 +28,7 @@ from lowu.consensus.types import Domain
 from lowu.contracts.account import Account
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
 from lowu.node.chain.transaction import Transaction
-from lowu.node.config import Engine, NodeConfig
+from lowu.node.config import Engine, Kept, NodeConfig
 from lowu.node.errors import BadInput, StorageError
 from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
@@ -63,6 +63,8 @@ LIVENESS_S = 200.0
 DOMAIN = Domain("sim", "group0")
 _EAGER_CACHE = CodeCache(gas_an_operation=0, join_every=1)
 """Compiles contracts at once, since runs are short; results are compared with py-evm's."""
+LOAD_BLOCKS = (0, 2, 3, 5)
+"""Blocks from which on a node loads a state; 0 for never."""
 DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
 
 
@@ -110,6 +112,7 @@ class Cluster:
     window: int = field(init=False)
     _wiped: int = field(init=False)
     """Index of the one node that may lose its disk, which counts as a Byzantine fault."""
+    _kept: Kept = field(init=False)
     _liar: int = field(init=False)
     """Index of the liar, if no node loses its disk."""
     members: list[SimulatedMember] = field(init=False)
@@ -131,6 +134,8 @@ class Cluster:
         self._liar = -1
         if self._wiped < 0 and self.random.random() < 0.5:
             self._liar = self.random.randrange(self.nodes)
+        period = Random(f"load/{self.seed}/{self.nodes}").choice(LOAD_BLOCKS)  # noqa: S311
+        self._kept = Kept(snapshot_blocks=period)
         skews = self.random.choice(((0,), (0, 0, 300, -300), (0, 5_000, -5_000)))
         self.members = [
             SimulatedMember(
@@ -164,9 +169,15 @@ class Cluster:
             (),
             pipeline_size=self.window,
             evm=Engine.BOTH,
+            kept=self._kept,
         )
         ledger = open_ledger(
-            genesis, block, member.storage, member.trace, is_first_start=member.is_first_start
+            genesis,
+            block,
+            member.storage,
+            member.trace,
+            self._kept,
+            is_first_start=member.is_first_start,
         )
         clock = VirtualClock(member.skew_ms)
         make_gateway: Callable[..., Gateway] = Gateway
@@ -186,7 +197,28 @@ class Cluster:
             self._on_send(member, ledger, replica.epoch.first_height, message)
 
         node.driver.on_send = on_send
+        self._watch_loads(member, node)
         return node
+
+    def _watch_loads(self, member: SimulatedMember, node: Node) -> None:
+        """Note a state that the node loads instead of executing blocks."""
+        snapshots, ledger = node.sync.snapshots, node.ledger
+        if snapshots is None:
+            return
+        begin, end = ledger.begin_import, snapshots.on_loaded
+
+        def begin_import() -> None:
+            member.height = 0  # a crash from here on leaves it there
+            begin()
+
+        def on_loaded(height: int) -> None:
+            self.faults["load"] += 1
+            self.note(f"{member.index} loads {height}")
+            member.height = height
+            end(height)
+
+        ledger.begin_import = begin_import  # type: ignore[method-assign]
+        snapshots.on_loaded = on_loaded
 
     def _check_abstention(self, member: SimulatedMember, node: Node) -> None:
         """Check that a validator abstains if, and only if, it has lost votes (R-SAFE-3)."""
@@ -362,7 +394,7 @@ class Cluster:
             ledger = member.node.ledger
             heads.add((ledger.head.number, ledger.header(ledger.head.number).hash))
             count = sum(ledger.find_transaction(item.hash) is not None for item in transactions)
-            if count < len(transactions):
+            if count < len(transactions) and not ledger.base:
                 missing.append(f"node {member.index}: {count} at height {ledger.head.number}")
         return missing or (["heads differ"] if len(heads) > 1 else [])
 
@@ -420,7 +452,8 @@ def read_disk(storage: Storage) -> tuple[int, list[Record]]:
 
 def read_chain(node: Node) -> list[BlockFact]:
     """Return the facts about each block in a node's ledger."""
-    headers = (node.ledger.header(number) for number in range(node.ledger.head.number + 1))
+    ledger = node.ledger
+    headers = (ledger.header(number) for number in range(ledger.base, ledger.head.number + 1))
     return [
         BlockFact(item.number, item.hash, item.parent_hash, item.state_root, item.receipt_root)
         for item in headers

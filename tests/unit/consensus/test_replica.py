@@ -432,3 +432,15 @@ def test_the_highest_block_that_it_has_signed_a_checkpoint_of():
     ]
     again, _ = kit.recovered(replica.index, [ViewRecord(1, 0, 0), *records], kit.committed(first))
     assert again.checkpoint_height == 2
+
+
+def test_epochs_are_followed_anew_after_a_state_was_loaded():
+    epochs = Epochs(kit.VALIDATORS)
+    other = ValidatorSet(kit.VALIDATORS.validators[:3])
+    epochs.on_commit(5, other)
+    assert (epochs.latest.first_height, epochs.settled_height) == (6, 6)
+    epochs.restart(kit.VALIDATORS)
+    assert (epochs.latest, epochs.settled_height) == (epochs.at(9), 1)
+    assert epochs.latest.validators == kit.VALIDATORS
+    epochs.on_commit(3, other)
+    assert epochs.at(4).validators == other and epochs.at(3).validators == kit.VALIDATORS

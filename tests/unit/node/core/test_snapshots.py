@@ -97,7 +97,7 @@ def test_the_group_of_a_state_is_proven_from_block_0():
         assert node.ledger.base > PERIOD
         assert node.ledger.rosters == network.nodes["node0"].ledger.rosters
         assert len(node.driver.replica.validators) == 7
-        return network.nodes["node0"].snapshots.answer_offer(), node.sync._snapshots
+        return network.nodes["node0"].snapshots.answer_offer(), node.sync.snapshots
 
     offer, client = play(act)
     assert isinstance(client, SnapshotClient)
@@ -173,7 +173,7 @@ def test_changes_of_observers_alone_cannot_be_left_out_nor_come_early():
         height = node.ledger.head.number // PERIOD * PERIOD
         while (offer := node.snapshots.answer_offer()) is None:
             await trio.sleep(0.1)
-        client = network.nodes["node1"].sync._snapshots
+        client = network.nodes["node1"].sync.snapshots
         assert client._check(offer).block.head.number == height
         block, tail = offer[:3], offer[7:]
         with pytest.raises(BadInput, match="not those of the manifest"):
