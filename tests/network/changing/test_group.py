@@ -4,9 +4,15 @@ import json
 import shutil
 
 import pytest
+import trio
 
+from lowu.commands.node.deciding import decide
 from lowu.consensus.invariants import check_agreement
+from lowu.contracts.group import consensus_function
+from lowu.contracts.registry import CONSENSUS_ADDRESS
 from lowu.node.topology.tree import load_tree
+from lowu.node.topology.upkeep.growth import plan_node
+from lowu.office import Office
 from tests.network.kit import Network, lowu, lowu_json, rpc, wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -35,6 +41,12 @@ def consensus(url):
 
 
 def test_seven_become_eight_and_seven_again(network):
+    # As if an earlier command had been cut short: the ledger has a node that the network has not.
+    office = Office(network.directory)
+    owner = office.find("fusion")
+    new = plan_node(network.directory, "fusion", owner.spec.side)
+    call = consensus_function("addObserverOf").encode_call(owner.org_id, new.key.node_id.hex())
+    trio.run(decide, office, [(CONSENSUS_ADDRESS, call)])
     found = node(network, "add", "fusion", "--validator")
     assert (found["node"], len(found["voters"])) == ("node9", 3)
     network.nodes = lowu_json("up", "--dir", network.directory)["nodes"]

@@ -5,7 +5,7 @@ import json
 import pytest
 import trio
 
-from lowu.experiments.faults.killed_nodes import SteadyLoad, count_missing
+from lowu.experiments.faults.killed_nodes import SteadyLoad, count_missing, wait_for_level
 from lowu.node.client import RpcClient
 from lowu.node.topology.tree import load_tree
 from tests.network.kit import Network, lowu
@@ -32,6 +32,7 @@ async def test_registrations_go_on_while_all_nodes_restart(network):
     after = {item["name"]: item["pid"] for item in network.status()}
     assert all(after[name] not in (None, before[name]) for name in before)
     assert load.longest_gap_s < STALL_S
+    assert await wait_for_level(plan) is not None
     assert await count_missing(plan, issuer, load.acknowledged) == 0
 
 

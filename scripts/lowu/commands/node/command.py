@@ -145,16 +145,25 @@ def _say_that_it_waits() -> None:
     click.echo("  waiting for another `lowu node add`", err=True)
 
 
-def _refuse_member(office: Office, found: PlannedNode) -> None:
-    """Refuse to add a node that is of the group: it would lose its vote."""
-    from lowu.commands.node.deciding import read_group
+def _let_in(office: Office, new: PlannedNode, org_id: int, *, has_folder: bool) -> Decision:
+    """Have the group let a node in, unless an `add` that was cut short has done so.
+
+    A node of the group that has a folder is refused: it would lose its vote.
+    """
+    from lowu.commands.node.deciding import Decision, decide, read_group
 
     group: Any = run_steps(lambda: read_group(office))
-    if found.key.node_id.hex() in group:
+    found = group.get(new.key.node_id.hex())
+    if found is None:
+        calls = [_call("addObserverOf", org_id, new.key.node_id.hex())]
+        decision: Decision = run_steps(lambda: decide(office, calls))
+        return decision
+    if has_folder:
         raise click.ClickException(
-            f"{found.name} is of the group already; `lowu start {found.name}` starts it, `lowu "
-            f"node promote {found.name}` gives it a vote"
+            f"{new.name} is of the group already; `lowu start {new.name}` starts it, `lowu "
+            f"node promote {new.name}` gives it a vote"
         )
+    return Decision(found.enabled_height - 1, None, (), is_earlier=True)
 
 
 def _add(
@@ -163,14 +172,12 @@ def _add(
     """Add a node; one command at a time: two would take one place."""
     import trio
 
-    from lowu.commands.node.deciding import decide, wait_until_level
+    from lowu.commands.node.deciding import wait_until_level
     from lowu.node.topology.control import Control
     from lowu.node.topology.upkeep.growth import add_node, plan_node
 
     directory = office.directory
     again = next((item for item in office.plan.nodes if item.name == name), None)
-    if again is not None:
-        _refuse_member(office, again)
     owner = office.find(name if again is None else again.spec.institution)
     new = plan_node(directory, owner.spec.id, owner.spec.side) if again is None else again
 
@@ -178,8 +185,7 @@ def _add(
         if not is_json:
             click.echo(f"  {text}", err=True)
 
-    calls = [_call("addObserverOf", owner.org_id, new.key.node_id.hex())]
-    decision: Decision = run_steps(lambda: decide(office, calls))
+    decision = _let_in(office, new, owner.org_id, has_folder=again is not None)
     report(f"{new.name} is of the group: {decision.tell()}")
     if again is None:
         add_node(directory, owner.spec.id, owner.spec.side)

@@ -51,9 +51,13 @@ class Decision:
     """The block of the change; it holds from the next one on."""
     proposal: int | None
     voters: tuple[str, ...]
+    is_earlier: bool = False
+    """Decided before the command began."""
 
     def tell(self) -> str:
         """Return it as a sentence."""
+        if self.is_earlier:
+            return f"decided earlier, in block {self.height}"
         if self.proposal is None:
             return f"decided by the network's governor in block {self.height}"
         return (
