@@ -348,6 +348,20 @@ async def _describe(node: PlannedNode) -> str:
     )
 
 
+async def read_statuses(nodes: Iterable[PlannedNode]) -> dict[str, dict[str, Any]]:
+    """Return the status of each node that answers, by name."""
+    found: dict[str, dict[str, Any]] = {}
+
+    async def read(node: PlannedNode) -> None:
+        with suppress(ClientError, RemoteError):
+            found[node.name] = await read_status(node)
+
+    async with trio.open_nursery() as nursery:
+        for node in nodes:
+            nursery.start_soon(read, node)
+    return found
+
+
 async def read_status(node: PlannedNode) -> dict[str, Any]:
     """Return the status that a node reports."""
     async with RpcClient(node.url, timeout_s=3) as client:

@@ -63,11 +63,12 @@ def status(directory: Path, is_json: bool) -> None:
     import trio
 
     from lowu.node.topology.control import Control
+    from lowu.node.topology.network import read_statuses
     from lowu.node.topology.tree import load_tree
 
     plan = load_tree(directory)
     states = {item["name"]: item for item in Control(directory).order("status")}
-    found = trio.run(_read_all, plan.nodes)
+    found = trio.run(read_statuses, plan.nodes)
     entries = [
         {**node_entry(node), **states[node.name], **_read_by(found.get(node.name))}
         for node in plan.nodes
@@ -165,26 +166,6 @@ def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
             f"{entry['damage']}). `lowu doctor {entry['name']} --repair` gives it the chain of a "
             "sound node and keeps its votes"
         )
-
-
-async def _read_all(nodes: Any) -> dict[str, dict[str, Any]]:
-    import trio
-
-    from lowu.node.client import ClientError, RemoteError
-    from lowu.node.topology.network import read_status
-
-    found: dict[str, dict[str, Any]] = {}
-
-    async def read(node: Any) -> None:
-        try:
-            found[node.name] = await read_status(node)
-        except (ClientError, RemoteError):
-            return
-
-    async with trio.open_nursery() as nursery:
-        for node in nodes:
-            nursery.start_soon(read, node)
-    return found
 
 
 def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
@@ -296,11 +277,12 @@ def readmit(is_accepted: bool, directory: Path, is_json: bool) -> None:
     import trio
 
     from lowu.node.topology.control import Control
+    from lowu.node.topology.network import read_statuses
     from lowu.node.topology.tree import load_tree
     from lowu.node.topology.upkeep.readmission import RISK, choose, forget_votes
 
     plan = load_tree(directory)
-    chosen = choose(plan, trio.run(_read_all, plan.nodes))
+    chosen = choose(plan, trio.run(read_statuses, plan.nodes))
     names = [node.name for node in chosen]
     if not is_accepted:
         raise click.UsageError(

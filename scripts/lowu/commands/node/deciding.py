@@ -29,7 +29,7 @@ from lowu.institutions.ledger.registry import Registry, read_refusal
 from lowu.institutions.ledger.transactor import Signer
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.errors import ConfigError, NodeError
-from lowu.node.topology.network import NotReady, read_status
+from lowu.node.topology.network import NotReady, read_statuses
 from lowu.node.topology.plan import PlannedNode, derive_key
 
 if TYPE_CHECKING:
@@ -76,22 +76,6 @@ async def read_group(office: Office) -> dict[str, GroupNode]:
                 continue
             return {item.node_id.hex(): item for item in decode_nodes(answer)}
     raise NotReady("no node answers; start the network with `lowu up`")
-
-
-async def read_statuses(nodes: Sequence[PlannedNode]) -> dict[str, dict[str, Any]]:
-    """Return what each running node says of itself, by name."""
-    found: dict[str, dict[str, Any]] = {}
-
-    async def read(node: PlannedNode) -> None:
-        try:
-            found[node.name] = await read_status(node)
-        except (ClientError, RemoteError):
-            return
-
-    async with trio.open_nursery() as nursery:
-        for node in nodes:
-            nursery.start_soon(read, node)
-    return found
 
 
 async def check_change(office: Office, node_id: str, weight: int) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import trio
 
-from lowu.commands.node.deciding import read_statuses
 from lowu.node.errors import ConfigError, NodeError
 from lowu.node.topology.control import Control
-from lowu.node.topology.network import NotReady, describe_end
+from lowu.node.topology.network import NotReady, describe_end, read_statuses
 from lowu.node.topology.plan import Plan, PlannedNode
 
 READY_S = 120.0

@@ -12,7 +12,6 @@ from lowu.node.errors import DamagedData, StateNotKept
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger import schema
 from lowu.node.ledger.ledger import Ledger
-from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.storage import MemoryStorage
 from lowu.node.ledger.vote_trace import MemoryTrace
 from lowu.node.simulation.virtual_network import open_virtual
@@ -81,16 +80,6 @@ class WrittenChain:
 
     def count_records(self):
         return sum(1 for key in self.storage.keys(b"D", b"V") if key[:1] in b"DU")
-
-
-@pytest.fixture(params=["memory", "rocks"])
-def storage(request, tmp_path):
-    if request.param == "memory":
-        yield MemoryStorage()
-        return
-    found = RocksStorage(tmp_path / "data")
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("history_blocks", [1, 5, 256])

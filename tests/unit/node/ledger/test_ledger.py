@@ -18,16 +18,6 @@ def vote(height, kind=VoteKind.PREPARE):
     return VoteRecord(1, kind, height, 0, b"d" * 32, bytes(32))
 
 
-@pytest.fixture(params=["memory", "rocks"])
-def storage(request, tmp_path):
-    if request.param == "memory":
-        yield MemoryStorage()
-        return
-    found = RocksStorage(tmp_path / "data")
-    yield found
-    found.close()
-
-
 def test_blocks_receipts_and_indexes(storage):
     chain = Chain(storage)
     transaction = signed(nonce=0)
