@@ -71,9 +71,10 @@ class SnapshotServer:
         self._run = run
         self._reading = trio.Lock()
         self._wanted = trio.Event()
-        self._manifests: list[tuple[PinnedState, Manifest]] = []
+        self._offers: list[tuple[PinnedState, list[bytes | int] | None]] = []
+        """The last states that were read, with what is answered: a peer may ask without end."""
         self._damaged: PinnedState | None = None
-        """A state that could not be read as a whole."""
+        """A state that could not be read as a whole, or whose blocks could not."""
 
     async def run(self) -> None:
         """Read the newest pinned state whenever somebody has asked for it first."""
@@ -81,17 +82,19 @@ class SnapshotServer:
             await self._wanted.wait()
             self._wanted = trio.Event()
             pinned = self._ledger.pinned[-1:]
-            if not pinned or any(item is pinned[0] for item, _ in self._manifests):
+            if not pinned or any(item is pinned[0] for item, _ in self._offers):
                 continue
             if pinned[0] is self._damaged:
                 continue
             try:
                 manifest = await self._run(pinned[0].build_manifest)
-            except DamagedData:
+                offer = self._encode(manifest)
+            except (BlockNotKept, DamagedData):
                 log.exception("state damaged, and not offered,height=%d", pinned[0].head.number)
                 self._damaged = pinned[0]
                 continue
-            self._manifests = [*self._manifests, (pinned[0], manifest)][-2:]
+            fitting = offer if len(offer) < OFFER_ITEMS_MAX else None
+            self._offers = [*self._offers, (pinned[0], fitting)][-2:]
             log.info("state pinned,height=%d,chunks=%d", manifest.head.number, len(manifest.chunks))
 
     def answer_offer(self) -> list[bytes | int] | None:
@@ -99,14 +102,9 @@ class SnapshotServer:
         pinned = self._ledger.pinned[-1:]
         if not pinned:
             return None
-        for item, manifest in self._manifests:
+        for item, offer in self._offers:
             if item is pinned[0]:
-                try:
-                    offer = self._encode(manifest)
-                except (BlockNotKept, DamagedData) as error:
-                    log.warning("no offer,height=%d,reason=%s", manifest.head.number, error)
-                    return None
-                return offer if len(offer) < OFFER_ITEMS_MAX else None
+                return offer
         self._wanted.set()
         return None
 
@@ -116,7 +114,7 @@ class SnapshotServer:
         One is read at a time, in the order of the requests; a peer waits for its own before the
         next one is looked at.
         """
-        for item, _ in self._manifests:
+        for item, _ in self._offers:
             if item.head.number != request.height:
                 continue
             async with self._reading:

@@ -339,6 +339,9 @@ def test_manifests_are_equal_whatever_was_deleted_or_written_in_between():
             server = network.nodes[name].snapshots
             while (offer := server.answer_offer()) is None:
                 await trio.sleep(0.1)
+            assert server.answer_offer() is offer, (
+                "put together once, however often it is asked for"
+            )
             found.add(decode_manifest(offer[0]).digest)
         await governor.fill(3)
         server = network.nodes["node0"].snapshots
