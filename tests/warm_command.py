@@ -4,7 +4,6 @@ On PATH lie small clients; they hand their arguments, folder, environment and op
 server that has imported both, which forks one process for each call.
 """
 
-import gc
 import json
 import os
 import signal
@@ -55,7 +54,6 @@ def _serve(listener):
     """Fork a process for each call, for ever."""
     import tests.command_imports  # noqa: F401  (what is imported once)
 
-    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
     while True:
         connection, _ = listener.accept()

@@ -7,7 +7,7 @@ The state root, and with it the genesis hash, follows from the configuration alo
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.group import encode_begin
@@ -36,8 +36,13 @@ from lowu.node.execution.flat_state import EmptyState, compute_state_root
 GENESIS_GAS = 30_000_000
 
 
+@lru_cache(maxsize=8)
 def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
-    """Return block 0; `ConfigError` if an organisation cannot be enrolled."""
+    """Return block 0; `ConfigError` if an organisation cannot be enrolled.
+
+    It is built once in a process. A supervisor does so before it forks the nodes, which then have
+    the contracts compiled as well.
+    """
     evm = Evm(
         EmptyState(),
         BlockContext(

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
@@ -23,11 +23,9 @@ import trio.testing
 from lowu.contracts.registry import Jurisdiction
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
 from lowu.node.client import ClientError, RpcClient
-from lowu.node.config import GenesisConfig
 from lowu.node.core.events import BlockCommittedEvent
 from lowu.node.core.scheduler import Run
 from lowu.node.errors import BadInput, StorageError
-from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger.storage import MemoryStorage, Storage
 from lowu.node.ledger.vote_trace import MemoryTrace, VoteTrace
@@ -57,11 +55,6 @@ LINKED_S = 30.0
 
 Shapes: TypeAlias = Mapping[Direction, Sequence[LinkShape]]
 """By direction: how bytes travel there; several shapes add up."""
-
-
-@lru_cache(maxsize=8)
-def _build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
-    return build_genesis(genesis)
 
 
 class LocalClient(RpcClient):
@@ -320,7 +313,7 @@ class VirtualNodes:
             trace = FailingTrace(trace, failpoints, None)
         ledger = open_ledger(
             genesis,
-            _build_genesis(genesis),
+            build_genesis(genesis),
             storage,
             trace,
             self.plan.node_config(planned, Path()).kept,

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lowu.node.errors import ConfigError
+from lowu.node.execution.genesis import build_genesis
 from lowu.node.execution.warm_up import warm_up
 from lowu.node.limits.json_limits import load_json
 from lowu.node.process import node_main, redirect_output
@@ -353,6 +354,8 @@ def main() -> int:
         return 3
     control_file(directory).unlink(missing_ok=True)  # left by a supervisor that was killed
     warm_up()
+    with suppress(ConfigError):  # each node says what is wrong with it
+        build_genesis(plan.genesis)
     gc.collect()
     gc.freeze()
     Supervisor(directory, plan).run()

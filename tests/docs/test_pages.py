@@ -81,9 +81,7 @@ EXECUTED = [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(pag
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path, warm):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LOWU_")}
-    tools = [str(Path(sys.executable).parent), environment["PATH"]]
-    if page.name != "README.md":  # whose commands are started as a user starts them
-        tools.insert(0, str(warm))
+    tools = [str(warm), str(Path(sys.executable).parent), environment["PATH"]]
     environment["PATH"] = os.pathsep.join(tools)
     try:
         done = subprocess.run(
