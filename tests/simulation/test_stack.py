@@ -80,7 +80,7 @@ def test_registrations_succeed_and_are_compiled():
 
 
 def test_control_an_engine_that_differs(monkeypatch):
-    """Simulated nodes run both engines, and stop if the two differ."""
+    """A simulated node runs both engines, and stops if the two differ."""
     monkeypatch.setattr(runtime, "GAS_SSTORE_SET", runtime.GAS_SSTORE_SET - 1)
     assert "the compiled EVM differs from py-evm" in first_violation(3)
 
