@@ -33,6 +33,7 @@ from lowu.node.core.proposals.bodies import BodyStore
 from lowu.node.core.proposals.checks import ProposalChecker
 from lowu.node.core.proposals.fetch import BodyExchange
 from lowu.node.core.scheduler import Run, Scheduler, run_in_thread
+from lowu.node.core.scrub import Scrub
 from lowu.node.core.sealer import Sealer
 from lowu.node.core.snapshots import SnapshotClient, SnapshotServer
 from lowu.node.core.sync import Sync
@@ -50,6 +51,7 @@ from lowu.node.gateway.requests import (
     BodyRequest,
     ChunkRequest,
     PeerRequest,
+    RecordsRequest,
     SnapshotRequest,
     TransactionsRequest,
 )
@@ -109,6 +111,7 @@ class Node:
     rpc: RpcServer
     clock: Clock
     snapshots: SnapshotServer
+    scrub: Scrub
 
 
 def _check_member(genesis: GenesisConfig, config: NodeConfig, key: NodeKey) -> None:
@@ -236,7 +239,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         genesis,
         config.pool_limit,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[0],
-        lambda tx_hash: ledger.find_transaction(tx_hash) is not None,
+        ledger.has_transaction,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[1],
         partial(has_vote, ledger),
     )
@@ -256,9 +259,10 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     )  # fmt: skip
     waiter = CommitWaiter(pool, reader, clock, cpu)
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
+    scrub = Scrub(ledger, gateway, scheduler, verifier, on.run, config.kept.scrub_s)
     node = Node(
         genesis, config, key, ledger, events, gateway, pool, gossip, scheduler, sync, driver,
-        sealer, rpc, clock, SnapshotServer(ledger, on.run),
+        sealer, rpc, clock, SnapshotServer(ledger, on.run), scrub,
     )  # fmt: skip
     events.subscribe(*_on_block(node, membership, bodies, inbox, waiter))
     _on_arrival(node, exchange, inbox, waiter)
@@ -423,6 +427,8 @@ def _on_arrival(node: Node, exchange: BodyExchange, inbox: Inbox, waiter: Commit
                 return exchange.answer_body(request)
             case TransactionsRequest():
                 return exchange.answer_transactions(request)
+            case RecordsRequest():
+                return await node.scrub.answer(request)
             case SnapshotRequest():
                 return node.snapshots.answer_offer()
             case ChunkRequest():
@@ -452,6 +458,7 @@ async def run_services(node: Node) -> None:
         nursery.start_soon(node.gossip.run)
         nursery.start_soon(node.sync.run)
         nursery.start_soon(node.snapshots.run)
+        nursery.start_soon(node.scrub.run)
         nursery.start_soon(_expire_for_ever, node)
         if isinstance(node.gateway, ByzantineGateway):
             nursery.start_soon(node.gateway.send_late_ones)

@@ -153,6 +153,8 @@ class Kept:
     """Blocks below the head whose state can be read."""
     snapshot_blocks: int = 1_000
     """Blocks between two states that are kept for nodes that are far behind; 0 for none."""
+    scrub_s: int = 60
+    """Seconds after which all of it is read again, looking for damage; 0 for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +424,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         kept=Kept(
             storage.setting("history_blocks", Kept().history_blocks),
             storage.setting("snapshot_blocks", Kept().snapshot_blocks),
+            storage.setting("scrub_s", Kept().scrub_s),
         ),
         evm=Engine(engine),
         rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),
@@ -476,6 +479,7 @@ def dump_node_config(config: NodeConfig) -> str:
         "[storage]",
         f"history_blocks={config.kept.history_blocks}",
         f"snapshot_blocks={config.kept.snapshot_blocks}",
+        f"scrub_s={config.kept.scrub_s}",
         "",
         "[executor]",
         f"evm={config.evm}",

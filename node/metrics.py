@@ -134,9 +134,15 @@ class DamageCount:
         self.reads = 0
         """Number of reads that found damage."""
         self.first = ""
-        """Error text of the first of them."""
+        """Error text of the first of them that is not mended."""
+        self.mended = 0
+        """Number of blocks and other records that were written anew."""
 
     def note(self, text: str) -> None:
         """Count a read that found damage."""
         self.first = self.first or text
         self.reads += 1
+
+    def settle(self) -> None:
+        """Note that all of it has been mended."""
+        self.first = ""

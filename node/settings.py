@@ -76,6 +76,9 @@ SETTINGS = {
         Setting("snapshot_blocks", int, "blocks between two states that a node keeps for others; "
                 "one that is so far behind loads such a state; 0 for never", 0, 1_000_000,
                 ini="storage.snapshot_blocks"),
+        Setting("scrub_s", int, "seconds after which a node reads all its records again, and mends "
+                "what it finds damaged from its peers; 0 for never", 0, 1_000_000,
+                ini="storage.scrub_s"),
         Setting("p2p_port", int, "first port of nodes among themselves; node i has this plus i",
                 *_PORTS, ini="p2p.listen_port"),
         Setting("rpc_port", int, "first port of FISCO BCOS's JSON-RPC", *_PORTS,

@@ -24,6 +24,13 @@ class BlocksRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsRequest:
+    """A committed block with its receipts, for a node whose own are damaged."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class BodyRequest:
     """All transactions of a proposal."""
 
@@ -52,7 +59,12 @@ class ChunkRequest:
 
 
 PeerRequest: TypeAlias = (
-    BlocksRequest | BodyRequest | TransactionsRequest | SnapshotRequest | ChunkRequest
+    BlocksRequest
+    | RecordsRequest
+    | BodyRequest
+    | TransactionsRequest
+    | SnapshotRequest
+    | ChunkRequest
 )
 
 
@@ -61,6 +73,8 @@ def encode_request(request: PeerRequest) -> list[object]:
     match request:
         case BlocksRequest(start, count):
             return ["blocks", start, count]
+        case RecordsRequest(height):
+            return ["records", height]
         case BodyRequest(height, digest):
             return ["proposal", height, digest]
         case TransactionsRequest(hashes):
@@ -73,7 +87,7 @@ def encode_request(request: PeerRequest) -> list[object]:
 
 def oldest_version(request: PeerRequest) -> int:
     """Return the first version of the protocol that has a request."""
-    return 4 if isinstance(request, (SnapshotRequest, ChunkRequest)) else 3
+    return 4 if isinstance(request, (RecordsRequest, SnapshotRequest, ChunkRequest)) else 3
 
 
 def decode_request(value: object) -> PeerRequest:
@@ -83,6 +97,10 @@ def decode_request(value: object) -> PeerRequest:
             if type(start) is not int or type(count) is not int or start < 1 or count < 1:
                 raise BadInput("malformed block request")
             return BlocksRequest(start, count)
+        case ["records", height]:
+            if type(height) is not int or not 0 <= height < HEIGHT_BOUND:
+                raise BadInput("malformed request for a block's records")
+            return RecordsRequest(height)
         case ["proposal", height, digest]:
             if type(height) is not int or not 0 <= height < HEIGHT_BOUND:
                 raise BadInput("proposal request without a height")

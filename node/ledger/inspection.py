@@ -15,7 +15,9 @@ from itertools import groupby
 from lowu.consensus.certificates import MessageVerifier
 from lowu.consensus.epochs import Epochs
 from lowu.consensus.errors import InvalidMessage
+from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.types import Domain
+from lowu.node.chain.block import Header
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.roster import decode_roster
 from lowu.node.config import GenesisConfig
@@ -58,6 +60,44 @@ class Inspection:
         """Add what was found."""
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(text)
+
+
+def _need(get: Callable[[bytes], bytes | None], key: bytes, what: str) -> bytes:
+    found = get(key)
+    if found is None:
+        raise DamagedData(f"{what} is missing")
+    return found
+
+
+def check_block(
+    get: Callable[[bytes], bytes | None], number: int, base: int
+) -> tuple[Header, CommitCertificate]:
+    """Check that a block's records fit each other; return its header and certificate.
+
+    `get` reads a record. The certificate's signatures are not verified. The block at which a state
+    was loaded (`base`; 0 if none was) has a header only.
+
+    Raises:
+        DamagedData: a record is damaged or missing, or does not fit.
+    """
+    header, certificate = schema.decode_sealed_header(
+        _need(get, height_key(b"H", number), "its header")
+    )
+    if (certificate.height, certificate.block_hash) != (number, header.hash):
+        raise DamagedData("its certificate is another block's")
+    if get(b"N" + header.hash) != number.to_bytes(8, "big"):
+        raise DamagedData("it is not found by its hash")
+    if number == base and number:
+        return header, certificate
+    raws = schema.decode_list(_need(get, height_key(b"B", number), "its transactions"))
+    hashes = [keccak256(raw) for raw in raws]
+    receipts = schema.decode_list(_need(get, height_key(b"R", number), "its receipts"))
+    if compute_root(hashes) != header.tx_root or compute_root(receipts) != header.receipt_root:
+        raise DamagedData("transactions or receipts are not those of its roots")
+    for index, tx_hash in enumerate(hashes):
+        if get(b"T" + tx_hash) != schema.encode_position(number, index):
+            raise DamagedData(f"transaction 0x{tx_hash.hex()} is not found by its hash")
+    return header, certificate
 
 
 class Inspector:
@@ -113,19 +153,13 @@ class Inspector:
             validators = decode_roster(data).validators(period)
             if first_height > 1 and validators != self._epochs.latest.validators:
                 self._epochs.on_commit(first_height - 1, validators)
-        zero, _ = schema.decode_sealed_header(self._need(height_key(b"H", 0), "block 0"))
+        zero, _ = schema.decode_sealed_header(_need(get, height_key(b"H", 0), "block 0"))
         if zero.hash != self._block.header.hash:
             raise DamagedData("it belongs to another genesis")
         head, _ = schema.decode_sealed_header(
-            self._need(height_key(b"H", result.head.number), f"block {result.head.number}")
+            _need(get, height_key(b"H", result.head.number), f"block {result.head.number}")
         )
         result.head_hash = head.hash
-
-    def _need(self, key: bytes, what: str) -> bytes:
-        found = self._storage.get(key)
-        if found is None:
-            raise DamagedData(f"{what} is missing")
-        return found
 
     def _look_at_votes(self, trace: VoteTrace | None) -> None:
         memory = decode_memory(self._storage.get(schema.KEY_VOTES))
@@ -162,26 +196,10 @@ class Inspector:
 
     def _look_at_block(self, number: int, below: bytes, verifier: MessageVerifier) -> bytes:
         """Check a block and what leads to it; return its hash."""
-        header, certificate = schema.decode_sealed_header(
-            self._need(height_key(b"H", number), "its header")
-        )
+        header, certificate = check_block(self._storage.get, number, self.result.base)
         if below and header.parent_hash != below:
             raise DamagedData("it does not stand on the block below")
-        if (certificate.height, certificate.block_hash) != (number, header.hash):
-            raise DamagedData("its certificate is another block's")
         verifier.verify_commit(certificate)
-        if self._storage.get(b"N" + header.hash) != number.to_bytes(8, "big"):
-            raise DamagedData("it is not found by its hash")
-        if number == self.result.base and number:
-            return header.hash  # a state was loaded with it: it has no transactions here
-        raws = schema.decode_list(self._need(height_key(b"B", number), "its transactions"))
-        hashes = [keccak256(raw) for raw in raws]
-        receipts = schema.decode_list(self._need(height_key(b"R", number), "its receipts"))
-        if compute_root(hashes) != header.tx_root or compute_root(receipts) != header.receipt_root:
-            raise DamagedData("transactions or receipts are not those of its roots")
-        for index, tx_hash in enumerate(hashes):
-            if self._storage.get(b"T" + tx_hash) != schema.encode_position(number, index):
-                raise DamagedData(f"transaction 0x{tx_hash.hex()} is not found by its hash")
         return header.hash
 
     def _look_at_records(self) -> None:

@@ -8,7 +8,7 @@ crash leaves the chain at one block or the next, never in between.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.records import Record
@@ -16,6 +16,7 @@ from lowu.node.chain.block import Block, Header
 from lowu.node.chain.receipt import Receipt, decode_receipt
 from lowu.node.chain.roster import Roster, decode_roster, encode_roster
 from lowu.node.config import Kept
+from lowu.node.crypto import keccak256
 from lowu.node.errors import BlockNotKept, DamagedData, StateLoading, StorageError
 from lowu.node.execution.executor import ExecutedBlock, Parent
 from lowu.node.execution.flat_state import StateReader
@@ -66,7 +67,7 @@ class Ledger:
         self.rosters: list[tuple[int, Roster]] = []
         """The group's nodes, each list with the first height to which it applies."""
         self.base = int.from_bytes(storage.get(schema.KEY_BASE) or b"", "big")
-        """The blocks from this one on are kept."""
+        """The block with which a state was loaded, 0 if none was: those above it are kept."""
         self.pinned: list[PinnedState] = []
         """The last states that were pinned, the newest last."""
         self._snapshot_blocks = kept.snapshot_blocks
@@ -184,7 +185,11 @@ class Ledger:
 
     def receipts(self, number: int) -> tuple[Receipt, ...]:
         """Return the receipts of a committed block, in order."""
-        return tuple(decode_receipt(item) for item in self._list(b"R", number))
+        return tuple(decode_receipt(item) for item in self.receipt_records(number))
+
+    def receipt_records(self, number: int) -> tuple[bytes, ...]:
+        """Return the receipts of a committed block as they are stored."""
+        return self._list(b"R", number)
 
     def _list(self, prefix: bytes, number: int) -> tuple[bytes, ...]:
         data = self._storage.get(height_key(prefix, number))
@@ -195,8 +200,8 @@ class Ledger:
     def _missing(self, number: int) -> Exception:
         if number > self.head.number:
             return StorageError(f"block {number} is above the head {self.head.number}")
-        if number < self.base:
-            return BlockNotKept(number, self.base)
+        if number <= self.base:
+            return BlockNotKept(number, self.base + 1)
         error = DamagedData(f"block {number} is missing from the data")
         self.damage.note(str(error))
         return error
@@ -210,6 +215,16 @@ class Ledger:
         """Return height and index of a committed transaction."""
         data = self._storage.get(b"T" + tx_hash)
         return None if data is None else schema.decode_position(data)
+
+    def has_transaction(self, tx_hash: bytes) -> bool:
+        """Whether a transaction is committed; one whose record is damaged counts as that.
+
+        A peer may send it again at any time, and must not end the node by that.
+        """
+        try:
+            return self._storage.get(b"T" + tx_hash) is not None
+        except DamagedData:
+            return True
 
     # --- the one write that moves the head --------------------------------------------------
 
@@ -261,19 +276,13 @@ class Ledger:
         self, executed: ExecutedBlock, certificate: CommitCertificate, head: Head
     ) -> dict[bytes, bytes]:
         header = executed.header
-        number = header.number
-        puts = {
-            b"T" + item.hash: schema.encode_position(number, index)
-            for index, item in enumerate(executed.transactions)
-        }
-        bodies = (item.raw for item in executed.transactions)
-        puts[height_key(b"H", number)] = schema.encode_sealed_header(header, certificate)
-        puts[height_key(b"B", number)] = schema.encode_list(bodies)
-        puts[height_key(b"R", number)] = schema.encode_list(executed.receipt_records)
-        puts[b"N" + header.hash] = number.to_bytes(8, "big")
+        hashes = [item.hash for item in executed.transactions]
+        raws = [item.raw for item in executed.transactions]
+        puts = _header_records(header, certificate)
+        puts |= _body_records(header.number, hashes, raws, executed.receipt_records)
         changed = self._find_change(executed)
         if changed is not None:
-            puts[height_key(schema.PREFIX_ROSTER, number + 1)] = encode_roster(changed)
+            puts[height_key(schema.PREFIX_ROSTER, header.number + 1)] = encode_roster(changed)
         puts[schema.KEY_HEAD] = schema.encode_head(head)
         return puts
 
@@ -281,6 +290,50 @@ class Ledger:
         """Return the keys of the proposals that a block makes obsolete."""
         start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
         return list(self._storage.keys(start, end))
+
+    # --- damage -----------------------------------------------------------------------------
+
+    @property
+    def damage(self) -> DamageCount:
+        """Damage found in the storage since the start."""
+        return self._storage.damage
+
+    def read_record(self, key: bytes) -> bytes | None:
+        """Return a record as it is on disk, whatever is remembered of it."""
+        return self._storage.get(key)
+
+    def scan_damaged(self, after: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield all records above a key, with None for the value of a damaged one."""
+        return self._storage.scan_damaged(after)
+
+    def mend_block(self, block: Block, receipts: Sequence[bytes]) -> bool:
+        """Write a committed block anew, which must fit its certificate, as must its receipts."""
+        number = block.header.number
+        puts = _header_records(block.header, block.certificate)
+        if number > self.base:
+            hashes = [keccak256(raw) for raw in block.transactions]
+            puts |= _body_records(number, hashes, block.transactions, receipts)
+        return self._mend(puts)
+
+    def mend_genesis(self) -> bool:
+        """Write block 0 anew."""
+        header = self._genesis.header
+        puts = _header_records(header, self.genesis_certificate)
+        return self._mend(puts | _body_records(0, [], [], []))
+
+    def _mend(self, puts: Mapping[bytes, bytes]) -> bool:
+        self._storage.write(puts)
+        self.damage.mended += 1
+        return True
+
+    def mend_from_memory(self, key: bytes) -> bool:
+        """Write a record anew that the ledger knows by heart; False if it does not know it."""
+        known = {schema.KEY_HEAD: schema.encode_head(self.head), schema.KEY_FORMAT: schema.FORMAT}
+        if self.base:
+            known[schema.KEY_BASE] = self.base.to_bytes(8, "big")
+        for first_height, roster in self.rosters:
+            known[height_key(schema.PREFIX_ROSTER, first_height)] = encode_roster(roster)
+        return key in known and self._mend({key: known[key]})
 
     # --- a snapshot instead of blocks -------------------------------------------------------
 
@@ -331,11 +384,6 @@ class Ledger:
         """Why votes of this node may be lost, so that it abstains; "" if none are."""
         return self._votes.lost
 
-    @property
-    def damage(self) -> DamageCount:
-        """Damage found in the storage since the start."""
-        return self._storage.damage
-
     def save_records(self, records: Iterable[Record]) -> None:
         """Make vote records durable, and traced: then the votes may be sent."""
         with self.cpu.measure(Part.STORAGE):
@@ -360,6 +408,24 @@ class Ledger:
         """Close the storage and the trace of the last vote."""
         self._votes.close()
         self._storage.close()
+
+
+def _header_records(header: Header, certificate: CommitCertificate) -> dict[bytes, bytes]:
+    sealed = schema.encode_sealed_header(header, certificate)
+    number = header.number
+    return {height_key(b"H", number): sealed, b"N" + header.hash: number.to_bytes(8, "big")}
+
+
+def _body_records(
+    number: int, hashes: Sequence[bytes], raws: Sequence[bytes], receipts: Sequence[bytes]
+) -> dict[bytes, bytes]:
+    puts = {
+        b"T" + tx_hash: schema.encode_position(number, index)
+        for index, tx_hash in enumerate(hashes)
+    }
+    puts[height_key(b"B", number)] = schema.encode_list(raws)
+    puts[height_key(b"R", number)] = schema.encode_list(receipts)
+    return puts
 
 
 def _state_records(executed: ExecutedBlock) -> dict[bytes, bytes]:

@@ -106,15 +106,17 @@ class RocksStorage:
             except DamagedData as error:
                 raise self._unreadable(error) from error
 
-    def scan_damaged(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield all records that can be read, and None as the value of one that is damaged.
+    def scan_damaged(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield all records above a key that can be read, and None as the value of a damaged one.
 
         Where the engine cannot read on, None is yielded once, with the last key before that.
         """
-        rows: RdictIter | None = self._db.iter()
+        options = ReadOptions()
+        options.fill_cache(False)  # what is looked through once displaces nothing that is used
+        rows: RdictIter | None = self._db.iter(options)
         if rows is not None:
-            rows.seek_to_first()
-        last = b""
+            rows.seek(after + b"\0" if after else b"")
+        last = after
         while rows is not None:
             while rows.valid():
                 last = rows.key()

@@ -50,6 +50,14 @@ class Storage(Protocol):
         """Yield the keys with low ≤ key < high, ascending, without reading their values."""
         ...
 
+    def scan_damaged(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield all records above a key, ascending, with None for the value of a damaged one.
+
+        Damage is not counted. Where several records cannot be read, None is yielded once, with the
+        last key before them.
+        """
+        ...
+
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Return a `get` for the store as it is now, whatever is written later."""
         ...
@@ -104,6 +112,14 @@ class MemoryStorage:
     def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
         """Yield the keys of a range, ascending."""
         yield from sorted(key for key in self.records if low <= key < high)
+
+    def scan_damaged(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield all records above a key, with None for a damaged one."""
+        for key in sorted(key for key in self.records if key > after):
+            try:
+                yield key, open_record(key, self.records[key])
+            except DamagedData:
+                yield key, None
 
     def first(self, low: bytes, high: bytes) -> bytes | None:
         """Return the first value of a range, or None."""

@@ -128,9 +128,9 @@ class NodeStatus:
 
     @property
     def storage_damage(self) -> dict[str, int | str]:
-        """Reads of damaged records since the start, and the first of them."""
+        """Reads of damaged records since the start, the first of them, and what was mended."""
         damage = self._ledger.damage
-        return {"reads": damage.reads, "first": damage.first}
+        return {"reads": damage.reads, "first": damage.first, "mended": damage.mended}
 
     def list_evidence(self) -> list[EvidenceRecord]:
         """Return the stored proofs of equivocation."""

@@ -48,6 +48,10 @@ class StorageAround:
         """Yield the keys of a range, ascending."""
         return self._storage.keys(low, high)
 
+    def scan_damaged(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield all records above a key, with None for a damaged one."""
+        return self._storage.scan_damaged(after)
+
     def snapshot(self) -> Callable[[bytes], bytes | None]:
         """Return a `get` for the store as it is now."""
         return self._storage.snapshot()

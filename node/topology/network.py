@@ -384,6 +384,7 @@ async def read_status(node: PlannedNode) -> dict[str, Any]:
         "abstain_reason": consensus["abstainReason"] if is_abstaining else "",
         "damaged_reads": damage["reads"],
         "damage": damage["first"],
+        "mended": damage["mended"],
         "clock_behind_ms": consensus.get("clockBehindMs", 0),
         "is_validator": consensus["isConsensusNode"],
         "quorum": consensus["minRequiredQuorum"],

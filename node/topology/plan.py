@@ -244,7 +244,7 @@ class Plan:
             # Of many validators, a NEW-VIEW holds fewer blocks.
             pipeline_size=fit_window(settings.pipeline_size, len(self.genesis.sealers)),
             pool_limit=settings.pool_limit,
-            kept=Kept(settings.history_blocks, settings.snapshot_blocks),
+            kept=Kept(settings.history_blocks, settings.snapshot_blocks, settings.scrub_s),
             rpc_hosts=settings.rpc_hosts,
             rpc_origins=settings.rpc_origins,
             tap=settings.tap,

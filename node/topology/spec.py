@@ -85,6 +85,7 @@ class Settings:
     pool_limit: int = 15_000
     history_blocks: int = 256
     snapshot_blocks: int = 1_000
+    scrub_s: int = 60
     p2p_port: int = 30_300
     rpc_port: int = 20_200
     web3_port: int = 8_545

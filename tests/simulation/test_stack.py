@@ -12,6 +12,7 @@ from lowu.consensus.effects import Persist
 from lowu.node.chain.receipt import ReceiptStatus
 from lowu.node.core.driver import Driver
 from lowu.node.core.membership import Membership
+from lowu.node.core.scrub import Scrub
 from lowu.node.errors import StorageError
 from lowu.node.execution.compiler import runtime
 from lowu.node.execution.evm import BlockContext, Evm
@@ -153,7 +154,18 @@ def test_control_a_trace_that_is_written_first(monkeypatch):
 def test_control_a_change_of_validators_that_replicas_are_not_told(monkeypatch):
     monkeypatch.setattr(Membership, "change_at", lambda self, height: None)
     monkeypatch.setattr(cluster, "LIVENESS_S", 20.0)
-    assert first_violation(2, first=1).startswith("P17 not settled")
+    assert first_violation(first=3).startswith("P17 not settled")
+
+
+def test_control_damage_that_nobody_mends(monkeypatch):
+    """N-F8: the simulation turns bits on disks, and nodes look for that."""
+
+    async def look(self):
+        await trio.sleep(1)
+
+    monkeypatch.setattr(Scrub, "look_through", look)
+    monkeypatch.setattr(cluster, "LIVENESS_S", 20.0)
+    assert "has damaged records" in first_violation()
 
 
 def test_control_a_change_of_validators_that_is_not_on_disk(monkeypatch):

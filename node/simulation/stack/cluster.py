@@ -22,7 +22,6 @@ import trio
 
 from lowu.consensus.invariants import BlockFact, check_agreement
 from lowu.consensus.messages import Message, Status
-from lowu.consensus.records import Record, decode_record
 from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.types import Domain
 from lowu.contracts.account import Account
@@ -37,8 +36,9 @@ from lowu.node.execution.flat_state import TABLE_ACCOUNT
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.identity import NodeKey
 from lowu.node.ledger.ledger import Ledger
-from lowu.node.ledger.schema import KEY_HEAD, KEY_VOTES, PREFIX_VOTE, PREFIX_VOTE_END, decode_head
-from lowu.node.ledger.storage import Storage
+from lowu.node.ledger.schema import (
+    KEY_VOTES,
+)
 from lowu.node.simulation.links import StreamLink
 from lowu.node.simulation.stack.chain_inputs import (
     CHAIN_ID,
@@ -47,7 +47,12 @@ from lowu.node.simulation.stack.chain_inputs import (
     make_genesis,
     sign_registrations,
 )
-from lowu.node.simulation.stack.disk import FaultyStorage, FaultyTrace
+from lowu.node.simulation.stack.disk import (
+    FaultyStorage,
+    FaultyTrace,
+    list_block_keys,
+    read_disk,
+)
 from lowu.node.simulation.stack.group_changes import (
     GOVERNOR_KEY,
     GroupChanges,
@@ -68,6 +73,8 @@ COMPARING = 0
 blocks that all have; results that differ between nodes show as blocks that do."""
 LOAD_BLOCKS = (0, 2, 3, 5)
 """Blocks from which on a node loads a state; 0 for never."""
+SCRUB_S = 2
+"""In runs in which records are damaged; the others take no time for it."""
 DISK_FAILURE_RATES = (0.0, 0.0, 0.002, 0.01)
 
 
@@ -116,6 +123,9 @@ class Cluster:
     _wiped: int = field(init=False)
     """Index of the one node that may lose its disk, which counts as a Byzantine fault."""
     _kept: Kept = field(init=False)
+    _is_rotting: bool = field(init=False)
+    """Whether bits turn on the disks of this run, which needs a random source of its own."""
+    _rot_random: Random = field(init=False)
     _liar: int = field(init=False)
     """Index of the liar, if no node loses its disk."""
     members: list[SimulatedMember] = field(init=False)
@@ -138,7 +148,9 @@ class Cluster:
         if self._wiped < 0 and self.random.random() < 0.5:
             self._liar = self.random.randrange(self.nodes)
         period = Random(f"load/{self.seed}/{self.nodes}").choice(LOAD_BLOCKS)  # noqa: S311
-        self._kept = Kept(snapshot_blocks=period)
+        self._rot_random = Random(f"rot/{self.seed}/{self.nodes}")  # noqa: S311
+        self._is_rotting = self._wiped < 0 and self._rot_random.random() < 0.4
+        self._kept = Kept(snapshot_blocks=period, scrub_s=SCRUB_S if self._is_rotting else 0)
         skews = self.random.choice(((0,), (0, 0, 300, -300), (0, 5_000, -5_000)))
         self.members = [
             SimulatedMember(
@@ -358,6 +370,22 @@ class Cluster:
                     self.faults["crash"] += 1
                     self.note(f"{member.index} crash")
                     member.scope.cancel()
+            elif kind >= 0.6 and self._is_rotting:
+                self._rot(self._rot_random.choice(self.members))
+
+    def _rot(self, member: SimulatedMember) -> None:
+        """Turn a bit in a record of an old block, if the node has one, which its peers have too."""
+        if member.node is None or member.node.ledger.is_loading:
+            return
+        ledger, storage = member.node.ledger, member.storage
+        old = range(ledger.base + 1, ledger.head.number - 1)
+        if not old or any(value is None for _, value in storage.scan_damaged()):
+            return  # two at a time may be all that there are
+        keys = list_block_keys(ledger.block(self._rot_random.choice(old)))
+        key = self._rot_random.choice(keys)
+        self.faults["rot"] += 1
+        self.note(f"{member.index} damaged {key.hex()}")
+        storage.rot(key, self._rot_random.randrange(8 * len(storage.records[key])))
 
     async def _submit(self, transactions: tuple[Transaction, ...]) -> None:
         for transaction in transactions:
@@ -393,6 +421,9 @@ class Cluster:
                 continue
             if member.node is None:
                 missing.append(f"node {member.index} is down")
+                continue
+            if any(value is None for _, value in member.storage.scan_damaged()):
+                missing.append(f"node {member.index} has damaged records")
                 continue
             ledger = member.node.ledger
             heads.add((ledger.head.number, ledger.header(ledger.head.number).hash))
@@ -444,13 +475,6 @@ class Cluster:
                     for transaction in transactions:
                         self._give(member.node, transaction)
             await trio.sleep(0.25)
-
-
-def read_disk(storage: Storage) -> tuple[int, list[Record]]:
-    """Return the head's height and the consensus records on a disk."""
-    head = storage.get(KEY_HEAD)
-    rows = storage.scan(PREFIX_VOTE, PREFIX_VOTE_END)
-    return decode_head(head).number if head else 0, [decode_record(value) for _, value in rows]
 
 
 def read_chain(node: Node) -> list[BlockFact]:

@@ -1,5 +1,7 @@
 """A disk that fails: some writes raise, some writes to the trace are torn, and some are lost later.
 
+Bits turn in records that were written whole.
+
 After a failed sync the caller cannot know whether the write has happened (F31): it must stop, and
 restart from what the disk really holds. A disk may also lie about its syncs, or lose data: `lose`
 undoes the newest writes.
@@ -7,12 +9,25 @@ undoes the newest writes.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from lowu.consensus.records import Record, decode_record
+from lowu.node.chain.block import Block
+from lowu.node.crypto import keccak256
 from lowu.node.errors import StorageError
-from lowu.node.ledger.storage import MemoryStorage
+from lowu.node.ledger.disk_errors import describe_os_error
+from lowu.node.ledger.schema import (
+    KEY_HEAD,
+    PREFIX_VOTE,
+    PREFIX_VOTE_END,
+    decode_head,
+    height_key,
+)
+from lowu.node.ledger.storage import MemoryStorage, Storage
 from lowu.node.ledger.vote_trace import SLOTS, Mark, MemoryTrace
 
 UNDO_MAX = 64
@@ -29,11 +44,16 @@ class FaultyStorage(MemoryStorage):
         self.failure_rate = failure_rate
         self.failures = 0
         self.is_failed = False
+        self.is_full = False
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
         """Write all, or raise after having written all or nothing."""
         if self.is_failed:
             raise StorageError("the store has failed and must be opened again")
+        if self.is_full:
+            self.is_failed = True
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise StorageError(describe_os_error(full))
         if self._random.random() < self.failure_rate:
             self.failures += 1
             self.is_failed = True
@@ -54,6 +74,12 @@ class FaultyStorage(MemoryStorage):
                     self.records.pop(key, None)
                 else:
                     self.records[key] = stored
+
+    def rot(self, key: bytes, bit: int) -> None:
+        """Turn a bit of a record."""
+        stored = bytearray(self.records[key])
+        stored[bit // 8 % len(stored)] ^= 1 << bit % 8
+        self.records[key] = bytes(stored)
 
     def wipe(self) -> None:
         """Lose everything."""
@@ -81,3 +107,17 @@ class FaultyTrace(MemoryTrace):
         outcome = self._random.choice((mark, self.slots[mark.number % SLOTS], None))
         self.slots[mark.number % SLOTS] = outcome
         raise StorageError("simulated failure of a sync of the trace")
+
+
+def list_block_keys(block: Block) -> list[bytes]:
+    """Return the keys of a block's records, the transactions' first."""
+    kinds = (height_key(kind, block.header.number) for kind in (b"H", b"B", b"R"))
+    found = [b"T" + keccak256(raw) for raw in block.transactions]
+    return [*found, b"N" + block.header.hash, *kinds]
+
+
+def read_disk(storage: Storage) -> tuple[int, list[Record]]:
+    """Return the head's height and the consensus records on a disk."""
+    head = storage.get(KEY_HEAD)
+    rows = storage.scan(PREFIX_VOTE, PREFIX_VOTE_END)
+    return decode_head(head).number if head else 0, [decode_record(value) for _, value in rows]

@@ -160,6 +160,11 @@ def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
             f"abstains, because its votes may be lost ({entry['abstain_reason']}); it votes again "
             "once the chain has passed them"
         )
+    if entry.get("mended"):
+        yield (
+            f"its storage was damaged, and {entry['mended']} blocks or other records were mended "
+            "from other nodes; check its disk"
+        )
     if entry.get("damage"):
         yield (
             f"storage damaged ({entry['damaged_reads']} reads failed, the first: "

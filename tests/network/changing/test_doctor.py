@@ -9,7 +9,7 @@ from rocksdict import Options, Rdict
 from lowu.node.ledger.storage import seal_record
 from lowu.node.topology.network import build_probe
 from lowu.node.topology.tree import load_tree
-from tests.network.kit import Network, lowu, rpc
+from tests.network.kit import Network, lowu, rpc, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 BLOCKS = 24
@@ -38,10 +38,12 @@ def folder_of(network, name):
     return network.directory / "127.0.0.1" / name
 
 
-def edit_records(folder, change):
-    """Change stored records as a disk would, past the ledger."""
+def edit_records(folder, change, kinds=b"S"):
+    """Change the first stored record of each kind as a disk would, past the ledger."""
     database = Rdict(str(folder / "data"), Options(raw_mode=True))
-    for key in [key for key in database.keys() if key[:1] == b"S"][:1]:  # noqa: SIM118
+    keys = list(database.keys())
+    for kind in kinds:
+        key = next(key for key in keys if key[0] == kind and any(key[1:]))
         database[key] = change(key, database[key])
     database.close()
 
@@ -78,6 +80,30 @@ def test_damage_is_found_and_mended_from_the_others(network):
         status = json.loads(rpc(node["url"], "getConsensusStatus")["result"])
         assert status["phase"] == "normal" and status["storageDamage"]["reads"] == 0
     assert doctor(network, "--full")[0]["damaged"] == 0
+
+
+def test_a_running_node_mends_its_blocks_from_the_others(network):
+    """N-F8: damage is found without anybody who reads, and mended without a hand."""
+    for name in ("node2", "node3"):
+        network.order("kill", name)
+    config = folder_of(network, "node3") / "config.ini"
+    config.write_text(config.read_text().replace("scrub_s=60", "scrub_s=1"))
+    edit_records(folder_of(network, "node3"), lambda key, stored: stored[:-1] + b"x", b"HBRNT")
+    assert doctor(network, "--full")[0]["damaged"] == 1
+    for name in ("node2", "node3"):
+        network.order("start", name)
+    told = {}
+
+    def is_mended():
+        told.update(next(item for item in network.status() if item["name"] == "node3"))
+        return told["mended"] and not told["damage"]
+
+    wait_until(is_mended, "node3 has mended its blocks")
+    assert told["damaged_reads"] >= 1
+    shown = lowu("status", "--dir", network.directory).stdout
+    assert "node3: its storage was damaged" in " ".join(shown.split())
+    assert doctor(network, "--full")[0]["damaged"] == 0
+    assert "mended,height=" in network.log("node3")
 
 
 def test_a_state_that_differs_and_a_database_that_is_gone(network):

@@ -61,7 +61,10 @@ def test_a_wiped_node_takes_the_state_and_the_rest_as_blocks():
         head = network.nodes["node0"].ledger.head
         assert node.ledger.head == head, "with the totals"
         told = await asked_of(network, "node6", "eth_getBlockByNumber", "0x3", True)
-        assert "the blocks of this node begin with 24" in told["error"]["message"]
+        assert "the blocks of this node begin with 25" in told["error"]["message"]
+        told = await asked_of(network, "node6", "eth_getBlockByNumber", hex(3 * PERIOD), True)
+        assert "begin with 25" in told["error"]["message"], "its block has a header only"
+        assert node.ledger.damage.reads == 0, "which is no damage"
         assert node.driver.replica.phase == "abstaining"  # its votes went with the disk
         await governor.fill(2 * PERIOD)
         await governor.level(*names)
