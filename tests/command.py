@@ -64,9 +64,15 @@ def be_command(arguments, cwd, environment):
     """Be the `lowu` command, with the streams that this process has; never returns."""
     become(["lowu", *arguments], cwd, environment)
     from lowu.cli import main
+
+    keep_supervisors_warm(NETWORKS.get(arguments[0], 0) if arguments else 0)
+    sys.exit(main())
+
+
+def keep_supervisors_warm(count):
+    """Let the first networks that this process starts have a supervisor that waits already."""
     from lowu.node.topology import control
 
-    count = NETWORKS.get(arguments[0], 0) if arguments else 0
     waiting = [WarmSupervisor() for _ in range(count)]
     start_cold = control.launch_supervisor
 
@@ -74,7 +80,6 @@ def be_command(arguments, cwd, environment):
         return waiting.pop().launch(directory, log) if waiting else start_cold(directory, log)
 
     control.launch_supervisor = launch
-    sys.exit(main())
 
 
 def become(called, cwd, environment):

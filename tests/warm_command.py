@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+PYTEST_NETWORKS = 4
+"""Networks that one call of pytest starts with a warm supervisor; further ones start cold."""
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -79,7 +81,7 @@ def _answer(connection):
 
 
 def _be_command(called, cwd, environment, streams):
-    from tests.command import be_command, become
+    from tests.command import be_command, become, keep_supervisors_warm
 
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -91,6 +93,7 @@ def _be_command(called, cwd, environment, streams):
             be_command(arguments, cwd, environment)
         become(called, cwd, environment)
         sys.path.insert(0, cwd)  # as with `python -m pytest`
+        keep_supervisors_warm(PYTEST_NETWORKS)
         sys.exit(pytest.console_main())
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -33,7 +33,7 @@ from tests.unit.document_world import NOW_S, World
 from tests.unit.institutions.exchange.test_offline import TRUST, build_world
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "package_vectors.json").read_text())
-CHANGES = 1_500
+CHANGES = 1_000
 
 
 def encode(value):

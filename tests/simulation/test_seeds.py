@@ -23,12 +23,12 @@ from lowu.consensus.simulation.shrink import candidates, shrink
 from lowu.consensus.simulation.world import World
 from tests.simulation.kit import output_under_another_hash_seed, simulate
 
-SEEDS_A_CHUNK = 12
+SEEDS_A_CHUNK = 8
 
 
 @pytest.mark.parametrize("chunk", range(10))
 def test_seeds(chunk):
-    """120 seeds over four sizes: no violation, everything committed after healing."""
+    """80 seeds over four sizes: no violation, everything committed after healing."""
     first = 10_000 + chunk * SEEDS_A_CHUNK
     totals = Totals()
     for seed in range(first, first + SEEDS_A_CHUNK):

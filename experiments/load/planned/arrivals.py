@@ -16,6 +16,8 @@ from random import Random
 DAY_S = 86_400.0
 ARRIVALS_MAX = 20_000_000
 """Most transactions of one run: the records of more would not fit into memory."""
+SURELY_TOO_MANY = 1.01 * ARRIVALS_MAX
+"""Of a Poisson process: 40 standard deviations more."""
 DRAWN_MAX = 2 * ARRIVALS_MAX
 """Most times that are drawn: where the rate changes, some are drawn only to be dropped."""
 _TOO_MANY = f"more than {ARRIVALS_MAX:,} transactions in {{:g}} s; a shorter or slower run would do"
@@ -96,6 +98,9 @@ class Arrivals:
                 f"more than {DRAWN_MAX:,} times would have to be drawn for {duration_s:g} s "
                 f"at up to {self._highest:g} a second; a shorter or slower run would do"
             )
+        is_even = self.kind in ("constant", "poisson")
+        if is_even and self.rate * duration_s > SURELY_TOO_MANY:  # not found out by drawing them
+            raise ArrivalMistake(_TOO_MANY.format(duration_s))
         for time_s in self._walk(duration_s, Random(f"lowu arrivals {seed}")):  # noqa: S311
             found.append(time_s)
             if len(found) > ARRIVALS_MAX:

@@ -4,6 +4,8 @@ Compiled code once left a `bool` on the stack where py-evm has an `int`: equal, 
 py-evm's own functions with an error that is not the contract's failure.
 """
 
+from functools import cache
+
 import pytest
 
 from lowu.node.chain.receipt import ReceiptStatus
@@ -86,11 +88,20 @@ def write(producer, opcode, pushes, words, position):
     return bytes(code) + (RETURN_TOP if pushes else b"\x00")
 
 
+def to_program(code):
+    return Program((code, bytes.fromhex("60015f5260205ff3"), b""), ((0, 5),), DATA, 0, 400_000)
+
+
+@cache
+def interpret(code):
+    """What py-evm makes of code, whatever is compiled."""
+    return run_program(to_program(code), is_compiled=False)
+
+
 def check_alike(code):
     """Run code in both engines, the compiled one without help from the other."""
-    program = Program((code, bytes.fromhex("60015f5260205ff3"), b""), ((0, 5),), DATA, 0, 400_000)
-    expected = run_program(program, is_compiled=False)
-    assert run_program(program, is_compiled=True) == expected
+    expected = interpret(code)
+    assert run_program(to_program(code), is_compiled=True) == expected
     return expected[0][0]
 
 
