@@ -65,7 +65,7 @@ async def status(network, position):
 def test_a_client_that_asks_for_a_damaged_block_is_told_and_stops_nothing():
     async def scene(network):
         flip(network._storages["node1"], height_key(b"B", 1))
-        assert (await status(network, 1))["storageDamage"] == {"reads": 0, "first": ""}
+        assert (await status(network, 1))["storageDamage"]["reads"] == 0
         for _ in range(2):
             error = await ask(network, 1, "eth_getBlockByNumber", "0x1", True)
             assert "this node's storage is damaged" in error["message"]

@@ -41,7 +41,7 @@ def test_a_disk_that_is_gone_is_filled_with_a_state(network):
     wait_until(lambda: height_of(lost["url"]) >= BLOCKS, "it has all blocks")
     assert "loading a state,height=40" in network.log(lost["name"])
     told = rpc(lost["url"], "eth_getBlockByNumber", "0x1", False)["error"]
-    assert told["code"] == 4444 and "begin with 40" in told["message"]
+    assert told["code"] == 4444 and "begin with 41" in told["message"]
     add_blocks(network, 3)
     network.wait_until_level()
     roots = {

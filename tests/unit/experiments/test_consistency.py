@@ -188,10 +188,14 @@ def test_control_fresh_reads_that_do_not_wait(monkeypatch):
         return 0
 
     monkeypatch.setattr(FreshReads, "catch_up", at_once)
-    recording = Recording()
-    _record(read_network("dev-4")[0], "sim", 9, 300, recording, lambda count: None)
-    found = check_history(recording.operations)
-    assert {item.rule for item in found} == {"no order explains what clients were told"}
+    rules = set()
+    for seed in range(9, 21):  # the first few would do
+        recording = Recording()
+        _record(read_network("dev-4")[0], "sim", seed, 300, recording, lambda count: None)
+        rules |= {item.rule for item in check_history(recording.operations)}
+        if rules:
+            break
+    assert rules == {"no order explains what clients were told"}
 
 
 async def test_a_fresh_read_waits_for_the_highest_of_a_quorum(autojump_clock):
