@@ -2,10 +2,10 @@
 
 Every node announces its height every few seconds, and after each commit to those who do not
 vote: CHECKPOINTs tell the others. A node behind asks a peer that is ahead for a bounded range,
-checks each certificate, executes each block and compares the header. A peer that sends something
-wrong is banned for a while and another one is asked (F23). A height is a claim until blocks prove
-it: a peer that claims more than it gives is doubted for a while, longer each time, and holds up
-nobody (B48).
+checks each certificate, executes each block and compares the header; far behind, it asks several
+at once (`block_ranges`). A peer that sends something wrong is banned for a while and another one is
+asked (F23). A height is a claim until blocks prove it: a peer that claims more than it gives is
+doubted for a while, longer each time, and holds up nobody (B48).
 
 An announcement also says whether its sender abstains from voting (rule R-WIPE-1), so that others
 do not wait for it as a leader (N-C1). It can say so of itself only.
@@ -14,7 +14,7 @@ do not wait for it as a leader (N-C1). It can say so of itself only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from lowu.consensus.inputs import CaughtUp, Synced
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.types import HEIGHT_MAX
 from lowu.node.chain.block import Header, decode_block, encode_block
+from lowu.node.core.block_ranges import BlockRanges
 from lowu.node.core.inbox import Inbox
 from lowu.node.core.membership import Membership
 from lowu.node.core.scheduler import Scheduler
@@ -248,6 +249,10 @@ class Sync:
             if loaded is not None:
                 await self._tell_synced(loaded.certificate, loaded.header)
                 return
+        vouched = self._vouched_height()
+        if vouched - head > RANGE_BLOCKS_MAX:
+            await self._fetch_many(head, vouched)
+            return
         self._attempts += 1
         node_id = ahead[self._attempts % len(ahead)]  # never the same silent peer for ever
         try:
@@ -261,6 +266,33 @@ class Sync:
             log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
         elif self._ledger.head.number == head:
             self._doubt(node_id)
+            await trio.sleep(0.05)
+
+    async def _fetch_many(self, head: int, end: int) -> None:
+        """Fetch up to a height that an honest validator has, from all peers that are ahead."""
+        heights = {node: height for node, (height, _) in self._claims().items() if height > head}
+        ranges = BlockRanges(self._ask_for, head + 1, end, RANGE_BLOCKS_MAX)
+        async with trio.open_nursery() as nursery:
+            ranges.start(nursery, heights)
+            while (found := await ranges.next_range()) is not None:
+                node_id, answer = found
+                try:
+                    await self._import(answer)
+                except BadInput as error:
+                    self._gateway.ban(node_id, f"sync: {error}")
+                    ranges.refuse(node_id)
+                if self._ledger.head.number < ranges.wanted:
+                    ranges.refuse(node_id)  # old blocks, or none
+                ranges.take_over(self._ledger.head.number)
+            nursery.cancel_scope.cancel()
+        for node_id in heights:
+            if node_id in ranges.silent:
+                self._doubt(node_id)
+            else:
+                self._doubts.pop(node_id, None)
+        if self._ledger.head.number > head:
+            log.info("synced,height=%d,peers=%d", self._ledger.head.number, len(heights))
+        else:
             await trio.sleep(0.05)
 
     def _vouched_height(self) -> int:
@@ -303,22 +335,28 @@ class Sync:
         doubt.until_s = trio.current_time() + delay_s
 
     async def _fetch_from(self, node_id: bytes, start: int) -> int:
-        answer: object = []
+        answer: Sequence[object] = []
         try:
             with trio.CancelScope() as scope:
                 self._asking = node_id, scope
-                request = BlocksRequest(start, RANGE_BLOCKS_MAX)
-                answer = await self._gateway.request(node_id, request)
+                answer = await self._ask_for(node_id, start, RANGE_BLOCKS_MAX)
         except BadInput as error:
             log.info("no answer,peer=%s,reason=%s", node_id.hex()[:16], error)
             return 0
         finally:
             self._asking = None
-        if not isinstance(answer, list) or len(answer) > RANGE_BLOCKS_MAX:
-            raise BadInput("answer is not a list of blocks")
         return await self._import(answer)
 
-    async def _import(self, answer: list[Any]) -> int:
+    async def _ask_for(self, node_id: bytes, start: int, count: int) -> list[object]:
+        """Return what a peer answers, at most `count` blocks; `BadInput` if it does not answer."""
+        answer = await self._gateway.request(node_id, BlocksRequest(start, count))
+        if not isinstance(answer, list) or len(answer) > count:
+            error = BadInput("answer is not a list of blocks")
+            self._gateway.ban(node_id, f"sync: {error}")
+            raise error
+        return answer
+
+    async def _import(self, answer: Sequence[object]) -> int:
         """Take over blocks in order; return how many were new."""
         imported = 0
         for data in answer:
