@@ -223,13 +223,36 @@ def path(blocks: int, rounds: int, is_json: bool) -> None:
 @click.option("--nodes", type=click.IntRange(4, 31), default=4, show_default=True)
 @registrations_option(5_000)
 @rounds_option(3)
+@click.option(
+    "--behind",
+    type=click.IntRange(100, 1_000_000),
+    help="Blocks of one registration that the node misses; it catches up while others commit more.",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0.05, 0.9),
+    default=0.3,
+    show_default=True,
+    help="With --behind: the load meanwhile, as a share of the most that the network commits.",
+)
 @plot_option
 @json_option
-def sync(nodes: int, registrations: int, rounds: int, plot: Path | None, is_json: bool) -> None:
+def sync(
+    nodes: int,
+    registrations: int,
+    rounds: int,
+    behind: int | None,
+    share: float,
+    plot: Path | None,
+    is_json: bool,
+) -> None:
     """Measure how fast a node catches up with what it missed."""
-    from lowu.commands.bench.sync import run_sync
+    from lowu.commands.bench.sync import run_sync, run_sync_under_load
 
-    run_sync(nodes, registrations, rounds, plot, is_json=is_json)
+    if behind is None:
+        run_sync(nodes, registrations, rounds, plot, is_json=is_json)
+    else:
+        run_sync_under_load(nodes, behind, share, rounds, is_json=is_json)
 
 
 @bench.command()
