@@ -155,6 +155,21 @@ class Kept:
     """Blocks between two states that are kept for nodes that are far behind; 0 for none."""
     scrub_s: int = 60
     """Seconds after which all of it is read again, looking for damage; 0 for never."""
+    keep_blocks: int = 0
+    """Blocks whose transactions and receipts are kept, at least; 0 for all."""
+
+    def find_problem(self) -> str:
+        """Return why a node cannot keep so little; "" if it can.
+
+        A node that is less than `snapshot_blocks` behind fetches blocks, and others have to have
+        them, also those that have just loaded a state.
+        """
+        least = 2 * self.snapshot_blocks
+        if self.keep_blocks and not self.snapshot_blocks:
+            return "keep_blocks must be 0, for all, as nodes that are behind load no state"
+        if 0 < self.keep_blocks < least:
+            return f"keep_blocks must be 0, for all, or at least 2 × snapshot_blocks, {least}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +423,14 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
     level = _Section(path, parser, "log").text("level")
     if level not in ("trace", "debug", "info", "warning", "error"):
         raise ConfigError(f"{path}: [log] level: {level!r} is not a log level")
+    kept = Kept(
+        storage.setting("history_blocks", Kept().history_blocks),
+        storage.setting("snapshot_blocks", Kept().snapshot_blocks),
+        storage.setting("scrub_s", Kept().scrub_s),
+        storage.setting("keep_blocks", Kept().keep_blocks),
+    )
+    if problem := kept.find_problem():
+        raise ConfigError(f"{path}: [storage] {problem}")
     return NodeConfig(
         name=name,
         folder=folder,
@@ -421,11 +444,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
         pipeline_size=consensus.setting("pipeline_size"),
         pool_limit=pool.setting("pool_limit"),
         tx_expiration_s=pool.integer("txs_expiration_time", 1, 86_400),
-        kept=Kept(
-            storage.setting("history_blocks", Kept().history_blocks),
-            storage.setting("snapshot_blocks", Kept().snapshot_blocks),
-            storage.setting("scrub_s", Kept().scrub_s),
-        ),
+        kept=kept,
         evm=Engine(engine),
         rpc_hosts=rpc.names("allowed_hosts", parse_rpc_host),
         rpc_origins=rpc.names("allowed_origins", parse_rpc_origin),
@@ -480,6 +499,7 @@ def dump_node_config(config: NodeConfig) -> str:
         f"history_blocks={config.kept.history_blocks}",
         f"snapshot_blocks={config.kept.snapshot_blocks}",
         f"scrub_s={config.kept.scrub_s}",
+        f"keep_blocks={config.kept.keep_blocks}",
         "",
         "[executor]",
         f"evm={config.evm}",

@@ -79,6 +79,8 @@ SETTINGS = {
         Setting("scrub_s", int, "seconds after which a node reads all its records again, and mends "
                 "what it finds damaged from its peers; 0 for never", 0, 1_000_000,
                 ini="storage.scrub_s"),
+        Setting("keep_blocks", int, "blocks whose transactions and receipts a node keeps, at least "
+                "2 × snapshot_blocks; 0 for all", 0, 1_000_000_000, ini="storage.keep_blocks"),
         Setting("p2p_port", int, "first port of nodes among themselves; node i has this plus i",
                 *_PORTS, ini="p2p.listen_port"),
         Setting("rpc_port", int, "first port of FISCO BCOS's JSON-RPC", *_PORTS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.records import Record
@@ -33,6 +34,9 @@ from lowu.node.metrics import CpuTimes, DamageCount, Part
 
 HEADER_CACHE_MAX = 512
 KEPT = Kept()
+EMPTY_LIST = schema.encode_list(())
+DROPPED_AT_ONCE = 16
+"""Old blocks that are dropped with each new one, at most."""
 PINNED_MAX = 2
 """Pinned states: whoever fetches one has the time to the one after the next."""
 
@@ -67,10 +71,11 @@ class Ledger:
         self.rosters: list[tuple[int, Roster]] = []
         """The group's nodes, each list with the first height to which it applies."""
         self.base = int.from_bytes(storage.get(schema.KEY_BASE) or b"", "big")
-        """The block with which a state was loaded, 0 if none was: those above it are kept."""
+        """The blocks above this one are kept; of those up to it, there are headers at most."""
         self.pinned: list[PinnedState] = []
         """The last states that were pinned, the newest last."""
         self._snapshot_blocks = kept.snapshot_blocks
+        self._keep_blocks = kept.keep_blocks
         self.is_loading = False
         """Whether the state is being replaced by a snapshot, and cannot be read."""
         stored = storage.get(schema.KEY_HEAD)
@@ -252,7 +257,13 @@ class Ledger:
         with self.cpu.measure(Part.STORAGE, len(executed.transactions)):
             past, deletes = self._history.extend(header.number, state, self._read)
             puts = {**state, **past, **self._block_records(executed, certificate, head)}
-            self._storage.write(puts, [*deletes, *self._settled_keys(header.number)])
+            deletes = [*deletes, *self._settled_keys(header.number)]
+            base = self._find_base(header.number)
+            if base > self.base:
+                puts[schema.KEY_BASE] = base.to_bytes(8, "big")
+                deletes += self._body_keys(range(self.base + 1, base + 1))
+            self._storage.write(puts, deletes)
+        self.base = base
         self._cache.on_commit(state)
         self._remember(header.number, (header, certificate))
         self.head = head
@@ -290,6 +301,22 @@ class Ledger:
         """Return the keys of the proposals that a block makes obsolete."""
         start, end = (height_key(schema.PREFIX_PROPOSAL, at) for at in (0, number + 1))
         return list(self._storage.keys(start, end))
+
+    def _find_base(self, number: int) -> int:
+        """Return up to which block bodies are dropped with block `number`: a few at a time."""
+        if not self._keep_blocks:
+            return self.base
+        return max(self.base, min(number - self._keep_blocks, self.base + DROPPED_AT_ONCE))
+
+    def _body_keys(self, heights: Iterable[int]) -> list[bytes]:
+        """Return the keys of blocks' transactions and receipts."""
+        keys: list[bytes] = []
+        for height in heights:
+            keys += height_key(b"B", height), height_key(b"R", height)
+            with suppress(DamagedData):  # the index of its transactions stays
+                data = self._storage.get(height_key(b"B", height))
+                keys += [b"T" + keccak256(raw) for raw in schema.decode_list(data or EMPTY_LIST)]
+        return keys
 
     # --- damage -----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from lowu.contracts.named import Named
 from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
-from lowu.node.config import GenesisConfig, Kept, NodeConfig, OrgEntry, SchemaEntry
+from lowu.node.config import GenesisConfig, NodeConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import compute_address, compute_public_key
 from lowu.node.identity import NodeKey
 from lowu.node.topology.spec import Institution, NetworkSpec, NodeSpec
@@ -244,7 +244,7 @@ class Plan:
             # Of many validators, a NEW-VIEW holds fewer blocks.
             pipeline_size=fit_window(settings.pipeline_size, len(self.genesis.sealers)),
             pool_limit=settings.pool_limit,
-            kept=Kept(settings.history_blocks, settings.snapshot_blocks, settings.scrub_s),
+            kept=settings.kept,
             rpc_hosts=settings.rpc_hosts,
             rpc_origins=settings.rpc_origins,
             tap=settings.tap,

@@ -19,7 +19,7 @@ from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.contracts.schemas.schema_tables import read_schema, tell_value
-from lowu.node.config import parse_rpc_host, parse_rpc_origin
+from lowu.node.config import Kept, parse_rpc_host, parse_rpc_origin
 from lowu.node.settings import SETTINGS
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
 
@@ -86,6 +86,7 @@ class Settings:
     history_blocks: int = 256
     snapshot_blocks: int = 1_000
     scrub_s: int = 60
+    keep_blocks: int = 0
     p2p_port: int = 30_300
     rpc_port: int = 20_200
     web3_port: int = 8_545
@@ -94,6 +95,11 @@ class Settings:
     tap: bool = False
     allow_lies: bool = False
     allow_one_side_quorum: bool = False
+
+    @property
+    def kept(self) -> Kept:
+        """What its nodes keep besides the chain."""
+        return Kept(self.history_blocks, self.snapshot_blocks, self.scrub_s, self.keep_blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,10 @@ def _read_settings(reader: TomlReader, raw: Any) -> Settings:
             values[key] = _read_number(reader, key, value)
         elif kind is list:
             values[key] = _read_names(reader, key, value)
-    return Settings(**{"name": "", "seed": 0, **values})
+    settings = Settings(**{"name": "", "seed": 0, **values})
+    if problem := settings.kept.find_problem():
+        reader.problem("network", 0, "keep_blocks", problem)
+    return settings
 
 
 def _read_number(reader: TomlReader, key: str, value: object) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from lowu.consensus.codec import encode_commit_certificate
 from lowu.node.chain.block import encode_header
 from lowu.node.chain.roster import encode_roster
 from lowu.node.core.snapshots import SnapshotClient
-from lowu.node.errors import BadInput, DamagedData
+from lowu.node.errors import BadInput, BlockNotKept, ConfigError, DamagedData
+from lowu.node.execution.genesis import build_genesis
 from lowu.node.gateway.requests import ChunkRequest
+from lowu.node.ledger import ledger as ledger_module
 from lowu.node.ledger import schema, state_import, state_snapshot
+from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.state_snapshot import decode_manifest
 from lowu.node.simulation.virtual_network import open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
@@ -22,12 +26,13 @@ from lowu.node.topology.plan import build_plan
 from lowu.node.topology.spec import parse_spec
 from lowu.options import read_network
 from tests.simulation.test_changing_group import Governor, node_ids
+from tests.unit import node_kit as kit
 
 PERIOD = 8
 
 
-def play(act, network="seed-7"):
-    text = set_values(read_network(network)[0], [f"snapshot_blocks={PERIOD}"])
+def play(act, network="seed-7", settings=()):
+    text = set_values(read_network(network)[0], [f"snapshot_blocks={PERIOD}", *settings])
 
     async def main():
         async with open_virtual(build_plan(parse_spec(text, Path(network)))) as running:
@@ -356,3 +361,89 @@ def test_manifests_are_equal_whatever_was_deleted_or_written_in_between():
         return found
 
     assert len(play(act)) == 1
+
+
+# --- nodes that do not keep all blocks ----------------------------------------------------------
+
+
+def test_old_blocks_are_dropped_and_everybody_still_catches_up():
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(5 * PERIOD)
+        old = network.nodes["node0"].ledger.header(3)
+        await governor.level(*names)
+        node = network.nodes["node0"]
+        head = node.ledger.head.number
+        kept = head - 2 * PERIOD
+        assert node.ledger.base == kept
+        kinds = Counter(key[:1] for key in network._storages["node0"].records)
+        assert kinds[b"B"] == kinds[b"R"] == kinds[b"T"] + 1 == 2 * PERIOD + 1, "and block 0"
+        assert node.ledger.header(3) == old, "headers stay"
+        for name, params in (
+            ("eth_getBlockByNumber", (hex(kept), True)),
+            ("eth_getBlockReceipts", (hex(kept),)),
+        ):
+            told = await asked_of(network, "node0", name, *params)
+            assert f"begin with {kept + 1}" in told["error"]["message"]
+        told = await asked_of(network, "node0", "eth_getBlockByNumber", hex(kept + 1), True)
+        assert len(told["result"]["transactions"]) == 1
+        # One that missed a few blocks gets them, one that lost everything gets a state.
+        await network.stop("node5")
+        await governor.fill(PERIOD - 1)
+        await network.start("node5")
+        await wipe(network, "node6")
+        await governor.level(*names)
+        assert network.nodes["node6"].ledger.base >= 5 * PERIOD
+        # All is whole, also after a start.
+        await network.stop("node0")
+        await network.start("node0")
+        await governor.fill(1)
+        await governor.level(*names)
+        node = network.nodes["node0"]
+        assert node.ledger.base == node.ledger.head.number - 2 * PERIOD
+        await node.scrub.look_through()
+        assert node.ledger.damage.reads == 0
+
+    play(act, settings=(f"keep_blocks={2 * PERIOD}",))
+
+
+def test_a_chain_that_kept_all_blocks_drops_them_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(ledger_module, "DROPPED_AT_ONCE", 3)
+    chain = kit.Chain()
+    for number in range(20):
+        chain.commit(kit.signed(nonce=number))
+    chain.ledger._keep_blocks = 4
+    bases = []
+    for number in range(20, 30):
+        chain.commit(kit.signed(nonce=number))
+        bases.append(chain.ledger.base)
+    assert bases == [3, 6, 9, 12, 15, 18, 21, 24, 25, 26]
+    again = Ledger(chain.storage, build_genesis(kit.GENESIS), chain.trace)
+    assert again.base == 26
+    with pytest.raises(BlockNotKept, match="begin with 27"):
+        again.block(26)
+    assert again.block(27).header.number == 27
+
+
+def test_a_damaged_block_can_be_dropped_too():
+    chain = kit.Chain()
+    for number in range(4):
+        chain.commit(kit.signed(nonce=number))
+    chain.ledger._keep_blocks = 2
+    key = schema.height_key(b"B", 1)
+    chain.storage.records[key] = b"damaged"
+    chain.commit(kit.signed(nonce=4))
+    assert chain.ledger.base == 3 and key not in chain.storage.records
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("snapshot_blocks = 0\nkeep_blocks = 5000", "load no state"),
+        ("snapshot_blocks = 100\nkeep_blocks = 150", "at least 2 × snapshot_blocks, 200"),
+    ],
+)
+def test_too_few_blocks_to_catch_up_with_are_refused(settings, problem):
+    text = read_network("dev-4")[0].replace("[network]\n", f"[network]\n{settings}\n", 1)
+    with pytest.raises(ConfigError, match=problem):
+        parse_spec(text, Path("dev-4"))
