@@ -24,7 +24,7 @@ from lowu.consensus.types import Domain
 from lowu.consensus.window import compute_window_max
 from lowu.node.chain.transaction import Transaction
 from lowu.node.clock import Clock, SystemClock
-from lowu.node.config import GenesisConfig, Kept, NodeConfig
+from lowu.node.config import GenesisConfig, NodeConfig
 from lowu.node.core.driver import Driver
 from lowu.node.core.events import Events, Subscriber, log_block
 from lowu.node.core.inbox import Inbox
@@ -73,6 +73,7 @@ from lowu.node.rpc.methods import Methods, build_methods
 from lowu.node.rpc.reader import ChainReader
 from lowu.node.rpc.status import NodeStatus
 from lowu.node.rpc.waiter import CommitWaiter
+from lowu.node.settings import Kept
 from lowu.node.simulation.byzantine import ByzantineGateway, CensoringPool
 from lowu.node.simulation.failpoints import (
     FailingStorage,

@@ -22,7 +22,13 @@ from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
-from lowu.node.settings import BLOCK_GAS_MAX, BLOCK_TX_COUNT_MAX, SETTINGS, TX_GAS_LIMIT_MIN
+from lowu.node.settings import (
+    BLOCK_GAS_MAX,
+    BLOCK_TX_COUNT_MAX,
+    SETTINGS,
+    TX_GAS_LIMIT_MIN,
+    Kept,
+)
 
 T = TypeVar("T")
 
@@ -143,33 +149,6 @@ class GenesisConfig:
         """Hash over everything here; the proposal digest of block 0."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return keccak256(b"lowu/1/genesis" + text.encode())
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a node keeps besides the chain."""
-
-    history_blocks: int = 256
-    """Blocks below the head whose state can be read."""
-    snapshot_blocks: int = 1_000
-    """Blocks between two states that are kept for nodes that are far behind; 0 for none."""
-    scrub_s: int = 60
-    """Seconds after which all of it is read again, looking for damage; 0 for never."""
-    keep_blocks: int = 0
-    """Blocks whose transactions and receipts are kept, at least; 0 for all."""
-
-    def find_problem(self) -> str:
-        """Return why a node cannot keep so little; "" if it can.
-
-        A node that is less than `snapshot_blocks` behind fetches blocks, and others have to have
-        them, also those that have just loaded a state.
-        """
-        least = 2 * self.snapshot_blocks
-        if self.keep_blocks and not self.snapshot_blocks:
-            return "keep_blocks must be 0, for all, as nodes that are behind load no state"
-        if 0 < self.keep_blocks < least:
-            return f"keep_blocks must be 0, for all, or at least 2 × snapshot_blocks, {least}"
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

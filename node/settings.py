@@ -38,6 +38,33 @@ class NodeSetting:
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a node keeps besides the chain."""
+
+    history_blocks: int = 256
+    """Blocks below the head whose state can be read."""
+    snapshot_blocks: int = 1_000
+    """Blocks between two states that are kept for nodes that are far behind; 0 for none."""
+    scrub_s: int = 60
+    """Seconds after which all of it is read again, looking for damage; 0 for never."""
+    keep_blocks: int = 0
+    """Blocks whose transactions and receipts are kept, at least; 0 for all."""
+
+    def find_problem(self) -> str:
+        """Return why a node cannot keep so little; "" if it can.
+
+        A node that is less than `snapshot_blocks` behind fetches blocks, and others have to have
+        them, also those that have just loaded a state.
+        """
+        least = 2 * self.snapshot_blocks
+        if self.keep_blocks and not self.snapshot_blocks:
+            return "keep_blocks must be 0, for all, as nodes that are behind load no state"
+        if 0 < self.keep_blocks < least:
+            return f"keep_blocks must be 0, for all, or at least 2 × snapshot_blocks, {least}"
+        return ""
+
+
 _PORTS = (1_024, 65_000)
 _LONG_MS = 600_000
 

@@ -16,7 +16,6 @@ from lowu.consensus.records import Record
 from lowu.node.chain.block import Block, Header
 from lowu.node.chain.receipt import Receipt, decode_receipt
 from lowu.node.chain.roster import Roster, decode_roster, encode_roster
-from lowu.node.config import Kept
 from lowu.node.crypto import keccak256
 from lowu.node.errors import BlockNotKept, DamagedData, StateLoading, StorageError
 from lowu.node.execution.executor import ExecutedBlock, Parent
@@ -31,6 +30,7 @@ from lowu.node.ledger.storage import Storage
 from lowu.node.ledger.vote_trace import VoteTrace
 from lowu.node.ledger.votes import VoteRecords
 from lowu.node.metrics import CpuTimes, DamageCount, Part
+from lowu.node.settings import Kept
 
 HEADER_CACHE_MAX = 512
 KEPT = Kept()

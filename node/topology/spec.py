@@ -19,8 +19,8 @@ from lowu.contracts.registry import Jurisdiction, Role
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.contracts.schemas.schema_tables import read_schema, tell_value
-from lowu.node.config import Kept, parse_rpc_host, parse_rpc_origin
-from lowu.node.settings import SETTINGS
+from lowu.node.config import parse_rpc_host, parse_rpc_origin
+from lowu.node.settings import SETTINGS, Kept
 from lowu.node.topology.toml_reader import TomlReader, parse_toml, read_toml
 
 NODES_MAX = 128

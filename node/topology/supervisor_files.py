@@ -22,6 +22,11 @@ def supervisor_lock(directory: Path) -> Path:
     return directory / META / "supervisor.lock"
 
 
+def network_file(directory: Path) -> Path:
+    """Return the network file that a folder was made from."""
+    return directory / META / "network.toml"
+
+
 def joined_file(directory: Path) -> Path:
     """Return the list of the nodes that have joined since block 0, which need not exist."""
     return directory / META / "joined.json"

@@ -42,7 +42,7 @@ from lowu.node.topology.plan import (
     build_plan,
 )
 from lowu.node.topology.spec import parse_spec
-from lowu.node.topology.supervisor_files import META, joined_file
+from lowu.node.topology.supervisor_files import META, joined_file, network_file
 
 _SCRIPT = """#!/bin/sh
 # {comment}
@@ -61,7 +61,7 @@ def node_folder(directory: Path, node: PlannedNode) -> Path:
 
 def is_tree(directory: Path) -> bool:
     """Whether a directory holds a network."""
-    return (directory / META / "network.toml").is_file()
+    return network_file(directory).is_file()
 
 
 def list_foreign(directory: Path) -> list[Path]:
@@ -131,7 +131,7 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
     _write_script(
         directory / HOST / "stop_all.sh", "Stop all nodes and their supervisor.", "down", ".."
     )
-    _write(directory / META / "network.toml", spec_text)
+    _write(network_file(directory), spec_text)
     write_ports(plan, directory)
 
 
@@ -262,7 +262,7 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
         }
         config = replace(load_node_config(folder, node.name), **changed)
         written[folder / "config.ini"] = dump_node_config(config)
-    for path, content in {**written, directory / META / "network.toml": text}.items():
+    for path, content in {**written, network_file(directory): text}.items():
         _write(path, content)
     write_ports(plan, directory)
 
@@ -278,7 +278,7 @@ def require_tree(directory: Path) -> None:
 def load_tree(directory: Path) -> Plan:
     """Return the plan of an existing tree; `ConfigError` if there is none."""
     require_tree(directory)
-    source = directory / META / "network.toml"
+    source = network_file(directory)
     try:
         spec = parse_spec(source.read_text(encoding="utf-8"), source)
         ports = PortBlock(

@@ -27,7 +27,7 @@ from lowu.consensus.types import Domain
 from lowu.contracts.account import Account
 from lowu.node.app import Environment, Node, assemble_node, open_ledger, run_services
 from lowu.node.chain.transaction import Transaction
-from lowu.node.config import Engine, Kept, NodeConfig
+from lowu.node.config import Engine, NodeConfig
 from lowu.node.errors import BadInput, StorageError
 from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
@@ -39,6 +39,7 @@ from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.schema import (
     KEY_VOTES,
 )
+from lowu.node.settings import Kept
 from lowu.node.simulation.links import StreamLink
 from lowu.node.simulation.stack.chain_inputs import (
     CHAIN_ID,

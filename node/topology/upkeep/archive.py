@@ -23,6 +23,8 @@ from lowu.node.topology.tree import is_tree, load_tree
 from lowu.node.version import CLIENT_VERSION
 
 MANIFEST = "lowu-snapshot.json"
+GZIP = b"\x1f\x8b"
+"""What a compressed file begins with."""
 MANIFEST_BYTES_MAX = 64 * 1024
 LEFT_OUT = ("log", "nohup.out", "LOG", "LOCK")
 """Names of files and folders that are of a run, not of the network."""
@@ -134,6 +136,17 @@ def read_manifest(path: Path) -> ArchiveManifest:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
         raise ConfigError(f"{path}: not a snapshot, or a damaged one ({error})") from error
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is that of a compressed file, as archives are and network files are not."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GZIP)) == GZIP
+    except OSError:
+        return False
 
 
 def load_network(path: Path, directory: Path) -> ArchiveManifest:

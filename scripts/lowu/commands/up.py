@@ -117,12 +117,12 @@ def _apply(text: str, settings: Sequence[str]) -> str:
 
 def _choose(network: str, directory: Path) -> tuple[str, Path]:
     """Return the text of the network that is asked for: without a name, the one in the folder."""
-    from lowu.node.topology.supervisor_files import META
+    from lowu.node.topology.supervisor_files import network_file
     from lowu.node.topology.tree import is_tree
 
     source = click.get_current_context().get_parameter_source("network")
     if source is click.core.ParameterSource.DEFAULT and is_tree(directory):
-        return read_network(str(directory / META / "network.toml"))
+        return read_network(str(network_file(directory)))
     return read_network(network)
 
 

@@ -26,6 +26,8 @@ from lowu.node.topology.control import Control
 from lowu.node.topology.network import bring_up
 from lowu.node.topology.plan import Plan, build_plan
 from lowu.node.topology.spec import parse_spec
+from lowu.node.topology.supervisor_files import network_file
+from lowu.node.topology.upkeep.archive import is_archive, load_network
 from lowu.options import read_network
 from lowu.temporary import temporary_network_folder
 from lowu.testing.network_faults import ProcessFaults, VirtualFaults
@@ -39,7 +41,8 @@ def running_network(network: str = "seed-7") -> Iterator[ProcessNetwork]:
     """Context manager: a network of processes in a temporary folder, removed at the end.
 
     Args:
-        network: the name of a bundled network, or the path of a network file.
+        network: the name of a bundled network, the path of a network file, or that of a file that
+            `lowu snapshot save` has written: then the network goes on from there.
     """
     with temporary_network_folder("network") as folder:
         running = ProcessNetwork(network, folder)
@@ -52,6 +55,11 @@ def running_network(network: str = "seed-7") -> Iterator[ProcessNetwork]:
 
 def load_plan(network: str) -> Plan:
     """Return the plan of a bundled network or of a network file."""
+    if is_archive(Path(network)):
+        raise ConfigError(
+            f"{network}: a saved network goes on as processes only; use lowu_processes, or "
+            "lowu.running_network"
+        )
     try:
         text, path = read_network(network)
     except click.UsageError as error:
@@ -98,7 +106,11 @@ class ProcessNetwork:
 
     def start(self) -> None:
         """Start the nodes; return once a quorum has committed a block."""
-        text, origin = read_network(self._network)
+        if is_archive(Path(self._network)):
+            load_network(Path(self._network), self.folder)
+            text, origin = read_network(str(network_file(self.folder)))
+        else:
+            text, origin = read_network(self._network)
         up = trio.run(bring_up, self.folder, text, origin, lambda text: None)
         self._plan = up.plan
 

@@ -6,6 +6,8 @@ import tarfile
 
 import pytest
 
+from lowu import VirtualNetwork, running_network
+from lowu.node.errors import ConfigError
 from lowu.node.ledger import schema
 from lowu.node.topology.network import build_probe
 from lowu.node.topology.tree import load_tree
@@ -44,6 +46,15 @@ def test_a_network_goes_on_from_a_file(network, tmp_path):
             assert status["phase"] == "normal", "no vote is lost"
     finally:
         other.close()
+    # A test begins from it too: this is the one of its height, however often it is run.
+    with running_network(str(path)) as running:
+
+        async def act(actors, faults):
+            return int(await actors.clients["webank"].call("eth_blockNumber"), 16)
+
+        assert height <= running.play(act) <= height + 2
+    with pytest.raises(ConfigError, match="lowu_processes"):
+        VirtualNetwork(str(path))
     refused = (
         (("save", path, "--dir", network.directory), "exists already"),
         (("save", network.directory / "x", "--dir", network.directory), "own folder"),

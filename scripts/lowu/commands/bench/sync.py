@@ -64,7 +64,7 @@ def run_sync(nodes: int, count: int, rounds: int, plot: Path | None, *, is_json:
 
 
 @dataclass(frozen=True, slots=True)
-class CaughtUp:
+class SyncSpeeds:
     """What one run has shown, in blocks per second."""
 
     before_per_s: float
@@ -82,7 +82,7 @@ def run_sync_under_load(
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=None)
     text = build_network(nodes, block_tx_count_limit=1, snapshot_blocks=0)
-    found: list[CaughtUp] = []
+    found: list[SyncSpeeds] = []
     for number in range(rounds):
         with running_network(text) as network:
             control = Control(network.folder)
@@ -111,7 +111,7 @@ def run_sync_under_load(
 
 async def _catch_up(
     more: SignedLoad, rate: float, url: str, late: str, start: Callable[[], object]
-) -> CaughtUp:
+) -> SyncSpeeds:
     """Offer a load, have the late node start after a while, and wait until it is level."""
     async with trio.open_nursery() as nursery, RpcClient(url) as client:
         nursery.start_soon(_offer_steadily, more, rate, url)
@@ -124,7 +124,7 @@ async def _catch_up(
         heights.append((time.monotonic(), await _height(client)))
         nursery.cancel_scope.cancel()
     (began, low), (started, middle), (ended, high) = heights
-    return CaughtUp(
+    return SyncSpeeds(
         (middle - low) / (started - began),
         (high - middle) / (ended - started),
         (high - first) / (ended - started),

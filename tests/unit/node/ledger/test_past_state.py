@@ -7,13 +7,13 @@ from random import Random
 import pytest
 
 from lowu.consensus.messages import CommitCertificate
-from lowu.node.config import Kept
 from lowu.node.errors import DamagedData, StateNotKept
 from lowu.node.execution.genesis import build_genesis
 from lowu.node.ledger import schema
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.storage import MemoryStorage
 from lowu.node.ledger.vote_trace import MemoryTrace
+from lowu.node.settings import Kept
 from lowu.node.simulation.virtual_network import open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.topology.changes import set_values
