@@ -21,13 +21,12 @@ SOURCES = ("solidity", "workloads")
 
 def compile_sources(solc_dir: Path) -> dict[str, str]:
     """Compile all sources; return the artifact text of each contract by name."""
-    artifacts: dict[str, dict[str, object]] = {}
-    for folder in SOURCES:
-        command = ["node", str(HERE / "compile.mjs"), str(HERE / folder), str(solc_dir)]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"solc failed:\n{done.stderr}")
-        artifacts |= json.loads(done.stdout)
+    folders = [str(HERE / folder) for folder in SOURCES]
+    command = ["node", str(HERE / "compile.mjs"), str(solc_dir), *folders]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"solc failed:\n{done.stderr}")
+    artifacts: dict[str, dict[str, object]] = json.loads(done.stdout)
     found = {str(value["compiler"]).partition("+")[0] for value in artifacts.values()}
     if found != {SOLC_VERSION}:
         raise SystemExit(f"solc {', '.join(sorted(found))} is installed; {SOLC_VERSION} is needed")
