@@ -29,6 +29,8 @@ class Occasion(StrEnum):
     """Another node, which leads, is paused until the others change the view."""
     SYNCING = "sync"
     """The node was down, and fetches what it missed."""
+    LOADING = "state"
+    """The node has lost its database, and loads the state of the others."""
     FIRST_START = "first start"
     """The network is new, and the node starts for the first time."""
     LOST_TRACE = "lost trace"
@@ -59,6 +61,7 @@ _POINTS = {
     Occasion.NEEDED: (Failpoint.PROPOSAL, Failpoint.VOTE, Failpoint.TRACE, Failpoint.BLOCK),
     Occasion.CHANGING: (Failpoint.VOTE, Failpoint.TRACE),
     Occasion.SYNCING: (Failpoint.BLOCK,),
+    Occasion.LOADING: (Failpoint.IMPORT_BEGIN, Failpoint.IMPORT_CHUNK, Failpoint.IMPORT_END),
     Occasion.FIRST_START: (Failpoint.GENESIS, Failpoint.NEW_TRACE, Failpoint.FIRST_START),
     Occasion.LOST_TRACE: (Failpoint.FORGET, Failpoint.NEW_TRACE),
     Occasion.DAMAGED: (Failpoint.SET_ASIDE,),

@@ -20,14 +20,17 @@ from lowu.node.topology.plan import Plan, PlannedNode
 from lowu.node.topology.ports import reserve_ports
 from lowu.node.topology.tree import node_folder
 
+SNAPSHOT_BLOCKS = 64
 NETWORK_SETTINGS = {
     "allow_lies": "true",
     "leader_period": "10",
     "pipeline_size": "2",
     "consensus_timeout_ms": "500",
+    "snapshot_blocks": str(SNAPSHOT_BLOCKS),
 }
 """A leader keeps its turn for some blocks, so that one can say what a node does while it leads; a
-short pipeline, so that a node that has lost its votes abstains for a few blocks only."""
+short pipeline, so that a node that has lost its votes abstains for a few blocks only; states often
+enough for a node that has lost its database, and too rarely for one that has missed some blocks."""
 TRACE = "last_vote"
 """The file of the trace, in a node's folder (`node/ledger/vote_trace.py`)."""
 STUTTER_S = 0.08, 0.02
@@ -75,6 +78,10 @@ class Consortium(Protocol):
 
     async def lose_trace(self, name: str) -> None:
         """Remove the trace of a stopped node's last vote."""
+        ...
+
+    async def wipe(self, name: str) -> None:
+        """Remove the database of a stopped node."""
         ...
 
     async def damage(self, name: str) -> None:
@@ -152,6 +159,10 @@ class ProcessConsortium:
     async def lose_trace(self, name: str) -> None:
         """Remove the file of a stopped node's trace."""
         (self._path(name) / TRACE).unlink()
+
+    async def wipe(self, name: str) -> None:
+        """Remove the folder of a stopped node's database; the trace of its votes stays."""
+        await trio.to_thread.run_sync(shutil.rmtree, self._path(name) / "data")
 
     async def damage(self, name: str) -> None:
         """Overwrite the file that names the engine's tables; drop what earlier damage left."""

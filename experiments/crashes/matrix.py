@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from lowu.experiments.crashes.cells import Cell, Occasion
-from lowu.experiments.crashes.consortium import Consortium, read_consensus
+from lowu.experiments.crashes.consortium import SNAPSHOT_BLOCKS, Consortium, read_consensus
 from lowu.experiments.faults.killed_nodes import SteadyLoad, leader_of, list_missing
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.topology.faults.fail_order import FailMode
@@ -33,6 +33,8 @@ GO_ON = 3
 MISSED = 8
 """Registrations that a node misses, besides those of the count, before it fetches blocks."""
 LOADS = 2
+HIGH = SNAPSHOT_BLOCKS + 2
+"""Blocks from which on a node without any loads a state."""
 
 
 @dataclass(slots=True)
@@ -92,6 +94,11 @@ async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedC
                 await consortium.stop(victim.name)
                 await loads.wait_for(MISSED + 2 * cell.order.count)
                 await consortium.start(victim.name, order)
+            case Occasion.LOADING:
+                await consortium.stop(victim.name)
+                await consortium.wipe(victim.name)
+                await loads.wait_until_high(consortium)
+                await consortium.start(victim.name, order)
             case Occasion.LOST_TRACE:
                 await consortium.stop(victim.name)
                 await consortium.lose_trace(victim.name)
@@ -144,8 +151,14 @@ async def holds_within(seconds: float, ask: Callable[[], Awaitable[bool]]) -> bo
 class _Loads:
     """Registrations of some issuers, through nodes that do not fail."""
 
-    def __init__(self, loads: Sequence[SteadyLoad]) -> None:
+    def __init__(self, loads: Sequence[SteadyLoad], asked: PlannedNode) -> None:
         self.loads = loads
+        self._asked = asked
+
+    async def wait_until_high(self, consortium: Consortium) -> None:
+        """Return once the chain is so high that a node without any of it loads a state."""
+        while (await read_consensus(consortium, self._asked))["blockNumber"] < HIGH:
+            await self.wait_for(1)
 
     async def wait_for(self, count: int) -> None:
         """Return once one of the issuers has had `count` more acknowledgements."""
@@ -174,7 +187,7 @@ async def _loads(
 
         for place, load in enumerate(loads):
             nursery.start_soon(register, load, asked[place % len(asked)])
-        yield _Loads(loads)
+        yield _Loads(loads, asked[0])
         nursery.cancel_scope.cancel()
     played.acknowledged = sum(len(load.acknowledged) for load in loads)
     played.longest_gap_s = max(load.longest_gap_s for load in loads)

@@ -113,9 +113,12 @@ class Failpoints:
 # --- where steps are made -----------------------------------------------------------------------
 
 
-def find_point(puts: Mapping[bytes, bytes]) -> Failpoint | None:
+def find_point(puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> Failpoint | None:
     """Return the step that a batch is, by its keys; None for none."""
+    if schema.KEY_IMPORT in deletes:  # together with the base, block 0 is begun with again
+        return None if schema.KEY_BASE in deletes else Failpoint.IMPORT_END
     for key, point in (
+        (schema.KEY_IMPORT, Failpoint.IMPORT_BEGIN),
         (schema.KEY_FORMAT, Failpoint.GENESIS),
         (schema.KEY_HEAD, Failpoint.BLOCK),
         (schema.KEY_LOST, Failpoint.FORGET),
@@ -123,9 +126,10 @@ def find_point(puts: Mapping[bytes, bytes]) -> Failpoint | None:
     ):
         if key in puts:
             return point
-    return (
-        Failpoint.PROPOSAL if any(key.startswith(schema.PREFIX_PROPOSAL) for key in puts) else None
-    )
+    kinds = {key[:1] for key in puts}
+    if kinds == {b"S"}:
+        return Failpoint.IMPORT_CHUNK
+    return Failpoint.PROPOSAL if schema.PREFIX_PROPOSAL in kinds else None
 
 
 class FailingStorage(StorageAround):
@@ -149,7 +153,7 @@ class FailingStorage(StorageAround):
                 write()
                 cut_write(self._folder, log, size, share)
 
-        point = find_point(puts)
+        point = find_point(puts, deletes)
         if point is None:
             write()
         else:

@@ -164,6 +164,10 @@ class VirtualNodes:
         while name not in self.nodes and not self._down[name]:
             await self._changed.wait()
 
+    def wipe(self, name: str) -> None:
+        """Lose all records of a stopped node."""
+        self._storages[name].records.clear()
+
     def lose_trace(self, name: str) -> None:
         """Lose the trace of a stopped node's last vote."""
         self._traces[name].slots = None

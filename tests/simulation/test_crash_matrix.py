@@ -39,6 +39,18 @@ def test_cells_in_virtual_time(draw):
     assert all(item.is_reached and item.acknowledged for item in found)
 
 
+def test_cells_of_a_state_that_is_loaded():
+    """The three steps of it, of a node that has lost everything but the trace of its votes."""
+    cells = [
+        Cell(Occasion.LOADING, parse_order(text))
+        for text in ("import-begin:after", "import-chunk:before", "import-end:before")
+    ]
+    found = []
+    play_in_virtual_time(TEXT, cells, found.append)
+    assert [item.problems for item in found] == [[], [], []]
+    assert all(item.is_reached for item in found)
+
+
 def play(cell, prepare=None):
     """Play one cell in virtual time, after something has been done to the consortium."""
 

@@ -97,6 +97,11 @@ class VirtualConsortium:
         self.network.lose_trace(name)
         self._watch.note_loss(name)
 
+    async def wipe(self, name: str) -> None:
+        """Lose the records of a stopped node; the trace of its votes stays."""
+        self.network.wipe(name)
+        self._watch.note_loss(name)
+
     def take_violations(self) -> list[str]:
         """Return votes that were not durable when they were sent, or contradict earlier ones."""
         found = self._watch.violations[:]
