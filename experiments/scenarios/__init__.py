@@ -1,4 +1,4 @@
-"""Scenarios that institutions play on a real network: E1 to E15, X1 to X7 and X9.
+"""Scenarios that institutions play on a real network: E1 to E15, and X1 to X9.
 
 docs/SCENARIOS.md says what each shows, and names those still missing here. Each adds steps to its
 stage: what was expected, and what was found.
@@ -6,6 +6,7 @@ stage: what was expected, and what was found.
 
 from lowu.experiments.scenarios import (
     attacking,
+    crashing,
     dividing,
     governing,
     lifecycle,
@@ -24,6 +25,7 @@ _EVERY = (
     *lifecycle.SCENARIOS,
     *attacking.SCENARIOS,
     *dividing.SCENARIOS,
+    *crashing.SCENARIOS,
     *governing.SCENARIOS,
     *watching.SCENARIOS,
 )
