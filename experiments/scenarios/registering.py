@@ -9,11 +9,13 @@ from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, AnchorState, encode_r
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.experiments.actors.actors import Actors
 from lowu.institutions.ledger.registry import Registry
-from lowu.node.client import TransactionTimeout
+from lowu.node.client import RemoteError, TransactionTimeout
 
 ISSUERS = {"szcredit": "cn.ecr/1", "bea-hk": "grp.kyc/1"}
 """One issuer of each side, and the schema that it registers."""
 IMPATIENCE_S = 5.0
+NOT_KEPT = 4_444
+"""What a node answers that has not kept a block."""
 BLOCKS_ASKED = 500
 """Blocks read in one request."""
 
@@ -59,7 +61,10 @@ async def count_wrong(actors: Actors, loads: dict[str, RegisteredLoad]) -> int:
 
 
 async def count_forks(actors: Actors) -> int:
-    """Return the number of heights at which nodes have different blocks."""
+    """Return the number of heights at which nodes have different blocks.
+
+    A node that has loaded a state has no blocks below it.
+    """
     hashes: dict[int, set[str]] = {}
     for node in actors.plan.nodes:
         client = next(
@@ -71,5 +76,8 @@ async def count_forks(actors: Actors) -> int:
             params = [[hex(number), False] for number in numbers]
             blocks = await client.call_many("eth_getBlockByNumber", params)
             for number, block in zip(numbers, blocks, strict=True):
-                hashes.setdefault(number, set()).add(block["hash"])
+                if not isinstance(block, RemoteError):
+                    hashes.setdefault(number, set()).add(block["hash"])
+                elif block.code != NOT_KEPT:
+                    raise block
     return sum(len(found) > 1 for found in hashes.values())
