@@ -135,6 +135,8 @@ class DamageCount:
         """Number of reads that found damage."""
         self.first = ""
         """Error text of the first of them that is not mended."""
+        self.is_table_damaged = False
+        """Whether the engine itself could not read on: it will stop when it rewrites the table."""
         self.mended = 0
         """Number of blocks and other records that were written anew."""
 
@@ -144,5 +146,6 @@ class DamageCount:
         self.reads += 1
 
     def settle(self) -> None:
-        """Note that all of it has been mended."""
-        self.first = ""
+        """Note that all of it has been mended, unless a whole table is damaged: it stays that."""
+        if not self.is_table_damaged:
+            self.first = ""

@@ -95,7 +95,8 @@ class BlockRanges:
         return first
 
     async def _try(self, node_id: bytes, first: int) -> list[object]:
-        count = min(self._blocks_max, self._end + 1 - first)
+        known = [other for other in (*self._arrived, *self._under_way) if other > first]
+        count = min(self._blocks_max, self._end + 1 - first, *(other - first for other in known))
         try:
             answer = await self._ask(node_id, first, count)
         except BadInput:
@@ -107,9 +108,10 @@ class BlockRanges:
     async def next_range(self) -> tuple[bytes, Sequence[object]] | None:
         """Return the blocks that follow, and who gave them; None if nobody does, or at the end."""
         while self.wanted <= self._end:
-            found = self._arrived.pop(self.wanted, None)
-            if found is not None:
-                return found
+            for first, (giver, blocks) in self._arrived.items():
+                if first <= self.wanted < first + len(blocks):
+                    del self._arrived[first]
+                    return giver, blocks[self.wanted - first :]
             if not self._asking:
                 return None
             with trio.move_on_after(PATIENCE_S) as patience:
@@ -121,11 +123,15 @@ class BlockRanges:
     def take_over(self, height: int) -> None:
         """Note that the chain has all blocks up to a height."""
         self.wanted = height + 1
-        for first in [first for first in self._arrived if first < self.wanted]:
-            del self._arrived[first]
+        for first, (_, blocks) in list(self._arrived.items()):
+            if first + len(blocks) <= self.wanted:
+                del self._arrived[first]
         if self.wanted < self._fresh:
-            known = (*self._arrived, *self._under_way, *self._again)
-            if self.wanted not in known:  # an answer was cut short
+            has_come = any(first <= self.wanted for first in self._arrived)
+            comes = any(
+                first <= self.wanted < first + self._blocks_max for first in self._under_way
+            )
+            if not has_come and not comes:  # an answer was cut short
                 self._want_again()
         else:
             self._fresh = self.wanted

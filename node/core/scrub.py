@@ -24,13 +24,13 @@ from lowu.node.chain.block import Block, decode_block, encode_block
 from lowu.node.chain.merkle import compute_root
 from lowu.node.core.scheduler import Run, Scheduler
 from lowu.node.crypto import keccak256
-from lowu.node.errors import BadInput, BlockNotKept, DamagedData
-from lowu.node.gateway.framing import FRAME_BYTES_MAX, FrameKind
+from lowu.node.errors import BadInput, BlockNotKept, StorageError
+from lowu.node.gateway.framing import FRAME_BYTES_MAX, ITEMS_MAX, FrameKind
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.gateway.requests import RecordsRequest
 from lowu.node.ledger.inspection import check_block
 from lowu.node.ledger.ledger import Ledger
-from lowu.node.ledger.schema import decode_list, encode_list
+from lowu.node.ledger.schema import height_key
 
 PAUSE_S = 0.25
 SHARE = 0.02
@@ -38,8 +38,9 @@ SHARE = 0.02
 BLOCKS_AT_ONCE = 8
 RECORDS_AT_ONCE = 256
 TOLD_MAX = 1_000
-ANSWER_BYTES_MAX = FRAME_BYTES_MAX[FrameKind.RESPONSE] - 1_024
-_WITH_HEIGHT = b"HBR"
+ANSWER_BYTES_MAX = FRAME_BYTES_MAX[FrameKind.RESPONSE] - 64 * 1_024
+ANSWER_ITEMS_MAX = ITEMS_MAX - 8
+_WITH_HEIGHT = (b"H", b"B", b"R")
 """First bytes of the records of a block that are found by its height."""
 
 T = TypeVar("T")
@@ -67,7 +68,9 @@ class Scrub:
         self._run = run
         self._pause_s = pause_s
         self._told: set[bytes] = set()
-        """Keys of damaged records that nobody can mend, which are logged once."""
+        """Keys of damaged records that have been logged."""
+        self._silent: set[bytes] = set()
+        """Peers that have not answered this time."""
 
     async def run(self) -> None:
         """Look through all records whenever it is time; return at once if that is never."""
@@ -77,6 +80,7 @@ class Scrub:
 
     async def look_through(self) -> None:
         """Look at all blocks, then at all records, and mend what can be mended."""
+        self._silent.clear()
         is_whole = await self._look_at_blocks() and await self._look_at_records()
         if is_whole and self._ledger.damage.first:
             self._ledger.damage.settle()
@@ -94,33 +98,46 @@ class Scrub:
     async def _look_at_blocks(self) -> bool:
         """Look at each block; return whether all are whole now."""
         ledger, number, is_whole = self._ledger, 0, True
-        while number <= ledger.head.number and not ledger.is_loading:
+        end = ledger.head.number + 1  # what is committed meanwhile is for the next time
+        while number < end and not ledger.is_loading:
             first = max(number, ledger.base)
-            number = min(first + BLOCKS_AT_ONCE, ledger.head.number + 1)
+            number = min(first + BLOCKS_AT_ONCE, end)
             for height, reason in await self._slice(partial(self._check, first, number)):
-                log.error("damaged,height=%d,reason=%s", height, reason)
+                self._tell(height_key(b"H", height), f"damaged,height={height},reason={reason}")
                 is_whole &= await self._mend(height)
         return is_whole and not ledger.is_loading
 
     def _check(self, first: int, end: int) -> list[tuple[int, str]]:
         found = []
         for height in range(first, end):
-            try:
-                check_block(self._ledger.read_record, height, self._ledger.base)
-            except (DamagedData, ValueError, TypeError) as error:
-                if height >= self._ledger.base:  # a state may have been loaded meanwhile
-                    found.append((height, str(error)))
+            base = -1
+            while base != self._ledger.base <= height:  # blocks may be dropped meanwhile
+                base = self._ledger.base
+                try:
+                    check_block(self._ledger.read_record, height, base)
+                except (StorageError, ValueError, TypeError) as error:
+                    if base == self._ledger.base:
+                        found.append((height, str(error)))
+                else:
+                    break
         return found
+
+    def _tell(self, key: bytes, text: str) -> None:
+        """Log something about a record once."""
+        if key not in self._told and len(self._told) < TOLD_MAX:
+            self._told.add(key)
+            log.error("%s", text)
 
     async def _mend(self, height: int) -> bool:
         """Write a block's records anew, from a peer that has them; return whether one has."""
         if not height:
             return await self._write(self._ledger.mend_genesis)
-        for node_id in sorted(self._gateway.connected):
+        for node_id in sorted(self._gateway.connected - self._silent):
             try:
                 answer = await self._gateway.request(node_id, RecordsRequest(height))
             except BadInput as error:
                 log.info("no records,peer=%s,reason=%s", node_id.hex()[:16], error)
+                self._silent.add(node_id)
                 continue
             if answer is None:
                 continue
@@ -132,16 +149,17 @@ class Scrub:
             if await self._write(partial(self._ledger.mend_block, block, receipts)):
                 log.warning("mended,height=%d,from=%s", height, node_id.hex()[:16])
                 return True
-        log.error("not mended: no linked peer has it,height=%d", height)
+        self._tell(height_key(b"B", height), f"not mended: no linked peer has it,height={height}")
         return False
 
     def _prove(self, height: int, answer: object) -> tuple[Block, tuple[bytes, ...]]:
         """Return a block and its receipts, if they are what the validators have signed."""
-        match answer:
-            case [bytes(block_data), bytes(receipts_data)]:
-                block, receipts = decode_block(block_data), _decode_receipts(receipts_data)
-            case _:
-                raise BadInput("malformed records")
+        if not isinstance(answer, list) or not answer:
+            raise BadInput("malformed records")
+        items = [item for item in answer if isinstance(item, bytes)]
+        if len(items) != len(answer):
+            raise BadInput("malformed records")
+        block, receipts = decode_block(items[0]), items[1:]
         header, certificate = block.header, block.certificate
         expected = (height, header.proposal_digest, header.hash)
         signed = (certificate.height, certificate.digest, certificate.block_hash)
@@ -151,10 +169,12 @@ class Scrub:
             self._verifier.verify_commit(certificate)
         except InvalidMessage as error:
             raise BadInput(f"block {height}: {error}") from error
+        if len(receipts) != len(block.transactions):
+            raise BadInput(f"block {height} with too many receipts, or too few")
         roots = [keccak256(raw) for raw in block.transactions], receipts
         if tuple(map(compute_root, roots)) != (header.tx_root, header.receipt_root):
             raise BadInput(f"block {height} with other transactions or receipts")
-        return block, receipts
+        return block, tuple(receipts)
 
     async def _write(self, mend: Callable[[], bool]) -> bool:
         async with self._scheduler.lock:  # only one writes at a time
@@ -169,10 +189,11 @@ class Scrub:
             return None
         try:
             block, receipts = self._ledger.block(height), self._ledger.receipt_records(height)
-        except (BlockNotKept, DamagedData):
+        except (BlockNotKept, StorageError):
             return None
-        answer = [encode_block(block), encode_list(receipts)]
-        return answer if sum(map(len, answer)) < ANSWER_BYTES_MAX else None
+        answer = [encode_block(block), *receipts]
+        fits = len(answer) < ANSWER_ITEMS_MAX and sum(map(len, answer)) < ANSWER_BYTES_MAX
+        return answer if fits else None
 
     # --- all records ------------------------------------------------------------------------
 
@@ -197,30 +218,19 @@ class Scrub:
         """Mend what could not be read at a key, and return True; or say that nobody can."""
         place = f"{key[:1]!r} {key[1:].hex()}"
         try:
-            if await self._run(partial(self._ledger.read_record, key)) is None:
+            if key and await self._run(partial(self._ledger.read_record, key)) is None:
                 return True  # it has been deleted since
             place = f"after {place}"  # this one can be read: others that cannot be named
-        except DamagedData:
+        except StorageError:
             if await self._write(partial(self._ledger.mend_from_memory, key)):
                 log.warning("mended from memory,record=%s", place)
                 return True
-            if key[:1] in _WITH_HEIGHT and await self._mend(int.from_bytes(key[1:9], "big")):
+            has_height = key[:1] in _WITH_HEIGHT and len(key) == len(height_key(b"H", 0))
+            if has_height and await self._mend(int.from_bytes(key[1:9], "big")):
                 return True
-        if key not in self._told and len(self._told) < TOLD_MAX:
-            self._told.add(key)
-            log.error(
-                "damaged, and not to be had from a peer,record=%s; stop this node and run "
-                "`lowu doctor --full --repair`, which gives it the chain of a sound one",
-                place,
-            )
+        self._tell(
+            b"?" + key,
+            f"damaged, and not to be had from a peer,record={place}; stop this node and run "
+            "`lowu doctor --full --repair`, which gives it the chain of a sound one",
+        )
         return False
-
-
-def _decode_receipts(data: bytes) -> tuple[bytes, ...]:
-    try:
-        receipts = decode_list(data)
-    except (ValueError, TypeError) as error:
-        raise BadInput("malformed receipts") from error
-    if not all(isinstance(item, bytes) for item in receipts):
-        raise BadInput("malformed receipts")
-    return receipts

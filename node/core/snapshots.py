@@ -10,7 +10,6 @@ them. If that fails, blocks are fetched as ever.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -58,7 +57,8 @@ FETCHERS_MAX = 4
 CHUNK_IN_BLOCKS = 2
 """Blocks that are executed in the time in which a chunk is loaded, about."""
 RETRY_S = 120.0
-"""How long no state is asked for after that failed."""
+"""How long no state is asked for after that failed; twice as long for each load that had begun."""
+FAILURES_MAX = 8
 
 log = logging.getLogger("SYNC")
 
@@ -185,6 +185,8 @@ class SnapshotClient:
         self._run = run
         self._blocks_behind = blocks_behind
         self._not_before_s = 0.0
+        self._failures = 0
+        """Loads that had begun, and failed."""
         self.on_loaded: Callable[[int], None] = lambda height: None
         """Told of the height of a state that was loaded."""
 
@@ -220,7 +222,9 @@ class SnapshotClient:
             if not await self._load(offer):
                 await self._run(self._ledger.abandon_import)
                 self.on_loaded(0)
-                self._not_before_s = math.inf  # blocks lead there too, and cannot be taken back
+                self._failures += 1  # blocks may lead there too, and were given up for it
+                delay_s = RETRY_S * 2 ** min(self._failures, FAILURES_MAX)
+                self._not_before_s = trio.current_time() + delay_s
                 log.warning("state not loaded,height=%d", offer.block.head.number)
                 return None
             await self._run(lambda: self._ledger.end_import(offer.block))

@@ -97,6 +97,8 @@ class Ledger:
                 self.rosters.append((int.from_bytes(key[1:], "big"), decode_roster(data)))
             self._votes.open(is_first_start=bool(first_records))
         self._history.open(self.head.number)
+        if self._snapshot_blocks and self.head.number:
+            self._pin()  # if all have restarted, and nothing is committed, it is all that there is
 
     def _check_start(self) -> None:
         """Refuse a database of another format or chain, or one whose head block is missing."""
@@ -262,16 +264,22 @@ class Ledger:
             if base > self.base:
                 puts[schema.KEY_BASE] = base.to_bytes(8, "big")
                 deletes += self._body_keys(range(self.base + 1, base + 1))
+                self.base = base  # before they are gone: whoever reads now is told so
             self._storage.write(puts, deletes)
-        self.base = base
         self._cache.on_commit(state)
         self._remember(header.number, (header, certificate))
         self.head = head
         self._note_roster(executed)
         if self._snapshot_blocks and head.number % self._snapshot_blocks == 0:
-            view = self._storage.ordered_snapshot()
-            pinned = PinnedState(head, header.hash, digest_rosters(self.rosters), view)
-            self.pinned = [*self.pinned, pinned][-PINNED_MAX:]
+            self._pin()
+
+    def _pin(self) -> None:
+        """Keep the state after the head, for nodes that are far behind."""
+        head, view = self.head, self._storage.ordered_snapshot()
+        pinned = PinnedState(
+            head, self.header(head.number).hash, digest_rosters(self.rosters), view
+        )
+        self.pinned = [*self.pinned, pinned][-PINNED_MAX:]
 
     def _find_change(self, executed: ExecutedBlock) -> Roster | None:
         """Return the group's nodes after a block, if it has changed them."""
@@ -336,6 +344,8 @@ class Ledger:
     def mend_block(self, block: Block, receipts: Sequence[bytes]) -> bool:
         """Write a committed block anew, which must fit its certificate, as must its receipts."""
         number = block.header.number
+        if number > self.head.number:
+            return False  # the chain has begun again meanwhile
         puts = _header_records(block.header, block.certificate)
         if number > self.base:
             hashes = [keccak256(raw) for raw in block.transactions]

@@ -136,11 +136,15 @@ class RocksStorage:
 
     def _find_readable(self, after: bytes) -> RdictIter | None:
         """Return an iterator at a later key that can be read; None if there is none."""
-        for place in range(len(after) - 1, -1, -1):
-            if after[place] == 255:
-                continue
+        later = [
+            after[:place] + bytes((after[place] + 1,))
+            for place in range(len(after) - 1, -1, -1)
+            if after[place] < 255
+        ]
+        kinds = (bytes((kind,)) for kind in range(256))
+        for key in (*later, *(kind for kind in kinds if kind > after)):
             rows = self._db.iter()
-            rows.seek(after[:place] + bytes((after[place] + 1,)))
+            rows.seek(key)
             if rows.valid():
                 return rows
         return None
@@ -189,6 +193,7 @@ class RocksStorage:
             found: StorageError = DamagedData(f"{self._path}: {error}")
         else:
             found = explain_read_error(self._path, error)
+            self.damage.is_table_damaged = True
         if isinstance(found, DamagedData):
             self.damage.note(str(found))
         return found

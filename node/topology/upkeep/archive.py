@@ -140,12 +140,12 @@ def read_manifest(path: Path) -> ArchiveManifest:
 
 def is_archive(path: Path) -> bool:
     """Whether a path is that of a compressed file, as archives are and network files are not."""
-    if not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(len(GZIP)) == GZIP
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -103,6 +103,20 @@ async def test_answers_that_are_cut_short_are_completed(autojump_clock):
     assert chain == list(range(1, END + 1)) and not silent
 
 
+async def test_one_answer_that_is_cut_short_shifts_nothing(autojump_clock):
+    """What is behind the gap was fetched already, and is not fetched again."""
+    peers = Peers(dict.fromkeys("ab", 0.05))
+    cut = [True]
+
+    def cut_once(first, count):
+        return list(range(first, first + (1 if cut and cut.pop() else count)))
+
+    peers.wrong["a"] = cut_once
+    chain, _, _ = await fetch(peers, dict.fromkeys("ab", END))
+    assert chain == list(range(1, END + 1))
+    assert len(peers.asked) <= -(-END // AT_ONCE) + 1
+
+
 async def test_a_peer_is_asked_only_for_what_it_claims_to_have(autojump_clock):
     peers = Peers(dict.fromkeys("ab", 0.05))
     chain, _, _ = await fetch(peers, {"a": 100, "b": END})

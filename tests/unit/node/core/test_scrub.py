@@ -7,10 +7,10 @@ import trio
 
 from lowu.node.chain.block import decode_block, encode_block
 from lowu.node.crypto import keccak256
-from lowu.node.errors import BadInput, DamagedData
+from lowu.node.errors import BadInput, DamagedData, StorageError
 from lowu.node.gateway.requests import RecordsRequest, decode_request, encode_request
 from lowu.node.ledger.inspection import check_block
-from lowu.node.ledger.schema import encode_list, height_key
+from lowu.node.ledger.schema import height_key
 from lowu.node.simulation.virtual_network import open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
 from tests.simulation.test_changing_group import Governor, load_plan
@@ -145,13 +145,35 @@ def test_a_peer_that_gives_something_else_is_banned_and_another_one_asked():
         liar = next(node for node in network.nodes.values() if node.key.node_id == first)
 
         async def answer(request):
-            return [encode_block(liar.ledger.block(HEIGHT + 1)), encode_list([])]
+            return [encode_block(liar.ledger.block(HEIGHT + 1))]
 
         liar.scrub.answer = answer
         rot(records, height_key(b"B", HEIGHT))
         await trio.sleep(PASS_S)
         assert is_whole(governor, whole)
         assert first in network.nodes[VICTIM].gateway._banned_until
+
+    play(act)
+
+
+def test_a_disk_that_cannot_be_read_ends_nobody(monkeypatch):
+    """EIO is an error of the environment, not damage; neither scrub nor a peer stops the node."""
+
+    async def act(governor):
+        node, other = (governor.network.nodes[name] for name in (VICTIM, "node2"))
+        storage, key = node.ledger._storage, height_key(b"R", HEIGHT)
+        real = storage.get
+
+        def get(wanted):
+            if wanted == key:
+                raise StorageError("Input/output error")
+            return real(wanted)
+
+        monkeypatch.setattr(storage, "get", get)
+        await trio.sleep(PASS_S)
+        assert await node.scrub.answer(RecordsRequest(HEIGHT)) is None
+        await governor.fill(1)
+        assert VICTIM in governor.network.nodes and other.ledger.damage.reads == 0
 
     play(act)
 
@@ -180,15 +202,14 @@ def test_only_what_the_validators_signed_is_taken():
         assert block == other.ledger.block(HEIGHT)
         assert receipts == other.ledger.receipt_records(HEIGHT)
         below = other.ledger.block(HEIGHT - 1)
-        data, stored = good
+        data, *stored = good
         bare = decode_block(data)
         for wrong in (
-            None, 3, [], good[:1], [*good, b""], [stored, data], [data, b""], [data, b"\xff"],
-            [data, encode_list([])], [data, encode_list([*receipts, b"x"])],
-            [encode_block(below), stored],
-            [encode_block(type(bare)(bare.header, (), bare.certificate)), stored],
-            [encode_block(type(bare)(bare.header, bare.transactions, below.certificate)), stored],
-            [data, encode_list([[b"list"]])],
+            None, 3, [], good[:1], [*good, b""], [*stored, data], [data, b""], [data, [b"list"]],
+            [data, *stored, b"x"], [data, *stored, *[b"\1"] * 9_000],
+            [encode_block(below), *stored],
+            [encode_block(type(bare)(bare.header, (), bare.certificate)), *stored],
+            [encode_block(type(bare)(bare.header, bare.transactions, below.certificate)), *stored],
         ):  # fmt: skip
             with pytest.raises(BadInput):
                 node.scrub._prove(HEIGHT, wrong)

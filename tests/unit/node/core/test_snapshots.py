@@ -447,3 +447,21 @@ def test_too_few_blocks_to_catch_up_with_are_refused(settings, problem):
     text = read_network("dev-4")[0].replace("[network]\n", f"[network]\n{settings}\n", 1)
     with pytest.raises(ConfigError, match=problem):
         parse_spec(text, Path("dev-4"))
+
+
+def test_if_all_have_restarted_the_newest_state_is_still_there():
+    """Nobody has old blocks, and nobody commits anything: who lost its disk needs a state."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(5 * PERIOD + 3)
+        await governor.level(*names)
+        for name in names:
+            await network.stop(name)
+        network._storages["node6"].records.clear()
+        for name in names:
+            await network.start(name)
+        await governor.level(*names)
+        assert network.nodes["node6"].ledger.base == 5 * PERIOD + 3
+
+    play(act, settings=(f"keep_blocks={2 * PERIOD}",))
