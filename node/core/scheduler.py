@@ -18,7 +18,7 @@ from lowu.consensus.codec import compute_digest
 from lowu.consensus.errors import InvalidMessage
 from lowu.consensus.invariants import check_certificate
 from lowu.consensus.messages import CommitCertificate, Proposal
-from lowu.node.chain.block import Block
+from lowu.node.chain.block import Block, Header
 from lowu.node.chain.transaction import Transaction, decode_transaction
 from lowu.node.config import Engine, GenesisConfig
 from lowu.node.core.events import BlockCommittedEvent, Events
@@ -226,14 +226,7 @@ class Scheduler:
             return True
 
     def _check_block(self, block: Block) -> tuple[Transaction, ...]:
-        header, certificate = block.header, block.certificate
-        expected = (header.number, header.proposal_digest, header.hash)
-        if (certificate.height, certificate.digest, certificate.block_hash) != expected:
-            raise BadInput(f"certificate does not belong to block {header.number}")
-        try:
-            self._verifier.verify_commit(certificate)
-        except InvalidMessage as error:
-            raise BadInput(f"block {header.number}: {error}") from error
+        verify_sealed(self._verifier, block.header, block.certificate)
         return tuple(decode_transaction(raw) for raw in block.transactions)
 
     def _proposal_of(
@@ -251,3 +244,16 @@ class Scheduler:
         if compute_digest(self._verifier.domain, proposal) != header.proposal_digest:
             raise BadInput(f"block {header.number}: the proposal digest does not fit the header")
         return proposal
+
+
+def verify_sealed(
+    verifier: MessageVerifier, header: Header, certificate: CommitCertificate
+) -> None:
+    """Check that a certificate is a header's own, and of a quorum; `BadInput` if it is not."""
+    expected = (header.number, header.proposal_digest, header.hash)
+    if (certificate.height, certificate.digest, certificate.block_hash) != expected:
+        raise BadInput(f"certificate does not belong to block {header.number}")
+    try:
+        verifier.verify_commit(certificate)
+    except InvalidMessage as error:
+        raise BadInput(f"block {header.number}: {error}") from error

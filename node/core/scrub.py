@@ -19,10 +19,9 @@ from typing import TypeVar
 import trio
 
 from lowu.consensus.certificates import MessageVerifier
-from lowu.consensus.errors import InvalidMessage
 from lowu.node.chain.block import Block, decode_block, encode_block
 from lowu.node.chain.merkle import compute_root
-from lowu.node.core.scheduler import Run, Scheduler
+from lowu.node.core.scheduler import Run, Scheduler, verify_sealed
 from lowu.node.crypto import keccak256
 from lowu.node.errors import BadInput, BlockNotKept, StorageError
 from lowu.node.gateway.framing import FRAME_BYTES_MAX, ITEMS_MAX, FrameKind
@@ -160,15 +159,10 @@ class Scrub:
         if len(items) != len(answer):
             raise BadInput("malformed records")
         block, receipts = decode_block(items[0]), items[1:]
-        header, certificate = block.header, block.certificate
-        expected = (height, header.proposal_digest, header.hash)
-        signed = (certificate.height, certificate.digest, certificate.block_hash)
-        if header.number != height or signed != expected:
-            raise BadInput(f"not block {height}, or not with its own certificate")
-        try:
-            self._verifier.verify_commit(certificate)
-        except InvalidMessage as error:
-            raise BadInput(f"block {height}: {error}") from error
+        header = block.header
+        if header.number != height:
+            raise BadInput(f"block {header.number} instead of {height}")
+        verify_sealed(self._verifier, header, block.certificate)
         if len(receipts) != len(block.transactions):
             raise BadInput(f"block {height} with too many receipts, or too few")
         roots = [keccak256(raw) for raw in block.transactions], receipts

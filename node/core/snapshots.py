@@ -24,7 +24,7 @@ from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.validators import ValidatorSet
 from lowu.node.chain.block import Header, decode_header, encode_header, hash_header
 from lowu.node.chain.roster import decode_roster, encode_roster
-from lowu.node.core.scheduler import Run, Scheduler
+from lowu.node.core.scheduler import Run, Scheduler, verify_sealed
 from lowu.node.crypto import keccak256
 from lowu.node.errors import BadInput, BlockNotKept, DamagedData
 from lowu.node.execution.evm import BLOCK_HASHES_MAX
@@ -299,7 +299,7 @@ class SnapshotClient:
         rosters = [(item.header.number + 1, item.roster) for item in changes]
         if digest_rosters([self._ledger.rosters[0], *rosters]) != manifest.rosters:
             raise BadInput("the groups are not those of the manifest")
-        _verify(verifier, *block)
+        verify_sealed(verifier, *block)
         below = _check_below(block[0], rest[3 * count :], verifier)
         found = SnapshotBlock(*block, manifest.head, changes, below)
         return _Offer(manifest, found, verifier.epochs.latest.validators)
@@ -364,23 +364,13 @@ def _bounded(item: object) -> bytes:
     return item
 
 
-def _verify(verifier: MessageVerifier, header: Header, certificate: CommitCertificate) -> None:
-    expected = (header.number, header.proposal_digest, header.hash)
-    if (certificate.height, certificate.digest, certificate.block_hash) != expected:
-        raise BadInput(f"certificate does not belong to block {header.number}")
-    try:
-        verifier.verify_commit(certificate)
-    except InvalidMessage as error:
-        raise BadInput(f"block {header.number}: {error}") from error
-
-
 def _check_change(item: list[object], verifier: MessageVerifier, height: int) -> RosterChange:
     """Check a change of the group by those before it; the verifier goes on with those after."""
     header, certificate = _decode_sealed(item[0], item[1])
     latest = verifier.epochs.latest
     if not latest.first_height <= header.number <= height:
         raise BadInput("changes of the group out of order, or above the block")
-    _verify(verifier, header, certificate)
+    verify_sealed(verifier, header, certificate)
     if keccak256(_bounded(item[2])) != header.extra_data:
         raise BadInput(f"block {header.number} has another group")
     roster = decode_roster(_bounded(item[2]))
@@ -403,6 +393,6 @@ def _check_below(
             raise BadInput(f"another block stands below block {header.number}")
         header = decode_header(data)
         certificate = _decode_certificate(rest[at + 1])
-        _verify(verifier, header, certificate)
+        verify_sealed(verifier, header, certificate)
         found.append((header, certificate))
     return found

@@ -193,7 +193,7 @@ class RocksStorage:
             found: StorageError = DamagedData(f"{self._path}: {error}")
         else:
             found = explain_read_error(self._path, error)
-            self.damage.is_table_damaged = True
+            self.damage.is_table_damaged |= isinstance(found, DamagedData)
         if isinstance(found, DamagedData):
             self.damage.note(str(found))
         return found
