@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -27,11 +28,21 @@ NONCE_WAIT_S = 0.02
 SENDS_MAX = 3
 """How often a call is sent in all if other transactions take its nonces."""
 LOOK_S = 1.0
-"""Time between checks whether a transaction can still be committed."""
+"""Time between checks whether a transaction can still be committed; it is sent again then."""
 
 
 class NotTaken(ClientError):
     """A node did not accept a transaction; it or another node may accept it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentTransaction:
+    """A signed transaction that a node has taken."""
+
+    tx_hash: str
+    nonce: int
+    raw: str
+    """As it was sent, in hex."""
 
 
 class Signer:
@@ -94,10 +105,10 @@ class Signer:
         for _ in range(SENDS_MAX):
             with trio.move_on_at(until) as limit:
                 async with self._lock:
-                    tx_hash, nonce = await self._submit(to, data, gas)
+                    sent = await self._submit(to, data, gas)
             if limit.cancelled_caught:
                 raise TransactionTimeout(f"{self._client.url}: took no transaction in time")
-            receipt = await self._wait(tx_hash, nonce, until)
+            receipt = await self._wait(sent, until)
             if receipt is None:
                 continue
             if not receipt.is_success:
@@ -105,11 +116,14 @@ class Signer:
             return receipt
         raise NotTaken(f"{self._client.url}: {SENDS_MAX} nonces went to other transactions")
 
-    async def _wait(self, tx_hash: str, nonce: int, until: float) -> TransactionReceipt | None:
+    async def _wait(self, sent: SentTransaction, until: float) -> TransactionReceipt | None:
         """Return a receipt; None if another transaction has the nonce, so none will ever come.
 
-        A node that has not yet seen the account's latest transactions returns used nonces.
+        A node that has not yet seen the account's latest transactions returns used nonces. One
+        that ended may have taken the transaction with it, as a pool is not on disk: the same
+        transaction is sent again, which changes nothing where it waits or is in the chain.
         """
+        tx_hash = sent.tx_hash
         while True:
             left_s = until - trio.current_time()
             try:
@@ -128,17 +142,17 @@ class Signer:
             else:
                 return self._read(tx_hash, receipt)
             with suppress(ClientError):
-                if await self._count("latest") > nonce:  # the nonce is used: look once more
+                if await self._count("latest") > sent.nonce:  # it is used: look once more
                     receipt = await self._ask("eth_getTransactionReceipt", tx_hash)
                     return None if receipt is None else self._read(tx_hash, receipt)
+                await self._ask("eth_sendRawTransaction", sent.raw)
 
     async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
         """Send a call; return its hash once the node has it. Raises as `send` does."""
         async with self._lock:
-            tx_hash, _ = await self._submit(to, data, gas)
-            return tx_hash
+            return (await self._submit(to, data, gas)).tx_hash
 
-    async def _submit(self, to: bytes, data: bytes, gas: int) -> tuple[str, int]:
+    async def _submit(self, to: bytes, data: bytes, gas: int) -> SentTransaction:
         """Send with the next nonce; retry if another sender with this account took it first."""
         chain_id = await self.read_chain_id()
         for _ in range(NONCE_ATTEMPTS):
@@ -146,9 +160,9 @@ class Signer:
             raw, tx_hash = self._account.sign_transaction(
                 to=to, data=data, gas=gas, nonce=nonce, chain_id=chain_id
             )
-            sent = "0x" + tx_hash.hex(), nonce
+            sent = SentTransaction("0x" + tx_hash.hex(), nonce, "0x" + raw.hex())
             try:
-                await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())
+                await self._client.call("eth_sendRawTransaction", sent.raw)
             except RemoteError as error:
                 if error.code == REVERTED:
                     raise read_refusal(error) from error

@@ -292,13 +292,16 @@ class RacingClient:
 
     def __init__(self, losses):
         self.losses = losses
-        self.nonces = []
+        self.nonces, self.sent = [], []
 
     async def call(self, method, *params):
         if method == "eth_chainId":
             return "0x4ee8"
         if method == "eth_getTransactionCount":
             return hex(len(self.nonces))
+        self.sent.append(params[0])
+        if params[0] in self.sent[:-1]:
+            raise RemoteError(-32000, "already known", None)
         self.nonces.append(len(self.nonces))
         if len(self.nonces) <= self.losses:
             raise RemoteError(-32000, "another transaction with nonce 0 waits already", None)
@@ -393,6 +396,32 @@ async def test_a_nonce_that_another_transaction_took_is_not_waited_for(autojump_
     with pytest.raises(TransactionTimeout, match="is in no block yet"):
         await Signer(LaggingClient(lost=9), b"\x01" * 32).send(b"\x02" * 20, b"", timeout_s=2)
     assert trio.current_time() - begun == pytest.approx(2)
+
+
+class ForgetfulClient(RacingClient):
+    """A node that ended, and started again, with transactions in its pool."""
+
+    def __init__(self, *, restarts):
+        super().__init__(losses=0)
+        self.restarts = restarts
+
+    async def call(self, method, *params):
+        if method == "eth_getTransactionCount" and params[1] == "latest":
+            return "0x0"
+        return await super().call(method, *params)
+
+    async def wait_for_receipt(self, tx_hash, timeout_s):
+        if len(self.sent) > self.restarts:
+            return await super().wait_for_receipt(tx_hash, timeout_s)
+        await trio.sleep(timeout_s)
+        raise TransactionTimeout("none yet")
+
+
+async def test_what_a_node_lost_with_its_pool_is_sent_again(autojump_clock):
+    client, begun = ForgetfulClient(restarts=2), trio.current_time()
+    receipt = await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert receipt.is_success and trio.current_time() - begun == pytest.approx(2)
+    assert len(client.sent) == 3 and len(set(client.sent)) == 1  # never a second transaction
 
 
 class BusyClient(LaggingClient):
