@@ -19,8 +19,9 @@ HASH_REGISTRY_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a002"
 CONSENT_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a003")
 VERIFICATION_LOG_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a004")
 GOVERNANCE_ADDRESS = bytes.fromhex("000000000000000000000000000000000000a005")
+SYSTEM_CONFIG_ADDRESS = (0x1000).to_bytes(20, "big")
 CONSENSUS_ADDRESS = (0x1003).to_bytes(20, "big")
-"""Where FISCO BCOS has this contract in Solidity's form."""
+"""Where FISCO BCOS has these contracts in Solidity's form."""
 ADDRESSES = {
     "OrgRegistry": ORG_REGISTRY_ADDRESS,
     "HashRegistry": HASH_REGISTRY_ADDRESS,
@@ -28,6 +29,7 @@ ADDRESSES = {
     "VerificationLog": VERIFICATION_LOG_ADDRESS,
     "Governance": GOVERNANCE_ADDRESS,
     "Consensus": CONSENSUS_ADDRESS,
+    "SystemConfig": SYSTEM_CONFIG_ADDRESS,
 }
 """The contracts of genesis, by the names of their artifacts."""
 """Addresses at which genesis deploys the contracts."""

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
 
 from lowu.consensus.certificates import MessageVerifier
-from lowu.consensus.effects import Effect
 from lowu.consensus.epochs import Epochs
 from lowu.consensus.records import ViewRecord
 from lowu.consensus.replica import Replica
-from lowu.consensus.state import ReplicaConfig
-from lowu.consensus.timeouts import TimeoutPolicy
 from lowu.consensus.types import Domain
-from lowu.consensus.window import compute_window_max
 from lowu.node.chain.transaction import Transaction
 from lowu.node.clock import Clock, SystemClock
-from lowu.node.config import GenesisConfig, NodeConfig
+from lowu.node.config import NodeConfig
 from lowu.node.core.driver import Driver
 from lowu.node.core.events import Events, Subscriber, log_block
 from lowu.node.core.inbox import Inbox
@@ -32,6 +28,7 @@ from lowu.node.core.membership import Membership
 from lowu.node.core.proposals.bodies import BodyStore
 from lowu.node.core.proposals.checks import ProposalChecker
 from lowu.node.core.proposals.fetch import BodyExchange
+from lowu.node.core.recovery import recover_replica
 from lowu.node.core.scheduler import Run, Scheduler, run_in_thread
 from lowu.node.core.scrub import Scrub
 from lowu.node.core.sealer import Sealer
@@ -56,6 +53,7 @@ from lowu.node.gateway.requests import (
     TransactionsRequest,
 )
 from lowu.node.gateway.tls import build_contexts
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.identity import NodeKey, load_node_key
 from lowu.node.ledger import vote_trace
 from lowu.node.ledger.first_start import end_first_start, is_first_start
@@ -213,7 +211,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     if config.allow_lies:
         on = replace(on, clock=ShiftedClock(on.clock))
     key, clock, ledger, cpu = on.key, on.clock, on.ledger, on.ledger.cpu
-    events, membership = Events(), Membership(genesis.validators, ledger)
+    events, membership = Events(), Membership(genesis, ledger)
     verifier = MessageVerifier(
         Domain(genesis.chain_id, genesis.group_id),
         membership.epochs,
@@ -243,16 +241,16 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
         ledger.has_transaction,
         lambda sender: decode_account(ledger.get(TABLE_ACCOUNT, sender))[1],
         partial(has_vote, ledger),
+        lambda: membership.next_settings.tx_gas_limit,
     )
     bodies = BodyStore(ledger)
-    exchange = BodyExchange(bodies, pool, gateway, membership, genesis.block_tx_count_limit)
+    exchange = BodyExchange(bodies, pool, gateway, membership)
     checker = ProposalChecker(
         genesis, ledger, membership, pool, bodies, exchange, scheduler.lock, clock
     )
     inbox, sync, sealer, driver = _build_consensus(
         genesis, config, on, verifier, membership, gateway, scheduler, pool, bodies, checker
     )
-    gossip = Gossip(gateway, pool, clock, cpu)
     reader = ChainReader(genesis, ledger, membership, scheduler.block_context, clock)
     status = NodeStatus(
         config, ledger, gateway, sync, driver.replica, checker.clock_check, cpu, driver.phases,
@@ -262,8 +260,8 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
     scrub = Scrub(ledger, gateway, scheduler, verifier, on.run, config.kept.scrub_s)
     node = Node(
-        genesis, config, key, ledger, events, gateway, pool, gossip, scheduler, sync, driver,
-        sealer, rpc, clock, SnapshotServer(ledger, on.run), scrub,
+        genesis, config, key, ledger, events, gateway, pool, Gossip(gateway, pool, clock, cpu),
+        scheduler, sync, driver, sealer, rpc, clock, SnapshotServer(ledger, on.run), scrub,
     )  # fmt: skip
     events.subscribe(*_on_block(node, membership, bodies, inbox, waiter))
     _on_arrival(node, exchange, inbox, waiter)
@@ -284,15 +282,17 @@ def _build_consensus(
 ) -> tuple[Inbox, Sync, Sealer, Driver]:
     """Build the parts that follow the chain and vote; those of an observer wait for its vote."""
     ledger = on.ledger
-    recovered = _recover_replica(config, on.key, ledger, verifier, genesis.block_tx_count_limit)
-    inbox, (replica, first_effects) = Inbox(), recovered
+    replica, first_effects = recover_replica(config, on.key, ledger, verifier)
+    inbox = Inbox()
     abstains = partial(_is_abstaining, replica)
     snapshots = SnapshotClient(
         genesis.validators, ledger, gateway, scheduler, verifier, on.run,
         config.kept.snapshot_blocks,
     )  # fmt: skip
     sync = Sync(ledger, gateway, scheduler, membership, inbox, abstains, snapshots)
-    sealer = Sealer(genesis, config, verifier.domain, pool, bodies, inbox.deliver, on.clock)
+    sealer = Sealer(
+        genesis, config, verifier.domain, membership, pool, bodies, inbox.deliver, on.clock
+    )
     if on.failpoints is not None:
         on.failpoints.find_situation = partial(find_situation, replica)
 
@@ -337,49 +337,6 @@ def _build_rpc(
         connections_max=on.descriptors.rpc_connections,
         is_threaded=on.run is run_in_thread,
     )
-
-
-def _recover_replica(
-    config: NodeConfig, key: NodeKey, ledger: Ledger, verifier: MessageVerifier, tx_hashes_max: int
-) -> tuple[Replica, Sequence[Effect]]:
-    """Recover the replica from disk, with the effects of that."""
-    epoch, first = verifier.epochs.latest, verifier.epochs.at(1)
-    window_max = compute_window_max(len(first.validators))  # later ones fit it by themselves
-    if config.pipeline_size > window_max:
-        raise ConfigError(
-            f"{config.folder}: [consensus] pipeline_size {config.pipeline_size} is too large for "
-            f"{len(first.validators)} validators; at most {window_max}"
-        )
-    replica_config = ReplicaConfig(
-        verifier.domain,
-        key.node_id,
-        ledger.genesis_certificate,
-        window=config.pipeline_size,
-        timeouts=TimeoutPolicy(base_ms=config.consensus_timeout_ms),
-        tx_hashes_max=tx_hashes_max,
-    )
-    head = ledger.head.number
-    records = ledger.load_records()
-    is_memory_lost = not any(isinstance(item, ViewRecord) for item in records)
-    if is_memory_lost and epoch.validators.index_of(key.node_id) is not None:
-        log.warning(
-            "abstaining: %s; it votes again when the chain has outgrown what it may have signed,"
-            "height=%d",
-            ledger.lost_votes,
-            head,
-        )
-    try:
-        return Replica.recover(
-            replica_config,
-            key.sign,
-            epoch,
-            records,
-            ledger.certificate(head),
-            ledger.header(head).timestamp_ms,
-            is_memory_lost=is_memory_lost,
-        )
-    except ValueError as error:
-        raise ConfigError(f"{config.folder}: [consensus] pipeline_size: {error}") from error
 
 
 def _on_block(

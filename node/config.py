@@ -16,12 +16,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from lowu.consensus.validators import WEIGHT_MAX, Validator, ValidatorSet
-from lowu.contracts.group import GroupNode, NodeKind
+from lowu.consensus.validators import WEIGHT_MAX
 from lowu.contracts.registry import Jurisdiction
-from lowu.contracts.schemas.document_schema import Schema
-from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
+from lowu.node.genesis_config import (
+    GENESIS_FORMAT,
+    GENESIS_FORMAT_MIN,
+    GenesisConfig,
+    OrgEntry,
+    SchemaEntry,
+)
 from lowu.node.settings import (
     BLOCK_GAS_MAX,
     BLOCK_TX_COUNT_MAX,
@@ -32,7 +36,6 @@ from lowu.node.settings import (
 
 T = TypeVar("T")
 
-"""Limit on the sum of gas limits in a block: at worst some 20 s of py-evm (docs/adr/0005)."""
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9._\[\]:-]{1,253}")
 """Neither `*` nor `null`: they would match any page."""
@@ -45,110 +48,6 @@ class Engine(StrEnum):
     INTERPRETED = "interpreted"
     BOTH = "both"
     """Each message runs in both, and a difference stops the node."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrgEntry:
-    """An organisation that genesis enrols."""
-
-    id: int
-    name: str
-    jurisdiction: int
-    roles: int
-    account: str
-    """Address of its administrator, which signs its transactions, 0x…"""
-    key: str
-    """Public key that signs its documents, 128 hex digits."""
-    schemas: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaEntry:
-    """A document schema that genesis registers."""
-
-    number: int
-    id: str
-    version: int
-    rules: str
-    """Hash of its rules, 64 hex digits."""
-    must_disclose: str
-    """Hash of the paths that a holder may not hide, 64 hex digits."""
-    jurisdiction: int
-    """Of its issuers; 0 for any."""
-    max_age_s: int
-    min_witness: int
-    is_cross_witnessed: bool
-    sensitivity: int
-
-    @classmethod
-    def of(cls, schema: Schema) -> SchemaEntry:
-        """Return the entry of a schema."""
-        return cls(
-            number=schema.number,
-            id=schema.id,
-            version=schema.version,
-            rules=schema.digest.hex(),
-            must_disclose=schema.must_disclose_digest.hex(),
-            jurisdiction=0 if schema.jurisdiction is None else int(schema.jurisdiction),
-            max_age_s=schema.max_age_s,
-            min_witness=schema.witnesses,
-            is_cross_witnessed=schema.is_cross_witnessed,
-            sensitivity=schema.sensitivity,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class GenesisConfig:
-    """The configuration that is the same on every node of a chain."""
-
-    chain_id: str
-    group_id: str
-    web3_chain_id: int
-    timestamp_ms: int
-    tx_gas_limit: int
-    block_tx_count_limit: int
-    leader_period: int
-    sealers: tuple[tuple[str, int], ...]
-    """Node id (128 hex digits) and weight."""
-    observers: tuple[str, ...]
-    governor: str
-    orgs: tuple[OrgEntry, ...] = ()
-    schemas: tuple[SchemaEntry, ...] = ()
-    """Those that an organisation is accredited for must be among them."""
-    routes: tuple[tuple[int, int], ...] = ()
-    """Jurisdictions, from and to, between which documents may be used."""
-    sides: tuple[tuple[str, int], ...] = ()
-    """Node id, and jurisdiction of the institution that runs the node, as far as known."""
-    allow_one_side_quorum: bool = False
-    """Whether one jurisdiction's validators may be a quorum alone, until the group decides."""
-
-    @property
-    def validators(self) -> ValidatorSet:
-        """The validator set of the chain."""
-        members = tuple(Validator(bytes.fromhex(node), weight) for node, weight in self.sealers)
-        return ValidatorSet(members, self.leader_period)
-
-    @property
-    def nodes(self) -> list[GroupNode]:
-        """The nodes of the group, as the ledger has them."""
-        sides = {node: Jurisdiction(side) for node, side in self.sides}
-        listed = [(node, NodeKind.SEALER, weight) for node, weight in self.sealers]
-        listed += [(node, NodeKind.OBSERVER, 0) for node in self.observers]
-        return [
-            GroupNode(bytes.fromhex(node), kind, sides.get(node), weight)
-            for node, kind, weight in listed
-        ]
-
-    @property
-    def governor_address(self) -> bytes:
-        """The account that may change the network, 20 bytes."""
-        return bytes.fromhex(self.governor[2:])
-
-    @property
-    def digest(self) -> bytes:
-        """Hash over everything here; the proposal digest of block 0."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return keccak256(b"lowu/1/genesis" + text.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +220,11 @@ def load_genesis(path: Path) -> GenesisConfig:
     kind = consensus.text("consensus_type")
     if kind != "pbft":
         raise consensus.error("consensus_type", f"{kind!r} is not supported; use pbft")
+    is_first_format = not parser.has_option("chain", "format")
     genesis = GenesisConfig(
+        format=GENESIS_FORMAT_MIN
+        if is_first_format
+        else chain.integer("format", GENESIS_FORMAT_MIN, GENESIS_FORMAT),
         chain_id=chain.text("chain_id"),
         group_id=chain.text("group_id"),
         web3_chain_id=_Section(path, parser, "web3").integer("chain_id", 1, 2**53),
@@ -361,6 +264,7 @@ def dump_genesis(genesis: GenesisConfig) -> str:
         f"group_id={genesis.group_id}",
         f"chain_id={genesis.chain_id}",
         f"timestamp_ms={genesis.timestamp_ms}",
+        *([f"format={genesis.format}"] if genesis.format > GENESIS_FORMAT_MIN else []),
         "",
         "[web3]",
         f"chain_id={genesis.web3_chain_id}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TX_GAS_LIMIT_MIN, BLOCK_GAS_MAX = 100_000, 100_000_000
+"""The second limits the sum in a block: at worst some 20 s of py-evm (docs/adr/0005)."""
 BLOCK_TX_COUNT_MAX = 10_000
 
 

@@ -11,7 +11,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from lowu.contracts.registry import GOVERNANCE_ADDRESS
+from lowu.contracts.registry import (
+    CONSENSUS_ADDRESS,
+    GOVERNANCE_ADDRESS,
+    SYSTEM_CONFIG_ADDRESS,
+)
 from lowu.node.chain.rlp_codec import decode_rlp_list, encode_rlp, encode_rlp_list
 from lowu.node.crypto import compute_address, keccak256, recover_public_key
 from lowu.node.errors import BadInput, InvalidTransaction
@@ -23,7 +27,7 @@ UINT256_MAX = 2**256 - 1
 INIT_CODE_BYTES_MAX = 49_152
 """EIP-3860."""
 
-SYSTEM_CONTRACTS = frozenset(number.to_bytes(20, "big") for number in (0x1000, 0x1003))
+SYSTEM_CONTRACTS = frozenset((SYSTEM_CONFIG_ADDRESS, CONSENSUS_ADDRESS))
 """FISCO BCOS's SystemConfig and Consensus: calls may change how later blocks are decided."""
 VOTE_SELECTOR = keccak256(b"vote(uint256,bool)")[:4]
 """Of Governance: a vote may pass a proposal that changes the group."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from lowu.consensus.epochs import Epochs
 from lowu.consensus.validators import ValidatorSet
+from lowu.contracts.system_config import GroupSettings, SystemKey
 from lowu.node.chain.roster import Roster
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.ledger.ledger import Ledger
 
 
 class Membership:
     """Who takes part at which height, as far as this node's chain tells."""
 
-    def __init__(self, validators: ValidatorSet, ledger: Ledger) -> None:
-        """Begin with the validators of genesis, and follow the chain to its head."""
+    def __init__(self, genesis: GenesisConfig, ledger: Ledger) -> None:
+        """Begin with the group of genesis, and follow the chain to its head."""
+        validators = genesis.validators
         self.epochs = Epochs(validators)
         """As the consensus core keeps them: it is advanced here only."""
         self._ledger = ledger
         self._first = validators
-        self._leader_period = validators.leader_period
+        self._settings = genesis.settings
         self._seen = 0
         """Number of the ledger's rosters that the epochs follow."""
         self._follow()
@@ -31,6 +34,27 @@ class Membership:
     def next_validators(self) -> ValidatorSet:
         """The validators that decide the height above the head."""
         return self.validators_at(self._ledger.head.number + 1)
+
+    def settings_at(self, height: int) -> GroupSettings:
+        """Return what the group has set for a height, as far as it is known."""
+        for first_height, roster in reversed(self._ledger.rosters):
+            if first_height <= height:
+                return roster.settings or self._settings
+        return self._settings
+
+    def find_setting(self, key: SystemKey) -> tuple[int, int]:
+        """Return the value of a setting for the next block, and since which height it holds."""
+        value, since = self.next_settings.get(key), 0
+        for first_height, roster in reversed(self._ledger.rosters):
+            if (roster.settings or self._settings).get(key) != value:
+                break
+            since = first_height
+        return value, since if since > 1 else 0  # 0: since genesis
+
+    @property
+    def next_settings(self) -> GroupSettings:
+        """The settings of the height above the head."""
+        return self._ledger.rosters[-1][1].settings or self._settings
 
     @property
     def roster(self) -> Roster:
@@ -62,7 +86,7 @@ class Membership:
         """Take over what the ledger has noted; changes of observers alone begin no epoch."""
         rosters = self._ledger.rosters
         for first_height, roster in rosters[self._seen :]:
-            validators = roster.validators(self._leader_period)
+            validators = roster.validators(self._settings.leader_period)
             if validators != self.epochs.latest.validators:
                 self.epochs.on_commit(first_height - 1, validators)
         self._seen = len(rosters)

@@ -20,12 +20,13 @@ from lowu.consensus.invariants import check_certificate
 from lowu.consensus.messages import CommitCertificate, Proposal
 from lowu.node.chain.block import Block, Header
 from lowu.node.chain.transaction import Transaction, decode_transaction
-from lowu.node.config import Engine, GenesisConfig
+from lowu.node.config import Engine
 from lowu.node.core.events import BlockCommittedEvent, Events
 from lowu.node.core.membership import Membership
 from lowu.node.errors import BadInput, BlockNotKept, DamagedData, StorageError
 from lowu.node.execution.evm import BlockContext
 from lowu.node.execution.executor import ExecutedBlock, Parent, execute_block
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.metrics import CpuTimes, Part
 from lowu.node.settings import BLOCK_GAS_MAX
@@ -92,7 +93,7 @@ class Scheduler:
             self._genesis.web3_chain_id,
             block_hash,
             self._engine,
-            tx_gas_limit=self._genesis.tx_gas_limit,
+            tx_gas_limit=self._membership.settings_at(number).tx_gas_limit,
         )
 
     def _uncommitted(self, previous: bytes) -> list[ExecutedBlock]:

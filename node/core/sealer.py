@@ -19,8 +19,10 @@ from lowu.consensus.types import Domain
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import Transaction
 from lowu.node.clock import Clock
-from lowu.node.config import GenesisConfig, NodeConfig
+from lowu.node.config import NodeConfig
+from lowu.node.core.membership import Membership
 from lowu.node.core.proposals.bodies import BodyStore
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.pool.txpool import TxPool
 
 BUSY_BLOCK_SIZE = 8
@@ -40,6 +42,7 @@ class Sealer:
         genesis: GenesisConfig,
         config: NodeConfig,
         domain: Domain,
+        membership: Membership,
         pool: TxPool,
         bodies: BodyStore,
         deliver: Callable[[ProposalBuilt], Awaitable[None]],
@@ -49,6 +52,7 @@ class Sealer:
         self._genesis = genesis
         self._wait_s = config.min_seal_time_ms / 1000
         self._domain = domain
+        self._membership = membership
         self._pool = pool
         self._bodies = bodies
         self._deliver = deliver
@@ -90,7 +94,7 @@ class Sealer:
 
     def _is_full(self, wanted: BuildProposal) -> bool:
         """Whether what is ready fills a block, besides what is in the blocks below."""
-        limit = self._genesis.block_tx_count_limit
+        limit = self._membership.next_settings.tx_count_limit
         now_s = trio.current_time()
         if len(self._pool) < limit or now_s < self._look_again_s:
             return False
@@ -129,7 +133,7 @@ class Sealer:
         taken = self._bodies.in_flight(wanted.height, wanted.ancestors)
         if taken is None:
             return []
-        return self._pool.select(self._genesis.block_tx_count_limit, taken)
+        return self._pool.select(self._membership.next_settings.tx_count_limit, taken)
 
     def _build(self, wanted: BuildProposal, chosen: list[Transaction]) -> ProposalBuilt:
         hashes = tuple(item.hash for item in chosen)

@@ -17,21 +17,23 @@ from lowu.contracts.registry import (
     GOVERNANCE_ADDRESS,
     HASH_REGISTRY_ADDRESS,
     ORG_REGISTRY_ADDRESS,
+    SYSTEM_CONFIG_ADDRESS,
     VERIFICATION_LOG_ADDRESS,
     Suite,
     decode_registry_error,
     org_function,
 )
+from lowu.contracts.system_config import encode_first_settings
 from lowu.node.chain.block import VERSION, Header
 from lowu.node.chain.merkle import EMPTY_ROOT
 from lowu.node.chain.receipt import ReceiptStatus
 from lowu.node.chain.roster import Roster
-from lowu.node.config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import keccak256
 from lowu.node.errors import ConfigError
 from lowu.node.execution.evm import BlockContext, Evm, Outcome
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.flat_state import EmptyState, compute_state_root
+from lowu.node.genesis_config import GenesisConfig, OrgEntry, SchemaEntry
 
 GENESIS_GAS = 30_000_000
 
@@ -54,7 +56,7 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
         ),
     )
     governor = bytes.fromhex(genesis.governor[2:])
-    _deploy(evm, governor)
+    _deploy(evm, governor, genesis.has_system_config)
     for schema in genesis.schemas:
         _register_schema(evm, governor, schema)
     for start, end in genesis.routes:
@@ -63,6 +65,10 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
         _enrol(evm, governor, org)
     first = encode_begin(genesis.nodes, is_one_side_allowed=genesis.allow_one_side_quorum)
     _check(evm.call(governor, CONSENSUS_ADDRESS, 0, first, GENESIS_GAS), "the list of nodes")
+    settings = genesis.settings if genesis.has_system_config else None
+    if settings is not None:
+        values = encode_first_settings(settings)
+        _check(evm.call(governor, SYSTEM_CONFIG_ADDRESS, 0, values, GENESIS_GAS), "the settings")
     writes = evm.writes()
     validators = genesis.validators
     header = Header(
@@ -80,7 +86,7 @@ def build_genesis(genesis: GenesisConfig) -> ExecutedBlock:
         weights=tuple(item.weight for item in validators.validators),
         extra_data=b"",
     )
-    return ExecutedBlock(header, (), (), (), writes, Roster.of(genesis.nodes))
+    return ExecutedBlock(header, (), (), (), writes, Roster.of(genesis.nodes, settings))
 
 
 def _check(outcome: Outcome, what: str) -> None:
@@ -97,12 +103,15 @@ _CONTRACTS = (
     ("VerificationLog", VERIFICATION_LOG_ADDRESS, (ORG_REGISTRY_ADDRESS, CONSENT_LOG_ADDRESS)),
     ("Governance", GOVERNANCE_ADDRESS, (ORG_REGISTRY_ADDRESS,)),
     ("Consensus", CONSENSUS_ADDRESS, (ORG_REGISTRY_ADDRESS, GOVERNANCE_ADDRESS)),
+    ("SystemConfig", SYSTEM_CONFIG_ADDRESS, (ORG_REGISTRY_ADDRESS, GOVERNANCE_ADDRESS)),
 )
 """Name, address and constructor's arguments, all addresses; None stands for the governor."""
 
 
-def _deploy(evm: Evm, governor: bytes) -> None:
+def _deploy(evm: Evm, governor: bytes, has_system_config: bool) -> None:
     for name, address, arguments in _CONTRACTS:
+        if address == SYSTEM_CONFIG_ADDRESS and not has_system_config:
+            continue
         values = [governor if item is None else item for item in arguments]
         code = load_artifact(name).encode_deploy(["address"] * len(values), values)
         _check(evm.create_at(governor, address, code, GENESIS_GAS), name)

@@ -1,9 +1,16 @@
-"""What the state says about the group: its nodes, and who votes on them."""
+"""What the state says about the group: its nodes and settings, and who votes on them."""
 
 from __future__ import annotations
 
+from lowu.contracts.abi import Function
 from lowu.contracts.group import consensus_function, decode_nodes
-from lowu.contracts.registry import CONSENSUS_ADDRESS, ORG_REGISTRY_ADDRESS, Role
+from lowu.contracts.registry import (
+    CONSENSUS_ADDRESS,
+    ORG_REGISTRY_ADDRESS,
+    SYSTEM_CONFIG_ADDRESS,
+    Role,
+)
+from lowu.contracts.system_config import decode_settings, system_function
 from lowu.node.chain.receipt import ReceiptStatus
 from lowu.node.chain.roster import Roster
 from lowu.node.crypto import keccak256
@@ -19,16 +26,23 @@ ACCOUNTS_SLOT = 2
 
 
 def read_roster(state: StateReader, block: BlockContext) -> Roster:
-    """Return the nodes of the group that the ledger has in a state.
+    """Return the nodes of the group, and their settings, that the ledger has in a state.
 
     Raises:
-        DamagedData: the contract does not answer, which no chain can reach.
+        DamagedData: a contract does not answer, which no chain can reach.
     """
-    data = consensus_function("getNodes").encode_call()
-    outcome = Evm(state, block).call(bytes(20), CONSENSUS_ADDRESS, 0, data, ROSTER_GAS)
-    if outcome.status is not ReceiptStatus.SUCCESS:
-        raise DamagedData(f"the group's nodes cannot be read: {outcome.status.name}")
-    return Roster.of(decode_nodes(outcome.output))
+    evm = Evm(state, block)
+
+    def read(address: bytes, function: Function) -> bytes:
+        outcome = evm.call(bytes(20), address, 0, function.encode_call(), ROSTER_GAS)
+        if outcome.status is not ReceiptStatus.SUCCESS:
+            raise DamagedData(f"{function.name} of the group fails: {outcome.status.name}")
+        return outcome.output
+
+    nodes = decode_nodes(read(CONSENSUS_ADDRESS, consensus_function("getNodes")))
+    values = read(SYSTEM_CONFIG_ADDRESS, system_function("getValues"))
+    # Nothing is there on a chain of an earlier format.
+    return Roster.of(nodes, decode_settings(values) if values else None)
 
 
 def has_vote(state: StateReader, account: bytes) -> bool:

@@ -20,10 +20,10 @@ from lowu.consensus.types import Domain
 from lowu.node.chain.block import Header
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.roster import decode_roster
-from lowu.node.config import GenesisConfig
 from lowu.node.crypto import is_signed_by, keccak256
 from lowu.node.errors import DamagedData, StorageError
 from lowu.node.execution.executor import ExecutedBlock
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.ledger import schema
 from lowu.node.ledger.ledger import build_genesis_certificate
 from lowu.node.ledger.rocks import RocksStorage
@@ -140,8 +140,10 @@ class Inspector:
         """Look at what a node reads at its start."""
         get, result = self._storage.get, self.result
         written = get(schema.KEY_FORMAT)
-        if written != schema.FORMAT:
-            raise DamagedData(f"it is of format {written!r}, this Lowu writes {schema.FORMAT!r}")
+        if written not in schema.FORMATS:
+            raise DamagedData(
+                f"it is of format {written!r}, this Lowu reads {schema.tell_formats()}"
+            )
         stored = get(schema.KEY_HEAD)
         if stored is None:
             raise DamagedData("it has no head: a state was being loaded; its node begins anew")

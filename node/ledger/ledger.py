@@ -86,7 +86,7 @@ class Ledger:
             self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
             signed = self._votes.begin(first_records, lost)
-            form = {schema.KEY_FORMAT: schema.FORMAT}
+            form = {schema.KEY_FORMAT: schema.find_format(genesis.roster)}
             storage.write({**_state_records(genesis), **records, **signed, **form})
             self._votes.begun()
             self._note_roster(genesis)
@@ -105,10 +105,10 @@ class Ledger:
         written = self._storage.get(schema.KEY_FORMAT)
         if written is None and self._storage.get(schema.KEY_VOTES) is not None:
             raise DamagedData("the database is damaged (it lacks its first records)")
-        if written != schema.FORMAT:
+        if written not in schema.FORMATS:
             raise StorageError(
                 f"the data is of format {(written or b'1').decode(errors='replace')}, this Lowu "
-                f"writes {schema.FORMAT.decode()}. Use the Lowu that wrote it, or start a new "
+                f"reads {schema.tell_formats()}. Use the Lowu that wrote it, or start a new "
                 "network in another folder: a chain keeps the contracts of its first block, and "
                 "those of this version are others."
             )
@@ -365,7 +365,10 @@ class Ledger:
 
     def mend_from_memory(self, key: bytes) -> bool:
         """Write a record anew that the ledger knows by heart; False if it does not know it."""
-        known = {schema.KEY_HEAD: schema.encode_head(self.head), schema.KEY_FORMAT: schema.FORMAT}
+        known = {
+            schema.KEY_HEAD: schema.encode_head(self.head),
+            schema.KEY_FORMAT: schema.find_format(self._genesis.roster),
+        }
         if self.base:
             known[schema.KEY_BASE] = self.base.to_bytes(8, "big")
         for first_height, roster in self.rosters:

@@ -28,6 +28,7 @@ from lowu.consensus.errors import InvalidMessage
 from lowu.consensus.messages import CommitCertificate
 from lowu.node.chain.block import Header, decode_header, encode_header
 from lowu.node.chain.rlp_codec import decode_rlp, encode_rlp
+from lowu.node.chain.roster import Roster
 from lowu.node.errors import BadInput, DamagedData
 
 KEY_HEAD = b"Mhead"
@@ -36,9 +37,10 @@ KEY_BASE = b"Mbase"
 KEY_IMPORT = b"Mimport"
 KEY_FORMAT = b"Mformat"
 PREFIX_ROSTER, PREFIX_ROSTER_END = b"E", b"F"
-FORMAT = b"9"
-"""Raised whenever records, the bytes that signatures cover, or the contracts of genesis change;
-data of any other format is refused."""
+FORMATS = (b"9", b"10")
+"""The newest last. It is raised whenever records, the bytes that signatures cover, or the contracts
+of genesis change. A chain keeps the one that it began with, and data of any other is refused: with
+9, the group cannot change its settings, and a roster has none."""
 KEY_VOTES = b"Mvotes"
 KEY_LOST = b"Mlost"
 PREFIX_VOTE = b"V"
@@ -56,6 +58,16 @@ class Head:
     number: int
     tx_count: int
     failed_tx_count: int
+
+
+def find_format(first: Roster | None) -> bytes:
+    """Return the format of a chain's data by the roster of its genesis."""
+    return FORMATS[-1] if first is not None and first.settings is not None else FORMATS[0]
+
+
+def tell_formats() -> str:
+    """Return the formats that are read, for a sentence."""
+    return " and ".join(item.decode() for item in FORMATS)
 
 
 def height_key(prefix: bytes, number: int) -> bytes:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from lowu.node.chain.transaction import Transaction, compute_intrinsic_gas, decode_transaction
-from lowu.node.config import GenesisConfig
 from lowu.node.errors import InvalidTransaction
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.settings import BLOCK_GAS_MAX
 
 NONCE_WINDOW = 5_000
@@ -39,6 +39,7 @@ class TxPool:
         is_committed: Callable[[bytes], bool],
         get_balance: Callable[[bytes], int] | None = None,
         has_vote: Callable[[bytes], bool] = lambda account: True,
+        get_gas_max: Callable[[], int] | None = None,
     ) -> None:
         """Create a pool.
 
@@ -49,6 +50,8 @@ class TxPool:
             is_committed: whether a transaction, by hash, is in the chain.
             get_balance: returns an account's balance there; without it, balances are not looked at.
             has_vote: whether an account votes on proposals in the committed state.
+            get_gas_max: returns the gas that a transaction of the next block may use; without
+                it, what genesis says.
         """
         self._genesis = genesis
         self._limit = limit
@@ -56,6 +59,9 @@ class TxPool:
         self._is_committed = is_committed
         self._get_balance = get_balance
         self._has_vote = has_vote
+        self._get_gas_max = get_gas_max or (lambda: genesis.tx_gas_limit)
+        self._gas_max = self._get_gas_max()
+        """As of the last block."""
         self._by_hash: OrderedDict[bytes, tuple[Transaction, float]] = OrderedDict()
         self._by_sender: dict[bytes, dict[int, Transaction]] = {}
         self._ready_senders: set[bytes] = set()
@@ -92,10 +98,9 @@ class TxPool:
                 f"transaction is for chain id {transaction.chain_id}, this chain is "
                 f"{self._genesis.web3_chain_id}"
             )
-        if transaction.gas > self._genesis.tx_gas_limit:
-            raise InvalidTransaction(
-                f"gas limit {transaction.gas} exceeds the chain's {self._genesis.tx_gas_limit}"
-            )
+        gas_max = self._get_gas_max()
+        if transaction.gas > gas_max:
+            raise InvalidTransaction(f"gas limit {transaction.gas} exceeds the chain's {gas_max}")
         intrinsic_gas = compute_intrinsic_gas(transaction)
         if transaction.gas < intrinsic_gas:
             raise InvalidTransaction(
@@ -215,6 +220,10 @@ class TxPool:
 
     def on_block(self, transactions: Iterable[Transaction]) -> None:
         """Remove transactions that a committed block includes or makes invalid."""
+        gas_max = self._get_gas_max()
+        if gas_max < self._gas_max:
+            self._drop_above(gas_max)
+        self._gas_max = gas_max
         for sender in {transaction.sender for transaction in transactions}:
             waiting = self._by_sender.get(sender)
             if waiting is None:
@@ -223,6 +232,13 @@ class TxPool:
             for old in [item for item in waiting if item < nonce]:
                 self._drop(waiting.pop(old))
             self._note_sender(sender, nonce)
+
+    def _drop_above(self, gas_max: int) -> None:
+        """Remove transactions that may use more gas than the group now allows for one."""
+        for transaction in [item for item in self.transactions() if item.gas > gas_max]:
+            self._drop(transaction)
+            del self._by_sender[transaction.sender][transaction.nonce]
+            self._note_sender(transaction.sender, self._get_nonce(transaction.sender))
 
     def expire(self, before_s: float) -> list[Transaction]:
         """Drop transactions that arrived before a time; return them."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lowu.consensus.codec import encode_message
+from lowu.contracts.system_config import SystemKey
 from lowu.node.chain.block import encode_header
 from lowu.node.chain.merkle import build_path
 from lowu.node.chain.receipt import encode_receipt
@@ -142,6 +143,18 @@ class FiscoMethods:
     def getObserverList(self, *params: object) -> list[str]:
         self._check(*params)
         return [node.hex() for node in self._chain.roster.observers]
+
+    def getSystemConfigByKey(self, group: object, node: object, key: object) -> dict[str, Any]:
+        """A setting's value, and the block from which it holds."""
+        self._check(group, node)
+        if not isinstance(key, str):
+            raise RpcError(INVALID_PARAMS, f"the key must be a text, not {show(key)}")
+        found = self._chain.find_setting(key)
+        if found is None:
+            known = ", ".join(SystemKey)
+            raise RpcError(INVALID_PARAMS, f"there is no setting {show(key)}; there are {known}")
+        value, enabled_height = found
+        return {"blockNumber": enabled_height, "value": str(value)}
 
     def getGroupList(self, *params: object) -> dict[str, Any]:
         return {"code": 0, "msg": "success", "groupList": [self._chain.genesis.group_id]}

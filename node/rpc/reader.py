@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.validators import ValidatorSet
+from lowu.contracts.system_config import SystemKey
 from lowu.node.chain.block import Header, encode_block
 from lowu.node.chain.receipt import Receipt
 from lowu.node.chain.roster import Roster
 from lowu.node.chain.transaction import Transaction, decode_transaction
 from lowu.node.clock import Clock
-from lowu.node.config import GenesisConfig
 from lowu.node.core.membership import Membership
 from lowu.node.execution.account_db import Account, decode_account, encode_slot
 from lowu.node.execution.evm import BlockContext, Outcome
@@ -29,6 +29,7 @@ from lowu.node.execution.flat_state import (
     StateReader,
 )
 from lowu.node.execution.machine import Watch
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.schema import Head
 
@@ -94,6 +95,12 @@ class ChainReader:
     def roster(self) -> Roster:
         """The group's nodes from the next block on."""
         return self._membership.roster
+
+    def find_setting(self, key: str) -> tuple[int, int] | None:
+        """Return a setting's value and since which block it holds; None if there is no such key."""
+        if key.lower() not in list(SystemKey):
+            return None
+        return self._membership.find_setting(SystemKey(key.lower()))
 
     def header(self, number: int) -> Header:
         """Return a committed header."""
@@ -199,5 +206,5 @@ class ChainReader:
             block, state = self._block_of_now(is_next=True), self._ledger.snapshot()
         else:
             block, state = self._block_of(at), self._ledger.state_at(at)
-        gas_max = min(self.genesis.tx_gas_limit, template.gas or CALL_GAS_MAX)
+        gas_max = min(block.tx_gas_limit or CALL_GAS_MAX, template.gas or CALL_GAS_MAX)
         return lambda watch: estimate_gas(state, block, template, gas_max, watch)

@@ -19,8 +19,9 @@ from lowu.contracts.named import Named
 from lowu.contracts.registry import Jurisdiction
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
-from lowu.node.config import GenesisConfig, NodeConfig, OrgEntry, SchemaEntry
+from lowu.node.config import NodeConfig
 from lowu.node.crypto import compute_address, compute_public_key
+from lowu.node.genesis_config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.identity import NodeKey
 from lowu.node.topology.spec import Institution, NetworkSpec, NodeSpec
 

@@ -34,6 +34,7 @@ _COMMANDS = {
     "kill": ("network", "Kill one node at once (SIGKILL)."),
     "restart": ("network", "Stop one node and start it again."),
     "node": ("node.command", "Add, remove and list nodes; give them votes."),
+    "config": ("node.group_settings", "Show and change the settings of a running network."),
     "doctor": ("doctor.command", "Look for damage in the nodes' databases, and mend it."),
     "snapshot": ("snapshot.command", "Save a whole network in one file, and begin from one."),
     "readmit": ("network", "Let validators vote again that have lost their votes."),

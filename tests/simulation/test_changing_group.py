@@ -1,13 +1,20 @@
 """The group changes while it runs: whole nodes in virtual time, by the governor's transactions."""
 
 import json
+from itertools import groupby
 
 import trio
 from eth_account import Account
 
 from lowu.contracts.abi import load_artifact
 from lowu.contracts.group import ConsensusCode, consensus_function
-from lowu.contracts.registry import CONSENSUS_ADDRESS, GOVERNANCE_ADDRESS
+from lowu.contracts.registry import (
+    CONSENSUS_ADDRESS,
+    GOVERNANCE_ADDRESS,
+    SYSTEM_CONFIG_ADDRESS,
+)
+from lowu.contracts.system_config import BOUNDS, SystemKey, system_function
+from lowu.institutions.ledger.governance import DECISION_GAS
 from lowu.node.simulation.virtual_network import open_virtual
 from lowu.node.simulation.virtual_time import run_virtual
 from lowu.node.topology.plan import derive_key
@@ -255,3 +262,73 @@ def test_votes_of_both_sides_change_the_group_and_strangers_make_no_barriers():
         assert "has no vote: it lacks the role GOVERNOR" in answer["error"]["message"]
 
     play("seed-7", act)
+
+
+def set_value(governor, key, value, node="node0"):
+    data = system_function("setValueByKey").encode_call(key, str(value))
+    return governor.send(data, to=SYSTEM_CONFIG_ADDRESS, node=node)
+
+
+def test_settings_hold_from_the_next_block_on_for_all():
+    """Block size, turns of leaders and gas; for nodes that were away, or start again, too."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await network.stop("node3")
+        await governor.fill(2)
+        receipt = await set_value(governor, "tx_count_limit", 2)
+        small = int(receipt["blockNumber"], 16)
+        for _ in range(9):
+            raw = "0x" + governor.sign(b"", b"\xee" * 20).hex()
+            await governor.ask("node0", "eth_sendRawTransaction", raw)
+        await governor.fill(1)
+        head = await governor.level("node0", "node1", "node2")
+        ledger = network.nodes["node1"].ledger
+        sizes = [len(ledger.block(at).transactions) for at in range(small + 1, head + 1)]
+        assert sum(sizes) == 10 and max(sizes) == 2
+        receipt = await set_value(governor, "consensus_leader_period", 5)
+        turns = int(receipt["blockNumber"], 16)
+        await network.start("node3")
+        await governor.fill(25)
+        head = await governor.level(*names)
+        ledger = network.nodes["node3"].ledger
+        sealers = [ledger.header(at).sealer for at in range(turns + 1, head + 1)]
+        runs = [len(list(group)) for _, group in groupby(sealers)]
+        assert len(runs) > 3 and set(runs[1:-1]) == {5}, "a leader has five blocks"
+        await set_value(governor, "tx_gas_limit", 3_000_000)
+        signed = governor.sign(b"", b"\xee" * 20)  # 10 million: more than is allowed now
+        governor.nonce -= 1
+        body = {"id": 1, "method": "eth_sendRawTransaction", "params": ["0x" + signed.hex()]}
+        for name in names:
+            rpc = network.nodes[name].rpc.dispatcher
+            answer = json.loads(await rpc.answer(json.dumps(body).encode(), {}))
+            assert "exceeds the chain's 3000000" in answer["error"]["message"]
+        await network.stop("node2")
+        await network.start("node2")
+        for name in names:
+            found = [
+                await governor.ask(name, "getSystemConfigByKey", "group0", "", key)
+                for key in ("tx_count_limit", "consensus_leader_period", "TX_GAS_LIMIT")
+            ]
+            assert [item["value"] for item in found] == ["2", "5", "3000000"]
+            assert [item["blockNumber"] for item in found[:2]] == [small + 1, turns + 1]
+        assert len({governor.validators(name) for name in names}) == 1
+
+    play("dev-4", act)
+
+
+def test_votes_are_allowed_enough_gas_to_undo_a_limit():
+    async def act(governor):
+        refused = system_function("setValueByKey").encode_call("tx_gas_limit", "2999999")
+        message = {"from": governor.account.address, "to": "0x" + SYSTEM_CONFIG_ADDRESS.hex()}
+        body = {
+            "id": 1,
+            "method": "eth_call",
+            "params": [{**message, "data": "0x" + refused.hex()}],
+        }
+        rpc = governor.network.nodes["node0"].rpc.dispatcher
+        answer = json.loads(await rpc.answer(json.dumps(body).encode(), {}))
+        assert "MALFORMED" in answer["error"]["message"]
+        assert BOUNDS[SystemKey.TX_GAS_LIMIT][0] >= DECISION_GAS
+
+    play("dev-4", act)

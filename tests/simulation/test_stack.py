@@ -178,7 +178,7 @@ def test_control_a_change_of_validators_that_is_not_on_disk(monkeypatch):
         return {key: value for key, value in puts.items() if is_first or key[:1] != b"E"}
 
     monkeypatch.setattr(Ledger, "_block_records", records)
-    assert first_violation(2, first=1).startswith("P12")
+    assert first_violation(11, first=10).startswith("P12")
 
 
 def test_disks_lose_what_they_had_written():

@@ -8,11 +8,11 @@ from lowu.consensus.types import Domain
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import decode_transaction
-from lowu.node.config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import compute_public_key
 from lowu.node.execution.evm import BlockContext
 from lowu.node.execution.executor import execute_block
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.storage import MemoryStorage
 from lowu.node.ledger.vote_trace import MemoryTrace

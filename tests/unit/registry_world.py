@@ -17,10 +17,11 @@ from lowu.contracts.registry import (
     decode_registry_error,
 )
 from lowu.node.chain.receipt import ReceiptStatus
-from lowu.node.config import Engine, OrgEntry
+from lowu.node.config import Engine
 from lowu.node.execution.evm import Evm
 from lowu.node.execution.flat_state import EmptyState, LayeredState
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import OrgEntry
 from tests.unit import node_kit as kit
 
 GAS = 10_000_000

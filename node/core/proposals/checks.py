@@ -14,7 +14,6 @@ from lowu.consensus.messages import Proposal
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import Transaction
 from lowu.node.clock import Clock
-from lowu.node.config import GenesisConfig
 from lowu.node.core.clock_check import CLOCK_AHEAD_MS_MAX, ClockCheck
 from lowu.node.core.membership import Membership
 from lowu.node.core.proposals.bodies import BodyStore
@@ -22,6 +21,7 @@ from lowu.node.core.proposals.fetch import BodyExchange
 from lowu.node.errors import BadInput, InvalidTransaction
 from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.flat_state import TABLE_ACCOUNT
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.pool.txpool import BODY_BYTES_MAX, TxPool
 from lowu.node.settings import BLOCK_GAS_MAX
@@ -48,6 +48,7 @@ class ProposalChecker:
         """Take the parts; `commits` is held while a block is being committed."""
         self._genesis = genesis
         self._ledger = ledger
+        self._membership = membership
         self._pool = pool
         self._bodies = bodies
         self._exchange = exchange
@@ -79,8 +80,11 @@ class ProposalChecker:
 
     def _check_content(self, proposal: Proposal, transactions: Sequence[Transaction]) -> None:
         hashes = [item.hash for item in transactions]
-        if not 1 <= len(hashes) <= self._genesis.block_tx_count_limit:
+        settings = self._membership.settings_at(proposal.height)
+        if not 1 <= len(hashes) <= settings.tx_count_limit:
             raise BadInput(f"{len(hashes)} transactions")
+        if max(item.gas for item in transactions) > settings.tx_gas_limit:
+            raise BadInput(f"more than {settings.tx_gas_limit} gas for one transaction")
         if compute_root(hashes) != proposal.tx_root:
             raise BadInput("transactions do not match the root")
         if sum(len(item.raw) for item in transactions) > BODY_BYTES_MAX:

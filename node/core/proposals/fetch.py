@@ -18,6 +18,7 @@ from lowu.node.errors import BadInput
 from lowu.node.gateway.gateway import Gateway
 from lowu.node.gateway.requests import BodyRequest, TransactionsRequest
 from lowu.node.pool.txpool import BODY_BYTES_MAX, TxPool
+from lowu.node.settings import BLOCK_TX_COUNT_MAX
 
 log = logging.getLogger("TXPOOL")
 
@@ -31,14 +32,11 @@ class BodyExchange:
         pool: TxPool,
         gateway: Gateway,
         membership: Membership,
-        tx_count_max: int,
     ) -> None:
-        """Take the parts; a proposal has at most `tx_count_max` transactions."""
         self._bodies = bodies
         self._pool = pool
         self._gateway = gateway
         self._membership = membership
-        self._tx_count_max = tx_count_max
 
     async def obtain(self, effect: VerifyProposal) -> list[Transaction]:
         """Return a proposal's transactions, from the pool and from peers.
@@ -49,7 +47,7 @@ class BodyExchange:
         proposal = effect.proposal
         if effect.tx_hashes is None:
             return await self._fetch(effect, BodyRequest(proposal.height, effect.digest))
-        if len(effect.tx_hashes) > self._tx_count_max:
+        if len(effect.tx_hashes) > self._membership.settings_at(proposal.height).tx_count_limit:
             return []
         found = {item: self._pool.get(item) for item in effect.tx_hashes}
         missing = tuple(tx_hash for tx_hash, known in found.items() if known is None)
@@ -84,7 +82,7 @@ class BodyExchange:
 
     def answer_transactions(self, request: TransactionsRequest) -> list[bytes] | None:
         """Return pooled or proposed transactions for a peer, None unless all are known."""
-        if len(request.hashes) > self._tx_count_max:
+        if len(request.hashes) > BLOCK_TX_COUNT_MAX:
             raise BadInput("malformed transaction request")
         held = self._bodies.held()
         found = []

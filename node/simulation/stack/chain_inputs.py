@@ -9,10 +9,10 @@ from lowu.contracts.account import Account
 from lowu.contracts.registry import HASH_REGISTRY_ADDRESS, Role, encode_register_anchor
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.node.chain.transaction import Transaction, decode_transaction
-from lowu.node.config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.crypto import compute_public_key
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.simulation.stack.group_changes import GOVERNOR_KEY
 from lowu.node.simulation.virtual_time import EPOCH_MS
 

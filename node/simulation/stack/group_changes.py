@@ -1,4 +1,4 @@
-"""Random changes of the group, as the governor's transactions.
+"""Random changes of the group and of its settings, as the governor's transactions.
 
 They keep what the run needs to heal: one node may lie, or lose its disk, which takes a Byzantine
 fault; it may not weigh more than f, and the others must be a quorum without it.
@@ -9,17 +9,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from random import Random
+from typing import TypeAlias
 
 from lowu.consensus.quorum import compute_fault_threshold
 from lowu.contracts.account import Account
 from lowu.contracts.group import consensus_function
-from lowu.contracts.registry import CONSENSUS_ADDRESS
+from lowu.contracts.registry import CONSENSUS_ADDRESS, SYSTEM_CONFIG_ADDRESS
+from lowu.contracts.system_config import SystemKey, system_function
 from lowu.node.chain.transaction import Transaction, decode_transaction
 
 GOVERNOR_KEY = hashlib.sha256(b"lowu/sim/governor").digest()
-CHANGES = (0, 0, 1, 2, 4, 8)
-WEIGHTS = (1, 1, 2, 3)
 GAS = 5_000_000
+CHANGES = (0, 0, 1, 2, 4, 8)
+SETTINGS = {
+    SystemKey.TX_COUNT_LIMIT: (1, 2, 5, 1_000),
+    SystemKey.LEADER_PERIOD: (1, 2, 3, 7),
+    SystemKey.TX_GAS_LIMIT: (GAS, 10_000_000, 100_000_000),
+}
+WEIGHTS = (1, 1, 2, 3)
+
+Change: TypeAlias = tuple[str, int, int]
+"""A function's name, the node's index and its weight; or a setting's key, -1 and its value."""
+_SET = system_function("setValueByKey")
 
 
 class GroupChanges:
@@ -32,10 +43,14 @@ class GroupChanges:
         self._observers = set(range(nodes, nodes + observers))
         self._suspect = suspect
 
-    def draw(self) -> list[tuple[str, int, int]]:
-        """Return changes in order: the function's name, the node's index, its weight."""
-        found = []
+    def draw(self) -> list[Change]:
+        """Return changes in order: a function's name, a node's index and weight; or a setting."""
+        found: list[Change] = []
         for _ in range(self._random.choice(CHANGES)):
+            if self._random.random() < 0.25:
+                key = self._random.choice(list(SETTINGS))
+                found.append((str(key), -1, self._random.choice(SETTINGS[key])))
+                continue
             index = self._random.randrange(len(self._weights) + len(self._observers))
             weight = self._random.choice(WEIGHTS) if index != self._suspect else 1
             is_demoted = index in self._weights and self._random.random() < 0.4
@@ -55,18 +70,23 @@ class GroupChanges:
 
 
 def sign_changes(
-    changes: Sequence[tuple[str, int, int]],
+    changes: Sequence[Change],
     node_ids: Sequence[bytes],
     nonce: int,
     chain_id: int,
 ) -> list[Transaction]:
     """Return the governor's transactions for changes, in order."""
     governor, found = Account(GOVERNOR_KEY), []
-    for place, (name, index, weight) in enumerate(changes):
-        rest = (weight,) if name == "addSealer" else ()
+    for place, (name, index, value) in enumerate(changes):
+        if index < 0:
+            to, data = SYSTEM_CONFIG_ADDRESS, _SET.encode_call(name, str(value))
+        else:
+            rest = (value,) if name == "addSealer" else ()
+            to = CONSENSUS_ADDRESS
+            data = consensus_function(name).encode_call(node_ids[index].hex(), *rest)
         raw, _ = governor.sign_transaction(
-            to=CONSENSUS_ADDRESS,
-            data=consensus_function(name).encode_call(node_ids[index].hex(), *rest),
+            to=to,
+            data=data,
             gas=GAS,
             nonce=nonce + place,
             chain_id=chain_id,

@@ -59,7 +59,7 @@ def save_network(directory: Path, path: Path, tell: Callable[[str], None]) -> Ar
         plan.spec.settings.name,
         plan.genesis.web3_chain_id,
         len(plan.nodes),
-        schema.FORMAT.decode(),
+        str(plan.genesis.format),
         CLIENT_VERSION,
         int(time.time()),
     )
@@ -157,10 +157,10 @@ def load_network(path: Path, directory: Path) -> ArchiveManifest:
         MachineRefuses: the folder cannot be written.
     """
     manifest = read_manifest(path)
-    if manifest.format != schema.FORMAT.decode():
+    if manifest.format.encode() not in schema.FORMATS:
         raise ConfigError(
-            f"{path}: its data is of format {manifest.format}, this Lowu has "
-            f"{schema.FORMAT.decode()}; use the Lowu that wrote it ({manifest.written_by})"
+            f"{path}: its data is of format {manifest.format}, this Lowu reads "
+            f"{schema.tell_formats()}; use the Lowu that wrote it ({manifest.written_by})"
         )
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(f"{directory}: exists and is not empty; choose another folder")

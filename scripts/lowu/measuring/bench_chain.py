@@ -12,11 +12,11 @@ from lowu.consensus.types import Domain
 from lowu.experiments.load.offering import sign_registrations
 from lowu.node.chain.merkle import compute_root
 from lowu.node.chain.transaction import Transaction
-from lowu.node.config import GenesisConfig
 from lowu.node.errors import NodeError
 from lowu.node.execution.evm import BlockContext
 from lowu.node.execution.executor import ExecutedBlock, execute_block
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.vote_trace import FileTrace

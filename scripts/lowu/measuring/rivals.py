@@ -24,11 +24,11 @@ from typing import Any
 import trio
 
 from lowu.node.client import ClientError, RpcClient
-from lowu.node.config import GenesisConfig
 from lowu.node.errors import ConfigError, NodeError
 from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.flat_state import TABLE_ACCOUNT, TABLE_CODE, TABLE_STORAGE, WriteSet
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.topology.plan import HOST
 from lowu.output import Progress
 

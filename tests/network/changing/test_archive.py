@@ -74,7 +74,12 @@ def test_what_is_no_snapshot_is_refused_and_leaves_nothing(tmp_path):
         (outside, "../outside-of-it", tarfile.REGTYPE),
         (linked, "nodes", tarfile.SYMTYPE),
     ):
-        manifest = {"network": "x", "chain_id": 1, "nodes": 1, "format": schema.FORMAT.decode()}
+        manifest = {
+            "network": "x",
+            "chain_id": 1,
+            "nodes": 1,
+            "format": schema.FORMATS[-1].decode(),
+        }
         text = json.dumps({**manifest, "written_by": "x", "written_s": 1}).encode()
         with tarfile.open(path, "w:gz") as archive:
             for entry in (tarfile.TarInfo("lowu-snapshot.json"), tarfile.TarInfo(name)):

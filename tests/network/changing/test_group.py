@@ -40,6 +40,25 @@ def consensus(url):
     return json.loads(rpc(url, "getConsensusStatus")["result"])
 
 
+def test_a_setting_is_voted_on_and_holds_on_all_nodes(network):
+    done = lowu_json("config", "set", "tx_count_limit", "77", "--dir", network.directory)
+    assert len(done["voters"]) == 3
+    for item in network.nodes:
+        found = rpc(item["url"], "getSystemConfigByKey", "group0", "", "tx_count_limit")["result"]
+        assert found == {"value": "77", "blockNumber": done["height"] + 1}
+    listed = lowu_json("config", "list", "--dir", network.directory)["settings"]
+    assert [item["value"] for item in listed] == [77, 1, 30_000_000]
+    for key, value, text in (
+        ("tx_count_limit", "77", "already"),
+        ("tx_gas_limit", "100000", "is from 3,000,000 to 100,000,000"),
+        ("block_limit", "5", "is not one of"),
+    ):
+        answer = lowu("config", "set", key, value, "--dir", network.directory, check=False)
+        assert answer.returncode != 0 and text in answer.stderr
+    unknown = rpc(network.nodes[0]["url"], "getSystemConfigByKey", "group0", "", "x")["error"]
+    assert "tx_gas_limit" in unknown["message"]
+
+
 def test_seven_become_eight_and_seven_again(network):
     # As if an earlier command had been cut short: the ledger has a node that the network has not.
     office = Office(network.directory)

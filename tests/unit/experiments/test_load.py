@@ -62,7 +62,7 @@ def test_rivals_get_the_same_genesis():
     plan = plan_load(4)
     accounts = list_accounts(build_genesis(plan.genesis).writes)
     contracts = [item for item in accounts.values() if item["code"]]
-    assert len(contracts) == 6 and all(item["storage"] for item in contracts[:1])
+    assert len(contracts) == 7 and all(item["storage"] for item in contracts[:1])
     assert parse_rivals("anvil,eth-tester") == ["anvil", "eth-tester"] and parse_rivals("") == []
     with pytest.raises(ConfigError, match="besu"):
         parse_rivals("besu")

@@ -93,7 +93,7 @@ async def heard(heights, blocks=2):
         chain.commit(kit.signed(nonce=nonce))
     told = []
     inbox = Inbox()
-    membership = Membership(kit.GENESIS.validators, chain.ledger)
+    membership = Membership(kit.GENESIS, chain.ledger)
     validators = kit.GENESIS.validators.validators
     sync = Sync(chain.ledger, Gateway(validators), None, membership, inbox)
     for index, height in heights.items():

@@ -25,11 +25,12 @@ from lowu.contracts.registry import (
 )
 from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.measuring.bench_report import Spread, describe_machine, print_machine, ratios
-from lowu.node.config import Engine, GenesisConfig, OrgEntry, SchemaEntry
+from lowu.node.config import Engine
 from lowu.node.execution.compiler.engine import CodeCache, CompiledComputation
 from lowu.node.execution.evm import BlockContext, Evm, Outcome
 from lowu.node.execution.flat_state import EmptyState, LayeredState, WriteSet
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import GenesisConfig, OrgEntry, SchemaEntry
 from lowu.output import Progress, print_table
 
 ISSUER = b"\x15" * 20

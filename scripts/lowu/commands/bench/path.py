@@ -21,12 +21,12 @@ from lowu.measuring.bench_chain import BLOCK_SIZE, Chain, sign_blocks
 from lowu.measuring.bench_network import plan_load, tell
 from lowu.measuring.bench_report import BenchReport
 from lowu.node.chain.transaction import Transaction, decode_transaction
-from lowu.node.config import GenesisConfig
 from lowu.node.crypto import keccak256, recover_public_key, sign
 from lowu.node.execution.account_db import decode_account
 from lowu.node.execution.evm import Evm
 from lowu.node.execution.executor import execute_transactions
 from lowu.node.execution.flat_state import TABLE_ACCOUNT
+from lowu.node.genesis_config import GenesisConfig
 from lowu.node.pool.txpool import TxPool
 from lowu.output import Progress
 

@@ -30,8 +30,8 @@ from lowu.measuring.rivals import (
     running_anvil,
 )
 from lowu.node.client import ClientError
-from lowu.node.config import GenesisConfig
 from lowu.node.errors import NodeError
+from lowu.node.genesis_config import GenesisConfig
 from lowu.output import Progress
 
 ETH_TESTER_REGISTRATIONS = 200

@@ -24,8 +24,10 @@ from lowu.contracts.group import (
     decode_nodes,
 )
 from lowu.contracts.registry import CONSENSUS_ADDRESS, GOVERNANCE_ADDRESS, ProposalStatus, Role
+from lowu.contracts.system_config import SystemKey
 from lowu.institutions.ledger.governance import Call, Voter, read_proposal
 from lowu.institutions.ledger.registry import Registry, read_refusal
+from lowu.institutions.ledger.responses import answers_of
 from lowu.institutions.ledger.transactor import Signer
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.errors import ConfigError, NodeError
@@ -76,6 +78,23 @@ async def read_group(office: Office) -> dict[str, GroupNode]:
                 continue
             return {item.node_id.hex(): item for item in decode_nodes(answer)}
     raise NotReady("no node answers; start the network with `lowu up`")
+
+
+async def read_settings(office: Office) -> dict[SystemKey, tuple[int, int]]:
+    """Return the group's settings, each with the first block for which it holds."""
+    for node in office.plan.nodes:
+        try:
+            return {key: await _read_setting(office, node, key) for key in SystemKey}
+        except ClientError:
+            continue
+    raise NotReady("no node answers; start the network with `lowu up`")
+
+
+async def _read_setting(office: Office, node: PlannedNode, key: SystemKey) -> tuple[int, int]:
+    async with office.open_client(node.url) as client:
+        answer = await client.call("getSystemConfigByKey", "", "", str(key))
+    with answers_of(node.url):
+        return int(answer["value"]), int(answer["blockNumber"])
 
 
 async def check_change(office: Office, node_id: str, weight: int) -> None:
@@ -243,5 +262,22 @@ async def wait_for_effect(
                 name: item["weights"] for name, item in statuses.items() if item["height"] >= height
             }
             if name in known and all(item == weights for item in known.values()):
+                return
+            await trio.sleep(POLL_S)
+
+
+async def wait_for_setting(office: Office, key: SystemKey, value: int, height: int) -> None:
+    """Wait until all nodes that run have a block, and with it a setting."""
+    with trio.move_on_after(EFFECT_S):
+        while True:
+            statuses = await read_statuses(office.plan.nodes)
+            running = [node for node in office.plan.nodes if node.name in statuses]
+            found = [
+                node
+                for node in running
+                if statuses[node.name]["height"] >= height
+                and (await _read_setting(office, node, key))[0] == value
+            ]
+            if found == running:
                 return
             await trio.sleep(POLL_S)

@@ -21,8 +21,8 @@ from tests.unit import node_kit as kit
 def make(chain):
     pool = TxPool(kit.GENESIS, 10, lambda sender: 0, lambda tx_hash: False)
     clock = SimpleNamespace(now_ms=lambda: 10_000, elapsed_s=lambda: 0.0)
-    membership, bodies = Membership(kit.GENESIS.validators, chain.ledger), BodyStore(chain.ledger)
-    exchange = BodyExchange(bodies, pool, None, membership, kit.GENESIS.block_tx_count_limit)
+    membership, bodies = Membership(kit.GENESIS, chain.ledger), BodyStore(chain.ledger)
+    exchange = BodyExchange(bodies, pool, None, membership)
     parts = (kit.GENESIS, chain.ledger, membership, pool, bodies, exchange, trio.Lock(), clock)
     return ProposalChecker(*parts), pool
 

@@ -18,7 +18,7 @@ from tests.unit.node_kit import Chain, signed
 
 def make():
     chain = Chain()
-    membership = Membership(kit.GENESIS.validators, chain.ledger)
+    membership = Membership(kit.GENESIS, chain.ledger)
     verifier = MessageVerifier(
         kit.DOMAIN,
         membership.epochs,

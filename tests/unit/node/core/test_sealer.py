@@ -51,7 +51,8 @@ async def desk(bodies, nursery):
 
     config = NodeConfig("node0", FOLDER, "127.0.0.1", 0, 0, 0, ())
     clock = SimpleNamespace(now_ms=lambda: 5, elapsed_s=trio.current_time)
-    sealer = Sealer(kit.GENESIS, config, kit.DOMAIN, pool, bodies, deliver, clock)
+    group = SimpleNamespace(next_settings=kit.GENESIS.settings)
+    sealer = Sealer(kit.GENESIS, config, kit.DOMAIN, group, pool, bodies, deliver, clock)
     nursery.start_soon(sealer.run)
 
     def add(count, first=None):

@@ -76,7 +76,7 @@ class Chain:
 
     def __init__(self):
         self.height = 0
-        self.rosters = [(1, Roster.of(kit.GENESIS.nodes))]
+        self.rosters = [(1, Roster.of(kit.GENESIS.nodes, kit.GENESIS.settings))]
 
     @property
     def head(self):
@@ -96,7 +96,7 @@ class NumberSync(Sync):
 
 def connect(gateway, is_abstaining=lambda: False):
     chain = Chain()
-    membership = Membership(kit.GENESIS.validators, chain)
+    membership = Membership(kit.GENESIS, chain)
     return NumberSync(chain, gateway, None, membership, Inbox(), is_abstaining)
 
 

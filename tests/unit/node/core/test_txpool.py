@@ -86,6 +86,25 @@ def test_known_old_and_rival_transactions(pool, state):
         add(pool, one)
 
 
+def test_a_lower_limit_of_gas_drops_what_is_above_it(state):
+    limit = 10**8
+    pool = TxPool(
+        kit.GENESIS, 10, lambda sender: 0, lambda tx_hash: False, get_gas_max=lambda: limit
+    )
+    modest, greedy, behind = signed(gas=10**5), signed(nonce=1, gas=10**7), signed(nonce=2)
+    other = signed(OTHER, gas=10**7)
+    add(pool, modest, greedy, behind, other)
+    limit = 10**6
+    pool.on_block([])
+    assert pool.transactions() == [modest, behind] and pool.select(9, []) == [modest]
+    with pytest.raises(InvalidTransaction, match="gas limit 10000000 exceeds the chain's 1000000"):
+        add(pool, greedy)
+    limit = 10**7
+    pool.on_block([])
+    add(pool, greedy)
+    assert pool.select(9, []) == [modest, greedy, behind]
+
+
 def test_a_transfer_without_money_is_refused_where_somebody_reads_why(state):
     """N-R14: it was accepted, and mined with status 0."""
     balances = {kit.ACCOUNT.address.lower(): 5}

@@ -26,12 +26,12 @@ from lowu.contracts.registry import (
 )
 from lowu.node.chain.receipt import ReceiptStatus
 from lowu.node.chain.transaction import build_unsigned, decode_transaction
-from lowu.node.config import OrgEntry
 from lowu.node.errors import BadInput, ConfigError
 from lowu.node.execution.evm import Evm
 from lowu.node.execution.executor import call, estimate_gas
 from lowu.node.execution.flat_state import EmptyState, LayeredState, compute_state_root
 from lowu.node.execution.genesis import build_genesis
+from lowu.node.genesis_config import OrgEntry
 from tests.unit import node_kit as kit
 from tests.unit.node_kit import ACCOUNT, OTHER, Chain, signed
 

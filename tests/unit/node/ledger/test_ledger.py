@@ -146,7 +146,7 @@ def test_data_of_another_format_is_refused():
 
     chain = Chain()
     chain.storage.write({schema.KEY_FORMAT: b"1"})
-    with pytest.raises(StorageError, match="format 1, this Lowu writes 9"):
+    with pytest.raises(StorageError, match="format 1, this Lowu reads 9 and 10"):
         Chain(chain.storage)
     chain.storage.records.pop(schema.KEY_FORMAT)
     with pytest.raises(DamagedData, match="lacks its first records"):

@@ -22,7 +22,7 @@ def test_evidence_is_shown_with_both_signed_messages():
         consensus_kit.vote(Prepare, consensus_kit.proposal(text=text), 2) for text in (b"a", b"b")
     ]
     chain.ledger.save_records([EvidenceRecord(1, Evidence(2, *pair)), ViewRecord(1, 0, 0)])
-    membership = Membership(kit.GENESIS.validators, chain.ledger)
+    membership = Membership(kit.GENESIS, chain.ledger)
     reader = ChainReader(kit.GENESIS, chain.ledger, membership, None, None)
     gateway = SimpleNamespace(node_id=b"\x01" * 64)
     config = SimpleNamespace(name="node0")
