@@ -66,12 +66,13 @@ class Control:
         self._directory = directory.resolve()
 
     def order(
-        self, do: str, nodes: list[str] | None = None, fail: str = ""
+        self, do: str, nodes: list[str] | None = None, fail: str = "", python: str = ""
     ) -> list[dict[str, Any]]:
         """Send an order and return the states of the nodes in it.
 
         Nodes that are started with `fail` fail once at the durable step that it names
-        (`node/simulation/failpoints.py`), if their network has `allow_lies`.
+        (`node/simulation/failpoints.py`), if their network has `allow_lies`. Those that are started
+        with `python` are run by that interpreter, with the Lowu that is installed for it.
 
         Raises:
             NotRunning: there is no supervisor.
@@ -86,7 +87,9 @@ class Control:
                 ended = f"Its last supervisor, process {pid}, ended without stopping it."
                 raise NotRunning(f"{not_running}. {ended}")
             with socket.create_connection((HOST, port), timeout=ORDER_S) as connection:
-                request = {"token": token, "do": do, "nodes": nodes, "fail": fail}
+                request = {
+                    "token": token, "do": do, "nodes": nodes, "fail": fail, "python": python,
+                }  # fmt: skip
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 answer = json.loads(connection.makefile("rb").readline() or b"{}")
         except TimeoutError as error:

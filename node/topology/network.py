@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def _move_to_free_ports(
         f"{name_ports(taken)} taken: using p2p {ports.p2p}, rpc {ports.rpc}, "
         f"web3 {ports.web3} and up instead"
     )
-    return build_plan(plan.spec, ports, plan.joined), True
+    return replace(plan, ports=ports), True
 
 
 def _start(

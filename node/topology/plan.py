@@ -21,7 +21,7 @@ from lowu.contracts.schemas.bundled import SCHEMAS
 from lowu.contracts.schemas.document_schema import Schema
 from lowu.node.config import NodeConfig
 from lowu.node.crypto import compute_address, compute_public_key
-from lowu.node.genesis_config import GenesisConfig, OrgEntry, SchemaEntry
+from lowu.node.genesis_config import GENESIS_FORMAT, GenesisConfig, OrgEntry, SchemaEntry
 from lowu.node.identity import NodeKey
 from lowu.node.topology.spec import Institution, NetworkSpec, NodeSpec
 
@@ -111,6 +111,8 @@ class Plan:
     spec: NetworkSpec
     ports: PortBlock
     joined: tuple[JoinedNode, ...] = ()
+    genesis_format: int = GENESIS_FORMAT
+    """Of the Lowu that the network began with."""
 
     def __repr__(self) -> str:
         """Return its name and size: in full it fills pages of a failed test."""
@@ -203,6 +205,7 @@ class Plan:
             orgs=tuple(self._org_entry(item) for item in self.institutions),
             schemas=tuple(SchemaEntry.of(schema) for schema in self._registered),
             routes=tuple((int(start), int(end)) for start, end in self.spec.routes),
+            format=self.genesis_format,
         )
 
     @cached_property
@@ -254,10 +257,8 @@ class Plan:
         )
 
 
-def build_plan(
-    spec: NetworkSpec, ports: PortBlock | None = None, joined: tuple[JoinedNode, ...] = ()
-) -> Plan:
-    """Return the plan of a network, on `ports` or on those of the spec."""
+def build_plan(spec: NetworkSpec, ports: PortBlock | None = None) -> Plan:
+    """Return the plan of a new network, on `ports` or on those of the spec."""
     settings = spec.settings
     own = PortBlock(settings.p2p_port, settings.rpc_port, settings.web3_port)
-    return Plan(spec, ports if ports is not None else own, joined)
+    return Plan(spec, ports if ports is not None else own)

@@ -43,6 +43,23 @@ LOCK_S = 0.5
 """Longest wait for the lock, which `is_supervised` takes for a moment."""
 REQUEST_BYTES_MAX = 64 * 1024
 DESCRIPTORS_MAX = 4096
+OTHER_NODE = """
+import os, sys
+from pathlib import Path
+from lowu.node.process import node_main
+
+folder, parent_pipe, ready_pipe = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+
+
+def say_ready():
+    os.write(ready_pipe, b"1")
+    os.close(ready_pipe)
+
+
+sys.exit(node_main(Path(folder), parent_pipe, say_ready))
+"""
+"""What another interpreter runs, whose Lowu may be of another version: of that version, it needs
+`node_main` with these parameters."""
 PR_SET_PDEATHSIG = 1
 PROCESS_EXITING = 0x4
 """Flag of Linux's ``/proc/PID/stat`` (PF_EXITING)."""
@@ -80,8 +97,11 @@ class Supervisor:
 
     # --- children ---------------------------------------------------------------------------
 
-    def start(self, name: str, fail: str = "") -> None:
-        """Fork a node, which fails at a step if its network lets it be told so (`Failpoints`)."""
+    def start(self, name: str, fail: str = "", python: str = "") -> None:
+        """Fork a node, or have another interpreter run it.
+
+        It fails at a step if its network lets it be told so (`Failpoints`).
+        """
         child = self._children[name]
         node = self._plan.find_node(name)
         if child.pid is not None or node is None:
@@ -92,14 +112,14 @@ class Supervisor:
             os.close(ready_read)
             if fail:
                 os.environ[VARIABLE] = f"{name}={fail}"
-            self._run_child(node_folder(self._directory, node), ready_write)
+            self._run_child(node_folder(self._directory, node), ready_write, python)
         os.close(ready_write)
         os.set_blocking(ready_read, False)
         child.pid, child.exit_code = pid, None
         child.ready_pipe, child.is_ready = ready_read, False
         child.starts += 1
 
-    def _run_child(self, folder: Path, ready_pipe: int) -> None:
+    def _run_child(self, folder: Path, ready_pipe: int, python: str) -> None:
         """Become a node; never returns."""
         code = 1
         try:
@@ -110,6 +130,8 @@ class Supervisor:
             _die_with_parent()
             os.chdir(folder)
             redirect_output(folder)
+            if python:
+                _run_other(python, folder, self._pipe_read, ready_pipe)
             code = node_main(folder, self._pipe_read, lambda: _say_ready(ready_pipe))
         finally:
             os._exit(code)
@@ -199,7 +221,7 @@ class Supervisor:
             case "start":
                 self._keep_ports()
                 for name in names:
-                    self.start(name, str(request.get("fail", "")))
+                    self.start(name, str(request.get("fail", "")), str(request.get("python", "")))
             case "stop":
                 self.stop(names)
             case "kill":
@@ -207,7 +229,7 @@ class Supervisor:
             case "restart":
                 self.stop(names)
                 for name in names:
-                    self.start(name)
+                    self.start(name, python=str(request.get("python", "")))
             case "down":
                 self._is_stopping = True
                 self.stop(list(self._children))
@@ -312,6 +334,15 @@ def _close_all_but(*kept: int) -> None:
         os.closerange(last + 1, descriptor)
         last = descriptor
     os.closerange(last + 1, DESCRIPTORS_MAX)
+
+
+def _run_other(python: str, folder: Path, *pipes: int) -> None:
+    """Replace this process by one of another interpreter; OSError if there is none."""
+    for pipe in pipes:
+        os.set_inheritable(pipe, True)
+    os.environ.pop("PYTHONPATH", None)  # that of this Lowu
+    arguments = [python, "-P", "-c", OTHER_NODE, str(folder), *map(str, pipes)]
+    os.execv(python, arguments)  # noqa: S606  (a shell would only be in the way)
 
 
 def _say_ready(pipe: int) -> None:

@@ -4,6 +4,7 @@
     DIR/127.0.0.1/nodeN/{config.ini,config.genesis,nodes.json,conf/…,start.sh,stop.sh}
     DIR/127.0.0.1/{start_all.sh,stop_all.sh,sdk/…}
     DIR/.lowu/{network.toml,ports.json}     the input that the tree was made from
+    DIR/.lowu/format                        which contracts block 0 has
     DIR/.lowu/joined.json                   the nodes that have joined since
 
 The tree is complete or absent: it is built in a temporary folder and renamed into place.
@@ -22,6 +23,7 @@ from pathlib import Path
 from lowu.contracts.registry import Jurisdiction
 from lowu.node.config import Engine, dump_genesis, dump_node_config, load_node_config
 from lowu.node.errors import ConfigError, MachineRefuses
+from lowu.node.genesis_config import GENESIS_FORMAT, GENESIS_FORMAT_MIN
 from lowu.node.ledger.first_start import TEXT as FIRST_START_TEXT
 from lowu.node.ledger.first_start import marker_path
 from lowu.node.topology.changes import set_values
@@ -42,7 +44,7 @@ from lowu.node.topology.plan import (
     build_plan,
 )
 from lowu.node.topology.spec import parse_spec
-from lowu.node.topology.supervisor_files import META, joined_file, network_file
+from lowu.node.topology.supervisor_files import META, format_file, joined_file, network_file
 
 _SCRIPT = """#!/bin/sh
 # {comment}
@@ -132,6 +134,7 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
         directory / HOST / "stop_all.sh", "Stop all nodes and their supervisor.", "down", ".."
     )
     _write(network_file(directory), spec_text)
+    _write(format_file(directory), f"{plan.genesis_format}\n")
     write_ports(plan, directory)
 
 
@@ -225,6 +228,19 @@ def _read_joined(directory: Path) -> tuple[JoinedNode, ...]:
     return found
 
 
+def _read_format(directory: Path) -> int:
+    path = format_file(directory)
+    if not path.exists():  # the Lowu that first wrote one raised it
+        return GENESIS_FORMAT_MIN
+    found = int(path.read_text("ascii"))
+    if not GENESIS_FORMAT_MIN <= found <= GENESIS_FORMAT:
+        raise ConfigError(
+            f"{directory}: the network is of format {found}, this Lowu reads {GENESIS_FORMAT_MIN} "
+            f"to {GENESIS_FORMAT}; use the Lowu that made it"
+        )
+    return found
+
+
 def _dump_peers(plan: Plan) -> str:
     return (
         json.dumps({"nodes": [f"{HOST}:{node.ports.p2p}" for node in plan.nodes]}, indent=2) + "\n"
@@ -250,7 +266,7 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
     text = set_values(spec_text, [f"web3_chain_id={chain_id}"])
     first, asked = build_plan(held.spec).ports, build_plan(wanted).ports
     ports = held.ports if first == asked else asked
-    plan = build_plan(parse_spec(text, origin), ports, held.joined)
+    plan = replace(held, spec=parse_spec(text, origin), ports=ports)
     written: dict[Path, str] = {}  # first everything that may fail
     for node in plan.nodes:
         folder = node_folder(directory, node)
@@ -285,6 +301,7 @@ def load_tree(directory: Path) -> Plan:
             **json.loads((directory / META / "ports.json").read_text(encoding="utf-8"))
         )
         joined = _read_joined(directory)
+        genesis_format = _read_format(directory)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
-    return build_plan(spec, ports, joined)
+    return Plan(spec, ports, joined, genesis_format)

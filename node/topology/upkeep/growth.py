@@ -8,6 +8,7 @@ last: until then, the folder of the new node means nothing.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from lowu.contracts.registry import Jurisdiction
@@ -22,7 +23,7 @@ def _grow(directory: Path, institution: str, side: Jurisdiction) -> Plan:
     held = load_tree(directory)
     if len(held.nodes) >= NODES_MAX:
         raise ConfigError(f"{directory}: it has {len(held.nodes)} nodes, the most there may be")
-    return Plan(held.spec, held.ports, (*held.joined, JoinedNode(institution, side)))
+    return replace(held, joined=(*held.joined, JoinedNode(institution, side)))
 
 
 def plan_node(directory: Path, institution: str, side: Jurisdiction) -> PlannedNode:

@@ -173,7 +173,7 @@ def _status_notes(entry: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> None:
+def _order(directory: Path, do: str, name: str, done: str, is_json: bool, python: str = "") -> None:
     from lowu.node.errors import NodeError
     from lowu.node.topology.control import Control
     from lowu.node.topology.network import NotReady, describe_end
@@ -188,7 +188,7 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> Non
     if do in ("stop", "kill") and before["pid"] is None:
         say(f"{node.name} ({node.spec.institution}) was not running", is_json=is_json, node=before)
         return
-    (state,) = control.order(do, [node.name])
+    (state,) = control.order(do, [node.name], python=python)
     if state["pid"] is not None:
         (state,) = control.wait_until_settled([node.name])
         if state["pid"] is None:
@@ -202,13 +202,45 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool) -> Non
         click.echo(f"{node.name} ({node.spec.institution}) {done}{pid}")
 
 
+def _check_python(ctx: click.Context, param: click.Parameter, value: Path | None) -> str:
+    """Return an interpreter's path, once it has shown that it has a Lowu."""
+    import os
+    import subprocess
+
+    if value is None:
+        return ""
+    own = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
+    path = value.absolute()  # not resolved: in a virtual environment it is a link
+    try:
+        done = subprocess.run(
+            [path, "-P", "-c", "import lowu.node.process"],
+            capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60,
+            cwd="/", env=own,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise click.BadParameter(f"{path} cannot be run ({error})") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise click.BadParameter(f"{path} cannot run a node: {last}. Install Lowu for it")
+    return str(path)
+
+
+python_option = click.option(
+    "--python",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    callback=_check_python,
+    help="Run it by this interpreter, with the Lowu installed for it: another version.",
+)
+
+
 @click.command()
 @click.argument("node")
+@python_option
 @directory_option
 @json_option
-def start(node: str, directory: Path, is_json: bool) -> None:
+def start(node: str, python: str, directory: Path, is_json: bool) -> None:
     """Start NODE (node0, or its institution) in a running network."""
-    _order(directory, "start", node, "started", is_json)
+    _order(directory, "start", node, "started", is_json, python)
 
 
 @click.command()
@@ -233,9 +265,12 @@ def kill(node: str, directory: Path, is_json: bool) -> None:
 @click.argument("node", default="")
 @click.option("--all", "is_all", is_flag=True, help="All nodes, one after the other.")
 @click.option("--force", "is_forced", is_flag=True, help="With --all: also if the chain stands.")
+@python_option
 @directory_option
 @json_option
-def restart(node: str, is_all: bool, is_forced: bool, directory: Path, is_json: bool) -> None:
+def restart(
+    node: str, is_all: bool, is_forced: bool, python: str, directory: Path, is_json: bool
+) -> None:
     """Stop NODE and start it again; it continues from its data.
 
     With --all, each node is restarted once the one before is level and votes, so that the network
@@ -244,7 +279,7 @@ def restart(node: str, is_all: bool, is_forced: bool, directory: Path, is_json: 
     if is_all == bool(node):
         raise click.UsageError("give either NODE or --all")
     if not is_all:
-        _order(directory, "restart", node, "restarted", is_json)
+        _order(directory, "restart", node, "restarted", is_json, python)
         return
     import trio
 
@@ -253,7 +288,7 @@ def restart(node: str, is_all: bool, is_forced: bool, directory: Path, is_json: 
 
     progress = Progress(is_silent=is_json)
     plan = load_tree(directory)
-    run = partial(restart_all, directory, plan, progress, is_forced=is_forced)
+    run = partial(restart_all, directory, plan, progress, is_forced=is_forced, python=python)
     took = trio.run(run)
     longest = max(took.values(), default=0.0)
     if is_json:

@@ -20,9 +20,16 @@ POLL_S = 0.05
 
 
 async def restart_all(
-    directory: Path, plan: Plan, report: Callable[[str], None], *, is_forced: bool
+    directory: Path,
+    plan: Plan,
+    report: Callable[[str], None],
+    *,
+    is_forced: bool,
+    python: str = "",
 ) -> dict[str, float]:
     """Restart each running node once the one before is level again; return seconds by name.
+
+    With `python`, that interpreter runs them from then on, with its Lowu.
 
     Raises:
         ConfigError: without one of them there is no quorum, so that the chain would stand.
@@ -37,7 +44,7 @@ async def restart_all(
     took: dict[str, float] = {}
     for node in nodes:
         started = time.monotonic()
-        await trio.to_thread.run_sync(control.order, "restart", [node.name])
+        await trio.to_thread.run_sync(control.order, "restart", [node.name], "", python)
         await _wait_until_back(directory, control, node, nodes)
         took[node.name] = time.monotonic() - started
         report(f"{node.name} ({node.spec.institution}) is back after {took[node.name]:.1f} s")
