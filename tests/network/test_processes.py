@@ -215,9 +215,31 @@ def test_fisco_tree_and_scripts(tmp_path):
         nodes = lowu_json("status", "--dir", directory)["nodes"]
         assert [node["height"] for node in nodes].count(1) >= 3
         assert rpc(nodes[0]["url"], "getGroupList")["result"]["groupList"] == ["group0"]
+        _expand(directory, host)
     finally:
         subprocess.run(["sh", host / "stop_all.sh"], timeout=60, **run)
     assert processes_of(directory) == []
+
+
+def _expand(directory, host):
+    """The chain gets a node more, in FISCO BCOS's steps: its folder, its start, the decision."""
+    expand = ("build-chain", "-C", "expand", "-d", directory / "ca", "-c")
+    for config, output, text in (
+        (host / "node1", host / "node5", "the next node's folder is"),
+        (host / "sdk", host / "node4", "not the folder of a node"),
+    ):
+        done = lowu(*expand, config, "-o", output, check=False)
+        assert done.returncode == 2 and text in done.stderr
+    new = lowu_json(*expand, host / "node1", "-o", host / "node4")
+    genesis = [(host / name / "config.genesis").read_bytes() for name in ("node0", "node4")]
+    assert genesis[0] == genesis[1]
+    lowu("start", "node4", "--dir", directory)
+    found = lowu_json("status", "--dir", directory)["nodes"][4]
+    assert (found["name"], found["height"]) == ("node4", 0)  # nobody knows it yet
+    lowu("node", "add", "node4", "--dir", directory)
+    listed = lowu_json("node", "list", "--dir", directory)["nodes"]
+    (entry,) = (item for item in listed if item["node_id"] == new["node_id"])
+    assert (entry["institution"], entry["kind"]) == ("agency1", "observer")
 
 
 def test_networks_that_start_at_once_do_not_collide(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lowu.cli import emit_json
-from lowu.options import json_option
+from lowu.options import json_option, name_folder
 
 HOSTS = ("127.0.0.1", "localhost")
 
@@ -60,11 +60,30 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 @click.command()
 @click.option(
+    "-C",
+    "what",
+    type=click.Choice(["deploy", "expand"]),
+    default="deploy",
+    show_default=True,
+    help="deploy: a new chain; expand: the folder of a further node.",
+)
+@click.option(
     "-l",
     "hosts",
-    required=True,
     metavar="IP:COUNT",
-    help="This machine's address, and the number of nodes.",
+    help="This machine's address, and the number of nodes; for deploy.",
+)
+@click.option(
+    "-c",
+    "config",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="For expand: the folder of a node of the institution that runs the new one.",
+)
+@click.option(
+    "-d",
+    "ca",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="For expand: the chain's folder of certificate authorities.  [default: its own]",
 )
 @click.option("-p", "ports", default="30300,20200", show_default=True, help="First ports: p2p,rpc.")
 @click.option(
@@ -73,16 +92,35 @@ def parse_ports(text: str) -> tuple[int, int]:
     type=click.Path(path_type=Path),
     default=Path("nodes"),
     show_default=True,
-    help="Folder to write; must not exist.",
+    help="Folder to write; must not exist. For expand, such as nodes/127.0.0.1/node4.",
 )
 @click.option("-g", "group", default="group0", show_default=True, help="Group id.")
 @click.option("-I", "chain", default="chain0", show_default=True, help="Chain id.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same keys.")
 @json_option
 def build_chain(
-    hosts: str, ports: str, output: Path, group: str, chain: str, seed: int, is_json: bool
+    what: str,
+    hosts: str | None,
+    config: Path | None,
+    ca: Path | None,
+    ports: str,
+    output: Path,
+    group: str,
+    chain: str,
+    seed: int,
+    is_json: bool,
 ) -> None:
-    """Write keys, certificates, genesis and configuration of a chain, ready to start."""
+    """Write keys, certificates, genesis and configuration of a chain, ready to start.
+
+    With -C expand, those of one more node of a chain; the group has to let it in.
+    """
+    if what == "expand":
+        if hosts is not None or config is None:
+            raise click.UsageError("-C expand takes -c and -o, and no -l")
+        _expand(config, ca, output, is_json)
+        return
+    if hosts is None or config is not None or ca is not None:
+        raise click.UsageError("-C deploy takes -l, such as -l 127.0.0.1:4, and no -c or -d")
     from lowu.node.topology.plan import build_plan
     from lowu.node.topology.spec import parse_spec
     from lowu.node.topology.tree import write_tree
@@ -103,3 +141,36 @@ def build_chain(
     click.echo(f"[INFO] Output dir           : {output}")
     click.echo(f"[INFO] All completed. Files in {output}")
     click.echo(f"next: `lowu up --dir {output}` (or bash {output}/127.0.0.1/start_all.sh)")
+
+
+def _expand(config: Path, ca: Path | None, output: Path, is_json: bool) -> None:
+    """Write the folder of the next node of a chain, run by the institution of another."""
+    from lowu.node.topology.tree import load_tree, node_folder
+    from lowu.node.topology.upkeep.growth import add_node, plan_node
+
+    place = output.absolute()
+    directory = place.parents[1]
+    plan = load_tree(directory)
+    model = next((item for item in plan.nodes if item.name == config.resolve().name), None)
+    if model is None or node_folder(directory, model).resolve() != config.resolve():
+        raise click.UsageError(f"-c {config}: not the folder of a node of the chain in {directory}")
+    own = directory / "ca"
+    if ca is not None and ca.resolve() != own.resolve():
+        raise click.UsageError(f"-d {ca}: nodes accept certificates of {own} only")
+    owner, side = model.spec.institution, model.side
+    new = plan_node(directory, owner, side)
+    wanted = node_folder(directory, new)
+    if place != wanted.absolute():
+        raise click.UsageError(f"-o {output}: the next node's folder is {wanted}")
+    add_node(directory, owner, side)
+    node_id = new.key.node_id.hex()
+    if is_json:
+        emit_json(True, {"nodes": 1}, directory=str(output), node=new.name, node_id=node_id)
+        return
+    click.echo(f"[INFO] {new.name} nodeid {node_id[:16]}…, run by {owner}")
+    click.echo(f"[INFO] Output dir           : {output}")
+    click.echo(f"[INFO] All completed. Files in {output}")
+    click.echo(
+        f"next: `lowu node add {new.name}{name_folder(directory)}` has the group let it in and "
+        "starts it"
+    )
