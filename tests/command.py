@@ -23,7 +23,7 @@ _PARENT = multiprocessing.get_context("forkserver")
 _PARENT.set_forkserver_preload(["tests.command_imports"])
 
 
-def run_command(arguments, cwd=None, timeout=120):
+def run_command(arguments, cwd=None, timeout=120, environment=None):
     """Run `lowu` and return the finished process, with its output as text.
 
     Raises:
@@ -33,7 +33,8 @@ def run_command(arguments, cwd=None, timeout=120):
     with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:
         files = (output.name, errors.name)
         child = _PARENT.Process(
-            target=_be_command, args=(arguments, cwd or os.getcwd(), dict(os.environ), files)
+            target=_be_command,
+            args=(arguments, cwd or os.getcwd(), dict(environment or os.environ), files),
         )
         child.start()
         child.join(timeout)

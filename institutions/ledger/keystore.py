@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from lowu.institutions.files import make_private_folder, read_given
+from lowu.institutions.files import make_private_folder, read_given, write_private
 
 SCRYPT_N = 2**14
 """As in geth's light accounts: 16 MiB and about 50 ms, for commands that run often."""
@@ -34,11 +34,12 @@ def write_keystore(path: Path, private_key: bytes, password: str) -> None:
     content = Account.encrypt(private_key, password, kdf="scrypt", iterations=SCRYPT_N)
     try:
         make_private_folder(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
+        staging = path.with_name(f".{path.name}.tmp")
+        write_private(staging, json.dumps(content).encode())
+        try:
+            os.link(staging, path)  # unlike a rename, it replaces nothing
+        finally:
+            staging.unlink()
     except FileExistsError as error:
         raise KeystoreError(f"{path}: a key file exists already; move it away first") from error
     except OSError as error:

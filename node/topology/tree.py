@@ -17,6 +17,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
         raise ConfigError(
             f"{directory}: exists and is not empty. Choose another folder, or empty this one."
         )
+    _remove_abandoned(directory)
     staging = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -91,12 +93,43 @@ def write_tree(plan: Plan, spec_text: str, directory: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _remove_abandoned(directory: Path) -> None:
+    """Remove what commands have begun to write that were killed meanwhile."""
+    start, end = f".{directory.name}.", ".tmp"
+    for path in directory.parent.iterdir() if directory.parent.is_dir() else ():
+        number = path.name.removeprefix(start).removesuffix(end)
+        if path.name != f"{start}{number}{end}" or not number.isdecimal():
+            continue
+        try:
+            os.kill(int(number), 0)
+        except (ProcessLookupError, OverflowError):
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # it runs, as another user
+
+
 def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file, created with its final mode, so that no key is readable even for a moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
+    """Write a file, whole or not at all.
+
+    It is created with its final mode, so that no key is readable even for a moment.
+
+    Raises:
+        MachineRefuses: it cannot be written.
+    """
+    staging = path.with_name(f".{path.name}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(staging, flags, mode), "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+            if path.exists():
+                file.flush()
+                os.fsync(file.fileno())
+        staging.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            staging.unlink()
+        raise MachineRefuses(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _write_script(path: Path, comment: str, command: str, up: str) -> None:
@@ -188,8 +221,9 @@ def write_joined_node(plan: Plan, node: PlannedNode, directory: Path) -> None:
     ca, institution = directory / "ca", node.spec.institution
     root = read_certificate(ca / "ca.crt", ca / "ca.key")
     own = ca / institution
-    if not own.exists():
+    if not (own / "agency.key").exists():  # which is written last
         agency = issue_agency_ca(root, institution)
+        shutil.rmtree(own, ignore_errors=True)
         _make_private(own)
         _write(own / "agency.crt", agency.certificate_pem)
         _write(own / "agency.key", agency.key_pem, 0o600)
@@ -204,10 +238,7 @@ def write_joined_node(plan: Plan, node: PlannedNode, directory: Path) -> None:
 def write_joined(plan: Plan, directory: Path) -> None:
     """List the nodes that have joined, and tell all nodes their addresses for the next start."""
     rows = [[item.institution, item.side.name] for item in plan.joined]
-    path = joined_file(directory)
-    staging = path.with_suffix(".tmp")
-    _write(staging, json.dumps(rows) + "\n")
-    staging.replace(path)
+    _write(joined_file(directory), json.dumps(rows) + "\n")
     for node in plan.nodes:
         _write(node_folder(directory, node) / "nodes.json", _dump_peers(plan))
 

@@ -189,11 +189,21 @@ def main() -> int:
         click.echo(f"error: {flaw}", err=True)
         return 3
     try:
+        _install_failpoints()
         code = _run()
         sys.stdout.flush()
     except OutputLost as error:
         return _tell_lost(error)
     return code
+
+
+def _install_failpoints() -> None:
+    """Fail at a step of this command's own files, if that is ordered (docs/CRASHES.md)."""
+    order = os.environ.pop("LOWU_FAIL_FILES", "")  # not for child processes
+    if order:
+        from lowu.commands.crash.file_steps import install
+
+        install(order)
 
 
 def _run() -> int:

@@ -43,10 +43,11 @@ def open_folder(keep: Path | None, purpose: str) -> Iterator[Path]:
 @click.option("--only", default="", help="Only cells with this text in their names: sync, vote:…")
 @click.option(
     "--provider",
-    type=click.Choice(["local", "sim"]),
+    type=click.Choice(["local", "sim", "commands"]),
     default="local",
     show_default=True,
-    help="Processes with their disks, or virtual time with memory for disks.",
+    help="Nodes as processes, nodes in virtual time with memory for disks; or Lowu's own commands "
+    "at their files: configuration, keys, stores.",
 )
 @click.option(
     "--seed",
@@ -75,7 +76,11 @@ def crash_matrix(
     """
     from lowu.commands.crash.matrix_run import list_matrix, run_matrix
 
-    if is_list:
+    if provider == "commands":
+        from lowu.commands.crash.command_run import run_commands
+
+        run_commands(cells, only, seed, keep, is_list=is_list, is_json=is_json)
+    elif is_list:
         list_matrix(only, is_json=is_json)
     else:
         run_matrix(cells, only, provider, seed, keep, is_json=is_json)
