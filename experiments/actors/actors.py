@@ -204,6 +204,12 @@ class Actors:
             schemas=[self.plan.schemas[item] for item in schemas],
         )
 
+    def use_node(self, name: str, client: RpcClient) -> None:
+        """Make an institution that was drafted act through another node."""
+        self.clients[name] = client
+        account_key = derive_key(self.plan.spec.settings.seed, f"account/{name}")
+        self.enter(self.issuers[name].member, account_key)
+
     async def admit(
         self, name: str, side: Jurisdiction, roles: Role, schemas: Iterable[str], via: str
     ) -> int:
