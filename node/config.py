@@ -211,6 +211,16 @@ def _parse_route(text: str) -> tuple[int, int]:
     return int(start), int(end)
 
 
+def _read_format(chain: _Section) -> int:
+    """Return the format of a genesis; one of the first that is read does not say so."""
+    return chain.integer("format", GENESIS_FORMAT_MIN, GENESIS_FORMAT, GENESIS_FORMAT_MIN)
+
+
+def read_genesis_format(path: Path) -> int:
+    """Read only which contracts the block 0 of a ``config.genesis`` has."""
+    return _read_format(_Section(path, _read(path), "chain"))
+
+
 def load_genesis(path: Path) -> GenesisConfig:
     """Read and check a ``config.genesis``."""
     parser = _read(path)
@@ -220,11 +230,8 @@ def load_genesis(path: Path) -> GenesisConfig:
     kind = consensus.text("consensus_type")
     if kind != "pbft":
         raise consensus.error("consensus_type", f"{kind!r} is not supported; use pbft")
-    is_first_format = not parser.has_option("chain", "format")
     genesis = GenesisConfig(
-        format=GENESIS_FORMAT_MIN
-        if is_first_format
-        else chain.integer("format", GENESIS_FORMAT_MIN, GENESIS_FORMAT),
+        format=_read_format(chain),
         chain_id=chain.text("chain_id"),
         group_id=chain.text("group_id"),
         web3_chain_id=_Section(path, parser, "web3").integer("chain_id", 1, 2**53),

@@ -10,7 +10,10 @@ _HINTS = {
         "The institution is not accredited for this schema; `lowu org propose accredit` proposes "
         "it."
     ),
-    "NOT_FOUND": "This institution has registered no such anchor.",
+    "NOT_FOUND": (
+        "There is no such thing: this institution has registered no such anchor, or the group has "
+        "no such node or setting."
+    ),
     "JURISDICTION_RULE": (
         "A document needs a route between the two sides (`lowu org propose route`), a regulator "
         "suspends institutions of its own side only, and no vote may leave a side that counts "
@@ -24,8 +27,8 @@ _HINTS = {
     ),
     "NOT_ACTIVE": "The document is not in the state for this, such as in force or suspended.",
     "MALFORMED": (
-        "A value cannot be so: a document replaces no other of the same one, and heights are those "
-        "of blocks that there are."
+        "A value cannot be so: a document replaces no other of the same one, heights are those of "
+        "blocks that there are, and settings are numbers within bounds (docs/REGISTRY.md)."
     ),
     "NO_SUCH_PROPOSAL": "`lowu org proposals` lists all proposals.",
     "ALREADY_VOTED": "An organisation can vote only once.",

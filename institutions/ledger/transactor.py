@@ -123,7 +123,7 @@ class Signer:
         that ended may have taken the transaction with it, as a pool is not on disk: the same
         transaction is sent again, which changes nothing where it waits or is in the chain.
         """
-        tx_hash = sent.tx_hash
+        tx_hash, refusal, looks = sent.tx_hash, "", 0
         while True:
             left_s = until - trio.current_time()
             try:
@@ -131,7 +131,7 @@ class Signer:
                 receipt = await self._client.wait_for_receipt(tx_hash, wait_s)
             except (ClientError, RemoteError) as error:
                 if left_s <= LOOK_S:
-                    why = "" if isinstance(error, TransactionTimeout) else f" ({error})"
+                    why = refusal if isinstance(error, TransactionTimeout) else f" ({error})"
                     text = (
                         f"{self._client.url}: {tx_hash} is in no block yet{why}. Is a quorum of "
                         "validators running, and linked? It may still be committed"
@@ -145,7 +145,17 @@ class Signer:
                 if await self._count("latest") > sent.nonce:  # it is used: look once more
                     receipt = await self._ask("eth_getTransactionReceipt", tx_hash)
                     return None if receipt is None else self._read(tx_hash, receipt)
-                await self._ask("eth_sendRawTransaction", sent.raw)
+                looks += 1
+                if looks & (looks - 1) == 0:  # after 1, 2, 4, 8 … looks
+                    refusal = await self._send_again(sent)
+
+    async def _send_again(self, sent: SentTransaction) -> str:
+        """Send a transaction once more; return why the node does not take it now, if so."""
+        try:
+            await self._client.call("eth_sendRawTransaction", sent.raw)
+        except RemoteError as error:
+            return "" if "already known" in str(error) else f" ({error})"
+        return ""
 
     async def submit(self, to: bytes, data: bytes, gas: int = CALL_GAS) -> str:
         """Send a call; return its hash once the node has it. Raises as `send` does."""

@@ -55,6 +55,8 @@ class Inspection:
     """Of the whole state, after a full look: nodes at one head have the same."""
     is_vote_memory_sound: bool = False
     """Whether all records of its votes can be read, and are what its trace says."""
+    is_of_other_genesis: bool = False
+    """Whether it is another chain's than the configuration says: not damage of this one."""
 
     def note(self, text: str) -> None:
         """Add what was found."""
@@ -157,6 +159,7 @@ class Inspector:
                 self._epochs.on_commit(first_height - 1, validators)
         zero, _ = schema.decode_sealed_header(_need(get, height_key(b"H", 0), "block 0"))
         if zero.hash != self._block.header.hash:
+            result.is_of_other_genesis = True
             raise DamagedData("it belongs to another genesis")
         head, _ = schema.decode_sealed_header(
             _need(get, height_key(b"H", result.head.number), f"block {result.head.number}")

@@ -83,6 +83,11 @@ class Control:
             with control_file(self._directory).open(encoding="utf-8") as file:
                 info, is_alive = json.load(file), is_locked(file)
             pid, port, token = info["pid"], info["port"], info["token"]
+            if python and "python" not in info.get("orders", ()):
+                raise NodeError(
+                    f"{self._directory}: the supervisor is of an earlier Lowu, and starts nodes of "
+                    "its own version only. `lowu down` and `lowu up` start one of this version"
+                )
             if not is_alive:  # the port may be another program's by now
                 ended = f"Its last supervisor, process {pid}, ended without stopping it."
                 raise NotRunning(f"{not_running}. {ended}")

@@ -362,6 +362,17 @@ async def read_statuses(nodes: Iterable[PlannedNode]) -> dict[str, dict[str, Any
     return found
 
 
+async def read_members(nodes: Iterable[PlannedNode]) -> frozenset[str]:
+    """Return the ids of the group's nodes, as the first node that answers has them."""
+    for node in nodes:
+        with suppress(ClientError, RemoteError):
+            async with RpcClient(node.url, timeout_s=3) as client:
+                sealers = await client.call("getSealerList", "", "")
+                observers = await client.call("getObserverList", "", "")
+            return frozenset([*(item["nodeID"] for item in sealers), *observers])
+    return frozenset()
+
+
 async def read_status(node: PlannedNode) -> dict[str, Any]:
     """Return the status that a node reports."""
     async with RpcClient(node.url, timeout_s=3) as client:

@@ -131,7 +131,8 @@ class Supervisor:
             os.chdir(folder)
             redirect_output(folder)
             if python:
-                _run_other(python, folder, self._pipe_read, ready_pipe)
+                code = _run_other(python, folder, self._pipe_read, ready_pipe)
+                return
             code = node_main(folder, self._pipe_read, lambda: _say_ready(ready_pipe))
         finally:
             os._exit(code)
@@ -298,6 +299,7 @@ class Supervisor:
             "pid": os.getpid(),
             "port": self._listener.getsockname()[1],
             "token": self._token,
+            "orders": ["python"],  # what it knows beyond the first supervisors' orders
         }
         staging = path.with_suffix(".tmp")
         staging.unlink(missing_ok=True)
@@ -336,13 +338,19 @@ def _close_all_but(*kept: int) -> None:
     os.closerange(last + 1, DESCRIPTORS_MAX)
 
 
-def _run_other(python: str, folder: Path, *pipes: int) -> None:
-    """Replace this process by one of another interpreter; OSError if there is none."""
+def _run_other(python: str, folder: Path, *pipes: int) -> int:
+    """Replace this process by one of another interpreter; return an exit code if that fails."""
     for pipe in pipes:
         os.set_inheritable(pipe, True)
     os.environ.pop("PYTHONPATH", None)  # that of this Lowu
     arguments = [python, "-P", "-c", OTHER_NODE, str(folder), *map(str, pipes)]
-    os.execv(python, arguments)  # noqa: S606  (a shell would only be in the way)
+    try:
+        os.execv(python, arguments)  # noqa: S606  (a shell would only be in the way)
+    except OSError as error:
+        print(
+            f"ConfigError: {python} cannot be run ({error.strerror})", file=sys.stderr, flush=True
+        )
+    return 3
 
 
 def _say_ready(pipe: int) -> None:

@@ -27,11 +27,6 @@ def network_file(directory: Path) -> Path:
     return directory / META / "network.toml"
 
 
-def format_file(directory: Path) -> Path:
-    """Return the file with the format of a network's genesis; a network of format 9 has none."""
-    return directory / META / "format"
-
-
 def joined_file(directory: Path) -> Path:
     """Return the list of the nodes that have joined since block 0, which need not exist."""
     return directory / META / "joined.json"

@@ -4,7 +4,6 @@
     DIR/127.0.0.1/nodeN/{config.ini,config.genesis,nodes.json,conf/…,start.sh,stop.sh}
     DIR/127.0.0.1/{start_all.sh,stop_all.sh,sdk/…}
     DIR/.lowu/{network.toml,ports.json}     the input that the tree was made from
-    DIR/.lowu/format                        which contracts block 0 has
     DIR/.lowu/joined.json                   the nodes that have joined since
 
 The tree is complete or absent: it is built in a temporary folder and renamed into place.
@@ -22,9 +21,14 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from lowu.contracts.registry import Jurisdiction
-from lowu.node.config import Engine, dump_genesis, dump_node_config, load_node_config
+from lowu.node.config import (
+    Engine,
+    dump_genesis,
+    dump_node_config,
+    load_node_config,
+    read_genesis_format,
+)
 from lowu.node.errors import ConfigError, MachineRefuses
-from lowu.node.genesis_config import GENESIS_FORMAT, GENESIS_FORMAT_MIN
 from lowu.node.ledger.first_start import TEXT as FIRST_START_TEXT
 from lowu.node.ledger.first_start import marker_path
 from lowu.node.topology.changes import set_values
@@ -45,7 +49,7 @@ from lowu.node.topology.plan import (
     build_plan,
 )
 from lowu.node.topology.spec import parse_spec
-from lowu.node.topology.supervisor_files import META, format_file, joined_file, network_file
+from lowu.node.topology.supervisor_files import META, joined_file, network_file
 
 _SCRIPT = """#!/bin/sh
 # {comment}
@@ -167,7 +171,6 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
         directory / HOST / "stop_all.sh", "Stop all nodes and their supervisor.", "down", ".."
     )
     _write(network_file(directory), spec_text)
-    _write(format_file(directory), f"{plan.genesis_format}\n")
     write_ports(plan, directory)
 
 
@@ -259,17 +262,9 @@ def _read_joined(directory: Path) -> tuple[JoinedNode, ...]:
     return found
 
 
-def _read_format(directory: Path) -> int:
-    path = format_file(directory)
-    if not path.exists():  # the Lowu that first wrote one raised it
-        return GENESIS_FORMAT_MIN
-    found = int(path.read_text("ascii"))
-    if not GENESIS_FORMAT_MIN <= found <= GENESIS_FORMAT:
-        raise ConfigError(
-            f"{directory}: the network is of format {found}, this Lowu reads {GENESIS_FORMAT_MIN} "
-            f"to {GENESIS_FORMAT}; use the Lowu that made it"
-        )
-    return found
+def _genesis_file(directory: Path) -> Path:
+    """Return the genesis of the first node; all nodes have the same."""
+    return directory / HOST / "node0" / "config.genesis"
 
 
 def _dump_peers(plan: Plan) -> str:
@@ -332,7 +327,7 @@ def load_tree(directory: Path) -> Plan:
             **json.loads((directory / META / "ports.json").read_text(encoding="utf-8"))
         )
         joined = _read_joined(directory)
-        genesis_format = _read_format(directory)
+        genesis_format = read_genesis_format(_genesis_file(directory))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
     return Plan(spec, ports, joined, genesis_format)

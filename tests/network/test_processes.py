@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -158,6 +159,13 @@ def test_a_node_with_another_genesis_says_so(network):
     output = (genesis.parent / "nohup.out").read_text()
     assert "the data belongs to another genesis" in output
     assert "Traceback" not in output
+    # As every node would be if the configuration were lost: nothing may be mended from the rest.
+    done = lowu("doctor", "node3", "--dir", network.directory, check=False)
+    assert done.returncode == 0, "the plan is the network's"
+    genesis = network.directory / "127.0.0.1" / "node0" / "config.genesis"
+    genesis.write_text(genesis.read_text().replace("format=10\n", ""))
+    done = lowu("doctor", "--repair", "--dir", network.directory, check=False)
+    assert done.returncode == 1 and "that is no damage, and nothing was mended" in done.stderr
 
 
 def test_up_gives_up_at_once_when_too_few_nodes_can_run(network):
@@ -210,6 +218,16 @@ def test_fisco_tree_and_scripts(tmp_path):
         assert (host / name).exists(), name
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     run = {"env": {**os.environ, "PATH": path}, "check": True, "capture_output": True}
+    (host / "node4").mkdir()
+    place = ("-C", "expand", "-c", host / "node1", "-o")
+    for output, options, text in (
+        (host / "node4", (), "exists already"),
+        ("/node4", (), "not in the folder 127.0.0.1 of a chain"),
+        (host / "node4", ("-g", "group1"), "-C expand takes -c, -o and -d only"),
+    ):
+        done = lowu("build-chain", *place, output, *options, check=False)
+        assert done.returncode == 2 and text in done.stderr, done.stderr
+    (host / "node4").rmdir()
     try:
         subprocess.run(["sh", host / "start_all.sh"], timeout=60, **run)
         nodes = lowu_json("status", "--dir", directory)["nodes"]
@@ -304,7 +322,7 @@ def test_another_network_than_the_folder_s_is_refused(shared):
     for setting, text in (
         (
             "block_tx_count_limit=5",
-            "holds other settings of dev-4, and a chain keeps them",
+            "holds other settings of dev-4, which are in its first block",
         ),
         ("pool_limit=5", "the nodes in"),
         ("pol_limit=5", "did you mean pool_limit?"),
@@ -347,6 +365,9 @@ def test_a_client_of_one_network_takes_no_answers_of_another(shared, tmp_path):
     (folder / ".lowu").mkdir(parents=True)
     for name in ("network.toml", "ports.json"):
         shutil.copy(shared.directory / ".lowu" / name, folder / ".lowu")
+    genesis = Path("127.0.0.1", "node0", "config.genesis")
+    (folder / genesis).parent.mkdir(parents=True)
+    shutil.copy(shared.directory / genesis, folder / genesis)
     text = (folder / ".lowu" / "network.toml").read_text("utf-8")
     assert f"web3_chain_id = {told['chain_id']}" in text
     text = text.replace(str(told["chain_id"]), "77")

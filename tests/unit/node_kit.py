@@ -54,10 +54,10 @@ def context(number=1, time_s=2):
 class Chain:
     """A ledger in memory to which tests add blocks of transactions."""
 
-    def __init__(self, storage=None, trace=None):
+    def __init__(self, storage=None, trace=None, genesis=GENESIS):
         self.storage = storage or MemoryStorage()
         self.trace = trace or MemoryTrace()
-        self.ledger = Ledger(self.storage, build_genesis(GENESIS), self.trace)
+        self.ledger = Ledger(self.storage, build_genesis(genesis), self.trace)
 
     def execute(self, *transactions, root=None, time_s=2):
         parent = self.ledger.parent()

@@ -61,6 +61,13 @@ class ProposalChecker:
         proposal, digest = effect.proposal, effect.digest
         if self._bodies.get(proposal.height, digest) is not None:
             return ProposalVerdict.VALID
+        limit = self._membership.settings_at(proposal.height).tx_count_limit
+        if effect.tx_hashes is not None and len(effect.tx_hashes) > limit:
+            log.warning(
+                "proposal refused,height=%d,reason=%d transactions, of %d",
+                proposal.height, len(effect.tx_hashes), limit,
+            )  # fmt: skip
+            return ProposalVerdict.INVALID
         try:
             transactions = await self._exchange.obtain(effect)
         except BadInput as error:

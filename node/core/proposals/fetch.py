@@ -47,8 +47,6 @@ class BodyExchange:
         proposal = effect.proposal
         if effect.tx_hashes is None:
             return await self._fetch(effect, BodyRequest(proposal.height, effect.digest))
-        if len(effect.tx_hashes) > self._membership.settings_at(proposal.height).tx_count_limit:
-            return []
         found = {item: self._pool.get(item) for item in effect.tx_hashes}
         missing = tuple(tx_hash for tx_hash, known in found.items() if known is None)
         if missing:

@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 
 from lowu.cli import emit_json
+from lowu.commands.node.command import node_lock, say_that_it_waits
 from lowu.options import json_option, name_folder
 
 HOSTS = ("127.0.0.1", "localhost")
+DEPLOY_OPTIONS = ("hosts", "ports", "group", "chain", "seed")
+"""Those that say what a new chain is."""
 
 
 def chain_text(count: int, seed: int, group: str, chain: str, ports: tuple[int, int]) -> str:
@@ -48,6 +51,11 @@ def parse_hosts(text: str) -> int:
     if not count.isdigit() or not 1 <= int(count) <= 64:
         raise click.UsageError(f"-l {text}: COUNT must be 1 to 64, as in 127.0.0.1:4")
     return int(count)
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def parse_ports(text: str) -> tuple[int, int]:
@@ -115,8 +123,9 @@ def build_chain(
     With -C expand, those of one more node of a chain; the group has to let it in.
     """
     if what == "expand":
-        if hosts is not None or config is None:
-            raise click.UsageError("-C expand takes -c and -o, and no -l")
+        given = [name for name in DEPLOY_OPTIONS if _is_given(name)]
+        if given or config is None:
+            raise click.UsageError("-C expand takes -c, -o and -d only, and needs -c and -o")
         _expand(config, ca, output, is_json)
         return
     if hosts is None or config is not None or ca is not None:
@@ -145,32 +154,46 @@ def build_chain(
 
 def _expand(config: Path, ca: Path | None, output: Path, is_json: bool) -> None:
     """Write the folder of the next node of a chain, run by the institution of another."""
-    from lowu.node.topology.tree import load_tree, node_folder
-    from lowu.node.topology.upkeep.growth import add_node, plan_node
+    from lowu.institutions.files import hold_lock
+    from lowu.node.topology.tree import require_tree
 
-    place = output.absolute()
-    directory = place.parents[1]
-    plan = load_tree(directory)
-    model = next((item for item in plan.nodes if item.name == config.resolve().name), None)
-    if model is None or node_folder(directory, model).resolve() != config.resolve():
-        raise click.UsageError(f"-c {config}: not the folder of a node of the chain in {directory}")
+    host = output.parent.resolve()
+    directory = host.parent
+    if host.name != HOSTS[0]:
+        raise click.UsageError(f"-o {output}: not in the folder {HOSTS[0]} of a chain")
+    require_tree(directory)
     own = directory / "ca"
-    if ca is not None and ca.resolve() != own.resolve():
+    if ca is not None and ca.resolve() != own:
         raise click.UsageError(f"-d {ca}: nodes accept certificates of {own} only")
-    owner, side = model.spec.institution, model.side
-    new = plan_node(directory, owner, side)
-    wanted = node_folder(directory, new)
-    if place != wanted.absolute():
-        raise click.UsageError(f"-o {output}: the next node's folder is {wanted}")
-    add_node(directory, owner, side)
-    node_id = new.key.node_id.hex()
+    if output.exists():
+        raise click.UsageError(f"-o {output}: exists already; move it away")
+    with hold_lock(node_lock(directory), say_that_it_waits):  # two would take one place
+        node_id, owner, name = _write_next(directory, config, host / output.name)
     if is_json:
-        emit_json(True, {"nodes": 1}, directory=str(output), node=new.name, node_id=node_id)
+        emit_json(True, {"nodes": 1}, directory=str(output), node=name, node_id=node_id)
         return
-    click.echo(f"[INFO] {new.name} nodeid {node_id[:16]}…, run by {owner}")
+    click.echo(f"[INFO] {name} nodeid {node_id[:16]}…, run by {owner}")
     click.echo(f"[INFO] Output dir           : {output}")
     click.echo(f"[INFO] All completed. Files in {output}")
     click.echo(
-        f"next: `lowu node add {new.name}{name_folder(directory)}` has the group let it in and "
+        f"next: `lowu node add {name}{name_folder(output.parents[1])}` has the group let it in and "
         "starts it"
     )
+
+
+def _write_next(directory: Path, config: Path, wanted: Path) -> tuple[str, str, str]:
+    """Write the next node's folder; return the node's id, its owner and its name."""
+    from lowu.node.topology.tree import load_tree, node_folder
+    from lowu.node.topology.upkeep.growth import add_node, plan_node
+
+    plan = load_tree(directory)
+    model = next((item for item in plan.nodes if item.name == config.resolve().name), None)
+    if model is None or node_folder(directory, model) != config.resolve():
+        raise click.UsageError(f"-c {config}: not the folder of a node of the chain in {directory}")
+    new = plan_node(directory, model.spec.institution, model.side)
+    if wanted != node_folder(directory, new):
+        raise click.UsageError(
+            f"-o {wanted}: the next node's folder is {node_folder(directory, new)}"
+        )
+    add_node(directory, model.spec.institution, model.side)
+    return new.key.node_id.hex(), model.spec.institution, new.name

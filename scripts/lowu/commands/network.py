@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowu.cli import emit_json
+from lowu.commands.node.other_python import check_reading, python_option
 from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
 from lowu.output import Progress, print_table, say
 
@@ -188,6 +189,10 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool, python
     if do in ("stop", "kill") and before["pid"] is None:
         say(f"{node.name} ({node.spec.institution}) was not running", is_json=is_json, node=before)
         return
+    if do == "start" and python and before["pid"] is not None:
+        raise click.UsageError(f"{node.name} is running; `lowu restart` takes --python too")
+    if python:
+        check_reading(python, directory, node)
     (state,) = control.order(do, [node.name], python=python)
     if state["pid"] is not None:
         (state,) = control.wait_until_settled([node.name])
@@ -200,37 +205,6 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool, python
     else:
         pid = f", pid {state['pid']}" if state["pid"] is not None else ""
         click.echo(f"{node.name} ({node.spec.institution}) {done}{pid}")
-
-
-def _check_python(ctx: click.Context, param: click.Parameter, value: Path | None) -> str:
-    """Return an interpreter's path, once it has shown that it has a Lowu."""
-    import os
-    import subprocess
-
-    if value is None:
-        return ""
-    own = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
-    path = value.absolute()  # not resolved: in a virtual environment it is a link
-    try:
-        done = subprocess.run(
-            [path, "-P", "-c", "import lowu.node.process"],
-            capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60,
-            cwd="/", env=own,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise click.BadParameter(f"{path} cannot be run ({error})") from error
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise click.BadParameter(f"{path} cannot run a node: {last}. Install Lowu for it")
-    return str(path)
-
-
-python_option = click.option(
-    "--python",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    callback=_check_python,
-    help="Run it by this interpreter, with the Lowu installed for it: another version.",
-)
 
 
 @click.command()
@@ -288,6 +262,8 @@ def restart(
 
     progress = Progress(is_silent=is_json)
     plan = load_tree(directory)
+    if python:
+        check_reading(python, directory, plan.nodes[0])
     run = partial(restart_all, directory, plan, progress, is_forced=is_forced, python=python)
     took = trio.run(run)
     longest = max(took.values(), default=0.0)

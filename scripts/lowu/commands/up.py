@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from lowu.node.topology.network import UpResult
     from lowu.node.topology.plan import PlannedNode
 
+VOTED_ON = {
+    "block_tx_count_limit": "tx_count_limit",
+    "leader_period": "consensus_leader_period",
+    "tx_gas_limit": "tx_gas_limit",
+}
+"""Settings of genesis that the group can change, with the keys that they have on the ledger."""
+
 
 @click.command()
 @click.argument("network", default=DEFAULT_NETWORK)
@@ -179,10 +186,14 @@ def _reconcile(text: str, origin: Path, directory: Path, progress: Callable[[str
     if fixed:
         name = held.settings.name
         kind = "another network," if name != wanted.settings.name else "other settings of"
+        way = ""
+        if all(item.what in VOTED_ON for item in fixed):
+            first = f"{VOTED_ON[fixed[0].what]} {fixed[0].wanted}"
+            way = f"have the group change that while it runs (`lowu config set {first}`); or "
         raise click.UsageError(
-            f"{directory} holds {kind} {name}, and a chain keeps them for good:\n{_list(fixed)}\n"
-            f"choose another folder with --dir; or start that network, with `lowu up --dir {where}`"
-            "; or delete it, with --recreate"
+            f"{directory} holds {kind} {name}, which are in its first block:\n{_list(fixed)}\n"
+            f"{way}choose another folder with --dir; or start that network, with `lowu up --dir "
+            f"{where}`; or delete it, with --recreate"
         )
     if not found:
         return

@@ -124,6 +124,9 @@ async def open_client(url, task_status):
 
 
 def test_an_interpreter_without_a_lowu_is_refused(network):
+    here = ("--python", sys.executable, "--dir", network.directory)
+    done = lowu("start", "node0", *here, check=False)
+    assert done.returncode == 2 and "node0 is running" in done.stderr
     for path, text in (("/bin/sh", "cannot run a node"), ("/bin/no-such", "does not exist")):
         done = lowu("restart", "node0", "--python", path, "--dir", network.directory, check=False)
         assert done.returncode == 2 and text in done.stderr

@@ -424,6 +424,23 @@ async def test_what_a_node_lost_with_its_pool_is_sent_again(autojump_clock):
     assert len(client.sent) == 3 and len(set(client.sent)) == 1  # never a second transaction
 
 
+class LoweredClient(ForgetfulClient):
+    """A node that takes a transaction, and no more once it may use less gas."""
+
+    async def call(self, method, *params):
+        if method == "eth_sendRawTransaction" and self.sent:
+            self.sent.append(params[0])
+            raise RemoteError(-32000, "gas limit 9 exceeds the chain's 3", None)
+        return await super().call(method, *params)
+
+
+async def test_why_a_transaction_is_not_taken_again_is_told(autojump_clock):
+    client = LoweredClient(restarts=99)
+    with pytest.raises(TransactionTimeout, match=r"no block yet \(.*gas limit 9 exceeds"):
+        await Signer(client, b"\x01" * 32).send(b"\x02" * 20, b"")
+    assert len(client.sent) == 1 + 6  # after 1, 2, 4, 8, 16 and 32 seconds
+
+
 class BusyClient(LaggingClient):
     """A node that answers a method with an error."""
 

@@ -57,6 +57,14 @@ def test_nor_is_it_while_another_supervisor_starts(folder, listener):
         listener.accept()
 
 
+def test_one_of_an_earlier_lowu_is_not_asked_for_another_interpreter(folder):
+    """It would start nodes of its own version, and say that it has done as it was told."""
+    with control_file(folder).open("a") as published:
+        fcntl.flock(published, fcntl.LOCK_EX)
+        with pytest.raises(NodeError, match="the supervisor is of an earlier Lowu"):
+            Control(folder).order("start", ["node0"], python="other")
+
+
 def test_one_that_hangs_is_named(folder, monkeypatch):
     monkeypatch.setattr(control_module, "ORDER_S", 0.01)
     with control_file(folder).open("a") as published:

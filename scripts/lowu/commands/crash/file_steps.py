@@ -25,7 +25,7 @@ _EVENTS = {"os.rename": 1, "os.link": 1, "os.remove": 0, "os.mkdir": 0, "os.rmdi
 """Audit events of file operations, with the place of the path among their arguments."""
 _CONFIGURATION = {
     "network.toml", "config.ini", "config.genesis", "nodes.json", "ports.json", "joined.json",
-    "format", "start.sh", "stop.sh",
+    "start.sh", "stop.sh",
 }  # fmt: skip
 _KEYS = (".key", ".pem", ".crt", ".nodeid", ".draft", ".key.json", ".key.draft")
 

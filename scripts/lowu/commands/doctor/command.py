@@ -89,6 +89,17 @@ def _repair(
 
     done: dict[str, str] = {}
     damaged = [item for item in wanted if not item.is_sound]
+    foreign = [
+        item.node.name
+        for item in damaged
+        if item.inspection is not None and item.inspection.is_of_other_genesis
+    ]
+    if foreign:
+        raise click.ClickException(
+            f"the chain of {', '.join(foreign)} began with another genesis than config.genesis: "
+            "that is no damage, and nothing was mended. Restore the config.genesis with which it "
+            "began; or, if the node is in the wrong folder, move its data away"
+        )
     source = choose_source(reports)
     if damaged and source is None:
         raise click.ClickException(

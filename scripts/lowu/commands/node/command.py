@@ -137,12 +137,18 @@ def add(
     from lowu.node.topology.control import Control
 
     Control(directory).order("status")  # it must run
-    with hold_lock(directory / ".lowu" / "node.lock", _say_that_it_waits):
+    with hold_lock(node_lock(directory), say_that_it_waits):
         _add(Office(directory), name, weight, is_validator, is_forced, is_json)
 
 
-def _say_that_it_waits() -> None:
-    click.echo("  waiting for another `lowu node add`", err=True)
+def node_lock(directory: Path) -> Path:
+    """Return the file whose lock a command holds that adds a node."""
+    return directory / ".lowu" / "node.lock"
+
+
+def say_that_it_waits() -> None:
+    """Say why nothing happens."""
+    click.echo("  waiting for another command that adds a node", err=True)
 
 
 def _let_in(office: Office, new: PlannedNode, org_id: int, *, has_folder: bool) -> Decision:

@@ -8,7 +8,7 @@ such institutions is governed by the account that genesis names.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from lowu.institutions.ledger.responses import answers_of
 from lowu.institutions.ledger.transactor import Signer
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.errors import ConfigError, NodeError
-from lowu.node.topology.network import NotReady, read_statuses
+from lowu.node.topology.network import NotReady, read_members, read_status, read_statuses
 from lowu.node.topology.plan import PlannedNode, derive_key
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ async def read_group(office: Office) -> dict[str, GroupNode]:
 
 async def read_settings(office: Office) -> dict[SystemKey, tuple[int, int]]:
     """Return the group's settings, each with the first block for which it holds."""
+    first = office.plan.genesis.settings
+    if not office.plan.genesis.has_system_config:
+        return {key: (first.get(key), 0) for key in SystemKey}
     for node in office.plan.nodes:
-        try:
+        with suppress(ClientError, RemoteError):
             return {key: await _read_setting(office, node, key) for key in SystemKey}
-        except ClientError:
-            continue
     raise NotReady("no node answers; start the network with `lowu up`")
 
 
@@ -267,17 +268,37 @@ async def wait_for_effect(
 
 
 async def wait_for_setting(office: Office, key: SystemKey, value: int, height: int) -> None:
-    """Wait until all nodes that run have a block, and with it a setting."""
+    """Wait until all nodes of the group that run have a block, and with it a setting.
+
+    Raises:
+        NotReady: some do not have it yet; it is decided all the same.
+    """
+    members = await read_members(office.plan.nodes)
+    left: list[str] = []
     with trio.move_on_after(EFFECT_S):
         while True:
-            statuses = await read_statuses(office.plan.nodes)
-            running = [node for node in office.plan.nodes if node.name in statuses]
-            found = [
-                node
-                for node in running
-                if statuses[node.name]["height"] >= height
-                and (await _read_setting(office, node, key))[0] == value
+            left = [
+                node.name
+                for node in office.plan.nodes
+                if node.key.node_id.hex() in members
+                and not await _has_setting(office, node, key, value, height)
             ]
-            if found == running:
+            if not left:
                 return
             await trio.sleep(POLL_S)
+    raise NotReady(
+        f"{key} is {value} from block {height + 1} on, but {', '.join(left)} have not got there; "
+        "see `lowu status`"
+    )
+
+
+async def _has_setting(
+    office: Office, node: PlannedNode, key: SystemKey, value: int, height: int
+) -> bool:
+    """Whether a node has a block and with it a setting, or does not run."""
+    try:
+        if (await read_status(node))["height"] < height:
+            return False
+        return (await _read_setting(office, node, key))[0] == value
+    except (ClientError, RemoteError):
+        return True

@@ -1,5 +1,6 @@
 """Bodies of proposals: right nonces, also while a block is being committed."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,12 +19,12 @@ from lowu.node.pool.txpool import TxPool
 from tests.unit import node_kit as kit
 
 
-def make(chain):
-    pool = TxPool(kit.GENESIS, 10, lambda sender: 0, lambda tx_hash: False)
+def make(chain, genesis=kit.GENESIS):
+    pool = TxPool(genesis, 10, lambda sender: 0, lambda tx_hash: False)
     clock = SimpleNamespace(now_ms=lambda: 10_000, elapsed_s=lambda: 0.0)
-    membership, bodies = Membership(kit.GENESIS, chain.ledger), BodyStore(chain.ledger)
+    membership, bodies = Membership(genesis, chain.ledger), BodyStore(chain.ledger)
     exchange = BodyExchange(bodies, pool, None, membership)
-    parts = (kit.GENESIS, chain.ledger, membership, pool, bodies, exchange, trio.Lock(), clock)
+    parts = (genesis, chain.ledger, membership, pool, bodies, exchange, trio.Lock(), clock)
     return ProposalChecker(*parts), pool
 
 
@@ -75,3 +76,36 @@ async def test_right_nonces_do_not_wait_for_execution():
     async with proposals._commits:
         with trio.fail_after(1):
             assert await proposals.verify(effect) is ProposalVerdict.VALID
+
+
+def set_group(chain, **changes):
+    """Let other settings hold from the block above the head on, as a barrier's execution does."""
+    roster = chain.ledger.rosters[-1][1]
+    settings = replace(roster.settings, **changes)
+    first_height = chain.ledger.head.number + 1
+    chain.ledger.rosters.append((first_height, replace(roster, settings=settings)))
+
+
+async def test_a_proposal_is_judged_by_the_settings_of_its_height():
+    """R-EPO-1: by those of the ledger, lower or higher than genesis's, whoever leads."""
+    chain = kit.Chain()
+    proposals, pool = make(chain)
+    effect = offer(pool, 1, kit.signed(nonce=0), kit.signed(nonce=1))
+    assert await proposals.verify(effect) is ProposalVerdict.VALID
+    set_group(chain, tx_count_limit=1)
+    again = replace(effect, digest=b"e" * 32)
+    assert await proposals.verify(again) is ProposalVerdict.INVALID
+    set_group(chain, tx_count_limit=2, tx_gas_limit=50_000)
+    assert await proposals.verify(again) is ProposalVerdict.INVALID  # one of them may use more
+    set_group(chain, tx_gas_limit=kit.signed(nonce=0).gas)
+    assert await proposals.verify(again) is ProposalVerdict.VALID
+
+
+async def test_more_than_genesis_allows_is_taken_once_the_group_does():
+    genesis = replace(kit.GENESIS, block_tx_count_limit=1)
+    chain = kit.Chain(genesis=genesis)
+    proposals, pool = make(chain, genesis)
+    effect = offer(pool, 1, kit.signed(nonce=0), kit.signed(nonce=1))
+    assert await proposals.verify(effect) is ProposalVerdict.INVALID
+    set_group(chain, tx_count_limit=2)
+    assert await proposals.verify(effect) is ProposalVerdict.VALID
