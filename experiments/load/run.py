@@ -68,8 +68,10 @@ from lowu.node.topology.control import Control
 from lowu.node.topology.network import READY_S, bring_up, wait_for_block
 from lowu.node.topology.plan import Plan, PlannedInstitution, build_plan
 from lowu.node.topology.spec import parse_spec
+from lowu.node.topology.upkeep.archive import is_archive, load_network, read_network_text
 
 NO_ADDRESSES: Mapping[str, bytes] = {}
+NO_NONCES: Mapping[str, int] = {}
 HEADWAY_S = 0.5
 """Between the order to begin and the begin, so that all processes are ready."""
 GENERATOR, RELAYS = "generator", "relays"
@@ -121,6 +123,8 @@ def check(experiment: Experiment, text: str, origin: Path) -> Plan:
         ConfigError: the network cannot be.
         ValueError, UnknownName: a fault or link names what it does not have.
     """
+    if is_archive(origin) and experiment.changes:
+        raise ValueError(f"{origin}: a saved network keeps its settings; leave out [network]")
     plan = build_plan(parse_spec(network_text(experiment, text), origin))
     check_faults(experiment, plan)
     return plan
@@ -131,8 +135,13 @@ def plan_generator(
     plan: Plan,
     seed: int,
     addresses: Mapping[str, bytes] = NO_ADDRESSES,
+    nonces: Mapping[str, int] = NO_NONCES,
 ) -> GeneratorPlan:
-    """Return what the generator of a run offers; the workloads' contracts have `addresses`."""
+    """Return what the generator of a run offers.
+
+    The workloads' contracts have `addresses`, by artifact; the accounts have sent as many
+    transactions as `nonces` has, by address: if it has none, what `set_up` sends.
+    """
     mix = Mix(experiment.load.workload, seed)
     used = STOCK if mix.needs_stock else 0
     senders = tuple(
@@ -144,7 +153,7 @@ def plan_generator(
             item.node.url,
             bool(item.spec.schemas),
             bool(item.spec.roles & Role.VERIFIER),
-            used if item.spec.schemas else 0,
+            nonces.get(item.address, used if item.spec.schemas else 0),
         )
         for item in plan.institutions
         if item.spec.schemas or (not mix.is_single and item.spec.roles & Role.VERIFIER)
@@ -208,12 +217,14 @@ async def _register_stock(
     for item in issuers:
         account = Account(item.account_key)
         schema = plan.schemas[item.spec.schemas[0]].number
+        count = await client.call("eth_getTransactionCount", account.address, "pending")
+        first = int(count, 16)
         raws = [
             account.sign_transaction(
                 to=HASH_REGISTRY_ADDRESS,
                 data=encode_register_anchor(stock_anchor(place), schema=schema),
                 gas=GAS_MAX,
-                nonce=place,
+                nonce=first + place,
                 chain_id=plan.genesis.web3_chain_id,
             )[0]
             for place in range(STOCK)
@@ -247,6 +258,10 @@ async def run_once(
     `KeyboardInterrupt`) ends the load; what was found until then is in `interrupted`.
     """
     seed = experiment.seed + number
+    is_saved = is_archive(origin)
+    if is_saved:
+        await trio.to_thread.run_sync(load_network, origin, folder)
+        text = read_network_text(origin)
     up = await bring_up(folder, network_text(experiment, text), origin)
     plan = up.plan
     faults = plan_faults(experiment, plan, seed)
@@ -254,8 +269,10 @@ async def run_once(
         tell(told)
     async with _relays(experiment, plan, faults, folder, seed) as relays:
         async with RpcClient(plan.nodes[0].url) as client:
-            addresses = await set_up(experiment, plan, seed, client)
-        offered = plan_generator(experiment, plan, seed, addresses)
+            drawn = seed + await _find_salt(client) if is_saved else seed
+            addresses = await set_up(experiment, plan, drawn, client)
+            nonces = await _read_nonces(plan, client)
+        offered = plan_generator(experiment, plan, drawn, addresses, nonces)
         with running_generators(offered, experiment.load.generators, number) as generator:
             tell("signing what is due")
             await trio.to_thread.run_sync(generator.wait_until_signed, abandon_on_cancel=True)
@@ -268,6 +285,29 @@ async def run_once(
                 )
                 nursery.cancel_scope.cancel()
             return found
+
+
+async def _find_salt(client: RpcClient) -> int:
+    """Return a number by which what a seed draws differs from what it drew before in a network.
+
+    The same anchors again would cost nothing, and the same contracts are there. It follows from the
+    chain, so the same load of the same saved network is the same.
+    """
+    block = await client.call("eth_getBlockByNumber", "latest", False)
+    return int(block["stateRoot"][2:14], 16)
+
+
+async def _read_nonces(plan: Plan, client: RpcClient) -> dict[str, int]:
+    """Return how many transactions each institution's account has sent, by its address."""
+    addresses = [item.address for item in plan.institutions]
+    answers = await client.call_many(
+        "eth_getTransactionCount", [[address, "pending"] for address in addresses]
+    )
+    return {
+        address: int(answer, 16)
+        for address, answer in zip(addresses, answers, strict=True)
+        if not isinstance(answer, RemoteError)
+    }
 
 
 async def _offer(

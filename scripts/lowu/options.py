@@ -113,3 +113,11 @@ def read_network(name_or_path: str) -> tuple[str, Path]:
         raise click.UsageError(
             f"network {name_or_path!r} is neither bundled ({names}) nor a network file ({error})"
         ) from error
+
+
+def read_or_saved(name_or_path: str) -> tuple[str, Path]:
+    """Return the text of a network file, or of the one in a file of `lowu snapshot save`."""
+    from lowu.node.topology.upkeep.archive import is_archive, read_network_text
+
+    path = Path(name_or_path)
+    return (read_network_text(path), path) if is_archive(path) else read_network(name_or_path)

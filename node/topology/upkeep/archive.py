@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lowu.node.errors import ConfigError, MachineRefuses
 from lowu.node.ledger import schema
-from lowu.node.topology.supervisor_files import META
+from lowu.node.topology.supervisor_files import META, network_file
 from lowu.node.topology.tree import is_tree, load_tree
 from lowu.node.version import CLIENT_VERSION
 
@@ -26,6 +26,7 @@ MANIFEST = "lowu-snapshot.json"
 GZIP = b"\x1f\x8b"
 """What a compressed file begins with."""
 MANIFEST_BYTES_MAX = 64 * 1024
+TEXT_BYTES_MAX = 4 * 1024 * 1024
 LEFT_OUT = ("log", "nohup.out", "LOG", "LOCK")
 """Names of files and folders that are of a run, not of the network."""
 LEFT_OUT_OF_META = ("control.json", "supervisor.lock", "supervisor.log", "control.tmp")
@@ -138,6 +139,30 @@ def read_manifest(path: Path) -> ArchiveManifest:
         raise ConfigError(f"{path}: not a snapshot, or a damaged one ({error})") from error
 
 
+def read_network_text(path: Path) -> str:
+    """Return the network file of the network in an archive.
+
+    Raises:
+        ConfigError: the file is no archive, is damaged, or of another version.
+    """
+    _require_format(path, read_manifest(path))
+    wanted = f"{META}/{network_file(Path()).name}"
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            content = archive.extractfile(wanted)
+            return "" if content is None else content.read(TEXT_BYTES_MAX).decode()
+    except (OSError, tarfile.TarError, EOFError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: a damaged snapshot ({error})") from error
+
+
+def _require_format(path: Path, manifest: ArchiveManifest) -> None:
+    if manifest.format.encode() not in schema.FORMATS:
+        raise ConfigError(
+            f"{path}: its data is of format {manifest.format}, this Lowu reads "
+            f"{schema.tell_formats()}; use the Lowu that wrote it ({manifest.written_by})"
+        )
+
+
 def is_archive(path: Path) -> bool:
     """Whether a path is that of a compressed file, as archives are and network files are not."""
     try:
@@ -157,11 +182,7 @@ def load_network(path: Path, directory: Path) -> ArchiveManifest:
         MachineRefuses: the folder cannot be written.
     """
     manifest = read_manifest(path)
-    if manifest.format.encode() not in schema.FORMATS:
-        raise ConfigError(
-            f"{path}: its data is of format {manifest.format}, this Lowu reads "
-            f"{schema.tell_formats()}; use the Lowu that wrote it ({manifest.written_by})"
-        )
+    _require_format(path, manifest)
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(f"{directory}: exists and is not empty; choose another folder")
     staging = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")

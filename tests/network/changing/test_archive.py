@@ -1,5 +1,6 @@
 """A whole network is saved to a file, and another one goes on from it."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -65,6 +66,50 @@ def test_a_network_goes_on_from_a_file(network, tmp_path):
     for arguments, text in refused:
         done = lowu("snapshot", *arguments, check=False)
         assert done.returncode and text in done.stderr, done.stderr
+
+
+EXPERIMENT = """
+[experiment]
+name = "again"
+network = "{path}"
+repetitions = 2
+
+[load]
+workload = "register"
+arrival = {{ kind = "constant", rate = 20 }}
+warm_up_s = 0
+duration_s = 1
+deadline_s = 30
+lag_bound_ms = 20000
+
+[expect]
+uncommitted = 0
+"""
+
+
+def test_an_experiment_begins_from_a_file(network, tmp_path):
+    """Its accounts have sent transactions before, and its anchors are none that are there."""
+    lowu("sample", "cn.ecr/1", "--output", "report.json", cwd=tmp_path)
+    issue = ("issue", "report.json", "--by", "szcredit", "--for", "nova", "--holder", "acme")
+    lowu(*issue, "--dir", network.directory, cwd=tmp_path)
+    path = tmp_path / "saved.tar.gz"
+    lowu("snapshot", "save", path, "--dir", network.directory)
+    file = tmp_path / "again.toml"
+    file.write_text(EXPERIMENT.format(path=path))
+    told = lowu_json("experiment", "run", file, "--out", tmp_path / "results", cwd=tmp_path)
+    (point,) = told["points"]
+    assert [item["figures"]["committed"] for item in point["runs"]] == [20, 20]
+    manifest = json.loads((tmp_path / "results" / "manifest.json").read_text())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifest["networks_sha256"] == {str(path): digest}
+    for more, text in (
+        ("", "a saved network goes on as processes only"),
+        ("[network]\npool_limit = 5\n", "a saved network keeps its settings"),
+    ):
+        file.write_text(EXPERIMENT.format(path=path) + more)
+        run = ("experiment", "run", file, "--provider", "local" if more else "sim")
+        done = lowu(*run, cwd=tmp_path, check=False)
+        assert done.returncode == 2 and text in done.stderr
 
 
 def test_what_is_no_snapshot_is_refused_and_leaves_nothing(tmp_path):

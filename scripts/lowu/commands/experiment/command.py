@@ -11,7 +11,7 @@ import click
 
 from lowu.arguments import write_file
 from lowu.cli import emit_json
-from lowu.options import Number, json_option, read_network
+from lowu.options import Number, json_option, read_or_saved
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def check_experiments(experiments: tuple[Experiment, ...], path: Path) -> list[P
     plans = []
     for item in experiments:
         try:
-            plan = check(item, *read_network(item.network))
+            plan = check(item, *read_or_saved(item.network))
             split_plan(plan_generator(item, plan, item.seed), item.load.generators)
         except (ConfigError, UnknownName, ArrivalMistake, ValueError) as error:
             where = f" with {_tell_point(item)}" if item.point else ""

@@ -24,7 +24,8 @@ from lowu.node.errors import ConfigError
 from lowu.node.simulation.costs import CostModel, parse_costs
 from lowu.node.simulation.simulated_machine import Machine
 from lowu.node.topology.toml_reader import FILE_BYTES_MAX
-from lowu.options import read_network
+from lowu.node.topology.upkeep.archive import is_archive
+from lowu.options import read_or_saved
 from lowu.temporary import temporary_network_folder
 
 LOCAL, SIM, TARGET = "local", "sim", "target"
@@ -53,7 +54,7 @@ class LocalProvider:
 
     def play(self, item: Experiment, number: int, view: RunView) -> LoadRun:
         """Start a network, offer the load, and stop it."""
-        text, origin = read_network(item.network)
+        text, origin = read_or_saved(item.network)
         view.tell("starting the network")
         with temporary_network_folder("experiment") as folder:
 
@@ -91,7 +92,11 @@ class SimulatedProvider:
         root = logging.getLogger()
         if not root.handlers:  # nodes' warnings, of which faults make many, are not the user's
             root.addHandler(logging.NullHandler())
-        text, origin = read_network(item.network)
+        text, origin = read_or_saved(item.network)
+        if is_archive(origin):
+            raise ConfigError(
+                f'{origin}: a saved network goes on as processes only; choose provider = "local"'
+            )
         return simulate_once(
             item, text, origin, Machine(self.model), number, tell=view.tell, watch=view.note
         )

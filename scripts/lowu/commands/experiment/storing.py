@@ -21,8 +21,9 @@ from lowu.experiments.load.reported.report_page import render_report
 from lowu.experiments.load.reported.results import read_results
 from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.measuring.bench_report import describe_machine, find_commit
+from lowu.node.topology.upkeep.archive import is_archive
 from lowu.node.version import CLIENT_VERSION
-from lowu.options import read_network
+from lowu.options import read_or_saved
 
 
 def make_folder(item: Experiment, out: Path | None) -> Path:
@@ -38,6 +39,15 @@ def make_folder(item: Experiment, out: Path | None) -> Path:
     except OSError as error:
         raise click.UsageError(f"{folder}: cannot be made ({error.strerror})") from error
     return folder
+
+
+def _digest_network(name: str) -> str:
+    """Return the digest of a network file, or of all of a saved network."""
+    text, origin = read_or_saved(name)
+    if not is_archive(origin):
+        return hashlib.sha256(text.encode()).hexdigest()
+    with origin.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(
@@ -64,7 +74,7 @@ def write_manifest(
         "file": path.name,
         "file_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "networks_sha256": {
-            name: hashlib.sha256(read_network(name)[0].encode()).hexdigest()
+            name: _digest_network(name)
             for name in dict.fromkeys(item.network for item in experiments)
         },
         "files_sha256": {
