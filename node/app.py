@@ -258,7 +258,7 @@ def assemble_node(genesis: GenesisConfig, config: NodeConfig, on: Environment) -
     )  # fmt: skip
     waiter = CommitWaiter(pool, reader, clock, cpu)
     rpc = _build_rpc(config, build_methods(reader, status, waiter), waiter.is_busy, on)
-    scrub = Scrub(ledger, gateway, scheduler, verifier, on.run, config.kept.scrub_s)
+    scrub = Scrub(ledger, gateway, scheduler, verifier, on.run, clock, config.kept.scrub_s)
     node = Node(
         genesis, config, key, ledger, events, gateway, pool, Gossip(gateway, pool, clock, cpu),
         scheduler, sync, driver, sealer, rpc, clock, SnapshotServer(ledger, on.run), scrub,

@@ -10,7 +10,6 @@ theirs is counted and logged, and a record that is damaged is never used or serv
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -21,6 +20,7 @@ import trio
 from lowu.consensus.certificates import MessageVerifier
 from lowu.node.chain.block import Block, decode_block, encode_block
 from lowu.node.chain.merkle import compute_root
+from lowu.node.clock import Clock
 from lowu.node.core.scheduler import Run, Scheduler, verify_sealed
 from lowu.node.crypto import keccak256
 from lowu.node.errors import BadInput, BlockNotKept, StorageError
@@ -57,14 +57,20 @@ class Scrub:
         scheduler: Scheduler,
         verifier: MessageVerifier,
         run: Run,
+        clock: Clock,
         pause_s: float,
     ) -> None:
-        """Take the parts; everything is read `pause_s` seconds after it was last read."""
+        """Take the parts; everything is read `pause_s` seconds after it was last read.
+
+        What a slice took is told by the node's own clock: in a simulation it is virtual, as another
+        run of the same seed would otherwise be another run.
+        """
         self._ledger = ledger
         self._gateway = gateway
         self._scheduler = scheduler
         self._verifier = verifier
         self._run = run
+        self._clock = clock
         self._pause_s = pause_s
         self._told: set[bytes] = set()
         """Keys of damaged records that have been logged."""
@@ -87,9 +93,9 @@ class Scrub:
 
     async def _slice(self, work: Callable[[], T]) -> T:
         """Do a little work; then pause, so that it takes its share of a core and no more."""
-        started_s = time.monotonic()
+        started_s = self._clock.elapsed_s()
         found = await self._run(work)
-        await trio.sleep(max(PAUSE_S, (time.monotonic() - started_s) / SHARE))
+        await trio.sleep(max(PAUSE_S, (self._clock.elapsed_s() - started_s) / SHARE))
         return found
 
     # --- blocks -----------------------------------------------------------------------------

@@ -58,6 +58,12 @@ def test_the_same_seed_gives_the_same_trace_under_another_hash_seed():
     assert run_stack(0).trace_hash != run_stack(1).trace_hash
 
 
+def test_a_run_in_which_damage_is_mended_is_repeatable():
+    """How long a look at the records really took once leaked into virtual time."""
+    first, second = run_stack(10020), run_stack(10020)
+    assert first.faults["rot"] and first == second
+
+
 def first_violation(seeds=12, first=0):
     """Return the first violation that seeds show; each caller begins at one that does."""
     for seed in range(first, seeds):

@@ -25,10 +25,10 @@ from lowu.node.topology.plan import Plan
 BLOCK_SIZE = 200
 
 
-def sign_blocks(plan: Plan, count: int) -> list[list[bytes]]:
-    """Return registrations of one institution, one list per block."""
+def sign_blocks(plan: Plan, count: int, first: int = 0) -> list[list[bytes]]:
+    """Return registrations of one institution after the first so many, one list per block."""
     issuer = plan.institutions[0]
-    signed = sign_registrations(issuer.account_key, plan.genesis.web3_chain_id, count)
+    signed = sign_registrations(issuer.account_key, plan.genesis.web3_chain_id, count, first)
     raws = [bytes.fromhex(raw[2:]) for raw in signed.raws]
     return [raws[start : start + BLOCK_SIZE] for start in range(0, count, BLOCK_SIZE)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +20,14 @@ from lowu.measuring.plots import Points
 from lowu.node.chain.transaction import Transaction, build_unsigned, decode_transaction
 from lowu.node.errors import NodeError
 from lowu.node.execution.executor import call
+from lowu.node.topology.plan import Plan
 from lowu.output import Progress
 
 READS = 500
 VERIFIED = 3
 LAST_BLOCKS = 20
+TOLD = 100_000
+"""After how many records progress is told."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class StateMeasurement:
     """CPU µs per verification."""
     disk_bytes: list[float] = field(default_factory=list)
     """Bytes on disk per record."""
+    open_ms: list[float] = field(default_factory=list)
+    """Wall time to open the ledger again."""
 
 
 def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
@@ -47,12 +51,10 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
     counts = _parse_counts(counts_text)
     plan = plan_load(4)
     found: dict[int, StateMeasurement] = {count: StateMeasurement() for count in counts}
-    blocks = [tuple(map(decode_transaction, raws)) for raws in sign_blocks(plan, counts[-1])]
-    progress(f"{counts[-1]} registrations signed")
     for number in range(rounds):
         folder = Path(tempfile.mkdtemp(prefix="lowu-bench-"))
         try:
-            _fill(found, Chain(plan.genesis, folder), blocks, folder)
+            _fill(found, plan, folder, progress)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         shown = ", ".join(f"{item.register_us[-1]:.0f}" for item in found.values())
@@ -61,12 +63,13 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
         report.add(f"register_us_{count}", item.register_us, 0)
         report.add(f"verify_us_{count}", item.verify_us, 0)
         report.add(f"disk_bytes_{count}", item.disk_bytes, 0)
+        report.add(f"open_ms_{count}", item.open_ms, 0)
     first, last = found[counts[0]], found[counts[-1]]
     report.add("register_growth", ratios(last.register_us, first.register_us).values, 2)
     report.add("verify_growth", ratios(last.verify_us, first.verify_us).values, 2)
     report.emit(
-        f"CPU µs to run and store a registration and to verify one, and bytes on disk per record, "
-        f"by the number of records; median and range, rounds: {rounds}"
+        f"CPU µs to run and store a registration and to verify one, bytes on disk per record, and "
+        f"ms to open the ledger, by the number of records; median and range, rounds: {rounds}"
     )
     series: dict[str, Points] = {
         "registration": [(float(n), median(item.register_us)) for n, item in found.items()],
@@ -75,20 +78,24 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
     report.draw(series, "records", "µs of CPU")
 
 
-def _fill(
-    found: dict[int, StateMeasurement],
-    chain: Chain,
-    blocks: Sequence[tuple[Transaction, ...]],
-    folder: Path,
-) -> None:
+def _fill(found: dict[int, StateMeasurement], plan: Plan, folder: Path, progress: Progress) -> None:
+    chain = Chain(plan.genesis, folder)
     try:
         costs_us: list[float] = []
         for count, item in found.items():
             while chain.records < count:
-                costs_us.append(_append(chain, blocks[chain.records // BLOCK_SIZE]))
+                (raws,) = sign_blocks(plan, BLOCK_SIZE, chain.records)
+                costs_us.append(_append(chain, tuple(map(decode_transaction, raws))))
+                if chain.records % TOLD == 0:
+                    progress(f"{chain.records:,} records")
             item.register_us.append(median(costs_us[1:][-LAST_BLOCKS:] or costs_us))
             item.verify_us.append(median(_verify(chain) for _ in range(VERIFIED)))
             item.disk_bytes.append(_size(folder) / count)
+            chain.close()
+            started = time.perf_counter()
+            chain = Chain(plan.genesis, folder)
+            item.open_ms.append((time.perf_counter() - started) * 1e3)
+            chain.records = count
     finally:
         chain.close()
 
