@@ -58,6 +58,8 @@ def launch_supervisor(directory: Path, log: Path) -> SupervisorProcess:
 class NotRunning(NodeError):
     """No supervisor serves this network."""
 
+    exit_code = 4
+
 
 class Control:
     """Sends orders to the supervisor of a network folder."""

@@ -24,7 +24,7 @@ def test_a_killed_supervisor_takes_its_nodes_along(network):
     os.kill(supervisor.pid, signal.SIGKILL)
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "the nodes stop")
     done = lowu("status", "--dir", network.directory, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "is not running; start it with `lowu up`" in done.stderr
     assert "Traceback" not in done.stderr
 
