@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -80,7 +81,8 @@ class Control:
             NotRunning: there is no supervisor.
             NodeError: the supervisor refused.
         """
-        not_running = f"{self._directory}: the network is not running; start it with `lowu up`"
+        start = f"`lowu up --dir {shlex.quote(str(self._directory))}`"
+        not_running = f"{self._directory}: the network is not running; start it with {start}"
         try:
             with control_file(self._directory).open(encoding="utf-8") as file:
                 info, is_alive = json.load(file), is_locked(file)

@@ -133,7 +133,7 @@ def _start(
             plan, has_moved = _move_to_free_ports(plan, directory, report)
             if has_moved:
                 write_ports(plan, directory)
-            control.order("start")
+            control.order("start", [node.name for node in plan.members])
             # As long as for a block: on a busy machine a node may find its port taken only then.
             states = control.wait_until_settled(within_s=READY_S)
             if all(state["exit_code"] != PORT_TAKEN_EXIT for state in states):
@@ -171,7 +171,8 @@ async def bring_up(
                 "then they can start with another EVM"
             )
         plan = load_tree(directory)
-        await trio.to_thread.run_sync(control.order, "start")
+        members = [node.name for node in plan.members]
+        await trio.to_thread.run_sync(control.order, "start", members)
         await trio.to_thread.run_sync(control.wait_until_settled)
     else:
         # Not abandoned on Ctrl-C: the caller must be able to stop whatever it starts.
@@ -185,7 +186,7 @@ async def bring_up(
     with suppress(NodeError):
         states = await trio.to_thread.run_sync(control.order, "status")
     for state in states:
-        if state["pid"] is None:
+        if state["pid"] is None and state["name"] not in plan.left:
             report(describe_end(nodes[state["name"]], state["exit_code"], directory))
     votes = await read_votes(plan)
     return UpResult(plan, time.monotonic() - started, height, was_running, votes)
@@ -251,7 +252,7 @@ def build_probe(plan: Plan, data: bytes = b"") -> bytes:
 async def _send_probe(plan: Plan) -> str:
     """Send a probe to the first node that accepts one; return its hash."""
     while True:
-        for node in plan.nodes:
+        for node in plan.members:
             async with RpcClient(node.url, timeout_s=5) as client:
                 try:
                     raw = build_probe(plan)
@@ -287,7 +288,7 @@ async def _wait_for_quorum(plan: Plan, tx_hash: str) -> int:
 async def read_votes(plan: Plan) -> Votes:
     """Return who votes, as the first node that answers has it; without one, as in block 0."""
     names = {node.key.node_id.hex(): node.name for node in plan.nodes}
-    for node in plan.nodes:
+    for node in plan.members:
         async with RpcClient(node.url, timeout_s=3) as client:
             with suppress(ClientError, RemoteError, ValueError, KeyError):
                 status = load_json((await client.call("getConsensusStatus")).encode())
@@ -309,7 +310,7 @@ async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
     except NotRunning:
         return ["the supervisor is not running"]
     lines = []
-    for node in plan.nodes:
+    for node in plan.members:
         state = states[node.name]
         if state["pid"] is None:
             lines.append("  " + describe_end(node, state["exit_code"], directory))
@@ -362,9 +363,21 @@ async def read_statuses(nodes: Iterable[PlannedNode]) -> dict[str, dict[str, Any
     return found
 
 
+async def find_highest(nodes: Iterable[PlannedNode]) -> PlannedNode | None:
+    """Return the node with the most links and blocks: others may be down, behind, or removed."""
+    known = {node.name: node for node in nodes}
+    statuses = await read_statuses(known.values())
+    if not statuses:
+        return None
+    return known[
+        max(statuses, key=lambda name: (statuses[name]["peers"], statuses[name]["height"]))
+    ]
+
+
 async def read_members(nodes: Iterable[PlannedNode]) -> frozenset[str]:
-    """Return the ids of the group's nodes, as the first node that answers has them."""
-    for node in nodes:
+    """Return the ids of the group's nodes, as the node with the most blocks has them."""
+    node = await find_highest(nodes)
+    if node is not None:
         with suppress(ClientError, RemoteError):
             async with RpcClient(node.url, timeout_s=3) as client:
                 sealers = await client.call("getSealerList", "", "")

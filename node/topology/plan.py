@@ -113,6 +113,8 @@ class Plan:
     joined: tuple[JoinedNode, ...] = ()
     genesis_format: int = GENESIS_FORMAT
     """Of the Lowu that the network began with."""
+    left: tuple[str, ...] = ()
+    """Names of the nodes that the group has removed; they stay where they are, and do not run."""
 
     def __repr__(self) -> str:
         """Return its name and size: in full it fills pages of a failed test."""
@@ -134,6 +136,11 @@ class Plan:
         return tuple(found)
 
     @property
+    def members(self) -> tuple[PlannedNode, ...]:
+        """The nodes but those that have left."""
+        return tuple(node for node in self.nodes if node.name not in self.left)
+
+    @property
     def first_nodes(self) -> tuple[PlannedNode, ...]:
         """The nodes of block 0."""
         return self.nodes[: len(self.spec.nodes)]
@@ -149,14 +156,22 @@ class Plan:
                 position,
                 derive_key(seed, f"account/{item.id}"),
                 derive_key(seed, f"document/{item.id}"),
-                nodes[item.client_of],
+                self._find_served(nodes[item.client_of]),
             )
             for position, item in enumerate(self.spec.institutions, start=1)
         )
 
+    def _find_served(self, node: PlannedNode) -> PlannedNode:
+        """Return a node, or the one that its clients use once it has left: of its side, if any."""
+        members = self.members
+        if node in members or not members:
+            return node
+        return next((item for item in members if item.side is node.side), members[0])
+
     def find_node(self, name: str) -> PlannedNode | None:
         """Return a node by ``nodeN``, or by an institution that runs it or is its client."""
-        named = {item.spec.id: item.node for item in self.institutions}
+        own = {node.spec.institution: node for node in self.first_nodes}
+        named = {item.id: own[item.client_of] for item in self.spec.institutions}
         named |= {node.name: node for node in self.nodes}
         return named.get(name)
 

@@ -32,6 +32,11 @@ def joined_file(directory: Path) -> Path:
     return directory / META / "joined.json"
 
 
+def left_file(directory: Path) -> Path:
+    """Return the list of the nodes that the group has removed, which need not exist."""
+    return directory / META / "left.json"
+
+
 def supervisor_log(directory: Path) -> Path:
     """Return the supervisor's own log."""
     return directory / META / "supervisor.log"

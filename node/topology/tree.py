@@ -4,7 +4,7 @@
     DIR/127.0.0.1/nodeN/{config.ini,config.genesis,nodes.json,conf/…,start.sh,stop.sh}
     DIR/127.0.0.1/{start_all.sh,stop_all.sh,sdk/…}
     DIR/.lowu/{network.toml,ports.json}     the input that the tree was made from
-    DIR/.lowu/joined.json                   the nodes that have joined since
+    DIR/.lowu/{joined,left}.json            the nodes that have joined since, and that have left
 
 The tree is complete or absent: it is built in a temporary folder and renamed into place.
 """
@@ -16,6 +16,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ from lowu.node.topology.plan import (
     build_plan,
 )
 from lowu.node.topology.spec import parse_spec
-from lowu.node.topology.supervisor_files import META, joined_file, network_file
+from lowu.node.topology.supervisor_files import META, joined_file, left_file, network_file
 
 _SCRIPT = """#!/bin/sh
 # {comment}
@@ -262,6 +263,21 @@ def _read_joined(directory: Path) -> tuple[JoinedNode, ...]:
     return found
 
 
+def write_left(directory: Path, names: Iterable[str]) -> None:
+    """List the nodes that the group has removed."""
+    _write(left_file(directory), json.dumps(sorted(names)) + "\n")
+
+
+def _read_left(directory: Path) -> tuple[str, ...]:
+    path = left_file(directory)
+    if not path.exists():
+        return ()
+    names = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f'{path}: damaged; it lists nodes that have left, as ["node3", …]')
+    return tuple(names)
+
+
 def _genesis_file(directory: Path) -> Path:
     """Return the genesis of the first node; all nodes have the same."""
     return directory / HOST / "node0" / "config.genesis"
@@ -326,8 +342,8 @@ def load_tree(directory: Path) -> Plan:
         ports = PortBlock(
             **json.loads((directory / META / "ports.json").read_text(encoding="utf-8"))
         )
-        joined = _read_joined(directory)
+        joined, left = _read_joined(directory), _read_left(directory)
         genesis_format = read_genesis_format(_genesis_file(directory))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
-    return Plan(spec, ports, joined, genesis_format)
+    return Plan(spec, ports, joined, genesis_format, left)

@@ -1,9 +1,9 @@
 """The command line: names of sub-commands, exit codes, and how errors are shown.
 
 Exit codes: 0 ok, 1 failed, 2 usage or network file, 3 environment, 4 a network does not run or is
-not ready in time, 130 interrupted. Results go to stdout, everything else to stderr. With ``--json`` one object
-``{"ok": …, "figures": {…}, …}`` goes to stdout; the command exits 0 exactly if ``ok`` is true. The
-object of a failed command contains ``"error": {"code", "message", "hint"}``.
+not ready in time, 130 interrupted. Results go to stdout, everything else to stderr. With ``--json``
+one object ``{"ok": …, "figures": {…}, …}`` goes to stdout; the command exits 0 exactly if ``ok`` is
+true. The object of a failed command contains ``"error": {"code", "message", "hint"}``.
 """
 
 from __future__ import annotations

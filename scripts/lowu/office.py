@@ -254,7 +254,7 @@ class Office:
                 )
             return trust
         keys = [(org_id, 1) for org_id in self.org_ids.values()]
-        for node in self.plan.nodes:
+        for node in self.plan.members:
             async with self.open_client(node.url) as client:
                 with suppress(ClientError, RemoteError):
                     return await read_trust(Registry(client), self.org_ids.values(), keys)
@@ -361,7 +361,7 @@ class Office:
 
     def _urls(self, item: PlannedInstitution) -> list[str]:
         """Return the institution's own node first, then the others of its side."""
-        others = [node.url for node in self.plan.nodes if node.side is item.spec.side]
+        others = [node.url for node in self.plan.members if node.side is item.spec.side]
         return list(dict.fromkeys([item.node.url, *others]))
 
     @contextmanager

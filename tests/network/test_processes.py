@@ -25,7 +25,8 @@ def test_a_killed_supervisor_takes_its_nodes_along(network):
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "the nodes stop")
     done = lowu("status", "--dir", network.directory, check=False)
     assert done.returncode == 4
-    assert "is not running; start it with `lowu up`" in done.stderr
+    where = network.directory.resolve()
+    assert f"is not running; start it with `lowu up --dir {where}`" in done.stderr
     assert "Traceback" not in done.stderr
 
 

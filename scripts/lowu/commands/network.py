@@ -11,7 +11,7 @@ import click
 
 from lowu.cli import emit_json
 from lowu.commands.node.other_python import check_reading, python_option
-from lowu.options import DEFAULT_NETWORK, directory_option, json_option, read_network
+from lowu.options import DEFAULT_NETWORK, directory_option, json_option, name_folder, read_network
 from lowu.output import Progress, print_table, say
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def status(directory: Path, is_json: bool) -> None:
     found = trio.run(read_statuses, plan.nodes)
     entries = [
         {**node_entry(node), **states[node.name], **_read_by(found.get(node.name))}
+        | ({"kind": "removed"} if node.name in plan.left else {})
         for node in plan.nodes
     ]
     if is_json:
@@ -185,6 +186,12 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool, python
     if node is None:
         raise click.UsageError(f"no node {name!r}; there are {plan.node_names}")
     control = Control(directory)
+    if do == "start" and node.name in plan.left:
+        click.echo(
+            f"note: the group has removed {node.name}; `lowu node add {node.name}"
+            f"{name_folder(directory)}` takes it back",
+            err=True,
+        )
     (before,) = (item for item in control.order("status") if item["name"] == node.name)
     if do in ("stop", "kill") and before["pid"] is None:
         say(f"{node.name} ({node.spec.institution}) was not running", is_json=is_json, node=before)
@@ -376,7 +383,7 @@ async def _read_standing(office: Office) -> dict[int, str]:
     proposed = [item.org_id for item in office.list_institutions() if item.org_id not in known]
     if not proposed:
         return {}
-    async with office.open_client(office.plan.nodes[0].url) as client:
+    async with office.open_client(office.plan.members[0].url) as client:
         try:
             orgs = await Registry(client).get_orgs(proposed)
         except (ClientError, RemoteError):
@@ -400,7 +407,7 @@ def env(institution: str | None, directory: Path, is_json: bool) -> None:
     from lowu.office import Office
 
     office = Office(directory)
-    node = office.plan.nodes[0] if institution is None else office.find(institution).node
+    node = office.plan.members[0] if institution is None else office.find(institution).node
     chain_id = office.plan.genesis.web3_chain_id
     fisco = f"http://127.0.0.1:{node.ports.rpc}"
     if is_json:

@@ -128,3 +128,31 @@ def test_what_would_stop_the_chain_is_refused(network):
     found = node(network, "promote", "node7")
     assert found["voters"] == ["qianhai-ix", "hkstp", "webank"]
     assert consensus(network.nodes[1]["url"])["minRequiredQuorum"] == 6
+
+
+def test_a_removed_node_does_not_run_and_holds_nobody_up(tmp_path):
+    """It answered first, and was believed: `lowu up` waited for its block in vain."""
+    network = Network(tmp_path / "nodes")
+    here = ("--dir", network.directory)
+    try:
+        told = node(network, "remove", "node0")
+        assert lowu_json("env", *here)["url"] == network.nodes[1]["url"]  # of the same side
+        lowu("down", *here)
+        lowu_json("up", *here, timeout=60)
+        first = lowu_json("status", *here)["nodes"][0]
+        assert (first["kind"], first["pid"]) == ("removed", None)
+        lowu("org", "propose", "route", "MO", "HK", "--by", "qianhai-ix", *here)
+        started = lowu("start", "node0", *here)  # by hand, as FISCO BCOS's free nodes
+        assert "the group has removed node0; `lowu node add node0" in started.stderr
+        lowu_json("config", "set", "tx_count_limit", "500", *here)
+        listed = node(network, "list")
+        assert listed["not_of_the_group"] == ["node0"] and len(listed["nodes"]) == 3
+        assert lowu_json("config", "list", *here)["settings"][0]["value"] == 500
+        told = node(network, "add", "node0", "--validator")
+        assert told["node"] == "node0"
+        lowu("down", *here)
+        lowu_json("up", *here)
+        assert [item["kind"] for item in lowu_json("status", *here)["nodes"]] == ["validator"] * 4
+        assert lowu_json("env", *here)["url"] == network.nodes[0]["url"]
+    finally:
+        network.close()

@@ -180,6 +180,7 @@ def _add(
 
     from lowu.commands.node.deciding import wait_until_level
     from lowu.node.topology.control import Control
+    from lowu.node.topology.tree import write_left
     from lowu.node.topology.upkeep.growth import add_node, plan_node
 
     directory = office.directory
@@ -195,9 +196,11 @@ def _add(
     report(f"{new.name} is of the group: {decision.tell()}")
     if again is None:
         add_node(directory, owner.spec.id, owner.spec.side)
-        office = Office(directory)
+    else:
+        write_left(directory, set(office.plan.left) - {new.name})
+    office = Office(directory)
     Control(directory).start([new.name])
-    height = trio.run(wait_until_level, office, new, report)
+    height = trio.run(wait_until_level, office, new, report, decision.height)
     report(f"{new.name} runs and is level at block {height}")
     if is_validator:
         calls = [_call("addSealer", new.key.node_id.hex(), weight)]
@@ -275,13 +278,15 @@ def remove(name: str, is_forced: bool, directory: Path, is_json: bool) -> None:
     `lowu node add NODE` takes it back.
     """
     from lowu.node.topology.control import Control
+    from lowu.node.topology.tree import write_left
 
     office = Office(directory)
     found = _find(office, name)
     calls = [_call("remove", found.key.node_id.hex())]
     decision = _change(office, found, calls, 0, is_forced=is_forced, is_removed=True)
+    write_left(directory, {*office.plan.left, found.name})
     Control(directory).order("stop", [found.name])
-    _tell(found, "is removed and stopped", decision, is_json=is_json)
+    _tell(found, "is removed and does not run", decision, is_json=is_json)
 
 
 @node.command("list")

@@ -8,7 +8,7 @@ such institutions is governed by the account that genesis names.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,13 @@ from lowu.institutions.ledger.responses import answers_of
 from lowu.institutions.ledger.transactor import Signer
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.errors import ConfigError, NodeError
-from lowu.node.topology.network import NotReady, read_members, read_status, read_statuses
+from lowu.node.topology.network import (
+    NotReady,
+    find_highest,
+    read_members,
+    read_status,
+    read_statuses,
+)
 from lowu.node.topology.plan import PlannedNode, derive_key
 
 if TYPE_CHECKING:
@@ -68,16 +74,11 @@ class Decision:
 
 
 async def read_group(office: Office) -> dict[str, GroupNode]:
-    """Return the nodes of the group by node id, as the first node that answers has them."""
+    """Return the nodes of the group by node id, as the node with the most blocks has them."""
     data = consensus_function("getNodes").encode_call()
-    for node in office.plan.nodes:
-        async with office.open_client(node.url) as client:
-            try:
-                answer = await Registry(client).read(CONSENSUS_ADDRESS, data)
-            except ClientError:
-                continue
-            return {item.node_id.hex(): item for item in decode_nodes(answer)}
-    raise NotReady("no node answers; start the network with `lowu up`")
+    async with office.open_client((await _find_node(office)).url) as client:
+        answer = await Registry(client).read(CONSENSUS_ADDRESS, data)
+    return {item.node_id.hex(): item for item in decode_nodes(answer)}
 
 
 async def read_settings(office: Office) -> dict[SystemKey, tuple[int, int]]:
@@ -85,10 +86,8 @@ async def read_settings(office: Office) -> dict[SystemKey, tuple[int, int]]:
     first = office.plan.genesis.settings
     if not office.plan.genesis.has_system_config:
         return {key: (first.get(key), 0) for key in SystemKey}
-    for node in office.plan.nodes:
-        with suppress(ClientError, RemoteError):
-            return {key: await _read_setting(office, node, key) for key in SystemKey}
-    raise NotReady("no node answers; start the network with `lowu up`")
+    node = await _find_node(office)
+    return {key: await _read_setting(office, node, key) for key in SystemKey}
 
 
 async def _read_setting(office: Office, node: PlannedNode, key: SystemKey) -> tuple[int, int]:
@@ -162,11 +161,14 @@ async def decide(office: Office, calls: Sequence[Call]) -> Decision:
 
 async def _find_url(office: Office) -> str:
     """Return the URL of the node with the most blocks: a voter's own may be down, or removed."""
-    statuses = await read_statuses(office.plan.nodes)
-    if not statuses:
-        raise NotReady("no node answers; start the network with `lowu up`")
-    highest = max(statuses, key=lambda name: (statuses[name]["peers"], statuses[name]["height"]))
-    return next(node.url for node in office.plan.nodes if node.name == highest)
+    return (await _find_node(office)).url
+
+
+async def _find_node(office: Office) -> PlannedNode:
+    found = await find_highest(office.plan.nodes)
+    if found is None:
+        raise NotReady(f"{office.directory}: no node answers; start the network with `lowu up`")
+    return found
 
 
 @asynccontextmanager
@@ -223,8 +225,8 @@ async def _order(office: Office, calls: Sequence[Call], url: str) -> Decision:
     return Decision(height, None, ())
 
 
-async def wait_until_level(office: Office, node: PlannedNode, report: Any) -> int:
-    """Wait until a node has what the others have; return its height.
+async def wait_until_level(office: Office, node: PlannedNode, report: Any, least: int = 0) -> int:
+    """Wait until a node has what the others have, and a block; return its height.
 
     Raises:
         NotReady: it does not get on.
@@ -238,7 +240,7 @@ async def wait_until_level(office: Office, node: PlannedNode, report: Any) -> in
             if own is not None:
                 if own["height"] > height:
                     height, scope.deadline = own["height"], trio.current_time() + LEVEL_S
-                if height >= highest - 1:
+                if height >= max(highest - 1, least):
                     return height
                 if height // 1_000 > said:
                     said = height // 1_000
@@ -287,8 +289,8 @@ async def wait_for_setting(office: Office, key: SystemKey, value: int, height: i
                 return
             await trio.sleep(POLL_S)
     raise NotReady(
-        f"{key} is {value} from block {height + 1} on, but {', '.join(left)} have not got there; "
-        "see `lowu status`"
+        f"{key} is {value} from block {height + 1} on: that is decided. Not there yet: "
+        f"{', '.join(left)}; see `lowu status`"
     )
 
 

@@ -39,6 +39,9 @@ async def restart_all(
     states = await trio.to_thread.run_sync(control.order, "status")
     running = {item["name"] for item in states if item["pid"] is not None}
     nodes = [node for node in plan.nodes if node.name in running]
+    for node in plan.members:
+        if node.name not in running:
+            report(f"{node.name} ({node.spec.institution}) does not run: left as it is")
     members = await read_members(nodes)
     others = {node.name for node in nodes if node.key.node_id.hex() not in members}
     if not is_forced:
