@@ -78,7 +78,7 @@ async def play_newcomer(stage: Stage) -> None:
     await _decide(actors, [call])
     await start_own_node(stage, "new-bank-hk", Jurisdiction.HK)
     before = await read_group_of(stage, node)
-    stage.fact("the bank's node has all blocks, and votes", False, before["votes"])
+    stage.fact("whether the bank's node, with all blocks, votes yet", False, before["votes"])
     document = build_enterprise_report(330, actors.now_s(), ACME_USCC)
     issued = await actors.issue("szcredit", document, "acme-sz", "new-bank-hk")
     report = await actors.hand_over("acme-sz", issued, document, "new-bank-hk")

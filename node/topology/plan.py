@@ -188,9 +188,11 @@ class Plan:
     @property
     def node_names(self) -> str:
         """The names that `find_node` knows, as text for people."""
-        users: dict[str, list[str]] = {node.name: [] for node in self.nodes}
-        for item in self.institutions:
-            users[item.node.name].append(item.spec.id)
+        users = {node.name: [node.spec.institution] for node in self.nodes}
+        own = {node.spec.institution: node.name for node in self.first_nodes}
+        for item in self.spec.institutions:
+            if item.id not in users[own[item.client_of]]:
+                users[own[item.client_of]].append(item.id)
         return "; ".join(f"{name} ({', '.join(ids)})" for name, ids in users.items())
 
     @cached_property

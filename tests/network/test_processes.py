@@ -323,7 +323,7 @@ def test_another_network_than_the_folder_s_is_refused(shared):
     for setting, text in (
         (
             "block_tx_count_limit=5",
-            "holds other settings of dev-4, which are in its first block",
+            "holds other settings of dev-4; its first block has them",
         ),
         ("pool_limit=5", "the nodes in"),
         ("pol_limit=5", "did you mean pool_limit?"),

@@ -185,13 +185,14 @@ def _reconcile(text: str, origin: Path, directory: Path, progress: Callable[[str
     where = shlex.quote(str(directory))
     if fixed:
         name = held.settings.name
-        kind = "another network," if name != wanted.settings.name else "other settings of"
+        is_other = name != wanted.settings.name
+        kind = "another network," if is_other else "other settings of"
         way = ""
         if all(item.what in VOTED_ON for item in fixed):
             first = f"{VOTED_ON[fixed[0].what]} {fixed[0].wanted}"
             way = f"have the group change that while it runs (`lowu config set {first}`); or "
         raise click.UsageError(
-            f"{directory} holds {kind} {name}, which are in its first block:\n{_list(fixed)}\n"
+            f"{directory} holds {kind} {name}; its first block has them:\n{_list(fixed)}\n"
             f"{way}choose another folder with --dir; or start that network, with `lowu up --dir "
             f"{where}`; or delete it, with --recreate"
         )

@@ -161,7 +161,8 @@ def _print(
     for item in wanted:
         name = f"{item.node.name} ({item.node.spec.institution})"
         seen = item.inspection
-        looked = "has never run" if seen is None else f"height {seen.head.number}"
+        unseen = "has never run" if item.is_sound else "its height cannot be read"
+        looked = unseen if seen is None else f"height {seen.head.number}"
         if seen is not None:
             records = f", {seen.records:,} records" if seen.records else ""
             looked += f"; {seen.blocks:,} blocks{records} looked at"

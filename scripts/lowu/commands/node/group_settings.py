@@ -49,7 +49,7 @@ def list_settings(directory: Path, is_json: bool) -> None:
     print_table(f"Settings of the group in {directory}", columns, rows)
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})  # -5 is a number
 @click.argument(
     "key", metavar="KEY", type=click.Choice([str(key) for key in SystemKey], case_sensitive=False)
 )
