@@ -8,12 +8,10 @@ from tests.command import run_command
 
 CELLS = (
     "up: configuration:before:55",
-    "up: keys:torn-half:34",
     "up --set: configuration:torn-half:5",
     "up --set: configuration:error:8",
     "org account: keys:torn-start:2",
     "org account: keys:before:3",
-    "issue: store:before:2",
     "issue: store:after:5",
     "erase: store:after:3",
     "erase: store:error:5",

@@ -59,7 +59,7 @@ def test_a_silent_program_on_the_port_of_a_killed_supervisor(network):
         for command in ("status", "stop"):
             name = ("node0",) if command == "stop" else ()
             done = lowu(command, *name, "--dir", network.directory, check=False)
-            assert done.returncode == 1
+            assert done.returncode == 4
             assert f"Its last supervisor, process {entry['pid']}, ended" in done.stderr
         assert "nothing was running" in lowu("down", "--dir", network.directory).stdout
         again = Network(network.directory)

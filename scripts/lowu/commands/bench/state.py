@@ -27,6 +27,8 @@ from lowu.output import Progress
 READS = 500
 VERIFIED = 3
 LAST_BLOCKS = 20
+PAIRS, PAIRS_WARM = 45, 5
+"""Blocks that are added in turns to a long chain and a short one, and how many do not count."""
 TOLD = 100_000
 """After how many records progress is told."""
 
@@ -43,6 +45,9 @@ class StateMeasurement:
     """Bytes on disk per record."""
     open_ms: list[float] = field(default_factory=list)
     """Wall time to open the ledger again."""
+    growth: list[float] = field(default_factory=list)
+    """CPU time of a registration, as a multiple of what it takes at the first number of records:
+    blocks are added to both chains in turns, so that the machine is the same for both."""
 
 
 def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool) -> None:
@@ -65,8 +70,9 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
         report.add(f"verify_us_{count}", item.verify_us, 0)
         report.add(f"disk_bytes_{count}", item.disk_bytes, 0)
         report.add(f"open_ms_{count}", item.open_ms, 0)
+        if item.growth:
+            report.add(f"register_growth_{count}", item.growth, 2)
     first, last = found[counts[0]], found[counts[-1]]
-    report.add("register_growth", ratios(last.register_us, first.register_us).values, 2)
     report.add("verify_growth", ratios(last.verify_us, first.verify_us).values, 2)
     report.emit(
         f"CPU µs to run and store a registration and to verify one, bytes on disk per record, and "
@@ -85,8 +91,7 @@ def _fill(found: dict[int, StateMeasurement], plan: Plan, folder: Path, progress
     for count, item in found.items():
         try:
             while chain.records < count:
-                (raws,) = sign_blocks(plan, BLOCK_SIZE, chain.records)
-                costs_us.append(_append(chain, tuple(map(decode_transaction, raws))))
+                costs_us.append(_add_block(plan, chain))
                 if chain.records % TOLD == 0:
                     progress(f"{chain.records:,} records")
             item.register_us.append(median(costs_us[1:][-LAST_BLOCKS:] or costs_us))
@@ -97,7 +102,31 @@ def _fill(found: dict[int, StateMeasurement], plan: Plan, folder: Path, progress
         del chain
         chain, opened_ms = _open(plan, folder, count)
         item.open_ms.append(opened_ms)
+        if count != next(iter(found)):
+            item.growth.append(_compare(plan, chain, next(iter(found))))
     chain.close()
+
+
+def _add_block(plan: Plan, chain: Chain) -> float:
+    """Sign, run and store a block; return CPU µs per transaction without the signing."""
+    (raws,) = sign_blocks(plan, BLOCK_SIZE, chain.records)
+    return _append(chain, tuple(map(decode_transaction, raws)))
+
+
+def _compare(plan: Plan, chain: Chain, records: int) -> float:
+    """Add blocks to a chain and to a short one in turns; return the ratio of their costs."""
+    folder = Path(tempfile.mkdtemp(prefix="lowu-bench-"))
+    try:
+        short, _ = _open(plan, folder, 0)
+        try:
+            while short.records < records:
+                _add_block(plan, short)
+            pairs = [(_add_block(plan, chain), _add_block(plan, short)) for _ in range(PAIRS)]
+        finally:
+            short.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return median(long_us / short_us for long_us, short_us in pairs[PAIRS_WARM:])
 
 
 def _open(plan: Plan, folder: Path, records: int) -> tuple[Chain, float]:
