@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TypeVar
 
 from lowu.node.topology.faults.fail_order import (
     TORN_SHARES,
@@ -15,6 +16,8 @@ from lowu.node.topology.faults.fail_order import (
     Failpoint,
     Situation,
 )
+
+T = TypeVar("T")
 
 
 class Occasion(StrEnum):
@@ -102,7 +105,7 @@ def _cells_of(occasion: Occasion) -> Iterator[Cell]:
                     yield Cell(occasion, FailOrder(point, mode, situation, count), place)
 
 
-def choose_some(cells: list[Cell], count: int, seed: int) -> list[Cell]:
+def choose_some(cells: Sequence[T], count: int, seed: int) -> list[T]:
     """Return so many of the cells, drawn by a seed, in their order; all if there are no more."""
     places = list(range(len(cells)))
     chosen = Random(f"cells {seed}").sample(places, min(count, len(cells)))  # noqa: S311

@@ -68,7 +68,7 @@ from lowu.node.topology.control import Control
 from lowu.node.topology.network import READY_S, bring_up, wait_for_block
 from lowu.node.topology.plan import Plan, PlannedInstitution, build_plan
 from lowu.node.topology.spec import parse_spec
-from lowu.node.topology.upkeep.archive import is_archive, load_network, read_network_text
+from lowu.node.topology.upkeep.archive import is_archive, load_network
 
 NO_ADDRESSES: Mapping[str, bytes] = {}
 NO_NONCES: Mapping[str, int] = {}
@@ -261,7 +261,6 @@ async def run_once(
     is_saved = is_archive(origin)
     if is_saved:
         await trio.to_thread.run_sync(load_network, origin, folder)
-        text = read_network_text(origin)
     up = await bring_up(folder, network_text(experiment, text), origin)
     plan = up.plan
     faults = plan_faults(experiment, plan, seed)

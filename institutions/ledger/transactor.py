@@ -28,7 +28,8 @@ NONCE_WAIT_S = 0.02
 SENDS_MAX = 3
 """How often a call is sent in all if other transactions take its nonces."""
 LOOK_S = 1.0
-"""Time between checks whether a transaction can still be committed; it is sent again then."""
+"""Time between checks whether a transaction can still be committed; after the
+1st, 2nd, 4th, 8th … it is sent again."""
 
 
 class NotTaken(ClientError):

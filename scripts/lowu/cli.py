@@ -189,21 +189,31 @@ def main() -> int:
         click.echo(f"error: {flaw}", err=True)
         return 3
     try:
-        _install_failpoints()
-        code = _run()
+        code = _install_failpoints() or _run()
         sys.stdout.flush()
     except OutputLost as error:
         return _tell_lost(error)
     return code
 
 
-def _install_failpoints() -> None:
-    """Fail at a step of this command's own files, if that is ordered (docs/CRASHES.md)."""
-    order = os.environ.pop("LOWU_FAIL_FILES", "")  # not for child processes
-    if order:
-        from lowu.commands.crash.file_steps import install
+def _install_failpoints() -> int:
+    """Fail at a step of this command's own files, if that is ordered (docs/CRASHES.md).
 
+    Returns the exit code for an order that is none, else 0.
+    """
+    order = os.environ.pop("LOWU_FAIL_FILES", "")  # not for child processes
+    if not order:
+        return 0
+    from lowu.commands.crash.file_steps import install
+
+    try:
         install(order)
+    except ValueError as error:
+        shown = printable(order, LINE_END)
+        message = f"LOWU_FAIL_FILES={shown}: {error}; it reads kind:way:count, as store:after:3"
+        click.echo(f"error: {message}", err=True)
+        return _fail(2, message)
+    return 0
 
 
 def _run() -> int:

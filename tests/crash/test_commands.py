@@ -1,5 +1,8 @@
 """Commands that are killed, or whose disk is full, at a step of their own files."""
 
+import json
+import os
+
 import pytest
 
 from lowu.commands.crash.command_cells import CommandTest, list_command_cells
@@ -30,12 +33,27 @@ def test_a_command_given_again_completes_what_it_began(tmp_path):
 
 def test_orders_and_kinds():
     assert str(parse_order("store:after:3")) == "store:after:3"
-    for text in ("", "store", "store:after", "store:after:x", "disk:after:1", "store:later:1"):
-        with pytest.raises(ValueError, match=r"unpack|not a valid|invalid literal"):
+    for text in (
+        "",
+        "store",
+        "store:after",
+        "store:after:x",
+        "disk:after:1",
+        "store:later:1",
+        "store:after:0",
+    ):
+        with pytest.raises(ValueError, match=r"unpack|not a valid|invalid literal|from 1"):
             parse_order(text)
     assert find_kind("/x/nodes/127.0.0.1/node0/.config.ini.tmp") is FileKind.CONFIGURATION
     assert find_kind("/x/conf/ssl.key") is find_kind("/x/desks/.a.key.draft.tmp") is FileKind.KEYS
     assert find_kind("/x/report.json") is None
+
+
+def test_an_order_that_is_none_is_told(tmp_path):
+    environment = {**os.environ, "LOWU_FAIL_FILES": "store:later"}
+    done = run_command(["version", "--json"], tmp_path, environment=environment)
+    assert done.returncode == 2 and "as store:after:3" in done.stderr
+    assert json.loads(done.stdout)["ok"] is False
 
 
 def test_steps_are_counted_and_the_disk_is_full_at_one(tmp_path):

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from random import Random
 
 import click
 
@@ -20,6 +19,8 @@ from lowu.commands.crash.command_cells import (
     list_command_cells,
 )
 from lowu.commands.crash.file_steps import FileKind, FileMode
+from lowu.commands.crash.matrix_run import list_names
+from lowu.experiments.crashes.cells import choose_some
 from lowu.output import Progress, print_table
 
 
@@ -30,11 +31,9 @@ def run_commands(
     cells = [cell for cell in list_command_cells() if only in cell.name]
     if not cells:
         raise click.UsageError(f"no cell has {only!r} in its name; --list lists them")
-    if count is not None and count < len(cells):
-        places = Random(f"commands {seed}").sample(range(len(cells)), count)  # noqa: S311
-        cells = [cells[place] for place in sorted(places)]
+    cells = choose_some(cells, count or len(cells), seed)
     if is_list:
-        _list(cells, is_json=is_json)
+        list_names([cell.name for cell in cells], is_json=is_json)
         return
     progress, played, started = Progress(is_silent=is_json), [], time.monotonic()
     with open_folder(keep, "commands") as folder:
@@ -61,14 +60,6 @@ def run_commands(
         _print(cells, played, figures)
     if figures["violations"]:
         raise click.exceptions.Exit(1)
-
-
-def _list(cells: Sequence[CommandCell], *, is_json: bool) -> None:
-    if is_json:
-        emit_json(True, {"cells": len(cells)}, cells=[cell.name for cell in cells])
-        return
-    for cell in cells:
-        click.echo(cell.name)
 
 
 def _print(

@@ -25,9 +25,9 @@ _EVENTS = {"os.rename": 1, "os.link": 1, "os.remove": 0, "os.mkdir": 0, "os.rmdi
 """Audit events of file operations, with the place of the path among their arguments."""
 _CONFIGURATION = {
     "network.toml", "config.ini", "config.genesis", "nodes.json", "ports.json", "joined.json",
-    "start.sh", "stop.sh",
+    "left.json", "start.sh", "stop.sh",
 }  # fmt: skip
-_KEYS = (".key", ".pem", ".crt", ".nodeid", ".draft", ".key.json", ".key.draft")
+_KEYS = (".key", ".pem", ".crt", ".nodeid", ".draft", ".key.json")
 
 
 class FileKind(StrEnum):
@@ -78,7 +78,10 @@ class FileOrder:
 def parse_order(text: str) -> FileOrder:
     """Return the order in a text; `ValueError` if it is none."""
     kind, mode, count = text.split(":")
-    return FileOrder(FileKind(kind), FileMode(mode), int(count))
+    order = FileOrder(FileKind(kind), FileMode(mode), int(count))
+    if order.count < 1:
+        raise ValueError("steps are counted from 1")
+    return order
 
 
 def find_kind(path: str) -> FileKind | None:

@@ -30,8 +30,12 @@ def _choose(only: str) -> list[Cell]:
 
 
 def list_matrix(only: str, *, is_json: bool) -> None:
-    """Print the cells' names."""
-    names = [cell.name for cell in _choose(only)]
+    """Print the names of cells."""
+    list_names([cell.name for cell in _choose(only)], is_json=is_json)
+
+
+def list_names(names: Sequence[str], *, is_json: bool) -> None:
+    """Print the names of what could be played."""
     if is_json:
         emit_json(True, {"cells": len(names)}, cells=names)
         return

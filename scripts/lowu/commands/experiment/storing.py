@@ -23,7 +23,7 @@ from lowu.experiments.load.run import LoadRun, describe_run
 from lowu.measuring.bench_report import describe_machine, find_commit
 from lowu.node.topology.upkeep.archive import is_archive
 from lowu.node.version import CLIENT_VERSION
-from lowu.options import read_or_saved
+from lowu.options import read_network
 
 
 def make_folder(item: Experiment, out: Path | None) -> Path:
@@ -43,10 +43,10 @@ def make_folder(item: Experiment, out: Path | None) -> Path:
 
 def _digest_network(name: str) -> str:
     """Return the digest of a network file, or of all of a saved network."""
-    text, origin = read_or_saved(name)
-    if not is_archive(origin):
-        return hashlib.sha256(text.encode()).hexdigest()
-    with origin.open("rb") as file:
+    path = Path(name)
+    if not is_archive(path):
+        return hashlib.sha256(read_network(name)[0].encode()).hexdigest()
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
