@@ -64,7 +64,12 @@ _POINTS = {
     Occasion.NEEDED: (Failpoint.PROPOSAL, Failpoint.VOTE, Failpoint.TRACE, Failpoint.BLOCK),
     Occasion.CHANGING: (Failpoint.VOTE, Failpoint.TRACE),
     Occasion.SYNCING: (Failpoint.BLOCK,),
-    Occasion.LOADING: (Failpoint.IMPORT_BEGIN, Failpoint.IMPORT_CHUNK, Failpoint.IMPORT_END),
+    Occasion.LOADING: (
+        Failpoint.IMPORT_CHUNK,
+        Failpoint.IMPORT_BEGIN,
+        Failpoint.IMPORT_MOVE,
+        Failpoint.IMPORT_END,
+    ),
     Occasion.FIRST_START: (Failpoint.GENESIS, Failpoint.NEW_TRACE, Failpoint.FIRST_START),
     Occasion.LOST_TRACE: (Failpoint.FORGET, Failpoint.NEW_TRACE),
     Occasion.DAMAGED: (Failpoint.SET_ASIDE,),

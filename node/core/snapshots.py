@@ -218,11 +218,10 @@ class SnapshotClient:
             self._not_before_s = trio.current_time() + RETRY_S
             return None
         async with self._scheduler.lock:
-            await self._run(self._ledger.begin_import)
+            await self._run(self._ledger.drop_import)
             if not await self._load(offer):
-                await self._run(self._ledger.abandon_import)
-                self.on_loaded(0)
-                self._failures += 1  # blocks may lead there too, and were given up for it
+                await self._run(self._ledger.drop_import)
+                self._failures += 1
                 delay_s = RETRY_S * 2 ** min(self._failures, FAILURES_MAX)
                 self._not_before_s = trio.current_time() + delay_s
                 log.warning("state not loaded,height=%d", offer.block.head.number)

@@ -148,7 +148,7 @@ class Inspector:
             )
         stored = get(schema.KEY_HEAD)
         if stored is None:
-            raise DamagedData("it has no head: a state was being loaded; its node begins anew")
+            raise DamagedData("it has no head: a state was being loaded; start the node to go on")
         result.head = schema.decode_head(stored)
         result.base = int.from_bytes(get(schema.KEY_BASE) or b"", "big")
         period = self._genesis.validators.leader_period

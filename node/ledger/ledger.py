@@ -59,6 +59,7 @@ class Ledger:
         Only a node's first start passes first records; `lost` says why any other start begins
         with an empty database. `kept` says what it keeps besides the chain.
         """
+        state_import.resume(storage)
         self._storage = storage
         self._genesis = genesis
         self._history = History(storage, kept.history_blocks)
@@ -79,10 +80,7 @@ class Ledger:
         self.is_loading = False
         """Whether the state is being replaced by a snapshot, and cannot be read."""
         stored = storage.get(schema.KEY_HEAD)
-        if state_import.is_unfinished(storage):
-            self._begin_again()
-            self._votes.open(is_first_start=bool(first_records))
-        elif stored is None:
+        if stored is None:
             self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
             signed = self._votes.begin(first_records, lost)
@@ -95,7 +93,7 @@ class Ledger:
             self._check_start()
             for key, data in storage.scan(schema.PREFIX_ROSTER, schema.PREFIX_ROSTER_END):
                 self.rosters.append((int.from_bytes(key[1:], "big"), decode_roster(data)))
-            self._votes.open(is_first_start=bool(first_records))
+            self._votes.open(self.head.number, is_first_start=bool(first_records))
         self._history.open(self.head.number)
         if self._snapshot_blocks and self.head.number:
             self._pin()  # if all have restarted, and nothing is committed, it is all that there is
@@ -377,17 +375,23 @@ class Ledger:
 
     # --- a snapshot instead of blocks -------------------------------------------------------
 
-    def begin_import(self) -> None:
-        """Drop the state: one of another node follows. Until then nothing can be read."""
-        self.is_loading, self.pinned = True, []
-        state_import.begin(self._storage)
-
     def import_state(self, entries: Mapping[bytes, bytes]) -> None:
-        """Write entries of the new state."""
+        """Write entries of another node's state beside the own one."""
         state_import.add(self._storage, entries)
 
+    def drop_import(self) -> None:
+        """Drop what was written of a state: the ledger stays as it is."""
+        state_import.drop(self._storage)
+
     def end_import(self, block: SnapshotBlock) -> None:
-        """Make a snapshot's block the head. Its proof must have been checked."""
+        """Make a snapshot's block the head. Its proof must have been checked.
+
+        Nothing can be read meanwhile.
+
+        Raises:
+            StorageError: the disk failed; the next start goes on with it.
+        """
+        self.is_loading, self.pinned = True, []
         first = self.rosters[0][1]
         state_import.finish(self._storage, block, first)
         self.head = block.head
@@ -399,23 +403,6 @@ class Ledger:
         ]
         self._history.open(self.head.number)
         self.is_loading = False
-
-    def abandon_import(self) -> None:
-        """Begin at block 0 again, as after a crash in the middle."""
-        self._begin_again()
-        self._history.open(0)
-        self.is_loading = False
-
-    def _begin_again(self) -> None:
-        """Drop what was loaded of a snapshot, and write block 0; votes stay as they are."""
-        genesis = self._genesis
-        state_import.clear(self._storage)
-        self.base, self.head, self.rosters = 0, Head(0, 0, 0), []
-        self._cache, self._headers = StateCache(), OrderedDict()
-        records = self._block_records(genesis, self.genesis_certificate, self.head)
-        dropped = [schema.KEY_IMPORT, schema.KEY_BASE]
-        self._storage.write({**_state_records(genesis), **records}, dropped)
-        self._note_roster(genesis)
 
     # --- consensus records and proposal bodies ----------------------------------------------
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lowu.node.errors import ConfigError, DamagedData
+from lowu.node.ledger import schema
 from lowu.node.ledger.disk_errors import describe_os_error
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.rocks import RocksStorage
@@ -87,8 +88,12 @@ def _open(
 
 
 def _check_recent_blocks(storage: RocksStorage, head: int) -> None:
-    """Refuse a chain with a gap, since part of the state is missing too."""
-    first = max(0, head - RECENT_BLOCKS)
+    """Refuse a chain with a gap, since part of the state is missing too.
+
+    Below a state that was loaded, there are few headers.
+    """
+    loaded = int.from_bytes(storage.get(schema.KEY_LOADED) or b"", "big")
+    first = max(loaded, head - RECENT_BLOCKS)
     keys = storage.keys(height_key(b"H", first), height_key(b"H", head + 1))
     numbers = [int.from_bytes(key[1:], "big") for key in keys]
     for below, above in pairwise([first - 1, *numbers, head + 1]):

@@ -1,8 +1,9 @@
 """Keys and values of the ledger's records.
 
 M<name>                      head height and totals, data format, last step with votes, reason
-                             why votes were lost, blocks whose state is kept, lowest block that
-                             is kept, whether a snapshot is being loaded
+                             why votes were lost, block up to which they are dropped, blocks
+                             whose state is kept, lowest block that is kept, lowest header below
+                             a state that was loaded, what is left to do of loading one
 H<height>                    header, commit certificate
 B<height>                    transactions' bytes
 R<height>                    receipts
@@ -11,6 +12,7 @@ T<tx hash>                   height, index
 S<table><key>                state
 U<size><state key><height>   value of a state entry before a block that changed it
 D<height>                    state keys that a block changed; with U, of the last blocks only
+IS<table><key>               state of another node, until all of it is there
 V<record key>                consensus vote records
 P<height><digest>            bodies of a proposal that this node has voted for
 E<height>                    the group's nodes from this height on
@@ -35,6 +37,8 @@ KEY_HEAD = b"Mhead"
 KEY_HISTORY = b"Mhistory"
 KEY_BASE = b"Mbase"
 KEY_IMPORT = b"Mimport"
+KEY_LOADED = b"Mloaded"
+PREFIX_STAGED = b"I"
 KEY_FORMAT = b"Mformat"
 PREFIX_ROSTER, PREFIX_ROSTER_END = b"E", b"F"
 FORMATS = (b"9", b"10")
@@ -43,6 +47,7 @@ of genesis change. A chain keeps the one that it began with, and data of any oth
 9, the group cannot change its settings, and a roster has none."""
 KEY_VOTES = b"Mvotes"
 KEY_LOST = b"Mlost"
+KEY_SETTLED = b"Msettled"
 PREFIX_VOTE = b"V"
 PREFIX_VOTE_END = b"W"
 KEY_NEW_VIEW = b"Vnew-view"

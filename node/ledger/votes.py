@@ -64,8 +64,11 @@ class VoteRecords:
         """Start the trace of a new database."""
         self._trace.create(self._memory)
 
-    def open(self, *, is_first_start: bool) -> None:
+    def open(self, head: int, *, is_first_start: bool) -> None:
         """Load the records of a database, or drop its votes if some may be missing.
+
+        Votes up to some block were dropped because the chain had reached it. If it ends below that
+        block now, at `head`, whatever has shortened it, other votes could be made there.
 
         A first start that crashed between its two writes left a database without a trace; such
         a node has sent nothing yet.
@@ -82,6 +85,9 @@ class VoteRecords:
         loss = find_loss(slots, self._memory)
         if _pack(self._digest) != self._memory.last.digest:
             loss = "some of its vote records are missing"
+        settled = int.from_bytes(self._storage.get(schema.KEY_SETTLED) or b"", "big")
+        if settled > head:
+            loss = f"its chain ends at block {head}, its votes are dropped up to {settled}"
         if loss:
             self._forget(loss)
         elif slots is not None and self._memory.last not in slots:
@@ -117,6 +123,8 @@ class VoteRecords:
         if head != self._settled:
             deletes = [key for key in self._hashes if _is_settled(key, head) and key not in puts]
         memory = self._advance(puts, deletes)
+        if head > self._settled:
+            memory[schema.KEY_SETTLED] = head.to_bytes(8, "big")
         if self.lost:  # it votes again
             deletes.append(schema.KEY_LOST)
         self._storage.write({**puts, **memory}, deletes)

@@ -115,8 +115,8 @@ class Failpoints:
 
 def find_point(puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> Failpoint | None:
     """Return the step that a batch is, by its keys; None for none."""
-    if schema.KEY_IMPORT in deletes:  # together with the base, block 0 is begun with again
-        return None if schema.KEY_BASE in deletes else Failpoint.IMPORT_END
+    if schema.KEY_IMPORT in deletes:
+        return Failpoint.IMPORT_END
     for key, point in (
         (schema.KEY_IMPORT, Failpoint.IMPORT_BEGIN),
         (schema.KEY_FORMAT, Failpoint.GENESIS),
@@ -127,8 +127,10 @@ def find_point(puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> Fa
         if key in puts:
             return point
     kinds = {key[:1] for key in puts}
-    if kinds == {b"S"}:
+    if kinds == {schema.PREFIX_STAGED}:
         return Failpoint.IMPORT_CHUNK
+    if kinds == {b"S"}:
+        return Failpoint.IMPORT_MOVE
     return Failpoint.PROPOSAL if schema.PREFIX_PROPOSAL in kinds else None
 
 

@@ -40,14 +40,19 @@ def test_cells_in_virtual_time(draw):
 
 
 def test_cells_of_a_state_that_is_loaded():
-    """The three steps of it, of a node that has lost everything but the trace of its votes."""
+    """The steps of it, of a node that has lost everything but the trace of its votes."""
     cells = [
         Cell(Occasion.LOADING, parse_order(text))
-        for text in ("import-begin:after", "import-chunk:before", "import-end:before")
+        for text in (
+            "import-chunk:before",
+            "import-begin:after",
+            "import-move:error",
+            "import-end:before",
+        )
     ]
     found = []
     play_in_virtual_time(TEXT, cells, found.append)
-    assert [item.problems for item in found] == [[], [], []]
+    assert [item.problems for item in found] == [[]] * 4
     assert all(item.is_reached for item in found)
 
 

@@ -105,8 +105,9 @@ def test_control_blocks_that_are_not_written(monkeypatch):
             storage.write = real_write
 
     monkeypatch.setattr(Ledger, "commit", commit)
-    # Seed 0 shows it too, after 200 virtual seconds without a quorum.
-    assert first_violation(first=1).startswith("P13")
+    # Seed 0 shows it too, after 200 virtual seconds without a quorum. A validator whose chain ends
+    # below the votes that it dropped abstains, which is told first.
+    assert first_violation(first=1).startswith(("P13", "P17"))
 
 
 def test_control_votes_that_are_not_written(monkeypatch):

@@ -218,14 +218,10 @@ class Cluster:
 
     def _watch_loads(self, member: SimulatedMember, node: Node) -> None:
         """Note a state that the node loads instead of executing blocks."""
-        snapshots, ledger = node.sync.snapshots, node.ledger
+        snapshots = node.sync.snapshots
         if snapshots is None:
             return
-        begin, end = ledger.begin_import, snapshots.on_loaded
-
-        def begin_import() -> None:
-            member.height = 0  # a crash from here on leaves it there
-            begin()
+        end = snapshots.on_loaded
 
         def on_loaded(height: int) -> None:
             self.faults["load"] += 1
@@ -233,7 +229,6 @@ class Cluster:
             member.height = height
             end(height)
 
-        ledger.begin_import = begin_import  # type: ignore[method-assign]
         snapshots.on_loaded = on_loaded
 
     def _check_abstention(self, member: SimulatedMember, node: Node) -> None:

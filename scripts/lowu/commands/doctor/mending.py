@@ -23,7 +23,7 @@ from lowu.node.ledger.votes import encode_memory
 from lowu.node.topology.plan import Plan
 
 COPIED_AT_ONCE = 5_000
-OWN_KEYS = (schema.KEY_VOTES, schema.KEY_LOST)
+OWN_KEYS = (schema.KEY_VOTES, schema.KEY_LOST, schema.KEY_SETTLED)
 OWN_PREFIXES = (schema.PREFIX_VOTE, schema.PREFIX_PROPOSAL)
 """What a node has for itself, and never from another one."""
 

@@ -115,11 +115,11 @@ def test_batches_are_known_by_their_keys():
     assert find_point({schema.KEY_VOTES: b""}) is Failpoint.VOTE
     assert find_point({schema.KEY_VOTES: b"", schema.KEY_LOST: b""}) is Failpoint.FORGET
     assert find_point({schema.proposal_key(3, b"d"): b""}) is Failpoint.PROPOSAL
-    assert find_point({b"Sa": b"", b"Sb": b""}) is Failpoint.IMPORT_CHUNK
+    assert find_point({b"ISa": b"", b"ISb": b""}) is Failpoint.IMPORT_CHUNK
+    assert find_point({b"Sa": b""}, [b"ISa"]) is Failpoint.IMPORT_MOVE
     assert find_point({schema.KEY_IMPORT: b""}, [schema.KEY_HEAD]) is Failpoint.IMPORT_BEGIN
     last = {schema.KEY_HEAD: b"", schema.KEY_BASE: b""}
     assert find_point(last, [schema.KEY_IMPORT]) is Failpoint.IMPORT_END
-    assert find_point({schema.KEY_HEAD: b""}, [schema.KEY_IMPORT, schema.KEY_BASE]) is None
     block = {schema.KEY_HEAD: b"", schema.KEY_BASE: b"", b"Sa": b"", b"N": b""}
     assert find_point(block, [b"B"]) is Failpoint.BLOCK, "which drops an old one"
     assert find_point({b"N": b"", b"Sa": b""}) is None and find_point({}, [b"S"]) is None
