@@ -18,6 +18,8 @@ from lowu.consensus.messages import CommitCertificate, Proposal
 from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.simulation.checking.watch import PropertyWatch
 from lowu.consensus.simulation.clients import Clients
+from lowu.consensus.simulation.disks import find_state, keeps, mend, pin, rot
+from lowu.consensus.simulation.faults import Rot
 from lowu.consensus.simulation.kernel import Kernel
 from lowu.consensus.simulation.liars.forgery import forge_commit
 from lowu.consensus.simulation.node import (
@@ -220,6 +222,7 @@ class Edge:
     def _append(self, node: SimNode, block: SimBlock) -> None:
         self._checkers.on_commit(node, block)
         node.append(block)
+        pin(node, self._world.plan.snapshot_blocks)
         if self._world.trace.is_on:
             text = f"{block.certificate.height} {block.certificate.block_hash.hex()[:8]}"
             self._world.trace_event(node, "commit", f"{text} txs={len(block.tx_hashes)}")
@@ -243,6 +246,8 @@ class Edge:
             if (is_for_all or not is_member) and not self._world.network.loses():
                 self.sync(node)
                 self._tell_caught_up(node)
+            if node.damaged:
+                self._mend(node)
         self._announce_abstaining()
         self._world.at(ANNOUNCE_MS, self.announce_for_ever)
 
@@ -273,26 +278,61 @@ class Edge:
         self._world.later(node, delay_ms, lambda: self.sync(node))
 
     def sync(self, node: SimNode) -> None:
-        """Fetch blocks from a peer that claims to have more; check, execute, commit them."""
-        ahead = [
-            peer
-            for peer in self._linked_peers(node)
-            if len(peer.chain) > len(node.chain) or peer.lies_by("mishelp")
-        ]
-        if not ahead or node.replica is None:
+        """Load a state, or fetch blocks from a peer that claims to have more; check and commit."""
+        if node.replica is None:
             return
-        peer = self._random.choice(ahead)
-        head = len(node.chain)
-        for block in peer.chain[head : head + SYNC_BLOCKS_MAX]:
-            offered = block
-            if peer.liar is not None and peer.lies_by("mishelp"):
-                offered = self._forge(peer.liar, block)
-            if not self._import(node, offered):
-                break
+        peers, head = self._linked_peers(node), len(node.chain)
+        period = self._world.plan.snapshot_blocks
+        owner, height = find_state(node, peers, period) if period else (node, 0)
+        if height:
+            self._load(node, owner, height)
+        else:
+            self._fetch_blocks(node, peers)
         if len(node.chain) > head:
             last = node.chain[-1]
             event = ev.Synced(last.certificate, last.proposal.timestamp_ms, node.epochs.latest)
             self._world.answer(node, self._random.choice(LATE_MS), event)
+
+    def _load(self, node: SimNode, owner: SimNode, height: int) -> None:
+        """Go on from a peer's state: in one step, as a crash leaves either the old or the new one.
+
+        All blocks up to it are checked, which the real node need not do.
+        """
+        for block in owner.chain[len(node.chain) : height]:
+            if not self._import(node, block):
+                raise Violation(f"P03 node {node.instance}: the state of {height} is not proven")
+        node.base, node.states = height, []
+        node.damaged.clear()
+        self._world.faults["load"] += 1
+        self._world.trace_event(node, "load", f"height={height} from {owner.instance}")
+
+    def _fetch_blocks(self, node: SimNode, peers: list[SimNode]) -> None:
+        """Fetch blocks from one peer that has the next one, or lies."""
+        head = len(node.chain)
+        ahead = [peer for peer in peers if keeps(peer, head + 1) or peer.lies_by("mishelp")]
+        if not ahead:
+            return
+        peer = self._random.choice(ahead)
+        for block in peer.chain[head : head + SYNC_BLOCKS_MAX]:
+            offered = block
+            if peer.liar is not None and peer.lies_by("mishelp"):
+                offered = self._forge(peer.liar, block)
+            elif not keeps(peer, block.certificate.height):
+                break
+            if not self._import(node, offered):
+                break
+
+    def rot(self, fault: Rot) -> None:
+        """Let a block become unreadable, before the healing."""
+        if self._world.is_faulty_phase and rot(self._world, fault):
+            self._world.faults["rot"] += 1
+            damaged = sorted(self._world.nodes[fault.instance].damaged)
+            self._world.trace_event(self._world.nodes[fault.instance], "rot", str(damaged))
+
+    def _mend(self, node: SimNode) -> None:
+        mended = mend(node, self._linked_peers(node))
+        if mended:
+            self._world.trace_event(node, "mend", str(mended))
 
     def _forge(self, liar: Liar, block: SimBlock) -> SimBlock:
         certificate = block.certificate

@@ -17,12 +17,25 @@ BEHAVIOURS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """An instance stops at once and comes back later, from what is durable or from nothing."""
+    """An instance stops at once and comes back later, from what is durable or left of it."""
 
     at_ms: int
     instance: int
     down_ms: int
     is_wiped: bool = False
+    """Whether it loses its votes, with blocks."""
+    kept_blocks: int = 0
+    """How many of its oldest blocks a wiped one is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rot:
+    """A block of an instance cannot be read any more, until it is had from another one."""
+
+    at_ms: int
+    instance: int
+    place: int
+    """Which one, counted from its oldest one, and over again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from lowu.consensus.epochs import Epochs
 from lowu.consensus.messages import CommitCertificate, Message, Proposal
 from lowu.consensus.records import Record, ViewRecord, height_key_range, record_key
 from lowu.consensus.replica import Replica
-from lowu.consensus.types import Domain, Hash32, NodeIndex, Sign, hash_bytes
+from lowu.consensus.types import Domain, Hash32, Height, NodeIndex, Sign, hash_bytes
 from lowu.consensus.validators import ValidatorSet
 
 M = TypeVar("M", bound=Message)
@@ -57,6 +57,12 @@ class SimNode:
     replica: Replica | None = None
     records: dict[bytes, Record] = field(default_factory=dict)
     chain: list[SimBlock] = field(default_factory=list)
+    base: Height = 0
+    """The blocks above it are there for others; those up to it are not, as after a state."""
+    damaged: set[Height] = field(default_factory=set)
+    """Blocks that cannot be read."""
+    states: list[Height] = field(default_factory=list)
+    """Volatile: heights of the states that it keeps for others, the newest last."""
     bodies: dict[Hash32, tuple[Hash32, ...]] = field(default_factory=dict)
     """Durable bodies by proposal digest."""
     committed: set[Hash32] = field(default_factory=set)
@@ -117,15 +123,24 @@ class SimNode:
         self.building = None
         self.is_seal_due = False
         self.pool.clear()
+        self.states.clear()
 
-    def wipe(self, genesis_validators: ValidatorSet) -> None:
-        """Lose the disk as well."""
+    def wipe(self, genesis_validators: ValidatorSet, kept_blocks: int) -> None:
+        """Lose the votes as well, and all blocks but the oldest.
+
+        If it began with a state, and that is not among what is left, all blocks are lost.
+        """
         self.was_wiped = True
         self.records.clear()
-        self.chain.clear()
         self.bodies.clear()
         self.committed.clear()
+        left = self.chain[:kept_blocks] if kept_blocks >= self.base else []
+        self.base = self.base if left else 0
+        self.damaged = {height for height in self.damaged if height <= len(left)}
         self.epochs = Epochs(genesis_validators)
+        self.chain = []
+        for block in left:
+            self.append(block)
 
     def head_hash(self, genesis: Hash32) -> Hash32:
         """Return the hash of the last committed block."""

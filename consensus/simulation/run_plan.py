@@ -17,9 +17,11 @@ from random import Random
 from typing import Any, Final
 
 from lowu.consensus.quorum import compute_fault_threshold
-from lowu.consensus.simulation.faults import BEHAVIOURS, Change, Crash, Cut, Link, Rates
+from lowu.consensus.simulation.faults import BEHAVIOURS, Change, Crash, Cut, Link, Rates, Rot
 
-FORMAT: Final = "lowu/plan/1"
+FORMAT: Final = "lowu/plan/2"
+_FORMAT_BEFORE: Final = "lowu/plan/1"
+"""Without states and damaged blocks."""
 LOSABLE: Final = (
     "PrePrepare", "Prepare", "Commit", "Checkpoint", "ViewChange", "NewView", "NewView", "Status",
 )  # fmt: skip
@@ -43,7 +45,10 @@ class RunPlan:
     window: int = 8
     leader_period: int = 1
     block_txs_max: int = 8
+    snapshot_blocks: int = 0
+    """Blocks between two states that nodes keep for those far behind; 0 for none."""
     crashes: tuple[Crash, ...] = ()
+    rots: tuple[Rot, ...] = ()
     cuts: tuple[Cut, ...] = ()
     changes: tuple[Change, ...] = ()
     byzantine: tuple[tuple[int, tuple[str, ...]], ...] = ()
@@ -76,7 +81,8 @@ class RunPlan:
     def faults(self) -> int:
         """How many faults the plan lists."""
         faulty = sum(map(len, (self.byzantine, self.dead, self.diverging, self.twins)))
-        return len(self.crashes) + len(self.cuts) + faulty + bool(self.lost_kind)
+        listed = len(self.crashes) + len(self.cuts) + len(self.rots)
+        return listed + faulty + bool(self.lost_kind)
 
 
 def fault_threshold(plan: RunPlan, members: Sequence[int]) -> int:
@@ -110,7 +116,7 @@ def draw_plan(seed: int, nodes: int) -> RunPlan:
     if random.random() < 0.15:  # an adversary does what the network may do for a while
         heal_ms = plan.heal_ms + random.choice((0, 20_000, 90_000))
         plan = replace(plan, lost_kind=random.choice(LOSABLE), heal_ms=heal_ms)
-    return replace(
+    plan = replace(
         plan,
         crashes=_draw_crashes(random, plan),
         cuts=_draw_cuts(random, plan),
@@ -118,6 +124,7 @@ def draw_plan(seed: int, nodes: int) -> RunPlan:
         skews=_draw_some(random, plan, 0.3, (-5_000, -300, 300, 5_000)),
         is_relaying=random.random() < 0.3,
     )
+    return _draw_disks(Random(f"disks/{seed}/{nodes}"), plan)
 
 
 def _draw_weights(random: Random, nodes: int) -> tuple[int, ...]:
@@ -233,6 +240,22 @@ def _draw_crashes(random: Random, plan: RunPlan) -> tuple[Crash, ...]:
     return tuple(sorted(crashes, key=lambda crash: (crash.at_ms, crash.instance)))
 
 
+def _draw_disks(random: Random, plan: RunPlan) -> RunPlan:
+    """Let nodes keep states, blocks become unreadable, and wiped nodes be left some blocks."""
+    crashes = tuple(
+        replace(crash, kept_blocks=random.choice((0, 0, 2, 1_000))) if crash.is_wiped else crash
+        for crash in plan.crashes
+    )
+    period = random.choice((0, 0, 2, 3, 6))
+    rots: list[Rot] = []
+    if random.random() < 0.3:
+        for _ in range(random.randint(1, 8)):
+            node = random.randrange(len(plan.weights))
+            rots.append(Rot(random.randint(0, plan.heal_ms), node, random.randrange(1_000)))
+    rots.sort(key=lambda item: (item.at_ms, item.instance))
+    return replace(plan, crashes=crashes, snapshot_blocks=period, rots=tuple(rots))
+
+
 def _draw_cuts(random: Random, plan: RunPlan) -> tuple[Cut, ...]:
     if random.random() < 0.5:
         return ()
@@ -314,6 +337,8 @@ def plan_from_json(value: Mapping[str, Any]) -> RunPlan:
         ValueError: `value` is not a plan.
     """
     known = {item.name for item in fields(RunPlan)}
+    if value.get("format") == _FORMAT_BEFORE:
+        value = {"snapshot_blocks": 0, "rots": [], **value, "format": FORMAT}
     if value.get("format") != FORMAT or set(value) != known | {"format"}:
         raise ValueError(f"not a plan of the format {FORMAT}")
     sample = asdict(RunPlan(0, (1,), (0,), (), 0))
@@ -327,6 +352,7 @@ def plan_from_json(value: Mapping[str, Any]) -> RunPlan:
                 **given,
                 "rates": Rates(**value["rates"]),
                 "crashes": tuple(Crash(**item) for item in value["crashes"]),
+                "rots": tuple(Rot(**item) for item in value["rots"]),
                 "cuts": tuple(
                     Cut(**{**item, "links": _freeze(item["links"])}) for item in value["cuts"]
                 ),

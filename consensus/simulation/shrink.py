@@ -18,8 +18,8 @@ from lowu.consensus.simulation.run_plan import RunPlan, keeps_promise
 RUNS_MAX = 400
 QUIET_DELAY_MS = 2
 _LISTS = (
-    "crashes", "cuts", "byzantine", "changes", "twins", "dead", "diverging", "slow", "skews",
-    "submissions",
+    "crashes", "cuts", "rots", "byzantine", "changes", "twins", "dead", "diverging", "slow",
+    "skews", "submissions",
 )  # fmt: skip
 _RATES = ("drop", "duplicate", "long_delay", "crash_mid_step", "lost_answer")
 
@@ -62,6 +62,8 @@ def candidates(plan: RunPlan) -> Iterator[RunPlan]:
         yield replace(plan, rates=replace(plan.rates, delay_ms_max=QUIET_DELAY_MS))
     if plan.lost_kind:
         yield replace(plan, lost_kind="")
+    if plan.snapshot_blocks:
+        yield replace(plan, snapshot_blocks=0)
     if plan.is_relaying:
         yield replace(plan, is_relaying=False)
     equal = replace(plan, weights=(1,) * len(plan.weights))

@@ -114,6 +114,8 @@ class World(Kernel):
             timestamp_ms,
             is_memory_lost=node.is_memory_lost,
         )
+        if self.plan.snapshot_blocks and node.chain:
+            node.states = [len(node.chain)]  # if nothing is committed any more, it is all there is
         self.trace_event(node, "start", f"height={len(node.chain)}")
         self._perform(node, effects)
         self.clients.refill(node)
@@ -134,7 +136,7 @@ class World(Kernel):
         if crash.is_wiped:
             self.faults["wipe"] += 1
             self.trace_event(node, "wipe")
-            node.wipe(self._members)
+            node.wipe(self._members, crash.kept_blocks)
             self.checkers.on_wipe(node)
         if not node.is_dead:
             self.at(crash.down_ms, lambda: self._revive(node))
@@ -356,6 +358,8 @@ class World(Kernel):
             self.at(change.at_ms, partial(self.clients.submit, change.members))
         for crash in plan.crashes:
             self.at(crash.at_ms, partial(self._strike, crash))
+        for rot in plan.rots:
+            self.at(rot.at_ms, partial(self.edge.rot, rot))
         for cut in plan.cuts:
             self.at(cut.at_ms, partial(self._cut, cut.links, partial(self.network.cut, cut)))
             self.at(cut.until_ms, partial(self._cut, (), partial(self.network.mend, cut)))
@@ -386,8 +390,9 @@ class World(Kernel):
 
     def is_settled(self) -> bool:
         """Whether every transaction is committed on every correct node, at one height."""
-        heights = {len(node.chain) for node in self.nodes if node.is_correct}
-        return len(heights) == 1 and self.clients.are_served()
+        correct = [node for node in self.nodes if node.is_correct]
+        is_level = len({len(node.chain) for node in correct}) == 1
+        return is_level and not any(n.damaged for n in correct) and self.clients.are_served()
 
     def _is_done(self, healed_ms: int) -> bool:
         self.checkers.check_progress(healed_ms)

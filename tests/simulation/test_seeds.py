@@ -82,6 +82,9 @@ def test_swarm_options_reach_everything():
     assert any(node >= 7 for plan in plans for node, _ in plan.byzantine)  # a joiner
     for has in (
         lambda p: p.dead,
+        lambda p: p.snapshot_blocks,
+        lambda p: p.rots,
+        lambda p: any(crash.kept_blocks for crash in p.crashes),
         lambda p: p.changes,
         lambda p: p.slow,
         lambda p: p.skews,

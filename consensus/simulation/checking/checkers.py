@@ -111,9 +111,9 @@ class ChainChecker:
         if height != self._heights.get(node, 0):
             raise Violation(f"P13 node {node} came back at {height}, had {self._heights[node]}")
 
-    def on_wipe(self, node: int) -> None:
-        """Note that a node lost its disk."""
-        self._heights[node] = 0
+    def on_wipe(self, node: int, height: Height = 0) -> None:
+        """Note that a node lost its disk, but for the blocks up to a height."""
+        self._heights[node] = height
 
 
 @dataclass(slots=True)

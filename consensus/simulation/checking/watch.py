@@ -158,7 +158,7 @@ class PropertyWatch:
 
     def on_wipe(self, node: SimNode) -> None:
         """A node loses its disk."""
-        self._chain.on_wipe(node.instance)
+        self._chain.on_wipe(node.instance, len(node.chain))
         self._votes.on_wipe(node.instance)
 
     def on_report(self, node: SimNode, evidence: Evidence) -> None:

@@ -1,0 +1,97 @@
+"""Disks in the core's simulation: states instead of blocks, damaged blocks, and what is lost."""
+
+from dataclasses import replace
+
+import pytest
+
+from lowu.consensus.simulation import disks, edge
+from lowu.consensus.simulation.checking.violation import Violation
+from lowu.consensus.simulation.faults import Crash, Cut, Rot
+from lowu.consensus.simulation.run_plan import RunPlan, draw_plan, plan_from_json, plan_to_json
+from lowu.consensus.simulation.world import World
+
+LATE = 3
+PLAN = RunPlan(
+    seed=1,
+    weights=(1,) * 4,
+    members=(0, 1, 2, 3),
+    submissions=tuple(range(0, 2_000, 50)),
+    heal_ms=4_000,
+    block_txs_max=1,
+    snapshot_blocks=5,
+    cuts=(
+        Cut(0, 3_000, tuple(link for peer in range(3) for link in ((LATE, peer), (peer, LATE)))),
+    ),
+)
+"""The last node hears nothing while the others commit forty blocks."""
+
+
+def play(plan):
+    world = World(plan)
+    return world, world.run()
+
+
+def test_a_node_far_behind_goes_on_from_a_state():
+    world, result = play(PLAN)
+    late = world.nodes[LATE]
+    assert result.faults["load"] == 1 and late.base >= 20 and late.base % 5 == 0
+    assert len({len(node.chain) for node in world.nodes}) == 1
+    assert not disks.keeps(late, late.base) and disks.keeps(late, late.base + 1)
+    _, without = play(replace(PLAN, snapshot_blocks=0))
+    assert without.faults["load"] == 0
+
+
+def test_a_state_that_one_node_offers_is_not_taken():
+    """Of four, it could be the liar: two have to have it."""
+    world, _ = play(PLAN)
+    late, peers = world.nodes[LATE], world.nodes[:LATE]
+    late.chain = late.chain[:1]
+    for peer, states in zip(peers, ([10], [15], [20]), strict=True):
+        peer.states = states
+    assert disks.find_state(late, peers, 5) == (late, 0)
+    peers[1].states = [10]
+    assert disks.find_state(late, peers, 5) == (peers[0], 10)
+    assert disks.find_state(late, peers, 10) == (late, 0), "nine blocks are not worth it"
+
+
+def test_damaged_blocks_come_from_others():
+    rots = tuple(Rot(1_500 + 100 * place, place % 3, place) for place in range(9))
+    world, result = play(replace(PLAN, rots=rots))
+    assert result.faults["rot"] == 9 and not any(node.damaged for node in world.nodes)
+
+
+def test_control_a_damaged_block_that_is_not_mended(monkeypatch):
+    monkeypatch.setattr(edge, "mend", lambda node, peers: [])
+    with pytest.raises(Violation, match="P17"):
+        play(replace(PLAN, rots=(Rot(1_500, 0, 0),)))
+
+
+@pytest.mark.parametrize("kept", [0, 2, 1_000])
+def test_a_node_that_lost_its_votes_abstains_whatever_is_left_of_its_blocks(kept):
+    plan = replace(PLAN, cuts=(), crashes=(Crash(1_500, 0, 100, is_wiped=True, kept_blocks=kept),))
+    world = World(plan)
+    seen = []
+    real = world.start
+
+    def start(node):
+        before = len(node.chain)
+        real(node)
+        if node.was_wiped:
+            seen.append((before, node.replica.phase))
+
+    world.start = start
+    world.run()
+    ((blocks, phase),) = seen
+    assert phase == "abstaining"
+    assert blocks == kept if kept < 1_000 else blocks > 10
+
+
+def test_a_replay_file_of_before_is_read():
+    plan = next(plan for seed in range(50) if not (plan := draw_plan(seed, 4)).rots and plan.cuts)
+    plan = replace(plan, snapshot_blocks=0)
+    value = plan_to_json(plan)
+    del value["snapshot_blocks"], value["rots"]
+    for crash in value["crashes"]:
+        del crash["kept_blocks"]
+    expected = replace(plan, crashes=tuple(replace(crash, kept_blocks=0) for crash in plan.crashes))
+    assert plan_from_json({**value, "format": "lowu/plan/1"}) == expected
