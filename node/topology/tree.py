@@ -344,6 +344,12 @@ def load_tree(directory: Path) -> Plan:
         )
         joined, left = _read_joined(directory), _read_left(directory)
         genesis_format = read_genesis_format(_genesis_file(directory))
+        plan = Plan(spec, ports, joined, genesis_format, left)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{directory}: the network's files are damaged ({error})") from error
-    return Plan(spec, ports, joined, genesis_format, left)
+    if not plan.members:
+        raise ConfigError(
+            f"{left_file(directory)}: damaged; it lists all nodes, but a group cannot remove its "
+            "last one. Take out the nodes that have not left"
+        )
+    return plan

@@ -13,6 +13,7 @@ CELLS = (
     "up: configuration:before:55",
     "up --set: configuration:torn-half:5",
     "up --set: configuration:error:8",
+    "node remove: configuration:before:1",
     "org account: keys:torn-start:2",
     "org account: keys:before:3",
     "issue: store:after:5",

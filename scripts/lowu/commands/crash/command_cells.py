@@ -82,12 +82,21 @@ KINDS = {
     "up": (FileKind.CONFIGURATION, FileKind.KEYS),
     "up --set": (FileKind.CONFIGURATION,),
     "node add": (FileKind.CONFIGURATION, FileKind.KEYS),
+    "node remove": (FileKind.CONFIGURATION,),
     "org account": (FileKind.KEYS,),
     "issue": (FileKind.STORE,),
     "erase": (FileKind.STORE,),
 }
 """By command: the kinds of files that it writes."""
-LIMITS = {"up": 89, "up --set": 34, "node add": 34, "org account": 5, "issue": 8, "erase": 13}
+LIMITS = {
+    "up": 89,
+    "up --set": 34,
+    "node add": 34,
+    "node remove": 2,
+    "org account": 5,
+    "issue": 8,
+    "erase": 13,
+}
 """How many steps a command has, about."""
 
 
@@ -119,6 +128,7 @@ class CommandTest:
             "up": self._play_up,
             "up --set": self._play_set,
             "node add": self._play_add,
+            "node remove": self._play_remove,
             "org account": self._play_account,
             "issue": self._play_issue,
             "erase": self._play_erase,
@@ -222,6 +232,23 @@ class CommandTest:
             self._does("node", "remove", name, "--dir", folder)
         self._does("issue", self._sample(), *self._parties(), "--dir", folder)
         return True
+
+    def _play_remove(self, order: FileOrder) -> bool:
+        folder = self._share()
+        (name,) = _joined(self._does("node", "list", "--dir", folder)) or [
+            self._does("node", "add", "bea-hk", "--dir", folder)["node"]
+        ]
+        remove = ("node", "remove", name, "--dir", folder)
+        is_reached = self._fails(order, *remove)
+        if is_reached:
+            self._does(*remove)
+        if self._is_running(name):
+            raise CommandFailed(f"{name} still runs")
+        if _joined(self._does("node", "list", "--dir", folder)):
+            raise CommandFailed(f"{name} is still of the group")
+        self._does("node", "add", name, "--dir", folder)
+        self._does("node", "remove", name, "--dir", folder)
+        return is_reached
 
     def _is_running(self, name: str) -> bool:
         nodes = self._does("status", "--dir", self._shared)["nodes"]

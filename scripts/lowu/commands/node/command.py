@@ -106,7 +106,7 @@ def _tell(found: PlannedNode, what: str, decision: Decision, *, is_json: bool) -
     say(
         f"{found.name} ({found.spec.institution}) {what}: {decision.tell()}",
         is_json=is_json,
-        height=decision.height,
+        height=decision.height or None,
         node=found.name,
         node_id=found.key.node_id.hex(),
         proposal=decision.proposal,
@@ -275,15 +275,18 @@ def _require_vote(office: Office, found: PlannedNode) -> None:
 def remove(name: str, is_forced: bool, directory: Path, is_json: bool) -> None:
     """Remove NODE from the group and stop it; its folder stays.
 
-    `lowu node add NODE` takes it back.
+    `lowu node add NODE` takes it back. If it was cut short, the same command completes it.
     """
+    from lowu.commands.node.deciding import Decision, is_cut_short
     from lowu.node.topology.control import Control
     from lowu.node.topology.tree import write_left
 
     office = Office(directory)
     found = _find(office, name)
-    calls = [_call("remove", found.key.node_id.hex())]
-    decision = _change(office, found, calls, 0, is_forced=is_forced, is_removed=True)
+    decision = Decision(0, None, (), is_earlier=True)
+    if not run_steps(lambda: is_cut_short(office, found)):
+        calls = [_call("remove", found.key.node_id.hex())]
+        decision = _change(office, found, calls, 0, is_forced=is_forced, is_removed=True)
     write_left(directory, {*office.plan.left, found.name})
     Control(directory).order("stop", [found.name])
     _tell(found, "is removed and does not run", decision, is_json=is_json)

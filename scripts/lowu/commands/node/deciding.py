@@ -56,7 +56,7 @@ class Decision:
     """What was decided, and how."""
 
     height: int
-    """The block of the change; it holds from the next one on."""
+    """The block of the change, which holds from the next one on; 0 if it is not known any more."""
     proposal: int | None
     voters: tuple[str, ...]
     is_earlier: bool = False
@@ -65,7 +65,7 @@ class Decision:
     def tell(self) -> str:
         """Return it as a sentence."""
         if self.is_earlier:
-            return f"decided earlier, in block {self.height}"
+            return "decided earlier" + (f", in block {self.height}" if self.height else "")
         if self.proposal is None:
             return f"decided by the network's governor in block {self.height}"
         return (
@@ -79,6 +79,13 @@ async def read_group(office: Office) -> dict[str, GroupNode]:
     async with office.open_client((await _find_node(office)).url) as client:
         answer = await Registry(client).read(CONSENSUS_ADDRESS, data)
     return {item.node_id.hex(): item for item in decode_nodes(answer)}
+
+
+async def is_cut_short(office: Office, node: PlannedNode) -> bool:
+    """Whether the group has removed a node that runs, or is started with the others."""
+    if node.key.node_id.hex() in await read_group(office):
+        return False
+    return node.name not in office.plan.left or bool(await read_statuses([node]))
 
 
 async def read_settings(office: Office) -> dict[SystemKey, tuple[int, int]]:
