@@ -61,6 +61,11 @@ def test_state_and_sync():
     assert figures["synced_per_second"] > 0 and figures["cpu_us_synced"] > 0
 
 
+def test_a_node_without_a_disk_takes_a_state_or_all_blocks():
+    figures = lowu_json("bench", "sync", "--lengths", 100, "--rounds", 1)["figures"]
+    assert figures["state_s_100"] > 0 and figures["blocks_cpu_s_100"] > 0
+
+
 def test_reads_and_the_start():
     options = ("--against", "", "--rounds", 1, "--verifications", 200)
     figures = lowu_json("bench", "read", *options)["figures"]

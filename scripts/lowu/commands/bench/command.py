@@ -235,6 +235,11 @@ def path(blocks: int, rounds: int, is_json: bool) -> None:
     show_default=True,
     help="With --behind: the load meanwhile, as a share of the most that the network commits.",
 )
+@click.option(
+    "--lengths",
+    metavar="BLOCKS,…",
+    help="Time a node with an empty disk on chains of these lengths, by a state and by blocks.",
+)
 @plot_option
 @json_option
 def sync(
@@ -243,13 +248,17 @@ def sync(
     rounds: int,
     behind: int | None,
     share: float,
+    lengths: str | None,
     plot: Path | None,
     is_json: bool,
 ) -> None:
     """Measure how fast a node catches up with what it missed."""
+    from lowu.commands.bench.newcomer import run_newcomers
     from lowu.commands.bench.sync import run_sync, run_sync_under_load
 
-    if behind is None:
+    if lengths is not None:
+        run_newcomers(nodes, lengths, rounds, plot, is_json=is_json)
+    elif behind is None:
         run_sync(nodes, registrations, rounds, plot, is_json=is_json)
     else:
         run_sync_under_load(nodes, behind, share, rounds, is_json=is_json)

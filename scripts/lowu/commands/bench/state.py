@@ -54,7 +54,7 @@ def run_state(counts_text: str, rounds: int, plot: Path | None, *, is_json: bool
     """In every round, fill a chain on disk and measure at each number of records."""
     progress = Progress(is_silent=is_json)
     report = BenchReport(is_json=is_json, plot=plot)
-    counts = _parse_counts(counts_text)
+    counts = parse_counts("--records", counts_text, BLOCK_SIZE)
     plan = plan_load(4)
     found: dict[int, StateMeasurement] = {count: StateMeasurement() for count in counts}
     for number in range(rounds):
@@ -139,13 +139,14 @@ def _open(plan: Plan, folder: Path, records: int) -> tuple[Chain, float]:
     return chain, opened_ms
 
 
-def _parse_counts(text: str) -> list[int]:
+def parse_counts(option: str, text: str, multiple_of: int) -> list[int]:
+    """Return the numbers that an option lists, ascending; `UsageError` if they are none."""
     try:
         counts = sorted({int(item) for item in text.split(",")})
     except ValueError as error:
-        raise click.UsageError(f"--records {text}: expected numbers such as 1000,10000") from error
-    if counts[0] < BLOCK_SIZE or any(count % BLOCK_SIZE for count in counts):
-        raise click.UsageError(f"--records {text}: each must be a multiple of {BLOCK_SIZE}")
+        raise click.UsageError(f"{option} {text}: expected numbers such as 1000,10000") from error
+    if counts[0] < multiple_of or any(count % multiple_of for count in counts):
+        raise click.UsageError(f"{option} {text}: each must be a multiple of {multiple_of}")
     return counts
 
 

@@ -49,7 +49,7 @@ def run_sync(nodes: int, count: int, rounds: int, plot: Path | None, *, is_json:
             trio.run(partial(offer, watched=others), issuers, others[:1])
             started = time.monotonic()
             control.order("start", [late.name])
-            trio.run(_wait_for_level, late.url, others[0])
+            trio.run(wait_for_level, late.url, others[0])
             speeds_per_s.append(count / (time.monotonic() - started))
             (state,) = control.order("status", [late.name])
             costs_us.append(cpu_s(int(state["pid"])) / count * 1e6)
@@ -120,7 +120,7 @@ async def _catch_up(
         heights.append((time.monotonic(), await _height(client)))
         await trio.to_thread.run_sync(start)
         first = await _height_once_up(late)
-        await _wait_for_level(late, url)
+        await wait_for_level(late, url)
         heights.append((time.monotonic(), await _height(client)))
         nursery.cancel_scope.cancel()
     (began, low), (started, middle), (ended, high) = heights
@@ -160,7 +160,7 @@ async def _height_once_up(url: str) -> int:
             await trio.sleep(POLL_S)
 
 
-async def _wait_for_level(url: str, other: str) -> None:
+async def wait_for_level(url: str, other: str) -> None:
     """Return once a node has reached the height of another."""
     with trio.move_on_after(SYNC_S):
         async with RpcClient(url) as client, RpcClient(other) as level:
