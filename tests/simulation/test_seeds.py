@@ -213,3 +213,23 @@ def test_a_violation_is_shown_with_trace_and_commands(tmp_path, monkeypatch, cap
     (path, *_) = sorted(tmp_path.iterdir())
     assert f"--replay {path}" in done.output
     assert World(load_replay(path)).plan.faults <= draw_plan(0, 4).faults
+
+
+@pytest.mark.parametrize("stack", ["core", "full"])
+def test_ctrl_c_tells_what_was_played(stack, monkeypatch):
+    from click.testing import CliRunner
+
+    from lowu.commands.simulate import command
+    from lowu.commands.simulate import stack as whole
+
+    def run_until_ctrl_c(run, tasks, jobs):
+        yield from map(run, tasks[:2])
+        raise KeyboardInterrupt
+
+    for module in (command, whole):
+        monkeypatch.setattr(module, "run_parallel", run_until_ctrl_c)
+    arguments = ["--seeds", "900", "--first-seed", "1", "--stack", stack, "--json"]
+    done = CliRunner().invoke(command.simulate, arguments)
+    told = json.loads(done.stdout)
+    assert done.exit_code == 130 and "until then" in done.stderr
+    assert told["figures"]["seeds"] == 2 and told["is_interrupted"] and told["ok"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -77,6 +78,27 @@ class Stopwatch:
             return False
         self._shown = now
         return True
+
+
+class Interruption:
+    """Ctrl-C ends a campaign, of which the results so far are told then."""
+
+    is_set = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.is_set = kind is not None and issubclass(kind, KeyboardInterrupt)
+        return self.is_set
+
+    def finish(self, *, is_ok: bool) -> None:
+        """Exit with 1 if something was found, with 130 if Ctrl-C has ended the campaign."""
+        if not is_ok:
+            sys.exit(1)
+        if self.is_set:
+            click.echo("interrupted: these are the results until then", err=True)
+            sys.exit(130)
 
 
 def print_figures(figures: Mapping[str, float], faults: Counter[str] | None = None) -> None:

@@ -12,6 +12,7 @@ import click
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import (
     FINDINGS_SHOWN,
+    Interruption,
     Stopwatch,
     list_tasks,
     parse_sizes,
@@ -122,15 +123,18 @@ def _run_seeds(options: dict[str, Any]) -> None:
 
     progress = Progress(is_silent=options["is_json"])
     tasks, watch, totals = list_tasks(options), Stopwatch(), Totals()
-    for found in run_parallel(_run_task, tasks, options["jobs"]):
-        totals.add(found)
-        if watch.is_due():
-            progress(_describe_progress(totals, len(tasks), watch.elapsed_s))
+    with Interruption() as interruption:
+        for found in run_parallel(_run_task, tasks, options["jobs"]):
+            totals.add(found)
+            if watch.is_due():
+                progress(_describe_progress(totals, len(tasks), watch.elapsed_s))
     elapsed_s = watch.elapsed_s
     findings = [_shrink(item, options["save"], progress) for item in totals.findings[:20]]
-    _summarise(totals, elapsed_s, findings, is_json=options["is_json"])
-    if totals.findings:
-        sys.exit(1)
+    _summarise(
+        totals, elapsed_s, findings,
+        is_interrupted=interruption.is_set, is_json=options["is_json"],
+    )  # fmt: skip
+    interruption.finish(is_ok=not totals.findings)
 
 
 def _run_task(task: tuple[int, int]) -> Any:
@@ -171,6 +175,7 @@ def _summarise(
     elapsed_s: float,
     findings: list[tuple[PlanFinding, Path | None]],
     *,
+    is_interrupted: bool,
     is_json: bool,
 ) -> None:
     figures = {
@@ -193,6 +198,7 @@ def _summarise(
             faults=dict(sorted(totals.faults.items())),
             coverage=[list(item) for item in coverage],
             findings=[_describe_finding(item, path) for item, path in findings],
+            is_interrupted=is_interrupted,
         )
         return
     print_figures(figures, totals.faults)

@@ -12,6 +12,7 @@ import click
 from lowu.cli import emit_json
 from lowu.commands.simulate.campaign import (
     FINDINGS_SHOWN,
+    Interruption,
     Stopwatch,
     list_tasks,
     print_figures,
@@ -41,20 +42,21 @@ def run_stack_seeds(options: dict[str, Any]) -> None:
     virtual_s = recovery_s = 0.0
     faults: Counter[str] = Counter()
     findings: list[dict[str, Any]] = []
-    for (seed, nodes), found in run_parallel(_run_task, tasks, options["jobs"]):
-        count += 1
-        if isinstance(found, str):
-            findings.append({"seed": seed, "nodes": nodes, "violation": found})
-        else:
-            blocks += found.blocks
-            frames += found.frames
-            compared += seed % TWICE_EVERY == 0
-            virtual_s += found.virtual_s
-            recovery_s = max(recovery_s, found.recovery_s)
-            faults.update(found.faults)
-        if watch.is_due():
-            rate = count / watch.elapsed_s
-            progress(f"{count}/{len(tasks)} seeds, {rate:.1f}/s, {len(findings)} violations")
+    with Interruption() as interruption:
+        for (seed, nodes), found in run_parallel(_run_task, tasks, options["jobs"]):
+            count += 1
+            if isinstance(found, str):
+                findings.append({"seed": seed, "nodes": nodes, "violation": found})
+            else:
+                blocks += found.blocks
+                frames += found.frames
+                compared += seed % TWICE_EVERY == 0
+                virtual_s += found.virtual_s
+                recovery_s = max(recovery_s, found.recovery_s)
+                faults.update(found.faults)
+            if watch.is_due():
+                rate = count / watch.elapsed_s
+                progress(f"{count}/{len(tasks)} seeds, {rate:.1f}/s, {len(findings)} violations")
     elapsed_s = watch.elapsed_s
     figures = {
         "seeds": count,
@@ -66,9 +68,9 @@ def run_stack_seeds(options: dict[str, Any]) -> None:
         "recovery_ms_max": round(recovery_s * 1000),
         "seconds": round(elapsed_s, 2),
     }
-    _summarise(figures, faults, findings, is_json=options["is_json"])
-    if findings:
-        sys.exit(1)
+    is_interrupted, is_json = interruption.is_set, options["is_json"]
+    _summarise(figures, faults, findings, is_interrupted=is_interrupted, is_json=is_json)
+    interruption.finish(is_ok=not findings)
 
 
 def _summarise(
@@ -76,10 +78,14 @@ def _summarise(
     faults: Counter[str],
     findings: list[dict[str, Any]],
     *,
+    is_interrupted: bool,
     is_json: bool,
 ) -> None:
     if is_json:
-        emit_json(not findings, figures, faults=dict(sorted(faults.items())), findings=findings)
+        emit_json(
+            not findings, figures, faults=dict(sorted(faults.items())), findings=findings,
+            is_interrupted=is_interrupted,
+        )  # fmt: skip
         return
     print_figures(figures, faults)
     for item in findings[:FINDINGS_SHOWN]:
