@@ -55,6 +55,8 @@ class Inspection:
     """Of the whole state, after a full look: nodes at one head have the same."""
     is_vote_memory_sound: bool = False
     """Whether all records of its votes can be read, and are what its trace says."""
+    settled: int = 0
+    """The height up to which its votes are dropped: with a shorter chain it would abstain."""
     is_of_other_genesis: bool = False
     """Whether it is another chain's than the configuration says: not damage of this one."""
 
@@ -170,6 +172,7 @@ class Inspector:
         memory = decode_memory(self._storage.get(schema.KEY_VOTES))
         for _ in self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END):
             pass
+        self.result.settled = int.from_bytes(self._storage.get(schema.KEY_SETTLED) or b"", "big")
         loss = "" if trace is None else find_loss(trace.read(), memory)
         if loss:
             self.result.note(f"votes: {loss}; the node will abstain")

@@ -15,7 +15,7 @@ from lowu.commands.doctor.checking import NodeReport
 from lowu.node.errors import ConfigError, NodeError
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.ledger import schema, vote_trace
-from lowu.node.ledger.inspection import Inspector
+from lowu.node.ledger.inspection import Inspection, Inspector
 from lowu.node.ledger.opening import set_aside
 from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.vote_trace import NO_MARK, FileTrace, Memory, sync_folder
@@ -28,18 +28,23 @@ OWN_PREFIXES = (schema.PREFIX_VOTE, schema.PREFIX_PROPOSAL)
 """What a node has for itself, and never from another one."""
 
 
-def choose_source(reports: Sequence[NodeReport]) -> NodeReport | None:
-    """Return the sound node with the highest head and all blocks; None if there is none."""
+def choose_source(reports: Sequence[NodeReport], settled: int) -> NodeReport | None:
+    """Return a sound node to take the chain from; None if there is none.
+
+    Preferred are those at or above a height (up to it, the other one has dropped its votes), then
+    those with all blocks, then those with the highest head.
+    """
     sound = [
         item
         for item in reports
         if item.is_sound and item.inspection is not None and item.inspection.head_hash
     ]
-    return max(
-        sound,
-        key=lambda item: (-item.inspection.base, item.inspection.head.number),  # type: ignore[union-attr]
-        default=None,
-    )
+
+    def rank(report: NodeReport) -> tuple[bool, int, int]:
+        found = report.inspection or Inspection()
+        return found.head.number >= settled, -found.base, found.head.number
+
+    return max(sound, key=rank, default=None)
 
 
 def mend(
@@ -50,10 +55,10 @@ def mend(
     Raises:
         NodeError: the new database is not sound, or cannot be written; nothing has changed then.
     """
-    data = report.folder / "data"
+    data, seen = report.folder / "data", report.inspection
     fresh = data.with_name("data.mended")
     shutil.rmtree(fresh, ignore_errors=True)
-    is_voting = report.inspection is not None and report.inspection.is_vote_memory_sound
+    is_voting = seen is not None and seen.is_vote_memory_sound
     try:
         _copy(source.folder / "data", data if is_voting else None, fresh)
         _check(plan, block, fresh, report, is_voting=is_voting)
@@ -63,7 +68,12 @@ def mend(
     kept = set_aside(data) if data.exists() else data
     fresh.rename(data)
     sync_folder(report.folder)
-    return kept, is_voting
+    is_long = (
+        source.inspection is not None
+        and seen is not None
+        and (seen.settled <= source.inspection.head.number)
+    )
+    return kept, is_voting and is_long
 
 
 def _copy(source: Path, own: Path | None, fresh: Path) -> None:
