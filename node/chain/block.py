@@ -18,6 +18,10 @@ from lowu.node.errors import BadInput
 VERSION = 1
 BLOCK_BYTES_MAX = 32 * 1024 * 1024
 TX_COUNT_MAX = 100_000
+_HEADER_ITEMS_MAX = 4_096
+"""Fields, and the id and weight of each validator."""
+_PARTS = 4
+"""Items of a block besides its transactions: itself, header, their list, and certificate."""
 NUMBER_MAX = 2**63 - 1
 """Limit of every number in a header."""
 
@@ -93,7 +97,7 @@ def encode_header(header: Header) -> bytes:
 def decode_header(data: bytes) -> Header:
     """Return the header in `data`; `BadInput` unless it is canonically encoded."""
     try:
-        fields = decode_rlp(data)
+        fields = decode_rlp(data, _HEADER_ITEMS_MAX)
         numbers = [int.from_bytes(fields[i], "big") for i in (0, 1, 7, 8, 9)]
         hashes = fields[2:7]
         header = Header(
@@ -141,10 +145,8 @@ def decode_block(data: bytes) -> Block:
     if len(data) > BLOCK_BYTES_MAX:
         raise BadInput(f"block of {len(data)} bytes; at most {BLOCK_BYTES_MAX}")
     try:
-        header, transactions, certificate = decode_rlp(data)
-        if len(transactions) > TX_COUNT_MAX or not all(
-            isinstance(item, bytes) for item in transactions
-        ):
+        header, transactions, certificate = decode_rlp(data, TX_COUNT_MAX + _PARTS)
+        if not all(isinstance(item, bytes) for item in transactions):
             raise BadInput("malformed transaction list")
         return Block(
             decode_header(header), tuple(transactions), decode_commit_certificate(certificate)

@@ -9,6 +9,7 @@ themselves are refused. Tests compare both directions with the library.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, TypeAlias
 
 Item: TypeAlias = bytes | int | Sequence["Item"]
@@ -43,9 +44,14 @@ def _long_prefix(offset: int, length: int) -> bytes:
     return bytes((offset + len(size),)) + size
 
 
-def decode_rlp(data: bytes) -> Any:
-    """Return the strings and lists in `data`; ValueError unless canonically encoded."""
-    items, _ = _scan(data, 0, len(data), 0)
+def decode_rlp(data: bytes, items_max: int | None = None) -> Any:
+    """Return the strings and lists in `data`; ValueError unless canonically encoded.
+
+    With `items_max`, more strings and lists than that, in all lists together, are refused before
+    they take memory: an item of one byte takes forty.
+    """
+    left = [len(data) if items_max is None else items_max]
+    items, _ = _scan(data, 0, len(data), 0, left)
     if len(items) != 1:
         raise ValueError(f"RLP of {len(items)} items instead of one")
     return items[0]
@@ -60,16 +66,20 @@ def decode_rlp_list(data: bytes) -> tuple[list[Any], list[int]]:
     start, end = _bounds(data, 0, len(data)) if data else (0, 0)
     if not data or data[0] < 0xC0 or end != len(data):
         raise ValueError("not one RLP list")
-    return _scan(data, start, end, 1)
+    return _scan(data, start, end, 1, [len(data)])
 
 
-def _scan(data: bytes, at: int, end: int, depth: int) -> tuple[list[Any], list[int]]:
-    """Return the items between two offsets, and their bounds."""
+def _scan(
+    data: bytes, at: int, end: int, depth: int, left: list[int]
+) -> tuple[list[Any], list[int]]:
+    """Return the items between two offsets, and their bounds; `left` has how many may follow."""
     if depth > DEPTH_MAX:
         raise ValueError("RLP lists are nested too deeply")
     items: list[Any] = []
     edges = [at]
-    while at < end:
+    for _ in repeat(None, left[0] + 1):
+        if at >= end:
+            break
         head = data[at]
         if head < 0x80:
             stop = at + 1
@@ -82,10 +92,13 @@ def _scan(data: bytes, at: int, end: int, depth: int) -> tuple[list[Any], list[i
         else:
             start, stop = _bounds(data, at, end)
             items.append(
-                data[start:stop] if head < 0xC0 else _scan(data, start, stop, depth + 1)[0]
+                data[start:stop] if head < 0xC0 else _scan(data, start, stop, depth + 1, left)[0]
             )
         edges.append(stop)
         at = stop
+    left[0] -= len(items)
+    if left[0] < 0:
+        raise ValueError("RLP has too many items")
     return items, edges
 
 

@@ -1,5 +1,6 @@
 """Transactions, receipts, headers, blocks, Merkle trees: encodings and hostile bytes."""
 
+import tracemalloc
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -29,7 +30,13 @@ from lowu.node.chain.receipt import (
     decode_receipt,
     encode_receipt,
 )
-from lowu.node.chain.rlp_codec import DEPTH_MAX, decode_rlp, decode_rlp_list, encode_rlp
+from lowu.node.chain.rlp_codec import (
+    DEPTH_MAX,
+    decode_rlp,
+    decode_rlp_list,
+    encode_rlp,
+    encode_rlp_list,
+)
 from lowu.node.chain.transaction import TX_BYTES_MAX, compute_intrinsic_gas, decode_transaction
 from lowu.node.errors import BadInput, InvalidTransaction, StorageError
 from tests.unit.node_kit import ACCOUNT, CHAIN_ID, signed
@@ -267,6 +274,36 @@ def test_rlp_list_says_where_its_items_are():
     for wrong in (b"", b"a", b"\x80", data[:-1], data + b"a"):
         with pytest.raises(ValueError, match="RLP"):
             decode_rlp_list(wrong)
+
+
+@pytest.mark.parametrize(
+    "value", [[b""] * 9, [[b""] * 4, [b""] * 3], [[[b""] * 8]], [[b""]] * 5, [b"x" * 60] * 9]
+)
+def test_rlp_has_no_more_items_than_are_wanted(value):
+    """Items of all lists count together, and so do the lists themselves."""
+
+    def count(item):
+        return 1 + sum(map(count, item)) if isinstance(item, list) else 1
+
+    data = rlp.encode(value)
+    assert decode_rlp(data, count(value)) == decode_rlp(data) == value
+    for few in range(count(value)):
+        with pytest.raises(ValueError, match="too many items"):
+            decode_rlp(data, few)
+
+
+def test_a_block_of_tiny_items_takes_no_memory():
+    """A validator's answer of 32 MB could hold as many transactions, of a gigabyte in memory."""
+    many = encode_rlp_list([b"\x01"] * 3_000_000)
+    sizes = []
+    for block in ([b"\x80", many, b"\x80"], [rlp.encode(many), b"\xc0", b"\x80"]):
+        data = encode_rlp_list(block)
+        tracemalloc.start()
+        with pytest.raises(BadInput):
+            decode_block(data)
+        sizes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert max(sizes) < 12_000_000
 
 
 def test_rlp_is_not_nested_for_ever():
