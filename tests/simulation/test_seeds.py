@@ -67,6 +67,11 @@ def test_a_liar_remembers_validators_that_have_left():
     assert isinstance(run_seed(16_837, 7), RunResult)
 
 
+def test_a_peer_that_restarts_while_the_group_changes_is_answered_in_both_epochs():
+    """Seed 1001395 of 7 nodes: the checker of P22 took two epochs for one."""
+    assert isinstance(run_seed(1_001_395, 7), RunResult)
+
+
 def test_a_run_is_the_same_with_and_without_a_trace():
     plan = draw_plan(3, 4)
     plain, traced = run_plan(plan), run_plan(plan, is_traced=True)

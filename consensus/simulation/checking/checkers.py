@@ -123,7 +123,7 @@ class StepChecker:
     window: int
     _progress: dict[int, tuple[Height, View, Height]] = field(default_factory=dict)
     _verifying: dict[tuple[int, Hash32], int] = field(default_factory=dict)
-    _answers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    _answers: dict[tuple[int, Height, int], list[int]] = field(default_factory=dict)
 
     def on_step(self, node: SimNode, effects: tuple[Effect, ...], now_ms: int) -> None:
         """Check the effects with which a node handled one input."""
@@ -140,7 +140,7 @@ class StepChecker:
         for effect in effects:
             self._check_effect(node, effect)
         for to in {effect.to for effect in effects if isinstance(effect, fx.Send)}:
-            self._check_answers(node, to, now_ms)
+            self._check_answers(node, replica.epoch.first_height, to, now_ms)
 
     def _check_effect(self, node: SimNode, effect: Effect) -> None:
         match effect:
@@ -154,9 +154,12 @@ class StepChecker:
             case fx.CommitBlock(certificate) if certificate.height > len(node.chain) + 1:
                 raise Violation(f"P02 node {node.instance} commits {certificate.height} too early")
 
-    def _check_answers(self, node: SimNode, to: int, now_ms: int) -> None:
-        """P22: no peer can make a node resend its messages without limit."""
-        recent = self._answers.setdefault((node.instance, to), [])
+    def _check_answers(self, node: SimNode, epoch: Height, to: int, now_ms: int) -> None:
+        """P22: no peer can make a node resend its messages without limit.
+
+        Each epoch begins a period of its own, and its validators have other numbers.
+        """
+        recent = self._answers.setdefault((node.instance, epoch, to), [])
         recent[:] = [time_ms for time_ms in recent if time_ms > now_ms - 1_000]
         recent.append(now_ms)
         if len(recent) > ANSWERS_MAX:
