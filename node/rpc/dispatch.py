@@ -95,8 +95,10 @@ class Dispatcher:
             found = [item for item in responses if item is not None]
             await self._finish(found, client)
             for response in found:
+                await trio.lowlevel.checkpoint()  # a large answer takes milliseconds
                 is_too_large = size > BATCH_RESPONSE_BYTES_MAX
                 parts.append(encode_response(_too_large(response) if is_too_large else response))
+                response.clear()
                 size += len(parts[-1])
         return b"[" + b",".join(parts) + b"]" if parts else b""
 

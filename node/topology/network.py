@@ -7,8 +7,11 @@ block. If that does not happen in time, the error says what is wrong with each n
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -40,6 +43,8 @@ READY_S = 60.0
 PORT_ATTEMPTS = 5
 POLL_S = 0.02
 HOPE_POLL_S = 0.5
+FULL_BYTES = 16 * 1024 * 1024
+"""A disk with less room is as good as full: the engine takes so much at a time."""
 
 
 class NotReady(NodeError):
@@ -320,10 +325,19 @@ async def _diagnose(plan: Plan, control: Control, directory: Path) -> list[str]:
 
 
 def describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
-    """Return a line that says that a node's process has exited, and why."""
+    """Return a line that says that a node's process has exited, and why.
+
+    If its disk is full, the process could not write all of the reason.
+    """
     output = node_folder(directory, node) / "nohup.out"
     last = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
-    return f"{node.name} ended with {exit_code}: {' '.join(last.splitlines()[-1:])}"
+    text = f"{node.name} ended with {exit_code}: {' '.join(last.splitlines()[-1:])}"
+    free = shutil.disk_usage(directory).free
+    full = os.strerror(errno.ENOSPC)
+    if free < FULL_BYTES and full not in text:
+        text += f" [the disk of {directory} has {free // 1024} KiB left: {full}; make room on it, "
+        text += "then start the node again; what it has committed is not lost]"
+    return text
 
 
 async def _describe(node: PlannedNode) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,8 @@ from lowu.node.ledger.disk_errors import (
 from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.vote_trace import FileTrace, Mark, Memory
 from lowu.node.process import describe_cause
+from lowu.node.topology.network import describe_end
+from lowu.node.topology.tree import node_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 PATH = Path("/node/data")
@@ -96,6 +99,7 @@ def run(code, *arguments, prefix=()):
 FILL = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from lowu.node.errors import StorageError
 from lowu.node.ledger.rocks import RocksStorage
 storage = RocksStorage(Path(sys.argv[1]))
@@ -224,3 +228,25 @@ def test_a_snapshot_tells_damage_from_absence(damaged):
     with pytest.raises(DamagedData, match="checksum mismatch"):
         for number in range(1_000):
             read(b"k%04d" % number)
+
+
+@pytest.mark.parametrize(
+    ("free", "said", "expected"),
+    [
+        (0, "…/data: a write could not", "has 0 KiB left: No space left on device; make room"),
+        (0, "…: No space left on device; make room on it", "make room on it"),
+        (10**9, "…/data: the disk itself fails", "the disk itself fails"),
+    ],
+)
+def test_a_full_disk_is_named_although_the_node_could_not_write_it(
+    free, said, expected, tmp_path, monkeypatch
+):
+    """N-F9: what a node says last is on the same disk."""
+    node = SimpleNamespace(name="node3")
+    folder = node_folder(tmp_path, node)
+    folder.mkdir(parents=True)
+    (folder / "nohup.out").write_text(f"running\n{said}", encoding="utf-8")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    told = describe_end(node, 1, tmp_path)
+    assert told.startswith(f"node3 ended with 1: {said}") and expected in told
+    assert told.count("No space left") <= 1

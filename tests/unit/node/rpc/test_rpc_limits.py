@@ -47,6 +47,28 @@ def test_an_answer_is_no_multiple_of_what_was_sent():
     assert {json.loads(item)["error"]["code"] for item in wrong} == {-32602}
 
 
+async def test_answers_of_a_batch_are_encoded_one_at_a_time():
+    """Of a whole batch they took half a second, in which the node did nothing else."""
+    turns = []
+
+    async def count_turns():
+        while True:
+            turns.append(None)
+            await trio.lowlevel.checkpoint()
+
+    async def tell():
+        turns.clear()  # so that only those count after the last request
+        return ["0x0"] * 100
+
+    methods = SimpleNamespace(table={"tell": Method(tell, 0, 0, True)})
+    body = json.dumps([{"id": number, "method": "tell"} for number in range(64)]).encode()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        answers = json.loads(await Dispatcher(methods, InlineRunner()).answer(body))
+        nursery.cancel_scope.cancel()
+    assert len(answers) == 64 and len(turns) > 60
+
+
 async def test_a_batch_that_waits_ends(autojump_clock):
     """N-R7: each of its requests may wait for half a minute, and there may be a thousand."""
 
