@@ -34,6 +34,7 @@ from lowu.node.gateway.requests import ChunkRequest, SnapshotRequest
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.state_import import RosterChange, SnapshotBlock
 from lowu.node.ledger.state_snapshot import (
+    CHUNK_BYTES,
     Manifest,
     PinnedState,
     decode_chunk,
@@ -56,6 +57,10 @@ FETCHERS_MAX = 4
 """Peers that chunks are asked of at once."""
 CHUNK_IN_BLOCKS = 2
 """Blocks that are executed in the time in which a chunk is loaded, about."""
+ROOM_OF_STATE = 3
+"""Its chunks are written, then moved, while the own state is not yet gone from the disk."""
+ROOM_BYTES = 64 * 1024 * 1024
+"""Room for the engine's logs besides."""
 RETRY_S = 120.0
 """How long no state is asked for after that failed; twice as long for each load that had begun."""
 FAILURES_MAX = 8
@@ -219,12 +224,14 @@ class SnapshotClient:
             return None
         async with self._scheduler.lock:
             await self._run(self._ledger.drop_import)
-            if not await self._load(offer):
+            reason = self._find_obstacle(offer) or await self._load(offer)
+            if reason:
                 await self._run(self._ledger.drop_import)
                 self._failures += 1
                 delay_s = RETRY_S * 2 ** min(self._failures, FAILURES_MAX)
                 self._not_before_s = trio.current_time() + delay_s
-                log.warning("state not loaded,height=%d", offer.block.head.number)
+                height = offer.block.head.number
+                log.warning("state not loaded,height=%d,reason=%s", height, reason)
                 return None
             await self._run(lambda: self._ledger.end_import(offer.block))
             self._scheduler.forget()
@@ -305,30 +312,52 @@ class SnapshotClient:
 
     # --- its chunks ---------------------------------------------------------------------------
 
-    async def _load(self, offer: _Offer) -> bool:
-        """Fetch and write all chunks; return whether that was done."""
+    def _find_obstacle(self, offer: _Offer) -> str:
+        """Return why a state cannot be loaded now; "" if nothing stands against it.
+
+        Blocks may have been committed since it was offered.
+        """
+        if offer.block.head.number - self._ledger.head.number < self._blocks_behind:
+            return "the chain has grown meanwhile"
+        needed = ROOM_OF_STATE * len(offer.manifest.chunks) * CHUNK_BYTES + ROOM_BYTES
+        free = self._ledger.free_bytes
+        if free < needed:
+            mebibytes = f"{free // 1024**2} MiB left, and {needed // 1024**2} may be needed"
+            return f"the disk has {mebibytes}: make room on it"
+        return ""
+
+    async def _load(self, offer: _Offer) -> str:
+        """Fetch, write and read again all chunks; return why that failed, "" if it did not."""
         left = list(range(len(offer.manifest.chunks)))[::-1]
-        done = 0
+        done = entries = 0
         writing = trio.Lock()
 
         async def work(node_id: bytes) -> None:
-            nonlocal done
+            nonlocal done, entries
             while left:
                 place = left.pop()
                 data = await self._fetch_chunk(node_id, offer, place)
                 if data is None:
                     left.append(place)
                     return
+                chunk = decode_chunk(data)
                 async with writing:
-                    await self._run(partial(self._ledger.import_state, decode_chunk(data)))
+                    await self._run(partial(self._ledger.import_state, chunk))
                 done += 1
+                entries += len(chunk)
 
         async with trio.open_nursery() as nursery:
             for node_id in sorted(offer.peers)[:FETCHERS_MAX]:
                 nursery.start_soon(work, node_id)
         for node_id in sorted(offer.peers):  # what failed at one may be at another
             await work(node_id)
-        return done == len(offer.manifest.chunks)
+        if done < len(offer.manifest.chunks):
+            return f"{len(offer.manifest.chunks) - done} chunks were not to be had"
+        try:
+            await self._run(partial(self._ledger.check_import, entries))
+        except DamagedData as error:
+            return str(error)
+        return ""
 
     async def _fetch_chunk(self, node_id: bytes, offer: _Offer, place: int) -> bytes | None:
         """Return a chunk from a peer; None if it does not give it."""

@@ -57,6 +57,8 @@ class Inspection:
     """Whether all records of its votes can be read, and are what its trace says."""
     settled: int = 0
     """The height up to which its votes are dropped: with a shorter chain it would abstain."""
+    is_loading: bool = False
+    """Whether a state is being loaded: there is nothing to look at until the node has started."""
     is_of_other_genesis: bool = False
     """Whether it is another chain's than the configuration says: not damage of this one."""
 
@@ -132,8 +134,8 @@ class Inspector:
                 step()
             except (StorageError, ValueError, TypeError) as error:
                 result.note(str(error))
-                if not result.head_hash:
-                    return result
+            if not result.head_hash:
+                return result
         first = result.base if is_full else max(result.base, result.head.number - QUICK_BLOCKS)
         self._look_at_blocks(first, tell)
         if is_full:
@@ -150,7 +152,10 @@ class Inspector:
             )
         stored = get(schema.KEY_HEAD)
         if stored is None:
-            raise DamagedData("it has no head: a state was being loaded; start the node to go on")
+            result.is_loading = get(schema.KEY_IMPORT) is not None
+            if result.is_loading:
+                return
+            raise DamagedData("it has no head")
         result.head = schema.decode_head(stored)
         result.base = int.from_bytes(get(schema.KEY_BASE) or b"", "big")
         period = self._genesis.validators.leader_period
@@ -172,7 +177,9 @@ class Inspector:
         memory = decode_memory(self._storage.get(schema.KEY_VOTES))
         for _ in self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END):
             pass
-        self.result.settled = int.from_bytes(self._storage.get(schema.KEY_SETTLED) or b"", "big")
+        settled = self._storage.get(schema.KEY_SETTLED)
+        head = self.result.head.number  # up to it, an older Lowu has dropped them
+        self.result.settled = head if settled is None else int.from_bytes(settled, "big")
         loss = "" if trace is None else find_loss(trace.read(), memory)
         if loss:
             self.result.note(f"votes: {loss}; the node will abstain")
@@ -213,6 +220,8 @@ class Inspector:
     def _look_at_records(self) -> None:
         state: list[bytes] = []
         for key, value in self._storage.scan_damaged():
+            if key.startswith(schema.PREFIX_STAGED):
+                continue  # what is left of a state that was not loaded is dropped at the next start
             if value is None:
                 self.result.note(f"record {key[:1]!r} {key[1:].hex()}: damaged")
                 continue

@@ -8,7 +8,7 @@ crash leaves the chain at one block or the next, never in between.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from lowu.consensus.messages import CommitCertificate
@@ -59,7 +59,6 @@ class Ledger:
         Only a node's first start passes first records; `lost` says why any other start begins
         with an empty database. `kept` says what it keeps besides the chain.
         """
-        state_import.resume(storage)
         self._storage = storage
         self._genesis = genesis
         self._history = History(storage, kept.history_blocks)
@@ -71,17 +70,21 @@ class Ledger:
         self.genesis_certificate = build_genesis_certificate(genesis.header)
         self.rosters: list[tuple[int, Roster]] = []
         """The group's nodes, each list with the first height to which it applies."""
+        self.head, self.base = Head(0, 0, 0), 0
+        self.is_loading = False
+        """Whether the state is being replaced by a snapshot, and cannot be read."""
+        if any(storage.get(key) is not None for key in (schema.KEY_FORMAT, schema.KEY_HEAD)):
+            self._check_origin()
+            state_import.resume(storage)
         self.base = int.from_bytes(storage.get(schema.KEY_BASE) or b"", "big")
         """The blocks above this one are kept; of those up to it, there are headers at most."""
+        self._loaded = storage.get(schema.KEY_LOADED)
         self.pinned: list[PinnedState] = []
         """The last states that were pinned, the newest last."""
         self._snapshot_blocks = kept.snapshot_blocks
         self._keep_blocks = kept.keep_blocks
-        self.is_loading = False
-        """Whether the state is being replaced by a snapshot, and cannot be read."""
         stored = storage.get(schema.KEY_HEAD)
         if stored is None:
-            self.head = Head(0, 0, 0)
             records = self._block_records(genesis, self.genesis_certificate, self.head)
             signed = self._votes.begin(first_records, lost)
             form = {schema.KEY_FORMAT: schema.find_format(genesis.roster)}
@@ -90,7 +93,7 @@ class Ledger:
             self._note_roster(genesis)
         else:
             self.head = schema.decode_head(stored)
-            self._check_start()
+            self._sealed_header(self.head.number)
             for key, data in storage.scan(schema.PREFIX_ROSTER, schema.PREFIX_ROSTER_END):
                 self.rosters.append((int.from_bytes(key[1:], "big"), decode_roster(data)))
             self._votes.open(self.head.number, is_first_start=bool(first_records))
@@ -98,8 +101,8 @@ class Ledger:
         if self._snapshot_blocks and self.head.number:
             self._pin()  # if all have restarted, and nothing is committed, it is all that there is
 
-    def _check_start(self) -> None:
-        """Refuse a database of another format or chain, or one whose head block is missing."""
+    def _check_origin(self) -> None:
+        """Refuse a database of another format or chain."""
         written = self._storage.get(schema.KEY_FORMAT)
         if written is None and self._storage.get(schema.KEY_VOTES) is not None:
             raise DamagedData("the database is damaged (it lacks its first records)")
@@ -117,7 +120,6 @@ class Ledger:
                 f"({stored.hash.hex()[:16]}, configured {self.genesis_hash.hex()[:16]}). "
                 "Restore the old config.genesis, or remove the node's data folder."
             )
-        self._sealed_header(self.head.number)
 
     # --- state ----------------------------------------------------------------------------
 
@@ -203,9 +205,11 @@ class Ledger:
         return schema.decode_list(data)
 
     def _missing(self, number: int) -> Exception:
+        if self.is_loading:
+            return StateLoading()
         if number > self.head.number:
             return StorageError(f"block {number} is above the head {self.head.number}")
-        if number <= self.base:
+        if 0 < number <= self.base:
             return BlockNotKept(number, self.base + 1)
         error = DamagedData(f"block {number} is missing from the data")
         self.damage.note(str(error))
@@ -295,8 +299,8 @@ class Ledger:
         header = executed.header
         hashes = [item.hash for item in executed.transactions]
         raws = [item.raw for item in executed.transactions]
-        puts = _header_records(header, certificate)
-        puts |= _body_records(header.number, hashes, raws, executed.receipt_records)
+        puts = schema.header_records(header, certificate)
+        puts |= schema.body_records(header.number, hashes, raws, executed.receipt_records)
         changed = self._find_change(executed)
         if changed is not None:
             puts[height_key(schema.PREFIX_ROSTER, header.number + 1)] = encode_roster(changed)
@@ -344,17 +348,17 @@ class Ledger:
         number = block.header.number
         if number > self.head.number:
             return False  # the chain has begun again meanwhile
-        puts = _header_records(block.header, block.certificate)
+        puts = schema.header_records(block.header, block.certificate)
         if number > self.base:
             hashes = [keccak256(raw) for raw in block.transactions]
-            puts |= _body_records(number, hashes, block.transactions, receipts)
+            puts |= schema.body_records(number, hashes, block.transactions, receipts)
         return self._mend(puts)
 
     def mend_genesis(self) -> bool:
         """Write block 0 anew."""
         header = self._genesis.header
-        puts = _header_records(header, self.genesis_certificate)
-        return self._mend(puts | _body_records(0, [], [], []))
+        puts = schema.header_records(header, self.genesis_certificate)
+        return self._mend(puts | schema.body_records(0, [], [], []))
 
     def _mend(self, puts: Mapping[bytes, bytes]) -> bool:
         self._storage.write(puts)
@@ -369,6 +373,8 @@ class Ledger:
         }
         if self.base:
             known[schema.KEY_BASE] = self.base.to_bytes(8, "big")
+        if self._loaded:
+            known[schema.KEY_LOADED] = self._loaded
         for first_height, roster in self.rosters:
             known[height_key(schema.PREFIX_ROSTER, first_height)] = encode_roster(roster)
         return key in known and self._mend({key: known[key]})
@@ -383,20 +389,36 @@ class Ledger:
         """Drop what was written of a state: the ledger stays as it is."""
         state_import.drop(self._storage)
 
+    def check_import(self, entries: int) -> None:
+        """Raise `DamagedData` unless so many entries of a state can be read, all of them."""
+        state_import.check(self._storage, entries)
+
+    @property
+    def free_bytes(self) -> int:
+        """Room that is left on the disk."""
+        return self._storage.free_bytes()
+
     def end_import(self, block: SnapshotBlock) -> None:
         """Make a snapshot's block the head. Its proof must have been checked.
 
         Nothing can be read meanwhile.
 
         Raises:
-            StorageError: the disk failed; the next start goes on with it.
+            StorageError: the block is not above the head; or the disk failed, and the next start
+                goes on with it.
         """
+        if block.head.number <= self.head.number:
+            raise StorageError(
+                f"the state of block {block.head.number} is not above head {self.head.number}"
+            )
         self.is_loading, self.pinned = True, []
         first = self.rosters[0][1]
         state_import.finish(self._storage, block, first)
         self.head = block.head
         self.base = block.head.number
-        self._cache, self._headers = StateCache(), OrderedDict()
+        self._cache.clear()
+        self._headers.clear()
+        self._loaded = self._storage.get(schema.KEY_LOADED)
         self.rosters = [
             (1, first),
             *((item.header.number + 1, item.roster) for item in block.changes),
@@ -411,7 +433,7 @@ class Ledger:
         """Why votes of this node may be lost, so that it abstains; "" if none are."""
         return self._votes.lost
 
-    def save_records(self, records: Iterable[Record]) -> None:
+    def save_records(self, records: Collection[Record]) -> None:
         """Make vote records durable, and traced: then the votes may be sent."""
         with self.cpu.measure(Part.STORAGE):
             self._votes.save(records, self.head.number)
@@ -435,24 +457,6 @@ class Ledger:
         """Close the storage and the trace of the last vote."""
         self._votes.close()
         self._storage.close()
-
-
-def _header_records(header: Header, certificate: CommitCertificate) -> dict[bytes, bytes]:
-    sealed = schema.encode_sealed_header(header, certificate)
-    number = header.number
-    return {height_key(b"H", number): sealed, b"N" + header.hash: number.to_bytes(8, "big")}
-
-
-def _body_records(
-    number: int, hashes: Sequence[bytes], raws: Sequence[bytes], receipts: Sequence[bytes]
-) -> dict[bytes, bytes]:
-    puts = {
-        b"T" + tx_hash: schema.encode_position(number, index)
-        for index, tx_hash in enumerate(hashes)
-    }
-    puts[height_key(b"B", number)] = schema.encode_list(raws)
-    puts[height_key(b"R", number)] = schema.encode_list(receipts)
-    return puts
 
 
 def _state_records(executed: ExecutedBlock) -> dict[bytes, bytes]:

@@ -90,10 +90,10 @@ def _open(
 def _check_recent_blocks(storage: RocksStorage, head: int) -> None:
     """Refuse a chain with a gap, since part of the state is missing too.
 
-    Below a state that was loaded, there are few headers.
+    Below a state that was loaded there are few headers; an older Lowu did not write how few.
     """
-    loaded = int.from_bytes(storage.get(schema.KEY_LOADED) or b"", "big")
-    first = max(loaded, head - RECENT_BLOCKS)
+    lowest = storage.get(schema.KEY_LOADED) or storage.get(schema.KEY_BASE) or b""
+    first = max(int.from_bytes(lowest, "big"), head - RECENT_BLOCKS)
     keys = storage.keys(height_key(b"H", first), height_key(b"H", head + 1))
     numbers = [int.from_bytes(key[1:], "big") for key in keys]
     for below, above in pairwise([first - 1, *numbers, head + 1]):

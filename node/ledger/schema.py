@@ -20,7 +20,7 @@ E<height>                    the group's nodes from this height on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgpack
@@ -136,3 +136,20 @@ def encode_position(number: int, index: int) -> bytes:
 def decode_position(data: bytes) -> tuple[int, int]:
     """Return a transaction's height and index."""
     return int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big")
+
+
+def header_records(header: Header, certificate: CommitCertificate) -> dict[bytes, bytes]:
+    """Return the records by which a block's header is found."""
+    sealed = encode_sealed_header(header, certificate)
+    number = header.number
+    return {height_key(b"H", number): sealed, b"N" + header.hash: number.to_bytes(8, "big")}
+
+
+def body_records(
+    number: int, hashes: Sequence[bytes], raws: Sequence[bytes], receipts: Sequence[bytes]
+) -> dict[bytes, bytes]:
+    """Return the records of a block's transactions and receipts."""
+    puts = {b"T" + tx_hash: encode_position(number, index) for index, tx_hash in enumerate(hashes)}
+    puts[height_key(b"B", number)] = encode_list(raws)
+    puts[height_key(b"R", number)] = encode_list(receipts)
+    return puts

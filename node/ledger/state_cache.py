@@ -52,6 +52,13 @@ class StateCache:
                     self.size_bytes -= _size(key, self._values.pop(key))
             self._fit()
 
+    def clear(self) -> None:
+        """Drop all values: the state is another one."""
+        with self._lock:
+            self.commits += 1
+            self._values.clear()
+            self.size_bytes = 0
+
     def _fit(self) -> None:
         while self.size_bytes > self._bytes_max:
             self.size_bytes -= _size(*self._values.popitem(last=False))

@@ -60,6 +60,17 @@ def add(storage: Storage, entries: Mapping[bytes, bytes]) -> None:
     storage.write({schema.PREFIX_STAGED + key: value for key, value in entries.items()})
 
 
+def check(storage: Storage, entries: int) -> None:
+    """Read everything that was written of a state, before the own one is given up for it.
+
+    Raises:
+        DamagedData: an entry cannot be read, or there are not so many.
+    """
+    found = sum(1 for _ in storage.scan(schema.PREFIX_STAGED, _STAGED_END))
+    if found != entries:
+        raise DamagedData(f"of {entries} entries of a state, {found} can be read")
+
+
 def drop(storage: Storage) -> None:
     """Drop what was collected of a state that will not be loaded, if anything."""
     _delete(storage, schema.PREFIX_STAGED, _STAGED_END)

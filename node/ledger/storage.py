@@ -7,6 +7,7 @@ record and never returns it.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -72,6 +73,10 @@ class Storage(Protocol):
         Raises:
             StorageError: the write may not be durable. The store must not be used again.
         """
+        ...
+
+    def free_bytes(self) -> int:
+        """Return the room that is left on the disk."""
         ...
 
     def close(self) -> None:
@@ -149,6 +154,10 @@ class MemoryStorage:
             self.records.pop(key, None)
         for key, value in puts.items():
             self.records[key] = seal_record(key, value)
+
+    def free_bytes(self) -> int:
+        """Return that there is room."""
+        return sys.maxsize
 
     def close(self) -> None:
         """Keep the records: a test may reopen the store."""

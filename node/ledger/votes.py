@@ -13,13 +13,14 @@ steps change the set of records that the digest covers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
 import msgpack
 
 from lowu.consensus.records import (
     Record,
+    ViewRecord,
     decode_record,
     encode_record,
     height_key_range,
@@ -49,6 +50,9 @@ class VoteRecords:
         """Of all records: it detects accidents, not attackers."""
         self._memory = Memory(NO_MARK, NO_MARK)
         self._settled = 0
+        """The head at the last step."""
+        self._dropped = 0
+        """The height up to which votes are dropped, as it is on disk."""
         self.lost = ""
         """Why votes may be lost; "" once this node votes again."""
 
@@ -85,9 +89,13 @@ class VoteRecords:
         loss = find_loss(slots, self._memory)
         if _pack(self._digest) != self._memory.last.digest:
             loss = "some of its vote records are missing"
-        settled = int.from_bytes(self._storage.get(schema.KEY_SETTLED) or b"", "big")
-        if settled > head:
-            loss = f"its chain ends at block {head}, its votes are dropped up to {settled}"
+        try:
+            self._dropped = int.from_bytes(self._storage.get(schema.KEY_SETTLED) or b"", "big")
+        except DamagedData:
+            self._dropped = head
+            loss = "the record of how far its votes are dropped is damaged"
+        if self._dropped > head:
+            loss = f"its chain ends at block {head}, its votes are dropped up to {self._dropped}"
         if loss:
             self._forget(loss)
         elif slots is not None and self._memory.last not in slots:
@@ -99,6 +107,7 @@ class VoteRecords:
         self.lost = loss
         deletes = [key for key in self._hashes if not key.startswith(schema.PREFIX_EVIDENCE)]
         puts = self._advance({}, deletes)
+        puts[schema.KEY_SETTLED] = self._dropped.to_bytes(8, "big")
         self._storage.write({**puts, **self._reason()}, deletes)
         self._trace.create(self._memory)
 
@@ -112,8 +121,10 @@ class VoteRecords:
         rows = self._storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END)
         return [decode_record(value) for key, value in rows if not _is_settled(key, head)]
 
-    def save(self, records: Iterable[Record], head: int) -> None:
+    def save(self, records: Collection[Record], head: int) -> None:
         """Make records durable, in the database and in its trace: then they may be sent.
+
+        A validator that had lost votes votes again once it saves a record of its view (R-WIPE-1).
 
         Raises:
             StorageError: they may not be durable; no message of the step may be sent.
@@ -123,13 +134,17 @@ class VoteRecords:
         if head != self._settled:
             deletes = [key for key in self._hashes if _is_settled(key, head) and key not in puts]
         memory = self._advance(puts, deletes)
-        if head > self._settled:
-            memory[schema.KEY_SETTLED] = head.to_bytes(8, "big")
-        if self.lost:  # it votes again
+        votes_again = bool(self.lost) and any(isinstance(item, ViewRecord) for item in records)
+        dropped = head if votes_again else max(head, self._dropped)
+        if dropped != self._dropped:
+            memory[schema.KEY_SETTLED] = dropped.to_bytes(8, "big")
+        if votes_again:
             deletes.append(schema.KEY_LOST)
         self._storage.write({**puts, **memory}, deletes)
         self._trace.write(self._memory.last)
-        self._settled, self.lost = head, ""
+        self._settled, self._dropped = head, dropped
+        if votes_again:
+            self.lost = ""
 
     def _advance(self, puts: dict[bytes, bytes], deletes: Iterable[bytes]) -> dict[bytes, bytes]:
         """Apply a step's changes to the digest; return the `Memory` record after it."""

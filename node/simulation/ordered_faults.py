@@ -64,6 +64,10 @@ class StorageAround:
         """Write all or nothing, durably."""
         self._storage.write(puts, deletes)
 
+    def free_bytes(self) -> int:
+        """Ask it."""
+        return self._storage.free_bytes()
+
     def close(self) -> None:
         """Release the store."""
         self._storage.close()

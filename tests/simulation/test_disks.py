@@ -1,12 +1,14 @@
 """Disks in the core's simulation: states instead of blocks, damaged blocks, and what is lost."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from lowu.consensus.simulation import disks, edge
 from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.simulation.faults import Crash, Cut, Rot
+from lowu.consensus.simulation.node import Liar
 from lowu.consensus.simulation.run_plan import RunPlan, draw_plan, plan_from_json, plan_to_json
 from lowu.consensus.simulation.world import World
 
@@ -58,6 +60,61 @@ def test_damaged_blocks_come_from_others():
     rots = tuple(Rot(1_500 + 100 * place, place % 3, place) for place in range(9))
     world, result = play(replace(PLAN, rots=rots))
     assert result.faults["rot"] == 9 and not any(node.damaged for node in world.nodes)
+
+
+def test_a_damaged_block_is_neither_served_nor_mended_by_a_liar():
+    world, _ = play(replace(PLAN, cuts=()))
+    node, peer, other = world.nodes[:3]
+    height = len(node.chain)
+    for item in (node, peer):
+        item.damaged.add(height)
+    assert not disks.keeps(peer, height) and disks.mend(node, [peer]) == []
+    other.liar = Liar(other, ("mishelp",), world.domain, bytes, Random(1))
+    assert disks.mend(node, [peer, other]) == [] and node.damaged == {height}
+    other.liar = None
+    assert disks.mend(node, [peer, other]) == [height] and not node.damaged
+    # A peer with a damaged block is not asked for it, and what it has is not lost with it.
+    late = world.nodes[LATE]
+    late.chain = late.chain[: height - 1]
+    world.edge._fetch_blocks(late, [peer])
+    assert len(late.chain) == height - 1
+    peer.damaged = {height - 1}
+    world.checkers._chain._heights[LATE] = height - 1
+    world.edge._fetch_blocks(late, [peer])
+    assert len(late.chain) == height
+
+
+def test_the_last_good_copy_of_a_block_is_not_damaged():
+    world, _ = play(replace(PLAN, cuts=()))
+    for node in world.nodes[1:]:
+        node.damaged = set(range(1, len(node.chain) + 1))
+    assert not disks.rot(world, Rot(0, 0, 3)) and not world.nodes[0].damaged
+    world.nodes[1].damaged.discard(4)
+    assert disks.rot(world, Rot(0, 0, 3)) and world.nodes[0].damaged == {4}
+
+
+def test_what_a_lost_disk_is_left():
+    world, _ = play(PLAN)
+    late, node = world.nodes[LATE], world.nodes[0]
+    blocks = len(node.chain)
+    node.damaged = {1, blocks}
+    node.wipe(world._members, blocks - 1)
+    assert len(node.chain) == blocks - 1 and node.damaged == {1} and not node.records
+    assert node.committed == {tx for block in node.chain for tx in block.tx_hashes}
+    base = late.base
+    late.damaged = {base + 1}
+    late.wipe(world._members, base - 1)
+    assert (late.chain, late.base, late.damaged) == ([], 0, set()), "a state is lost as a whole"
+
+
+def test_a_load_leaves_no_damage_behind():
+    world, _ = play(PLAN)
+    late, peer = world.nodes[LATE], world.nodes[0]
+    late.chain, late.base = late.chain[:2], 0
+    world.checkers._chain._heights[LATE] = 2
+    late.damaged = {1}
+    world.edge._load(late, peer, 5)
+    assert (late.base, late.damaged, len(late.chain)) == (5, set(), 5)
 
 
 def test_control_a_damaged_block_that_is_not_mended(monkeypatch):

@@ -74,6 +74,8 @@ def check_node(
     finally:
         storage.close()
     report.damage += report.inspection.findings
+    if report.inspection.is_loading:
+        report.warnings.append("a state was being loaded; its next start goes on with it")
 
 
 def _check_files(plan: Plan, report: NodeReport) -> None:

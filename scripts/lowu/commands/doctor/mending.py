@@ -8,7 +8,7 @@ loss of votes (R-WIPE-1). The damaged database is kept beside the new one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowu.commands.doctor.checking import NodeReport
@@ -59,8 +59,9 @@ def mend(
     fresh = data.with_name("data.mended")
     shutil.rmtree(fresh, ignore_errors=True)
     is_voting = seen is not None and seen.is_vote_memory_sound
+    own = _read_own(data, seen) if seen is not None and is_voting else None
     try:
-        _copy(source.folder / "data", data if is_voting else None, fresh)
+        _copy(source.folder / "data", own, fresh)
         _check(plan, block, fresh, report, is_voting=is_voting)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -76,8 +77,8 @@ def mend(
     return kept, is_voting and is_long
 
 
-def _copy(source: Path, own: Path | None, fresh: Path) -> None:
-    """Write what is the chain's from one database, and what is the node's from another."""
+def _copy(source: Path, own: Mapping[bytes, bytes] | None, fresh: Path) -> None:
+    """Write what is the chain's from one database, and the node's own votes, if it has them."""
     storage = RocksStorage(fresh)
     try:
         batch: dict[bytes, bytes] = {}
@@ -97,18 +98,19 @@ def _copy(source: Path, own: Path | None, fresh: Path) -> None:
         if own is None:
             batch[schema.KEY_VOTES] = encode_memory(Memory(NO_MARK, NO_MARK))
         else:
-            batch |= _read_own(own)
+            batch |= own
         storage.write(batch)
     finally:
         storage.close()
 
 
-def _read_own(path: Path) -> dict[bytes, bytes]:
+def _read_own(path: Path, seen: Inspection) -> dict[bytes, bytes]:
+    """Return the records of a node's votes; with how far they are dropped, whoever wrote them."""
     storage = RocksStorage(path, is_read_only=True)
     try:
         found = dict(storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
         found |= {key: value for key in OWN_KEYS if (value := storage.get(key)) is not None}
-        return found
+        return found | {schema.KEY_SETTLED: seen.settled.to_bytes(8, "big")}
     finally:
         storage.close()
 

@@ -142,13 +142,13 @@ def add(
 
 
 def node_lock(directory: Path) -> Path:
-    """Return the file whose lock a command holds that adds a node."""
+    """Return the file whose lock a command holds that adds or removes a node."""
     return directory / ".lowu" / "node.lock"
 
 
 def say_that_it_waits() -> None:
     """Say why nothing happens."""
-    click.echo("  waiting for another command that adds a node", err=True)
+    click.echo("  waiting for another command that adds or removes a node", err=True)
 
 
 def _let_in(office: Office, new: PlannedNode, org_id: int, *, has_folder: bool) -> Decision:
@@ -277,11 +277,21 @@ def remove(name: str, is_forced: bool, directory: Path, is_json: bool) -> None:
 
     `lowu node add NODE` takes it back. If it was cut short, the same command completes it.
     """
+    from lowu.institutions.files import hold_lock
+    from lowu.node.topology.control import Control
+
+    Control(directory).order("status")  # it must run
+    with hold_lock(node_lock(directory), say_that_it_waits):
+        _remove(Office(directory), name, is_forced, is_json)
+
+
+def _remove(office: Office, name: str, is_forced: bool, is_json: bool) -> None:
+    """Remove a node; one command at a time, as with those that add one."""
     from lowu.commands.node.deciding import Decision, is_cut_short
     from lowu.node.topology.control import Control
     from lowu.node.topology.tree import write_left
 
-    office = Office(directory)
+    directory = office.directory
     found = _find(office, name)
     decision = Decision(0, None, (), is_earlier=True)
     if not run_steps(lambda: is_cut_short(office, found)):

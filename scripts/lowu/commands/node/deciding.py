@@ -73,17 +73,26 @@ class Decision:
         )
 
 
-async def read_group(office: Office) -> dict[str, GroupNode]:
-    """Return the nodes of the group by node id, as the node with the most blocks has them."""
+async def read_group(office: Office, node: PlannedNode | None = None) -> dict[str, GroupNode]:
+    """Return the nodes of the group by node id, as a node has them; else that with most links."""
     data = consensus_function("getNodes").encode_call()
-    async with office.open_client((await _find_node(office)).url) as client:
+    async with office.open_client((node or await _find_node(office)).url) as client:
         answer = await Registry(client).read(CONSENSUS_ADDRESS, data)
     return {item.node_id.hex(): item for item in decode_nodes(answer)}
 
 
 async def is_cut_short(office: Office, node: PlannedNode) -> bool:
-    """Whether the group has removed a node that runs, or is started with the others."""
-    if node.key.node_id.hex() in await read_group(office):
+    """Whether the group has removed a node that runs, or is started with the others.
+
+    The highest of the others is asked: one that still catches up may not know that the group has
+    taken it back.
+    """
+    others = {item.name: item for item in office.plan.members if item is not node}
+    statuses = await read_statuses(others.values())
+    if not statuses:
+        return False
+    highest = others[max(statuses, key=lambda name: int(statuses[name]["height"]))]
+    if node.key.node_id.hex() in await read_group(office, highest):
         return False
     return node.name not in office.plan.left or bool(await read_statuses([node]))
 

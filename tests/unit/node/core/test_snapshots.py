@@ -314,6 +314,71 @@ def test_a_crash_while_a_state_is_fetched_leaves_the_own_one():
     play(act)
 
 
+async def fall_behind(governor, name, blocks):
+    """Let the others go on without a node; return it, started again."""
+    network, others = governor.network, [n for n in governor.network.nodes if n != name]
+    await network.stop(name)
+    await governor.fill(blocks)
+    await governor.level(*others)
+    await network.start(name)
+    return network.nodes[name]
+
+
+@pytest.mark.parametrize("obstacle", ["a full disk", "damage", "nothing"])
+def test_what_stands_against_a_state_leaves_the_own_one_and_blocks_are_fetched(obstacle):
+    """Left-overs of an earlier load are no part of the new state."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(3)
+        await governor.level(*names)
+        node = await fall_behind(governor, "node6", 2 * PERIOD)
+        ledger = node.ledger
+        head = ledger.head.number
+        storage, put = ledger._storage, ledger.import_state
+        ledger.import_state({b"S" + b"a" * 21: b"left over"})
+        if obstacle == "a full disk":
+            storage.free_bytes = lambda: 3 * state_snapshot.CHUNK_BYTES
+
+        def import_damaged(entries):
+            put(entries)
+            key = next(key for key in storage.records if key[:1] == schema.PREFIX_STAGED)
+            storage.records[key] = b"damaged"
+
+        if obstacle == "damage":
+            ledger.import_state = import_damaged
+        await governor.level(*names)
+        assert state_of(network, "node6") == state_of(network, "node0")
+        assert not [key for key in storage.records if key[:1] == schema.PREFIX_STAGED]
+        assert (ledger.base > head) == (obstacle == "nothing")
+        assert ledger.block(head + 1) if obstacle != "nothing" else ledger.base == 2 * PERIOD
+
+    play(act)
+
+
+def test_a_state_that_the_chain_has_reached_meanwhile_is_not_loaded():
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(2 * PERIOD)
+        await governor.level(*names)
+        node, server = network.nodes["node6"], network.nodes["node0"].snapshots
+        while (answer := server.answer_offer()) is None:
+            await trio.sleep(0.1)
+        client = node.sync.snapshots
+        offer = client._check(answer)
+        offer.peers.update(peer.key.node_id for peer in network.nodes.values() if peer is not node)
+
+        async def find_offer(list_peers):
+            return offer
+
+        client._find_offer = find_offer
+        before = dict(node.ledger._storage.records)
+        assert await client.fetch(lambda: sorted(offer.peers)) is None
+        assert node.ledger._storage.records == before
+
+    play(act)
+
+
 def test_nothing_is_read_while_a_state_is_loaded():
     async def act(governor):
         await governor.fill(1)
