@@ -7,12 +7,14 @@ cannot be used, 5 a port is taken (the network then moves to other ports). The l
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -25,6 +27,8 @@ from lowu.node.logs import start_file_log
 
 THREAD_STACK_BYTES = 64 * 1024 * 1024
 """Calls may nest 1,024 deep, each with several Python frames: too many for default stacks."""
+TRIM_S = 60.0
+"""Between two times that memory is given back, which takes some milliseconds in another thread."""
 log = logging.getLogger("INITIALIZER")
 
 
@@ -42,6 +46,17 @@ async def _stop_with_parent(parent_pipe: int, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+async def _give_memory_back() -> None:
+    """Return unused memory to the system from time to time, where the C library can (glibc).
+
+    By itself it keeps what lies between pieces in use: 30 MB and more after 100,000 registrations.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while trim is not None:
+        await trio.sleep(TRIM_S)
+        await trio.to_thread.run_sync(trim, 0)
+
+
 async def _run(folder: Path, parent_pipe: int | None, on_ready: Callable[[], None]) -> None:
     node = build_node(
         load_genesis(folder / "config.genesis"), load_node_config(folder, folder.name)
@@ -50,6 +65,7 @@ async def _run(folder: Path, parent_pipe: int | None, on_ready: Callable[[], Non
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, scope)
+                nursery.start_soon(_give_memory_back)
                 if parent_pipe is not None:
                     nursery.start_soon(_stop_with_parent, parent_pipe, scope)
                 await run_node(node, on_ready)
@@ -76,8 +92,9 @@ def node_main(
         trio.run(_run, folder, parent_pipe, say_ready)
     except BaseException as error:  # the process exits here: report the cause, in one place
         causes = root_causes(error)
-        for cause in causes:
-            print(describe_cause(cause), file=sys.stderr, flush=True)
+        with suppress(OSError):  # the disk on which the output is may be full too
+            for cause in causes:
+                print(describe_cause(cause), file=sys.stderr, flush=True)
         if all(isinstance(cause, ConfigError) for cause in causes):
             return PORT_TAKEN_EXIT if isinstance(causes[0], PortTaken) else 3
         log.critical("stopped by an error", exc_info=error)
