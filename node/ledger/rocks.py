@@ -83,14 +83,17 @@ class RocksStorage:
         self.damage = DamageCount()
         self._failure: StorageError | None = None
         """Error of the first failed write: the engine's later errors only say that one failed."""
-        options = _build_options(is_salvage=is_salvage)
+        options, of_records = (_build_options(is_salvage=is_salvage) for _ in range(2))
         options.set_max_open_files(files_max)
         try:
             path.mkdir(parents=True, exist_ok=True)
             # If only CURRENT were missing, the engine would create a new database amid the old.
             options.create_if_missing(not any(path.iterdir()))
             access = AccessType.read_only() if is_read_only else AccessType.read_write()
-            self._db = Rdict(str(path), options, access_type=access)
+            # Without its own options, a column family that exists is opened with those that the
+            # engine has stored, where Bloom filters and caches have no parameters and are lost.
+            families = {"default": of_records}
+            self._db = Rdict(str(path), options, column_families=families, access_type=access)
         except Exception as error:  # rocksdict raises plain Exception
             raise explain_open_error(path, error) from error
         self._write_options = WriteOptions()

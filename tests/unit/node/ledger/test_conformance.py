@@ -11,6 +11,7 @@ import pytest
 from rocksdict import Options, Rdict
 
 from lowu.node.errors import DamagedData, StorageError
+from lowu.node.ledger import rocks
 from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.storage import seal_record
 from lowu.node.simulation.stack.disk import FaultyStorage
@@ -219,3 +220,17 @@ def test_writes_that_were_never_synced_are_lost_newest_first():
     assert contents(store) == {b"a": b"2", b"n1": b"", b"n2": b""}
     store.lose(99)
     assert contents(store) == {}
+
+
+def test_filters_and_the_cache_are_there_after_a_restart(tmp_path):
+    """The engine kept neither: each lookup of a new record read blocks, at the cost of the CPU."""
+    for number in range(3):
+        storage = RocksStorage(tmp_path / "data")
+        storage.write({b"key %d" % number: b"value"})
+        storage._db.flush()
+        capacity = storage._db.property_value("rocksdb.block-cache-capacity")
+        log = (tmp_path / "data" / "LOG").read_text()
+        storage.close()
+        del storage
+        assert int(capacity) == rocks.BLOCK_CACHE_BYTES
+        assert "filter_policy: bloomfilter" in log and '"filter_size": 0' not in log
