@@ -72,6 +72,13 @@ def test_a_peer_that_restarts_while_the_group_changes_is_answered_in_both_epochs
     assert isinstance(run_seed(1_001_395, 7), RunResult)
 
 
+@pytest.mark.parametrize(("seed", "nodes"), [(1_018_354, 4), (1_017_903, 7)])
+def test_checkers_take_validators_and_offers_as_the_protocol_does(seed, nodes):
+    """A proposal came before the NEW-VIEW that lets its sender lead; and a certificate was shown of
+    a height that the next validators decide."""
+    assert isinstance(run_seed(seed, nodes), RunResult)
+
+
 def test_a_run_is_the_same_with_and_without_a_trace():
     plan = draw_plan(3, 4)
     plain, traced = run_plan(plan), run_plan(plan, is_traced=True)

@@ -220,8 +220,8 @@ class AuthorChecker:
 
     def on_accept(self, message: Message, epochs: Epochs, honest: frozenset[bytes]) -> None:
         """Check a liar's message that a receiver with these epochs took as valid."""
-        for claim in claims(self._domain, message):
-            validators = epochs.at(reference_height(claim)).validators.validators
+        for claim, height in claims(self._domain, message):
+            validators = epochs.at(height).validators.validators
             author = validators[claim.sender].node_id
             if author in honest and (author, _content(claim)) not in self._said:
                 raise Violation(
@@ -268,20 +268,26 @@ def _content(message: Message) -> Message:
     return replace(message, signature=b"")
 
 
-def claims(domain: Domain, message: Message) -> Iterator[Message]:
-    """Yield every signed message that `message` claims to hold, itself first."""
-    yield message
+def claims(domain: Domain, message: Message) -> Iterator[tuple[Message, Height]]:
+    """Yield every signed message that `message` claims to hold, itself first.
+
+    With each, a height whose validators have signed it. Of a PREPARE in a VIEW-CHANGE it is not its
+    own: those who had prepared a height before the group changed below it are shown (R-CERT-1).
+    """
+    yield message, reference_height(message)
     if isinstance(message, NewView):
         for change in message.view_changes:
             yield from claims(domain, change)
     elif isinstance(message, ViewChange):
         stable = message.stable
         for index, _ in stable.signatures:
-            yield Checkpoint(stable.height, stable.digest, stable.block_hash, index)
+            checkpoint = Checkpoint(stable.height, stable.digest, stable.block_hash, index)
+            yield checkpoint, stable.height
         for item in message.prepared:
             digest = compute_digest(domain, item.proposal)
             for index, _ in item.signatures:
-                yield Prepare(item.view, item.proposal.height, digest, index)
+                prepare = Prepare(item.view, item.proposal.height, digest, index)
+                yield prepare, reference_height(message)
 
 
 class EvidenceChecker:

@@ -68,6 +68,8 @@ class VoteChecker:
         self._committed_in: dict[tuple[int, Height, Height], View] = {}
         """The last view in which an honest node sent COMMIT, by node, epoch and height."""
         self._offered: set[tuple[Height, View, Hash32]] = set()
+        self._early: dict[tuple[Height, View, Hash32], list[tuple[Epoch, PrePrepare]]] = {}
+        """Proposals of who does not lead by the NEW-VIEWs so far: a later one may let it."""
         self._proposals: dict[Hash32, Proposal] = {}
         self._commits: dict[tuple[Height, Height, View, Hash32], set[NodeIndex]] = {}
         self._ordered: dict[tuple[Height, Height], tuple[View, Hash32]] = {}
@@ -81,8 +83,9 @@ class VoteChecker:
         first = epoch.first_height
         match message:
             case PrePrepare(view=view, proposal=proposal, sender=sender):
-                is_its_turn = self.leaders.may_lead(epoch, proposal.height, view, sender)
-                if is_its_turn and sender == proposal.proposer:
+                if not self.leaders.may_lead(epoch, proposal.height, view, sender):
+                    self._early.setdefault((first, view, digest), []).append((epoch, message))
+                elif sender == proposal.proposer:
                     self._proposals[digest] = proposal
                     self._offer(first, view, proposal.height, digest)
             case NewView():
@@ -195,6 +198,8 @@ class VoteChecker:
 
     def _check_offer(self, node: SimNode, offer: tuple[Height, View, Hash32], at: Height) -> None:
         """P03: a node prepares only what a leader offered, and not above a barrier in flight."""
+        for epoch, message in self._early.pop(offer, ()):
+            self.on_any(epoch, message, offer[2])
         if offer not in self._offered:
             raise Violation(f"P03 node {node.instance} prepares {at} in {offer[1]}: never offered")
         proposal = self._proposals.get(offer[2])
