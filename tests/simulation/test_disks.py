@@ -78,6 +78,10 @@ def test_a_damaged_block_is_neither_served_nor_mended_by_a_liar():
     late.chain = late.chain[: height - 1]
     world.edge._fetch_blocks(late, [peer])
     assert len(late.chain) == height - 1
+    late.chain = late.chain[: height - 2]
+    world.checkers._chain._heights[LATE] = height - 2
+    world.edge._fetch_blocks(late, [peer])
+    assert len(late.chain) == height - 1, "the block below it, and no more"
     peer.damaged = {height - 1}
     world.checkers._chain._heights[LATE] = height - 1
     world.edge._fetch_blocks(late, [peer])
