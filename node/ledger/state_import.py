@@ -81,17 +81,13 @@ def finish(storage: Storage, block: SnapshotBlock, first_roster: Roster) -> None
     number = block.head.number
     puts = {
         height_key(schema.PREFIX_ROSTER, 1): encode_roster(first_roster),
-        height_key(b"H", number): schema.encode_sealed_header(block.header, block.certificate),
-        b"N" + block.header.hash: number.to_bytes(8, "big"),
         schema.KEY_HEAD: schema.encode_head(block.head),
         schema.KEY_BASE: number.to_bytes(8, "big"),
         schema.KEY_LOADED: (number - len(block.below)).to_bytes(8, "big"),
         schema.KEY_HISTORY: msgpack.packb((number, number)),
     }
-    for header, certificate in block.below:
-        sealed = schema.encode_sealed_header(header, certificate)
-        puts[height_key(b"H", header.number)] = sealed
-        puts[b"N" + header.hash] = header.number.to_bytes(8, "big")
+    for header, certificate in ((block.header, block.certificate), *block.below):
+        puts |= schema.header_records(header, certificate)
     for change in block.changes:
         at = change.header.number
         puts[height_key(schema.PREFIX_ROSTER, at + 1)] = encode_roster(change.roster)

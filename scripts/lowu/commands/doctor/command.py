@@ -100,15 +100,13 @@ def _repair(
             "that is no damage, and nothing was mended. Restore the config.genesis with which it "
             "began; or, if the node is in the wrong folder, move its data away"
         )
-    if damaged and choose_source(reports, 0) is None:
-        raise click.ClickException(
-            "no node of this network has a sound database to take the chain from; restore one from "
-            "a copy"
-        )
     for report in damaged:
         source = choose_source(reports, report.inspection.settled if report.inspection else 0)
         if source is None:
-            break
+            raise click.ClickException(
+                "no node of this network has a sound database to take the chain from; restore one "
+                "from a copy"
+            )
         name = report.node.name
         progress(f"{name}: taking the chain of {source.node.name}")
         if report.is_running:
