@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
 
 import trio
 
 from lowu.experiments.crashes.consortium import ProcessConsortium
 from lowu.experiments.crashes.matrix import (
-    LEVEL_S,
     find_leader,
-    holds_within,
-    is_voting,
     list_broken_promises,
+    why_not_voting,
 )
 from lowu.experiments.faults.killed_nodes import SteadyLoad
 from lowu.node.client import ClientError, RemoteError
@@ -179,9 +176,9 @@ class KillTest:
 
     async def _come_back(self) -> None:
         for node in self._nodes:
-            if not await holds_within(LEVEL_S, partial(is_voting, self._consortium, node)):
+            if problem := await why_not_voting(self._consortium, node):
                 self.report.repairs += 1
-                self.report.problems.append(f"{node.name} does not vote {LEVEL_S:.0f} s later")
+                self.report.problems.append(f"{node.name}: {problem}")
 
     async def _check(self) -> None:
         report = self.report

@@ -8,7 +8,7 @@ registration; all have the same block; and nobody holds proof that anybody has v
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,11 +27,14 @@ STALL_S = 10.0
 """How long the others may take for their next registrations while it is down."""
 LEVEL_S = 30.0
 """How long all may take, after it has started again, to one head and to full votes."""
+ABSTAINED_BLOCKS = 2 * SNAPSHOT_BLOCKS
+"""Blocks after which a node that abstains has to vote: what it may have missed, and two windows."""
 POLL_S = 0.05
 GO_ON = 3
 """Registrations that the others have to make while the node is down."""
 MISSED = 8
-"""Registrations that a node misses, besides those of the count, before it fetches blocks."""
+"""Blocks that a node misses, besides those of the count; with fewer than `SNAPSHOT_BLOCKS` in all,
+also while it starts, it fetches blocks rather than a state."""
 LOADS = 2
 HIGH = SNAPSHOT_BLOCKS + 2
 """Blocks from which on a node without any loads a state."""
@@ -92,12 +95,12 @@ async def _play(consortium: Consortium, cell: Cell, number: int, played: PlayedC
                 await _arm(consortium, victim, order)
             case Occasion.SYNCING:
                 await consortium.stop(victim.name)
-                await loads.wait_for(MISSED + 2 * cell.order.count)
+                await loads.wait_for_blocks(consortium, MISSED + cell.order.count)
                 await consortium.start(victim.name, order)
             case Occasion.LOADING:
                 await consortium.stop(victim.name)
                 await consortium.wipe(victim.name)
-                await loads.wait_until_high(consortium)
+                await loads.wait_until_high(consortium, HIGH)
                 await consortium.start(victim.name, order)
             case Occasion.LOST_TRACE:
                 await consortium.stop(victim.name)
@@ -155,9 +158,14 @@ class _Loads:
         self.loads = loads
         self._asked = asked
 
-    async def wait_until_high(self, consortium: Consortium) -> None:
-        """Return once the chain is so high that a node without any of it loads a state."""
-        while (await read_consensus(consortium, self._asked))["blockNumber"] < HIGH:
+    async def wait_for_blocks(self, consortium: Consortium, count: int) -> None:
+        """Return once the chain has `count` more blocks."""
+        height = (await read_consensus(consortium, self._asked))["blockNumber"]
+        await self.wait_until_high(consortium, height + count)
+
+    async def wait_until_high(self, consortium: Consortium, height: int) -> None:
+        """Return once the chain has a block of this height."""
+        while (await read_consensus(consortium, self._asked))["blockNumber"] < height:
             await self.wait_for(1)
 
     async def wait_for(self, count: int) -> None:
@@ -215,16 +223,32 @@ async def _recover(
         played.problems.append(f"the others committed nothing for {STALL_S:.0f} s")
     if not is_needed:
         await consortium.start(victim.name)
-    if not await holds_within(LEVEL_S, partial(is_voting, consortium, victim)):
-        played.problems.append(f"the node does not vote {LEVEL_S:.0f} s after its start")
+    if problem := await why_not_voting(consortium, victim):
+        played.problems.append(problem)
 
 
-async def is_voting(consortium: Consortium, node: PlannedNode) -> bool:
-    """Whether a node takes part in consensus, and is up to date."""
-    try:
-        return bool((await read_consensus(consortium, node))["phase"] == "normal")
-    except (ClientError, RemoteError):
-        return False
+async def why_not_voting(consortium: Consortium, node: PlannedNode) -> str:
+    """Wait until a node takes part in consensus and is up to date; return "", or why it does not.
+
+    A node that abstains waits for blocks (R-WIPE-1), so its time begins anew with each block, up to
+    `ABSTAINED_BLOCKS`.
+    """
+    heights: list[int] = []
+    phase = "it does not answer"
+    deadline_s = trio.current_time() + LEVEL_S
+    while trio.current_time() < deadline_s:
+        with suppress(ClientError, RemoteError):
+            state = await read_consensus(consortium, node)
+            phase, height = state["phase"], state["blockNumber"]
+            if phase == "normal":
+                return ""
+            is_new = height not in heights
+            heights.append(height)
+            if is_new and phase == "abstaining" and height <= heights[0] + ABSTAINED_BLOCKS:
+                deadline_s = trio.current_time() + LEVEL_S
+        await trio.sleep(POLL_S)
+    seen = f"{phase}, {heights[-1] - heights[0]} blocks on" if heights else phase
+    return f"the node does not vote {LEVEL_S:.0f} s after its start: {seen}"
 
 
 async def _check(

@@ -123,10 +123,13 @@ class Sync:
         self.announce()
 
     def announce_to_observers(self) -> None:
-        """Tell the peers that saw no CHECKPOINTs of the head, those voted in by it among them."""
+        """Tell the peers that take no CHECKPOINTs, and those that were voted in by this head.
+
+        Besides observers, these are validators that abstain: they vote again after some blocks.
+        """
         validators = self._membership.validators_at(self._ledger.head.number)
         voters = {item.node_id for item in validators.validators}
-        self._announce_to(self._gateway.connected - voters)
+        self._announce_to(self._gateway.connected - (voters - self.abstaining))
 
     def _announce_to(self, node_ids: frozenset[bytes]) -> None:
         head = self._ledger.head.number

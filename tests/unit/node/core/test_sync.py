@@ -50,6 +50,7 @@ class Gateway:
         self.asked = []
         self.banned = []
         self.sent = []
+        self.told = frozenset()
         self.liar_answer = answers
 
     async def request(self, node_id, request):
@@ -69,6 +70,7 @@ class Gateway:
 
     def broadcast(self, node_ids, kind, value):
         self.sent.append(value)
+        self.told = node_ids
 
 
 class Chain:
@@ -189,6 +191,18 @@ async def test_who_abstains_says_so(autojump_clock):
     own[0] = True
     sync.announce()
     assert [value[2] for value in gateway.sent] == [False, True]
+
+
+async def test_who_abstains_hears_of_each_block():
+    """It takes no CHECKPOINTs, and had to wait for the announcements of every three seconds."""
+    gateway = Gateway(0)
+    sync = connect(gateway)
+    voter = bytes.fromhex(kit.GENESIS.sealers[0][0])
+    gateway.connected = frozenset({voter, OTHER})
+    for abstains, told in ((False, {OTHER}), (True, {voter, OTHER}), (False, {OTHER})):
+        await sync.handle_status(voter, status(0, abstains))
+        sync.announce_to_observers()
+        assert gateway.told == told
 
 
 # --- news ----------------------------------------------------------------------------------------
