@@ -224,6 +224,9 @@ class SnapshotClient:
             return None
         async with self._scheduler.lock:
             await self._run(self._ledger.drop_import)
+            if offer.block.head.number - self._ledger.head.number < self._blocks_behind:
+                log.info("state not loaded: blocks have brought the chain near it meanwhile")
+                return None
             reason = self._find_obstacle(offer) or await self._load(offer)
             if reason:
                 await self._run(self._ledger.drop_import)
@@ -313,12 +316,7 @@ class SnapshotClient:
     # --- its chunks ---------------------------------------------------------------------------
 
     def _find_obstacle(self, offer: _Offer) -> str:
-        """Return why a state cannot be loaded now; "" if nothing stands against it.
-
-        Blocks may have been committed since it was offered.
-        """
-        if offer.block.head.number - self._ledger.head.number < self._blocks_behind:
-            return "the chain has grown meanwhile"
+        """Return why a state cannot be loaded now; "" if nothing stands against it."""
         needed = ROOM_OF_STATE * len(offer.manifest.chunks) * CHUNK_BYTES + ROOM_BYTES
         free = self._ledger.free_bytes
         if free < needed:

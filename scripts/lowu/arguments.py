@@ -72,7 +72,7 @@ def _name_other_kind(data: bytes) -> str | None:
     """Return what a file is that was given for another, if it has no format to tell it by."""
     from lowu.institutions.service.document_file import read_document
 
-    if not data.lstrip().startswith(b"{"):
+    if not data.lstrip().startswith((b"{", b"[")):
         return "it is not JSON. What `lowu present` has sealed, only `lowu verify` reads"
     try:
         read_document(data)

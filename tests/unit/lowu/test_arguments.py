@@ -36,6 +36,7 @@ def write(path, value):
         (decode_request, {"format": "zip" * 99}, "it is a file of format 'zipzip"),
         (decode_package, DOCUMENT, "it is a document. `lowu issue`"),
         (decode_package, b"\xdf\xb5", "it is not JSON. What `lowu present` has sealed"),
+        (decode_package, b"[" + b"0," * 300_000 + b"0]", "more than 100000 values"),
         (decode_package, {"a": 1}, "it is a file without a format"),
         (read_document, {"format": "dvp2"}, "not a document, but a package (dvp2)"),
     ],

@@ -375,6 +375,7 @@ def test_a_state_that_the_chain_has_reached_meanwhile_is_not_loaded():
         before = dict(node.ledger._storage.records)
         assert await client.fetch(lambda: sorted(offer.peers)) is None
         assert node.ledger._storage.records == before
+        assert client.is_due(node.ledger.head.number + PERIOD), "a later one is not put off"
 
     play(act)
 
