@@ -260,16 +260,19 @@ class Edge:
             self._world.announce_links()
 
     def _tell_caught_up(self, node: SimNode) -> None:
-        """Tell an abstaining replica once it hears a quorum, itself included, and none is ahead."""
+        """Tell an abstaining replica once it has what a quorum, itself included, had at its start.
+
+        Liars claim to have nothing, which is the worst for it.
+        """
         if node.replica is None or node.replica.phase != "abstaining":
             return
-        validators = node.epochs.latest.validators
-        asked = {node.node_id: len(node.chain)}
         for peer in self._linked_peers(node):
-            asked[peer.node_id] = max(len(peer.chain), asked.get(peer.node_id, 0))
-        members = [validators.index_of(node_id) for node_id in asked]
-        is_enough = validators.has_quorum(index for index in members if index is not None)
-        if is_enough and len(node.chain) >= max(asked.values()):
+            claim = 0 if peer.liar is not None else len(peer.chain)
+            node.heard.setdefault(peer.node_id, claim)
+        level = {node_id for node_id, height in node.heard.items() if height <= len(node.chain)}
+        validators = node.epochs.latest.validators
+        members = {validators.index_of(node_id) for node_id in level | {node.node_id}}
+        if validators.has_quorum(index for index in members if index is not None):
             self._world.answer(node, 1, ev.CaughtUp(len(node.chain)))
 
     def request_sync(self, node: SimNode) -> None:
@@ -301,7 +304,7 @@ class Edge:
         for block in owner.chain[len(node.chain) : height]:
             if not self._import(node, block):
                 raise Violation(f"P03 node {node.instance}: the state of {height} is not proven")
-        node.base, node.states = height, []
+        node.base, node.states = height, [height]
         node.damaged.clear()
         self._world.faults["load"] += 1
         self._world.trace_event(node, "load", f"height={height} from {owner.instance}")

@@ -61,6 +61,8 @@ class SimNode:
     """The blocks above it are there for others; those up to it are not, as after a state."""
     damaged: set[Height] = field(default_factory=set)
     """Blocks that cannot be read."""
+    heard: dict[bytes, Height] = field(default_factory=dict)
+    """Volatile: how many blocks each peer has told first."""
     states: list[Height] = field(default_factory=list)
     """Volatile: heights of the states that it keeps for others, the newest last."""
     bodies: dict[Hash32, tuple[Hash32, ...]] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class SimNode:
         """Lose everything volatile."""
         self.replica = None
         self.incarnation += 1
+        self.heard.clear()
         self.timers.clear()
         self.executed.clear()
         self.proposals.clear()

@@ -101,7 +101,8 @@ class Sync:
         self._doubts: dict[bytes, Doubt] = {}
         self._asking: tuple[bytes, trio.CancelScope] | None = None
         self._heard: dict[bytes, int] = {}
-        """Who has told which height since the start, until a quorum is not ahead."""
+        """Which height each has told first since the start, until a quorum has told no more than
+        this node has."""
         self._is_caught_up = False
 
     def request(self, height: int) -> None:
@@ -148,7 +149,7 @@ class Sync:
                 if height < self._ledger.head.number:
                     self._announce_to(frozenset({node_id}))  # it may ask for what it has not
                 if not self._is_caught_up:
-                    self._heard[node_id] = height
+                    self._heard.setdefault(node_id, height)
                 if not self._is_caught_up or height > self._ledger.head.number:
                     self._changed.set()
                     self._stop_asking_in_vain(node_id, height)
@@ -201,9 +202,11 @@ class Sync:
                         self.is_syncing = False
 
     async def _tell_caught_up(self) -> None:
-        """Tell consensus once that nobody is ahead, of a quorum that includes this node.
+        """Tell consensus once that this node has what a quorum, itself included, had at its start.
 
-        Others may claim what they like (B48): the argument of R-WIPE-1 needs one quorum.
+        Others may claim what they like (B48): the argument of R-WIPE-1 needs one quorum. It needs
+        one claim of each, too: what they have later is no matter of this node's lost votes, and
+        while they go on, a node that fetches is always behind it.
         """
         validators, head = self._membership.next_validators, self._ledger.head.number
         level = {node for node, height in self._heard.items() if height <= head}
@@ -223,7 +226,8 @@ class Sync:
     async def _is_worth_fetching(self) -> bool:
         """Leave a validator that is only just behind to consensus for a moment."""
         head = self._ledger.head.number
-        is_voting = self._membership.next_validators.index_of(self._gateway.node_id) is not None
+        index = self._membership.next_validators.index_of(self._gateway.node_id)
+        is_voting = index is not None and not self._is_abstaining()
         if not is_voting or self._wanted_height > head or self.known_highest > head + 8:
             return True
         await trio.sleep(GRACE_S)

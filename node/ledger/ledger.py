@@ -425,6 +425,8 @@ class Ledger:
         ]
         self._history.open(self.head.number)
         self.is_loading = False
+        if self._snapshot_blocks:
+            self._pin()  # others may need it before there is a newer one
 
     # --- consensus records and proposal bodies ----------------------------------------------
 
@@ -456,6 +458,7 @@ class Ledger:
     def close(self) -> None:
         """Close the storage and the trace of the last vote."""
         self._votes.close()
+        self.pinned = []  # views of a database keep it open
         self._storage.close()
 
 

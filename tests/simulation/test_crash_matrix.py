@@ -103,7 +103,7 @@ def test_votes_that_are_not_durable_are_told(monkeypatch):
 @pytest.mark.parametrize(("blocks", "is_told"), [(0, True), (128, False)])
 def test_a_node_that_abstains_is_given_blocks_rather_than_time(monkeypatch, blocks, is_told):
     """On a slow machine, the blocks that it has to wait for took longer than all its time."""
-    monkeypatch.setattr(matrix, "LEVEL_S", 1.5)
+    monkeypatch.setattr(matrix, "LEVEL_S", 0.1)
     monkeypatch.setattr(matrix, "ABSTAINED_BLOCKS", blocks)
     played = play(Cell(Occasion.LOST_TRACE, parse_order("new-trace:before")))
     told = [problem for problem in played.problems if "does not vote" in problem]

@@ -105,6 +105,22 @@ async def heard(heights, blocks=2):
     return told
 
 
+async def test_a_chain_that_grows_does_not_put_it_off():
+    """At 27 blocks a second a node that abstained was behind the last claim whenever it looked."""
+    chain, inbox = kit.Chain(), Inbox()
+    validators = kit.GENESIS.validators.validators
+    membership = Membership(kit.GENESIS, chain.ledger)
+    sync = Sync(chain.ledger, Gateway(validators), None, membership, inbox)
+    for height in (2, 3, 4, 5):
+        for index in (1, 2):
+            await sync.handle_status(validators[index].node_id, [height, b"h" * 32, False])
+        await sync._tell_caught_up()
+        chain.commit(kit.signed(nonce=height - 2))
+    assert inbox.receive_nowait() == CaughtUp(2)
+    with pytest.raises(trio.WouldBlock):
+        inbox.receive_nowait()
+
+
 @pytest.mark.parametrize(
     ("heights", "told"),
     [

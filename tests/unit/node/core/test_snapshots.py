@@ -239,6 +239,29 @@ def test_a_damaged_state_is_not_offered_and_ends_nobody(monkeypatch):
     play(act)
 
 
+def test_who_has_loaded_a_state_offers_it():
+    """Whoever lost its disk next could go on from nothing, until the chain had come to another."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(3 * PERIOD)
+        await governor.level(*names)
+        await wipe(network, "node6")
+        await governor.level(*names)
+        offers = []
+        for name in ("node0", "node6"):
+            while (offer := network.nodes[name].snapshots.answer_offer()) is None:
+                await trio.sleep(0.1)
+            offers.append(offer)
+        base = network.nodes["node6"].ledger.base
+        if network.nodes["node0"].ledger.head.number % PERIOD:
+            assert network.nodes["node6"].ledger.pinned[-1].head.number == base > 0
+        assert offers[0][:2] == offers[1][:2], "its manifest and header; certificates may differ"
+        assert len(offers[0]) == len(offers[1])
+
+    play(act)
+
+
 def test_a_state_that_one_peer_alone_has_is_not_taken():
     """Two of seven may lie: both together vouch for nothing."""
 

@@ -205,6 +205,16 @@ async def test_who_abstains_hears_of_each_block():
         assert gateway.told == told
 
 
+async def test_who_abstains_does_not_wait_for_consensus_to_bring_blocks(autojump_clock):
+    """It waited a second for them before each request, and so fell behind anew."""
+    gateway = Gateway(0)
+    gateway.node_id = bytes.fromhex(kit.GENESIS.sealers[0][0])
+    sync = connect(gateway, lambda: True)
+    lags = await follow(sync, gateway, 30, is_lying=False)
+    times = [when - gateway.asked[0][1] for _, when in gateway.asked]
+    assert max(lags) == 0 and times == pytest.approx(range(30)), "asked at once each time"
+
+
 # --- news ----------------------------------------------------------------------------------------
 
 
