@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from lowu import cli
+from lowu.experiments.load.reported import history
 from lowu.experiments.load.reported.history import find_changes
 from tests.unit.experiments.load.test_report import TEXT, write_run
 
@@ -23,6 +24,24 @@ def test_changes_are_found_where_they_are():
     assert found[0].before == pytest.approx(100, abs=3)
     assert found[0].after == found[1].before == pytest.approx(120, abs=3)
     assert all(item.share <= 0.01 for item in found)
+
+
+def test_two_changes_that_cancel_each_other_are_both_found():
+    """Held against all values up to the end, the rise was hidden by the fall."""
+    found = find_changes(noise(5, 100, 115, 100))
+    assert [item.place for item in found] == [12, 24]
+
+
+@pytest.mark.parametrize(
+    ("values", "statistic", "place"),
+    [
+        ([10, 11, 10, 12, 11, 20, 21, 19, 22, 11, 10, 12], 37.18518518518518, 5),
+        ([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9], 14.311111111111112, 11),
+    ],
+)
+def test_the_statistic_is_that_of_another_implementation(values, statistic, place):
+    """The largest of `PairDistanceCalculator` of apache-otava 0.8.0, of parts of three or more."""
+    assert history._find_best(values) == (pytest.approx(statistic, rel=1e-12), place)
 
 
 def test_noise_shows_no_change():
