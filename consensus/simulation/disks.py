@@ -65,6 +65,16 @@ def rot(world: Kernel, fault: Rot) -> bool:
     return True
 
 
+def has_last_copy(world: Kernel, node: SimNode) -> bool:
+    """Whether an instance alone still has a block that is damaged elsewhere."""
+    others = [peer for peer in world.nodes if peer is not node and peer.is_correct]
+    damaged = {height for peer in others for height in peer.damaged}
+    return any(
+        keeps(node, height) and not any(keeps(peer, height) for peer in others)
+        for height in damaged
+    )
+
+
 def mend(node: SimNode, peers: Sequence[SimNode]) -> list[Height]:
     """Write damaged blocks anew that a peer has; return their heights.
 

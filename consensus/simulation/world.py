@@ -28,6 +28,7 @@ from lowu.consensus.simulation.checking.reception import accept_honest
 from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.simulation.checking.watch import PropertyWatch
 from lowu.consensus.simulation.clients import Clients
+from lowu.consensus.simulation.disks import has_last_copy
 from lowu.consensus.simulation.edge import Edge
 from lowu.consensus.simulation.faults import Crash
 from lowu.consensus.simulation.kernel import Kernel
@@ -133,7 +134,7 @@ class World(Kernel):
         if node.replica is None or not self.is_faulty_phase:
             return
         self.crash(node)
-        if crash.is_wiped:
+        if crash.is_wiped and not has_last_copy(self, node):
             self.faults["wipe"] += 1
             self.trace_event(node, "wipe")
             node.wipe(self._members, crash.kept_blocks)

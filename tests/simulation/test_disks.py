@@ -97,6 +97,19 @@ def test_the_last_good_copy_of_a_block_is_not_damaged():
     assert disks.rot(world, Rot(0, 0, 3)) and world.nodes[0].damaged == {4}
 
 
+def test_the_last_good_copy_of_a_block_is_not_lost_with_its_disk():
+    """Seed 2001120: three disks damaged, the fourth lost; no protocol brings that block back."""
+    world, _ = play(replace(PLAN, cuts=()))
+    first, second, third, fourth = world.nodes
+    for node in (first, second, third):
+        node.damaged = {4}
+    assert [disks.has_last_copy(world, node) for node in world.nodes] == [False] * 3 + [True]
+    second.damaged.clear()
+    assert not any(disks.has_last_copy(world, node) for node in world.nodes)
+    second.liar = Liar(second, ("mishelp",), world.domain, bytes, Random(1))
+    assert disks.has_last_copy(world, fourth)
+
+
 def test_what_a_lost_disk_is_left():
     world, _ = play(PLAN)
     late, node = world.nodes[LATE], world.nodes[0]
