@@ -273,6 +273,8 @@ class Sync:
             log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
         elif self._ledger.head.number == head:
             self._doubt(node_id)
+            if snapshots is not None:
+                snapshots.note_in_vain()
             await trio.sleep(0.05)
 
     async def _fetch_many(self, head: int, end: int) -> None:
@@ -300,6 +302,8 @@ class Sync:
         if self._ledger.head.number > head:
             log.info("synced,height=%d,peers=%d", self._ledger.head.number, len(heights))
         else:
+            if self.snapshots is not None:
+                self.snapshots.note_in_vain()
             await trio.sleep(0.05)
 
     def _vouched_height(self) -> int:

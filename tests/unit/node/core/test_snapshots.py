@@ -493,6 +493,21 @@ def test_old_blocks_are_dropped_and_everybody_still_catches_up():
     play(act, settings=(f"keep_blocks={2 * PERIOD}",))
 
 
+def test_a_large_state_is_loaded_where_old_blocks_are_gone(monkeypatch):
+    """Neither was taken: the state cost more than the blocks, and nobody had those."""
+    monkeypatch.setattr("lowu.node.core.snapshots.CHUNK_IN_BLOCKS", 1_000)
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(5 * PERIOD)
+        await governor.level(*names)
+        await wipe(network, "node6")
+        await governor.level(*names)
+        assert network.nodes["node6"].ledger.base >= 5 * PERIOD
+
+    play(act, settings=(f"keep_blocks={2 * PERIOD}",))
+
+
 def test_a_chain_that_kept_all_blocks_drops_them_a_few_at_a_time(monkeypatch):
     monkeypatch.setattr(ledger_module, "DROPPED_AT_ONCE", 3)
     chain = kit.Chain()
