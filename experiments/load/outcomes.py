@@ -131,6 +131,8 @@ class Summary:
     """By name; times are in milliseconds, as the names say."""
     is_bounded: frozenset[str]
     """Names of those latencies that are a lower bound: that many were never committed."""
+    cause: str = ""
+    """Why nothing was done, if nothing was."""
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -212,6 +214,36 @@ def summarise(
         figures["max_ms"] = latencies[-1] * 1_000
         bounded |= {"mean_ms", "max_ms"} if lost else set()
     return Summary(figures, frozenset(bounded))
+
+
+def explain_nothing(figures: Mapping[str, float], refusal: str, faults: Sequence[str]) -> str:
+    """Return why nothing of a run's load was done in the measured time; "" if something was.
+
+    The figures are a summary's, with those of the whole run; `refusal` is what a node has said, and
+    `faults` are what was done to nodes.
+    """
+    due = figures["scheduled"]
+    if not due or figures["throughput_per_s"]:
+        return ""
+    if figures["refused"] * 2 > due:
+        reason = refusal or "without a reason"
+        return f"nodes refused {figures['refused']:,.0f} of {due:,.0f}: {reason}"
+    if not figures["sent"]:
+        return "nothing could be sent: no node took a connection"
+    if figures["blocks"]:
+        return (
+            f"{figures['blocks']:,.0f} blocks came, without anything that was due: nodes that "
+            "accept transactions do not pass them on, or others fill the blocks"
+        )
+    if faults:
+        return f"no block came under the faults of the run: {'; '.join(faults)}"
+    if figures["view_changes"]:
+        return (
+            f"no block came, and {figures['view_changes']:,.0f} views were given up: "
+            "proposals came to no end in time. consensus_timeout_ms is too short for this network "
+            "on this machine"
+        )
+    return "no block came, and the view did not change: too few validators were up, or linked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -55,6 +56,7 @@ from lowu.experiments.load.outcomes import (
     Ending,
     Records,
     Summary,
+    explain_nothing,
     find_hangover,
     list_seconds,
     percentile,
@@ -382,20 +384,16 @@ def conclude(
 ) -> LoadRun:
     """Return the run with its figures, and why it is not valid."""
     load = experiment.load
-    summary = summarise(
+    judge = partial(
+        summarise,
         found.records,
         warm_up_s=load.warm_up_s,
         duration_s=load.duration_s,
         deadline_s=load.deadline_s,
     )
+    summary = judge()
     by_workload = {
-        name: summarise(
-            found.records,
-            warm_up_s=load.warm_up_s,
-            duration_s=load.duration_s,
-            deadline_s=load.deadline_s,
-            kind=kind,
-        )
+        name: judge(kind=kind)
         for kind, name in enumerate(found.records.names)
         if len(found.records.names) > 1
     }
@@ -404,6 +402,8 @@ def conclude(
     figures = summary.figures
     figures["view_changes"] = float(view_changes)
     figures["blocks"] = float(sum(0 <= item.at_s < load.offered_s for item in found.blocks))
+    struck = [f"{item.kind} {', '.join(item.nodes)}" for item in faults]
+    summary = replace(summary, cause=explain_nothing(figures, found.refusal, struck))
     seconds = list_seconds(found.records, load.deadline_s)
     hangovers = [
         find_hangover(seconds, begins_s=item.begins_s, ends_s=item.ends_s) for item in faults
@@ -489,6 +489,7 @@ def _describe_summary(summary: Summary) -> dict[str, Any]:
     return {
         "figures": {name: _plain(value) for name, value in summary.figures.items()},
         "at_least": sorted(summary.is_bounded),
+        "cause": summary.cause,
     }
 
 

@@ -88,8 +88,8 @@ class Lane:
     urls: Sequence[str]
     """The node that it sends to, and those after it."""
     nonce: int
-    refused: set[int]
-    """Rows whose last answer was a refusal, of all lanes."""
+    refused: dict[int, str]
+    """Rows whose last answer was a refusal, of all lanes, and what it said."""
     dialect: Dialect
     queue: deque[Signed] = field(default_factory=deque)
     """What is to be sent, in order."""
@@ -162,7 +162,8 @@ class Lane:
         with trio.fail_after(ANSWER_S):
             answer = await client.post(body)
         refused = _read_refusals(answer, self.dialect) if b'"error"' in answer else {}
-        self.refused.difference_update(item.row for item in batch)
+        for item in batch:
+            self.refused.pop(item.row, None)
         self.refused.update(refused)
         for item in batch:
             if item.row in refused:
@@ -213,9 +214,9 @@ class Lane:
             self.queue.append(item)
             raise
         refused = _read_refusals(answer, self.dialect) if b'"error"' in answer else {}
-        self.refused.discard(item.row)
+        self.refused.pop(item.row, None)
         if refused:
-            self.refused.add(item.row)
+            self.refused.update(refused)
             await trio.sleep(AGAIN_S)
             self.queue.append(item)
         else:
@@ -231,12 +232,16 @@ def _read_refusals(answer: bytes, dialect: Dialect) -> dict[int, str]:
     value = json.loads(answer)
     for item in value if isinstance(value, list) else [value]:
         if "error" in item:
-            text = str(item["error"].get("message", item["error"]))
+            text = _read_reason(item["error"])
             if item.get("id") is None:
                 raise ClientError(f"a request was refused: {text}")
             if not dialect.is_known(item["error"]):
                 found[int(item["id"])] = text
     return found
+
+
+def _read_reason(error: dict[str, object]) -> str:
+    return str(error.get("message", error))
 
 
 class Readers:
@@ -248,7 +253,7 @@ class Readers:
         is_over: Callable[[int], bool],
         answered: Callable[[int], None],
         failed: set[int],
-        refused: set[int],
+        refused: dict[int, str],
     ) -> None:
         """Begin with nothing to ask.
 
@@ -294,10 +299,11 @@ class Readers:
         with trio.fail_after(ANSWER_S):
             answer = json.loads(await client.post(render_calls("eth_call", params)))
         items = answer if isinstance(answer, list) else [answer]
-        if any("error" in item for item in items):
-            self._refused.add(row)
+        errors = [item["error"] for item in items if "error" in item]
+        if errors:
+            self._refused[row] = _read_reason(errors[0])
             return False
-        self._refused.discard(row)
+        self._refused.pop(row, None)
         outputs = {item["id"]: bytes.fromhex(item["result"][2:]) for item in items}
         if not ask.is_right([outputs[number] for number in range(len(params))]):
             self._failed.add(row)

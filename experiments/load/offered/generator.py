@@ -85,6 +85,8 @@ class Generated:
     """CPU time of the generator's process during the load."""
     unread: int = 0
     """How many committed transactions have no receipt that could be read: any may have failed."""
+    refusal: str = ""
+    """What a node said when it refused one last; "" if none was refused to the end."""
 
 
 class Generator:
@@ -110,7 +112,7 @@ class Generator:
         self.records = Records(names=self._mix.names)
         self._first = drawn_from << 64
         self._issuers = [place for place, item in enumerate(plan.senders) if item.is_issuer]
-        self._refused: set[int] = set()
+        self._refused: dict[int, str] = {}
         self._wrong: set[int] = set()
         """Rows whose last answer, to a read, was not right."""
         self._lanes = [
@@ -260,7 +262,10 @@ class Generator:
         """What there is so far."""
         blocks = self._watch.blocks
         seen = [blocks[height] for height in sorted(blocks)]
-        return Generated(self.records, seen, unread=self._watch.unread)
+        ends = self.records.outcome
+        refusals = [text for row, text in self._refused.items() if ends[row] == Ending.REFUSED]
+        refusal = refusals[-1] if refusals else ""
+        return Generated(self.records, seen, unread=self._watch.unread, refusal=refusal)
 
     async def _offer_and_watch(self, tell: Callable[[GeneratorStatus], None]) -> None:
         async with trio.open_nursery() as nursery:
@@ -419,4 +424,5 @@ def merge_generated(parts: Sequence[Generated]) -> Generated:
                 blocks[block.height] = block
     seen = [blocks[height] for height in sorted(blocks)]
     cpu_s = math.fsum(part.cpu_s for part in parts)
-    return Generated(records, seen, cpu_s, sum(part.unread for part in parts))
+    refusal = next((part.refusal for part in parts if part.refusal), "")
+    return Generated(records, seen, cpu_s, sum(part.unread for part in parts), refusal)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from statistics import median
 from typing import Any
@@ -236,9 +236,21 @@ def _tell_verdict(results: StoredResults) -> str:
         return f"<p class=good>{_escape(saturation)}</p>"
     if missing > 0:
         flaws.append(f"{missing} runs are missing: the experiment was not finished")
-    if not flaws:
+    causes = [
+        f"{point.name} run {number}: {cause}".strip()
+        for point in results.points
+        for number, run in enumerate(point.runs, start=1)
+        if (cause := run.told.get("cause"))
+    ]
+    if not flaws and not causes:
         return "<p class=good>All runs are valid.</p>"
-    return f"<div class=bad><b>INVALID</b><br>{'<br>'.join(map(_escape, flaws))}</div>"
+    return _tell_bad("INVALID", flaws) + _tell_bad("NOTHING DONE", causes)
+
+
+def _tell_bad(head: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return f"<div class=bad><b>{head}</b><br>{'<br>'.join(map(_escape, lines))}</div>"
 
 
 def _tell_table(results: StoredResults) -> str:

@@ -185,6 +185,8 @@ def _print(points: list[Point], seconds: float) -> None:
         for number, item in enumerate(point.runs, start=1):
             for flaw in item.flaws:
                 click.echo(f"INVALID run {number}: {flaw}")
+            if item.summary.cause:
+                click.echo(f"NOTHING DONE in run {number}: {item.summary.cause}")
             for fault, hangover in zip(item.faults, item.hangovers_s, strict=True):
                 back = (
                     "was not back by the end"

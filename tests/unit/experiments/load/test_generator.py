@@ -13,13 +13,14 @@ from eth_utils.crypto import keccak
 
 from lowu.experiments.actors.light_client import LightClient
 from lowu.experiments.load.offered.generator import (
+    Generated,
     Generator,
     GeneratorPlan,
     merge_generated,
     split_plan,
 )
 from lowu.experiments.load.offered.steps import Sender
-from lowu.experiments.load.outcomes import Ending
+from lowu.experiments.load.outcomes import Ending, Records
 
 SENDERS = (Sender(b"\1" * 32, 1), Sender(b"\2" * 32, 2))
 
@@ -152,6 +153,8 @@ async def test_every_transaction_ends_at_its_deadline(refusals, ending):
     found = await generate(chain, [0.0, 0.1, 0.2], every_s=0, deadline_s=0.5)
     assert [Ending(item).name for item in found.records.outcome] == [ending] * 3
     assert [round(item, 6) for item in found.records.ended_s] == [0.5, 0.6, 0.7]
+    assert found.refusal == ("the pool is full" if refusals else "")
+    assert merge_generated([Generated(Records(), []), found]).refusal == found.refusal
 
 
 async def test_what_was_reverted_is_found():

@@ -8,6 +8,7 @@ from lowu.experiments.load.outcomes import (
     Ending,
     Records,
     Second,
+    explain_nothing,
     find_hangover,
     list_seconds,
     percentile,
@@ -55,6 +56,33 @@ def test_only_the_measured_window_counts_but_its_throughput_is_what_it_saw():
 def test_a_run_of_nothing_has_no_latency():
     figures = summarise(Records(), **WINDOW).figures
     assert figures["scheduled"] == figures["throughput_per_s"] == 0 and "p50_ms" not in figures
+
+
+@pytest.mark.parametrize(
+    ("rows", "whole", "told"),
+    [
+        ([(2.0, 0.1)], {}, ""),
+        ([], {}, ""),
+        ([(2.0, None, Ending.REFUSED)], {}, "nodes refused 1 of 1: the pool is full"),
+        ([(2.0, None, Ending.TIMED_OUT)], {}, "no block came, and the view did not change"),
+        ([(2.0, None, Ending.TIMED_OUT)], {"view_changes": 3.0}, "3 views were given up"),
+        ([(2.0, None, Ending.TIMED_OUT)], {"blocks": 9.0}, "9 blocks came, without anything"),
+        ([(10.9, 0.5)], {}, "no block came"),  # after the measured time
+    ],
+)
+def test_why_nothing_was_done_is_told(rows, whole, told):
+    figures = {**summarise(make(rows), **WINDOW).figures, "blocks": 0.0, "view_changes": 0.0}
+    found = explain_nothing({**figures, **whole}, "the pool is full", [])
+    assert told in found and bool(told) is bool(found)
+    if "no block" in found:
+        assert "kill node1" in explain_nothing({**figures, **whole}, "", ["kill node1"])
+
+
+def test_nothing_sent_is_told_before_all_else():
+    found = Records()
+    found.end(found.add(2.0), Ending.TIMED_OUT, 7.0)
+    figures = {**summarise(found, **WINDOW).figures, "blocks": 5.0, "view_changes": 0.0}
+    assert "nothing could be sent" in explain_nothing(figures, "", ["kill node1"])
 
 
 def test_percentiles_are_by_nearest_rank():

@@ -114,9 +114,12 @@ def test_the_distribution_ends_at_the_share_that_was_committed(folder):
 def test_what_is_missing_or_invalid_is_told(folder):
     shutil.rmtree(folder / "runs" / "002-002")
     write_run(folder / "runs" / "002-002", {}, flaws=["the generator lagged"])
+    path = folder / "runs" / "001-001" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "cause": "no <block> came"}))
     shutil.rmtree(folder / "runs" / "001-002")
     page = render_report(read_results(folder))
     assert "INVALID" in page and "the generator lagged" in page and "1 runs are missing" in page
+    assert "NOTHING DONE" in page and "no &lt;block&gt; came" in page
 
 
 @pytest.mark.parametrize(
