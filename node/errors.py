@@ -51,6 +51,10 @@ class BadInput(NodeError):
     """Input from a peer or a client is malformed or breaks a rule."""
 
 
+class LinkLost(BadInput):
+    """A peer cannot be asked, or could not answer, for want of a link: its own fault or not."""
+
+
 class CallAborted(NodeError):
     """A contract call was stopped before it had finished."""
 

@@ -231,7 +231,8 @@ async def why_not_voting(consortium: Consortium, node: PlannedNode) -> str:
     """Wait until a node takes part in consensus and is up to date; return "", or why it does not.
 
     A node that abstains waits for blocks (R-WIPE-1), so its time begins anew with each block, up to
-    `ABSTAINED_BLOCKS`.
+    `ABSTAINED_BLOCKS`. One that has asked for a later view may not vote before it (R-VC-4), and the
+    others need none as long as they go on without it; so then another node is paused.
     """
     heights: list[int] = []
     phase = "it does not answer"
@@ -247,8 +248,19 @@ async def why_not_voting(consortium: Consortium, node: PlannedNode) -> str:
             if is_new and phase == "abstaining" and height <= heights[0] + ABSTAINED_BLOCKS:
                 deadline_s = trio.current_time() + LEVEL_S
         await trio.sleep(POLL_S)
+    if phase == "changing":
+        other = next(item for item in consortium.plan.nodes if item is not node)
+        async with consortium.paused(other.name):
+            if await holds_within(LEVEL_S, partial(_is_voting, consortium, node)):
+                return ""
     seen = f"{phase}, {heights[-1] - heights[0]} blocks on" if heights else phase
     return f"the node does not vote {LEVEL_S:.0f} s after its start: {seen}"
+
+
+async def _is_voting(consortium: Consortium, node: PlannedNode) -> bool:
+    with suppress(ClientError, RemoteError):
+        return bool((await read_consensus(consortium, node))["phase"] == "normal")
+    return False
 
 
 async def _check(

@@ -26,11 +26,11 @@ from lowu.node.chain.block import Header, decode_header, encode_header, hash_hea
 from lowu.node.chain.roster import decode_roster, encode_roster
 from lowu.node.core.scheduler import Run, Scheduler, verify_sealed
 from lowu.node.crypto import keccak256
-from lowu.node.errors import BadInput, BlockNotKept, DamagedData
+from lowu.node.errors import BadInput, BlockNotKept, DamagedData, LinkLost
 from lowu.node.execution.evm import BLOCK_HASHES_MAX
 from lowu.node.gateway.framing import ITEMS_MAX
 from lowu.node.gateway.gateway import Gateway
-from lowu.node.gateway.requests import ChunkRequest, SnapshotRequest
+from lowu.node.gateway.requests import ChunkRequest, PeerRequest, SnapshotRequest
 from lowu.node.ledger.ledger import Ledger
 from lowu.node.ledger.state_import import RosterChange, SnapshotBlock
 from lowu.node.ledger.state_snapshot import (
@@ -274,7 +274,7 @@ class SnapshotClient:
 
     async def _ask(self, node_id: bytes, offers: dict[bytes, _Offer], refused: set[bytes]) -> None:
         try:
-            answer = await self._gateway.request(node_id, SnapshotRequest())
+            answer = await self._request(node_id, SnapshotRequest())
         except BadInput:
             refused.add(node_id)
             return
@@ -294,6 +294,17 @@ class SnapshotClient:
         for other in offers.values():
             other.peers.discard(node_id)
         offers.setdefault(offer.manifest.digest, offer).peers.add(node_id)
+
+    async def _request(self, node_id: bytes, request: PeerRequest) -> object:
+        """Ask a peer; again for a while if a link is lost, as one is where both sides dial."""
+        until_s = trio.current_time() + LINKING_S
+        while True:
+            try:
+                return await self._gateway.request(node_id, request)
+            except LinkLost:
+                if trio.current_time() >= until_s:
+                    raise
+            await trio.sleep(ASK_AGAIN_S)
 
     def _check(self, answer: object) -> _Offer:
         """Return what a peer offers, with its block, its groups and the headers below proven.
@@ -372,7 +383,7 @@ class SnapshotClient:
         """Return a chunk from a peer; None if it does not give it."""
         request = ChunkRequest(offer.block.head.number, place)
         try:
-            answer = await self._gateway.request(node_id, request)
+            answer = await self._request(node_id, request)
         except BadInput as error:
             log.info("no chunk,peer=%s,reason=%s", node_id.hex()[:16], error)
             return None

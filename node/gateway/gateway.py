@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from lowu.node.errors import BadInput, ConfigError, raise_if_fatal
+from lowu.node.errors import BadInput, ConfigError, LinkLost, raise_if_fatal
 from lowu.node.gateway.entrance import GREETING_S, Entrance
 from lowu.node.gateway.framing import Frame, FrameKind, decode_payload, encode_frame
 from lowu.node.gateway.peer import LinkedPeer, Peer
@@ -113,10 +113,13 @@ class Gateway:
         """Ask a node and return its answer.
 
         Raises:
-            BadInput: there is no link, no answer in time, or too many requests wait.
+            LinkLost: there is no link, or it went down before an answer.
+            BadInput: there is no answer in time, or too many requests wait.
         """
-        if node_id not in self._peers or len(self._pending) >= REQUESTS_MAX:
-            raise BadInput("no link to ask")
+        if node_id not in self._peers:
+            raise LinkLost("no link to ask")
+        if len(self._pending) >= REQUESTS_MAX:
+            raise BadInput(f"{REQUESTS_MAX} requests wait for answers")
         if self._versions.get(node_id, PROTOCOL_OLDEST) < oldest_version(request):
             raise BadInput("the peer speaks an older protocol, without that request")
         self._request_id += 1
@@ -129,7 +132,7 @@ class Gateway:
                 return await receive.receive()
             raise BadInput(f"no answer within {REQUEST_S:.0f} s")
         except trio.EndOfChannel as error:
-            raise BadInput("link closed before an answer") from error
+            raise LinkLost("link closed before an answer") from error
         finally:
             del self._pending[request_id]
             send.close()

@@ -1,7 +1,9 @@
 """Cells of the crash matrix in virtual time, and controls: each check finds what it is for."""
 
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,6 +111,27 @@ def test_a_node_that_abstains_is_given_blocks_rather_than_time(monkeypatch, bloc
     told = [problem for problem in played.problems if "does not vote" in problem]
     assert bool(told) is is_told
     assert not told or "abstaining" in told[0]
+
+
+@pytest.mark.parametrize(("helps", "told"), [(True, ""), (False, "5 blocks on")])
+def test_a_node_that_left_a_view_alone_has_to_vote_once_it_is_needed(monkeypatch, helps, told):
+    """R-VC-4: 358 blocks went by in the others' view, whose leaders passed it over."""
+    paused, heights = [], iter(range(3, 10**6))
+
+    @asynccontextmanager
+    async def pause(name):
+        paused.append(name)
+        yield
+
+    async def read(consortium, node):
+        is_normal = bool(paused) and helps
+        height = min(next(heights), 8)
+        return {"phase": "normal" if is_normal else "changing", "blockNumber": height}
+
+    monkeypatch.setattr(matrix, "read_consensus", read)
+    consortium = SimpleNamespace(plan=PLAN, paused=pause)
+    found = run_virtual(0, partial(matrix.why_not_voting, consortium, PLAN.nodes[0]))
+    assert told in found and bool(told) is bool(found) and paused == [PLAN.nodes[1].name]
 
 
 def test_what_was_acknowledged_and_is_not_there_is_told():

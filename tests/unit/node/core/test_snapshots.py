@@ -12,9 +12,10 @@ from lowu.consensus.codec import encode_commit_certificate
 from lowu.node.chain.block import encode_header
 from lowu.node.chain.roster import encode_roster
 from lowu.node.core.snapshots import SnapshotClient
-from lowu.node.errors import BadInput, BlockNotKept, ConfigError, DamagedData
+from lowu.node.errors import BadInput, BlockNotKept, ConfigError, DamagedData, LinkLost
 from lowu.node.execution.genesis import build_genesis
-from lowu.node.gateway.requests import ChunkRequest
+from lowu.node.gateway.gateway import Gateway
+from lowu.node.gateway.requests import ChunkRequest, SnapshotRequest
 from lowu.node.ledger import ledger as ledger_module
 from lowu.node.ledger import schema, state_import, state_snapshot
 from lowu.node.ledger.ledger import Ledger
@@ -235,6 +236,30 @@ def test_a_damaged_state_is_not_offered_and_ends_nobody(monkeypatch):
             assert server.answer_offer() is None
             await trio.sleep(0.2)
         await governor.fill(2)
+
+    play(act)
+
+
+def test_a_link_that_is_replaced_costs_no_state(monkeypatch):
+    """Peers whose links went down once were not asked again, and those left vouched for nothing."""
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(3 * PERIOD)
+        await governor.level(*names)
+        lost = Counter()
+        request = Gateway.request
+
+        async def lose_some(gateway, node_id, asked):
+            if isinstance(asked, SnapshotRequest | ChunkRequest) and lost[node_id, type(asked)] < 2:
+                lost[node_id, type(asked)] += 1
+                raise LinkLost("link closed before an answer")
+            return await request(gateway, node_id, asked)
+
+        monkeypatch.setattr(Gateway, "request", lose_some)
+        await wipe(network, "node6")
+        await governor.level(*names)
+        assert network.nodes["node6"].ledger.base >= 3 * PERIOD and len(lost) > 2
 
     play(act)
 
