@@ -8,6 +8,8 @@ asker at most once per resend period, and once more if the asker's link came up 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lowu.consensus.checkpoint import become_stable, request_sync
 from lowu.consensus.effects import Send
 from lowu.consensus.errors import require_invariant
@@ -16,6 +18,7 @@ from lowu.consensus.messages import Checkpoint, Commit, Message, Prepare, Status
 from lowu.consensus.normal_case import request_verification
 from lowu.consensus.state import ReplicaState
 from lowu.consensus.suspects import list_suspects
+from lowu.consensus.validators import ValidatorSet
 
 
 def handle_links_changed(state: ReplicaState, event: LinksChanged) -> None:
@@ -129,13 +132,30 @@ def handle_synced(state: ReplicaState, event: Synced) -> None:
     _end_abstention(state)
 
 
+def is_witnessed(validators: ValidatorSet, level: Collection[bytes], own: bytes) -> bool:
+    """Whether enough validators were not ahead of one that may have lost its votes (rule R-WIPE-1).
+
+    `level` are the ids of those who have told no more blocks than it has, `own` is its own. With it
+    they have to be a quorum, and without it of more than f weight: it knows nothing of its own
+    votes, so it witnesses nothing, even where it is a quorum by itself.
+    """
+    found = (validators.index_of(node_id) for node_id in level if node_id != own)
+    others = {index for index in found if index is not None}
+    index = validators.index_of(own)
+    everybody = others if index is None else others | {index}
+    return validators.has_honest(others) and validators.has_quorum(everybody)
+
+
 def handle_caught_up(state: ReplicaState, event: CaughtUp) -> None:
     """Bound the height that this node's lost votes may reach (rule R-WIPE-1).
 
     Its lost head had CHECKPOINTs of a quorum, so some honest validator of the quorum asked is at
-    most one window below that head; and this node voted at most one window above it.
+    most one window below that head; and this node voted at most one window above it. That holds
+    within an epoch: if the lost head is of a later one, the quorum asked has signed the barrier
+    between, so this node comes to that first, and asks the validators above it.
     """
-    if state.abstains and state.votes_above is None:
+    is_of_epoch = event.height >= state.epoch.first_height - 1
+    if state.abstains and state.votes_above is None and is_of_epoch:
         state.votes_above = event.height + 2 * state.config.window
 
 

@@ -165,6 +165,7 @@ def _enter_epoch(state: ReplicaState, epoch: Epoch) -> None:
     index = None if state.abstains else epoch.validators.index_of(state.config.node_id)
     state.epoch, state.index = epoch, index
     record = state.safety.enter_epoch(epoch.first_height, -1 if index is None else index)
+    state.votes_above = None  # validators of before say nothing of the heights of this epoch
     if not state.abstains:  # a view record on disk says that no vote is lost
         state.persist(record)
     state.log = MessageLog(state.stable.height, effective_window(state.config, epoch))

@@ -12,6 +12,7 @@ from random import Random
 
 from lowu.consensus import effects as fx
 from lowu.consensus import inputs as ev
+from lowu.consensus.catch_up import is_witnessed
 from lowu.consensus.codec import compute_digest
 from lowu.consensus.errors import InvalidMessage
 from lowu.consensus.messages import CommitCertificate, Proposal
@@ -262,17 +263,17 @@ class Edge:
     def _tell_caught_up(self, node: SimNode) -> None:
         """Tell an abstaining replica once it has what a quorum, itself included, had at its start.
 
-        Liars claim to have nothing, which is the worst for it.
+        Its validators are those of its epoch (R-WIPE-1), and it is none of its own witnesses. Liars
+        claim to have nothing, which is the worst for it.
         """
         if node.replica is None or node.replica.phase != "abstaining":
             return
         for peer in self._linked_peers(node):
-            claim = 0 if peer.liar is not None else len(peer.chain)
-            node.heard.setdefault(peer.node_id, claim)
+            if peer.replica is None or peer.replica.phase != "abstaining":
+                claim = 0 if peer.liar is not None else len(peer.chain)
+                node.heard.setdefault(peer.node_id, claim)
         level = {node_id for node_id, height in node.heard.items() if height <= len(node.chain)}
-        validators = node.epochs.latest.validators
-        members = {validators.index_of(node_id) for node_id in level | {node.node_id}}
-        if validators.has_quorum(index for index in members if index is not None):
+        if is_witnessed(node.epochs.latest.validators, level, node.node_id):
             self._world.answer(node, 1, ev.CaughtUp(len(node.chain)))
 
     def request_sync(self, node: SimNode) -> None:

@@ -192,8 +192,8 @@ class SnapshotClient:
         self._not_before_s = 0.0
         self._failures = 0
         """Loads that had begun, and failed."""
-        self._in_vain_at = -1
-        """The head above which a peer that is ahead had no block. Then no state is too large."""
+        self._gone_at = -1
+        """The head above which peers keep no block any more. Then no state is too large."""
         self.on_loaded: Callable[[int], None] = lambda height: None
         """Told of the height of a state that was loaded."""
 
@@ -202,11 +202,11 @@ class SnapshotClient:
         is_far = highest - self._ledger.head.number >= self._blocks_behind > 0
         return is_far and trio.current_time() >= self._not_before_s
 
-    def note_in_vain(self) -> None:
-        """Note that a peer that is ahead has no block above the head: perhaps nobody has."""
-        if self._in_vain_at == self._ledger.head.number:
+    def note_blocks_gone(self) -> None:
+        """Note that peers do not keep the block above the head any more."""
+        if self._gone_at == self._ledger.head.number:
             return
-        self._in_vain_at = self._ledger.head.number
+        self._gone_at = self._ledger.head.number
         if not self._failures:
             self._not_before_s = 0.0
 
@@ -287,7 +287,7 @@ class SnapshotClient:
             self._gateway.ban(node_id, f"snapshot: {error}")
             return
         head = self._ledger.head.number
-        worth = 0 if self._in_vain_at == head else CHUNK_IN_BLOCKS * len(offer.manifest.chunks)
+        worth = 0 if self._gone_at == head else CHUNK_IN_BLOCKS * len(offer.manifest.chunks)
         if offer.block.head.number - head < max(self._blocks_behind, worth):
             refused.add(node_id)
             return

@@ -20,6 +20,7 @@ from typing import Any
 
 import trio
 
+from lowu.consensus.catch_up import is_witnessed
 from lowu.consensus.inputs import CaughtUp, Synced
 from lowu.consensus.messages import CommitCertificate
 from lowu.consensus.types import HEIGHT_MAX
@@ -100,10 +101,12 @@ class Sync:
         self._attempts = 0
         self._doubts: dict[bytes, Doubt] = {}
         self._asking: tuple[bytes, trio.CancelScope] | None = None
+        self._without: tuple[int, set[bytes]] = 0, set()
+        """A head, and the peers that have answered that they have no block above it."""
         self._heard: dict[bytes, int] = {}
-        """Which height each has told first since the start, until a quorum has told no more than
-        this node has."""
-        self._is_caught_up = False
+        """Which height each has told first since the start, while that matters."""
+        self._told_epoch = 0
+        """The first height of the epoch for which consensus was told that this node caught up."""
 
     def request(self, height: int) -> None:
         """Fetch up to `height` now: consensus knows that it exists."""
@@ -148,9 +151,10 @@ class Sync:
                 self._note_abstaining(node_id, abstains)
                 if height < self._ledger.head.number:
                     self._announce_to(frozenset({node_id}))  # it may ask for what it has not
-                if not self._is_caught_up:
+                is_witness = self._is_catching_up and not abstains
+                if is_witness:
                     self._heard.setdefault(node_id, height)
-                if not self._is_caught_up or height > self._ledger.head.number:
+                if is_witness or height > self._ledger.head.number:
                     self._changed.set()
                     self._stop_asking_in_vain(node_id, height)
             case _:
@@ -206,16 +210,25 @@ class Sync:
 
         Others may claim what they like (B48): the argument of R-WIPE-1 needs one quorum. It needs
         one claim of each, too: what they have later is no matter of this node's lost votes, and
-        while they go on, a node that fetches is always behind it.
+        while they go on, a node that fetches is always behind it. While this node abstains, it is
+        told anew in each epoch.
         """
-        validators, head = self._membership.next_validators, self._ledger.head.number
-        level = {node for node, height in self._heard.items() if height <= head}
-        heard = {self._gateway.node_id} | level
-        members = {index for index in map(validators.index_of, heard) if index is not None}
-        if not self._is_caught_up and validators.has_quorum(members):
-            self._is_caught_up = True
+        if not self._is_catching_up:
             self._heard.clear()
+            return
+        head = self._ledger.head.number
+        epoch = self._membership.epochs.at(head + 1)
+        if self._told_epoch == epoch.first_height:
+            return
+        level = {node for node, height in self._heard.items() if height <= head}
+        if is_witnessed(epoch.validators, level, self._gateway.node_id):
+            self._told_epoch = epoch.first_height
             await self._tell_replica(CaughtUp(head))
+
+    @property
+    def _is_catching_up(self) -> bool:
+        """Whether consensus may have to know that this node has caught up."""
+        return not self._told_epoch or self._is_abstaining()
 
     async def _tell_replica(self, event: Synced | CaughtUp) -> None:
         await self._inbox.deliver(event)
@@ -273,8 +286,6 @@ class Sync:
             log.info("synced,height=%d,from=%s", self._ledger.head.number, node_id.hex()[:16])
         elif self._ledger.head.number == head:
             self._doubt(node_id)
-            if snapshots is not None:
-                snapshots.note_in_vain()
             await trio.sleep(0.05)
 
     async def _fetch_many(self, head: int, end: int) -> None:
@@ -302,8 +313,6 @@ class Sync:
         if self._ledger.head.number > head:
             log.info("synced,height=%d,peers=%d", self._ledger.head.number, len(heights))
         else:
-            if self.snapshots is not None:
-                self.snapshots.note_in_vain()
             await trio.sleep(0.05)
 
     def _vouched_height(self) -> int:
@@ -365,7 +374,21 @@ class Sync:
             error = BadInput("answer is not a list of blocks")
             self._gateway.ban(node_id, f"sync: {error}")
             raise error
+        if not answer and start == self._ledger.head.number + 1:
+            self._note_without(node_id)
         return answer
+
+    def _note_without(self, node_id: bytes) -> None:
+        """Note that a peer has not the next block; if an honest one has not, old ones are gone."""
+        head = self._ledger.head.number
+        if self._without[0] != head:
+            self._without = head, set()
+        self._without[1].add(node_id)
+        validators = self._membership.next_validators
+        found = map(validators.index_of, self._without[1])
+        is_gone = validators.has_honest([index for index in found if index is not None])
+        if is_gone and self.snapshots is not None:
+            self.snapshots.note_blocks_gone()
 
     async def _import(self, answer: Sequence[object]) -> int:
         """Take over blocks in order; return how many were new."""

@@ -71,6 +71,23 @@ def test_only_the_first_answer_counts():
     assert replica.phase == "normal"
 
 
+def test_an_answer_of_a_former_group_does_not_count():
+    """Members of it that lag had signed nothing of what was committed after the change."""
+    replica = forgetful()
+    replica.step(synced(5))
+    replica.step(CaughtUp(5))
+    epoch = Epoch(9, kit.VALIDATORS)
+    replica.step(synced(8, epoch))  # the barrier
+    replica.step(CaughtUp(7))  # was on its way
+    replica.step(synced(100, epoch))
+    assert replica.phase == "abstaining"
+    replica.step(CaughtUp(100))
+    replica.step(synced(100 + 2 * WINDOW - 1, epoch))
+    assert replica.phase == "abstaining"
+    replica.step(synced(100 + 2 * WINDOW, epoch))
+    assert replica.phase == "normal"
+
+
 def test_blocks_alone_do_not_end_it():
     replica = forgetful()
     replica.step(synced(1_000))
@@ -89,7 +106,10 @@ def test_a_node_that_was_removed_meanwhile_only_observes():
     others = replace(kit.VALIDATORS, validators=kit.VALIDATORS.validators[:3])
     replica = forgetful()
     replica.step(CaughtUp(0))
-    assert replica.step(synced(2 * WINDOW, Epoch(9, others))) == ()
+    epoch = Epoch(2 * WINDOW + 1, others)
+    assert replica.step(synced(2 * WINDOW, epoch)) == ()
+    replica.step(CaughtUp(2 * WINDOW))
+    assert replica.step(synced(4 * WINDOW, epoch)) == ()
     assert replica.phase == "observing"
 
 

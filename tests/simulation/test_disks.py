@@ -7,9 +7,15 @@ import pytest
 
 from lowu.consensus.simulation import disks, edge
 from lowu.consensus.simulation.checking.violation import Violation
-from lowu.consensus.simulation.faults import Crash, Cut, Rot
+from lowu.consensus.simulation.faults import Change, Crash, Cut, Rot
 from lowu.consensus.simulation.node import Liar
-from lowu.consensus.simulation.run_plan import RunPlan, draw_plan, plan_from_json, plan_to_json
+from lowu.consensus.simulation.run_plan import (
+    RunPlan,
+    draw_plan,
+    keeps_promise,
+    plan_from_json,
+    plan_to_json,
+)
 from lowu.consensus.simulation.world import World
 
 LATE = 3
@@ -169,3 +175,66 @@ def test_a_replay_file_of_before_is_read():
         del crash["kept_blocks"]
     expected = replace(plan, crashes=tuple(replace(crash, kept_blocks=0) for crash in plan.crashes))
     assert plan_from_json({**value, "format": "lowu/plan/1"}) == expected
+
+
+# --- a validator that lost its votes votes again (R-WIPE-1) -------------------------------------
+
+
+def wiped(seed, crashes, **more):
+    """Return a plan with slow execution, so that votes run ahead of blocks."""
+    members = more.pop("members", (0, 1, 2, 3))
+    count = more.pop("count", 4)
+    return RunPlan(
+        seed=seed,
+        weights=(1,) * count,
+        members=members,
+        submissions=tuple(range(0, 12_000, 25)),
+        heal_ms=30_000,
+        window=8,
+        block_txs_max=1,
+        slow=tuple((node, 60) for node in range(count)),
+        crashes=crashes,
+        **more,
+    )
+
+
+def alone(seed):
+    """One dies, another one is wiped: only what it is told keeps that from voting twice."""
+    at = 9_000 + 7 * seed
+    return wiped(seed, (Crash(at, 1, 12_000), Crash(at + 3, 0, 100, is_wiped=True)))
+
+
+def test_a_wiped_validator_votes_on_nothing_that_it_may_have_voted_on():
+    for seed in range(2):
+        assert play(alone(seed))[1].faults["wipe"] == 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_control_heights_that_nobody_has_asked_for(monkeypatch, seed):
+    """Without its question to the others, the checker finds votes on lost heights."""
+    monkeypatch.setattr(edge, "is_witnessed", lambda validators, level, own: True)
+    with pytest.raises(Violation, match="P05"):
+        play(alone(seed))
+
+
+def test_members_of_a_former_group_that_lag_are_no_witnesses():
+    """The group changes, two of its former members stay below the barrier, and tell that."""
+
+    def both(ones, others):
+        ways = [(one, other) for one in ones for other in others]
+        return (*ways, *((other, one) for one, other in ways))
+
+    new, at, late = (1, 4, 5, 6), 9_011, 1_020
+    cuts = (
+        Cut(1, at, both((3,), (0,))),
+        Cut(1, 30_000, both((3,), new)),
+        Cut(late, at, both((2,), (0,))),
+        Cut(late, 30_000, both((2,), new)),
+        Cut(at, at + 4_500, both((0,), new)),
+    )
+    crashes = (Crash(at, 4, 20_000), Crash(at + 3, 0, 50, is_wiped=True))
+    change = Change(800, (0, 4, 5, 6))
+    plan = wiped(2, crashes, count=7, cuts=cuts, changes=(change,))
+    assert keeps_promise(plan)
+    world, result = play(plan)
+    assert result.faults["wipe"] == 1 and len(world.nodes[0].chain) > 100

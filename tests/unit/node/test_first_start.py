@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from lowu.consensus.catch_up import is_witnessed
 from lowu.consensus.inputs import CaughtUp
+from lowu.consensus.validators import ValidatorSet
 from lowu.node.app import build_node
 from lowu.node.config import load_genesis, load_node_config
 from lowu.node.core.inbox import Inbox
@@ -119,6 +121,54 @@ async def test_a_chain_that_grows_does_not_put_it_off():
     assert inbox.receive_nowait() == CaughtUp(2)
     with pytest.raises(trio.WouldBlock):
         inbox.receive_nowait()
+
+
+async def test_who_abstained_itself_when_it_told_its_height_is_no_witness():
+    """It had lost its votes as well, and counted as faulty then."""
+    validators = kit.GENESIS.validators.validators
+    chain, inbox = kit.Chain(), Inbox()
+    membership = Membership(kit.GENESIS, chain.ledger)
+    sync = Sync(chain.ledger, Gateway(validators), None, membership, inbox, lambda: True)
+    for index, height, abstains in ((1, 0, True), (1, 500, False), (2, 0, False)):
+        status = [height, b"h" * 32, abstains]
+        await sync.handle_status(validators[index].node_id, status)
+        await sync._tell_caught_up()
+    with pytest.raises(trio.WouldBlock):
+        inbox.receive_nowait()
+
+
+async def test_it_is_told_anew_of_each_epoch_while_it_abstains():
+    """Those of a former group that lag say nothing of what was voted on after them."""
+    chain, inbox, own = kit.Chain(), Inbox(), [True]
+    validators = kit.GENESIS.validators.validators
+    membership = Membership(kit.GENESIS, chain.ledger)
+    sync = Sync(chain.ledger, Gateway(validators), None, membership, inbox, lambda: own[0])
+    for index in (1, 2, 3):
+        status = [0 if index < 3 else 1, b"h" * 32, False]
+        await sync.handle_status(validators[index].node_id, status)
+        await sync._tell_caught_up()
+    assert inbox.receive_nowait() == CaughtUp(0)
+    chain.commit(kit.signed(nonce=0))
+    await sync._tell_caught_up()
+    with pytest.raises(trio.WouldBlock):
+        inbox.receive_nowait()
+    membership.epochs.on_commit(1, ValidatorSet(validators[:3]))
+    await sync._tell_caught_up()
+    assert inbox.receive_nowait() == CaughtUp(1)
+    own[0] = False
+    await sync._tell_caught_up()
+    assert not sync._heard
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, 0), (2, 0), (3, 1)])
+def test_who_is_a_quorum_by_itself_is_not_its_own_witness(count, told):
+    """A group of one that had grown: wiped, it took itself for caught up at block 0, of 1,000."""
+    group = ValidatorSet(kit.GENESIS.validators.validators[:1])
+    own = group.validators[0].node_id
+    assert not is_witnessed(group, {own, b"x" * 64}, own)
+    all_four = kit.GENESIS.validators
+    level = {item.node_id for item in all_four.validators[:count]}
+    assert is_witnessed(all_four, level, own) is bool(told)
 
 
 @pytest.mark.parametrize(

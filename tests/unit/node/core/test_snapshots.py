@@ -533,6 +533,28 @@ def test_a_large_state_is_loaded_where_old_blocks_are_gone(monkeypatch):
     play(act, settings=(f"keep_blocks={2 * PERIOD}",))
 
 
+@pytest.mark.parametrize("liars", [0, 1])
+def test_a_peer_that_denies_its_blocks_makes_nobody_load_a_large_state(monkeypatch, liars):
+    """It would cost the node all the blocks that it has, and others have."""
+    monkeypatch.setattr("lowu.node.core.snapshots.CHUNK_IN_BLOCKS", 1_000)
+
+    async def act(governor):
+        network, names = governor.network, list(governor.network.nodes)
+        await governor.fill(1)
+        await governor.level(*names)
+        others = sorted(set(names) - {"node6"}, key=lambda name: network.nodes[name].key.node_id)
+        for _ in range(2):
+            await network.stop("node6")
+            await governor.fill(2 * PERIOD + 2)
+            if liars:
+                network.nodes[others[1]].sync.answer_blocks = lambda request: []
+            await network.start("node6")
+            await governor.level(*names)
+        assert network.nodes["node6"].ledger.base == 0
+
+    play(act)
+
+
 def test_a_chain_that_kept_all_blocks_drops_them_a_few_at_a_time(monkeypatch):
     monkeypatch.setattr(ledger_module, "DROPPED_AT_ONCE", 3)
     chain = kit.Chain()
