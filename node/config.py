@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,6 +113,13 @@ class _Section:
         if key not in self.values:
             raise self.error(key, "is missing")
         return self.values[key]
+
+    def address(self, key: str) -> str:
+        """Read an IP address of this machine, or 0.0.0.0 for all."""
+        try:
+            return str(ip_address(self.text(key)))
+        except ValueError as error:
+            raise self.error(key, f"{self.values[key]!r} is not an IP address") from error
 
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         if key not in self.values and default is not None:
@@ -324,7 +332,7 @@ def load_node_config(folder: Path, name: str) -> NodeConfig:
     return NodeConfig(
         name=name,
         folder=folder,
-        listen_host=p2p.text("listen_ip"),
+        listen_host=p2p.address("listen_ip"),
         p2p_port=p2p.integer("listen_port", 1, 65_535),
         rpc_port=rpc.integer("listen_port", 1, 65_535),
         web3_port=_Section(path, parser, "web3_rpc").integer("listen_port", 1, 65_535),

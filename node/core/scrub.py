@@ -228,9 +228,11 @@ class Scrub:
             has_height = key[:1] in _WITH_HEIGHT and len(key) == len(height_key(b"H", 0))
             if has_height and await self._mend(int.from_bytes(key[1:9], "big")):
                 return True
+        if b"?" + key not in self._told:
+            self._ledger.damage.note(f"record {place}: damaged, and not to be had from a peer")
         self._tell(
             b"?" + key,
-            f"damaged, and not to be had from a peer,record={place}; stop this node and run "
-            "`lowu doctor --full --repair`, which gives it the chain of a sound one",
+            f"damaged, and not to be had from a peer,record={place}; run `lowu doctor --repair`, "
+            "which gives this node the chain of a sound one",
         )
         return False

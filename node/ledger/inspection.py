@@ -55,6 +55,8 @@ class Inspection:
     """Of the whole state, after a full look: nodes at one head have the same."""
     is_vote_memory_sound: bool = False
     """Whether all records of its votes can be read, and are what its trace says."""
+    vote_loss: str = ""
+    """Why its votes may be lost, although nothing is damaged; "" if they are not."""
     settled: int = 0
     """The height up to which its votes are dropped: with a shorter chain it would abstain."""
     is_loading: bool = False
@@ -182,7 +184,7 @@ class Inspector:
         self.result.settled = head if settled is None else int.from_bytes(settled, "big")
         loss = "" if trace is None else find_loss(trace.read(), memory)
         if loss:
-            self.result.note(f"votes: {loss}; the node will abstain")
+            self.result.vote_loss = loss
         else:
             self.result.is_vote_memory_sound = True
 

@@ -108,25 +108,28 @@ def set_aside(path: Path, make_step: Callable[[Callable[[], None]], None] = _mak
     Raises:
         ConfigError: it cannot be moved, or `KEPT_MAX` are kept already.
     """
+    kept = find_place_aside(path)
 
     def move() -> None:
         path.rename(kept)
         sync_folder(path.parent)
 
+    try:
+        make_step(move)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the database is damaged and cannot be moved aside: {describe_os_error(error)}"
+        ) from error
+    return kept
+
+
+def find_place_aside(path: Path) -> Path:
+    """Return where a database can be moved; `ConfigError` if `KEPT_MAX` are kept already."""
     for number in range(1, KEPT_MAX + 1):
         kept = path.with_name(f"{path.name}.damaged-{number}")
-        if kept.exists():
-            continue
-        try:
-            make_step(move)
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: the database is damaged and cannot be moved aside: "
-                f"{describe_os_error(error)}"
-            ) from error
-        return kept
+        if not kept.exists():
+            return kept
     raise ConfigError(
-        f"{path}: the database is damaged, and {KEPT_MAX} damaged ones are kept beside it "
-        f"already. Check the disk; move {path.name}.damaged-* elsewhere, then start the "
-        "node again"
+        f"{path}: {KEPT_MAX} damaged databases are kept beside it already, and it would be another "
+        f"one. Check the disk; move {path.name}.damaged-* elsewhere, then try again"
     )

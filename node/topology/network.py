@@ -329,9 +329,18 @@ def describe_end(node: PlannedNode, exit_code: int, directory: Path) -> str:
 
     If its disk is full, the process could not write all of the reason.
     """
-    output = node_folder(directory, node) / "nohup.out"
+    folder = node_folder(directory, node)
+    if not folder.is_dir():
+        return (
+            f"{node.name} cannot run: its folder {folder} is missing; `lowu doctor {node.name} "
+            "--repair` makes it again"
+        )
+    output = folder / "nohup.out"
     last = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
-    text = f"{node.name} ended with {exit_code}: {' '.join(last.splitlines()[-1:])}"
+    reason = " ".join(last.splitlines()[-1:])
+    if exit_code < 0 and reason == "running":
+        reason = f"killed by signal {-exit_code} while it was running"
+    text = f"{node.name} ended with {exit_code}: {reason}"
     free = shutil.disk_usage(directory).free
     full = os.strerror(errno.ENOSPC)
     if free < FULL_BYTES and full not in text:

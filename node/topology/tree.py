@@ -16,7 +16,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -60,6 +60,11 @@ if command -v lowu > /dev/null; then exec lowu {command} --dir "$(dirname "$0")/
 echo "$0: neither $own nor the command lowu is there; install Lowu again" >&2
 exit 3
 """
+
+
+CERTIFICATES = ("conf/ca.crt", "conf/ssl.crt", "conf/ssl.key")
+"""A node's certificate with its key and its root, which fit each other only."""
+PRIVATE = ("conf/ssl.key", "conf/node.pem")
 
 
 def node_folder(directory: Path, node: PlannedNode) -> Path:
@@ -178,20 +183,66 @@ def _write_all(plan: Plan, spec_text: str, directory: Path) -> None:
 def _write_node(
     plan: Plan, node: PlannedNode, folder: Path, root: IssuedCertificate, agency: IssuedCertificate
 ) -> None:
-    issued = issue_node_certificate(
-        agency, node.key.node_id, f"{node.name}.{node.spec.institution}"
-    )
-    conf = _make_private(folder / "conf")
-    _write(conf / "ca.crt", root.certificate_pem)
-    _write(conf / "ssl.crt", issued.certificate_pem + agency.certificate_pem)
-    _write(conf / "ssl.key", issued.key_pem, 0o600)
-    _write(conf / "node.pem", node.key.to_pem(), 0o600)
-    _write(conf / "node.nodeid", node.key.node_id.hex() + "\n")
+    _make_private(folder / "conf")
+    for name, content in _keep_of(plan, node, root, agency).items():
+        _write(folder / name, content, 0o600 if name in PRIVATE else 0o644)
     _write(marker_path(folder), FIRST_START_TEXT)
-    _write(folder / "config.genesis", dump_genesis(plan.genesis))
+    _write_scripts(node, folder)
+
+
+def _write_scripts(node: PlannedNode, folder: Path) -> None:
     start, stop = "Start this node.", "Stop this node; the others keep running."
     _write_script(folder / "start.sh", start, f"start {node.name}", "../..")
     _write_script(folder / "stop.sh", stop, f"stop {node.name}", "../..")
+
+
+def _keep_of(
+    plan: Plan, node: PlannedNode, root: IssuedCertificate, agency: IssuedCertificate
+) -> dict[str, str | bytes]:
+    """Return a node's key, certificates and genesis, by their names in its folder."""
+    issued = issue_node_certificate(
+        agency, node.key.node_id, f"{node.name}.{node.spec.institution}"
+    )
+    return {
+        "conf/ca.crt": root.certificate_pem,
+        "conf/ssl.crt": issued.certificate_pem + agency.certificate_pem,
+        "conf/ssl.key": issued.key_pem,
+        "conf/node.pem": node.key.to_pem(),
+        "conf/node.nodeid": node.key.node_id.hex() + "\n",
+        "config.genesis": dump_genesis(plan.genesis),
+    }
+
+
+def restore_node(plan: Plan, node: PlannedNode, directory: Path, names: Collection[str]) -> None:
+    """Write some of a node's files anew: of `CERTIFICATES` all or none, config.ini as planned.
+
+    What was there is kept, with ".damaged" after its name.
+
+    A node whose folder was gone has lost its votes: nothing says that this is its first start.
+
+    Raises:
+        ConfigError, MachineRefuses: a key of the network's CAs is gone; or the disk refuses.
+    """
+    folder = node_folder(directory, node)
+    ca = directory / "ca"
+    own = ca / node.spec.institution
+    root = read_certificate(ca / "ca.crt", ca / "ca.key")
+    agency = read_certificate(own / "agency.crt", own / "agency.key")
+    files = {
+        **_keep_of(plan, node, root, agency),
+        "config.ini": dump_node_config(plan.node_config(node, folder)),
+        "nodes.json": _dump_peers(plan),
+    }
+    try:
+        (folder / "conf").mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineRefuses(f"{folder}: cannot be written ({error.strerror})") from error
+    for name in names:
+        if (folder / name).exists():
+            (folder / name).replace(folder / f"{name}.damaged")
+        _write(folder / name, files[name], 0o600 if name in PRIVATE else 0o644)
+    if not (folder / "start.sh").exists():
+        _write_scripts(node, folder)
 
 
 def _write_sdk(folder: Path, root: IssuedCertificate, agency: IssuedCertificate) -> None:
@@ -206,6 +257,8 @@ def write_ports(plan: Plan, directory: Path) -> None:
     """Write the files that depend on ports: config.ini and nodes.json of each node."""
     for node in plan.nodes:
         folder = node_folder(directory, node)
+        if not folder.is_dir():
+            continue  # half a folder would hide that it is gone
         config = plan.node_config(node, folder)
         if (folder / "config.ini").exists():  # keep changes made by hand
             ports = node.ports
@@ -244,7 +297,8 @@ def write_joined(plan: Plan, directory: Path) -> None:
     rows = [[item.institution, item.side.name] for item in plan.joined]
     _write(joined_file(directory), json.dumps(rows) + "\n")
     for node in plan.nodes:
-        _write(node_folder(directory, node) / "nodes.json", _dump_peers(plan))
+        if node_folder(directory, node).is_dir():
+            _write(node_folder(directory, node) / "nodes.json", _dump_peers(plan))
 
 
 def _read_joined(directory: Path) -> tuple[JoinedNode, ...]:
@@ -279,8 +333,9 @@ def _read_left(directory: Path) -> tuple[str, ...]:
 
 
 def _genesis_file(directory: Path) -> Path:
-    """Return the genesis of the first node; all nodes have the same."""
-    return directory / HOST / "node0" / "config.genesis"
+    """Return the genesis of the first node that has one; all have the same."""
+    found = sorted((directory / HOST).glob("node*/config.genesis"))
+    return found[0] if found else directory / HOST / "node0" / "config.genesis"
 
 
 def _dump_peers(plan: Plan) -> str:

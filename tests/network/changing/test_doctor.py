@@ -119,10 +119,49 @@ def test_a_state_that_differs_and_a_database_that_is_gone(network):
     done = lowu("doctor", "--dir", network.directory, check=False)
     assert done.returncode == 1 and "next: lowu doctor node2 --repair" in done.stdout
     figures, nodes = doctor(network, "--repair")
-    assert "has lost its votes and abstains" in nodes["node2"]["repaired"]
+    assert "has none of its votes" in nodes["node2"]["repaired"]
+    assert nodes["node2"]["is_sound"] and nodes["node2"]["height"] >= BLOCKS
+    figures, _ = doctor(network, "--repair")  # it has not been started yet
+    assert (figures["damaged"], figures["repaired"]) == (0, 0)
+    assert not list(folder_of(network, "node2").glob("data.*"))
     for name in ("node1", "node2"):
         network.order("start", name)
     network.wait_until_level()
     assert doctor(network, "--full")[0]["damaged"] == 0
     done = lowu("doctor", "node9", "--dir", network.directory, check=False)
     assert done.returncode == 2 and "no node 'node9'" in done.stderr
+
+
+def test_files_are_written_anew_and_one_that_cannot_be_mended_stops_nobody(network):
+    """A node without its folder could not be brought back; one full of old damage went down."""
+    for name in ("node1", "node2", "node3"):
+        network.order("kill", name)
+    shutil.rmtree(folder_of(network, "node1"))
+    conf = folder_of(network, "node2") / "conf"
+    (conf / "ssl.key").unlink()
+    (conf / "node.pem").write_text("no key")
+    config = folder_of(network, "node2") / "config.ini"
+    config.write_text(config.read_text().replace("127.0.0.1", "127.0.p.1"))
+    (folder_of(network, "node2") / "config.genesis").unlink()
+    edit_records(folder_of(network, "node3"), lambda key, stored: stored[:-1] + b"x")
+    network.order("start", "node3")
+    for number in (1, 2, 3):
+        (folder_of(network, "node3") / f"data.damaged-{number}").mkdir()
+    told = lowu("start", "node1", "--dir", network.directory, check=False)
+    assert told.returncode and "lowu doctor node1 --repair" in told.stderr
+    figures, nodes = doctor(network)
+    assert figures["damaged"] == 2, "a quick look does not read the state"
+    faults = " ".join(nodes["node2"]["faults"])
+    assert all(text in faults for text in ("ssl.key", "node.pem", "listen_ip", "config.genesis"))
+    figures, nodes = doctor(network, "--repair")
+    assert (figures["damaged"], figures["repaired"]) == (1, 2)
+    assert "kept beside it already" in nodes["node3"]["not_repaired"]
+    assert "result" in rpc(network.nodes[3]["url"], "eth_blockNumber"), "it was not stopped"
+    assert (conf / "node.pem.damaged").read_text() == "no key"
+    for number in (1, 2, 3):
+        (folder_of(network, "node3") / f"data.damaged-{number}").rmdir()
+    assert doctor(network, "node3", "--repair")[0]["repaired"] == 1
+    for name in ("node1", "node2"):
+        network.order("start", name)
+    network.wait_until_level()
+    assert doctor(network, "--full")[0]["damaged"] == 0

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 
 from lowu.node.config import load_genesis, load_node_config
 from lowu.node.errors import NodeError
@@ -21,8 +23,10 @@ from lowu.node.ledger.inspection import Inspection, Inspector
 from lowu.node.ledger.rocks import RocksStorage
 from lowu.node.ledger.vote_trace import FileTrace
 from lowu.node.topology.plan import Plan, PlannedNode
-from lowu.node.topology.tree import node_folder
+from lowu.node.topology.tree import CERTIFICATES, PRIVATE, node_folder
 
+LEFT_OVER = "data.mended"
+"""The database that a repair is writing, in a node's folder."""
 ROOM_MIN_BYTES = 512 * 1024 * 1024
 """Free space of a disk below which the doctor warns."""
 EXPIRES_SOON = timedelta(days=30)
@@ -37,14 +41,23 @@ class NodeReport:
     is_running: bool
     damage: list[str] = field(default_factory=list)
     """What is wrong with its database."""
+    faults: list[str] = field(default_factory=list)
+    """What is wrong with its other files, so that it cannot start."""
+    unusable: set[str] = field(default_factory=set)
+    """The names of those files, which can be written anew."""
     warnings: list[str] = field(default_factory=list)
-    """What is wrong around it."""
+    """What does not keep it from running."""
     inspection: Inspection | None = None
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong with its database."""
-        return not self.damage
+        """Whether it can run with what it has."""
+        return not self.damage and not self.faults
+
+    def blame(self, text: str, *names: str) -> None:
+        """Note that files have to be written anew."""
+        self.faults.append(text)
+        self.unusable.update(names)
 
 
 def check_node(
@@ -74,6 +87,8 @@ def check_node(
     finally:
         storage.close()
     report.damage += report.inspection.findings
+    if loss := report.inspection.vote_loss:
+        report.warnings.append(f"votes: {loss}; as a validator it abstains after its next start")
     if report.inspection.is_loading:
         report.warnings.append("a state was being loaded; its next start goes on with it")
 
@@ -81,34 +96,53 @@ def check_node(
 def _check_files(plan: Plan, report: NodeReport) -> None:
     """Look at configuration, keys, certificates and the room on the disk."""
     folder, node = report.folder, report.node
+    if not folder.is_dir():
+        names = ("conf/node.pem", "conf/node.nodeid", "config.genesis", "config.ini", "nodes.json")
+        report.blame(f"{folder} is missing, with its keys and certificates", *names, *CERTIFICATES)
+        return
     try:
         load_node_config(folder, node.name)
+    except NodeError as error:
+        report.blame(str(error), "nodes.json" if "nodes.json" in str(error) else "config.ini")
+    try:
         if load_genesis(folder / "config.genesis").digest != plan.genesis.digest:
             report.warnings.append(f"{folder}/config.genesis is of another chain")
-        if load_node_key(folder / "conf" / "node.pem").node_id != node.key.node_id:
-            report.warnings.append(f"{folder}/conf/node.pem is another node's key")
     except NodeError as error:
-        report.warnings.append(str(error))
-    for name in ("node.pem", "ssl.key"):
-        path = folder / "conf" / name
+        report.blame(str(error), "config.genesis")
+    try:
+        if load_node_key(folder / "conf" / "node.pem").node_id != node.key.node_id:
+            report.blame(f"{folder}/conf/node.pem is another node's key", "conf/node.pem")
+    except NodeError as error:
+        report.blame(str(error), "conf/node.pem")
+    for name in PRIVATE:
+        path = folder / name
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             report.warnings.append(f"{path} can be read by others; chmod 600 it")
-    _check_certificate(folder / "conf" / "ssl.crt", report)
+    _check_certificate(folder / "conf", report)
     free = shutil.disk_usage(folder).free
     if free < ROOM_MIN_BYTES:
         report.warnings.append(f"{folder}: {free // 1024**2} MiB are free; make room on the disk")
+    if (folder / LEFT_OVER).exists():
+        report.warnings.append(f"{folder / LEFT_OVER} is left of a repair that was cut short")
 
 
-def _check_certificate(path: Path, report: NodeReport) -> None:
+def _check_certificate(folder: Path, report: NodeReport) -> None:
+    """Look at a node's certificate, its key, and the root that it is checked by."""
+    path = folder / "ssl.crt"
     try:
-        first = x509.load_pem_x509_certificates(path.read_bytes())[0]
-    except (OSError, ValueError, IndexError) as error:
-        report.warnings.append(f"{path}: cannot be read ({error})")
+        x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+        own, *_ = x509.load_pem_x509_certificates(path.read_bytes())
+        key = serialization.load_pem_private_key((folder / "ssl.key").read_bytes(), None)
+        if key.public_key() != own.public_key():
+            raise ValueError("ssl.key is the key of another certificate")
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        report.blame(f"{folder}: its certificate cannot be used ({error})", *CERTIFICATES)
         return
-    left = first.not_valid_after_utc - datetime.now(UTC)
-    if left < EXPIRES_SOON:
-        state = "has expired" if left < timedelta() else f"expires in {left.days} days"
-        report.warnings.append(f"{path}: {state}; have the network's CA issue another one")
+    left = own.not_valid_after_utc - datetime.now(UTC)
+    if left < timedelta():
+        report.blame(f"{path} has expired", *CERTIFICATES)
+    elif left < EXPIRES_SOON:
+        report.warnings.append(f"{path} expires in {left.days} days; --repair issues one then")
 
 
 def compare(reports: Sequence[NodeReport]) -> None:

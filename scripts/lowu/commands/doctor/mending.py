@@ -8,18 +8,18 @@ loss of votes (R-WIPE-1). The damaged database is kept beside the new one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lowu.commands.doctor.checking import NodeReport
+from lowu.commands.doctor.checking import LEFT_OVER, NodeReport
 from lowu.node.errors import ConfigError, NodeError
 from lowu.node.execution.executor import ExecutedBlock
 from lowu.node.ledger import schema, vote_trace
 from lowu.node.ledger.inspection import Inspection, Inspector
-from lowu.node.ledger.opening import set_aside
+from lowu.node.ledger.opening import find_place_aside, set_aside
 from lowu.node.ledger.rocks import RocksStorage
-from lowu.node.ledger.vote_trace import NO_MARK, FileTrace, Memory, sync_folder
-from lowu.node.ledger.votes import encode_memory
+from lowu.node.ledger.vote_trace import NO_MARK, FileTrace, Memory, find_loss, sync_folder
+from lowu.node.ledger.votes import decode_memory, encode_memory
 from lowu.node.topology.plan import Plan
 
 COPIED_AT_ONCE = 5_000
@@ -37,7 +37,7 @@ def choose_source(reports: Sequence[NodeReport], settled: int) -> NodeReport | N
     sound = [
         item
         for item in reports
-        if item.is_sound and item.inspection is not None and item.inspection.head_hash
+        if not item.damage and item.inspection is not None and item.inspection.head_hash
     ]
 
     def rank(report: NodeReport) -> tuple[bool, int, int]:
@@ -48,37 +48,61 @@ def choose_source(reports: Sequence[NodeReport], settled: int) -> NodeReport | N
 
 
 def mend(
-    plan: Plan, block: ExecutedBlock, report: NodeReport, source: NodeReport
-) -> tuple[Path, bool]:
-    """Give a stopped node a new database; return where the old one is, and whether it votes.
+    plan: Plan,
+    block: ExecutedBlock,
+    report: NodeReport,
+    source: NodeReport,
+    stop: Callable[[], None],
+) -> tuple[Path | None, bool]:
+    """Give a node a new database; return where the old one is, if any, and whether it votes.
+
+    It is stopped by `stop` once everything is copied and looked through. Its report is of the new
+    database afterwards.
 
     Raises:
         NodeError: the new database is not sound, or cannot be written; nothing has changed then.
     """
-    data, seen = report.folder / "data", report.inspection
-    fresh = data.with_name("data.mended")
+    data, fresh = report.folder / "data", report.folder / LEFT_OVER
+    if data.exists():
+        find_place_aside(data)
     shutil.rmtree(fresh, ignore_errors=True)
-    is_voting = seen is not None and seen.is_vote_memory_sound
-    own = _read_own(data, seen) if seen is not None and is_voting else None
     try:
-        _copy(source.folder / "data", own, fresh)
-        _check(plan, block, fresh, report, is_voting=is_voting)
+        _copy(source.folder / "data", fresh)
+        found = _check(plan, block, fresh, report)
+        stop()
+        is_voting = _keep_votes(data, fresh, report, found.head.number)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    kept = set_aside(data) if data.exists() else data
+    kept = set_aside(data) if data.exists() else None
     fresh.rename(data)
     sync_folder(report.folder)
-    is_long = (
-        source.inspection is not None
-        and seen is not None
-        and (seen.settled <= source.inspection.head.number)
-    )
-    return kept, is_voting and is_long
+    report.inspection = found
+    return kept, is_voting
 
 
-def _copy(source: Path, own: Mapping[bytes, bytes] | None, fresh: Path) -> None:
-    """Write what is the chain's from one database, and the node's own votes, if it has them."""
+def _keep_votes(data: Path, fresh: Path, report: NodeReport, head: int) -> bool:
+    """Give a new database the votes of the old one, if none is lost; return whether it votes."""
+    seen = report.inspection
+    if seen is None or not seen.is_vote_memory_sound:
+        return False
+    try:
+        own, settled = _read_own(data, seen)
+        memory = decode_memory(own.get(schema.KEY_VOTES))
+        if find_loss(FileTrace(report.folder / vote_trace.NAME).read(), memory):
+            return False
+    except (NodeError, ValueError, TypeError):
+        return False
+    storage = RocksStorage(fresh)
+    try:
+        storage.write(own)
+    finally:
+        storage.close()
+    return settled <= head
+
+
+def _copy(source: Path, fresh: Path) -> None:
+    """Write what is the chain's from one database to another, which has no votes then."""
     storage = RocksStorage(fresh)
     try:
         batch: dict[bytes, bytes] = {}
@@ -95,33 +119,28 @@ def _copy(source: Path, own: Mapping[bytes, bytes] | None, fresh: Path) -> None:
                     batch = {}
         finally:
             theirs.close()
-        if own is None:
-            batch[schema.KEY_VOTES] = encode_memory(Memory(NO_MARK, NO_MARK))
-        else:
-            batch |= own
+        batch[schema.KEY_VOTES] = encode_memory(Memory(NO_MARK, NO_MARK))  # until they are kept
         storage.write(batch)
     finally:
         storage.close()
 
 
-def _read_own(path: Path, seen: Inspection) -> dict[bytes, bytes]:
-    """Return the records of a node's votes; with how far they are dropped, whoever wrote them."""
+def _read_own(path: Path, seen: Inspection) -> tuple[dict[bytes, bytes], int]:
+    """Return the records of a node's votes, and how far they are dropped, whoever wrote that."""
     storage = RocksStorage(path, is_read_only=True)
     try:
         found = dict(storage.scan(schema.PREFIX_VOTE, schema.PREFIX_VOTE_END))
         found |= {key: value for key in OWN_KEYS if (value := storage.get(key)) is not None}
-        return found | {schema.KEY_SETTLED: seen.settled.to_bytes(8, "big")}
     finally:
         storage.close()
+    settled = max(seen.settled, int.from_bytes(found.get(schema.KEY_SETTLED, b""), "big"))
+    return found | {schema.KEY_SETTLED: settled.to_bytes(8, "big")}, settled
 
 
-def _check(
-    plan: Plan, block: ExecutedBlock, fresh: Path, report: NodeReport, *, is_voting: bool
-) -> None:
+def _check(plan: Plan, block: ExecutedBlock, fresh: Path, report: NodeReport) -> Inspection:
     storage = RocksStorage(fresh, is_read_only=True)
     try:
-        trace = FileTrace(report.folder / vote_trace.NAME) if is_voting else None
-        found = Inspector(plan.genesis, block, storage).look(trace, is_full=True)
+        found = Inspector(plan.genesis, block, storage).look(None, is_full=True)
     finally:
         storage.close()
     if found.findings:
@@ -129,3 +148,4 @@ def _check(
             f"{report.folder}: what was copied is not sound ({found.findings[0]}); nothing was "
             "changed"
         )
+    return found

@@ -31,8 +31,10 @@ from lowu.institutions.ledger.responses import answers_of
 from lowu.institutions.ledger.transactor import Signer
 from lowu.node.client import ClientError, RemoteError
 from lowu.node.errors import ConfigError, NodeError
+from lowu.node.topology.control import Control
 from lowu.node.topology.network import (
     NotReady,
+    describe_end,
     find_highest,
     read_members,
     read_status,
@@ -245,9 +247,11 @@ async def wait_until_level(office: Office, node: PlannedNode, report: Any, least
     """Wait until a node has what the others have, and a block; return its height.
 
     Raises:
+        NodeError: its process has ended.
         NotReady: it does not get on.
     """
     height, said = -1, 0
+    control = Control(office.directory)
     with trio.move_on_after(LEVEL_S) as scope:
         while True:
             statuses = await read_statuses(office.plan.nodes)
@@ -261,6 +265,15 @@ async def wait_until_level(office: Office, node: PlannedNode, report: Any, least
                 if height // 1_000 > said:
                     said = height // 1_000
                     report(f"{node.name} is at block {height} of {highest}")
+            else:
+                (state,) = await trio.to_thread.run_sync(control.order, "status", [node.name])
+                if state["pid"] is None:
+                    ended = describe_end(node, state["exit_code"], office.directory)
+                    raise NodeError(
+                        f"{ended}. The group has let it in: once that is mended, `lowu start "
+                        f"{node.name}` is all it needs; `lowu node remove {node.name}` takes it "
+                        "out again"
+                    )
             await trio.sleep(POLL_S)
     raise NotReady(
         f"{node.name} is at block {max(height, 0)} and does not get on; see `lowu logs {node.name}`"

@@ -126,13 +126,15 @@ def test_state_is_told_once_and_the_node_goes_on(caplog):
         rot(records, key)
         await trio.sleep(3 * PASS_S)
         assert damaged(governor) == [key]
+        noted = governor.network.nodes[VICTIM].ledger.damage.first
         await governor.fill(1)
         await governor.level(*governor.network.nodes)
         with pytest.raises(DamagedData):
             governor.network.nodes[VICTIM].ledger.read_record(key)
-        return key
+        return key, noted
 
-    key = play(act)
+    key, noted = play(act)
+    assert key[1:].hex() in noted, "`lowu status` shows it"
     told = [item.getMessage() for item in caplog.records if "not to be had" in item.getMessage()]
     assert len(told) == 1 and key[1:].hex() in told[0] and "lowu doctor" in told[0]
 
