@@ -76,6 +76,11 @@ def name_folder(directory: Path) -> str:
     return "" if directory == Path("nodes") else f" --dir {shlex.quote(str(directory))}"
 
 
+def quote(path: Path | str) -> str:
+    """Return a path as it can be pasted into a shell, in a command that is printed."""
+    return shlex.quote(str(path))
+
+
 def json_option(function: Any) -> Any:
     """Add ``--json``."""
     return click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")(function)

@@ -31,6 +31,7 @@ from lowu.options import (
     name_folder,
     only_option,
     output_option,
+    quote,
 )
 from lowu.output import say
 
@@ -72,7 +73,7 @@ def sample(schema: str, seed: int, output: Path, directory: Path, is_json: bool)
     files_given = "".join(f" --attach {item}" for item in attached)
     say(
         f"{output}: {schema} about {subject}\n"
-        f"next: lowu issue {output} {suggest_parties(directory, schema)}{files_given}"
+        f"next: lowu issue {quote(output)} {suggest_parties(directory, schema)}{files_given}"
         f"{name_folder(directory)}",
         is_json=is_json,
         file=str(output),
@@ -142,7 +143,7 @@ def issue(
     say(
         f"{output}: {content.schema} for {audience}, registered in block {issued['height']}\n"
         f"anchor {issued['anchor']}\n"
-        f"next: lowu carry {output} --holder {holder}{name_folder(directory)}",
+        f"next: lowu carry {quote(output)} --holder {holder}{name_folder(directory)}",
         is_json=is_json,
         file=str(output),
         **issued,
@@ -177,7 +178,7 @@ def add_receiver(
     say(
         f"{output}: also for {audience}, registered in block {issued['height']}\n"
         f"anchor {issued['anchor']}\n"
-        f"next: lowu carry {output} --holder HOLDER, who has the document",
+        f"next: lowu carry {quote(output)} --holder HOLDER, who has the document",
         is_json=is_json,
         file=str(output),
         **issued,
@@ -326,7 +327,8 @@ def erase(
     say(
         f"{output}: document {receipt.doc_id} is erased at {institution}, with "
         f"{len(receipt.anchors)} anchors\n"
-        f"next: lowu forget {output} --holder HOLDER --via {institution}, for each who has it",
+        f"next: lowu forget {quote(output)} --holder HOLDER --via {institution}, for each who has "
+        "it",
         is_json=is_json,
         file=str(output),
         doc_id=receipt.doc_id,

@@ -121,7 +121,14 @@ def _quorum_notes(plan: Plan, entries: list[dict[str, Any]]) -> Iterator[str]:
             f"no block can be committed: the validators that run and vote have weight {weight}, "
             f"but {quorum} is needed"
         )
-        if any(item.get("is_abstaining") for item in entries):
+        stopped = [
+            item["name"]
+            for item in entries
+            if "height" not in item and weights.get(item["node_id"])
+        ]
+        if stopped:
+            yield f"these validators do not run: {', '.join(stopped)}; `lowu start` starts one"
+        elif any(item.get("is_abstaining") for item in entries):
             yield "those that abstain wait for blocks: `lowu readmit` is a way on"
 
 
@@ -198,6 +205,11 @@ def _order(directory: Path, do: str, name: str, done: str, is_json: bool, python
         return
     if do == "start" and python and before["pid"] is not None:
         raise click.UsageError(f"{node.name} is running; `lowu restart` takes --python too")
+    if do == "start" and before["pid"] is not None:
+        pid = before["pid"]
+        say(f"{node.name} ({node.spec.institution}) runs already, pid {pid}", is_json=is_json,
+            node=before)  # fmt: skip
+        return
     if python:
         check_reading(python, directory, node)
     (state,) = control.order(do, [node.name], python=python)

@@ -30,6 +30,7 @@ from lowu.options import (
     json_option,
     name_folder,
     output_option,
+    quote,
 )
 from lowu.output import say
 
@@ -87,7 +88,7 @@ def request(
     asked = run_steps(run).details
     say(
         f"{output}: {institution} asks for {schema}, {purpose}\n"
-        f"next: lowu consent {output} --holder HOLDER --via {institution}"
+        f"next: lowu consent {quote(output)} --holder HOLDER --via {institution}"
         f"{name_folder(directory)}",
         is_json=is_json,
         file=str(output),

@@ -10,7 +10,7 @@ import click
 from lowu.arguments import tell_unknown_schema, write_file
 from lowu.cli import emit_json
 from lowu.office import known_schemas
-from lowu.options import directory_option, json_option, output_option
+from lowu.options import directory_option, json_option, output_option, quote
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def new(name: str, number: int, output: Path, is_json: bool) -> None:
     write_file(output, text.encode())
     say(
         f"{output}: the beginning of {name}; change it, and then\n"
-        f"next: lowu org propose schema {output} --by …, or put the table into a network file",
+        f"next: lowu org propose schema {quote(output)} --by …, or put the table into a network "
+        "file",
         is_json=is_json,
         file=str(output),
         schema=name,

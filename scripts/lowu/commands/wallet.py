@@ -22,6 +22,7 @@ from lowu.options import (
     json_option,
     name_folder,
     output_option,
+    quote,
     trust_option,
 )
 from lowu.output import say
@@ -131,7 +132,7 @@ def consent(
     text = f"{holder} {'withdrew' if withdraw else 'gave'} consent {digest[:16]}… for "
     text += f"{wanted.receiver}, {wanted.purpose}; {where}"
     if not withdraw:
-        text += f"\nnext: lowu present {asked} --holder {holder}{name_folder(directory)}"
+        text += f"\nnext: lowu present {quote(asked)} --holder {holder}{name_folder(directory)}"
     say(text, is_json=is_json, consent=digest, **told)
 
 
@@ -223,7 +224,7 @@ def present(
     write_file(output, sealed)
     say(
         f"{output}: {wanted.schema} for {wanted.receiver}, {len(sealed)} bytes\n"
-        f"next: lowu verify {output} --by {wanted.receiver} --subject {shlex.quote(subject)}"
+        f"next: lowu verify {quote(output)} --by {wanted.receiver} --subject {shlex.quote(subject)}"
         f"{' --password PASSWORD' if password else ''}"
         f"{name_folder(directory)}",
         is_json=is_json,

@@ -145,5 +145,9 @@ def test_what_would_stop_the_chain_is_refused(tmp_path):
         done = lowu("restart", "--all", "--force", "--dir", network.directory)
         assert "2 nodes restarted, one after the other" in done.stdout
         network.wait_until_level()
+        assert "runs already" in lowu("start", "node1", "--dir", network.directory).stdout
+        network.order("stop", "node1")
+        done = lowu("restart", "--all", "--dir", network.directory, check=False)
+        assert done.returncode == 2 and "no block can be committed now: node1" in done.stderr
     finally:
         network.close()

@@ -100,9 +100,13 @@ def test_too_few_voters_are_told():
         for node, node_id in zip(plan.nodes, ids, strict=True)
     ]
     assert list(_quorum_notes(plan, entries)) == []
-    entries[0] = {"name": "node0"}  # it is down
+    up = entries[0]
+    entries[0] = {"name": "node0", "node_id": ids[0]}  # it is down
     assert list(_quorum_notes(plan, entries)) == []
     entries[1]["is_abstaining"] = True
     weight, remedy = _quorum_notes(plan, entries)
     assert "weight 2, but 3 is needed" in weight
+    assert "node0" in remedy and "lowu start" in remedy, "nothing is to be readmitted"
+    entries[0] = up | {"is_abstaining": True}
+    weight, remedy = _quorum_notes(plan, entries)
     assert "lowu readmit" in remedy

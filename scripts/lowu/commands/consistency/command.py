@@ -51,6 +51,9 @@ def consistency(
     from lowu.experiments.consistency.recorded import OperationKind
     from lowu.experiments.consistency.recorder import Recording
 
+    if save is not None and (save.exists() or not save.absolute().parent.is_dir()):
+        why = "exists already" if save.exists() else "is in no folder that exists"
+        raise click.UsageError(f"--save {save} {why}; name a new file")
     progress = Progress(is_silent=is_json)
     text, _ = read_network(network)
     recording, started = Recording(), time.monotonic()

@@ -81,7 +81,7 @@ def crash_matrix(
 
         run_commands(cells, only, seed, keep, is_list=is_list, is_json=is_json)
     elif is_list:
-        list_matrix(only, is_json=is_json)
+        list_matrix(cells, only, provider, seed, is_json=is_json)
     else:
         run_matrix(cells, only, provider, seed, keep, is_json=is_json)
 

@@ -29,9 +29,16 @@ def _choose(only: str) -> list[Cell]:
     return chosen
 
 
-def list_matrix(only: str, *, is_json: bool) -> None:
-    """Print the names of cells."""
-    list_names([cell.name for cell in _choose(only)], is_json=is_json)
+def list_matrix(count: int | None, only: str, provider: str, seed: int, *, is_json: bool) -> None:
+    """Print the names of the cells that would be played."""
+    list_names([cell.name for cell in _draw(count, only, provider, seed)], is_json=is_json)
+
+
+def _draw(count: int | None, only: str, provider: str, seed: int) -> list[Cell]:
+    cells = _choose(only)
+    if provider == "sim":
+        cells = [cell for cell in cells if cell.occasion is not Occasion.DAMAGED]
+    return choose_some(cells, count or len(cells), seed)
 
 
 def list_names(names: Sequence[str], *, is_json: bool) -> None:
@@ -47,10 +54,7 @@ def run_matrix(
     count: int | None, only: str, provider: str, seed: int, keep: Path | None, *, is_json: bool
 ) -> None:
     """Play cells, print the table, and exit with 1 if anything is not as it must be."""
-    cells = _choose(only)
-    if provider == "sim":
-        cells = [cell for cell in cells if cell.occasion is not Occasion.DAMAGED]
-    cells = choose_some(cells, count or len(cells), seed)
+    cells = _draw(count, only, provider, seed)
     progress = Progress(is_silent=is_json)
     played: list[PlayedCell] = []
     started = time.monotonic()

@@ -9,7 +9,7 @@ import click
 
 from lowu.arguments import write_file
 from lowu.cli import emit_json
-from lowu.options import json_option
+from lowu.options import json_option, quote
 from lowu.output import Progress, print_table
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def calibrate(out: Path, earlier: Path | None, is_json: bool) -> None:
     click.echo(
         f"a process runs {model.hop_s * 1e6:,.0f} µs after something has come for it\n"
         f"on average, the model misses CPU times by {found.cpu_miss:.0%}\n"
-        f"written: {out}\nnext: lowu experiment run FILE --provider sim --costs {out}"
+        f"written: {out}\nnext: lowu experiment run FILE --provider sim --costs {quote(out)}"
     )
 
 

@@ -11,7 +11,7 @@ import click
 
 from lowu.arguments import write_file
 from lowu.cli import emit_json
-from lowu.options import Number, json_option, read_or_saved
+from lowu.options import Number, json_option, quote, read_or_saved
 from lowu.output import print_table, say
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def init(file: Path, is_json: bool) -> None:
         raise click.UsageError(f"{file} is there already; name another file, or remove it")
     write_file(file, BEGIN.encode())
     say(
-        f"{file} is written\nnext: lowu experiment run {file}",
+        f"{file} is written\nnext: lowu experiment run {quote(file)}",
         is_json=is_json,
         file=str(file),
     )
@@ -392,7 +392,8 @@ def rerun(folder: Path, out: Path | None, is_json: bool) -> None:
     name = Path(str(stored.manifest.get("file", path)))
     is_ok = run_experiments(found, stored.text, name, out, view, provider, is_json=is_json)
     if not is_json:
-        click.echo(f"next: lowu experiment compare {folder} FOLDER")
+        new = "FOLDER" if out is None else quote(out)
+        click.echo(f"next: lowu experiment compare {quote(folder)} {new}")
     sys.exit(0 if is_ok else 1)
 
 

@@ -71,7 +71,12 @@ async def _check(plan: Plan, nodes: Sequence[PlannedNode]) -> None:
     names = {node.key.node_id.hex(): node.name for node in plan.nodes}
     missing = [names.get(key, key[:16]) for key in weights if key not in voting]
     spare = sum(weights.get(key, 0) for key in voting) - highest["quorum"]
-    needed = [names.get(key, key[:16]) for key in voting if weights.get(key, 0) > spare]
+    if spare < 0:
+        raise ConfigError(
+            f"no block can be committed now: {', '.join(missing)} do not vote. Start those that do "
+            "not run (`lowu status` shows them), or give --force to restart the others all the same"
+        )
+    needed = [names.get(key, key[:16]) for key in voting if 0 < weights.get(key, 0) > spare]
     if needed:
         verb = "does" if len(missing) == 1 else "do"
         why = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lowu.options import EXISTING, FILE, directory_option, json_option, name_folder
+from lowu.options import EXISTING, FILE, directory_option, json_option, name_folder, quote
 from lowu.output import Progress, say
 
 
@@ -52,7 +52,7 @@ def save(path: Path, directory: Path, is_json: bool) -> None:
     size = path.stat().st_size
     say(
         f"{manifest.network} with {manifest.nodes} nodes is in {path}, {size / 1024**2:.1f} MiB\n"
-        f"next: lowu snapshot load {path} --dir FOLDER",
+        f"next: lowu snapshot load {quote(path)} --dir FOLDER",
         is_json=is_json,
         path=str(path),
         bytes=size,

@@ -37,6 +37,28 @@ def test_a_violation_is_shown_and_fails_the_command(run):
     assert [item["problems"] for item in found["violations"]] == [["the node lacks it"]]
 
 
+def test_the_list_is_of_what_would_be_played(run):
+    played = []
+
+    def play(text, cells, note, seed):
+        played.extend(cell.name for cell in cells)
+        for cell in cells:
+            note(PlayedCell(cell.name, "node1", is_reached=True))
+
+    _, shown = run(play, "--list", "--seed", "3")
+    assert not played
+    run(play, "--seed", "3")
+    assert shown.splitlines() == played and len(played) == 2
+
+
+def test_a_history_is_refused_a_file_before_it_is_recorded(monkeypatch, capsys, tmp_path):
+    (tmp_path / "old").write_text("kept")
+    for path, text in ((tmp_path / "old", "exists already"), (tmp_path / "no" / "h", "no folder")):
+        monkeypatch.setattr(sys, "argv", ["lowu", "consistency", "--save", str(path)])
+        assert cli._run() == 2 and text in capsys.readouterr().err
+    assert (tmp_path / "old").read_text() == "kept"
+
+
 def test_a_cell_that_is_not_reached_fails_the_command(run):
     def play(text, cells, note, seed):
         for cell in cells:
