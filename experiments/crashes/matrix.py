@@ -245,7 +245,7 @@ async def why_not_voting(consortium: Consortium, node: PlannedNode) -> str:
                 return ""
             is_new = height not in heights
             heights.append(height)
-            if is_new and phase == "abstaining" and height <= heights[0] + ABSTAINED_BLOCKS:
+            if is_new and phase == "abstaining" and len(set(heights)) <= ABSTAINED_BLOCKS:
                 deadline_s = trio.current_time() + LEVEL_S
         await trio.sleep(POLL_S)
     if phase == "changing":

@@ -217,6 +217,35 @@ def test_control_heights_that_nobody_has_asked_for(monkeypatch, seed):
         play(alone(seed))
 
 
+def test_what_is_asked_of_the_others_is_the_worst_that_they_may_tell():
+    """Liars have nothing, who abstains is no witness, and first answers stay until a crash."""
+    world, _ = play(replace(PLAN, cuts=()))
+    late, liar, wiped_too, peer = (world.nodes[place] for place in (LATE, 0, 1, 2))
+    told = []
+    world.answer = lambda node, delay, event: told.append(event)
+    late.chain, late.replica._state.abstains = late.chain[:9], True
+    late.heard.clear()
+    liar.liar = Liar(liar, ("mishelp",), world.domain, bytes, Random(1))
+    wiped_too.replica._state.abstains = True
+    height = len(peer.chain)
+    world.edge._tell_caught_up(late)
+    assert late.heard == {liar.node_id: 0, peer.node_id: height} and not told
+    peer.chain = peer.chain[:5]
+    world.edge._tell_caught_up(late)
+    assert late.heard[peer.node_id] == height
+    late.crash()
+    assert late.heard == {}
+
+
+def test_a_disk_with_a_last_copy_is_not_wiped():
+    rots = tuple(Rot(1_500 + 100 * node, node, 0) for node in (0, 1, 2))
+    cut = Cut(1_300, 1_900, tuple((one, two) for one in range(4) for two in range(4) if one != two))
+    plan = replace(PLAN, cuts=(cut,), rots=rots, crashes=(Crash(1_800, 3, 100, is_wiped=True),))
+    world, result = play(plan)
+    assert result.faults["crash"] == 1 and result.faults["wipe"] == 0
+    assert not any(node.damaged for node in world.nodes)
+
+
 def test_members_of_a_former_group_that_lag_are_no_witnesses():
     """The group changes, two of its former members stay below the barrier, and tell that."""
 

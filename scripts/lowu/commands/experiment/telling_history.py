@@ -26,6 +26,10 @@ MOST_SHOWN = 12
 """How many characters of a commit are shown."""
 
 
+LONGEST = 200
+"""Results of a series that are looked at: the time for it grows with their square and more."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One point of one result."""
@@ -159,7 +163,15 @@ def _valid_figures(point: StoredPoint) -> list[dict[str, float]]:
 
 
 def _pick(entries: Sequence[_Entry], figure: str) -> tuple[list[_Entry], list[float]]:
-    """Return the entries that have a figure in order of time, and its values."""
-    chosen = [entry for entry in entries if figure in entry.figures]
+    """Return the newest entries that have a figure, in order of time, and its values."""
+    chosen = [entry for entry in entries if _is_finite(entry.figures.get(figure))]
     chosen.sort(key=lambda entry: (entry.begun, entry.folder))
+    chosen = chosen[-LONGEST:]
     return chosen, [entry.figures[figure] for entry in chosen]
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False

@@ -1,12 +1,14 @@
 """Change points: where a series changes, and that noise alone shows none."""
 
 import json
+import math
 from random import Random
 
 import pytest
 from click.testing import CliRunner
 
 from lowu import cli
+from lowu.commands.experiment.telling_history import LONGEST, _Entry, _pick
 from lowu.experiments.load.reported import history
 from lowu.experiments.load.reported.history import find_changes
 from tests.unit.experiments.load.test_report import TEXT, write_run
@@ -58,6 +60,27 @@ def test_a_change_that_does_not_matter_is_not_told():
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.0, 9.0, 9.0, 9.0], [5.0] * 40])
 def test_short_or_level_series_show_none(values):
     assert find_changes(values) == []
+
+
+def test_what_is_no_number_hides_nothing_and_a_series_is_bounded():
+    figures = [1.0] * 12 + [math.nan, 10**400, math.inf, None] + [9.0] * 12
+    entries = [
+        _Entry(str(place), f"{place:04d}", "", "", {"p50_ms": value})
+        for place, value in enumerate(figures)
+    ]
+    chosen, values = _pick(entries, "p50_ms")
+    assert values == [1.0] * 12 + [9.0] * 12 and len(chosen) == 24
+    assert [(item.place, item.share) for item in find_changes(values)] == [(12, 0.005)]
+    _, values = _pick(entries * 20, "p50_ms")
+    assert len(values) == LONGEST
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [([1] * 6 + [9] * 3, (32.0, 6)), ([5] * 12, (0.0, 0))],
+)
+def test_the_last_part_may_be_as_short_as_the_first(values, best):
+    assert history._find_best(values) == best
 
 
 def test_an_outlier_is_no_change():

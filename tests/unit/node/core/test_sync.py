@@ -8,6 +8,7 @@ import trio
 from lowu.node.chain.roster import Roster
 from lowu.node.core.inbox import Inbox
 from lowu.node.core.membership import Membership
+from lowu.node.core.snapshots import SnapshotClient
 from lowu.node.core.sync import DOUBT_S_MAX, DOUBT_S_MIN, Sync
 from lowu.node.errors import BadInput
 from lowu.node.gateway.gateway import REQUEST_S
@@ -213,6 +214,66 @@ async def test_who_abstains_does_not_wait_for_consensus_to_bring_blocks(autojump
     lags = await follow(sync, gateway, 30, is_lying=False)
     times = [when - gateway.asked[0][1] for _, when in gateway.asked]
     assert max(lags) == 0 and times == pytest.approx(range(30)), "asked at once each time"
+
+
+# --- blocks that are nowhere any more -----------------------------------------------------------
+
+
+async def test_blocks_are_gone_if_an_honest_validator_has_not_the_next_one(autojump_clock):
+    """One that denies it, or answers nothing, is not enough; nor are several requests to it."""
+    members = [bytes.fromhex(node_id) for node_id, _ in kit.GENESIS.sealers]
+    gateway, gone = Gateway(0, []), []
+    sync = connect(gateway)
+    sync.snapshots = SimpleNamespace(
+        is_due=lambda height: False, note_blocks_gone=lambda: gone.append(sync._ledger.height)
+    )
+
+    async def ask(node_id, blocks):
+        gateway.blocks = blocks
+        await sync._ask_for(node_id, sync._ledger.height + 1, 4)
+
+    await ask(members[0], 0)
+    await ask(members[0], 0)
+    with pytest.raises(BadInput):
+        gateway.liar_answer = None
+        await sync._ask_for(LIAR, 1, 4)
+    assert not gone
+    await ask(members[1], 0)
+    assert gone == [0]
+    sync._ledger.height = 3
+    await ask(members[2], 0)
+    assert gone == [0], "each head anew"
+    await sync._ask_for(members[3], 9, 4)
+    assert gone == [0], "it may have those below"
+
+
+async def test_a_back_off_is_lifted_once_for_each_head_and_not_after_failed_loads(autojump_clock):
+    chain = Chain()
+    client = SnapshotClient(None, chain, None, None, None, None, 8)
+
+    def note(height, failures):
+        chain.height, client._failures = height, failures
+        client._not_before_s = trio.current_time() + 120
+        client.note_blocks_gone()
+        return client.is_due(100)
+
+    assert note(5, 0) and not note(5, 0)
+    assert not note(6, 1) and note(7, 0)
+
+
+async def test_heights_are_kept_only_while_they_matter():
+    gateway, own = Gateway(0), [True]
+    sync = connect(gateway, lambda: own[0])
+    members = [bytes.fromhex(node_id) for node_id, _ in kit.GENESIS.sealers]
+    for height in (5, 0):
+        for node_id in members:
+            await sync.handle_status(node_id, status(height))
+        await sync._tell_caught_up()
+    assert set(sync._heard.values()) == {5}, "the first claims, not the lowest"
+    own[0], sync._told_epoch = False, 1
+    await sync._tell_caught_up()
+    await sync.handle_status(members[0], status(7))
+    assert sync._heard == {}
 
 
 # --- news ----------------------------------------------------------------------------------------
