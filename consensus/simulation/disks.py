@@ -75,6 +75,12 @@ def has_last_copy(world: Kernel, node: SimNode) -> bool:
     )
 
 
+def waits_for_blocks(world: Kernel, node: SimNode) -> bool:
+    """Whether a damaged block of an instance is still to be had: states replace blocks for good."""
+    others = [peer for peer in world.nodes if peer is not node and peer.is_correct]
+    return any(keeps(peer, height) for height in node.damaged for peer in others)
+
+
 def mend(node: SimNode, peers: Sequence[SimNode]) -> list[Height]:
     """Write damaged blocks anew that a peer has; return their heights.
 

@@ -28,7 +28,7 @@ from lowu.consensus.simulation.checking.reception import accept_honest
 from lowu.consensus.simulation.checking.violation import Violation
 from lowu.consensus.simulation.checking.watch import PropertyWatch
 from lowu.consensus.simulation.clients import Clients
-from lowu.consensus.simulation.disks import has_last_copy
+from lowu.consensus.simulation.disks import has_last_copy, waits_for_blocks
 from lowu.consensus.simulation.edge import Edge
 from lowu.consensus.simulation.faults import Crash
 from lowu.consensus.simulation.kernel import Kernel
@@ -393,7 +393,11 @@ class World(Kernel):
         """Whether every transaction is committed on every correct node, at one height."""
         correct = [node for node in self.nodes if node.is_correct]
         is_level = len({len(node.chain) for node in correct}) == 1
-        return is_level and not any(n.damaged for n in correct) and self.clients.are_served()
+        return (
+            is_level
+            and not any(waits_for_blocks(self, n) for n in correct)
+            and self.clients.are_served()
+        )
 
     def _is_done(self, healed_ms: int) -> bool:
         self.checkers.check_progress(healed_ms)

@@ -237,6 +237,17 @@ def test_what_is_asked_of_the_others_is_the_worst_that_they_may_tell():
     assert late.heard == {}
 
 
+def test_a_damaged_block_that_states_have_replaced_elsewhere_stays_damaged():
+    """Seed 3002666: the others went on from states, so that nobody has it any more."""
+    world, _ = play(replace(PLAN, cuts=()))
+    first, *others = world.nodes
+    first.damaged = {1}
+    assert disks.waits_for_blocks(world, first)
+    for node in others:
+        node.base = 5
+    assert not disks.waits_for_blocks(world, first)
+
+
 def test_a_disk_with_a_last_copy_is_not_wiped():
     rots = tuple(Rot(1_500 + 100 * node, node, 0) for node in (0, 1, 2))
     cut = Cut(1_300, 1_900, tuple((one, two) for one in range(4) for two in range(4) if one != two))
