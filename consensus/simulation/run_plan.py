@@ -124,7 +124,8 @@ def draw_plan(seed: int, nodes: int) -> RunPlan:
         skews=_draw_some(random, plan, 0.3, (-5_000, -300, 300, 5_000)),
         is_relaying=random.random() < 0.3,
     )
-    return _draw_disks(Random(f"disks/{seed}/{nodes}"), plan)
+    plan = _draw_disks(Random(f"disks/{seed}/{nodes}"), plan)
+    return _draw_replaced(Random(f"replaced/{seed}/{nodes}"), plan)
 
 
 def _draw_weights(random: Random, nodes: int) -> tuple[int, ...]:
@@ -254,6 +255,51 @@ def _draw_disks(random: Random, plan: RunPlan) -> RunPlan:
             rots.append(Rot(random.randint(0, plan.heal_ms), node, random.randrange(1_000)))
     rots.sort(key=lambda item: (item.at_ms, item.instance))
     return replace(plan, crashes=crashes, snapshot_blocks=period, rots=tuple(rots))
+
+
+def _draw_replaced(random: Random, plan: RunPlan) -> RunPlan:
+    """Let all but one member be replaced while some lag; then wipe the one that stays (R-WIPE-1).
+
+    One of those that lag hears of the blocks from another one only, which is cut off about when the
+    barrier is committed. The one that stays loses its disk later, and hears of them alone at first.
+    """
+    count = len(plan.members)
+    if count < 4 or random.random() > 0.01:
+        return plan
+    stays, *former = random.sample(range(count), count)
+    quorum = count - (count - 1) // 3
+    far, *near = former[: quorum - 1]
+    rest = former[quorum - 1 :]
+    fresh = tuple(range(count, 2 * count - 1))
+    others = [*rest, *fresh]
+    change_ms, wipe_ms = random.randint(200, 800), random.randint(3_000, 4_500)
+    late_ms, heal_ms = change_ms + random.randint(50, 700), wipe_ms + 12_000
+
+    def apart(ones: Sequence[int], twos: Sequence[int], since_ms: int, until_ms: int) -> Cut:
+        return Cut(since_ms, until_ms, _between(ones, twos) + _between(twos, ones))
+
+    return RunPlan(
+        seed=plan.seed,
+        weights=(1,) * (2 * count - 1),
+        members=tuple(range(count)),
+        submissions=tuple(range(0, wipe_ms + 3_000, 40)),
+        heal_ms=heal_ms,
+        window=random.choice((2, 8)),
+        block_txs_max=1,
+        slow=tuple((node, random.choice((30, 60))) for node in range(2 * count - 1)),
+        changes=(Change(change_ms, (stays, *fresh)),),
+        cuts=(
+            apart([far], [stays], 1, wipe_ms),
+            apart([far], others, 1, heal_ms),
+            apart(near, [stays], late_ms, wipe_ms),
+            apart(near, others, late_ms, heal_ms),
+            apart([stays], others, wipe_ms, wipe_ms + 4_500),
+        ),
+        crashes=(
+            Crash(wipe_ms, random.choice(fresh), 10_000),
+            Crash(wipe_ms + 3, stays, 50, is_wiped=True),
+        ),
+    )
 
 
 def _draw_cuts(random: Random, plan: RunPlan) -> tuple[Cut, ...]:

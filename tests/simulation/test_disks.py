@@ -278,3 +278,11 @@ def test_members_of_a_former_group_that_lag_are_no_witnesses():
     assert keeps_promise(plan)
     world, result = play(plan)
     assert result.faults["wipe"] == 1 and len(world.nodes[0].chain) > 100
+
+
+def test_plans_with_a_replaced_group_are_drawn_and_keep_the_promise():
+    drawn = [draw_plan(seed, 4) for seed in range(600)]
+    replaced = [plan for plan in drawn if plan.changes and len(plan.changes[0].members) == 4]
+    replaced = [plan for plan in replaced if len(set(plan.changes[0].members) & {0, 1, 2, 3}) == 1]
+    assert replaced and all(keeps_promise(plan) for plan in replaced)
+    assert all(plan_from_json(plan_to_json(plan)) == plan for plan in replaced)

@@ -87,7 +87,7 @@ def test_a_run_is_the_same_with_and_without_a_trace():
 
 def test_swarm_options_reach_everything():
     """Over many seeds, each kind of fault is drawn and strikes."""
-    plans = [draw_plan(seed, 7) for seed in range(400)]
+    plans = [draw_plan(seed, 7) for seed in range(500)]
     drawn = {name for plan in plans for _, names in plan.byzantine for name in names}
     assert drawn == set(BEHAVIOURS) == set(CHANGES) and set(ACTIONS) <= drawn
     assert any(crash.is_wiped for plan in plans for crash in plan.crashes)
