@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lowu.consensus.catch_up import is_witnessed
 from lowu.consensus.effects import Persist
 from lowu.consensus.epochs import Epoch
 from lowu.consensus.errors import InvariantViolation
@@ -86,6 +87,25 @@ def test_an_answer_of_a_former_group_does_not_count():
     assert replica.phase == "abstaining"
     replica.step(synced(100 + 2 * WINDOW, epoch))
     assert replica.phase == "normal"
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, False), (1, False), (2, True)])
+def test_a_quorum_with_itself_and_somebody_honest_without_are_asked(count, told):
+    others = [item.node_id for item in kit.VALIDATORS.validators[:count]]
+    own = kit.node_id(3)
+    assert is_witnessed(kit.VALIDATORS, [*others, own, b"a stranger"], own) is told
+
+
+def test_who_is_a_quorum_by_itself_is_not_its_own_witness():
+    """A group of one that had grown: wiped, it took itself for caught up at block 0, of 1,000."""
+    alone = replace(kit.VALIDATORS, validators=kit.VALIDATORS.validators[3:])
+    assert not is_witnessed(alone, [kit.node_id(3), kit.node_id(0)], kit.node_id(3))
+
+
+def test_who_is_no_validator_needs_a_quorum_of_others():
+    others = [item.node_id for item in kit.VALIDATORS.validators]
+    assert not is_witnessed(kit.VALIDATORS, others[:2], b"an observer")
+    assert is_witnessed(kit.VALIDATORS, others[:3], b"an observer")
 
 
 def test_blocks_alone_do_not_end_it():

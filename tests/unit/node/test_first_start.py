@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from lowu.consensus.catch_up import is_witnessed
 from lowu.consensus.inputs import CaughtUp
 from lowu.consensus.validators import ValidatorSet
 from lowu.node.app import build_node
@@ -158,17 +157,6 @@ async def test_it_is_told_anew_of_each_epoch_while_it_abstains():
     own[0] = False
     await sync._tell_caught_up()
     assert not sync._heard
-
-
-@pytest.mark.parametrize(("count", "told"), [(1, 0), (2, 0), (3, 1)])
-def test_who_is_a_quorum_by_itself_is_not_its_own_witness(count, told):
-    """A group of one that had grown: wiped, it took itself for caught up at block 0, of 1,000."""
-    group = ValidatorSet(kit.GENESIS.validators.validators[:1])
-    own = group.validators[0].node_id
-    assert not is_witnessed(group, {own, b"x" * 64}, own)
-    all_four = kit.GENESIS.validators
-    level = {item.node_id for item in all_four.validators[:count]}
-    assert is_witnessed(all_four, level, own) is bool(told)
 
 
 @pytest.mark.parametrize(
