@@ -95,8 +95,8 @@ SETTINGS = {
                 "leader", 100, _LONG_MS, ini="consensus.consensus_timeout"),
         Setting("min_seal_time_ms", int, "ms that a leader waits for more transactions", 1,
                 _LONG_MS, ini="consensus.min_seal_time"),
-        Setting("pipeline_size", int, "blocks proposed ahead of the last committed one", 1, 1_000,
-                ini="consensus.pipeline_size"),
+        Setting("pipeline_size", int, "blocks proposed ahead of the last committed one; may only "
+                "grow on a chain", 1, 1_000, ini="consensus.pipeline_size"),
         Setting("pool_limit", int, "transactions that a node's pool holds", 1, 10_000_000,
                 ini="txpool.limit"),
         Setting("history_blocks", int, "blocks below the last one whose state a node still answers "

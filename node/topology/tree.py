@@ -357,8 +357,18 @@ def change_settings(directory: Path, spec_text: str, origin: Path) -> None:
 
     Settings are written into each node's config.ini; what was changed there by hand stays if the
     file has it as before. The chain keeps the number that its transactions are signed for.
+
+    Raises:
+        ConfigError: a setting is made smaller that may only grow, or a file is damaged.
     """
     held, wanted = load_tree(directory), parse_spec(spec_text, origin)
+    window, asked_window = (item.settings.pipeline_size for item in (held.spec, wanted))
+    if asked_window < window:
+        raise ConfigError(
+            f"{origin}: pipeline_size {asked_window} is less than {window}, which this chain has "
+            "had. It may only grow: a validator that loses its votes abstains for two windows, and "
+            "would count on smaller ones than it has voted in"
+        )
     chain_id = held.spec.settings.web3_chain_id
     text = set_values(spec_text, [f"web3_chain_id={chain_id}"])
     first, asked = build_plan(held.spec).ports, build_plan(wanted).ports

@@ -102,6 +102,17 @@ def test_what_cannot_be_changed_is_told(text):
         parse_spec(text, Path("x"))
 
 
+def test_the_window_of_a_chain_may_only_grow(tmp_path):
+    """Two windows are how long a validator abstains that has lost its votes (R-WIPE-1)."""
+    folder = tmp_path / "nodes"
+    text = with_chain_id(set_values(TEXT, ["pipeline_size=9"]))
+    write_tree(build_plan(parse_spec(text, ORIGIN)), text, folder)
+    with pytest.raises(ConfigError, match="8 is less than 9, which this chain has had"):
+        change_settings(folder, set_values(text, ["pipeline_size=8"]), ORIGIN)
+    change_settings(folder, set_values(text, ["pipeline_size=10"]), ORIGIN)
+    assert load_tree(folder).spec.settings.pipeline_size == 10
+
+
 def test_a_failed_change_changes_nothing(tmp_path):
     folder = tmp_path / "nodes"
     plan = build_plan(parse_spec(with_chain_id(TEXT), ORIGIN))
