@@ -58,6 +58,7 @@ def test_a_network_goes_on_from_a_file(network, tmp_path):
         VirtualNetwork(str(path))
     refused = (
         (("save", path, "--dir", network.directory), "exists already"),
+        (("save", tmp_path / "no" / "x", "--dir", network.directory), "does not exist"),
         (("save", network.directory / "x", "--dir", network.directory), "own folder"),
         (("save", tmp_path / "y", "--dir", tmp_path / "nothing"), "no network here"),
         (("load", path, "--dir", copy), "is not empty"),

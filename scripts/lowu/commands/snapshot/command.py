@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def save(path: Path, directory: Path, is_json: bool) -> None:
         raise click.UsageError(f"{path} is in the network's own folder; choose another place")
     if path.exists():
         raise ConfigError(f"{path}: exists already; choose another name, or remove it")
+    parent = path.absolute().parent
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: {parent} does not exist, or cannot be written to")
     progress, control = Progress(is_silent=is_json), Control(directory)
     try:
         running = [item["name"] for item in control.order("status") if item["pid"] is not None]
@@ -50,8 +54,10 @@ def save(path: Path, directory: Path, is_json: bool) -> None:
             control.order("start", running)
             control.wait_until_settled(running)
     size = path.stat().st_size
+    again = f"; {len(running)} nodes run again" if running else ""
     say(
-        f"{manifest.network} with {manifest.nodes} nodes is in {path}, {size / 1024**2:.1f} MiB\n"
+        f"{manifest.network} with {manifest.nodes} nodes is in {path}, {size / 1024**2:.1f} MiB"
+        f"{again}\n"
         f"next: lowu snapshot load {quote(path)} --dir FOLDER",
         is_json=is_json,
         path=str(path),
