@@ -195,18 +195,28 @@ def validate(file: str, is_json: bool) -> None:
         for item in found
         if item.load.arrivals.is_open
     )
-    told = f"{due:,} transactions" if is_open else "as many transactions as the clients manage"
-    figures = {"points": len(found), "runs": runs, "seconds": round(seconds)}
+    told = (
+        f"{due:,} transactions, those of the warm-up among them"
+        if is_open
+        else "as many transactions as the clients manage"
+    )
+    figures: dict[str, float] = {"points": len(found), "runs": runs, "seconds": round(seconds)}
+    if is_open:
+        figures["transactions"] = due
     if is_json:
         emit_json(True, figures, name=found[0].name)
         return
     first = found[0]
     click.echo(
         f"{first.name}: {runs} run{'s' if runs > 1 else ''} on {first.network} "
-        f"({len(plans[0].nodes)} nodes), about {max(1, round(seconds / 60))} min and {told}"
+        f"({len(plans[0].nodes)} nodes), about {_tell_time(seconds)} and {told}"
     )
     if drawn := tell_drawn(first, plan_faults(first, plans[0], first.seed)):
         click.echo(f"faults of the first run, {drawn}")
+
+
+def _tell_time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 @experiment.command()

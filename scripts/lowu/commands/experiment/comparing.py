@@ -45,6 +45,10 @@ def compare_results(first: Path, second: Path, threshold: float, *, is_json: boo
     ]
     columns = ("point", "figure", "first", "second", "ratio (95 %)", "verdict")
     print_table(f"{two.name}: {second} against {first}", columns, rows)
+    if not rows:
+        click.echo("nothing to compare: no run of either is valid and was finished")
+    elif any(item.verdict == "too few runs" for _, figures in found for item in figures):
+        click.echo("a verdict needs three valid runs on each side (`repetitions` of the file)")
     if one.text != two.text:
         click.echo("note: the experiments' files differ")
     providers = [item.provider for item in (one, two)]

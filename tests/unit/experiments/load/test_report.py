@@ -5,8 +5,9 @@ import re
 import shutil
 
 import pytest
+from click.testing import CliRunner
 
-from lowu import ConfigError
+from lowu import ConfigError, cli
 from lowu.experiments.load.outcomes import Ending, Records
 from lowu.experiments.load.reported.report_page import render_report
 from lowu.experiments.load.reported.results import ResultsError, read_results
@@ -120,6 +121,15 @@ def test_what_is_missing_or_invalid_is_told(folder):
     page = render_report(read_results(folder))
     assert "INVALID" in page and "the generator lagged" in page and "1 runs are missing" in page
     assert "NOTHING DONE" in page and "no &lt;block&gt; came" in page
+
+
+def test_a_comparison_without_a_verdict_says_what_it_needs(folder):
+    done = CliRunner().invoke(cli.cli, ["experiment", "compare", str(folder), str(folder)])
+    assert "a verdict needs three valid runs on each side" in done.stdout
+    for run in folder.glob("runs/*/run.json"):
+        run.write_text(json.dumps({**json.loads(run.read_text()), "valid": False}))
+    done = CliRunner().invoke(cli.cli, ["experiment", "compare", str(folder), str(folder)])
+    assert "no run of either is valid" in done.stdout
 
 
 @pytest.mark.parametrize(
