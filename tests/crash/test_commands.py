@@ -32,6 +32,18 @@ def test_a_command_given_again_completes_what_it_began(tmp_path):
     assert [item.name for item in played if not item.is_reached] == []
 
 
+def test_an_error_in_a_cell_does_not_lose_the_others(tmp_path):
+    """After 28 minutes, one cell found two nodes where it expected one."""
+    cell = list_command_cells()[0]
+
+    def play(order):
+        raise ValueError("too many values")
+
+    with CommandTest(tmp_path) as test:
+        test._plays[cell.command] = play
+        assert test.play(cell).problems == ["ValueError: too many values"]
+
+
 def test_orders_and_kinds():
     assert str(parse_order("store:after:3")) == "store:after:3"
     for text in (

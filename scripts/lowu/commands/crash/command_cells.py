@@ -151,6 +151,12 @@ class CommandTest:
         except CommandFailed as error:
             played.is_reached = True
             played.problems.append(str(error))
+        except (
+            ValueError,
+            LookupError,
+            OSError,
+        ) as error:
+            played.problems.append(f"{type(error).__name__}: {error}")
         played.seconds = time.monotonic() - started
         return played
 
@@ -235,9 +241,11 @@ class CommandTest:
 
     def _play_remove(self, order: FileOrder) -> bool:
         folder = self._share()
-        (name,) = _joined(self._does("node", "list", "--dir", folder)) or [
+        name, *others = _joined(self._does("node", "list", "--dir", folder)) or [
             self._does("node", "add", "bea-hk", "--dir", folder)["node"]
         ]
+        for other in others:  # what a cell that failed has left
+            self._does("node", "remove", other, "--dir", folder)
         remove = ("node", "remove", name, "--dir", folder)
         is_reached = self._fails(order, *remove)
         if is_reached:
