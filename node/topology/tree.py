@@ -216,7 +216,7 @@ def _keep_of(
 def restore_node(plan: Plan, node: PlannedNode, directory: Path, names: Collection[str]) -> None:
     """Write some of a node's files anew: of `CERTIFICATES` all or none, config.ini as planned.
 
-    What was there is kept, with ".damaged" after its name.
+    What was there is kept, with ".damaged" after its name, ".damaged-2" and so on.
 
     A node whose folder was gone has lost its votes: nothing says that this is its first start.
 
@@ -235,14 +235,23 @@ def restore_node(plan: Plan, node: PlannedNode, directory: Path, names: Collecti
     }
     try:
         (folder / "conf").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in names:
+            if (folder / name).exists():
+                _keep_aside(folder / name)
     except OSError as error:
         raise MachineRefuses(f"{folder}: cannot be written ({error.strerror})") from error
     for name in names:
-        if (folder / name).exists():
-            (folder / name).replace(folder / f"{name}.damaged")
         _write(folder / name, files[name], 0o600 if name in PRIVATE else 0o644)
     if not (folder / "start.sh").exists():
         _write_scripts(node, folder)
+
+
+def _keep_aside(path: Path) -> None:
+    """Move a file out of the way, to a name that nothing has."""
+    kept, number = path.with_name(f"{path.name}.damaged"), 2
+    while kept.exists():
+        kept, number = path.with_name(f"{path.name}.damaged-{number}"), number + 1
+    path.replace(kept)
 
 
 def _write_sdk(folder: Path, root: IssuedCertificate, agency: IssuedCertificate) -> None:

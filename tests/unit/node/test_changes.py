@@ -11,7 +11,13 @@ from lowu.node.settings import SETTINGS
 from lowu.node.topology.changes import CHAIN_IDS, find_differences, set_values, with_chain_id
 from lowu.node.topology.plan import build_plan
 from lowu.node.topology.spec import Settings, parse_spec
-from lowu.node.topology.tree import change_settings, load_tree, node_folder, write_tree
+from lowu.node.topology.tree import (
+    change_settings,
+    load_tree,
+    node_folder,
+    restore_node,
+    write_tree,
+)
 from lowu.options import read_network
 
 TEXT, ORIGIN = read_network("dev-4")
@@ -111,6 +117,24 @@ def test_the_window_of_a_chain_may_only_grow(tmp_path):
         change_settings(folder, set_values(text, ["pipeline_size=8"]), ORIGIN)
     change_settings(folder, set_values(text, ["pipeline_size=10"]), ORIGIN)
     assert load_tree(folder).spec.settings.pipeline_size == 10
+
+
+def test_what_is_written_anew_is_kept_each_time_whatever_it_was(tmp_path):
+    """A second repair wrote over what the first had kept, or failed where that was a folder."""
+    folder, text = tmp_path / "nodes", with_chain_id(TEXT)
+    plan = build_plan(parse_spec(text, ORIGIN))
+    write_tree(plan, text, folder)
+    own = node_folder(folder, plan.nodes[0])
+    key = own / "conf" / "node.pem"
+    whole = key.read_text()
+    key.unlink()
+    key.mkdir()
+    restore_node(plan, plan.nodes[0], folder, ["conf/node.pem"])
+    key.write_text("no key")
+    restore_node(plan, plan.nodes[0], folder, ["conf/node.pem"])
+    assert key.read_text() == whole and key.stat().st_mode & 0o777 == 0o600
+    assert (own / "conf" / "node.pem.damaged").is_dir()
+    assert (own / "conf" / "node.pem.damaged-2").read_text() == "no key"
 
 
 def test_a_failed_change_changes_nothing(tmp_path):
