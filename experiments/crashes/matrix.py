@@ -243,10 +243,10 @@ async def why_not_voting(consortium: Consortium, node: PlannedNode) -> str:
             phase, height = state["phase"], state["blockNumber"]
             if phase == "normal":
                 return ""
-            is_new = height not in heights
-            heights.append(height)
-            if is_new and phase == "abstaining" and len(set(heights)) <= ABSTAINED_BLOCKS:
-                deadline_s = trio.current_time() + LEVEL_S
+            if height not in heights:
+                heights.append(height)
+                if phase == "abstaining" and len(heights) <= ABSTAINED_BLOCKS:
+                    deadline_s = trio.current_time() + LEVEL_S
         await trio.sleep(POLL_S)
     if phase == "changing":
         other = next(item for item in consortium.plan.nodes if item is not node)

@@ -76,7 +76,7 @@ async def _check(plan: Plan, nodes: Sequence[PlannedNode]) -> None:
             f"no block can be committed now: {', '.join(missing)} do not vote. Start those that do "
             "not run (`lowu status` shows them), or give --force to restart the others all the same"
         )
-    needed = [names.get(key, key[:16]) for key in voting if 0 < weights.get(key, 0) > spare]
+    needed = [names.get(key, key[:16]) for key in voting if weights.get(key, 0) > spare]
     if needed:
         verb = "does" if len(missing) == 1 else "do"
         why = (
